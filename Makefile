@@ -1,0 +1,39 @@
+# make quickstart   sets up .venv, runs a study on this machine, writes its report
+# make test         the same set-up, then every check and test
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+SIZE ?=
+STORAGE ?= runs
+
+STUDY := quickstart$(if $(SIZE),_$(SIZE))
+WATER := water$(if $(SIZE),_$(SIZE))
+TESSERAL := .venv/bin/tesseral
+
+.PHONY: quickstart test install check clean
+
+quickstart: install
+	@$(TESSERAL) reference make study/examples/$(WATER).toml --storage $(STORAGE)
+	@$(TESSERAL) run study/examples/$(STUDY).toml --storage $(STORAGE)
+	@$(TESSERAL) report $(STUDY) --storage $(STORAGE)
+
+test: install check
+	@.venv/bin/pytest
+
+check: install
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+install: .venv/installed
+
+# Up to date as long as neither the dependencies nor their pins change; the code itself is installed by reference.
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; name one: make install PYTHON=..."; exit 2; }
+	@echo "Setting up .venv with $(PYTHON): a few minutes, once"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

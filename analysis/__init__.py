@@ -1,0 +1,1 @@
+"""What was found: tables, statistics, figures and the report."""

@@ -1,0 +1,156 @@
+"""A study's records as tables: trials in memory, curves and traces as lazy scans over the files that count."""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import polars as pl
+import pyarrow as pa
+from polars.exceptions import PolarsError
+
+from tesseral.study.records import CURVES, TRACES, TRIALS, VERSION, table_name
+from tesseral.study.segments import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Where the reference densities come from."""
+
+    method: str = ""
+    basis: str = ""
+    auxiliary_basis: str = ""
+    structures: int | None = None
+    fit_error: float | None = None
+    """Mean over structures of the density fit's own error against the SCF density, percent: the floor of ε."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyInfo:
+    """What was asked, as far as a reader of the findings needs it."""
+
+    name: str
+    arms: tuple[str, ...]
+    """Labels in the order of the study file, as in the column `arm`; merged ones joined by ' = '."""
+    baseline: str
+    """The arm that the others are compared with."""
+    metric: str = "test.epsilon"
+    """The primary error: a trials column without its leading `metric.`."""
+    factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Dotted path → its levels as text."""
+    description: str = ""
+    blocks: int = 1
+    replicates: int = 1
+    planned: int | None = None
+    """Trials of the confirm stage; None where it is not known."""
+    reused: int = 0
+    """Complete trials copied from another study of the storage."""
+    seed: int | None = None
+    """The study's seed, from which every trial's seeds follow."""
+    reference: Reference = field(default_factory=Reference)
+    study_file: str = ""
+    """Text of the frozen study file."""
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """A study and its records. Curves and traces are read when collected, so collect them soon: a file that a
+    running study has compacted since makes the collection fail, and `load` has to be called again."""
+
+    study: StudyInfo
+    trials: pl.DataFrame
+    """`study.records.TRIALS` with `factor.`, `setting.` and `metric.` columns."""
+    curves: pl.LazyFrame
+    """`study.records.CURVES`."""
+    traces: pl.LazyFrame
+    """`study.records.TRACES`."""
+    left_out: tuple[str, ...] = ()
+    """One sentence for each file that could not be read."""
+
+
+def load(
+    trials: pa.Table,
+    curves: Iterable[Source],
+    traces: Iterable[Source],
+    study: StudyInfo,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+) -> StudyTables:
+    """Open the records of a study. Nothing but footers is read of `curves` and `traces` until they are collected.
+
+    :param trials: the derived trials table; columns of `TRIALS` that it lacks become null.
+    :param curves: the Parquet files of learning curves that count, by absolute path or URL.
+    :param traces: the same of feature traces.
+    :param storage_options: of an object store, as Polars takes them; by default from the environment.
+
+    A file that is torn, foreign, of another version or gone is named in a warning and in `left_out`.
+    """
+    frame = pl.DataFrame(pl.from_arrow(trials))
+    declared = _polars_schema(TRIALS)
+    absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in declared.items() if name not in frame.columns]
+    frame = frame.with_columns(absent).cast(declared)
+    curve_scan, curves_left_out = _scan(curves, CURVES, storage_options)
+    trace_scan, traces_left_out = _scan(traces, TRACES, storage_options)
+    left_out = (*curves_left_out, *traces_left_out)
+    for sentence in left_out:
+        warnings.warn(sentence, stacklevel=2)
+    return StudyTables(study, frame, curve_scan, trace_scan, left_out)
+
+
+def _scan(
+    sources: Iterable[Source], schema: pa.Schema, storage_options: Mapping[str, str] | None
+) -> tuple[pl.LazyFrame, list[str]]:
+    """One scan over all files that count whole, and one for each that counts below a step."""
+    options = dict(storage_options) if storage_options else None
+    once = _once(sources)
+    # A footer takes 30 µs on a disk but a round trip on an object store, hence the threads.
+    with ThreadPoolExecutor(16) as pool:
+        objections = list(pool.map(partial(_objection, schema=schema, options=options), once))
+    readable = {path: below for (path, below), fault in zip(once.items(), objections, strict=True) if not fault}
+    columns = _polars_schema(schema)
+    # Paths are exact, so neither `*` nor `trial=` in them means anything; `hidden_file_prefix` is not passed,
+    # for it would drop a listed file without a word.
+    scan = partial(
+        pl.scan_parquet,
+        schema=columns,
+        missing_columns="insert",
+        extra_columns="ignore",
+        glob=False,
+        hive_partitioning=False,
+        storage_options=options,
+    )
+    whole = [path for path, below in readable.items() if below is None]
+    scans = [scan(whole)] if whole else []
+    scans += [scan(path).filter(pl.col("step") < below) for path, below in readable.items() if below is not None]
+    frame = pl.concat(scans) if scans else pl.LazyFrame(schema=columns)
+    return frame, [fault for fault in objections if fault]
+
+
+def _once(sources: Iterable[Source]) -> dict[str, int | None]:
+    """Each path once, with the lowest of its bounds: a file named twice must not count twice."""
+    bounds: dict[str, int | None] = {}
+    for source in sources:
+        known = [b for b in (bounds.get(source.path), source.below) if b is not None]
+        bounds[source.path] = min(known, default=None)
+    return bounds
+
+
+def _objection(path: str, schema: pa.Schema, options: dict[str, str] | None) -> str | None:
+    """Why a file cannot be read as a table of `schema`, as a sentence, or None."""
+    expected = table_name(schema)
+    try:
+        metadata = pl.read_parquet_metadata(path, storage_options=options)
+    except FileNotFoundError:
+        return f"{path} is left out: it was listed but is gone; a running study compacts its files, so load again"
+    except (PolarsError, OSError) as error:
+        return f"{path} is left out: it is no readable Parquet file ({str(error).splitlines()[0]})"
+    found = table_name(pa.schema([], metadata=metadata))
+    if found != expected:
+        came = f"table {found[0]!r} of version {found[1]}" if found else "a foreign file"
+        return f"{path} is left out: expected table {expected[0]!r} of version {VERSION}, got {came}"  # type: ignore[index]
+    return None
+
+
+def _polars_schema(schema: pa.Schema) -> pl.Schema:
+    return pl.DataFrame(pl.from_arrow(schema.empty_table())).schema

@@ -1,0 +1,215 @@
+"""Errors by arm, and what an arm changes against a baseline, with intervals that respect how trials are paired.
+
+Trials of all arms share blocks (a split and an order of the data) and replicates (an initialisation in a block),
+so arms are compared in pairs of equal block and replicate. Pairs of one block share its split and are not
+independent. With three blocks or more, therefore, the replicates of a block are averaged first and the block is
+the unit; with fewer, pairs are the units, and the interval is conditional on these splits.
+
+For n units x_i of mean x̄ and standard deviation s, the interval is Student's, x̄ ± t(0.975, n − 1)·s/√n, two-sided
+at 95 %, and p belongs to the same test. Below three units there is no interval.
+
+Blocks re-split one data set, so their test and training structures overlap between blocks: intervals speak of
+new splits and initialisations of these data, not of new data.
+
+Sources: Student, Biometrika 6, 1 (1908); Hurlbert, Ecol. Monogr. 54, 187 (1984), on units that only seem
+independent; Bland & Altman, BMJ 312, 1153 (1996), on ratios; Holm, Scand. J. Stat. 6, 65 (1979); Nadeau &
+Bengio, Mach. Learn. 52, 239 (2003), on overlapping splits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import expm1, isfinite, sqrt
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from tesseral.study.errors import RecordError, TesseralError
+from tesseral.study.trial import State
+
+CONFIDENCE = 0.95
+FEWEST_UNITS = 3
+"""Blocks from which on the block is the unit, and units from which on there is an interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over units, its 95 % interval, and the p-value of a mean of zero; null with too few units."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval exists and does not hold zero."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class ArmError:
+    """The error of an arm over its complete trials."""
+
+    arm: str
+    trials: int
+    unit: Literal["block", "trial"]
+    units: int
+    error: Estimate | None
+    """Mean over units; None without a complete trial."""
+    deviation: float | None
+    """Standard deviation between trials (n − 1), which holds the spread of blocks too; None below two trials."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm against the baseline, over the pairs (block, replicate) that both completed."""
+
+    arm: str
+    baseline: str
+    pairs: int
+    missing: int
+    """Pairs left out because one trial of the two has no error (yet)."""
+    unit: Literal["block", "pair"]
+    """`pair`: the interval is conditional on these splits."""
+    units: int
+    difference: Estimate | None
+    """Mean of x_arm − x_baseline, in the metric's unit; None without a pair."""
+    change: Estimate | None
+    """100·(exp(mean of log(x_arm / x_baseline)) − 1), percent; None without a pair or if an error is not positive."""
+    p_holm: float | None = None
+    """`change.p` after Holm's correction for all comparisons of the call; the intervals are not corrected."""
+
+
+def t_estimate(units: Sequence[float] | np.ndarray) -> Estimate:
+    """Mean of independent units with Student's 95 % interval; of fewer than three units the mean alone.
+
+    :raises TesseralError: if there is no unit.
+    """
+    values = np.asarray(units, dtype=float)
+    if values.size == 0:
+        raise TesseralError("expected at least one value to average, got none")
+    mean = float(values.mean())
+    if values.size < FEWEST_UNITS:
+        return Estimate(mean)
+    error = float(values.std(ddof=1)) / sqrt(values.size)
+    if error == 0.0:
+        return Estimate(mean, mean, mean, 1.0 if mean == 0.0 else 0.0)
+    freedom = values.size - 1
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    return Estimate(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, freedom)))
+
+
+def errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Complete trials of the confirm stage with a finite error: trial, arm, block, replicate, error.
+
+    :param metric: such as `test.epsilon`, a column of `trials` without its leading `metric.`.
+    :raises TesseralError: if `trials` has metrics, but not this one.
+    :raises RecordError: if an arm has two such trials of one block and replicate.
+    """
+    column = f"metric.{metric}"
+    keys = ["trial", "arm", "block", "replicate"]
+    if column not in trials.columns:
+        known = [name.removeprefix("metric.") for name in trials.columns if name.startswith("metric.")]
+        if known:
+            raise TesseralError(f"expected a recorded metric, got {metric!r}; valid are {', '.join(known)}")
+        return trials.select(keys, error=pl.lit(None, dtype=pl.Float64)).clear()
+    found = trials.filter(
+        pl.col("stage") == "confirm", pl.col("state") == State.COMPLETE.value, pl.col(column).is_finite()
+    ).select(*keys, error=column)
+    twice = found.filter(pl.struct("arm", "block", "replicate").is_duplicated())
+    if twice.height:
+        arm, block, replicate = twice.row(0)[1:4]
+        raise RecordError(
+            f"expected one complete trial for each arm, block and replicate, got several of arm {arm!r}, "
+            f"block {block}, replicate {replicate}"
+        )
+    return found
+
+
+def by_arm(trials: pl.DataFrame, metric: str, arms: Sequence[str]) -> list[ArmError]:
+    """The error of each of `arms`, in their order; see `errors` for which trials count and what is raised."""
+    found = errors(trials, metric)
+    return [_arm_error(arm, found.filter(pl.col("arm") == arm)) for arm in arms]
+
+
+def _arm_error(arm: str, rows: pl.DataFrame) -> ArmError:
+    values = rows["error"].to_numpy()
+    units, by_block = _units(rows, values)
+    return ArmError(
+        arm=arm,
+        trials=rows.height,
+        unit="block" if by_block else "trial",
+        units=units.size,
+        error=t_estimate(units) if units.size else None,
+        deviation=float(values.std(ddof=1)) if values.size > 1 else None,
+    )
+
+
+def against(trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: str) -> list[Comparison]:
+    """Every other arm of `arms` against `baseline`, in their order, with Holm's correction over all of them.
+
+    :raises TesseralError: if `baseline` is not among `arms`; see `errors` for what else is raised.
+    """
+    if baseline not in arms:
+        raise TesseralError(f"expected a baseline among the arms, got {baseline!r}; valid are {', '.join(arms)}")
+    found = errors(trials, metric)
+    comparisons = [_compare(trials, found, arm, baseline) for arm in arms if arm != baseline]
+    tested = [i for i, c in enumerate(comparisons) if c.change is not None and c.change.p is not None]
+    corrected = holm([comparisons[i].change.p for i in tested])  # type: ignore[union-attr, misc]
+    for i, p in zip(tested, corrected, strict=True):
+        comparisons[i] = replace(comparisons[i], p_holm=p)
+    return comparisons
+
+
+def _compare(trials: pl.DataFrame, found: pl.DataFrame, arm: str, baseline: str) -> Comparison:
+    key = ["block", "replicate"]
+    confirm = trials.filter(pl.col("stage") == "confirm", pl.col("arm").is_in([arm, baseline]))
+    left, right = (found.filter(pl.col("arm") == name).select(*key, "error") for name in (arm, baseline))
+    pairs = left.join(right, on=key, suffix="_baseline").sort(key)
+    x, x_baseline = pairs["error"].to_numpy(), pairs["error_baseline"].to_numpy()
+    differences, by_block = _units(pairs, x - x_baseline)
+    change = None
+    if pairs.height and min(x.min(), x_baseline.min()) > 0:
+        change = _percent(t_estimate(_units(pairs, np.log(x / x_baseline))[0]))
+    return Comparison(
+        arm=arm,
+        baseline=baseline,
+        pairs=pairs.height,
+        missing=confirm.select(key).n_unique() - pairs.height,
+        unit="block" if by_block else "pair",
+        units=differences.size,
+        difference=t_estimate(differences) if differences.size else None,
+        change=change,
+    )
+
+
+def _units(rows: pl.DataFrame, values: np.ndarray) -> tuple[np.ndarray, bool]:
+    """`values` averaged within blocks if `rows` has three blocks or more, and whether they were."""
+    if rows["block"].n_unique() < FEWEST_UNITS:
+        return values, False
+    means = rows.select("block", value=pl.Series(values)).group_by("block").agg(pl.col("value").mean())
+    return means.sort("block")["value"].to_numpy(), True
+
+
+def _percent(log_ratio: Estimate) -> Estimate:
+    def change(value: float | None) -> float | None:
+        return None if value is None else 100 * expm1(value)
+
+    return Estimate(100 * expm1(log_ratio.value), change(log_ratio.low), change(log_ratio.high), log_ratio.p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment: p_(i) becomes max over j ≤ i of min(1, (m − j + 1)·p_(j)), in the order given.
+
+    :raises TesseralError: if a p-value is not in [0, 1].
+    """
+    if not all(isfinite(p) and 0 <= p <= 1 for p in p_values):
+        raise TesseralError(f"expected p-values in [0, 1], got {list(p_values)}")
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted

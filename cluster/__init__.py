@@ -1,0 +1,1 @@
+"""Where and when it runs: executors, the driver and the command line."""

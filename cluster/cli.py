@@ -1,0 +1,222 @@
+"""The command line: `tesseral plan | reference | run | status | report`.
+
+Exit codes: 0 complete, 1 some trials failed or are left, 2 a mistake in what was given, 3 another driver holds
+the study.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from tesseral.cluster.display import StudyProgress, bar, console, counted, errors, table
+from tesseral.study.errors import LeaseHeldError, LeaseLostError, StudyFileError, TesseralError
+from tesseral.study.ledger import Ledger, frozen
+from tesseral.study.recipe import read_recipe
+from tesseral.study.store import Store
+from tesseral.study.study import Study
+from tesseral.study.trial import State
+
+app = typer.Typer(
+    help="Fair studies of E(3)-equivariant networks: which irreps earn their cost?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
+app.add_typer(reference, name="reference")
+
+Storage = Annotated[
+    str,
+    typer.Option(envvar="TESSERAL_STORAGE", help="Folder, or URL such as s3://bucket/prefix, of data and records."),
+]
+StudyPath = Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)]
+StudyName = Annotated[str, typer.Argument(help="A study's name, or its study file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ExecutorName = Annotated[
+    Literal["ray", "inline"],
+    typer.Option(help="`ray`: on all cores, or on the cluster that RAY_ADDRESS names; `inline`: in this process."),
+]
+
+
+@app.command()
+def plan(study_file: StudyPath, storage: Storage = "runs", as_json: AsJson = False) -> None:
+    """Show the arms of a study and what each costs and cannot reach, before anything is spent.
+
+    Example: `tesseral plan study/examples/quickstart.toml`
+    """
+    from tesseral.cluster.driver import prepare
+
+    ready = prepare(Study.load(study_file), storage)
+    replication = ready.study.file.replication
+    if as_json:
+        arms = [vars(arm) for arm in ready.arms]
+        _print_json({"study": ready.study.name, "trials": len(ready.trials), "arms": arms, **vars(replication)})
+        return
+    rows = [
+        [arm.label, arm.hidden, f"{arm.parameters:,}", f"{arm.steps:,}", ", ".join(arm.unreachable) or "nothing"]
+        for arm in ready.arms
+    ]
+    title = (
+        f"{ready.study.name}: {len(ready.arms)} arms × {replication.blocks} blocks × {replication.replicates} "
+        f"replicates = {len(ready.trials)} trials"
+    )
+    console.print(table(title, ["arm", "hidden irreps", "parameters", "steps", "cannot reach"], rows, left=2))
+    for arm in ready.study.arms:
+        if len(arm.labels) > 1:
+            console.print(f"These resolve to one configuration and are one arm: {arm.label}")
+
+
+@reference.command("make")
+def reference_make(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML).", show_default=False)],
+    storage: Storage = "runs",
+    executor: ExecutorName = "ray",
+) -> None:
+    """Compute reference densities with PySCF. A killed run goes on where it stopped.
+
+    Example: `tesseral reference make study/examples/water.toml`
+    """
+    from tesseral.cluster.references import inline, make_reference
+
+    loaded = read_recipe(recipe)
+    if executor == "ray":
+        from tesseral.cluster.ray_session import as_completed as spread
+    else:
+        spread = inline
+    with counted("reference densities") as progress:
+        location, made = make_reference(loaded, storage, spread, progress)
+    _describe_reference(location, "made" if made else "already made")
+
+
+@reference.command("import")
+def reference_import(
+    source: Annotated[Path, typer.Argument(help="Pickle of water trimers after Rackers & Rao.", show_default=False)],
+    hydrogen: Annotated[Path, typer.Option(help="Coefficients of the isolated H atom.", show_default=False)],
+    oxygen: Annotated[Path, typer.Option(help="Coefficients of the isolated O atom.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name of the file that is made.")] = "trimers",
+    storage: Storage = "runs",
+) -> None:
+    """Import public reference data, without running what is in the pickle.
+
+    Example: `tesseral reference import trimers.pkl --hydrogen isolated_h.out --oxygen isolated_o.out`
+    """
+    from tesseral.cluster.references import import_reference
+
+    _describe_reference(import_reference(source, {"H": hydrogen, "O": oxygen}, name, storage), "imported")
+
+
+@app.command()
+def run(study_file: StudyPath, storage: Storage = "runs", executor: ExecutorName = "ray") -> None:
+    """Run what is left of a study. The same command again resumes it, after any kill.
+
+    Example: `tesseral run study/examples/quickstart.toml`
+    """
+    from tesseral.cluster.driver import prepare, run_study
+    from tesseral.cluster.executor import Inline
+
+    study = Study.load(study_file)
+    ready = prepare(study, storage)
+    if executor == "ray":
+        from tesseral.cluster.tune import RayTune as Chosen
+    else:
+        Chosen = Inline
+    with bar() as progress:
+        states = run_study(ready, Chosen(), StudyProgress(progress, study.name))
+    _finish(study.name, states)
+
+
+@app.command()
+def status(study: StudyName, storage: Storage = "runs", as_json: AsJson = False) -> None:
+    """Show how far a study is, from its records; safe at any moment.
+
+    Example: `tesseral status quickstart`
+    """
+    store = _open(study, storage)
+    counts: dict[str, dict[str, int]] = {}
+    reasons = []
+    for entry in Ledger(store).entries():
+        row = counts.setdefault(entry.plan["arm"], dict.fromkeys(State, 0))
+        row[entry.state] += 1
+        if entry.state == State.FAILED and entry.outcome:
+            reasons.append({"trial": entry.id, "arm": entry.plan["arm"], "reason": entry.outcome.get("reason")})
+    if as_json:
+        _print_json({"study": _name(study), "arms": counts, "failed": reasons})
+        return
+    shown = [state for state in State if any(row[state] for row in counts.values())]
+    rows = [[arm, *(str(row[state]) for state in shown)] for arm, row in counts.items()]
+    console.print(table(_name(study), ["arm", *shown], rows))
+    for failure in reasons:
+        console.print(f"[red]failed[/] {failure['trial'][:10]} ({failure['arm']}): {failure['reason']}", markup=True)
+
+
+@app.command()
+def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False) -> None:
+    """Write a study's report.html and print its headline table; while it runs too.
+
+    Example: `tesseral report quickstart`
+    """
+    from tesseral.cluster.findings import headline, write_report
+
+    store = _open(study, storage)
+    location, findings = write_report(store, storage)
+    if as_json:
+        _print_json(findings)
+        return
+    console.print(headline(findings))
+    console.print(f"Report: {location}")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and exit code 2."""
+    try:
+        app()
+    except TesseralError as error:
+        _fail(str(error), 2)
+    except (LeaseHeldError, LeaseLostError) as error:
+        _fail(str(error), 3)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from here", 130)
+
+
+def _fail(sentence: str, code: int) -> None:
+    errors.print(f"tesseral: {sentence}", markup=False, style="red", soft_wrap=True)
+    sys.exit(code)
+
+
+def _finish(name: str, states: dict[State, int]) -> None:
+    complete, total = states.get(State.COMPLETE, 0), sum(states.values())
+    console.print(
+        f"{name}: {complete} of {total} trials complete" + ("" if complete == total else f", {_rest(states)}")
+    )
+    if complete < total:
+        raise typer.Exit(1)
+
+
+def _rest(states: dict[State, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in states.items() if count and state != State.COMPLETE)
+
+
+def _name(study: str) -> str:
+    return Study.load(study).name if study.endswith(".toml") else study
+
+
+def _open(study: str, storage: str) -> Store:
+    store = Store(storage).child(_name(study))
+    if frozen(store) is None:
+        known = sorted({path.split("/")[0] for path in Store(storage).paths() if path.endswith("/study.toml")})
+        raise StudyFileError("", f"expected a study that was started in {storage}, got {study!r}; there are {known}")
+    return store
+
+
+def _describe_reference(location: str, how: str) -> None:
+    from tesseral.cluster.references import describe
+
+    console.print(f"{how.capitalize()}: {describe(location)}", soft_wrap=True)
+
+
+def _print_json(tree: Any) -> None:
+    print(json.dumps(tree, indent=2, default=str))

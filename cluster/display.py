@@ -1,0 +1,105 @@
+"""What a person sees: progress bars while it runs, tables of the plan, the state and the findings."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from tesseral.study.lease import Holder
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def bar() -> Progress:
+    """A progress bar: what, how far, how long, and how long still."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+@contextmanager
+def counted(what: str) -> Iterator["Counted"]:
+    """A bar that is told (done, total)."""
+    with bar() as progress:
+        yield Counted(progress, progress.add_task(what, total=None))
+
+
+class Counted:
+    """Callable as `on_progress(done, total)`."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+class StudyProgress:
+    """One bar over the optimizer steps of all trials that are left; its text counts trials."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress, self._name = progress, name
+        self._task: TaskID | None = None
+        self._steps: dict[str, int] = {}
+        self._ended = self._trials = 0
+
+    def waiting(self, holder: Holder, seconds: float) -> None:
+        """A countdown while another driver may still be alive."""
+        if self._task is None:
+            self._task = self._progress.add_task("", total=None)
+        text = f"the study may be held by {holder}; taken over in {seconds:.0f} s if it stays silent"
+        self._progress.update(self._task, description=text)
+
+    def started(self, trials: int, finished: int, steps: int) -> None:
+        """Show the bar; `steps` are those of the trials that are left."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._trials, self._ended = trials, finished
+        self._task = self._progress.add_task(self._text(), total=steps)
+        if not steps:
+            self._progress.update(self._task, total=1, completed=1)
+
+    def progress(self, trial: str, step: int) -> None:
+        """Advance the bar to `step` of this trial."""
+        self._steps[trial] = step
+        self._show()
+
+    def ended(self, trial: str) -> None:
+        """Count a trial."""
+        self._ended += 1
+        self._show()
+
+    def _show(self) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, description=self._text(), completed=sum(self._steps.values()))
+
+    def _text(self) -> str:
+        return f"{self._name}: {self._ended} of {self._trials} trials, steps"
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
+    """A plain table; the first `left` columns are text, the others numbers."""
+    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        shown.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    return shown

@@ -1,0 +1,1 @@
+"""What is trained: reference densities, data, networks, training and traces."""

@@ -1,0 +1,76 @@
+"""The auxiliary basis of a density: which shells stand on each element, and how their columns are laid out.
+
+A density is ρ(r) = Σ_atoms Σ_shells Σ_m c_{shell,m} χ_{shell,m}(r − R_atom). Every χ is a real solid-harmonic
+Gaussian of unit norm, ∫χ² = 1, its 2l+1 components in e3nn's order and axes (polar axis y; l = 1 is x, y, z).
+"""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from math import gamma, pi, sqrt
+from typing import Self
+
+from tesseral.study.irreps import MulIrrep
+
+
+@dataclass(frozen=True)
+class Shell:
+    """One contracted shell of order l: R(r) ∝ r^l Σ_k d_k N_l(a_k) exp(−a_k r²)."""
+
+    l: int  # noqa: E741
+    exponents: tuple[float, ...]
+    """a_k, bohr⁻²."""
+    coefficients: tuple[float, ...]
+    """d_k, in units of primitives of unit norm, such that the shell itself has unit norm."""
+    isolated: float = 0.0
+    """Coefficient of this shell (s alone) in the isolated atom's density, electron · bohr^(−3/2)."""
+
+    @property
+    def norm(self) -> float:
+        """Rackers' `norm` of a shell of one primitive: N_l(a) with N_l² = 2^l (2a)^(l+3/2) / (π^(3/2) (2l−1)!!).
+
+        It normalises x^l exp(−a r²). For a contracted shell: Σ_k d_k N_l(a_k).
+        """
+        return sum(d * _cartesian_norm(self.l, a) for d, a in zip(self.coefficients, self.exponents, strict=True))
+
+
+def _cartesian_norm(order: int, exponent: float) -> float:
+    double_factorial = 2**order * gamma(order + 0.5) / sqrt(pi)  # (2l − 1)!!
+    return sqrt(2**order * (2 * exponent) ** (order + 1.5) / (pi**1.5 * double_factorial))
+
+
+@dataclass(frozen=True)
+class AuxiliaryBasis:
+    """Shells by element, sorted by l within each. All elements share one row of columns, see `layout`."""
+
+    name: str
+    shells: dict[int, tuple[Shell, ...]]
+    """Atomic number → shells in the order of the stored coefficients."""
+
+    @property
+    def layout(self) -> tuple[MulIrrep, ...]:
+        """Columns shared by all elements: for each l as many shells as the richest element has, parity (−1)^l.
+
+        An element fills the first of each l; the others are masked.
+        """
+        counts = [Counter(shell.l for shell in shells) for shells in self.shells.values()]
+        orders = sorted(set().union(*counts))
+        return tuple(MulIrrep(max(count[l] for count in counts), l, (-1) ** l) for l in orders)  # noqa: E741
+
+    def size(self, atomic_number: int) -> int:
+        """Coefficients on an atom of this element: Σ (2l+1)."""
+        return sum(2 * shell.l + 1 for shell in self.shells[atomic_number])
+
+    def to_json(self) -> str:
+        """Text for the `tesseral.auxiliary` metadata of a reference file."""
+        return json.dumps({"name": self.name, "shells": {z: [asdict(s) for s in v] for z, v in self.shells.items()}})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        tree = json.loads(text)
+        shells = {
+            int(z): tuple(Shell(s["l"], tuple(s["exponents"]), tuple(s["coefficients"]), s["isolated"]) for s in rows)
+            for z, rows in tree["shells"].items()
+        }
+        return cls(tree["name"], shells)

@@ -1,0 +1,144 @@
+"""A density of PySCF fitted by auxiliary functions: ρ(r) ≈ Σ_P c_P χ_P(r), with the right charge."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pyscf import dft, gto, lib
+from pyscf.data.elements import ELEMENTS
+from scipy import linalg
+
+from tesseral.models.auxiliary import Shell
+from tesseral.models.axes import to_e3nn
+from tesseral.models.mean_field import load_basis
+
+FIT_ERROR_GRID_LEVEL = 3
+"""PySCF's level of the Becke grid on which a fit is compared with the density that it fits."""
+_BLOCK = 4096  # grid points at a time: 1,000 functions on them take 33 MB
+
+
+def auxiliary_shells(atomic_number: int, name: str, decontracted: bool) -> tuple[Shell, ...]:
+    """Shells of one element, sorted by l and then from the steepest exponent to the flattest.
+
+    :param decontracted: each different primitive is a shell of its own.
+    :raises StudyFileError: if PySCF knows no such basis for this element.
+    """
+    symbol = ELEMENTS[atomic_number]
+    loaded = load_basis(name, symbol, "method.auxiliary_basis")
+    if decontracted:
+        primitives = {(entry[0], primitive[0]) for entry in loaded for primitive in entry[1:]}
+        loaded = [[order, [exponent, 1.0]] for order, exponent in primitives]
+    atom = gto.M(atom=[(symbol, (0, 0, 0))], basis={symbol: loaded}, spin=None, verbose=0)
+    shells = [
+        Shell(atom.bas_angular(index), tuple(atom.bas_exp(index).tolist()), tuple(column.tolist()))
+        for index in range(atom.nbas)
+        for column in atom.bas_ctr_coeff(index).T
+    ]
+    return tuple(sorted(shells, key=lambda shell: (shell.l, -max(shell.exponents))))
+
+
+def auxiliary_molecule(
+    shells: Mapping[int, Sequence[Shell]],
+    atomic_numbers: Sequence[int],
+    positions: NDArray[np.float64],
+) -> gto.Mole:
+    """The auxiliary functions as a PySCF molecule, shells in the order given; positions in Å, shape (atoms, 3)."""
+    basis = {
+        ELEMENTS[number]: [
+            [shell.l, *([a, d] for a, d in zip(shell.exponents, shell.coefficients, strict=True))]
+            for shell in shells[number]
+        ]
+        for number in set(atomic_numbers)
+    }
+    atoms = [(ELEMENTS[n], tuple(r)) for n, r in zip(atomic_numbers, positions, strict=True)]
+    return gto.M(atom=atoms, unit="Angstrom", basis=basis, spin=None, verbose=0)
+
+
+def e3nn_rotation(auxiliary: gto.Mole) -> NDArray[np.float64]:
+    """Q with c^e3nn = Q c^PySCF and χ^e3nn = Q χ^PySCF, orthogonal, shape (functions, functions).
+
+    PySCF stores p shells as x, y, z, which is e3nn's order already, and m = −l, …, l about z in all others.
+    """
+    orders = [auxiliary.bas_angular(index) for index in range(auxiliary.nbas)]
+    result: NDArray[np.float64] = linalg.block_diag(*(np.eye(3) if order == 1 else to_e3nn(order) for order in orders))
+    return result
+
+
+def packed_overlap(auxiliary: gto.Mole) -> NDArray[np.float64]:
+    """Lower triangle by rows of S_PQ = ∫χ_P χ_Q in e3nn's order, shape (n(n+1)/2,)."""
+    rotation = e3nn_rotation(auxiliary)
+    overlap = rotation @ auxiliary.intor("int1e_ovlp") @ rotation.T
+    result: NDArray[np.float64] = overlap[np.tril_indices_from(overlap)]
+    return result
+
+
+def function_integrals(auxiliary: gto.Mole) -> NDArray[np.float64]:
+    """∫χ_P of each function, shape (functions,), bohr^(3/2): zero but for s shells.
+
+    For a shell of unit norm: Σ_k d_k (2a_k/π)^(3/4) (π/a_k)^(3/2).
+    """
+    integrals = []
+    for index in range(auxiliary.nbas):
+        order, exponents = auxiliary.bas_angular(index), auxiliary.bas_exp(index)
+        s_integrals = (2 * exponents / np.pi) ** 0.75 * (np.pi / exponents) ** 1.5
+        for contraction in auxiliary.bas_ctr_coeff(index).T:
+            integrals += [float(contraction @ s_integrals)] if order == 0 else [0.0] * (2 * order + 1)
+    return np.array(integrals)
+
+
+def fit_density(
+    molecule: gto.Mole, density_matrix: NDArray[np.float64], auxiliary: gto.Mole, metric: str
+) -> NDArray[np.float64]:
+    r"""Coefficients c that minimise (ρ − Σ c_P χ_P | ρ − Σ c_P χ_P), subject to Σ_P c_P ∫χ_P = electrons.
+
+    With M_PQ = (χ_P|χ_Q), b_P = (χ_P|ρ), q_P = ∫χ_P and a Lagrange multiplier λ for the charge,
+
+        M c = b + λ q,    λ = (electrons − q·M⁻¹b) / (q·M⁻¹q).
+
+    :param density_matrix: of all electrons, shape (orbitals, orbitals).
+    :param metric: (f|g) is ∫∫ f(r) g(r') / |r − r'| if `coulomb`, ∫ f g if `overlap`.
+    :return: shape (functions,), PySCF's order and axes, electron · bohr^(−3/2).
+    """
+    two_centre, three_centre = {"coulomb": ("int2c2e", "int3c2e"), "overlap": ("int1e_ovlp", "int3c1e")}[metric]
+    weights = lib.pack_tril(density_matrix + density_matrix.T - np.diag(density_matrix.diagonal()))
+    both = molecule + auxiliary
+    projection = np.concatenate(
+        [  # atom by atom, so that memory holds the integrals of one atom's functions
+            weights
+            @ both.intor(
+                three_centre,
+                aosym="s2ij",
+                shls_slice=(0, molecule.nbas, 0, molecule.nbas, molecule.nbas + start, molecule.nbas + stop),
+            )
+            for start, stop, _, _ in auxiliary.aoslice_by_atom()
+        ]
+    )
+    charges = function_integrals(auxiliary)
+    factor = linalg.cho_factor(auxiliary.intor(two_centre))
+    free, response = linalg.cho_solve(factor, np.stack([projection, charges], axis=1)).T
+    multiplier = (molecule.nelectron - charges @ free) / (charges @ response)
+    result: NDArray[np.float64] = free + multiplier * response
+    return result
+
+
+def fit_error(
+    molecule: gto.Mole,
+    density_matrix: NDArray[np.float64],
+    auxiliary: gto.Mole,
+    coefficients: NDArray[np.float64],
+) -> float:
+    """100 · Σ_g w_g |ρ_fit(r_g) − ρ(r_g)| / Σ_g w_g ρ(r_g) over the points and weights of a Becke grid, percent.
+
+    :param coefficients: in PySCF's order and axes, shape (functions,).
+    """
+    grid = dft.gen_grid.Grids(molecule)
+    grid.level = FIT_ERROR_GRID_LEVEL
+    grid.build(with_non0tab=False)
+    difference = total = 0.0
+    for start in range(0, len(grid.weights), _BLOCK):
+        points, weights = grid.coords[start : start + _BLOCK], grid.weights[start : start + _BLOCK]
+        density = dft.numint.eval_rho(molecule, molecule.eval_gto("GTOval_sph", points), density_matrix)
+        fitted = auxiliary.eval_gto("GTOval_sph", points) @ coefficients
+        difference += float(weights @ np.abs(fitted - density))
+        total += float(weights @ density)
+    return 100 * difference / total

@@ -1,0 +1,85 @@
+"""The density of an isolated atom in the auxiliary basis: what is subtracted before a network learns the rest."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyscf.data.elements import CONFIGURATION, ELEMENTS
+
+from tesseral.models.auxiliary import Shell
+from tesseral.models.density_fit import auxiliary_molecule, fit_density
+from tesseral.models.mean_field import mean_field, molecule, total_density_matrix
+from tesseral.models.structures import Structure
+from tesseral.study.errors import DataError
+from tesseral.study.recipe import Method
+
+
+def with_isolated_atom(atomic_number: int, shells: Sequence[Shell], method: Method) -> tuple[Shell, ...]:
+    """The element's shells with `isolated` set to the fit of its neutral, spin-polarised, spherical ground state.
+
+    Electrons of the open shell are spread evenly over its 2l+1 orbitals, so that the density is spherical: with
+    whole occupations an oxygen atom would point somewhere, and its degenerate p orbitals hardly converge. The fit is
+    charge-constrained, so its s functions hold all Z electrons.
+
+    :raises DataError: if the atom does not converge.
+    """
+    occupied = occupations(atomic_number)
+    unpaired = round(sum(up - down for up, down in occupied))
+    atom = Structure("atom", (atomic_number,), np.zeros((1, 3)), spin=unpaired)
+    field = mean_field(molecule(atom, method), method)
+    orders = [field.mol.bas_angular(i) for i in range(field.mol.nbas) for _ in range(_width(field.mol, i))]
+
+    def occupy(energies: Any, orbitals: Any) -> NDArray[np.float64]:
+        return np.stack([_fill(np.array(orders), energies[s], orbitals[s], [n[s] for n in occupied]) for s in (0, 1)])
+
+    if unpaired:
+        field.get_occ = occupy
+    field.kernel()
+    if not field.converged:
+        raise DataError(
+            f"expected the isolated atom {ELEMENTS[atomic_number]} to converge, with {method.method}/{method.basis} "
+            "it did not; another method, basis or grid level is needed"
+        )
+    auxiliary = auxiliary_molecule({atomic_number: shells}, atom.atomic_numbers, atom.positions)
+    coefficients = fit_density(field.mol, total_density_matrix(field), auxiliary, method.metric)
+    # Shells are sorted by l: the coefficients of the s shells come first, one each.
+    return tuple(
+        replace(shell, isolated=float(coefficients[index])) if shell.l == 0 else shell
+        for index, shell in enumerate(shells)
+    )
+
+
+def occupations(atomic_number: int) -> list[tuple[int, int]]:
+    """Electrons of either spin by l = 0, 1, 2, 3 in the ground state: its configuration by Hund's first rule.
+
+    >>> occupations(8)
+    [(2, 2), (3, 1), (0, 0), (0, 0)]
+    """
+    result = []
+    for order, electrons in enumerate(CONFIGURATION[atomic_number]):
+        closed, opened = divmod(electrons, 4 * order + 2)
+        up = min(opened, 2 * order + 1)
+        result.append((closed * (2 * order + 1) + up, closed * (2 * order + 1) + opened - up))
+    return result
+
+
+def _fill(
+    orders: NDArray[np.int_], energies: NDArray[np.float64], orbitals: NDArray[np.float64], electrons: list[int]
+) -> NDArray[np.float64]:
+    """Occupations of one spin's orbitals: each l from the lowest energy, evenly within a shell."""
+    filled = np.zeros(len(energies))
+    weight = np.stack([(orbitals[orders == order] ** 2).sum(axis=0) for order in range(max(orders) + 1)])
+    order_of = weight.argmax(axis=0)
+    for order in range(max(orders) + 1):
+        mine = np.flatnonzero(order_of == order)
+        mine = mine[np.argsort(energies[mine])]
+        shells = np.arange(len(mine)) // (2 * order + 1)
+        filled[mine] = np.clip(electrons[order] / (2 * order + 1) - shells, 0, 1)
+    return filled
+
+
+def _width(mol: Any, index: int) -> int:
+    """Orbitals of a shell of PySCF's: 2l+1 for each of its contractions."""
+    return int((2 * mol.bas_angular(index) + 1) * mol.bas_nctr(index))

@@ -1,0 +1,127 @@
+"""Random structures to compute: water clusters, from a seed alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tesseral.study.errors import DataError
+from tesseral.study.recipe import Recipe
+
+OH_BOND = (0.96, 0.02, 0.90, 1.06)
+"""Mean, standard deviation, smallest and largest O–H bond, Å; equilibrium is 0.957 Å."""
+HOH_ANGLE = (104.5, 4.0, 94.0, 116.0)
+"""Mean, standard deviation, smallest and largest H–O–H angle, degrees."""
+CLOSEST = {(8, 8): 2.5, (1, 8): 1.6, (1, 1): 1.7}
+"""Smallest distance between atoms of two molecules by their elements, Å: a little inside the shortest contacts of
+liquid water, so that repulsion is sampled and chemistry is not left."""
+HYDROGEN_BOND = (2.6, 3.2)
+"""O–O distance of a molecule that is placed as a hydrogen bond, Å."""
+ANY_DISTANCE = (2.5, 5.0)
+"""O–O distance of a molecule that is placed at random, Å."""
+_TILT = 0.35  # standard deviation of each sine of the tilt of a hydrogen bond's O–H off the O–O line, about 20°
+_ATTEMPTS = 10_000  # a placement succeeds within tens; this many failures mean that a molecule is walled in
+
+_NAMES = {1: "monomer", 2: "dimer", 3: "trimer", 4: "tetramer", 5: "pentamer", 6: "hexamer"}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Atoms in space."""
+
+    id: str
+    """Unique in its file, such as `dimer-0007`."""
+    atomic_numbers: tuple[int, ...]
+    positions: NDArray[np.float64]
+    """Shape (atoms, 3), Å."""
+    charge: int = 0
+    """Total charge, e."""
+    spin: int = 0
+    """Unpaired electrons."""
+
+
+def structures(recipe: Recipe) -> list[Structure]:
+    """Every structure that a recipe asks for, in the order of its tables."""
+    return [s for table in recipe.structures for s in water_clusters(table.molecules, table.count, table.seed)]
+
+
+def water_clusters(n_molecules: int, count: int, seed: int) -> list[Structure]:
+    """Clusters of water with random internal geometries, distances and orientations.
+
+    Each molecule after the first is placed beside a random earlier one: half of them as a hydrogen bond (either one
+    the donor, O–O in `HYDROGEN_BOND`), half anywhere in `ANY_DISTANCE` with any orientation. A placement that brings
+    atoms closer than `CLOSEST` is drawn again. Cluster i depends on (seed, n_molecules, i) alone.
+    """
+    name = _NAMES.get(n_molecules, f"{n_molecules}-mer")
+    return [
+        Structure(
+            id=f"{name}-{index:04d}",
+            atomic_numbers=(8, 1, 1) * n_molecules,
+            positions=_cluster(n_molecules, np.random.default_rng([seed, n_molecules, index])),
+        )
+        for index in range(count)
+    ]
+
+
+def _cluster(n_molecules: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Positions of one cluster, shape (3 · n_molecules, 3), its centroid at the origin, Å."""
+    molecules = [_water(random)]
+    for _ in range(_ATTEMPTS):
+        if len(molecules) == n_molecules:
+            positions = np.concatenate(molecules)
+            return positions - positions.mean(axis=0)
+        host = molecules[random.integers(len(molecules))]
+        candidate = _neighbour(host, random)
+        if all(_apart(candidate, molecule) for molecule in molecules):
+            molecules.append(candidate)
+    raise DataError(f"expected to place {n_molecules} molecules, {len(molecules)} found room; ask for fewer")
+
+
+def _water(random: np.random.Generator) -> NDArray[np.float64]:
+    """O, H, H of one molecule, shape (3, 3): O at the origin, a random orientation, Å."""
+    mean, deviation, low, high = OH_BOND
+    first, second = np.clip(random.normal(mean, deviation, 2), low, high)
+    mean, deviation, low, high = HOH_ANGLE
+    angle = np.radians(np.clip(random.normal(mean, deviation), low, high))
+    flat = np.array([[0, 0, 0], [first, 0, 0], [second * np.cos(angle), second * np.sin(angle), 0]])
+    return flat @ _rotation(random).T
+
+
+def _neighbour(host: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """A molecule beside `host`, shape (3, 3), Å."""
+    guest = _water(random)
+    if random.random() < 0.5:
+        direction = _rotation(random)[0]
+        return guest + host[0] + random.uniform(*ANY_DISTANCE) * direction
+    distance = random.uniform(*HYDROGEN_BOND)
+    if random.random() < 0.5:  # the host donates: the guest's oxygen stands along one of its O–H bonds
+        bond = host[random.integers(1, 3)] - host[0]
+        return guest + host[0] + distance * _tilted(bond, random)
+    bond = guest[random.integers(1, 3)]  # the guest donates: the host's oxygen stands along its bond
+    return guest + host[0] - distance * _tilted(bond, random)
+
+
+def _tilted(bond: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """A unit vector near the direction of `bond`."""
+    vector = bond / np.linalg.norm(bond) + random.normal(0, _TILT / np.sqrt(2), 3)
+    return vector / np.linalg.norm(vector)
+
+
+def _rotation(random: np.random.Generator) -> NDArray[np.float64]:
+    """A uniformly random rotation: the matrix of a normally distributed quaternion (w, x, y, z)."""
+    w, x, y, z = (q := random.normal(size=4)) / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether no two atoms of two molecules are closer than `CLOSEST`."""
+    distances = np.linalg.norm(one[:, None] - other[None], axis=-1)
+    numbers = (8, 1, 1)
+    limits = np.array([[CLOSEST[min(a, b), max(a, b)] for b in numbers] for a in numbers])
+    return bool((distances >= limits).all())

@@ -1,0 +1,187 @@
+"""One execution of a trial, as its worker records it: begin, seal segments, keep checkpoints, finish.
+
+The order of writes is what makes every step stand once: a segment is sealed before the checkpoint that follows
+it; a later attempt begins at a checkpoint and says at which step; the outcome is sealed last and names the
+files that count; only then are segments and checkpoints deleted.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tesseral.study import lease
+from tesseral.study.errors import LeaseLostError
+from tesseral.study.segments import (
+    TABLES,
+    Begin,
+    counting,
+    encode,
+    folder,
+    read_counting,
+    rows_to_table,
+    segment_sources,
+)
+from tesseral.study.store import Store
+from tesseral.study.trial import State, canonical
+
+_CHECKPOINT = re.compile(r"(\d+)-(\d+)")
+
+
+def read_begins(store: Store, trial: str) -> list[Begin]:
+    """The attempts of a trial, by number."""
+    begins = []
+    for path in store.paths(f"trials/{trial}/attempts"):
+        data = store.read(path)
+        if data is not None:
+            tree = json.loads(data)
+            begins.append(Begin(tree["attempt"], tree["lease"], tree["start"]))
+    return sorted(begins, key=lambda b: b.number)
+
+
+def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[int, str] | None:
+    """Step and path of the furthest checkpoint that counts: of a counting attempt, below its bound."""
+    bounds = counting(begins)
+    best: tuple[int, str] | None = None
+    for path in store.paths(f"trials/{trial}/checkpoint"):
+        match = _CHECKPOINT.fullmatch(path.rpartition("/")[2])
+        if match is None or int(match[1]) not in bounds:
+            continue
+        step, below = int(match[2]), bounds[int(match[1])]
+        if (below is None or step < below) and (best is None or step > best[0]):
+            best = step, path
+    return best
+
+
+@dataclass
+class Attempt:
+    """An execution in progress. It is the recorder that training writes to."""
+
+    store: Store
+    trial: str
+    number: int
+    lease: int
+    start: int
+    checkpoint: bytes | None
+    """Training state to go on from; None at the beginning."""
+    seal_every: float = 5.0
+    """Seconds between sealed segments, so that a study can be watched."""
+    checkpoint_every: float = 30.0
+    """Seconds between checkpoints: the most work a kill can cost."""
+    on_progress: Callable[[int, int], None] = lambda step, steps: None
+    """Called with the steps done and their total after every epoch."""
+    _rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    _sealed: float = field(default_factory=time.monotonic)
+    _checkpointed: float = field(default_factory=time.monotonic)
+    _last_checkpoint: str | None = None
+
+    @classmethod
+    def begin(
+        cls, store: Store, trial: str, lease_number: int, where: dict[str, Any], **options: Any
+    ) -> "Attempt | None":
+        """Begin the next attempt of a trial from its furthest checkpoint; None if the trial is finished."""
+        while store.read(f"trials/{trial}/outcome.json") is None:
+            begins = read_begins(store, trial)
+            found = latest_checkpoint(store, trial, begins)
+            state = store.read(found[1]) if found else None
+            if found and state is None:
+                continue  # deleted between listing and reading: the trial has just ended
+            start = found[0] + 1 if found else 0
+            number = begins[-1].number + 1 if begins else 1
+            record = {
+                "attempt": number,
+                "lease": lease_number,
+                "start": start,
+                "began": datetime.now(UTC).isoformat(),
+                **where,
+            }
+            if store.create(f"trials/{trial}/attempts/{number}.json", canonical(record).encode()):
+                return cls(store, trial, number, lease_number, start, state, **options)
+        return None
+
+    def curves(self, rows: list[dict[str, Any]]) -> None:
+        """Take rows of learning curves (without `trial`)."""
+        self._rows["curves"] += rows
+
+    def traces(self, rows: list[dict[str, Any]]) -> None:
+        """Take rows of feature traces (without `trial`)."""
+        self._rows["traces"] += rows
+
+    def boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
+        """After an epoch: seal what is due, then keep a checkpoint if one is due. All rows up to `step` were given."""
+        now = time.monotonic()
+        if now - self._checkpointed >= self.checkpoint_every and step < steps:
+            self._seal(step)
+            self._keep(step, state())
+        elif now - self._sealed >= self.seal_every:
+            self._seal(step)
+        self.on_progress(step, steps)
+
+    def _seal(self, step: int) -> None:
+        for name, schema in TABLES.items():
+            if self._rows[name]:
+                path = f"{folder(name, self.trial)}/{self.number}-{step}.parquet"
+                self.store.create(path, encode(rows_to_table(self._rows[name], self.trial, schema)))
+                self._rows[name] = []
+        self._sealed = time.monotonic()
+
+    def _still_counts(self) -> None:
+        """Stop a worker that was thought dead: its checkpoints would be of no use, and it must delete none."""
+        if self.store.read(f"trials/{self.trial}/attempts/{self.number + 1}.json") is not None:
+            raise LeaseLostError(f"attempt {self.number} was followed by another; it stops here")
+
+    def _keep(self, step: int, state: bytes) -> None:
+        self._still_counts()
+        path = f"trials/{self.trial}/checkpoint/{self.number}-{step}"
+        self.store.create(path, state)
+        # One back is enough; an older one of an earlier attempt goes with the trial's end.
+        if self._last_checkpoint:
+            self.store.delete([self._last_checkpoint])
+        self._last_checkpoint = path
+        self._checkpointed = time.monotonic()
+
+    def finish(self, state: State, step: int, **facts: Any) -> bool:
+        """Seal the outcome: compact the tables, name them, then clear what led to them. True if it was ours.
+
+        :raises LeaseLostError: if the driver that began this attempt was superseded; nothing counts then.
+        """
+        if lease.newest(self.store) > self.lease:
+            raise LeaseLostError(f"lease {self.lease} was superseded; attempt {self.number} does not count")
+        self._seal(step)
+        begins = read_begins(self.store, self.trial)
+        files: dict[str, int] = {}
+        for name, schema in TABLES.items():
+            sources = segment_sources(self.store.paths(folder(name, self.trial)), self.trial, begins)
+            try:
+                table = read_counting(self.store, sources, schema)
+            except FileNotFoundError:
+                return False  # another attempt has sealed the outcome and cleared the segments
+            path = f"{folder(name, self.trial)}/{self.number}-all.parquet"
+            self.store.create(path, encode(table))
+            files[path] = table.num_rows
+        outcome = {
+            "state": state,
+            "attempt": self.number,
+            "lease": self.lease,
+            "attempts": len(begins),
+            "steps": step,
+            "files": files,
+            "ended": datetime.now(UTC).isoformat(),
+            **facts,
+        }
+        ours = self.store.create(f"trials/{self.trial}/outcome.json", canonical(outcome).encode())
+        clear(self.store, self.trial)
+        return ours
+
+
+def clear(store: Store, trial: str) -> None:
+    """Delete a finished trial's checkpoints and the segments that its outcome does not name."""
+    data = store.read(f"trials/{trial}/outcome.json")
+    if data is None:
+        return
+    kept = set(json.loads(data)["files"])
+    found = [path for name in TABLES for path in store.paths(folder(name, trial))]
+    store.delete([path for path in found if path not in kept] + store.paths(f"trials/{trial}/checkpoint"))

@@ -1,0 +1,201 @@
+"""The configuration of one trial: every setting that changes what is trained, with its default.
+
+Plain dataclasses, so that `models/` can train where only torch, e3nn and pyarrow are installed. A study file
+sets any of these by its dotted path (`training.epochs`), and any of them may be a factor. `resolved()` fills in
+what is derived, and is what a trial's id is made of.
+"""
+
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
+
+from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
+
+
+class Range:
+    """Bounds of a number or of a tuple's length, in pydantic's core-schema words (ge, gt, le, lt, min_length)."""
+
+    def __init__(self, **bounds: float) -> None:
+        self.bounds = bounds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        return handler(source) | self.bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the configuration: unknown keys are refused, and types are strict (no '3' for 3)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Section):
+    """What is trained on. A block's seed permutes the structures; test comes first, then validation, then
+    training, so training sets of different sizes are nested and share their test set."""
+
+    reference: str
+    """Parquet file of reference data; relative paths start at the storage. Not in the id: its content is."""
+    train: Annotated[int, Range(ge=1)]
+    """Structures trained on."""
+    validation: Annotated[int, Range(ge=0)] = 0
+    """Structures of the validation split."""
+    test: Annotated[int, Range(ge=1)]
+    """Structures of the test split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hidden(Section):
+    """Hidden irreps: either `irreps` as text, or a set of orders with multiplicities by l and a parity."""
+
+    irreps: str | None = None
+    """e3nn's notation, such as `16x0e+8x1o`; excludes the other keys."""
+    lmax: Annotated[int, Range(ge=0, le=10)] | None = None
+    """All orders from 0 to lmax."""
+    orders: Annotated[tuple[Annotated[int, Range(ge=0, le=10)], ...], Range(min_length=1)] | None = None
+    """Any set of orders, such as [0, 2]; excludes `lmax`."""
+    mul: Annotated[tuple[Annotated[int, Range(ge=1)], ...], Range(min_length=1)] = (125, 40, 25, 15)
+    """Multiplicity of order l = 0, 1, 2, … for each parity (default: Rackers & Rao); the last one repeats."""
+    parity: Literal["both", "natural"] = "both"
+    """`both` parities of each l, or the `natural` one, (−1)^l, alone."""
+
+    def resolve(self, path: str = "network.hidden") -> Self:
+        """The same irreps as canonical text, every other key at its default.
+
+        :raises StudyFileError: if the irreps do not parse, are empty, or were given twice or not at all.
+        """
+        given = [name for name in ("irreps", "lmax", "orders") if getattr(self, name) is not None]
+        if len(given) != 1:
+            came = " and ".join(given) if given else "none of them"
+            raise StudyFileError(path, f"expected exactly one of irreps, lmax and orders, got {came}")
+        if self.irreps is not None:
+            try:
+                text = format_irreps(parse_irreps(self.irreps))
+            except TesseralError as error:
+                raise StudyFileError(f"{path}.irreps", str(error)) from None
+            if not text:
+                raise StudyFileError(f"{path}.irreps", f"expected at least one channel, got {self.irreps!r}")
+        else:
+            orders = set(range(self.lmax + 1)) if self.lmax is not None else set(self.orders or ())
+            text = format_irreps(
+                MulIrrep(self.mul[min(order, len(self.mul) - 1)], order, p)
+                for order in orders
+                for p in ((1, -1) if self.parity == "both" else ((-1) ** order,))
+            )
+        return type(self)(irreps=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(Section):
+    """The network. `gated` after Rackers & Rao: convolutions with a gate, then an output convolution."""
+
+    interaction: Literal["gated"] = "gated"
+    """How a layer makes features from its neighbours'."""
+    hidden: Hidden = field(default_factory=Hidden)
+    """Irreps of the features between layers."""
+    layers: Annotated[int, Range(ge=1, le=20)] = 3
+    """Gated convolutions before the output convolution."""
+    harmonics_lmax: Annotated[int, Range(ge=0, le=10)] = 3
+    """Largest l of the edges' spherical harmonics."""
+    radial_functions: Annotated[int, Range(ge=1)] = 10
+    """Gaussians that expand a distance, evenly spaced inside the cutoff."""
+    radial_cutoff: Annotated[float, Range(gt=0)] = 3.5
+    """Distance up to which atoms are neighbours, in Å."""
+    radial_width: Annotated[int, Range(ge=1)] = 128
+    """Neurons of a hidden layer of the radial network."""
+    radial_layers: Annotated[int, Range(ge=0)] = 1
+    """Hidden layers of the radial network."""
+    num_neighbors: Annotated[float, Range(gt=0)] | None = None
+    """Messages are divided by its square root; null: the mean number of neighbours in the training split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target(Section):
+    """What is predicted."""
+
+    quantity: Literal["density"] = "density"
+    """`density`: auxiliary coefficients of every l on each atom, less those of the isolated atoms."""
+    scale: Literal["shell", "none"] = "shell"
+    """`shell`: outputs are multiplied by the spread of each element's shell over the training split (and the
+    scalars shifted by its mean); `none`: outputs are Rackers' y as they stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Section):
+    """What is minimised. See `tesseral.models.loss` for the formulas."""
+
+    name: Literal["raw", "equal", "overlap"] = "overlap"
+    """`raw`: mean squared error of Rackers' y; `equal`: the mean over l of Σerr²/Σ(y−ȳ)²; `overlap`: ∫Δρ²."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Section):
+    """How it is trained."""
+
+    epochs: Annotated[int, Range(ge=1)] = 60
+    """Passes over the training split."""
+    batch_size: Annotated[int, Range(ge=1)] = 4
+    """Structures in a step; the last step of an epoch takes what is left."""
+    learning_rate: Annotated[float, Range(gt=0)] = 1e-2
+    """Adam's step size at the start."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """`cosine` decays the step size to zero over all steps."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of weights and features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration(Section):
+    """Everything that decides what a trial trains, but its data's content and its seeds."""
+
+    data: Data
+    network: Network = field(default_factory=Network)
+    target: Target = field(default_factory=Target)
+    loss: Loss = field(default_factory=Loss)
+    training: Training = field(default_factory=Training)
+
+    def resolved(self) -> Self:
+        """With hidden irreps as canonical text: two ways of asking for one network become equal."""
+        return replace(self, network=replace(self.network, hidden=self.network.hidden.resolve()))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """⌈train / batch_size⌉."""
+        return -(-self.data.train // self.training.batch_size)
+
+    @property
+    def max_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.training.epochs * self.steps_per_epoch
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, as JSON and TOML hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; for records, which were validated when written."""
+        return _build(cls, tree)
+
+
+def _build(cls: Any, tree: dict[str, Any]) -> Any:
+    hints = get_type_hints(cls)
+    values = {}
+    for item in fields(cls):
+        if item.name in tree:
+            value = tree[item.name]
+            if is_dataclass(hints[item.name]):
+                value = _build(hints[item.name], value)
+            values[item.name] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted paths to leaves: {'a': {'b': 1}} becomes {'a.b': 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Study files and reference recipes that run as they stand."""

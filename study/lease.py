@@ -1,0 +1,166 @@
+"""One driver a study: numbered leases, each kept alive by numbered beats.
+
+The holder of lease n writes `lease/<n>/<beat>` several times within the lease's length. A challenger creates
+`lease/<n+1>/0` after it has seen no new beat for that length by its own monotonic clock (clocks of two machines
+need not agree), or at once where the holder left, or where machine, process id and start time prove it dead.
+What the holder of n does after that does not count.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from tesseral.study.errors import LeaseHeldError
+from tesseral.study.store import Store
+from tesseral.study.trial import canonical
+
+LENGTH = 30.0
+"""Seconds without a beat after which a lease may be taken over."""
+
+_LEFT = "left"
+
+
+def newest(store: Store) -> int:
+    """The highest lease number, 0 if there is none."""
+    return max((int(path.split("/")[1]) for path in store.paths("lease")), default=0)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease: enough to recognise, on the same machine, that it is dead."""
+
+    host: str
+    boot: str
+    """The machine's boot id and the process-id namespace: a pid means something only within both."""
+    pid: int
+    started: int
+    """The process's start time in clock ticks after boot: a pid may be used again, with this it may not."""
+    since: str
+
+    @classmethod
+    def this_process(cls) -> Self:
+        """The holder that this process would be."""
+        return cls(
+            socket.gethostname(),
+            _boot(),
+            os.getpid(),
+            _start_time(os.getpid()) or 0,
+            datetime.now(UTC).isoformat(),
+        )
+
+    @property
+    def dead(self) -> bool:
+        """True only if it is proven: same boot and namespace, and no such process."""
+        return self.boot != "" and self.boot == _boot() and _start_time(self.pid) != self.started
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.since[:19].replace('T', ' ')} UTC"
+
+
+class Lease:
+    """A lease that is held: beats in the background until released."""
+
+    def __init__(self, store: Store, number: int, length: float) -> None:
+        self.store = store
+        self.number = number
+        self.length = length
+        self.lost = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease-{number}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(
+        cls,
+        store: Store,
+        length: float = LENGTH,
+        *,
+        wait: bool = True,
+        on_wait: Callable[[Holder, float], None] = lambda holder, seconds: None,
+    ) -> Self:
+        """Take the study's lease; `on_wait` is told who is waited for and the seconds left, about once a second.
+
+        :raises LeaseHeldError: if the holder is alive: it beats, or (with `wait=False`) may be.
+        """
+        while True:
+            number = newest(store)
+            if number and not cls._free(store, number, length, wait, on_wait):
+                raise LeaseHeldError(f"the study is held by {_holder(store, number)}")
+            body = canonical({**vars(Holder.this_process()), "length": length}).encode()
+            if store.create(f"lease/{number + 1}/0", body):
+                return cls(store, number + 1, length)
+
+    @staticmethod
+    def _free(store: Store, number: int, length: float, wait: bool, on_wait: Callable[[Holder, float], None]) -> bool:
+        beats = store.paths(f"lease/{number}")
+        holder = _holder(store, number)
+        if f"lease/{number}/{_LEFT}" in beats or holder is None or holder.dead:
+            return True
+        if not wait:
+            return False
+        seen, until = beats, time.monotonic() + length
+        while (left := until - time.monotonic()) > 0:
+            on_wait(holder, left)
+            time.sleep(min(1.0, left))
+            beats = store.paths(f"lease/{number}")
+            if f"lease/{number}/{_LEFT}" in beats or newest(store) != number:
+                return True
+            if beats != seen:
+                return False
+        return True
+
+    def _beat(self) -> None:
+        beat = 0
+        while not self._stop.wait(self.length / 6):
+            if newest(self.store) > self.number:
+                self.lost.set()
+                return
+            beat += 1
+            self.store.create(f"lease/{self.number}/{beat}", b"{}")
+            if beat > 1:
+                self.store.delete([f"lease/{self.number}/{beat - 1}"])
+
+    def release(self) -> None:
+        """Stop beating and say that the holder has left."""
+        self._stop.set()
+        self._thread.join()
+        if not self.lost.is_set():
+            self.store.create(f"lease/{self.number}/{_LEFT}", b"{}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _holder(store: Store, number: int) -> Holder | None:
+    data = store.read(f"lease/{number}/0")
+    if data is None:
+        return None
+    tree: dict[str, Any] = json.loads(data)
+    return Holder(**{key: tree[key] for key in ("host", "boot", "pid", "started", "since")})
+
+
+def _boot() -> str:
+    """Boot id and process-id namespace on Linux; empty elsewhere, where no death can be proven."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _start_time(pid: int) -> int | None:
+    """Field 22 of /proc/<pid>/stat, or None if there is no such process (a zombie is none)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])

@@ -1,0 +1,172 @@
+"""A study's records read as a whole: what is planned, what is finished, and which files count.
+
+Writers are `attempt.py` (workers) and `plan` here (the driver). Everything is derived from the create-only records
+at each call, so reading is safe at any moment and a restart needs nothing else.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from tesseral.study.records import TRIALS
+from tesseral.study.segments import Begin, Source, encode, folder, segment_sources
+from tesseral.study.store import Store
+from tesseral.study.study import Planned, Study
+from tesseral.study.trial import State, Trial, canonical
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the records say of one trial."""
+
+    id: str
+    plan: Json
+    """trial.json."""
+    begins: tuple[Json, ...]
+    """attempts/<n>.json, by number."""
+    outcome: Json | None
+    """outcome.json, None while the trial is not finished."""
+
+    @property
+    def state(self) -> State:
+        """Where the trial stands. `running` means begun and not finished, by a live worker or a lost one."""
+        if self.outcome is not None:
+            return State(self.outcome["state"])
+        return State.RUNNING if self.begins else State.PLANNED
+
+    @property
+    def trial(self) -> Trial:
+        """The trial itself."""
+        return Trial.from_dict(self.plan["trial"])
+
+
+def freeze(store: Store, study: Study) -> Study | None:
+    """Freeze the study file at the first start; afterwards return what was frozen."""
+    if store.create("study.toml", study.text.encode()):
+        return None
+    return frozen(store)
+
+
+def frozen(store: Store) -> Study | None:
+    """The study as it was first started, or None if it never was."""
+    data = store.read("study.toml")
+    return None if data is None else Study.parse(data.decode(), store.location("study.toml"))
+
+
+def plan(store: Store, planned: Planned, study: str, **facts: Any) -> None:
+    """Write a trial's create-only record, before it is launched."""
+    record = {
+        "study": study,
+        "id": planned.trial.id,
+        "arm": planned.arm.label,
+        "factors": planned.arm.factors,
+        "stage": planned.stage,
+        "block": planned.block,
+        "replicate": planned.replicate,
+        "trial": planned.trial.to_dict(),
+        **facts,
+    }
+    store.create(f"trials/{planned.trial.id}/trial.json", canonical(record).encode())
+
+
+class Ledger:
+    """The records of one study."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._finished: dict[str, Entry] = {}  # a finished trial never changes
+
+    def entries(self) -> list[Entry]:
+        """Every trial that has a trial.json, in order of id."""
+        paths = self.store.paths("trials")
+        by_trial: dict[str, list[str]] = {}
+        for path in paths:
+            _, trial, *rest = path.split("/")
+            by_trial.setdefault(trial, []).append("/".join(rest))
+        return [entry for trial, names in by_trial.items() if (entry := self._entry(trial, names)) is not None]
+
+    def _entry(self, trial: str, names: list[str]) -> Entry | None:
+        if trial in self._finished:
+            return self._finished[trial]
+        plan_ = self._json(f"trials/{trial}/trial.json")
+        if plan_ is None:
+            return None
+        begun = [name for name in names if name.startswith("attempts/")]
+        begins = [tree for name in begun if (tree := self._json(f"trials/{trial}/{name}")) is not None]
+        begins.sort(key=lambda tree: int(tree["attempt"]))
+        outcome = self._json(f"trials/{trial}/outcome.json") if "outcome.json" in names else None
+        entry = Entry(trial, plan_, tuple(begins), outcome)
+        if outcome is not None:
+            self._finished[trial] = entry
+        return entry
+
+    def _json(self, path: str) -> Json | None:
+        data = self.store.read(path)
+        return None if data is None else json.loads(data)
+
+    def sources(self, table: str) -> list[Source]:
+        """Files of `curves` or `traces` that count, as locations that Polars can scan."""
+        listed: dict[str, list[str]] = {}
+        for path in self.store.paths(table):
+            listed.setdefault(path.split("/")[1].removeprefix("trial="), []).append(path)
+        sources: list[Source] = []
+        for entry in self.entries():
+            if entry.outcome is not None:
+                prefix = folder(table, entry.id) + "/"
+                sources += [Source(path, entry.id, None) for path in entry.outcome["files"] if path.startswith(prefix)]
+            else:
+                begins = [Begin(tree["attempt"], tree["lease"], tree["start"]) for tree in entry.begins]
+                sources += segment_sources(listed.get(entry.id, []), entry.id, begins)
+        return [Source(self.store.location(source.path), source.trial, source.below) for source in sources]
+
+    def table(self) -> pa.Table:
+        """The `trials` table: TRIALS, then a typed column for each factor, setting and metric.
+
+        Settings are the hyperparameters and everything else in the configuration, by dotted path.
+        """
+        rows = [_row(entry) for entry in self.entries()]
+        extra = sorted({key for row in rows for key in row} - set(TRIALS.names))
+        fixed = pa.Table.from_pylist([{key: row.get(key) for key in TRIALS.names} for row in rows], schema=TRIALS)
+        for key in extra:
+            fixed = fixed.append_column(key, _column([row.get(key) for row in rows]))
+        return fixed
+
+    def snapshot(self) -> None:
+        """Write `trials.parquet`, for whoever reads without this library. Derived, so it may be replaced."""
+        self.store.replace("trials.parquet", encode(self.table()))
+
+
+def _row(entry: Entry) -> Json:
+    outcome, plan_ = entry.outcome or {}, entry.plan
+    provenance = plan_.get("provenance", {})
+    row = {key: plan_.get(key) for key in ("study", "arm", "stage", "block", "replicate", "target", "commit")}
+    row |= {key: outcome.get(key) for key in ("reason", "steps", "seconds", "device", "peak_memory")}
+    row |= {
+        "trial": entry.id,
+        "state": entry.state,
+        "parameters": plan_.get("parameters"),
+        "unreachable": plan_.get("unreachable") or None,
+        "attempts": len(entry.begins),
+        "started": datetime.fromisoformat(entry.begins[0]["began"]) if entry.begins else None,
+        "ended": datetime.fromisoformat(outcome["ended"]) if outcome else None,
+        "data_hash": plan_["trial"]["data_hash"],
+        "commit": provenance.get("commit"),
+        "versions": json.dumps(provenance.get("versions"), sort_keys=True),
+    }
+    row |= {f"factor.{path}": level for path, level in plan_["factors"].items()}
+    row |= {f"setting.{path}": value for path, value in entry.trial.settings().items()}
+    row |= {f"metric.{name}": value for name, value in outcome.get("metrics", {}).items()}
+    return row
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Typed where the values share a type; otherwise their JSON."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else json.dumps(value) for value in values])

@@ -1,0 +1,131 @@
+"""Every table that tesseral writes, declared once as an Arrow schema, with units and a version."""
+
+from typing import Any
+
+import pyarrow as pa
+
+VERSION = 1
+"""Raised when a column is renamed, retyped or changes its meaning; new columns alone do not raise it."""
+
+
+def _table(name: str, *columns: tuple[str, pa.DataType, str]) -> pa.Schema:
+    described = [pa.field(key, kind, metadata={"description": text}) for key, kind, text in columns]
+    return pa.schema(described, metadata={"tesseral.table": name, "tesseral.version": str(VERSION)})
+
+
+CURVES = _table(
+    "curves",
+    ("trial", pa.string(), "trial id"),
+    ("step", pa.int64(), "optimizer steps done when measured; 0 is before training"),
+    ("epoch", pa.int64(), "epochs done when measured"),
+    ("split", pa.string(), "train, validation or test"),
+    ("metric", pa.string(), "name of the metric, see tesseral.models.metrics"),
+    ("l", pa.int8(), "order of the output irrep; null where the metric has none"),
+    ("value", pa.float64(), "in the unit that the metric's name states"),
+)
+
+TRACES = _table(
+    "traces",
+    ("trial", pa.string(), "trial id"),
+    ("step", pa.int64(), "optimizer steps done when measured; 0 is before training"),
+    ("epoch", pa.int64(), "epochs done when measured"),
+    ("layer", pa.int16(), "hidden layer, from 1 at the input"),
+    ("path", pa.string(), "tensor-product path such as '1x1->2'; null where it has none"),
+    ("l", pa.int8(), "order of the feature"),
+    ("p", pa.int8(), "parity of the feature, +1 or -1"),
+    (
+        "statistic",
+        pa.string(),
+        "rms: root mean square per component; share: part of the layer's squared norm",
+    ),
+    ("value", pa.float64(), "dimensionless"),
+)
+
+# One row a trial; `factor.<path>`, `setting.<path>` and `metric.<name>` columns are added by the study.
+TRIALS = _table(
+    "trials",
+    ("study", pa.string(), "name of the study"),
+    ("trial", pa.string(), "trial id"),
+    (
+        "arm",
+        pa.string(),
+        "label of the arm; several, joined by ' = ', where arms resolve to one configuration",
+    ),
+    ("stage", pa.string(), "search or confirm"),
+    ("block", pa.int32(), "fixes the split and the order of the data"),
+    ("replicate", pa.int32(), "fixes the initialisation"),
+    ("state", pa.string(), "planned, running, complete, pruned or failed"),
+    ("reason", pa.string(), "why it failed or was pruned, one line"),
+    ("parameters", pa.int64(), "trainable numbers of the network"),
+    ("target", pa.string(), "what is predicted"),
+    ("unreachable", pa.string(), "target irreps this arm cannot reach, predicted zero; null if none"),
+    ("steps", pa.int64(), "optimizer steps done"),
+    ("seconds", pa.float64(), "wall time of training over all attempts, s"),
+    ("device", pa.string(), "cpu or the accelerator's name"),
+    ("peak_memory", pa.int64(), "largest resident memory (CPU) or allocated memory (CUDA), bytes"),
+    ("attempts", pa.int32(), "executions, one unless a worker was lost"),
+    ("started", pa.timestamp("us", tz="UTC"), "start of the first attempt"),
+    ("ended", pa.timestamp("us", tz="UTC"), "when the outcome was sealed"),
+    ("data_hash", pa.string(), "content of the reference data"),
+    ("commit", pa.string(), "git commit of the code, null outside a checkout"),
+    ("versions", pa.string(), "JSON: package versions"),
+)
+
+_PER_ATOM = pa.list_(pa.float64())
+
+REFERENCE = _table(
+    "reference",
+    ("id", pa.string(), "name of the structure, unique in the file"),
+    ("atomic_numbers", pa.list_(pa.int8()), "Z of each atom"),
+    ("positions", pa.list_(pa.list_(pa.float64(), 3)), "x, y, z of each atom, angstrom"),
+    ("charge", pa.int16(), "total charge, e"),
+    ("spin", pa.int16(), "unpaired electrons"),
+    ("method", pa.string(), "such as PBE0, RHF"),
+    ("basis", pa.string(), "orbital basis"),
+    ("auxiliary_basis", pa.string(), "basis of the density fit"),
+    ("converged", pa.bool_(), "whether the self-consistent field converged; if not, never trained on"),
+    ("energy", pa.float64(), "hartree"),
+    ("forces", pa.list_(pa.list_(pa.float64(), 3)), "hartree/bohr"),
+    ("centre", pa.list_(pa.float64(), 3), "centre of nuclear charge, angstrom"),
+    (
+        "dipole",
+        pa.list_(pa.float64()),
+        "Racah, m = -1..1 (y, z, x), about the centre, nuclei included, e bohr",
+    ),
+    ("quadrupole", pa.list_(pa.float64()), "traceless Racah, m = -2..2, e bohr^2"),
+    ("octupole", pa.list_(pa.float64()), "traceless Racah, m = -3..3, e bohr^3"),
+    (
+        "coefficients",
+        pa.list_(_PER_ATOM),
+        "per atom, shells in the order of the file's auxiliary table, e3nn's m",
+    ),
+    (
+        "overlap",
+        pa.list_(pa.float64()),
+        "auxiliary overlap matrix in the coefficients' order, lower triangle by rows",
+    ),
+    ("electrons", pa.float64(), "integral of the fitted density"),
+    ("fit_error", pa.float64(), "100 sum|fit - scf| / sum scf on a Becke grid, percent; null where unknown"),
+    ("seconds", pa.float64(), "wall time of the calculation, s"),
+    ("provenance", pa.string(), "JSON: source, package versions"),
+)
+"""Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary` (`tesseral.models.auxiliary`)."""
+
+
+def with_metadata(schema: pa.Schema, **extra: str) -> pa.Schema:
+    """`schema` with further file-level metadata under `tesseral.<key>`."""
+    return schema.with_metadata((schema.metadata or {}) | {f"tesseral.{k}": v for k, v in extra.items()})
+
+
+def table_name(schema: pa.Schema) -> tuple[str, int] | None:
+    """Which of our tables a file holds and of which version, or None for a foreign file."""
+    metadata = schema.metadata or {}
+    try:
+        return metadata[b"tesseral.table"].decode(), int(metadata[b"tesseral.version"])
+    except (KeyError, ValueError):
+        return None
+
+
+def to_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table of exactly this schema; a row's missing keys become null."""
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -1,0 +1,104 @@
+"""Tables of one trial as sealed Parquet segments, and which of their rows count.
+
+A segment `<table>/trial=<id>/<attempt>-<step>.parquet` holds rows of one attempt up to and including `step`.
+When a trial ends, its segments are compacted into `<attempt>-all.parquet`, which its outcome names.
+
+Rows of attempt n count only below the start step of every later attempt, and an attempt that was begun under a
+superseded lease does not count at all. So what a worker that was thought dead still writes changes nothing.
+"""
+
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tesseral.study.records import CURVES, TRACES
+from tesseral.study.store import Store
+
+TABLES = {"curves": CURVES, "traces": TRACES}
+
+_SEGMENT = re.compile(r"(\d+)-(\d+)\.parquet")
+
+
+@dataclass(frozen=True)
+class Begin:
+    """One `attempts/<n>.json`: who began attempt `number`, under which lease, from which step."""
+
+    number: int
+    lease: int
+    start: int
+    """First step whose rows this attempt writes: 0, or one more than its checkpoint's step."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Parquet file of which the rows with step < `below` count (all of them if None)."""
+
+    path: str
+    trial: str
+    below: int | None
+
+
+def counting(begins: Iterable[Begin]) -> dict[int, int | None]:
+    """The attempts that count → the step below which their rows do (None: no bound)."""
+    valid: list[Begin] = []
+    for begin in sorted(begins, key=lambda b: b.number):
+        if all(begin.lease >= earlier.lease for earlier in valid):
+            valid.append(begin)
+    bounds: dict[int, int | None] = {}
+    lowest: int | None = None
+    for begin in reversed(valid):
+        bounds[begin.number] = lowest
+        lowest = begin.start if lowest is None else min(lowest, begin.start)
+    return bounds
+
+
+def folder(table: str, trial: str) -> str:
+    """Where a trial's rows of `table` lie; the name is Hive's, so `trial` is readable as a column."""
+    return f"{table}/trial={trial}"
+
+
+def segment_sources(paths: Iterable[str], trial: str, begins: Iterable[Begin]) -> list[Source]:
+    """Those of `paths` (segments of one trial) that can hold rows that count."""
+    bounds = counting(begins)
+    sources = []
+    for path in paths:
+        match = _SEGMENT.fullmatch(path.rpartition("/")[2])
+        if match is not None and int(match[1]) in bounds:
+            sources.append(Source(path, trial, bounds[int(match[1])]))
+    return sources
+
+
+def encode(table: pa.Table) -> bytes:
+    """Parquet bytes, compressed, in row groups of at most 100,000 rows."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", row_group_size=100_000)
+    return buffer.getvalue()
+
+
+def decode(data: bytes, schema: pa.Schema) -> pa.Table:
+    """The inverse of `encode`, in the columns of `schema`."""
+    # One thread: a worker's process must not start a pool for a few kilobytes.
+    return pq.ParquetFile(io.BytesIO(data)).read(columns=schema.names, use_threads=False).cast(schema)
+
+
+def rows_to_table(rows: list[dict[str, Any]], trial: str, schema: pa.Schema) -> pa.Table:
+    """Rows without their `trial` column as a table of `schema`."""
+    return pa.Table.from_pylist([{"trial": trial, **row} for row in rows], schema=schema)
+
+
+def read_counting(store: Store, sources: list[Source], schema: pa.Schema) -> pa.Table:
+    """The rows of `sources` that count, sorted by step."""
+    parts = [schema.empty_table()]
+    for source in sources:
+        data = store.read(source.path)
+        if data is None:
+            raise FileNotFoundError(source.path)
+        part = decode(data, schema)
+        parts.append(part if source.below is None else part.filter(pc.less(part["step"], source.below)))
+    return pa.concat_tables(parts).sort_by("step")

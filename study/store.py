@@ -1,0 +1,139 @@
+"""Where records lie: a local folder, NFS, or an object store (S3, GCS, Azure), behind one small class.
+
+Every record is written in one act and most are create-only: whoever creates a name first has it, and a second
+creation is told so. On an object store one PUT does that. A local folder is written here rather than by obstore,
+which does not sync: the bytes go to a hidden temporary file, that is synced, linked to its name (which fails
+if the name exists), and the folder is synced. So a name that can be seen holds all of its bytes, after a power
+cut too. Hidden files (`.…`) are never listed.
+"""
+
+import os
+import uuid
+from pathlib import Path
+from typing import Self
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.store import ObjectStore, from_url
+
+from tesseral.study.errors import RecordError
+
+
+class Store:
+    """A folder or a prefix. Paths inside it are relative and use `/`."""
+
+    def __init__(self, url: str | Path) -> None:
+        """Open `url`: a path, or a URL such as `s3://bucket/prefix` (credentials come from the environment)."""
+        self.url = str(url).removeprefix("file://").rstrip("/") or "/"
+        self._root: Path | None = None
+        self._remote: ObjectStore | None = None
+        if "://" in self.url:
+            try:
+                self._remote = from_url(self.url)
+            except (ValueError, obstore.exceptions.BaseError) as error:
+                raise RecordError(
+                    f"expected a path or a URL such as s3://bucket/prefix, got {url!r}: {error}"
+                ) from None
+        else:
+            self._root = Path(self.url).absolute()
+            self.url = str(self._root)
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def child(self, name: str) -> Self:
+        """The store of a subfolder."""
+        return type(self)(self.location(name))
+
+    def location(self, path: str) -> str:
+        """The absolute path or URL of `path`, as Polars and pyarrow read it."""
+        return f"{self.url.rstrip('/')}/{path}"
+
+    @property
+    def _objects(self) -> ObjectStore:
+        assert self._remote is not None  # noqa: S101 - a store is either local or remote
+        return self._remote
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write `data` unless `path` exists; True if this call created it. Durable when it returns."""
+        if self._root is not None:
+            return _write_synced(self._root / path, data, replace=False)
+        try:
+            obstore.put(self._objects, path, data, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write `data` whether or not `path` exists, in one act. For what is derived: records use `create`."""
+        if self._root is not None:
+            _write_synced(self._root / path, data, replace=True)
+        else:
+            obstore.put(self._objects, path, data)
+
+    def read(self, path: str) -> bytes | None:
+        """All bytes of `path`, or None if there is no such record."""
+        if self._root is not None:
+            try:
+                return (self._root / path).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        try:
+            return bytes(obstore.get(self._objects, path).bytes())
+        except (NotFoundError, FileNotFoundError):
+            return None
+
+    def paths(self, prefix: str = "") -> list[str]:
+        """Sorted paths of all records below the folder `prefix`."""
+        if self._root is not None:
+            base = self._root / prefix
+            found = (
+                os.path.relpath(os.path.join(folder, name), self._root)
+                for folder, _, names in os.walk(base)
+                for name in names
+                if not name.startswith(".")
+            )
+            return sorted(found)
+        chunks = obstore.list(self._objects, prefix or None)
+        return sorted(entry["path"] for chunk in chunks for entry in chunk)
+
+    def delete(self, paths: list[str]) -> None:
+        """Delete what exists of `paths`."""
+        for path in paths:
+            if self._root is not None:
+                (self._root / path).unlink(missing_ok=True)
+            else:
+                try:
+                    obstore.delete(self._objects, path)
+                except (NotFoundError, FileNotFoundError):
+                    continue
+
+
+def _write_synced(path: Path, data: bytes, *, replace: bool) -> bool:
+    if not replace and path.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,133 @@
+"""A study: what its file asks for, as arms and trials."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from tesseral.study.configuration import flatten
+from tesseral.study.design import Arm, factor_levels, factorial, make_arms
+from tesseral.study.errors import StudyFileError
+from tesseral.study.metrics import METRICS
+from tesseral.study.study_file import CONFIGURATION, Header, StudyFile
+from tesseral.study.trial import Seeds, Trial, seed
+from tesseral.study.validation import validate
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial and its place in the study. Several places can hold one trial only if arms were not merged."""
+
+    trial: Trial
+    arm: Arm
+    stage: Literal["search", "confirm"]
+    block: int
+    replicate: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study file with its arms."""
+
+    text: str
+    """The file as it was read."""
+    file: StudyFile
+    arms: tuple[Arm, ...]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read and validate a study file.
+
+        :raises StudyFileError: with the dotted path, what came and what is valid.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise StudyFileError("", f"expected a study file, but it cannot be read: {reason}", str(path)) from None
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Self:
+        """Validate the text of a study file; `name` is what errors call it."""
+        try:
+            tree = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise StudyFileError("", f"expected TOML: {error}", name) from None
+        file = validate(StudyFile, tree, name)
+        try:
+            arms = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
+            cls._check_header(file.study, arms)
+        except StudyFileError as error:
+            raise StudyFileError(error.path, error.message, name) from None
+        return cls(text, file, tuple(arms))
+
+    @staticmethod
+    def _arms(file: StudyFile, base: dict[str, Any], name: str) -> list[Arm]:
+        if file.arms and file.factors:
+            raise StudyFileError("arms", "expected either [factors] or [[arms]], got both")
+        if file.arms:
+            combinations = [flatten(arm) for arm in file.arms]
+            return make_arms(base, combinations, [f"arms[{index}]" for index in range(len(combinations))], name)
+        combinations = factorial(factor_levels(file.factors))
+        return make_arms(base, combinations, ["factors"] * len(combinations), name)
+
+    @staticmethod
+    def _check_header(header: Header, arms: list[Arm]) -> None:
+        if header.metric not in METRICS:
+            raise StudyFileError("study.metric", f"expected one of {', '.join(METRICS)}, got {header.metric!r}")
+        labels = [label for arm in arms for label in arm.labels]
+        if header.baseline is not None and header.baseline not in labels:
+            raise StudyFileError("study.baseline", f"expected an arm's label, one of {labels}, got {header.baseline!r}")
+
+    @property
+    def name(self) -> str:
+        """`study.name`."""
+        return self.file.study.name
+
+    @property
+    def baseline(self) -> Arm:
+        """The arm that the others are compared with."""
+        wanted = self.file.study.baseline
+        return next((arm for arm in self.arms if wanted in arm.labels), self.arms[0])
+
+    def confirm(self, data_hashes: dict[str, str], numerics: int) -> list[Planned]:
+        """The confirm stage: every arm in every replicate of every block, replicate by replicate.
+
+        Arms share the seeds of a block and of a replicate, so they are compared in pairs; pairs are completed one
+        after the other, so that a study stopped early has whole ones.
+
+        :param data_hashes: `data.reference` as written → content hash.
+        """
+        planned = []
+        for block in range(self.file.replication.blocks):
+            for replicate_ in range(self.file.replication.replicates):
+                seeds = Seeds(
+                    split=seed(self.file.study.seed, "confirm", "split", block),
+                    order=seed(self.file.study.seed, "confirm", "order", block),
+                    initialisation=seed(self.file.study.seed, "confirm", "initialisation", block, replicate_),
+                )
+                for arm in self.arms:
+                    data_hash = data_hashes[arm.configuration.data.reference]
+                    trial = Trial(configuration=arm.configuration, data_hash=data_hash, seeds=seeds, numerics=numerics)
+                    planned.append(Planned(trial, arm, "confirm", block, replicate_))
+        return planned
+
+    def difference(self, other: "Study") -> list[str]:
+        """What this study asks for otherwise than `other`, one phrase a setting; resources are free to change."""
+        ours, theirs = self._resolved(), other._resolved()
+        return [
+            f"{path} is {ours.get(path)!r} and was {theirs.get(path)!r}"
+            for path in sorted(ours.keys() | theirs.keys())
+            if ours.get(path) != theirs.get(path)
+        ]
+
+    def _resolved(self) -> dict[str, Any]:
+        tree: dict[str, Any] = {
+            "study": vars(self.file.study),
+            "replication": vars(self.file.replication),
+            "traces": vars(self.file.traces),
+        }
+        for arm in self.arms:
+            tree[f"arm '{arm.label}'"] = arm.configuration.to_dict()
+        return flatten(tree)

@@ -1,0 +1,135 @@
+"""From what a user wrote in TOML to typed settings, or to one sentence about the first mistake in it."""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from tesseral.study.errors import StudyFileError
+
+T = TypeVar("T")
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "tuple_type": "a list in brackets",
+    "list_type": "a list in brackets",
+    "dict_type": "a table of keys and values",
+    "dataclass_type": "a table of keys and values",
+    "greater_than": "a number greater than {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number less than {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "too_short": "a list of at least {min_length} entries",
+    "too_long": "a list of at most {max_length} entries",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "literal_error": "{expected}",
+}
+"""What pydantic's error types mean in words; `{…}` are filled from the error's context."""
+
+
+def read_toml(file: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    :raises StudyFileError: if it is missing, not UTF-8 or not TOML; the parser's line and column are kept.
+    """
+    try:
+        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyFileError("", f"expected a TOML file, cannot read it: {error.strerror}", str(file)) from None
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+        raise StudyFileError("", f"expected TOML in UTF-8, got something else: {error}", str(file)) from None
+
+
+def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
+    """`tree` as an instance of the dataclass `kind`, with every nested dataclass built and checked.
+
+    :param file: what error messages call the source.
+    :raises StudyFileError: for the first mistake. An unknown key comes before others, for a misspelt key is also
+        a missing one. The sentence says what was expected, what came, what is valid and what may have been meant.
+    """
+    try:
+        # By way of JSON, strict mode takes a list for a tuple, and still no '3' for 3.
+        return TypeAdapter(kind).validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False)
+    unknown = [m for m in mistakes if m["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
+    first = (unknown or mistakes)[0]
+    path = tuple(_walk(tree, first["loc"]))
+    dotted = ".".join(map(str, path))
+    if unknown:
+        message = _unknown_key(str(path[-1]), _keys(kind, path[:-1]))
+    elif first["type"] == "missing":
+        message = f"expected this key, it is missing; {_valid(_keys(kind, path[:-1]))}"
+    else:
+        same = [m for m in mistakes if tuple(_walk(tree, m["loc"])) == path]
+        message = _wrong_value(same)
+    raise StudyFileError(dotted, message, file)
+
+
+def _walk(tree: Any, location: Sequence[int | str]) -> Iterator[int | str]:
+    """The keys of `location` that are the user's; pydantic puts the names of a union's members among them."""
+    for position, key in enumerate(location):
+        if isinstance(tree, dict) and key in tree:
+            tree = tree[str(key)]
+        elif isinstance(tree, list) and isinstance(key, int):
+            tree = tree[key]
+        elif not (isinstance(tree, dict) and position == len(location) - 1):  # not a missing key either
+            continue
+        yield key
+
+
+def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:
+    """Names of the fields of the dataclass that stands at `path` under `kind`; none if there is no dataclass."""
+    candidates = list(_dataclasses(kind))
+    for key in path:
+        if isinstance(key, str):
+            hints = [get_type_hints(candidate).get(key) for candidate in candidates]
+            candidates = [inner for hint in hints for inner in _dataclasses(hint)]
+    return list(dict.fromkeys(item.name for candidate in candidates for item in fields(candidate)))
+
+
+def _dataclasses(hint: Any) -> Iterator[Any]:
+    """The dataclasses in a type such as `tuple[Structure, ...]`, `dict[str, Factor]` or `Search | None`."""
+    if is_dataclass(hint):
+        yield hint
+    for argument in get_args(hint):
+        yield from _dataclasses(argument)
+
+
+def _unknown_key(key: str, valid: list[str]) -> str:
+    return f"unknown key {key!r}{_nearest(key, valid)}; {_valid(valid)}"
+
+
+def _valid(keys: list[str]) -> str:
+    return f"valid keys are {', '.join(keys)}"
+
+
+def _nearest(word: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(word, valid, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _wrong_value(mistakes: Sequence[Any]) -> str:
+    """One sentence about one value, which each member of a union may have refused for its own reason."""
+    first = mistakes[0]
+    if first["type"] in ("value_error", "assertion_error"):
+        return str(first["ctx"]["error"])
+    expected = dict.fromkeys(
+        _EXPECTED[m["type"]].format(**m.get("ctx", {})) if m["type"] in _EXPECTED else m["msg"] for m in mistakes
+    )
+    came = first["input"]
+    words = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
+    hint = _nearest(came, words).rstrip("?") + "?" if isinstance(came, str) and _nearest(came, words) else ""
+    return f"expected {' or '.join(expected)}, got {json.dumps(came, ensure_ascii=False, default=str)}{hint}"

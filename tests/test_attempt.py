@@ -1,0 +1,138 @@
+"""Attempts: what counts after kills, zombies and superseded leases, whatever the order of events."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tesseral.study.attempt import Attempt, latest_checkpoint, read_begins
+from tesseral.study.errors import LeaseLostError
+from tesseral.study.records import CURVES
+from tesseral.study.segments import Begin, counting, decode, read_counting, segment_sources
+from tesseral.study.store import Store
+from tesseral.study.trial import State
+
+TRIAL = "f" * 64
+
+
+def row(step: int) -> dict:
+    return {"step": step, "epoch": step, "split": "train", "metric": "loss", "l": None, "value": float(step)}
+
+
+def begin(store: Store, lease: int = 1) -> Attempt:
+    attempt = Attempt.begin(store, TRIAL, lease, {"host": "here"}, seal_every=0.0, checkpoint_every=1e9)
+    assert attempt is not None
+    return attempt
+
+
+def train(attempt: Attempt, steps: range, checkpoints: frozenset[int] = frozenset()) -> None:
+    for step in steps:
+        attempt.checkpoint_every = 0.0 if step in checkpoints else 1e9
+        attempt.curves([row(step)])
+        attempt.boundary(step, 100, lambda step=step: str(step).encode())
+
+
+def outcome(store: Store) -> dict:
+    return json.loads(store.read(f"trials/{TRIAL}/outcome.json"))
+
+
+def final_steps(store: Store) -> list[int]:
+    (path,) = (path for path in outcome(store)["files"] if path.startswith("curves/"))
+    return decode(store.read(path), CURVES)["step"].to_pylist()
+
+
+def test_one_attempt(tmp_path):
+    store = Store(tmp_path)
+    attempt = begin(store)
+    assert (attempt.number, attempt.start, attempt.checkpoint) == (1, 0, None)
+    train(attempt, range(5))
+    assert attempt.finish(State.COMPLETE, 4, metrics={"test.mse": 1.0})
+    assert final_steps(store) == [0, 1, 2, 3, 4]
+    assert outcome(store)["files"] == {
+        f"curves/trial={TRIAL}/1-all.parquet": 5,
+        f"traces/trial={TRIAL}/1-all.parquet": 0,
+    }
+    assert store.paths("curves") == [f"curves/trial={TRIAL}/1-all.parquet"]
+    assert store.paths(f"trials/{TRIAL}/checkpoint") == []
+    assert Attempt.begin(store, TRIAL, 1, {}) is None
+
+
+def test_a_killed_attempt_goes_on_from_its_checkpoint(tmp_path):
+    store = Store(tmp_path)
+    train(begin(store), range(8), checkpoints=frozenset({3, 5}))  # and then the worker is killed
+    second = begin(store)
+    assert (second.number, second.start, second.checkpoint) == (2, 6, b"5")
+    train(second, range(6, 10))
+    second.finish(State.COMPLETE, 9)
+    assert final_steps(store) == list(range(10))
+    assert outcome(store)["attempts"] == 2
+
+
+def test_a_zombie_changes_nothing(tmp_path):
+    store = Store(tmp_path)
+    zombie = begin(store)
+    train(zombie, range(4), checkpoints=frozenset({2}))
+    second = begin(store)
+    with pytest.raises(LeaseLostError):  # thought dead, it writes on until it would keep a checkpoint
+        train(zombie, range(4, 9), checkpoints=frozenset({6}))
+    store.create(f"trials/{TRIAL}/checkpoint/1-6", b"or even keeps it, if it looked a moment before")
+    train(second, range(3, 5))
+    third = begin(store)
+    assert third.start == 3, "the zombie's checkpoint at step 6 must not count"
+    train(third, range(3, 10))
+    third.finish(State.COMPLETE, 9)
+    assert final_steps(store) == list(range(10))
+    assert not zombie.finish(State.COMPLETE, 9)
+    assert outcome(store)["attempt"] == 3
+
+
+def test_what_a_superseded_lease_begins_does_not_count(tmp_path):
+    store = Store(tmp_path)
+    store.create("lease/1/0", b"{}")
+    train(begin(store, lease=1), range(3), checkpoints=frozenset({2}))
+    store.create("lease/2/0", b"{}")
+    newer = begin(store, lease=2)
+    stale = begin(store, lease=1)  # its driver was paused past its lease, and starts a trial as if it held it
+    train(stale, range(3, 8), checkpoints=frozenset({7}))
+    assert latest_checkpoint(store, TRIAL, read_begins(store, TRIAL))[0] == 2
+    with pytest.raises(LeaseLostError):
+        stale.finish(State.COMPLETE, 7)
+    train(newer, range(3, 6))
+    newer.finish(State.COMPLETE, 5)
+    assert final_steps(store) == list(range(6))
+
+
+def test_killed_between_compaction_and_outcome(tmp_path):
+    store = Store(tmp_path)
+    first = begin(store)
+    train(first, range(6), checkpoints=frozenset({4}))
+    store.create(f"curves/trial={TRIAL}/1-all.parquet", b"sealed, but no outcome names it")
+    second = begin(store)
+    train(second, range(5, 6))
+    second.finish(State.COMPLETE, 5)
+    assert final_steps(store) == list(range(6))
+    assert store.paths("curves") == [f"curves/trial={TRIAL}/2-all.parquet"]
+
+
+def test_counting_drops_an_older_lease_after_a_newer_one():
+    begins = [Begin(1, 1, 0), Begin(2, 2, 5), Begin(3, 1, 9), Begin(4, 2, 7)]
+    assert counting(begins) == {1: 5, 2: 7, 4: None}
+
+
+@settings(max_examples=60, deadline=None)
+@given(lives=st.lists(st.tuples(st.integers(1, 12), st.sets(st.integers(0, 30), max_size=4)), max_size=5))
+def test_every_step_stands_once_after_any_kills(tmp_path_factory, lives):
+    """Each life trains some steps with checkpoints at some of them and is killed; the last one finishes."""
+    store = Store(tmp_path_factory.mktemp("study"))
+    for length, checkpoints in lives:
+        attempt = begin(store)
+        train(attempt, range(attempt.start, min(attempt.start + length, 30)), frozenset(checkpoints))
+    begins = read_begins(store, TRIAL)
+    live = read_counting(store, segment_sources(store.paths(f"curves/trial={TRIAL}"), TRIAL, begins), CURVES)
+    steps = live["step"].to_pylist()
+    assert steps == list(range(len(steps))), "a reader sees each step once while it runs too"
+    last = begin(store)
+    train(last, range(last.start, 31))
+    last.finish(State.COMPLETE, 30)
+    assert final_steps(store) == list(range(31))

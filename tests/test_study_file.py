@@ -1,0 +1,164 @@
+"""The study file: what it makes of good input, and its one sentence about each kind of bad input."""
+
+import hashlib
+import tomllib
+
+import pytest
+
+from tesseral.study.errors import StudyFileError
+from tesseral.study.study import Study
+
+GOOD = """
+[study]
+name = "try"
+seed = 7
+
+[factors]
+"network.hidden.lmax" = [0, 1, 2]
+loss.name = ["raw", "overlap"]
+
+[replication]
+blocks = 2
+replicates = 3
+
+[data]
+reference = "reference/water.parquet"
+train = 10
+test = 4
+
+[network]
+hidden.mul = [16, 8, 4]
+
+[training]
+epochs = 4
+batch_size = 4
+"""
+
+
+def confirm(study: Study) -> list:
+    return study.confirm({"reference/water.parquet": "abc"}, numerics=1)
+
+
+def test_factorial_arms():
+    study = Study.parse(GOOD, "try.toml")
+    assert [arm.label for arm in study.arms] == [
+        "lmax=0, name=raw",
+        "lmax=0, name=overlap",
+        "lmax=1, name=raw",
+        "lmax=1, name=overlap",
+        "lmax=2, name=raw",
+        "lmax=2, name=overlap",
+    ]
+    assert study.arms[2].configuration.network.hidden.irreps == "16x0e+16x0o+8x1e+8x1o"
+    assert study.arms[2].configuration.max_steps == 4 * 3
+    assert study.baseline is study.arms[0]
+
+
+def test_arms_share_seeds_in_pairs():
+    trials = confirm(Study.parse(GOOD, "try.toml"))
+    assert len(trials) == 6 * 2 * 3
+    assert len({planned.trial.id for planned in trials}) == len(trials)
+    for planned in trials:
+        pair = [other for other in trials if (other.block, other.replicate) == (planned.block, planned.replicate)]
+        assert {other.trial.seeds for other in pair} == {planned.trial.seeds}
+        assert len({other.arm.label for other in pair}) == 6
+    assert len({p.trial.seeds.split for p in trials}) == 2
+    assert len({p.trial.seeds.order for p in trials}) == 2
+    assert len({p.trial.seeds.initialisation for p in trials}) == 6
+
+
+def test_identity_is_content_and_nothing_else():
+    study = Study.parse(GOOD, "try.toml")
+    ids = [planned.trial.id for planned in confirm(study)]
+    same = GOOD.replace('name = "try"', 'name = "other"') + "\n[resources]\ncpus = 2\n[traces]\nevery = 1\n"
+    assert [planned.trial.id for planned in confirm(Study.parse(same, ""))] == ids
+    for old, new in [("epochs = 4", "epochs = 5"), ("seed = 7", "seed = 8"), ("train = 10", "train = 9")]:
+        assert not set(ids) & {planned.trial.id for planned in confirm(Study.parse(GOOD.replace(old, new), ""))}
+    assert not set(ids) & {p.trial.id for p in study.confirm({"reference/water.parquet": "abd"}, numerics=1)}
+    assert not set(ids) & {p.trial.id for p in study.confirm({"reference/water.parquet": "abc"}, numerics=2)}
+    moved = Study.parse(GOOD.replace("reference/water", "elsewhere/water"), "")
+    assert [p.trial.id for p in moved.confirm({"elsewhere/water.parquet": "abc"}, numerics=1)] == ids
+
+
+def test_seeds_are_hashes_that_anyone_can_recompute():
+    expected = int(hashlib.sha256(b'[7,"confirm","split",0]').hexdigest()[:16], 16) >> 1
+    assert confirm(Study.parse(GOOD, ""))[0].trial.seeds.split == expected
+
+
+def test_arms_that_resolve_to_one_configuration_are_merged():
+    text = GOOD.replace('"network.hidden.lmax" = [0, 1, 2]', 'network.hidden = [{lmax = 1}, {orders = [1, 0]}, {lmax = 0}]')
+    study = Study.parse(text, "")
+    assert [arm.labels for arm in study.arms][0] == ("hidden={lmax=1}, name=raw", "hidden={orders=[1,0]}, name=raw")
+    assert len(study.arms) == 4
+
+
+def test_explicit_arms():
+    text = GOOD[: GOOD.index("[factors]")] + GOOD[GOOD.index("[replication]") :]
+    text += '\n[[arms]]\nnetwork.hidden.lmax = 0\n[[arms]]\nnetwork.hidden.irreps = "4x0e+2x2e"\nnetwork.layers = 2\n'
+    study = Study.parse(text, "")
+    assert [arm.label for arm in study.arms] == ["lmax=0", "irreps=4x0e+2x2e, layers=2"]
+    assert study.arms[1].configuration.network.layers == 2
+
+
+def test_every_difference_is_named():
+    study = Study.parse(GOOD, "")
+    assert study.difference(Study.parse(GOOD + "\n[resources]\ncpus = 2\n", "")) == []
+    changed = Study.parse(GOOD.replace("epochs = 4", "epochs = 5"), "")
+    assert "training.epochs is 5 and was 4" in changed.difference(study)[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "words"),
+    [
+        ("epochs = 4", "epoch = 4", "training.epoch", ["unknown key 'epoch'", "did you mean 'epochs'", "batch_size"]),
+        ("[training]", "[trainings]", "trainings", ["did you mean 'training'"]),
+        ("epochs = 4", "epochs = 'four'", "training.epochs", ["an integer", '"four"']),
+        ("epochs = 4", "epochs = true", "training.epochs", ["an integer", "true"]),
+        ("epochs = 4", "epochs = 0", "training.epochs", ["at least 1", "got 0"]),
+        ("train = 10\n", "", "data.train", ["missing"]),
+        ('name = "try"', 'name = "../up"', "study.name", ["../up"]),
+        ('seed = 7', 'metric = "loss2"', "study.metric", ["epsilon", "loss2"]),
+        ('seed = 7', 'baseline = "lmax=9"', "study.baseline", ["lmax=0, name=raw", "lmax=9"]),
+        ("[0, 1, 2]", "[0, 1, 99]", "factors.network.hidden.lmax", ["at most 10", "99"]),
+        ("[0, 1, 2]", "[0, 1, 1]", "factors.network.hidden.lmax[2]", ["level 1", "twice", "[1]"]),
+        ("[0, 1, 2]", "[]", "factors.network.hidden.lmax", ["at least one level", "empty"]),
+        ("[0, 1, 2]", "3", "factors.network.hidden.lmax", ["list of levels", "3"]),
+        ("network.hidden.lmax", "network.hiden.lmax", "factors.network.hiden.lmax", ["did you mean 'hidden'"]),
+        ('"network.hidden.lmax" = [0, 1, 2]', 'network.hidden.irreps = ["4x0e", "4y0e"]',
+         "factors.network.hidden.irreps", ["4y0e", "16x0e+8x1o"]),
+        ('"raw", "overlap"', '"raw", "overlaps"', "factors.loss.name", ["overlap", "overlaps"]),
+        ("hidden.mul = [16, 8, 4]", "hidden.lmax = 1\nhidden.irreps = '4x0e'", "factors.network.hidden.lmax", ["exactly one"]),
+        ("[study]", "[study", "", ["TOML"]),
+    ],
+)
+def test_bad_input_is_one_sentence(old, new, path, words):
+    assert old in GOOD
+    with pytest.raises(StudyFileError) as caught:
+        Study.parse(GOOD.replace(old, new, 1), "try.toml")
+    assert caught.value.path == path
+    for word in words:
+        assert word in str(caught.value)
+    assert str(caught.value).startswith("try.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_arm_written_twice_is_refused():
+    text = GOOD[: GOOD.index("[factors]")] + GOOD[GOOD.index("[replication]") :]
+    text += "\n[[arms]]\nnetwork.hidden.lmax = 0\n[[arms]]\n\"network.hidden.lmax\" = 0\n"
+    with pytest.raises(StudyFileError, match=r"arms\[1\].*twice"):
+        Study.parse(text, "")
+
+
+def test_a_missing_file_is_one_sentence(tmp_path):
+    with pytest.raises(StudyFileError, match="cannot be read"):
+        Study.load(tmp_path / "none.toml")
+
+
+def test_examples_are_valid():
+    from importlib.resources import files
+
+    names = [entry for entry in files("tesseral.study.examples").iterdir() if entry.name.endswith(".toml")]
+    studies = [entry for entry in names if "study" in tomllib.loads(entry.read_text())]
+    assert len(studies) >= 2
+    for entry in studies:
+        Study.parse(entry.read_text(), entry.name)
