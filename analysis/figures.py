@@ -1,6 +1,8 @@
 """The charts of a report. Each takes plain frames, colours arms alike, and states in its title what it shows."""
 
 from collections.abc import Sequence
+from math import ceil, floor, log10
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -9,9 +11,10 @@ from tesseral.analysis.statistics import ArmError, Comparison, Estimate
 from tesseral.analysis.svg import INK, MUTED, arm_scale, order_scale
 from tesseral.analysis.wording import Metric, interval
 
-WIDTH = 520
+WIDTH = 620
 """Pixels of a chart's plotting area; labels stand beside it."""
-_ROW = 46
+_ROW = 46  # pixels
+_CHARACTER = 6.5  # pixels, a mean width
 _MOST_EPOCHS = 150
 """Points of a learning curve that a page can show."""
 
@@ -30,7 +33,7 @@ def error_by_arm(errors: pl.DataFrame, summaries: Sequence[ArmError], metric: Me
     )
     means = _estimates([(s.arm, s.error) for s in summaries], metric.unit)
     bounds = [*errors["error"], *means["low"].drop_nulls()]
-    x = alt.X("error:Q", title=metric.axis, scale=_scale(bounds), axis=alt.Axis(format="~g", tickCount=8))
+    x = alt.X("error:Q", **_axis(bounds, metric.axis))
     y = alt.Y("arm:N", sort=arms, title=None, axis=alt.Axis(grid=True, domain=False, ticks=False))
     base = alt.Chart(points).encode(x=x, y=y)
     lines = base.mark_line(color=MUTED, opacity=0.35, strokeWidth=1).encode(detail="pair:N", order="place:Q")
@@ -48,10 +51,10 @@ def error_by_arm(errors: pl.DataFrame, summaries: Sequence[ArmError], metric: Me
 
 def change_by_arm(comparisons: Sequence[Comparison], arms: Sequence[str], metric: Metric) -> alt.LayerChart:
     """The relative change against the baseline with its interval, and the line of no change."""
-    table = _estimates([(c.arm, c.change) for c in comparisons], "%")
+    table = _estimates([(c.arm, c.change) for c in comparisons], "%", signed=True)
     compared = table["arm"].to_list()
-    title = "change of the error against the baseline (%)"
-    x = alt.X("value:Q", title=title, scale=alt.Scale(zero=True), axis=alt.Axis(format="~g"))
+    title = f"change of {metric.noun}, %"
+    x = alt.X("value:Q", title=title, scale=alt.Scale(zero=True, padding=12), axis=alt.Axis(tickCount=9))
     y = alt.Y("arm:N", sort=compared, title=None, axis=alt.Axis(domain=False, ticks=False))
     encoding = {"y": y, "color": _arm_colour(arms, legend=False), "description": "told:N"}
     none = alt.Chart(pl.DataFrame({"value": [0.0]})).mark_rule(color=MUTED, strokeDash=[4, 3]).encode(x=x)
@@ -78,7 +81,8 @@ def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: Metric) -
     )
     x = alt.X("l:O", title="order l of the output", axis=alt.Axis(labelAngle=0))
     offset = alt.XOffset("arm:N", sort=list(arms), scale=alt.Scale(paddingOuter=0.6))
-    y = alt.Y("error:Q", title=metric.axis, scale=alt.Scale(type="log"), axis=alt.Axis(format="~g", tickCount=6))
+    bounds = [*rows["error"], *rows["low"].drop_nulls(), *rows["high"].drop_nulls()]
+    y = alt.Y("error:Q", **_axis([value for value in bounds if value > 0], metric.axis))
     shape = alt.Shape(
         "state:N",
         title=None,
@@ -124,28 +128,30 @@ def learning_by_order(curves: pl.DataFrame, arms: Sequence[str], metric: Metric)
 
 
 def features_by_order(features: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart:
-    """The share of each order in a layer's squared norm over epochs, one panel for each arm and layer.
+    """The share of each order in a layer's squared norm over epochs, one panel for each of `arms` and each layer.
 
-    :param features: of `hierarchy.mean_features`.
+    :param features: of `hierarchy.mean_features`; colours and axes are those of all its arms.
     """
-    rows = features.filter(pl.col("share") > 0).with_columns(
+    positive = features.filter(pl.col("share") > 0)
+    rows = positive.filter(pl.col("arm").is_in(list(arms))).with_columns(
         told=pl.format("{}, layer {}, l = {}", "arm", "layer", "l")
     )
-    shown = [arm for arm in arms if arm in set(rows["arm"])]
-    orders = sorted(rows["l"].unique())
     lines = (
         alt.Chart(rows)
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=3)),
-            y=alt.Y("share:Q", title="share", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g", tickCount=4)),
-            color=alt.Color("l:O", title="order l of the feature", scale=order_scale(orders)),
+            y=alt.Y("share:Q", **_axis(positive["share"].to_list(), "share")),
+            color=alt.Color("l:O", title="order l of the feature", scale=order_scale(sorted(features["l"].unique()))),
             description="told:N",
         )
-        .properties(width=max(90, WIDTH / max(len(shown), 1) - 12), height=120)
+        .properties(width=max(90, WIDTH / len(arms) - 12), height=120)
     )
     return lines.facet(
-        column=alt.Column("arm:N", sort=shown, title=None),
+        # A label of several factors takes a line for each.
+        column=alt.Column(
+            "arm:N", sort=list(arms), title=None, header=alt.Header(labelExpr="split(datum.value, ', ')")
+        ),
         row=alt.Row("layer:O", title=None, header=alt.Header(labelExpr="'layer ' + datum.value")),
         spacing=12,
     ).properties(title="Share of each order in a layer's squared norm")
@@ -160,11 +166,10 @@ def error_against_cost(costs: pl.DataFrame, arms: Sequence[str], metric: Metric)
         told=pl.format("{}: {} parameters, {} s", "arm", "parameters", pl.col("seconds").round(1))
     )
     bounds = [*rows["error"], *rows["low"].drop_nulls()]
-    y = alt.Y("error:Q", title=metric.axis, scale=_scale(bounds), axis=alt.Axis(format="~g", tickCount=6))
+    y = alt.Y("error:Q", **_axis(bounds, metric.axis))
     panels = []
     for column, title in (("parameters", "parameters"), ("seconds", "training time of a trial (s)")):
-        spread = _scale(rows[column].to_list(), margin=True)
-        x = alt.X(f"{column}:Q", title=title, scale=spread, axis=alt.Axis(format="~s", tickCount=4))
+        x = alt.X(f"{column}:Q", **_axis(rows[column].to_list(), title, count=4, number_format="~s"))
         base = alt.Chart(rows).encode(x=x, color=_arm_colour(arms), description="told:N")
         bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2)
         bars = bars.encode(y=alt.Y("low:Q", title=metric.axis), y2="high:Q")
@@ -174,26 +179,41 @@ def error_against_cost(costs: pl.DataFrame, arms: Sequence[str], metric: Metric)
 
 
 def _arm_colour(arms: Sequence[str], *, legend: bool = True) -> alt.Color:
-    shown = alt.Undefined if legend else None
+    # A legend takes its symbols from the chart's first layer, which may be a faint band: make them plain discs.
+    columns = max(1, WIDTH // (_CHARACTER * max(map(len, arms), default=1) + 30))
+    shown = alt.Legend(symbolType="circle", symbolOpacity=1, symbolStrokeWidth=0, columns=columns) if legend else None
     return alt.Color("arm:N", title=None, scale=arm_scale(arms), sort=list(arms), legend=shown)
 
 
-def _estimates(rows: Sequence[tuple[str, Estimate | None]], unit: str) -> pl.DataFrame:
+def _estimates(rows: Sequence[tuple[str, Estimate | None]], unit: str, *, signed: bool = False) -> pl.DataFrame:
     """arm, value, low, high and `told`, the tooltip; without the arms that have no estimate."""
-    known = [(arm, e.value, e.low, e.high, f"{arm}: {interval(e, unit)}") for arm, e in rows if e is not None]
+    known = [
+        (arm, e.value, e.low, e.high, f"{arm}: {interval(e, unit, signed=signed)}") for arm, e in rows if e is not None
+    ]
     kinds = {"arm": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "told": pl.String}
     return pl.DataFrame(known, schema=kinds, orient="row")
 
 
-def _scale(values: Sequence[float], *, margin: bool = False) -> alt.Scale:
-    """Logarithmic where positive values span more than a factor of three, else linear without a forced zero.
-
-    :param margin: widen a logarithmic scale a little, so that no mark stands on its end.
-    """
+def _axis(values: Sequence[float], title: str, count: int = 7, number_format: str = "~g") -> dict[str, Any]:
+    """Title, scale and ticks of an axis: logarithmic where positive values span more than a factor of three."""
     if min(values) <= 0 or max(values) <= 3 * min(values):
-        return alt.Scale(zero=False, padding=12)
-    room = 1.15 if margin else 1.05
-    return alt.Scale(type="log", domain=[min(values) / room, max(values) * room], nice=False)
+        # "~g" would write tens as 1e+1 here, where Vega sets the precision by the ticks' step.
+        linear = alt.Axis(tickCount=count, format=alt.Undefined if number_format == "~g" else number_format)
+        return {"title": title, "scale": alt.Scale(zero=False, padding=12), "axis": linear}
+    low, high = min(values) / 1.12, max(values) * 1.12
+    axis = alt.Axis(values=_log_ticks(low, high), format=number_format)
+    return {"title": title, "scale": alt.Scale(type="log", domain=[low, high], nice=False), "axis": axis}
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers from low to high, about half a dozen, evenly spread on a logarithmic axis."""
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    if high / low < 12:
+        steps: tuple[int, ...] = (1, 2, 3, 5, 7)
+    else:
+        steps = (1, 2, 5) if high / low < 200 else (1,)
+    every = -(-len(decades) // 7)
+    return [step * 10.0**power for power in decades[::every] for step in steps if low <= step * 10.0**power <= high]
 
 
 def _spread_over_trials(curves: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -209,7 +229,7 @@ def _spread_over_trials(curves: pl.DataFrame, by: list[str]) -> pl.DataFrame:
 
 
 def _band(base: alt.Chart, metric: Metric, values: Sequence[float]) -> alt.LayerChart:
-    y = alt.Y("median:Q", title=metric.axis, scale=_scale(values), axis=alt.Axis(format="~g", tickCount=6))
+    y = alt.Y("median:Q", **_axis(values, metric.axis))
     band = base.mark_area(opacity=0.14).encode(y=alt.Y("lowest:Q", title=metric.axis), y2="highest:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y, description="told:N")
     return alt.layer(band, line)

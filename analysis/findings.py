@@ -1,61 +1,106 @@
 """What a study found, in sentences that say no more than its intervals do."""
 
+from collections import Counter
+from typing import Literal
+
 from tesseral.analysis.load import StudyTables
-from tesseral.analysis.statistics import Comparison
+from tesseral.analysis.statistics import FEWEST_UNITS, Comparison, Estimate
 from tesseral.analysis.summary import Row, progress, rows
 from tesseral.analysis.wording import count, describe, interval, p_value
 
-_DECIDED = 0.05
+SIGNIFICANCE = 0.05
 """A comparison is decided when its Holm-corrected p-value is below this."""
+_MOST_SENTENCES = 6
+"""Comparisons that are told one by one; of more, a count."""
+
+Verdict = Literal["lower", "higher", "undecided", "without an interval"]
 
 
 def findings(tables: StudyTables) -> list[str]:
     """The report's opening paragraph, a list of sentences.
 
-    A change is stated as fact only where its interval excludes zero and so does Holm's correction over all arms;
-    elsewhere the sentence says undecided, or why there is no interval.
+    A change is stated as a fact only where its interval excludes zero and Holm's correction over all arms agrees;
+    elsewhere the sentence says so, or why there is no interval.
     """
-    summary = rows(tables)
-    stands = progress(tables)
+    summary, stands, metric = rows(tables), progress(tables), tables.study.metric
     sentences = []
     if stands.unfinished:
         sentences.append(f"{stands.complete} of {count(stands.planned, 'trial')} are complete: this is preliminary.")
-    if not any(row.error.error for row in summary):
+    if all(row.error.error is None for row in summary):
         return [*sentences, "No trial is complete, so there is nothing to compare yet."]
-    sentences.append(_lowest(summary, tables.study.metric))
-    return sentences + [compared(row.comparison, tables.study.metric) for row in summary if row.comparison is not None]
+    lowest = min((row for row in summary if row.error.error is not None), key=_mean)
+    sentences.append(_lowest(lowest, metric, alone=len(summary) == 1))
+    comparisons = [row.comparison for row in summary if row.comparison is not None]
+    if len(comparisons) > _MOST_SENTENCES:
+        sentences.append(_counted(comparisons, metric))
+        comparisons = [lowest.comparison] if lowest.comparison is not None else []
+    sentences += [compared(comparison, metric) for comparison in comparisons]
+    if any(row.error.unit == "trial" and row.error.error and row.error.error.low is not None for row in summary):
+        sentences.append(f"The study has fewer than {FEWEST_UNITS} blocks: intervals are conditional on its splits.")
+    return sentences
 
 
-def _lowest(summary: list[Row], metric: str) -> str:
-    measured = [(row.error.error, row) for row in summary if row.error.error is not None]
-    estimate, row = min(measured, key=lambda pair: pair[0].value)
-    told = describe(metric)
-    over = count(row.error.units, row.error.unit)
-    if len(measured) == 1:
-        return f"The mean of {told.noun} in {row.arm} is {interval(estimate, told.unit)} ({over})."
-    return f"The mean of {told.noun} is lowest in {row.arm}: {interval(estimate, told.unit)} ({over})."
+def verdict(comparison: Comparison) -> Verdict:
+    """What a comparison decides about the arm's error, given all comparisons that were made with it."""
+    change, p = comparison.change, comparison.p_holm
+    if change is None or change.low is None or p is None:
+        return "without an interval"
+    if p >= SIGNIFICANCE or not change.excludes_zero:
+        return "undecided"
+    return "lower" if change.value < 0 else "higher"
 
 
 def compared(comparison: Comparison, metric: str) -> str:
     """One arm against the baseline, as a sentence."""
-    noun = describe(metric).noun
-    arm, change = comparison.arm, comparison.change
+    noun, change = describe(metric).noun, comparison.change
+    arm, baseline = _quoted(comparison.arm), _quoted(comparison.baseline)
     if comparison.pairs == 0:
-        return f"{arm} cannot be compared with {comparison.baseline}: no pair of trials is complete."
-    basis = count(comparison.pairs, "pair")
-    if comparison.unit == "block":
-        basis += f" in {count(comparison.units, 'block')}"
-    against = f"Against {comparison.baseline}, {arm}"
+        return f"{arm} cannot be compared with {baseline}: no pair of trials is complete."
+    basis = _basis(comparison)
     if change is None:
-        return f"{against} has no relative change, for an error is zero ({basis})."
-    if change.low is None or change.high is None:
-        return f"{against} changes {noun} by {interval(change, '%')} ({basis}: too few for an interval)."
-    lower = change.value < 0
-    by = f"by {interval(change, '%', flip=lower)}"
-    verb = "lower" if lower else "raise"
-    if not change.excludes_zero:
-        return f"{against} is undecided: {noun} changes by {interval(change, '%')} ({basis})."
-    p = 1.0 if comparison.p_holm is None else comparison.p_holm
-    if p >= _DECIDED:
-        return f"{against} seems to {verb} {noun} {by} ({basis}), but not after Holm's correction ({p_value(p)})."
-    return f"{against} {verb}s {noun} {by} ({basis})."
+        return f"Against {baseline}, {arm} has no relative change, for an error is not positive ({basis})."
+    told = interval(change, "%", signed=True)
+    match verdict(comparison):
+        case "without an interval":
+            return f"Against {baseline}, {arm} changes {noun} by {told} ({basis}: too few for an interval)."
+        case "undecided" if change.excludes_zero:
+            holm = f"after Holm's correction (p = {p_value(comparison.p_holm or 0.0)})"
+            return f"Against {baseline}, {arm} is undecided {holm}: {noun} changes by {told} ({basis})."
+        case "undecided":
+            return f"Against {baseline}, {arm} is undecided: {noun} changes by {told} ({basis})."
+        case "lower":
+            reduction = Estimate(-change.value, -(change.high or 0.0), -(change.low or 0.0))
+            return f"Against {baseline}, {arm} lowers {noun} by {interval(reduction, '%')} ({basis})."
+        case "higher":
+            return f"Against {baseline}, {arm} raises {noun} by {interval(change, '%')} ({basis})."
+
+
+def _mean(row: Row) -> float:
+    return row.error.error.value if row.error.error is not None else float("inf")
+
+
+def _lowest(row: Row, metric: str, *, alone: bool) -> str:
+    told, error = describe(metric), row.error
+    over = count(error.trials, "trial") + (f" in {count(error.units, 'block')}" if error.unit == "block" else "")
+    mean = interval(error.error, told.unit) if error.error else "unknown"
+    where = "is" if alone else f"is lowest in {_quoted(row.arm)}:"
+    return f"The mean of {told.noun} {where} {mean} ({over})."
+
+
+def _counted(comparisons: list[Comparison], metric: str) -> str:
+    verdicts = Counter(verdict(comparison) for comparison in comparisons)
+    told = ", ".join(f"{number} {name}" for name, number in verdicts.most_common())
+    baseline = _quoted(comparisons[0].baseline)
+    return f"Of {len(comparisons)} arms compared with {baseline} in {describe(metric).noun}: {told}."
+
+
+def _basis(comparison: Comparison) -> str:
+    text = count(comparison.pairs, "pair")
+    if comparison.unit == "block":
+        text += f" in {count(comparison.units, 'block')}"
+    return f"{text}, {comparison.missing} missing" if comparison.missing else text
+
+
+def _quoted(arm: str) -> str:
+    """A label that would blur into its sentence, in quotation marks."""
+    return f"“{arm}”" if "," in arm or " " in arm else arm

@@ -1,8 +1,10 @@
 """A study's findings as one HTML page that needs no network and no script."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -34,10 +36,15 @@ class Figure:
     chart: alt.TopLevelMixin
     caption: str
 
-    @property
+    @cached_property
     def svg(self) -> Markup:
-        """The chart for a page; its ids begin with `name`."""
+        """The chart for a page or a file; its ids begin with `name`."""
         return Markup(render(self.chart, self.name))  # noqa: S704 - made by Vega, which escapes what it is given
+
+    @property
+    def data_url(self) -> str:
+        """The chart as a link that holds it whole."""
+        return "data:image/svg+xml;base64," + b64encode(self.svg.encode()).decode()
 
 
 def report(tables: StudyTables) -> str:
@@ -108,18 +115,19 @@ def study_figures(tables: StudyTables) -> Iterator[Figure]:
 
 
 def _learning_figures(tables: StudyTables) -> Iterator[Figure]:
-    name = tables.study.metric.partition(".")[2]
-    curves = learning(tables.curves, tables.trials, [name, "loss", "block_error"])
-    whole = curves.filter(pl.col("l").is_null(), pl.col("value").is_finite(), pl.col("metric").is_in([name, "loss"]))
-    if whole.height:
-        shown = name if name in whole["metric"] else "loss"
-        whole = whole.filter(pl.col("metric") == shown)
+    # ε needs a grid and is not measured in every epoch: the nearest that is stands in for it.
+    preferred = [tables.study.metric.partition(".")[2], "l2_error", "loss"]
+    curves = learning(tables.curves, tables.trials, [*preferred, "block_error"])
+    curves = curves.filter(pl.col("value").is_finite())
+    name = next((name for name in preferred if name in curves["metric"]), None)
+    if name is not None:
+        whole = curves.filter(pl.col("metric") == name)
         yield Figure(
             "learning",
-            figures.learning_curves(whole, tables.study.arms, describe(f"{whole['split'][0]}.{shown}")),
+            figures.learning_curves(whole, tables.study.arms, describe(f"{whole['split'][0]}.{name}")),
             "Median over trials, in a band from the lowest to the highest.",
         )
-    by_order = curves.filter(pl.col("l").is_not_null(), pl.col("value") > 0, pl.col("metric") == "block_error")
+    by_order = curves.filter(pl.col("metric") == "block_error", pl.col("value") > 0)
     if by_order.height:
         yield Figure(
             "learning-by-order",
@@ -139,7 +147,7 @@ def feature_figures(tables: StudyTables, features: pl.DataFrame) -> Iterator[Fig
         part = arms[start : start + _PANELS]
         yield Figure(
             f"features-{start // _PANELS + 1}",
-            figures.features_by_order(means.filter(pl.col("arm").is_in(part)), part),
+            figures.features_by_order(means, part),
             "Means over the complete trials of an arm; parities are added. The shares of a layer sum to one.",
         )
 
@@ -179,17 +187,15 @@ def _provenance(trials: pl.DataFrame) -> list[tuple[str, str]]:
     def distinct(name: str) -> list[Any]:
         return trials[name].drop_nulls().unique().sort().to_list()
 
-    versions = [json.loads(text) or {} for text in distinct("versions")]
-    packages = {name for tree in versions for name in tree}
-    both = (
-        f"{name} {' | '.join(sorted({str(tree[name]) for tree in versions if name in tree}))}"
-        for name in sorted(packages)
-    )
+    packages: dict[str, set[str]] = {}
+    for text in distinct("versions"):
+        for name, version in (json.loads(text) or {}).items():
+            packages.setdefault(name, set()).add(str(version))
     ended = distinct("ended")
     facts = [
         ("code commit", ", ".join(distinct("commit"))),
         ("data (SHA-256)", ", ".join(distinct("data_hash"))),
-        ("packages", ", ".join(both)),
+        ("packages", ", ".join(f"{name} {' | '.join(sorted(found))}" for name, found in sorted(packages.items()))),
         ("devices", ", ".join(distinct("device"))),
         ("last trial ended", f"{ended[-1]:%Y-%m-%d %H:%M} UTC" if ended else ""),
     ]

@@ -105,19 +105,18 @@ def errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Complete trials of the confirm stage with a finite error: trial, arm, block, replicate, error.
 
     :param metric: such as `test.epsilon`, a column of `trials` without its leading `metric.`.
-    :raises TesseralError: if `trials` has metrics, but not this one.
+    :raises TesseralError: if trials are complete, but none has this metric.
     :raises RecordError: if an arm has two such trials of one block and replicate.
     """
     column = f"metric.{metric}"
     keys = ["trial", "arm", "block", "replicate"]
+    complete = trials.filter(pl.col("stage") == "confirm", pl.col("state") == State.COMPLETE.value)
     if column not in trials.columns:
-        known = [name.removeprefix("metric.") for name in trials.columns if name.startswith("metric.")]
-        if known:
-            raise TesseralError(f"expected a recorded metric, got {metric!r}; valid are {', '.join(known)}")
-        return trials.select(keys, error=pl.lit(None, dtype=pl.Float64)).clear()
-    found = trials.filter(
-        pl.col("stage") == "confirm", pl.col("state") == State.COMPLETE.value, pl.col(column).is_finite()
-    ).select(*keys, error=column)
+        if complete.height:
+            known = [name.removeprefix("metric.") for name in trials.columns if name.startswith("metric.")]
+            raise TesseralError(f"expected a recorded metric, got {metric!r}; valid are {', '.join(known) or 'none'}")
+        return complete.select(keys, error=pl.lit(None, dtype=pl.Float64))
+    found = complete.select(*keys, error=pl.col(column).cast(pl.Float64)).filter(pl.col("error").is_finite())
     twice = found.filter(pl.struct("arm", "block", "replicate").is_duplicated())
     if twice.height:
         arm, block, replicate = twice.row(0)[1:4]

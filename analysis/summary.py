@@ -110,7 +110,7 @@ def table(tables: StudyTables) -> list[dict[str, str]]:
 def _change(row: Row) -> str:
     if row.comparison is None:
         return "baseline"
-    return interval(row.comparison.change) if row.comparison.change else "–"
+    return interval(row.comparison.change, signed=True) if row.comparison.change else "–"
 
 
 def _p(comparison: Comparison | None) -> str:

@@ -33,7 +33,9 @@ _THEME = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "titlePadding": 10,
-        "labelLimit": 260,
+        "labelLimit": 0,
+        "labelFlush": False,
+        "labelPadding": 5,
         "domainColor": MUTED,
         "tickColor": MUTED,
         "gridColor": GRID,
@@ -44,12 +46,11 @@ _THEME = {
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
-        "labelLimit": 260,
+        "labelLimit": 0,
         "orient": "top",
-        "columns": 4,
         "offset": 10,
     },
-    "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260},
+    "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 0},
 }
 
 _SVG = "http://www.w3.org/2000/svg"

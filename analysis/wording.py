@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import floor, log10
 
 from tesseral.analysis.statistics import Estimate
+from tesseral.study.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Metric:
     """train, validation or test."""
     unit: str
     """Such as '%'; empty if the metric is dimensionless."""
+    definition: str = ""
+    """Its formula, from `study.metrics`."""
 
     @property
     def noun(self) -> str:
@@ -33,58 +36,62 @@ class Metric:
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
 
-_NAMES = {
-    "epsilon": ("density error ε", "%"),
-    "l2_error": ("L² error of the density", "%"),
-    "block_error": ("error of the coefficients", ""),
-    "electrons": ("error of the electron count", "e"),
-    "loss": ("loss", ""),
+_WORDS = {
+    "epsilon": "density error ε",
+    "l2_error": "L² error of the density",
+    "block_error": "error of the coefficients",
+    "mse": "mean squared error",
+    "electrons": "error of the electron count",
 }
 _MINUS = "\N{MINUS SIGN}"
 
 
 def describe(metric: str) -> Metric:
-    """What a metric of a split, such as `test.epsilon`, is called; an unknown one keeps its name."""
+    """What a metric of a split, such as `test.epsilon`, is called; an unknown one keeps its name and has no unit."""
     split, _, name = metric.partition(".")
-    words, unit = _NAMES.get(name, (name, ""))
-    return Metric(words, split, unit)
+    declared = METRICS.get(name)
+    return Metric(
+        name=_WORDS.get(name, name),
+        split=split,
+        unit=declared.unit if declared else "",
+        definition=declared.description if declared else "",
+    )
 
 
-def decimals(*values: float | None, digits: int = 2) -> int:
-    """Decimals at which the spread of `values` (an estimate with its bounds) has `digits` significant digits.
+def decimals(*values: float | None) -> int:
+    """Decimals that show half the spread of `values` (an estimate and its bounds) to two significant digits.
 
-    A single value is its own spread, with one digit more.
+    But at most four digits of the largest value, and three of a value that stands alone.
     """
     known = [value for value in values if value is not None]
-    spread = (max(known) - min(known)) / 2
-    if spread == 0:
-        spread, digits = abs(known[0]), 3
-    return 0 if spread == 0 else max(0, digits - 1 - floor(log10(spread)))
+    spread, largest = (max(known) - min(known)) / 2, max(abs(value) for value in known)
+    if largest == 0:
+        return 0
+    wanted = 1 - floor(log10(spread)) if spread else 2 - floor(log10(largest))
+    return max(0, min(wanted, 3 - floor(log10(largest))))
 
 
-def number(value: float, places: int) -> str:
+def number(value: float, places: int, *, signed: bool = False) -> str:
     """A number at fixed decimals, with thousands separated; one that would need more than six, in powers of ten."""
-    text = f"{value:.1e}" if places > 6 else f"{value:,.{places}f}"
+    text = f"{value:{'+' if signed else ''},.{places}f}" if places <= 6 else f"{value:{'+' if signed else ''}.1e}"
     if float(text.replace(",", "")) == 0:
-        text = text.removeprefix("-")  # no −0
+        text = text.lstrip("+-")  # no −0
     return text.replace("-", _MINUS)
 
 
-def interval(estimate: Estimate, unit: str = "", *, flip: bool = False) -> str:
-    """Such as `0.302 % [0.283, 0.321]`; without bounds the value alone. `flip` negates, for 'lower by'."""
-    value, low, high = estimate.value, estimate.low, estimate.high
-    if flip:
-        value, low, high = -value, None if high is None else -high, None if low is None else -low
-    places = decimals(value, low, high)
-    text = f"{number(value, places)} {unit}".rstrip()
-    if low is None or high is None:
+def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str:
+    """Such as `0.302 % [0.283, 0.321]`; without bounds the value alone. `signed` writes the plus of a change."""
+    places = decimals(estimate.value, estimate.low, estimate.high)
+    text = f"{number(estimate.value, places, signed=signed)} {unit}".rstrip()
+    if estimate.low is None or estimate.high is None:
         return text
-    return f"{text} [{number(low, places)}, {number(high, places)}]"
+    bounds = (number(bound, places, signed=signed) for bound in (estimate.low, estimate.high))
+    return f"{text} [{', '.join(bounds)}]"
 
 
 def p_value(p: float) -> str:
-    """Such as `p = 0.012` or `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    """Such as `0.012` or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def duration(seconds: float) -> str:

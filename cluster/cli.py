@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tesseral.cluster.display import StudyProgress, bar, console, counted, errors, table
-from tesseral.study.errors import LeaseHeldError, LeaseLostError, StudyFileError, TesseralError
-from tesseral.study.ledger import Ledger, frozen
+from tesseral.study.errors import LeaseHeldError, LeaseLostError, TesseralError
 from tesseral.study.recipe import read_recipe
 from tesseral.study.store import Store
 from tesseral.study.study import Study
@@ -48,9 +47,11 @@ def plan(study_file: StudyPath, storage: Storage = "runs", as_json: AsJson = Fal
 
     Example: `tesseral plan study/examples/quickstart.toml`
     """
+    study = Study.load(study_file)  # before the imports, which take seconds
+
     from tesseral.cluster.driver import prepare
 
-    ready = prepare(Study.load(study_file), storage)
+    ready = prepare(study, storage)
     replication = ready.study.file.replication
     if as_json:
         arms = [vars(arm) for arm in ready.arms]
@@ -80,13 +81,14 @@ def reference_make(
 
     Example: `tesseral reference make study/examples/water.toml`
     """
-    from tesseral.cluster.references import inline, make_reference
+    from tesseral.cluster.references import Spread, inline, make_reference
 
     loaded = read_recipe(recipe)
+    spread: Spread = inline
     if executor == "ray":
-        from tesseral.cluster.ray_session import as_completed as spread
-    else:
-        spread = inline
+        from tesseral.cluster.ray_session import as_completed
+
+        spread = as_completed
     with counted("reference densities") as progress:
         location, made = make_reference(loaded, storage, spread, progress)
     _describe_reference(location, "made" if made else "already made")
@@ -115,17 +117,19 @@ def run(study_file: StudyPath, storage: Storage = "runs", executor: ExecutorName
 
     Example: `tesseral run study/examples/quickstart.toml`
     """
-    from tesseral.cluster.driver import prepare, run_study
-    from tesseral.cluster.executor import Inline
+    study = Study.load(study_file)  # before the imports, which take seconds
 
-    study = Study.load(study_file)
+    from tesseral.cluster.driver import prepare, run_study
+    from tesseral.cluster.executor import Executor, Inline
+
     ready = prepare(study, storage)
+    chosen: Executor = Inline()
     if executor == "ray":
-        from tesseral.cluster.tune import RayTune as Chosen
-    else:
-        Chosen = Inline
+        from tesseral.cluster.tune import RayTune
+
+        chosen = RayTune()
     with bar() as progress:
-        states = run_study(ready, Chosen(), StudyProgress(progress, study.name))
+        states = run_study(ready, chosen, StudyProgress(progress, study.name))
     _finish(study.name, states)
 
 
@@ -135,22 +139,24 @@ def status(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
 
     Example: `tesseral status quickstart`
     """
-    store = _open(study, storage)
-    counts: dict[str, dict[str, int]] = {}
-    reasons = []
-    for entry in Ledger(store).entries():
-        row = counts.setdefault(entry.plan["arm"], dict.fromkeys(State, 0))
-        row[entry.state] += 1
-        if entry.state == State.FAILED and entry.outcome:
-            reasons.append({"trial": entry.id, "arm": entry.plan["arm"], "reason": entry.outcome.get("reason")})
+    from tesseral.analysis.open import open_study
+
+    trials = open_study(storage, _name(study)).trials
+    shown = [state for state in State if (trials["state"] == state).any()]
+    counts = {
+        arm: {state: int((of_arm["state"] == state).sum()) for state in shown}
+        for (arm,), of_arm in trials.group_by("arm", maintain_order=True)
+    }
+    failed = trials.filter(trials["state"] == State.FAILED).select("trial", "arm", "reason").to_dicts()
     if as_json:
-        _print_json({"study": _name(study), "arms": counts, "failed": reasons})
+        _print_json({"study": _name(study), "arms": counts, "failed": failed})
         return
-    shown = [state for state in State if any(row[state] for row in counts.values())]
-    rows = [[arm, *(str(row[state]) for state in shown)] for arm, row in counts.items()]
+    rows = [[str(arm), *(str(count) for count in row.values())] for arm, row in counts.items()]
     console.print(table(_name(study), ["arm", *shown], rows))
-    for failure in reasons:
-        console.print(f"[red]failed[/] {failure['trial'][:10]} ({failure['arm']}): {failure['reason']}", markup=True)
+    for failure in failed:
+        console.print(
+            f"failed {failure['trial'][:10]} ({failure['arm']}): {failure['reason']}", style="red", markup=False
+        )
 
 
 @app.command()
@@ -159,15 +165,19 @@ def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
 
     Example: `tesseral report quickstart`
     """
-    from tesseral.cluster.findings import headline, write_report
+    from tesseral.analysis import summary
+    from tesseral.analysis.open import open_study
+    from tesseral.analysis.report import report as render
 
-    store = _open(study, storage)
-    location, findings = write_report(store, storage)
+    tables = open_study(storage, _name(study))
+    store = Store(storage).child(_name(study))
+    store.replace("report.html", render(tables).encode())
     if as_json:
-        _print_json(findings)
+        _print_json(summary.to_dict(tables) | {"report": store.location("report.html")})
         return
-    console.print(headline(findings))
-    console.print(f"Report: {location}")
+    rows = summary.table(tables)
+    console.print(table(tables.study.name, list(rows[0]), [list(row.values()) for row in rows]))
+    console.print(f"Report: {store.location('report.html')}", soft_wrap=True)
 
 
 def main() -> None:
@@ -204,14 +214,6 @@ def _name(study: str) -> str:
     return Study.load(study).name if study.endswith(".toml") else study
 
 
-def _open(study: str, storage: str) -> Store:
-    store = Store(storage).child(_name(study))
-    if frozen(store) is None:
-        known = sorted({path.split("/")[0] for path in Store(storage).paths() if path.endswith("/study.toml")})
-        raise StudyFileError("", f"expected a study that was started in {storage}, got {study!r}; there are {known}")
-    return store
-
-
 def _describe_reference(location: str, how: str) -> None:
     from tesseral.cluster.references import describe
 
@@ -220,3 +222,7 @@ def _describe_reference(location: str, how: str) -> None:
 
 def _print_json(tree: Any) -> None:
     print(json.dumps(tree, indent=2, default=str))
+
+
+if __name__ == "__main__":
+    main()

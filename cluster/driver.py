@@ -69,6 +69,7 @@ def prepare(study: Study, storage: str) -> StudyPlan:
     :raises DataError: if reference data is missing, torn or too small.
     :raises StudyFileError: if an arm cannot reach all of its target and the study does not allow it.
     """
+    storage = Store(storage).url  # absolute, for workers have folders of their own
     hashes: dict[str, str] = {}
     arms = []
     for arm in study.arms:
@@ -141,17 +142,9 @@ def _write_plans(store: Store, plan_: StudyPlan) -> None:
 
 
 def _job(plan_: StudyPlan, planned: Planned, lease: int) -> Job:
-    resources = plan_.study.file.resources
-    return Job(
-        storage=plan_.storage,
-        study=plan_.study.name,
-        trial=planned.trial.id,
-        lease=lease,
-        steps=planned.trial.configuration.max_steps,
-        cpus=resources.cpus,
-        gpus=resources.gpus,
-        device=resources.device,
-    )
+    trial = planned.trial
+    resources = asdict(plan_.study.file.resources)
+    return Job(plan_.storage, plan_.study.name, trial.id, lease, trial.configuration.max_steps, **resources)
 
 
 class _Fenced:

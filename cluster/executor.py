@@ -1,6 +1,5 @@
 """The executor contract: jobs in, records out. Everything an executor needs to know of a trial is a `Job`."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -53,8 +52,3 @@ class threads:  # noqa: N801 - reads as a statement, like torch.no_grad
 
     def __exit__(self, *_: object) -> None:
         torch.set_num_threads(self._before)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -26,8 +26,6 @@ import ray  # noqa: E402
 import ray.tune.search  # noqa: E402
 from ray import tune  # noqa: E402
 
-from tesseral.cluster.executor import cores  # noqa: E402
-
 __all__ = ["as_completed", "ray", "session", "tune"]
 
 OBJECT_STORE = 100 * 2**20
@@ -77,3 +75,8 @@ def _get(reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,14 @@ def make_reference(
 ) -> tuple[str, bool]:
     """Compute what a recipe asks for, and return where it lies and whether there was anything to do.
 
-    Each finished structure is sealed at once in `reference/<name>.parts/`, so a killed run loses only what it was
+    Each finished structure is sealed at once in `reference/.parts/`, so a killed run loses only what it was
     at; the parts become one file at the end.
 
     :raises DataError: if a file of that name was made by another recipe.
     """
     # Imported here, for a machine that trains need not have PySCF.
     from tesseral.models.reference import calculate, reference_basis
-    from tesseral.models.structures import structures
+    from tesseral.models.structures import Structure, structures
 
     name = recipe.reference.name
     store = Store(storage).child("reference")
@@ -72,10 +72,14 @@ def make_reference(
             )
         return store.location(f"{name}.parquet"), False
     wanted = structures(recipe)
-    parts = store.child(f"{name}.parts/{key[:16]}")
+    parts = store.child(f".parts/{name}-{key[:16]}")
     left = [structure for structure in wanted if parts.read(f"{structure.id}.parquet") is None]
     on_progress(len(wanted) - len(left), len(wanted))
-    for index, (structure, row) in enumerate(spread(partial(calculate, method=recipe.method), left), start=1):
+
+    def compute(structure: Structure) -> dict[str, Any]:
+        return calculate(structure, recipe.method)
+
+    for index, (structure, row) in enumerate(spread(compute, left), start=1):
         parts.create(f"{structure.id}.parquet", encode(to_table([row], REFERENCE)))
         on_progress(len(wanted) - len(left) + index, len(wanted))
     rows = [row for structure in wanted for row in _part(parts, structure.id)]

@@ -89,6 +89,9 @@ class _Telltale(tune.Callback):
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks for a recovery of its own, which is never used
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         self._watch.progress(result["trial"], result["step"])
 

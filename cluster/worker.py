@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tesseral.cluster.references import open_reference
-from tesseral.models.reference_file import Reference
 from tesseral.models.training import DivergedError, train
 from tesseral.study.attempt import Attempt
-from tesseral.study.errors import DataError, LeaseLostError
+from tesseral.study.errors import LeaseLostError
 from tesseral.study.store import Store
 from tesseral.study.trial import State, Traces, Trial
 
@@ -30,6 +29,10 @@ class Job:
     cpus: int = 1
     gpus: float = 0.0
     device: str = "auto"
+    checkpoint_every: float = 30.0
+    """Seconds."""
+    seal_every: float = 5.0
+    """Seconds."""
 
 
 def run_trial(job: Job, on_progress: Callable[[int, int], None] = lambda step, steps: None) -> State | None:
@@ -40,7 +43,15 @@ def run_trial(job: Job, on_progress: Callable[[int, int], None] = lambda step, s
     """
     store = Store(job.storage).child(job.study)
     where = {"host": socket.gethostname(), "pid": os.getpid(), "cpus": job.cpus, "gpus": job.gpus}
-    attempt = Attempt.begin(store, job.trial, job.lease, where, on_progress=on_progress)
+    attempt = Attempt.begin(
+        store,
+        job.trial,
+        job.lease,
+        where,
+        seal_every=job.seal_every,
+        checkpoint_every=job.checkpoint_every,
+        on_progress=on_progress,
+    )
     if attempt is None:
         return None
     try:
@@ -57,7 +68,7 @@ def _train(job: Job, store: Store, attempt: Attempt) -> tuple[State, dict[str, A
     try:
         result = train(
             trial,
-            _reference(job.storage, trial),
+            open_reference(job.storage, trial.configuration.data.reference),
             attempt,
             device=job.device,
             traces=Traces(**plan["traces"]),
@@ -77,13 +88,3 @@ def _train(job: Job, store: Store, attempt: Attempt) -> tuple[State, dict[str, A
         "device": result.device,
         "peak_memory": result.peak_memory,
     }
-
-
-def _reference(storage: str, trial: Trial) -> Reference:
-    reference = open_reference(storage, trial.configuration.data.reference)
-    if reference.content_hash != trial.data_hash:
-        raise DataError(
-            f"{trial.configuration.data.reference} has changed since the trial was planned: expected content "
-            f"{trial.data_hash[:12]}, got {reference.content_hash[:12]}"
-        )
-    return reference

@@ -33,6 +33,14 @@ class Shell:
         """
         return sum(d * _cartesian_norm(self.l, a) for d, a in zip(self.coefficients, self.exponents, strict=True))
 
+    @property
+    def charge(self) -> float:
+        """∫χ = Σ_k d_k N_0(a_k) (π/a_k)^(3/2) of an s shell, bohr^(3/2); that of any other shell is 0."""
+        if self.l:
+            return 0.0
+        primitives = zip(self.coefficients, self.exponents, strict=True)
+        return sum(d * _cartesian_norm(0, a) * (pi / a) ** 1.5 for d, a in primitives)
+
 
 def _cartesian_norm(order: int, exponent: float) -> float:
     double_factorial = 2**order * gamma(order + 0.5) / sqrt(pi)  # (2l − 1)!!
@@ -60,6 +68,19 @@ class AuxiliaryBasis:
     def size(self, atomic_number: int) -> int:
         """Coefficients on an atom of this element: Σ (2l+1)."""
         return sum(2 * shell.l + 1 for shell in self.shells[atomic_number])
+
+    def columns(self, atomic_number: int) -> list[int]:
+        """For each coefficient on an atom of this element, its column of `layout`."""
+        start = 0
+        first: dict[int, int] = {}
+        found: list[int] = []
+        for mul, order, _ in self.layout:
+            first[order] = start
+            start += mul * (2 * order + 1)
+        for shell in self.shells[atomic_number]:
+            found += range(first[shell.l], first[shell.l] + 2 * shell.l + 1)
+            first[shell.l] += 2 * shell.l + 1
+        return found
 
     def to_json(self) -> str:
         """Text for the `tesseral.auxiliary` metadata of a reference file."""

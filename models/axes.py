@@ -25,16 +25,8 @@ def to_e3nn(order: int) -> NDArray[np.float64]:
     directions = torch.randn(_SAMPLES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     cartesian = o3.spherical_harmonics(order, directions, normalize=True)
     polar_z = o3.spherical_harmonics(order, directions[:, [1, 2, 0]], normalize=True)
-    solution = torch.linalg.lstsq(polar_z, cartesian).solution
-    matrix: NDArray[np.float64] = solution.T.numpy()
+    solution = torch.linalg.lstsq(polar_z, cartesian).solution.T.numpy()
+    # The squares of a quarter turn's elements are multiples of 4^-l: exact elements, the same on every machine.
+    matrix: NDArray[np.float64] = np.sign(solution) * np.sqrt(np.round(solution**2 * 4**order) / 4**order) + 0.0
     matrix.flags.writeable = False
     return matrix
-
-
-def from_psi4(order: int) -> NDArray[np.intp]:
-    """Positions in Psi4's order m = 0, +1, −1, +2, −2, … of the components m = −l, …, l, shape (2l+1,).
-
-    >>> from_psi4(2).tolist()
-    [4, 2, 0, 1, 3]
-    """
-    return np.array([2 * m - 1 if m > 0 else -2 * m for m in range(-order, order + 1)], dtype=np.intp)

@@ -1,5 +1,6 @@
 """The equivariant convolution: an atom gathers its neighbours' features, weighted by distance and direction."""
 
+from itertools import pairwise
 from math import cos, pi, sin
 
 import torch
@@ -22,9 +23,7 @@ class RadialNetwork(Module):
     def __init__(self, sizes: list[int]) -> None:
         super().__init__()
         self.sizes = sizes
-        self.weights = ParameterList(
-            Parameter(torch.randn(rows, columns)) for rows, columns in zip(sizes, sizes[1:], strict=False)
-        )
+        self.weights = ParameterList(Parameter(torch.randn(rows, columns)) for rows, columns in pairwise(sizes))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({' -> '.join(map(str, self.sizes))})"
@@ -42,8 +41,8 @@ class Convolution(Module):
 
     C is linear in the features with weights of its own for each element z (the self-connection); A and B are
     linear; ⊗ is the tensor product with the edge's harmonics, one weight for each path and channel ('uvu').
-    An irrep that no self-connection reaches takes the neighbours' sum whole; one that nothing reaches is zero. After the
-    convolution of e3nn's `gate_points_2101`, whose A and B depend on the element too.
+    An irrep that no self-connection reaches takes the neighbours' sum whole; one that nothing reaches is zero. After
+    the convolution of e3nn's `gate_points_2101`, whose A and B depend on the element too.
 
     Features enter and leave in e3nn's layout.
 
@@ -56,6 +55,7 @@ class Convolution(Module):
     """
 
     scale: Tensor
+    keep: Tensor
 
     def __init__(
         self,

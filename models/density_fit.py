@@ -27,13 +27,14 @@ def auxiliary_shells(atomic_number: int, name: str, decontracted: bool) -> tuple
     loaded = load_basis(name, symbol, "method.auxiliary_basis")
     if decontracted:
         primitives = {(entry[0], primitive[0]) for entry in loaded for primitive in entry[1:]}
-        loaded = [[order, [exponent, 1.0]] for order, exponent in primitives]
-    atom = gto.M(atom=[(symbol, (0, 0, 0))], basis={symbol: loaded}, spin=None, verbose=0)
-    shells = [
-        Shell(atom.bas_angular(index), tuple(atom.bas_exp(index).tolist()), tuple(column.tolist()))
-        for index in range(atom.nbas)
-        for column in atom.bas_ctr_coeff(index).T
-    ]
+        shells = [Shell(order, (exponent,), (1.0,)) for order, exponent in primitives]
+    else:
+        atom = gto.M(atom=[(symbol, (0, 0, 0))], basis={symbol: loaded}, spin=None, verbose=0)
+        shells = [
+            Shell(atom.bas_angular(index), tuple(atom.bas_exp(index).tolist()), tuple(column.tolist()))
+            for index in range(atom.nbas)
+            for column in atom.bas_ctr_coeff(index).T
+        ]
     return tuple(sorted(shells, key=lambda shell: (shell.l, -max(shell.exponents))))
 
 
@@ -72,22 +73,18 @@ def packed_overlap(auxiliary: gto.Mole) -> NDArray[np.float64]:
     return result
 
 
-def function_integrals(auxiliary: gto.Mole) -> NDArray[np.float64]:
-    """∫χ_P of each function, shape (functions,), bohr^(3/2): zero but for s shells.
-
-    For a shell of unit norm: Σ_k d_k (2a_k/π)^(3/4) (π/a_k)^(3/2).
-    """
-    integrals = []
-    for index in range(auxiliary.nbas):
-        order, exponents = auxiliary.bas_angular(index), auxiliary.bas_exp(index)
-        s_integrals = (2 * exponents / np.pi) ** 0.75 * (np.pi / exponents) ** 1.5
-        for contraction in auxiliary.bas_ctr_coeff(index).T:
-            integrals += [float(contraction @ s_integrals)] if order == 0 else [0.0] * (2 * order + 1)
-    return np.array(integrals)
+def function_charges(shells: Mapping[int, Sequence[Shell]], atomic_numbers: Sequence[int]) -> NDArray[np.float64]:
+    """q_P = ∫χ_P of each function, shape (functions,), bohr^(3/2): zero but for s shells."""
+    functions = [shell for number in atomic_numbers for shell in shells[number] for _ in range(2 * shell.l + 1)]
+    return np.array([shell.charge for shell in functions])
 
 
 def fit_density(
-    molecule: gto.Mole, density_matrix: NDArray[np.float64], auxiliary: gto.Mole, metric: str
+    molecule: gto.Mole,
+    density_matrix: NDArray[np.float64],
+    auxiliary: gto.Mole,
+    charges: NDArray[np.float64],
+    metric: str,
 ) -> NDArray[np.float64]:
     r"""Coefficients c that minimise (ρ − Σ c_P χ_P | ρ − Σ c_P χ_P), subject to Σ_P c_P ∫χ_P = electrons.
 
@@ -96,6 +93,7 @@ def fit_density(
         M c = b + λ q,    λ = (electrons − q·M⁻¹b) / (q·M⁻¹q).
 
     :param density_matrix: of all electrons, shape (orbitals, orbitals).
+    :param charges: q, from `function_charges`.
     :param metric: (f|g) is ∫∫ f(r) g(r') / |r − r'| if `coulomb`, ∫ f g if `overlap`.
     :return: shape (functions,), PySCF's order and axes, electron · bohr^(−3/2).
     """
@@ -113,7 +111,6 @@ def fit_density(
             for start, stop, _, _ in auxiliary.aoslice_by_atom()
         ]
     )
-    charges = function_integrals(auxiliary)
     factor = linalg.cho_factor(auxiliary.intor(two_centre))
     free, response = linalg.cho_solve(factor, np.stack([projection, charges], axis=1)).T
     multiplier = (molecule.nelectron - charges @ free) / (charges @ response)

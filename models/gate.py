@@ -36,6 +36,8 @@ class Gate(Module):
     :param irreps_out: features after the gate, sorted by l, even before odd.
     """
 
+    spread: Tensor
+
     def __init__(self, irreps_out: o3.Irreps) -> None:
         super().__init__()
         self.irreps_out = o3.Irreps(irreps_out)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pyscf.data.elements import CONFIGURATION, ELEMENTS
 
 from tesseral.models.auxiliary import Shell
-from tesseral.models.density_fit import auxiliary_molecule, fit_density
+from tesseral.models.density_fit import auxiliary_molecule, fit_density, function_charges
 from tesseral.models.mean_field import mean_field, molecule, total_density_matrix
 from tesseral.models.structures import Structure
 from tesseral.study.errors import DataError
@@ -43,7 +43,8 @@ def with_isolated_atom(atomic_number: int, shells: Sequence[Shell], method: Meth
             "it did not; another method, basis or grid level is needed"
         )
     auxiliary = auxiliary_molecule({atomic_number: shells}, atom.atomic_numbers, atom.positions)
-    coefficients = fit_density(field.mol, total_density_matrix(field), auxiliary, method.metric)
+    charges = function_charges({atomic_number: shells}, atom.atomic_numbers)
+    coefficients = fit_density(field.mol, total_density_matrix(field), auxiliary, charges, method.metric)
     # Shells are sorted by l: the coefficients of the s shells come first, one each.
     return tuple(
         replace(shell, isolated=float(coefficients[index])) if shell.l == 0 else shell

@@ -1,5 +1,6 @@
 """A structure's self-consistent field by PySCF: Hartree-Fock, or density-functional theory."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,9 @@ def load_basis(name: str, symbol: str, path: str) -> list[Any]:
     :raises StudyFileError: if PySCF does not have it for this element.
     """
     try:
-        loaded = gto.basis.load(name, symbol)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PySCF's advice to install another package
+            loaded = gto.basis.load(name, symbol)
     except (RuntimeError, KeyError, OSError):
         loaded = None
     if not loaded:

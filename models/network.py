@@ -5,10 +5,12 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, ModuleList
 
+from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.convolution import Convolution
 from tesseral.models.gate import Gate
 from tesseral.models.graph import Graph
 from tesseral.study import configuration
+from tesseral.study.configuration import Configuration
 from tesseral.study.irreps import MulIrrep
 
 
@@ -72,7 +74,7 @@ class Network(Module):
         self.irreps_in = o3.Irreps([(elements, "0e")])
         self.irreps_hidden = o3.Irreps(settings.hidden.resolve().irreps)
         self.irreps_edge = o3.Irreps.spherical_harmonics(settings.harmonics_lmax)
-        self.irreps_out = o3.Irreps([(mul, (l, p)) for mul, l, p in irreps_out])
+        self.irreps_out = o3.Irreps([(mul, (order, p)) for mul, order, p in irreps_out])
         radial = [settings.radial_functions, *settings.radial_layers * [settings.radial_width]]
         self.layers = ModuleList()
         irreps = self.irreps_in
@@ -108,30 +110,29 @@ class Network(Module):
         return self.output(features, graph)
 
 
-def parameters(network: Module) -> int:
-    """Trainable numbers."""
-    return sum(weights.numel() for weights in network.parameters() if weights.requires_grad)
-
-
 def build_network(
-    settings: configuration.Network,
-    *,
-    elements: int,
-    irreps_out: tuple[MulIrrep, ...],
-    num_neighbors: float,
-    seed: int,
-    dtype: torch.dtype,
+    settings: configuration.Network, basis: AuxiliaryBasis, *, num_neighbors: float, seed: int
 ) -> Network:
-    """A network whose weights depend on `seed` alone: drawn in float64 on the CPU, then rounded to `dtype`.
+    """A network for the density in `basis`, in float64 on the CPU; its weights depend on `seed` alone.
 
-    Neither reads nor changes the state of torch's global generators.
+    Neither reads nor changes the state of torch's global generators. For another precision, round it with `.to`:
+    e3nn rounds its Clebsch-Gordan coefficients to the precision that it is built in.
     """
     default = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed accelerators as well
-        torch.set_default_dtype(torch.float64)  # e3nn rounds its Clebsch-Gordan coefficients to the default
+        torch.set_default_dtype(torch.float64)
         try:
-            network = Network(settings, elements=elements, irreps_out=irreps_out, num_neighbors=num_neighbors)
+            return Network(settings, elements=len(basis.shells), irreps_out=basis.layout, num_neighbors=num_neighbors)
         finally:
             torch.set_default_dtype(default)
-    return network.to(dtype)
+
+
+def parameters(module: Module) -> int:
+    """Trainable numbers."""
+    return sum(weights.numel() for weights in module.parameters() if weights.requires_grad)
+
+
+def count_parameters(configuration: Configuration, basis: AuxiliaryBasis) -> int:
+    """Trainable numbers of the network that a trial of this configuration trains, without data."""
+    return parameters(build_network(configuration.network, basis, num_neighbors=1.0, seed=0))

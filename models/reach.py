@@ -12,7 +12,9 @@ Orders = frozenset[tuple[int, int]]
 
 def product(left: Orders, right: Orders) -> Orders:
     """Selection rules: every (l, p₁p₂) with |l₁ − l₂| ≤ l ≤ l₁ + l₂."""
-    return frozenset((l, p1 * p2) for l1, p1 in left for l2, p2 in right for l in range(abs(l1 - l2), l1 + l2 + 1))
+    return frozenset(
+        (order, p1 * p2) for l1, p1 in left for l2, p2 in right for order in range(abs(l1 - l2), l1 + l2 + 1)
+    )
 
 
 def reached(hidden: Iterable[tuple[int, int]], layers: int, harmonics_lmax: int) -> Orders:
@@ -21,7 +23,7 @@ def reached(hidden: Iterable[tuple[int, int]], layers: int, harmonics_lmax: int)
     The input is 0e; each layer makes what the selection rules allow of `hidden`, and the output is not limited.
     Self-connections add nothing: the harmonic of l = 0 carries every irrep through.
     """
-    harmonics = frozenset((l, (-1) ** l) for l in range(harmonics_lmax + 1))
+    harmonics = frozenset((order, (-1) ** order) for order in range(harmonics_lmax + 1))
     allowed = frozenset(hidden)
     features: Orders = frozenset({(0, 1)})
     for _ in range(layers):
@@ -33,5 +35,5 @@ def unreachable(configuration: Configuration, basis: AuxiliaryBasis) -> tuple[Mu
     """The irreps of the basis's layout that this network predicts as exactly zero, in the layout's order."""
     network = configuration.network
     hidden = parse_irreps(network.hidden.resolve().irreps or "")
-    made = reached(((l, p) for _, l, p in hidden), network.layers, network.harmonics_lmax)
+    made = reached(((term.l, term.p) for term in hidden), network.layers, network.harmonics_lmax)
     return tuple(term for term in basis.layout if (term.l, term.p) not in made)

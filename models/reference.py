@@ -19,7 +19,7 @@ from tesseral.models.density_fit import (
     e3nn_rotation,
     fit_density,
     fit_error,
-    function_integrals,
+    function_charges,
     packed_overlap,
 )
 from tesseral.models.isolated_atom import with_isolated_atom
@@ -44,7 +44,8 @@ def calculate(structure: Structure, method: Method) -> dict[str, Any]:
         density_matrix = total_density_matrix(field)
         shells = {number: _shells(number, method) for number in set(structure.atomic_numbers)}
         auxiliary = auxiliary_molecule(shells, structure.atomic_numbers, structure.positions)
-        coefficients = fit_density(mol, density_matrix, auxiliary, method.metric)
+        charges = function_charges(shells, structure.atomic_numbers)
+        coefficients = fit_density(mol, density_matrix, auxiliary, charges, method.metric)
         error = fit_error(mol, density_matrix, auxiliary, coefficients)
         centre, dipole = _dipole(mol, density_matrix)
     ends = [stop for _, _, _, stop in auxiliary.aoslice_by_atom()]
@@ -63,7 +64,7 @@ def calculate(structure: Structure, method: Method) -> dict[str, Any]:
         "dipole": dipole.tolist(),
         "coefficients": [part.tolist() for part in np.split(e3nn_rotation(auxiliary) @ coefficients, ends[:-1])],
         "overlap": packed_overlap(auxiliary),
-        "electrons": float(function_integrals(auxiliary) @ coefficients),
+        "electrons": float(charges @ coefficients),
         "fit_error": error,
         "seconds": time.perf_counter() - started,
         "provenance": json.dumps({"program": "PySCF", "version": pyscf.__version__, "settings": asdict(method)}),

@@ -1,6 +1,7 @@
 """Reference data as a Parquet file: one row a structure, the auxiliary basis in the file's metadata."""
 
 import hashlib
+import io
 import json
 import os
 import uuid
@@ -75,7 +76,7 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
     :param name: what error messages call it; default its path.
     :raises DataError: if it is missing, torn, not Parquet, not ours, of another version, or contradicts itself.
     """
-    name = name or str(getattr(source, "name", source))
+    name = name or str(getattr(source, "name", source if isinstance(source, str | Path) else "reference data"))
     if isinstance(source, str | Path) and not Path(source).is_file():
         raise DataError(f"expected a Parquet file of reference data at {name}, found no file there")
     try:
@@ -114,25 +115,39 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
     return reference
 
 
-def write_reference(path: str | Path, rows: Sequence[dict[str, Any]], basis: AuxiliaryBasis, **metadata: str) -> None:
-    """Write rows of schema `REFERENCE` in one act: a reader finds the whole file or none, after a power cut too.
+def encode_reference(
+    rows: Sequence[dict[str, Any]], basis: AuxiliaryBasis, name: str = "the new file", **metadata: str
+) -> bytes:
+    """Rows of schema `REFERENCE` as the bytes of a Parquet file, checked as `read_reference` checks.
 
+    :param name: what error messages call it.
     :param metadata: further text for the file's metadata, under `tesseral.<key>`.
     :raises DataError: if the rows are none, or contradict the basis or themselves.
     """
-    path = Path(path)
     schema = with_metadata(REFERENCE, auxiliary=basis.to_json(), **metadata)
     try:
         table = to_table(list(rows), schema)
     except (pa.ArrowException, TypeError) as error:
         raise DataError(f"expected rows of the types of tesseral.study.records.REFERENCE: {error}") from None
-    _check(Reference(table, basis), str(path))
+    _check(Reference(table, basis), name)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def write_reference(path: str | Path, rows: Sequence[dict[str, Any]], basis: AuxiliaryBasis, **metadata: str) -> None:
+    """Write `encode_reference`'s bytes in one act: a reader finds the whole file or none, after a power cut too.
+
+    :raises DataError: as `encode_reference` does; nothing is written then.
+    """
+    path = Path(path)
+    content = encode_reference(rows, basis, str(path), **metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A hidden name that does not end in .parquet: no reader of the folder takes it for data.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("xb") as file:
-            pq.write_table(table, file, compression="zstd")
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

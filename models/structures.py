@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from tesseral.study.errors import DataError
 from tesseral.study.recipe import Recipe
 
+Array = NDArray[np.float64]
+
 OH_BOND = (0.96, 0.02, 0.90, 1.06)
 """Mean, standard deviation, smallest and largest O–H bond, Å; equilibrium is 0.957 Å."""
 HOH_ANGLE = (104.5, 4.0, 94.0, 116.0)
@@ -19,7 +21,7 @@ HYDROGEN_BOND = (2.6, 3.2)
 """O–O distance of a molecule that is placed as a hydrogen bond, Å."""
 ANY_DISTANCE = (2.5, 5.0)
 """O–O distance of a molecule that is placed at random, Å."""
-_TILT = 0.35  # standard deviation of each sine of the tilt of a hydrogen bond's O–H off the O–O line, about 20°
+_TILT = 0.25  # standard deviation of each component of a hydrogen bond's tilt off the O–O line: about 20° in all
 _ATTEMPTS = 10_000  # a placement succeeds within tens; this many failures mean that a molecule is walled in
 
 _NAMES = {1: "monomer", 2: "dimer", 3: "trimer", 4: "tetramer", 5: "pentamer", 6: "hexamer"}
@@ -32,7 +34,7 @@ class Structure:
     id: str
     """Unique in its file, such as `dimer-0007`."""
     atomic_numbers: tuple[int, ...]
-    positions: NDArray[np.float64]
+    positions: Array
     """Shape (atoms, 3), Å."""
     charge: int = 0
     """Total charge, e."""
@@ -63,13 +65,14 @@ def water_clusters(n_molecules: int, count: int, seed: int) -> list[Structure]:
     ]
 
 
-def _cluster(n_molecules: int, random: np.random.Generator) -> NDArray[np.float64]:
+def _cluster(n_molecules: int, random: np.random.Generator) -> Array:
     """Positions of one cluster, shape (3 · n_molecules, 3), its centroid at the origin, Å."""
     molecules = [_water(random)]
     for _ in range(_ATTEMPTS):
         if len(molecules) == n_molecules:
-            positions = np.concatenate(molecules)
-            return positions - positions.mean(axis=0)
+            positions: Array = np.concatenate(molecules)
+            positions -= positions.mean(axis=0)
+            return positions
         host = molecules[random.integers(len(molecules))]
         candidate = _neighbour(host, random)
         if all(_apart(candidate, molecule) for molecule in molecules):
@@ -77,37 +80,40 @@ def _cluster(n_molecules: int, random: np.random.Generator) -> NDArray[np.float6
     raise DataError(f"expected to place {n_molecules} molecules, {len(molecules)} found room; ask for fewer")
 
 
-def _water(random: np.random.Generator) -> NDArray[np.float64]:
+def _water(random: np.random.Generator) -> Array:
     """O, H, H of one molecule, shape (3, 3): O at the origin, a random orientation, Å."""
     mean, deviation, low, high = OH_BOND
     first, second = np.clip(random.normal(mean, deviation, 2), low, high)
     mean, deviation, low, high = HOH_ANGLE
     angle = np.radians(np.clip(random.normal(mean, deviation), low, high))
     flat = np.array([[0, 0, 0], [first, 0, 0], [second * np.cos(angle), second * np.sin(angle), 0]])
-    return flat @ _rotation(random).T
+    molecule: Array = flat @ _rotation(random).T
+    return molecule
 
 
-def _neighbour(host: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+def _neighbour(host: Array, random: np.random.Generator) -> Array:
     """A molecule beside `host`, shape (3, 3), Å."""
     guest = _water(random)
     if random.random() < 0.5:
-        direction = _rotation(random)[0]
-        return guest + host[0] + random.uniform(*ANY_DISTANCE) * direction
-    distance = random.uniform(*HYDROGEN_BOND)
-    if random.random() < 0.5:  # the host donates: the guest's oxygen stands along one of its O–H bonds
-        bond = host[random.integers(1, 3)] - host[0]
-        return guest + host[0] + distance * _tilted(bond, random)
-    bond = guest[random.integers(1, 3)]  # the guest donates: the host's oxygen stands along its bond
-    return guest + host[0] - distance * _tilted(bond, random)
+        shift = random.uniform(*ANY_DISTANCE) * _rotation(random)[0]
+    else:
+        distance = random.uniform(*HYDROGEN_BOND)
+        if random.random() < 0.5:  # the host donates: the guest's oxygen stands along one of its O–H bonds
+            shift = distance * _tilted(host[random.integers(1, 3)] - host[0], random)
+        else:  # the guest donates: the host's oxygen stands along one of the guest's bonds
+            shift = -distance * _tilted(guest[random.integers(1, 3)], random)
+    neighbour: Array = guest + host[0] + shift
+    return neighbour
 
 
-def _tilted(bond: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+def _tilted(bond: Array, random: np.random.Generator) -> Array:
     """A unit vector near the direction of `bond`."""
-    vector = bond / np.linalg.norm(bond) + random.normal(0, _TILT / np.sqrt(2), 3)
-    return vector / np.linalg.norm(vector)
+    vector: Array = bond / np.linalg.norm(bond) + random.normal(0, _TILT, 3)
+    vector /= np.linalg.norm(vector)
+    return vector
 
 
-def _rotation(random: np.random.Generator) -> NDArray[np.float64]:
+def _rotation(random: np.random.Generator) -> Array:
     """A uniformly random rotation: the matrix of a normally distributed quaternion (w, x, y, z)."""
     w, x, y, z = (q := random.normal(size=4)) / np.linalg.norm(q)
     return np.array(
@@ -119,7 +125,7 @@ def _rotation(random: np.random.Generator) -> NDArray[np.float64]:
     )
 
 
-def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+def _apart(one: Array, other: Array) -> bool:
     """Whether no two atoms of two molecules are closer than `CLOSEST`."""
     distances = np.linalg.norm(one[:, None] - other[None], axis=-1)
     numbers = (8, 1, 1)

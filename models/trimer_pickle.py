@@ -1,28 +1,24 @@
 """Import of the public water trimers of Rackers & Rao (github.com/JoshRackers/equivariant_electron_density).
 
-A pickle can run code when it is opened. This one is read by an unpickler that admits three names, none of which
-runs anything of the file's; whatever else a file names is refused.
+They come as a pickle, which `tesseral.models.tensor_pickle` opens without running anything of it.
 """
 
-import io
 import json
-import pickle
 import re
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
 from tesseral.models.axes import to_e3nn
-from tesseral.models.density_fit import auxiliary_molecule, e3nn_rotation, function_integrals, packed_overlap
+from tesseral.models.density_fit import auxiliary_molecule, function_charges, packed_overlap
+from tesseral.models.tensor_pickle import load_tensors
 from tesseral.study.errors import DataError
 
 CHARGE_TOLERANCE = 1e-3
@@ -37,9 +33,7 @@ _KEYS = ("type", "pos", "coefficients", "exponents", "norms", "rs_max", "energy"
 Array = NDArray[np.float64]
 
 
-def import_trimers(
-    path: str | Path, isolated: Mapping[int, str | Path]
-) -> tuple[list[dict[str, Any]], AuxiliaryBasis]:
+def import_trimers(path: str | Path, isolated: Mapping[str, str | Path]) -> tuple[list[dict[str, Any]], AuxiliaryBasis]:
     """Rows of `REFERENCE` and the auxiliary basis of a pickle in the format of the public trimers.
 
     The file holds a list of dicts: `type` (N) atomic numbers, `pos` (N, 3) Å, `coefficients`, `exponents` and `norms`
@@ -47,90 +41,158 @@ def import_trimers(
     the energy's gradient, hartree/bohr. Columns of a shell are m = −l, …, l about the z axis. Norms carry the sign of
     the basis's contraction, so c·sign(n) belongs to the unit-norm function of positive sign.
 
-    :param isolated: by atomic number, the text file of the isolated atom's s shells: l, coefficient, exponent, norm.
+    :param isolated: by element symbol, the text file of the isolated atom's s shells: l, coefficient, exponent, norm.
     :raises DataError: if the file names anything but tensors, does not have this format, or fails one of two checks:
         its coefficients hold the molecule's electrons, and the p shells of oxygen point along the bisector.
     """
-    frames = load_frames(path)
-    for index, frame in enumerate(frames):
-        missing = [key for key in _KEYS if not isinstance(frame, dict) or key not in frame]
-        if missing:
-            raise DataError(f"expected frames with {', '.join(_KEYS)}, frame {index} of {path} lacks {', '.join(missing)}")
-    shells = _shells(frames, str(path))
-    if set(shells) != set(isolated):
-        raise DataError(
-            f"expected an isolated atom for each element of {path}, {sorted(shells)}, got {sorted(isolated)}"
-        )
-    basis = AuxiliaryBasis(
-        "def2-universal-jfit, decontracted",
-        {number: _with_isolated(shells[number], isolated[number]) for number in sorted(shells)},
-    )
-    return [_row(frame, index, basis, str(path)) for index, frame in enumerate(frames)], basis
-
-
-def load_frames(path: str | Path) -> list[Any]:
-    """The pickled list, nothing run.
-
-    :raises DataError: if it is missing or torn, is no list, or names anything but tensors, lists, dicts and numbers.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            frames = _TensorsOnly(file, str(path)).load()
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"expected a pickle of water trimers at {path}, cannot read it: {error.strerror}") from None
-    except Exception as error:  # noqa: BLE001 - a torn or foreign pickle can raise anything
-        raise DataError(f"expected a pickle of water trimers, {path} cannot be read: {error}") from None
+    frames = load_tensors(path)
     if not isinstance(frames, list) or not frames:
         raise DataError(f"expected a pickled list of frames, {path} holds {type(frames).__name__}")
-    return frames
+    for index, frame in enumerate(frames):
+        _check_format(frame, f"frame {index} of {path}")
+    elements = _element_shells(frames, str(path))
+    symbols = {z: ELEMENTS[z] for z in sorted(elements)}
+    if set(symbols.values()) != set(isolated):
+        raise DataError(
+            f"expected an isolated atom for each of {', '.join(symbols.values())}, the elements of {path}, "
+            f"got {', '.join(isolated) or 'none'}"
+        )
+    shells = {z: _with_isolated([shell for shell, _ in elements[z]], isolated[symbols[z]]) for z in symbols}
+    columns = {z: [column for _, column in elements[z]] for z in elements}
+    basis = AuxiliaryBasis("def2-universal-jfit, decontracted", shells)
+    return [_row(frame, index, basis, columns, str(path)) for index, frame in enumerate(frames)], basis
 
 
-class _TensorsOnly(pickle.Unpickler):
-    """Admits the names that a pickled tensor needs, each replaced by a function that only makes a tensor."""
-
-    def __init__(self, file: Any, name: str) -> None:
-        super().__init__(file)
-        self.name = name
-
-    def find_class(self, module: str, name: str) -> Any:
-        admitted = {
-            "torch._utils._rebuild_tensor_v2": self._tensor,
-            "torch.storage._load_from_bytes": self._storage,
-            "collections.OrderedDict": OrderedDict,
-        }
-        if f"{module}.{name}" not in admitted:
-            raise DataError(self._refusal(f"{module}.{name}"))
-        return admitted[f"{module}.{name}"]
-
-    def _refusal(self, name: str) -> str:
-        return f"expected a pickle of tensors, lists, dicts and numbers alone, {self.name} names {name}: refused, not run"
-
-    def _storage(self, content: bytes) -> torch.Tensor:
-        """A flat tensor. torch's own function would unpickle `content` freely."""
-        try:
-            storage = torch.load(io.BytesIO(content), weights_only=True)
-        except pickle.UnpicklingError as error:
-            named = re.search(r"GLOBAL (\S+)", str(error))
-            raise DataError(self._refusal(named[1] if named else "what torch does not take for weights")) from None
-        return torch.tensor([], dtype=storage.dtype).set_(storage)
-
-    @staticmethod
-    def _tensor(flat: torch.Tensor, offset: int, size: Any, stride: Any, *_: Any) -> torch.Tensor:
-        return torch.as_strided(flat, size, stride, offset).clone()  # bounds are checked
+def _check_format(frame: Any, where: str) -> None:
+    missing = [key for key in _KEYS if not isinstance(frame, dict) or key not in frame]
+    if missing:
+        raise DataError(f"expected {', '.join(_KEYS)} in each frame, {where} lacks {', '.join(missing)}")
+    atoms = len(frame["type"])
+    columns = sum(count * (2 * order + 1) for count, order in frame["rs_max"])
+    expected = {"type": (atoms,), "pos": (atoms, 3), "forces": (atoms, 3), "energy": ()}
+    expected |= dict.fromkeys(("coefficients", "exponents", "norms"), (atoms, columns))
+    for key, shape in expected.items():
+        if np.shape(frame[key]) != shape:
+            came = tuple(np.shape(frame[key]))
+            raise DataError(f"expected {key} of shape {shape}, got {came} in {where}")
 
 
-def _double(frame: dict[str, Any], key: str) -> Array:
-    array: Array = torch.as_tensor(frame[key]).double().numpy()
-    return array
+def _columns(frame: dict[str, Any]) -> list[tuple[int, slice]]:
+    """Order l and columns of each shell, as `rs_max` lays them out."""
+    orders = [order for count, order in frame["rs_max"] for _ in range(count)]
+    ends = np.cumsum([0] + [2 * order + 1 for order in orders]).tolist()
+    return [(order, slice(*ends_of)) for order, ends_of in zip(orders, pairwise(ends), strict=True)]
 
 
-def _blocks(frame: dict[str, Any], key: str, order: int) -> Array:
-    """Columns of order l, shape (atoms, shells, 2l+1)."""
-    ends = np.cumsum([0] + [count * (2 * l + 1) for count, l in frame["rs_max"]])  # noqa: E741
-    values = _double(frame, key)
-    for (start, stop), (count, l) in zip(pairwise(ends), frame["rs_max"], strict=True):  # noqa: E741
-        if l == order:
-            return values[:, start:stop].reshape(len(values), count, 2 * l + 1)
-    raise KeyError(order)
+def _array(frame: dict[str, Any], key: str) -> Array:
+    result: Array = frame[key].double().numpy()
+    return result
+
+
+def _element_shells(frames: list[dict[str, Any]], name: str) -> dict[int, list[tuple[Shell, slice]]]:
+    """Each element's shells with their columns, sorted by l and from the steepest exponent to the flattest.
+
+    :raises DataError: if an element's exponents differ between atoms, or norms are not those of its shells.
+    """
+    first: dict[int, Array] = {}
+    elements: dict[int, list[tuple[Shell, slice]]] = {}
+    for index, frame in enumerate(frames):
+        exponents, norms = _array(frame, "exponents"), _array(frame, "norms")
+        for atom, number in enumerate(int(z) for z in frame["type"]):
+            if number not in elements:
+                first[number] = exponents[atom]
+                found = [(l, c, exponents[atom, c.start]) for l, c in _columns(frame)]  # noqa: E741
+                shells = [(Shell(l, (float(a),), (1.0,)), c) for l, c, a in found if a > 0]  # noqa: E741
+                elements[number] = sorted(shells, key=lambda item: (item[0].l, -item[0].exponents[0]))
+            expected = np.zeros(len(norms[atom]))
+            for shell, columns in elements[number]:
+                expected[columns] = shell.norm
+            if not np.allclose(exponents[atom], first[number], rtol=_SINGLE, atol=0) or not np.allclose(
+                np.abs(norms[atom]), expected, rtol=_SINGLE, atol=0
+            ):
+                raise DataError(
+                    f"expected every {ELEMENTS[number]} to have the same shells, normalised as x^l exp(-a r^2), atom "
+                    f"{atom} of frame {index} in {name} has others"
+                )
+    return elements
+
+
+def _with_isolated(shells: Sequence[Shell], path: str | Path) -> tuple[Shell, ...]:
+    """The shells with `isolated` set from rows of l, coefficient, exponent and norm; other lines are headings."""
+    number = r"([-+.\deE]+)"
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        rows = [
+            [float(value) for value in match.groups()]
+            for match in re.finditer(rf"^\s*0\s+{number}\s+{number}\s+{number}\s*$", text, re.MULTILINE)
+        ]
+    except (OSError, ValueError) as error:
+        raise DataError(f"expected the s shells of an isolated atom, {path} cannot be read: {error}") from None
+    spherical = [shell for shell in shells if shell.l == 0]
+    rows.sort(key=lambda row: -row[1])
+    found = [row[1] for row in rows]
+    if not np.shape(found) == (len(spherical),) or not np.allclose(
+        found, [shell.exponents[0] for shell in spherical], rtol=_SINGLE, atol=0
+    ):
+        raise DataError(f"expected the {len(spherical)} s shells of the pickle, {path} has the exponents {found}")
+    values = [coefficient * np.sign(norm) for coefficient, _, norm in rows]
+    isolated = [replace(shell, isolated=float(value)) for shell, value in zip(spherical, values, strict=True)]
+    return (*isolated, *(shell for shell in shells if shell.l > 0))
+
+
+def _row(
+    frame: dict[str, Any], index: int, basis: AuxiliaryBasis, columns: dict[int, list[slice]], name: str
+) -> dict[str, Any]:
+    """One frame as a row of `REFERENCE`, checked."""
+    numbers = [int(z) for z in frame["type"]]
+    positions = _array(frame, "pos")
+    signed = _array(frame, "coefficients") * np.sign(_array(frame, "norms"))
+    coefficients = [
+        np.concatenate(
+            [to_e3nn(shell.l) @ part[c] for shell, c in zip(basis.shells[number], columns[number], strict=True)]
+        )
+        for number, part in zip(numbers, signed, strict=True)
+    ]
+    auxiliary = auxiliary_molecule(basis.shells, numbers, positions)
+    electrons = float(function_charges(basis.shells, numbers) @ np.concatenate(coefficients))
+    if abs(electrons - sum(numbers)) > CHARGE_TOLERANCE:
+        raise DataError(
+            f"expected {sum(numbers)} electrons in frame {index} of {name}, its density holds {electrons:.4f}"
+        )
+    for atom, bisector in _bisectors(numbers, positions):
+        start = sum(shell.l == 0 for shell in basis.shells[8])
+        vector = coefficients[atom][start : start + 3]
+        cosine = abs(float(vector @ bisector)) / float(np.linalg.norm(vector))
+        if cosine < SMALLEST_COSINE:
+            raise DataError(
+                f"expected oxygen's p shell along the H-O-H bisector, in frame {index} of {name} the cosine is "
+                f"{cosine:.3f}: the order of m or the axes are not those of the public trimers"
+            )
+    charges = np.array(numbers, dtype=float)
+    return {
+        "id": f"trimer-{index:04d}",
+        "atomic_numbers": numbers,
+        "positions": positions.tolist(),
+        "charge": 0,
+        "spin": 0,
+        "auxiliary_basis": basis.name,
+        "converged": True,
+        "energy": float(frame["energy"]),
+        "forces": (-_array(frame, "forces")).tolist(),
+        "centre": (charges @ positions / charges.sum()).tolist(),
+        "coefficients": [part.tolist() for part in coefficients],
+        "overlap": packed_overlap(auxiliary),
+        "electrons": electrons,
+        "provenance": json.dumps({"source": "github.com/JoshRackers/equivariant_electron_density", "frame": index}),
+    }
+
+
+def _bisectors(numbers: Sequence[int], positions: Array) -> Iterator[tuple[int, Array]]:
+    """Each oxygen with two hydrogens of its own, and the unit vector along their bisector."""
+    hydrogens = positions[np.array(numbers) == 1]
+    for atom in np.flatnonzero(np.array(numbers) == 8):
+        bonds = hydrogens - positions[atom]
+        bonds = bonds[np.linalg.norm(bonds, axis=1) < _BOND]
+        if len(bonds) == 2:
+            bisector = (bonds / np.linalg.norm(bonds, axis=1, keepdims=True)).sum(axis=0)
+            yield int(atom), bisector / np.linalg.norm(bisector)

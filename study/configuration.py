@@ -19,14 +19,15 @@ class Range:
         self.bounds = bounds
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
-        return handler(source) | self.bounds
+        schema: dict[str, Any] = handler(source)
+        return schema | self.bounds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the configuration: unknown keys are refused, and types are strict (no '3' for 3)."""
+    """A part of the configuration: unknown keys and infinities are refused, and types are strict (no '3' for 3)."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +176,8 @@ class Configuration(Section):
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:
         """The inverse of `to_dict`; for records, which were validated when written."""
-        return _build(cls, tree)
+        built: Self = _build(cls, tree)
+        return built
 
 
 def _build(cls: Any, tree: dict[str, Any]) -> Any:

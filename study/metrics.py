@@ -17,9 +17,14 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("epsilon", "%", "ε = 100·Σ|ρ_ML − ρ| / Σρ on a uniform grid, ρ the fitted density"),
+        Metric(
+            "epsilon", "%", "mean over structures of ε = 100·Σ|ρ_ML − ρ| / Σρ on a uniform grid, ρ the fitted density"
+        ),
+        Metric("block_epsilon", "%", "the same of the part of order l alone, over the whole Σρ", by_l=True),
         Metric("l2_error", "%", "100·√(Σ∫(ρ_ML − ρ)² / Σ∫ρ²), ρ the fitted density"),
-        Metric("block_error", "%", "100·√(Σerr² / Σy²) within the block of order l; y less the isolated atoms", by_l=True),
+        Metric(
+            "block_error", "%", "100·√(Σerr² / Σy²) within the block of order l; y less the isolated atoms", by_l=True
+        ),
         Metric("mse", "", "mean squared error of Rackers' y = 2√2·c/N"),
         Metric("electrons", "e", "mean over structures of |∫ρ_ML − ∫ρ|"),
     )

@@ -80,7 +80,7 @@ REFERENCE = _table(
     ("positions", pa.list_(pa.list_(pa.float64(), 3)), "x, y, z of each atom, angstrom"),
     ("charge", pa.int16(), "total charge, e"),
     ("spin", pa.int16(), "unpaired electrons"),
-    ("method", pa.string(), "such as PBE0, RHF"),
+    ("method", pa.string(), "such as PBE0, HF; null where unknown"),
     ("basis", pa.string(), "orbital basis"),
     ("auxiliary_basis", pa.string(), "basis of the density fit"),
     ("converged", pa.bool_(), "whether the self-consistent field converged; if not, never trained on"),
@@ -90,10 +90,10 @@ REFERENCE = _table(
     (
         "dipole",
         pa.list_(pa.float64()),
-        "Racah, m = -1..1 (y, z, x), about the centre, nuclei included, e bohr",
+        "Racah, e3nn's order (x, y, z), about the centre, nuclei included, e bohr",
     ),
-    ("quadrupole", pa.list_(pa.float64()), "traceless Racah, m = -2..2, e bohr^2"),
-    ("octupole", pa.list_(pa.float64()), "traceless Racah, m = -3..3, e bohr^3"),
+    ("quadrupole", pa.list_(pa.float64()), "traceless Racah, e3nn's order and axes, e bohr^2"),
+    ("octupole", pa.list_(pa.float64()), "traceless Racah, e3nn's order and axes, e bohr^3"),
     (
         "coefficients",
         pa.list_(_PER_ATOM),

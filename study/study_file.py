@@ -48,6 +48,10 @@ class Resources(Section):
     """GPUs of a trial; a fraction shares one among several trials."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU where there is one."""
+    checkpoint_every: Annotated[float, Range(ge=0)] = 30.0
+    """Seconds between checkpoints: the most work that a kill can cost a trial."""
+    seal_every: Annotated[float, Range(ge=0)] = 5.0
+    """Seconds between sealed segments of curves and traces, for those who watch."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -92,24 +93,30 @@ def _walk(tree: Any, location: Sequence[int | str]) -> Iterator[int | str]:
 
 def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:
     """Names of the fields of the dataclass that stands at `path` under `kind`; none if there is no dataclass."""
-    candidates = list(_dataclasses(kind))
+    hints = list(_members(kind))
     for key in path:
-        if isinstance(key, str):
-            hints = [get_type_hints(candidate).get(key) for candidate in candidates]
-            candidates = [inner for hint in hints for inner in _dataclasses(hint)]
-    return list(dict.fromkeys(item.name for candidate in candidates for item in fields(candidate)))
+        hints = [member for hint in hints for inner in _inside(hint, key) for member in _members(inner)]
+    return list(dict.fromkeys(item.name for hint in hints if is_dataclass(hint) for item in fields(hint)))
 
 
-def _dataclasses(hint: Any) -> Iterator[Any]:
-    """The dataclasses in a type such as `tuple[Structure, ...]`, `dict[str, Factor]` or `Search | None`."""
-    if is_dataclass(hint):
+def _members(hint: Any) -> Iterator[Any]:
+    """The members of a union, else the type itself."""
+    if get_origin(hint) in (Union, UnionType):
+        for member in get_args(hint):
+            yield from _members(member)
+    else:
         yield hint
-    for argument in get_args(hint):
-        yield from _dataclasses(argument)
+
+
+def _inside(hint: Any, key: int | str) -> Sequence[Any]:
+    """The type under a key of a dataclass or of `dict[str, T]`, or of an entry of `tuple[T, ...]` or `list[T]`."""
+    if is_dataclass(hint):
+        return [inner for name, inner in get_type_hints(hint).items() if name == key]
+    return get_args(hint)[1:] if get_origin(hint) is dict else get_args(hint)[:1]
 
 
 def _unknown_key(key: str, valid: list[str]) -> str:
-    return f"unknown key {key!r}{_nearest(key, valid)}; {_valid(valid)}"
+    return f"unknown key {key!r}; {_nearest(key, valid)}{_valid(valid)}"
 
 
 def _valid(keys: list[str]) -> str:
@@ -118,18 +125,20 @@ def _valid(keys: list[str]) -> str:
 
 def _nearest(word: str, valid: list[str]) -> str:
     close = difflib.get_close_matches(word, valid, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def _wrong_value(mistakes: Sequence[Any]) -> str:
     """One sentence about one value, which each member of a union may have refused for its own reason."""
-    first = mistakes[0]
-    if first["type"] in ("value_error", "assertion_error"):
-        return str(first["ctx"]["error"])
+    if mistakes[0]["type"] in ("value_error", "assertion_error"):
+        return str(mistakes[0]["ctx"]["error"])
+    contexts = [mistake.get("ctx", {}) for mistake in mistakes]
     expected = dict.fromkeys(
-        _EXPECTED[m["type"]].format(**m.get("ctx", {})) if m["type"] in _EXPECTED else m["msg"] for m in mistakes
+        _EXPECTED.get(mistake["type"], mistake["msg"]).format(**context)
+        for mistake, context in zip(mistakes, contexts, strict=True)
     )
-    came = first["input"]
-    words = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
-    hint = _nearest(came, words).rstrip("?") + "?" if isinstance(came, str) and _nearest(came, words) else ""
-    return f"expected {' or '.join(expected)}, got {json.dumps(came, ensure_ascii=False, default=str)}{hint}"
+    came = mistakes[0]["input"]
+    sentence = f"expected {' or '.join(expected)}, got {json.dumps(came, ensure_ascii=False, default=str)}"
+    choices = [word for context in contexts for word in re.findall(r"'([^']+)'", context.get("expected", ""))]
+    hint = _nearest(came, choices) if isinstance(came, str) else ""
+    return f"{sentence}; {hint}".strip("; ")

@@ -1,0 +1,79 @@
+"""A study's records, opened by name: the start of every analysis script.
+
+from tesseral.analysis.open import open_study
+tables = open_study("runs", "quickstart")
+tables.curves.filter(pl.col("split") == "validation").collect()
+"""
+
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from tesseral.analysis.load import Reference, StudyInfo, StudyTables, load
+from tesseral.study.errors import StudyFileError
+from tesseral.study.ledger import Ledger, frozen
+from tesseral.study.store import Store
+from tesseral.study.study import Study
+
+
+def open_study(storage: str | Path, name: str) -> StudyTables:
+    """The trials of a study in memory, its curves and traces as lazy frames; safe while the study runs.
+
+    :param storage: the folder or URL that holds the study.
+    :raises StudyFileError: if no study of that name was started there.
+    """
+    store = Store(storage).child(name)
+    study = frozen(store)
+    if study is None:
+        known = ", ".join(started(storage)) or "none"
+        raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
+    ledger = Ledger(store)
+    return load(ledger.table(), ledger.sources("curves"), ledger.sources("traces"), study_info(study, storage))
+
+
+def started(storage: str | Path) -> list[str]:
+    """Names of the studies in a storage."""
+    return [path.split("/")[0] for path in Store(storage).paths() if path.endswith("/study.toml")]
+
+
+def study_info(study: Study, storage: str | Path) -> StudyInfo:
+    """What was asked, for a reader of the findings."""
+    file = study.file
+    paths = dict.fromkeys(path for arm in study.arms for path in arm.factors)
+    levels = {path: tuple(dict.fromkeys(str(arm.factors.get(path)) for arm in study.arms)) for path in paths}
+    return StudyInfo(
+        name=study.name,
+        description=file.study.description,
+        arms=tuple(arm.label for arm in study.arms),
+        baseline=study.baseline.label,
+        metric=f"test.{file.study.metric}",
+        factors=levels,
+        blocks=file.replication.blocks,
+        replicates=file.replication.replicates,
+        planned=len(study.arms) * file.replication.blocks * file.replication.replicates,
+        seed=file.study.seed,
+        reference=_reference(study, storage),
+        study_file=study.text,
+    )
+
+
+def _reference(study: Study, storage: str | Path) -> Reference:
+    """The calculation behind the first arm's data; empty where the file is not at hand any more."""
+    written = study.arms[0].configuration.data.reference
+    location = written if "://" in written or Path(written).is_absolute() else Store(storage).location(written)
+    columns = ["method", "basis", "auxiliary_basis", "fit_error"]
+    try:
+        rows = pl.scan_parquet(location, glob=False).filter("converged").select(columns).collect()
+    except (PolarsError, OSError):
+        return Reference()
+    if rows.is_empty():
+        return Reference()
+    fit = rows["fit_error"].mean()
+    return Reference(
+        method=rows["method"][0],
+        basis=rows["basis"][0],
+        auxiliary_basis=rows["auxiliary_basis"][0],
+        structures=len(rows),
+        fit_error=float(fit) if isinstance(fit, int | float) else None,
+    )

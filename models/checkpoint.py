@@ -1,0 +1,76 @@
+"""The state of a training as bytes: with it, a training goes on to the same last bit as one never interrupted."""
+
+import io
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.model import DTYPES, Model, build_model
+from tesseral.study.errors import RecordError
+from tesseral.study.trial import Trial
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a training holds after an epoch and cannot compute again.
+
+    The order of the data and the step size follow from the seeds and the epoch, so neither is here, nor is any
+    generator: training draws from none.
+    """
+
+    trial: str
+    """Trial id."""
+    epoch: int
+    """Epochs done."""
+    seconds: float
+    """Wall time of training so far, over all attempts."""
+    metrics: dict[str, float]
+    """Last values, for the record of a training that diverges."""
+    model: dict[str, Any]
+    """State of the model: weights, output scaling."""
+    optimizer: dict[str, Any]
+    """State of the optimizer."""
+
+    def to_bytes(self) -> bytes:
+        """`torch.save` of plain values and tensors."""
+        buffer = io.BytesIO()
+        torch.save(vars(self), buffer)
+        return buffer.getvalue()
+
+    def restore(self, model: Model, optimizer: Optimizer) -> None:
+        """Put the state into a model and its optimizer, on the device where they are."""
+        model.load_state_dict(self.model)
+        optimizer.load_state_dict(self.optimizer)
+
+
+def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
+    """The inverse of `Checkpoint.to_bytes`; only tensors and plain values are admitted.
+
+    :raises RecordError: if it cannot be read, or belongs to another trial.
+    """
+    try:
+        found = Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except (RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RecordError(
+            f"expected a checkpoint of trial {trial.id[:12]}, got bytes that are none: {reason}"
+        ) from None
+    if found.trial != trial.id:
+        raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, got one of trial {found.trial[:12]}")
+    return found
+
+
+def restore_model(content: bytes, trial: Trial, basis: AuxiliaryBasis) -> Model:
+    """The trained model of a checkpoint, on the CPU, in the precision it was trained in.
+
+    :raises RecordError: as `read_checkpoint`.
+    """
+    configuration = trial.configuration.resolved()
+    model = build_model(configuration, basis, num_neighbors=1.0, seed=0)  # the state holds the true values
+    model.to(DTYPES[configuration.training.dtype])
+    model.load_state_dict(read_checkpoint(content, trial).model)
+    return model

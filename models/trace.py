@@ -1,0 +1,83 @@
+"""Feature traces: how large the hidden features of each layer and irrep are, measured by forward hooks."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from e3nn import o3
+from torch import Tensor
+from torch.nn import Module
+
+from tesseral.models.graph import Graph
+
+
+class Feature(NamedTuple):
+    """What is measured of one irrep of one layer. Both are the same for every orientation of the input."""
+
+    layer: int
+    """From 1 at the input."""
+    l: int  # noqa: E741 - the column's name
+    p: int
+    rms: float
+    """√(mean of x² over atoms, copies and components)."""
+    share: float
+    """Part of the layer's Σx²; 0 where that vanishes."""
+
+
+def hidden_layers(network: Module) -> list[Module]:
+    """The outermost parts of a network that state `irreps_out`, in the order of their registration, but the last.
+
+    The last makes the output. Any network built of such parts can be traced; its code need not know.
+    """
+    return list(_outermost(network))[:-1]
+
+
+def _outermost(module: Module) -> Iterator[Module]:
+    for child in module.children():
+        if hasattr(child, "irreps_out"):
+            yield child
+        else:
+            yield from _outermost(child)
+
+
+@torch.no_grad()
+def trace_features(network: Module, graph: Graph) -> list[Feature]:
+    """Run the network on a graph and measure what its hidden layers return.
+
+    :raises TypeError: if a layer returns something else than one tensor of its irreps.
+    """
+    layers = hidden_layers(network)
+    returned: dict[int, Tensor] = {}
+    hooks = []
+    for number, layer in enumerate(layers, start=1):
+
+        def keep(module: Module, inputs: object, output: Tensor, number: int = number) -> None:
+            returned[number] = output
+
+        hooks.append(layer.register_forward_hook(keep))
+    try:
+        network(graph)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    features = []
+    for number, layer in enumerate(layers, start=1):
+        if number in returned:
+            features += _measure(number, o3.Irreps(layer.irreps_out), returned[number])
+    return features
+
+
+def _measure(layer: int, irreps: o3.Irreps, values: Tensor) -> list[Feature]:
+    if not isinstance(values, Tensor) or values.shape[-1] != irreps.dim:
+        raise TypeError(f"expected layer {layer} to return a tensor of its irreps_out {irreps}, got {type(values)}")
+    squares: dict[tuple[int, int], float] = defaultdict(float)
+    numbers: dict[tuple[int, int], int] = defaultdict(int)
+    for (_, ir), part in zip(irreps, irreps.slices(), strict=True):
+        squares[ir.l, ir.p] += float(values[..., part].double().square().sum())
+        numbers[ir.l, ir.p] += values[..., part].numel()
+    total = sum(squares.values())
+    return [
+        Feature(layer, *key, (square / numbers[key]) ** 0.5 if square else 0.0, square / total if total else 0.0)
+        for key, square in squares.items()
+    ]

@@ -1,0 +1,236 @@
+"""Training one trial, from its first step or from a checkpoint, on the CPU or one accelerator."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from tesseral.models.checkpoint import Checkpoint, read_checkpoint
+from tesseral.models.data_set import check_sizes, open_data_set, permutation, split
+from tesseral.models.device import deterministic, device_name, find_device, peak_memory
+from tesseral.models.loss import build_loss
+from tesseral.models.metrics import Value, evaluation_batches, measure, measure_epsilon
+from tesseral.models.model import DTYPES, build_model
+from tesseral.models.network import parameters
+from tesseral.models.reference_file import Reference
+from tesseral.models.trace import trace_features
+from tesseral.study import configuration
+from tesseral.study.errors import DataError, RecordError
+from tesseral.study.trial import Traces, Trial
+from tesseral.study.trial import seed as seed_of
+
+NUMERICS = 1
+"""Part of a trial's id. Raised when training would give other numbers than before."""
+
+
+class Recorder(Protocol):
+    """What training tells while it runs."""
+
+    def curves(self, rows: list[dict[str, Any]]) -> None:
+        """Rows of `tesseral.study.records.CURVES` without `trial`."""
+
+    def traces(self, rows: list[dict[str, Any]]) -> None:
+        """Rows of `tesseral.study.records.TRACES` without `trial`."""
+
+    def boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
+        """An epoch has ended and every row up to `step` was given; `state()` makes a checkpoint, if one is wanted."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A training that reached its end."""
+
+    metrics: dict[str, float]
+    """Last values by split and metric, such as `test.l2_error` or `validation.block_error.l2`."""
+    steps: int
+    """Optimizer steps."""
+    seconds: float
+    """Wall time over all attempts."""
+    parameters: int
+    """Trainable numbers."""
+    device: str
+    """`cpu` or the accelerator's name."""
+    peak_memory: int
+    """Bytes: the process's largest resident memory on the CPU, the largest allocated memory on an accelerator."""
+
+
+class DivergedError(Exception):
+    """The loss or a metric became infinite or not a number."""
+
+    def __init__(self, reason: str, step: int, metrics: dict[str, float]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.step = step
+        """Optimizer steps done when it was noticed."""
+        self.metrics = metrics
+        """Last finite values, as in `Result.metrics`."""
+
+
+def train(
+    trial: Trial,
+    reference: Reference,
+    recorder: Recorder,
+    *,
+    device: str = "auto",
+    traces: Traces | None = None,
+    checkpoint: bytes | None = None,
+) -> Result:
+    """Train a trial to its end.
+
+    Numbers depend on the trial, the kind of device and the versions of the libraries alone: not on the global
+    generators, on earlier trials of the process, or on where the training was interrupted. Rows of step 0 are given
+    at the first start; a training that goes on from a checkpoint of step s gives rows of later steps alone.
+
+    :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
+    :param traces: when features are measured.
+    :param checkpoint: from `Recorder.boundary`.
+    :raises DataError: if the reference data is not the trial's, or too small.
+    :raises RecordError: if the trial is of other numerics, or the checkpoint of another trial.
+    :raises TesseralError: if there is no such device.
+    :raises DivergedError: if the loss or a metric is no longer finite.
+    """
+    if trial.numerics != NUMERICS:
+        raise RecordError(f"expected a trial of numerics {NUMERICS}, which this version computes, got {trial.numerics}")
+    if trial.data_hash != reference.content_hash:
+        raise DataError(
+            f"data.reference: expected the trial's data, of content {trial.data_hash[:12]}, "
+            f"got {reference.content_hash[:12]}"
+        )
+    where = find_device(device)
+    with deterministic(where):
+        training = _Training(trial, reference, recorder, where, traces or Traces(), checkpoint)
+        return training.run()
+
+
+def step_size(settings: configuration.Training, step: int, steps: int) -> float:
+    """Of step number `step`, from 0: constant, or ½(1 + cos(π·step/steps)) of the first."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+class _Training:
+    """One execution of `train`."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        reference: Reference,
+        recorder: Recorder,
+        device: torch.device,
+        traces: Traces,
+        checkpoint: bytes | None,
+    ) -> None:
+        self.began = time.perf_counter()
+        self.trial, self.recorder, self.device, self.traces = trial, recorder, device, traces
+        self.configuration = trial.configuration.resolved()
+        self.settings = self.configuration.training
+        dtype = DTYPES[self.settings.dtype]
+        check_sizes(self.configuration.data, reference)
+        self.data = open_data_set(reference, self.configuration.network, dtype, device)
+        self.split = split(self.configuration.data, len(self.data), trial.seeds.split)
+        self.validation = evaluation_batches(self.data, self.split.validation)
+        self.probe = self.data.batch(self.split.train[: traces.probe]).graph
+        model = build_model(
+            self.configuration,
+            reference.basis,
+            num_neighbors=self.data.neighbors(self.split.train),
+            seed=trial.seeds.initialisation,
+        ).to(device)
+        atoms = self.data.atoms(self.split.train)
+        model.target.fit(*atoms)
+        self.loss = build_loss(self.configuration.loss, model.target, *atoms, len(self.split.train)).to(dtype)
+        self.model = model.to(dtype)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
+        self.epoch = 0
+        self.before = 0.0
+        self.metrics: dict[str, float] = {}
+        if checkpoint is not None:
+            kept = read_checkpoint(checkpoint, trial)
+            kept.restore(self.model, self.optimizer)
+            self.epoch, self.before, self.metrics = kept.epoch, kept.seconds, kept.metrics
+
+    @property
+    def step(self) -> int:
+        return self.epoch * self.configuration.steps_per_epoch
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.began
+
+    def run(self) -> Result:
+        steps, epochs = self.configuration.max_steps, self.settings.epochs
+        if self.epoch == 0:
+            self._record("validation", measure(self.model, self.validation))
+            self._trace()
+        while self.epoch < epochs:
+            loss = self._train_epoch()
+            self.epoch += 1
+            self._record("train", [Value("loss", None, loss)])
+            self._record("validation", measure(self.model, self.validation))
+            if self.epoch == epochs:
+                self._record("test", self._test())
+            if self.traces.due(self.epoch, epochs):
+                self._trace()
+            self.recorder.boundary(self.step, steps, self._state)
+        return Result(
+            metrics=self.metrics,
+            steps=self.step,
+            seconds=self.seconds,
+            parameters=parameters(self.model),
+            device=device_name(self.device),
+            peak_memory=peak_memory(self.device),
+        )
+
+    def _train_epoch(self) -> float:
+        """One pass over the training split; the mean of its steps' losses, weighted by their structures."""
+        train, size = self.split.train, self.settings.batch_size
+        order = [train[i] for i in permutation(seed_of(self.trial.seeds.order, self.epoch), len(train))]
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for number, start in enumerate(range(0, len(order), size)):
+            batch = self.data.batch(order[start : start + size])
+            for group in self.optimizer.param_groups:
+                group["lr"] = step_size(self.settings, self.step + number, self.configuration.max_steps)
+            self.optimizer.zero_grad()
+            loss: Tensor = self.loss(self.model(batch.graph) - batch.coefficients, batch)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach() * batch.size
+        return float(total) / len(order)
+
+    def _test(self) -> list[Value]:
+        test = self.split.test
+        return measure(self.model, evaluation_batches(self.data, test)) + measure_epsilon(self.model, self.data, test)
+
+    def _record(self, name: str, values: list[Value]) -> None:
+        for value in values:
+            if not math.isfinite(value.value):
+                reason = f"{name} {value.key} became {value.value} in epoch {self.epoch}"
+                raise DivergedError(reason, self.step, self.metrics)
+        self.metrics |= {f"{name}.{value.key}": value.value for value in values}
+        where = {"step": self.step, "epoch": self.epoch, "split": name}
+        self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in values])
+
+    def _trace(self) -> None:
+        self.recorder.traces(
+            [
+                {"step": self.step, "epoch": self.epoch, "layer": feature.layer, "path": None}
+                | {"l": feature.l, "p": feature.p, "statistic": statistic, "value": value}
+                for feature in trace_features(self.model.network, self.probe)
+                for statistic, value in (("rms", feature.rms), ("share", feature.share))
+            ]
+        )
+
+    def _state(self) -> bytes:
+        return Checkpoint(
+            trial=self.trial.id,
+            epoch=self.epoch,
+            seconds=self.seconds,
+            metrics=self.metrics,
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+        ).to_bytes()

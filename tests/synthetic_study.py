@@ -1,0 +1,149 @@
+"""A study with known numbers, as the analysis meets it: tables and sealed files, from a seed and without training."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tesseral.analysis.load import Reference, StudyInfo, StudyTables, load
+from tesseral.study.records import CURVES, TRACES, TRIALS, to_table
+from tesseral.study.segments import Source
+
+ERRORS = (0.58, 0.30, 0.26, 0.25)
+"""ε of the arms lmax = 0..3, %."""
+EPOCHS = 60
+
+
+def info(**changes: Any) -> StudyInfo:
+    labels = tuple(f"lmax={k}" for k in range(4))
+    given = {
+        "name": "hierarchy",
+        "description": "Do features of higher order lower the error of the density?",
+        "arms": labels,
+        "baseline": labels[0],
+        "factors": {"network.hidden.lmax": ("0", "1", "2", "3")},
+        "blocks": 4,
+        "replicates": 2,
+        "planned": 32,
+        "seed": 7,
+        "reference": Reference(
+            method="PBE0", basis="def2-SVP", auxiliary_basis="def2-universal-jfit", structures=56, fit_error=1.06
+        ),
+        "study_file": '[study]\nname = "hierarchy"\n',
+    }
+    return StudyInfo(**(given | changes))
+
+
+def trial_row(arm: int, block: int, replicate: int, **changes: Any) -> dict[str, Any]:
+    """A complete trial, without its metrics."""
+    start = datetime(2025, 3, 1, 12, tzinfo=UTC)
+    return {
+        "study": "hierarchy",
+        "trial": f"{arm}{block}{replicate}".ljust(64, "a"),
+        "arm": f"lmax={arm}",
+        "stage": "confirm",
+        "block": block,
+        "replicate": replicate,
+        "state": "complete",
+        "parameters": (91_000, 163_000, 228_000, 281_000)[arm % 4],
+        "target": "density",
+        "unreachable": "1x4e" if arm == 0 else None,
+        "steps": 600,
+        "seconds": (18.0, 75.0, 158.0, 209.0)[arm % 4] * (1 + 0.02 * block),
+        "device": "cpu",
+        "attempts": 1,
+        "started": start,
+        "ended": start + timedelta(hours=2),
+        "data_hash": "d" * 64,
+        "commit": "c0ffee",
+        "versions": json.dumps({"torch": "2.13.0", "e3nn": "0.6.0"}),
+        "factor.network.hidden.lmax": arm,
+        "setting.network.hidden.irreps": "+".join(f"8x{k}e+8x{k}o" for k in range(arm + 1)),
+        "setting.training.epochs": EPOCHS,
+        "setting.loss.name": "overlap",
+    } | changes
+
+
+def trial_rows(seed: int = 0, arms: int = 4, blocks: int = 4, replicates: int = 2) -> list[dict[str, Any]]:
+    """Complete trials with errors of log-normal block, interaction and replicate effects around `ERRORS`."""
+    draw = np.random.default_rng(seed)
+    shared = 0.12 * draw.standard_normal(blocks)
+    rows = []
+    for arm in range(arms):
+        for block in range(blocks):
+            own = 0.05 * draw.standard_normal()
+            for replicate in range(replicates):
+                error = ERRORS[arm] * float(np.exp(shared[block] + own + 0.08 * draw.standard_normal()))
+                metrics: dict[str, float] = {"metric.test.epsilon": error, "metric.test.l2_error": 0.8 * error}
+                for order in range(5):
+                    reached = not (arm == 0 and order == 4)
+                    size = error * 6 * (order + 1) ** 1.5 * float(np.exp(0.1 * draw.standard_normal()))
+                    metrics[f"metric.test.block_error.l{order}"] = size if reached else 100.0
+                rows.append(trial_row(arm, block, replicate) | metrics)
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as the ledger's table: `TRIALS`, then what else they hold."""
+    extra = sorted({key for row in rows for key in row} - set(TRIALS.names))
+    fixed = pa.Table.from_pylist([{key: row.get(key) for key in TRIALS.names} for row in rows], schema=TRIALS)
+    for key in extra:
+        fixed = fixed.append_column(key, pa.array([row.get(key) for row in rows]))
+    return fixed
+
+
+def curve_rows(row: dict[str, Any], seed: int = 0) -> list[dict[str, Any]]:
+    """Validation errors that fall to a little above the trial's test error."""
+    draw = np.random.default_rng(seed)
+    made = []
+    for epoch in range(1, EPOCHS + 1):
+        place = {"trial": row["trial"], "step": 10 * epoch, "epoch": epoch, "split": "validation"}
+        noise = float(np.exp(0.06 * draw.standard_normal()))
+        fall = (1 + 12 * np.exp(-epoch / 12)) * noise
+        made.append({**place, "metric": "l2_error", "value": row["metric.test.l2_error"] * fall})
+        for order in range(5):
+            final = row[f"metric.test.block_error.l{order}"]
+            slow = (1 + 12 * np.exp(-epoch / (6 + 5 * order))) * noise
+            made.append({**place, "metric": "block_error", "l": order, "value": min(100.0, final * slow)})
+    return made
+
+
+def trace_rows(row: dict[str, Any], layers: int = 3) -> list[dict[str, Any]]:
+    """Shares that leave l = 0 for higher orders, the higher the later; the odd parity holds a quarter of each."""
+    made = []
+    orders = range(row["factor.network.hidden.lmax"] + 1)
+    for epoch in [*range(6), *range(10, EPOCHS + 1, 5)]:
+        for layer in range(1, layers + 1):
+            sizes = {k: 0.3**k * (0.2 + layer * (1 - np.exp(-epoch / (4 + 6 * k)))) for k in orders}
+            total = sum(sizes.values())
+            for order, size in sizes.items():
+                for parity, part in ((1, 0.75), (-1, 0.25)):
+                    place = {"trial": row["trial"], "step": 10 * epoch, "epoch": epoch, "layer": layer}
+                    place |= {"l": order, "p": parity}
+                    share = float(size / total * part)
+                    rms = float(np.sqrt(share / (8 * (2 * order + 1))))  # 8 channels of 2l + 1 components
+                    made += [
+                        {**place, "statistic": "share", "value": share},
+                        {**place, "statistic": "rms", "value": rms},
+                    ]
+    return made
+
+
+def study_tables(folder: Path, rows: list[dict[str, Any]] | None = None, **changes: Any) -> StudyTables:
+    """The whole study: trials of `rows`, and curves and traces of those that have metrics, sealed in `folder`."""
+    rows = trial_rows() if rows is None else rows
+    curves, traces = [], []
+    for number, row in enumerate(row for row in rows if "metric.test.epsilon" in row):
+        for name, made, schema, sources in (
+            ("curves", curve_rows(row, number), CURVES, curves),
+            ("traces", trace_rows(row), TRACES, traces),
+        ):
+            path = folder / name / f"trial={row['trial']}" / "1-all.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(to_table(made, schema), path)
+            sources.append(Source(str(path), row["trial"], None))
+    return load(table(rows), curves, traces, info(**changes))

@@ -1,0 +1,125 @@
+"""The command line as a user meets it: bad input is one line, exit code 2, and nothing is written."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tesseral.study.lease import Lease
+from tesseral.study.store import Store
+
+
+def tesseral(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tesseral.cluster.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("epochs = 6", "epoch = 6", ["training.epoch", "did you mean 'epochs'"]),
+        ("batch_size = 4", "batch_size = '4'", ["training.batch_size", "an integer"]),
+        ("[0, 1]", "[0, 11]", ["factors.network.hidden.lmax", "at most 10", "11"]),
+        ("[0, 1]", "[]", ["factors.network.hidden.lmax", "at least one level"]),
+        ("[0, 1]", "[0, 0]", ["factors.network.hidden.lmax[1]", "twice"]),
+        ("network.hidden.lmax = [0, 1]", "network.hidden.irreps = ['4x0']", ["4x0", "16x0e+8x1o"]),
+        ("allow_unreachable = true", "", ["arm 'lmax=0'", "4e", "allow_unreachable = true"]),
+        ("water_tiny", "water_none", ["water_none.parquet"]),
+        ("train = 8", "train = 9", ["data", "14", "15"]),
+    ],
+)
+def test_a_bad_study_is_refused_and_nothing_is_written(storage, study_file, old, new, words):
+    text = study_file.read_text()
+    assert old in text
+    study_file.write_text(text.replace(old, new, 1))
+    before = sorted(storage.rglob("*"))
+    assert_refused(tesseral("run", study_file, "--storage", storage, "--executor", "inline"), *words)
+    assert sorted(storage.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), ["cannot be read"]),
+        (lambda path: path.write_text("not Parquet"), ["cannot be read"]),
+        (lambda path: pq.write_table(pa.table({"x": [1]}), path), ["another program"]),
+    ],
+)
+def test_bad_reference_data_is_refused(storage, study_file, spoil, words):
+    spoil(storage / "reference" / "water_tiny.parquet")
+    done = tesseral("run", study_file, "--storage", storage, "--executor", "inline")
+    assert_refused(done, "water_tiny.parquet", *words)
+    assert not (storage / "small").exists()
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_a_pickle_with_code_in_it_is_refused_by_name(tmp_path):
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps([Evil()]))
+    (tmp_path / "h.out").write_text("")
+    done = tesseral(
+        "reference", "import", tmp_path / "evil.pkl", "--hydrogen", tmp_path / "h.out", "--oxygen", tmp_path / "h.out",
+        "--storage", tmp_path / "runs",
+    )  # fmt: skip
+    assert_refused(done, "print")
+    assert "executed" not in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_study_names_the_known_ones(storage):
+    assert_refused(tesseral("status", "nope", "--storage", storage), "nope")
+
+
+def test_run_status_report_resume(storage, study_file):
+    run = ("run", study_file, "--storage", storage, "--executor", "inline")
+    planned = tesseral("plan", study_file, "--storage", storage, "--json")
+    plan = json.loads(planned.stdout)
+    assert plan["trials"] == 6
+    assert [arm["unreachable"] for arm in plan["arms"]] == [["1x3o", "1x4e"], ["1x4e"]] or plan["arms"][0][
+        "unreachable"
+    ]
+    assert not (storage / "small").exists(), "plan writes nothing"
+    done = tesseral(*run)
+    assert done.returncode == 0, done.stderr
+    assert "6 of 6 trials complete" in done.stdout
+    first = {path: path.read_bytes() for path in storage.glob("small/trials/*/outcome.json")}
+    assert len(first) == 6
+    again = tesseral(*run)
+    assert again.returncode == 0
+    assert {path: path.read_bytes() for path in storage.glob("small/trials/*/outcome.json")} == first
+    status = json.loads(tesseral("status", "small", "--storage", storage, "--json").stdout)
+    assert status["arms"] == {"lmax=0": {"complete": 3}, "lmax=1": {"complete": 3}}
+    report = json.loads(tesseral("report", study_file, "--storage", storage, "--json").stdout)
+    assert [arm["arm"] for arm in report["arms"]] == ["lmax=0", "lmax=1"]
+    assert report["arms"][0]["error"]["error"]["low"] is not None, "three pairs make an interval"
+    assert (storage / "small" / "report.html").stat().st_size > 10_000
+    trials = pq.read_table(storage / "small" / "trials.parquet")
+    assert trials.num_rows == 6
+    assert trials["factor.network.hidden.lmax"].to_pylist().count(1) == 3
+
+    study_file.write_text(study_file.read_text().replace("epochs = 6", "epochs = 7"))
+    assert_refused(tesseral(*run), "training.epochs is 7 and was 6")
+
+
+def test_a_second_driver_is_refused_with_exit_code_3(storage, study_file):
+    with Lease.acquire(Store(storage / "small"), 1.0):
+        done = tesseral("run", study_file, "--storage", storage, "--executor", "inline")
+    assert done.returncode == 3
+    assert "the study is held by process" in done.stderr
+    assert not list(storage.glob("small/trials/*"))

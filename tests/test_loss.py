@@ -1,0 +1,172 @@
+"""Losses and the target's scaling, against plain numpy."""
+
+import numpy as np
+import pytest
+import torch
+from synthetic_density import BASIS, small_configuration, synthetic_reference
+
+from tesseral.models.auxiliary import AuxiliaryBasis, Shell
+from tesseral.models.data_set import DataSet
+from tesseral.models.loss import EqualLoss, OverlapLoss, RawLoss, build_loss
+from tesseral.models.target import DensityTarget
+from tesseral.study.configuration import Loss
+
+ORDERS = np.repeat([0, 0, 1, 2, 3, 4], [1, 1, 3, 5, 7, 9])
+COLUMNS = {8: list(range(26)), 1: [0, 2, 3, 4]}
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSet:
+    return DataSet(synthetic_reference(8), small_configuration().network, torch.float64, torch.device("cpu"))
+
+
+def rackers(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """y of the stored rows, (atoms, 26), and the atoms' elements, by the formula alone."""
+    values, numbers = [], []
+    for row in rows:
+        for number, given in zip(row["atomic_numbers"], row["coefficients"], strict=True):
+            y = np.zeros(26)
+            shells = [shell for shell in BASIS.shells[number] for _ in range(2 * shell.l + 1)]
+            y[COLUMNS[number]] = [
+                (c - shell.isolated) * 2 * 2**0.5 / shell.norm for c, shell in zip(given, shells, strict=True)
+            ]
+            values.append(y)
+            numbers.append(number)
+    return np.array(values), np.array(numbers)
+
+
+def perturbed(batch, seed=0):
+    """Predictions with an error in every coefficient that an element has, and the error."""
+    generator = torch.Generator().manual_seed(seed)
+    error = torch.randn(batch.coefficients.shape, dtype=torch.float64, generator=generator)
+    error[batch.graph.species == 0] *= torch.isin(torch.arange(26), torch.tensor(COLUMNS[1]))
+    return error
+
+
+def error_rows(rows: list[dict], error: torch.Tensor) -> list[dict]:
+    """The rows with the error added to their coefficients."""
+    atoms = iter(error.numpy())
+    return [
+        row
+        | {
+            "coefficients": [
+                (np.array(c) + next(atoms)[COLUMNS[number]]).tolist()
+                for number, c in zip(row["atomic_numbers"], row["coefficients"], strict=True)
+            ]
+        }
+        for row in rows
+    ]
+
+
+def test_columns_of_an_element():
+    assert BASIS.columns(8) == COLUMNS[8]
+    assert BASIS.columns(1) == COLUMNS[1]
+
+
+def test_charge_of_a_shell_is_its_integral():
+    """∫ (2a/π)^¾ exp(−ar²) d³r on a radial grid, and a contraction of two."""
+    r = np.linspace(0, 30, 200001)
+    for exponents, weights in (((0.7,), (1.0,)), ((1.3, 0.2), (0.4, 0.7))):
+        shell = Shell(0, exponents, weights)
+        values = sum(d * (2 * a / np.pi) ** 0.75 * np.exp(-a * r**2) for a, d in zip(exponents, weights, strict=True))
+        assert shell.charge == pytest.approx(np.trapezoid(4 * np.pi * r**2 * values, r), rel=1e-8)
+    assert Shell(1, (0.7,), (1.0,)).charge == 0
+
+
+def test_raw_loss(data):
+    batch, rows = data.batch([0, 1, 2]), data.reference.table.slice(0, 3).to_pylist()
+    target = DensityTarget(BASIS, "none")
+    error = perturbed(batch)
+    difference = rackers(error_rows(rows, error))[0] - rackers(rows)[0]
+    assert float(RawLoss(target)(error, batch)) == pytest.approx((difference**2).mean(), rel=1e-12)
+
+
+def test_equal_loss(data):
+    """Over the whole split it is the mean over l of Σerr²/Σ(y−ȳ)², whatever the batches."""
+    rows = data.reference.table.to_pylist()
+    y, numbers = rackers(rows)
+    centred = y.copy()
+    for number in (1, 8):
+        centred[numbers == number] -= np.where(ORDERS == 0, y[numbers == number].mean(axis=0), 0)
+    whole = data.batch(range(8))
+    error = perturbed(whole)
+    difference = rackers(error_rows(rows, error))[0] - y
+    blocks = [order == ORDERS for order in range(5)]
+    expected = np.mean([(difference[:, block] ** 2).sum() / (centred[:, block] ** 2).sum() for block in blocks])
+    loss = EqualLoss(DensityTarget(BASIS, "none"), *data.atoms(range(8)), 8)
+    assert float(loss(error, whole)) == pytest.approx(expected, rel=1e-12)
+    parts, first = 0.0, 0
+    for indices in ((0, 1, 2), (3, 4, 5), (6, 7)):
+        batch = data.batch(indices)
+        last = first + len(batch.coefficients)
+        parts += float(loss(error[first:last], batch)) * len(indices) / 8
+        first = last
+    assert parts == pytest.approx(expected, rel=1e-12)
+
+
+def test_equal_loss_leaves_out_an_order_without_spread(data):
+    coefficients, species = data.atoms(range(8))
+    coefficients = coefficients.clone()
+    coefficients[:, ORDERS == 4] = 0
+    loss = EqualLoss(DensityTarget(BASIS, "none"), coefficients, species, 8)
+    assert (loss.weight[:, ORDERS == 4] == 0).all()
+    full = EqualLoss(DensityTarget(BASIS, "none"), *data.atoms(range(8)), 8)
+    assert torch.allclose(loss.weight[:, ORDERS < 4], full.weight[:, ORDERS < 4] * 5 / 4)
+
+
+def test_overlap_loss_of_structures_of_different_size(data):
+    rows = data.reference.table.slice(0, 3).to_pylist()
+    batch = data.batch([0, 1, 2])
+    error = perturbed(batch)
+    expected, first = [], 0
+    for row in rows:
+        vector = np.concatenate(
+            [error[first + i].numpy()[COLUMNS[number]] for i, number in enumerate(row["atomic_numbers"])]
+        )
+        first += len(row["atomic_numbers"])
+        matrix = np.zeros((len(vector), len(vector)))
+        matrix[np.tril_indices(len(vector))] = row["overlap"]
+        matrix = matrix + matrix.T - np.diag(matrix.diagonal())
+        expected.append(vector @ matrix @ vector)
+    assert float(OverlapLoss()(error, batch)) == pytest.approx(np.mean(expected), rel=1e-12)
+
+
+def test_losses_by_name(data):
+    target = DensityTarget(BASIS, "none")
+    for name, kind in (("raw", RawLoss), ("equal", EqualLoss), ("overlap", OverlapLoss)):
+        assert isinstance(build_loss(Loss(name=name), target, *data.atoms(range(8)), 8), kind)
+
+
+def test_outputs_without_scale_are_y(data):
+    batch, rows = data.batch(range(8)), data.reference.table.to_pylist()
+    y, _ = rackers(rows)
+    target = DensityTarget(BASIS, "none")
+    species = batch.graph.species
+    target.fit(batch.coefficients, species)
+    assert torch.allclose(target(torch.from_numpy(y), species), batch.coefficients, rtol=0, atol=1e-13)
+    assert torch.allclose(target.y(batch.coefficients, species), torch.from_numpy(y), rtol=0, atol=1e-12)
+
+
+def test_outputs_scaled_by_shell(data):
+    """Outputs of zero are the mean s coefficients; those of one are one spread away, in every shell."""
+    coefficients, species = data.atoms(range(8))
+    target = DensityTarget(BASIS, "shell")
+    target.fit(coefficients, species)
+    c, oxygen = coefficients.numpy(), (species == 1).numpy()
+    zero, one = (target(torch.full_like(coefficients, x), species).numpy() for x in (0.0, 1.0))
+    assert zero[oxygen][0, :2] == pytest.approx(c[oxygen][:, :2].mean(axis=0), rel=1e-12)
+    assert (zero[oxygen][:, 2:] == 0).all()
+    spread = one[oxygen][0] - zero[oxygen][0]
+    assert spread[:2] == pytest.approx(c[oxygen][:, :2].std(axis=0), rel=1e-12)
+    assert spread[2:5] == pytest.approx([np.sqrt((c[oxygen][:, 2:5] ** 2).mean())] * 3, rel=1e-12)
+    assert spread[10:17] == pytest.approx([np.sqrt((c[oxygen][:, 10:17] ** 2).mean())] * 7, rel=1e-12)
+    absent = [column for column in range(26) if column not in COLUMNS[1]]
+    assert (one[~oxygen][:, absent] == 0).all()
+
+
+def test_an_element_that_the_training_split_lacks_keeps_its_norms():
+    basis = AuxiliaryBasis("three", BASIS.shells | {7: BASIS.shells[8]})
+    target, plain = DensityTarget(basis, "shell"), DensityTarget(basis, "none")
+    target.fit(torch.ones(4, 26, dtype=torch.float64), torch.tensor([0, 0, 2, 2]))
+    assert torch.equal(target.factor[1], plain.factor[1])
+    assert not torch.equal(target.factor[2], plain.factor[2])

@@ -1,0 +1,73 @@
+"""What is shipped: the wheel holds every tracked module, and the README's commands are the Makefile's."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("study", "models", "analysis", "cluster")
+
+
+def tracked() -> list[str]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def copy(to: Path) -> Path:
+    """The tree as a fresh checkout would have it."""
+    for name in tracked():
+        source, target = ROOT / name, to / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():
+            target.symlink_to(source.readlink())
+        elif source.exists():
+            shutil.copy2(source, target)
+    return to
+
+
+def test_the_wheel_holds_every_tracked_module(tmp_path):
+    checkout = copy(tmp_path / "checkout")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(tmp_path),
+        str(checkout),
+    ]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    expected = {f"tesseral/{name}" for name in tracked() if name.split("/")[0] in ROOMS}
+    assert len(expected) > 30
+    assert expected <= names, sorted(expected - names)
+
+
+def test_the_readme_begins_with_the_makefiles_commands():
+    readme = (ROOT / "README.md").read_text()
+    first = re.search(r"```\w*\n(.*?)```", readme, re.S)
+    commands = re.findall(r"^make (\w+)", first[1], re.M)
+    assert commands == ["quickstart", "test"]
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(commands) <= set(targets)
+
+
+def test_quickstart_in_a_fresh_copy(tmp_path):
+    """`make quickstart SIZE=tiny`, with the environment of this test run in place of a new one."""
+    checkout = copy(tmp_path / "checkout")
+    venv = Path(sys.prefix)
+    (checkout / ".venv").symlink_to(venv)
+    make = ["make", "quickstart", "SIZE=tiny", "--old-file=.venv/installed"]
+    done = subprocess.run(make, cwd=checkout, capture_output=True, text=True, check=False, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 of 6 trials complete" in done.stdout
+    report = checkout / "runs" / "quickstart_tiny" / "report.html"
+    assert report.stat().st_size > 10_000
+    again = subprocess.run(make, cwd=checkout, capture_output=True, text=True, check=True, timeout=100)
+    assert "Already made" in again.stdout

@@ -1,0 +1,145 @@
+"""Recipes and the sentences that mistakes in a TOML file bring."""
+
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Annotated, Literal
+
+import pytest
+
+from tesseral.study.configuration import Range, Section
+from tesseral.study.errors import StudyFileError
+from tesseral.study.recipe import Recipe, read_recipe
+from tesseral.study.validation import read_toml, validate
+
+RECIPE = {
+    "reference": {"name": "water"},
+    "structures": [{"kind": "water_clusters", "molecules": 2, "count": 4, "seed": 1}],
+    "method": {"method": "PBE0"},
+}
+
+
+@pytest.mark.parametrize(("name", "counts"), [("water", {2: 48, 1: 8}), ("water_tiny", {1: 10, 2: 4})])
+def test_the_examples_are_read(name, counts):
+    with resources.as_file(resources.files("tesseral.study.examples") / f"{name}.toml") as file:
+        recipe = read_recipe(file)
+    assert recipe.reference.name == name
+    assert {table.molecules: table.count for table in recipe.structures} == counts
+    assert recipe.method.auxiliary_basis == "def2-universal-jfit"
+
+
+def changed(path: str, value: object) -> dict:
+    """RECIPE with one key set."""
+    tree = {
+        "reference": dict(RECIPE["reference"]),
+        "structures": [dict(RECIPE["structures"][0])],
+        "method": dict(RECIPE["method"]),
+    }
+    *parents, last = path.split(".")
+    place = tree
+    for key in parents:
+        place = place[int(key)] if isinstance(place, list) else place[key]
+    place[last] = value
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("method.gridlevel", 3, "unknown key 'gridlevel'; did you mean 'grid_level'? valid keys are method, basis, "),
+        ("methods", 3, "unknown key 'methods'; did you mean 'method'? valid keys are reference, structures, method"),
+        ("structures.0.zzz", 3, "unknown key 'zzz'; valid keys are kind, molecules, count, seed"),
+        ("structures.0.count", "4", 'expected an integer, got "4"'),
+        ("structures.0.count", 4.5, "expected an integer, got 4.5"),
+        ("structures.0.count", True, "expected an integer, got true"),
+        ("structures.0.count", 0, "expected a number of at least 1, got 0"),
+        ("method.grid_level", 10, "expected a number of at most 9, got 10"),
+        ("method.decontracted", "yes", 'expected true or false, got "yes"'),
+        ("method.basis", 6, "expected text in quotes, got 6"),
+        ("method.metric", "culomb", "expected 'coulomb' or 'overlap', got \"culomb\"; did you mean 'coulomb'?"),
+        ("method", 7, "expected a table of keys and values, got 7"),
+        ("structures", [], "expected a list of at least 1 entries, got []"),
+        ("structures", 5, "expected a list in brackets, got 5"),
+        ("reference.name", "../water", "expected a name of letters, digits, "),
+    ],
+)
+def test_a_mistake_is_one_sentence_under_its_path(path, value, sentence):
+    with pytest.raises(StudyFileError) as error:
+        validate(Recipe, changed(path, value), "my.toml")
+    prefix = "reference" if path == "reference.name" else path
+    assert str(error.value).startswith(f"my.toml: {prefix}: {sentence}")
+    assert error.value.path == prefix
+
+
+def test_a_missing_key_is_named_with_the_valid_ones():
+    tree = changed("reference.name", "water")
+    del tree["structures"][0]["count"]
+    with pytest.raises(StudyFileError) as error:
+        validate(Recipe, tree)
+    assert str(error.value) == (
+        "structures.0.count: expected this key, it is missing; valid keys are kind, molecules, count, seed"
+    )
+
+
+def test_a_misspelt_key_is_reported_before_the_one_it_leaves_missing():
+    tree = changed("structures.0.conut", 3)
+    del tree["structures"][0]["count"]
+    with pytest.raises(StudyFileError, match=r"unknown key 'conut'; did you mean 'count'\?"):
+        validate(Recipe, tree)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels(Section):
+    values: tuple[int | Literal["many"] | Annotated[float, Range(gt=0, lt=1)], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nested(Section):
+    levels: dict[str, Levels] = field(default_factory=dict)
+    rate: Annotated[float, Range(gt=0)] | None = None
+
+
+def test_unions_and_tables_of_tables_keep_the_users_path():
+    tree = {"levels": {"network.layers": {"values": [1, "many", 0.5]}}}
+    assert validate(Nested, tree).levels["network.layers"].values == (1, "many", 0.5)
+    tree["levels"]["network.layers"]["values"][1] = "mny"
+    with pytest.raises(StudyFileError) as error:
+        validate(Nested, tree)
+    assert error.value.path == "levels.network.layers.values.1"
+    assert error.value.message == "expected an integer or 'many' or a number, got \"mny\"; did you mean 'many'?"
+    with pytest.raises(StudyFileError, match=r"unknown key 'value'; did you mean 'values'\?"):
+        validate(Nested, {"levels": {"a": {"value": [1]}}})
+
+
+@pytest.mark.parametrize("text", ["rate = inf", "rate = nan", "rate = -inf"])
+def test_numbers_are_finite(text, tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_text(text)
+    with pytest.raises(StudyFileError, match="expected a"):
+        validate(Nested, read_toml(file))
+
+
+def test_integers_are_numbers_and_dates_are_not():
+    assert validate(Nested, {"rate": 1}).rate == 1.0
+    with pytest.raises(StudyFileError, match="expected a number, got"):
+        validate(Nested, {"rate": "2026-01-01"})
+
+
+def test_files_that_are_no_toml_are_refused(tmp_path):
+    with pytest.raises(StudyFileError, match=r"absent.toml: expected a TOML file, cannot read it: No such file"):
+        read_toml(tmp_path / "absent.toml")
+    file = tmp_path / "bad.toml"
+    file.write_text("a = \n")
+    with pytest.raises(StudyFileError, match="line 1, column"):
+        read_toml(file)
+    file.write_bytes(b"a = '\xff'")
+    with pytest.raises(StudyFileError, match="expected TOML in UTF-8"):
+        read_toml(file)
+
+
+def test_two_tables_of_equal_clusters_are_refused(tmp_path):
+    file = tmp_path / "twice.toml"
+    table = '[[structures]]\nkind = "water_clusters"\nmolecules = 2\ncount = 1\n'
+    file.write_text(f'{table}seed = 1\n{table}seed = 2\n[reference]\nname = "twice"\n')
+    with pytest.raises(StudyFileError, match=r"raise the count of structures\.0 instead") as error:
+        read_recipe(file)
+    assert error.value.path == "structures.1.molecules"

@@ -1,0 +1,221 @@
+"""Reference files: what is written comes back, content decides the hash, and a bad file is one clear sentence."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tesseral.models import reference_file
+from tesseral.models.auxiliary import AuxiliaryBasis, Shell
+from tesseral.models.reference_file import encode_reference, read_reference, write_reference
+from tesseral.study.errors import DataError
+from tesseral.study.records import CURVES, REFERENCE, to_table
+
+BASIS = AuxiliaryBasis(
+    "two shells",
+    {1: (Shell(0, (0.5,), (1.0,), 0.7),), 8: (Shell(0, (2.0,), (1.0,), 3.1), Shell(1, (1.1,), (1.0,)))},
+)
+
+
+def row(name: str, **changes: object) -> dict:
+    """A hydroxyl of made-up numbers: 5 functions, so 15 elements of the overlap's triangle."""
+    return {
+        "id": name,
+        "atomic_numbers": [8, 1],
+        "positions": [[0.0, 0.0, 0.0], [0.0, 0.3, 0.9]],
+        "charge": 0,
+        "converged": True,
+        "coefficients": [[1.0, 2.0, 3.0, 4.0], [5.0]],
+        "overlap": np.linspace(0, 1, 15),
+        "energy": -75.5,
+    } | changes
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "folder" / "water.parquet"
+
+
+def test_what_is_written_comes_back(path):
+    write_reference(path, [row("a"), row("b", overlap=None, energy=None)], BASIS, recipe="a recipe")
+    found = read_reference(path)
+    assert found.basis == BASIS
+    assert len(found) == 2
+    assert found.table.schema.equals(REFERENCE)
+    assert found.table["coefficients"].to_pylist() == [row("a")["coefficients"]] * 2
+    assert found.table["overlap"][0].as_py() == row("a")["overlap"].tolist()
+    assert found.table["energy"].to_pylist() == [-75.5, None]
+    assert found.table.schema.metadata[b"tesseral.recipe"] == b"a recipe"
+
+
+def test_open_files_and_bytes_are_read_too(path):
+    content = encode_reference([row("a")], BASIS)
+    write_reference(path, [row("a")], BASIS)
+    with path.open("rb") as file:
+        assert read_reference(file).content_hash == read_reference(io.BytesIO(content)).content_hash
+    with pytest.raises(DataError, match="s3://bucket/water cannot be read"):
+        read_reference(io.BytesIO(content[:-10]), "s3://bucket/water")
+
+
+def test_writing_leaves_the_whole_file_and_nothing_else(path, monkeypatch):
+    write_reference(path, [row("a")], BASIS)
+    write_reference(path, [row("b")], BASIS)
+    assert [entry.name for entry in path.parent.iterdir()] == ["water.parquet"]
+    before = path.read_bytes()
+
+    def full_disk(descriptor: int) -> None:
+        assert not [name.name for name in path.parent.glob("*.parquet") if name != path]
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(reference_file.os, "fsync", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_reference(path, [row("c")], BASIS)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["water.parquet"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"charge": 1},
+        {"converged": False},
+        {"atomic_numbers": [1, 8], "coefficients": [[5.0], [1.0, 2.0, 3.0, 4.0]]},
+        {"positions": [[0.0, 0.0, 0.0], [0.0, 0.3, 0.9 + 1e-15]]},
+        {"coefficients": [[1.0, 2.0, 4.0, 3.0], [5.0]]},
+        {"overlap": np.linspace(0, 1 + 1e-15, 15)},
+        {"overlap": None},
+    ],
+)
+def test_the_hash_changes_with_what_training_sees(change):
+    assert hash_of([row("a"), row("b")]) != hash_of([row("a"), row("b", **change)])
+
+
+def hash_of(rows: list[dict], basis: AuxiliaryBasis = BASIS, **metadata: str) -> str:
+    return read_reference(io.BytesIO(encode_reference(rows, basis, **metadata))).content_hash
+
+
+def test_the_hash_does_not_change_with_what_training_does_not_see():
+    plain = hash_of([row("a"), row("b")])
+    renamed = [row("c", seconds=1.0, provenance="{}", energy=None, method="HF"), row("d", fit_error=0.5)]
+    assert hash_of(renamed, recipe="another") == plain
+    assert len(plain) == 64
+
+
+def test_the_hash_knows_order_basis_and_where_lists_end():
+    turned = row("b", coefficients=[[1.5, 2.0, 3.0, 4.0], [5.0]])
+    assert hash_of([row("a"), turned]) != hash_of([turned, row("a")])
+    shells = BASIS.shells | {1: (Shell(0, (0.5,), (1.0,), 0.8),)}
+    assert hash_of([row("a")], AuxiliaryBasis("two shells", shells)) != hash_of([row("a")])
+    assert hash_of([row("a"), row("b", overlap=None)]) != hash_of([row("a", overlap=None), row("b")])
+
+
+def test_the_hash_is_the_same_however_the_file_is_cut(tmp_path):
+    rows = [row(str(i), positions=[[0.0, 0.0, 0.0], [0.0, 0.1 * i, 0.9]], converged=i != 3) for i in range(10)]
+    table = read_reference(io.BytesIO(encode_reference(rows, BASIS))).table
+    pq.write_table(table, tmp_path / "cut.parquet", row_group_size=3, compression="none")
+    cut = read_reference(tmp_path / "cut.parquet")
+    assert cut.content_hash == hash_of(rows)
+    assert cut.converged.content_hash == hash_of([one for one in rows if one["converged"]])
+
+
+def test_rows_that_did_not_converge_are_left_out():
+    rows = [row("a"), row("b", converged=False), row("c")]
+    found = read_reference(io.BytesIO(encode_reference(rows, BASIS))).converged
+    assert found.table["id"].to_pylist() == ["a", "c"]
+    assert found.basis == BASIS
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([], "expected at least one structure, .* holds no rows"),
+        ([row("a"), row("a")], "expected an id of its own for each structure, .* holds 'a' more than once"),
+        ([row("a", id=None)], "expected id in every row, .* holds 1 without it"),
+        ([row("a", converged=None)], "expected converged in every row"),
+        ([row("a", atomic_numbers=[8, 2])], r"expected the elements \[1, 8\] .*'a' .* holds \[2\]"),
+        ([row("a", positions=[[0.0, 0.0, 0.0]])], "structure 'a' .* has 1 positions and coefficients"),
+        ([row("a", coefficients=[[1.0, 2.0], [5.0]])], r"\(\[4, 1\]\), structure 'a' .* coefficients \[2, 1\]"),
+        ([row("a", coefficients=[[1.0] * 4])], r"coefficients \[4\]"),
+        ([row("a", atomic_numbers=[], positions=[], coefficients=[])], "each of 0 atoms"),
+        ([row("b"), row("a", overlap=np.ones(14))], "expected 15 elements .* structure 'a' .* has 14"),
+        ([row("a", coefficients=[[1.0, 2.0, np.nan, 4.0], [5.0]])], "expected finite numbers, .* in coefficients"),
+        ([row("a", positions=[[0.0, 0.0, np.inf], [0.0] * 3])], "expected finite numbers, .* in positions"),
+        ([row("a", charge="none")], "expected rows of the types of"),
+    ],
+)
+def test_rows_that_contradict_themselves_are_not_written(rows, sentence, path):
+    with pytest.raises(DataError, match=sentence):
+        write_reference(path, rows, BASIS)
+    assert not path.exists()
+
+
+def test_rows_that_contradict_themselves_are_not_read(tmp_path):
+    good = read_reference(io.BytesIO(encode_reference([row("a")], BASIS)))
+    bad = to_table([row("a", coefficients=[[1.0, 2.0], [5.0]])], good.table.schema)
+    pq.write_table(bad, tmp_path / "bad.parquet")
+    with pytest.raises(DataError, match=r"structure 'a' in .*bad\.parquet"):
+        read_reference(tmp_path / "bad.parquet")
+
+
+def test_torn_files_are_refused(path):
+    write_reference(path, [row(str(i), overlap=np.random.default_rng(i).random(15)) for i in range(50)], BASIS)
+    whole = path.read_bytes()
+    for length in (0, 4, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"expected a whole Parquet file of reference data, .* cannot be read"):
+            read_reference(path)
+    middle = len(whole) // 4
+    path.write_bytes(whole[:middle] + bytes(200) + whole[middle + 200 :])
+    with pytest.raises(DataError, match="cannot be read"):
+        read_reference(path)
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"reference data at .*absent\.parquet, found no file there"):
+        read_reference(tmp_path / "absent.parquet")
+    with pytest.raises(DataError, match="found no file there"):
+        read_reference(tmp_path)
+    path = tmp_path / "other.parquet"
+    path.write_text("id,energy\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_reference(path)
+    pq.write_table(pa.table({"id": ["a"]}), path)
+    with pytest.raises(DataError, match="is another program's Parquet file"):
+        read_reference(path)
+    pq.write_table(to_table([], CURVES), path)
+    with pytest.raises(DataError, match=r"expected a table 'reference' of version 1, .* is 'curves' of version 1"):
+        read_reference(path)
+
+
+def test_other_versions_columns_and_types_are_refused(tmp_path):
+    path = tmp_path / "changed.parquet"
+    table = read_reference(io.BytesIO(encode_reference([row("a")], BASIS))).table
+    metadata = table.schema.metadata
+
+    def refused(changed: pa.Table, sentence: str) -> None:
+        pq.write_table(changed, path)
+        with pytest.raises(DataError, match=sentence):
+            read_reference(path)
+
+    refused(table.replace_schema_metadata(metadata | {b"tesseral.version": b"2"}), "is 'reference' of version 2")
+    refused(table.drop_columns(["converged", "positions"]), "lacks positions, converged")
+    without = {key: value for key, value in metadata.items() if key != b"tesseral.auxiliary"}
+    refused(table.replace_schema_metadata(without), "expected the auxiliary basis in the file's metadata")
+    for text in (b"{", b"[]", b'{"name": "x"}', b'{"name": "x", "shells": {"1": [{"l": 0}]}}'):
+        broken = metadata | {b"tesseral.auxiliary": text}
+        refused(table.replace_schema_metadata(broken), "expected the auxiliary basis in the file's metadata")
+    index = table.schema.get_field_index("charge")
+    text_charge = table.set_column(index, "charge", pa.array(["none"]))
+    refused(text_charge.replace_schema_metadata(metadata), "expected columns of the types of")
+
+
+def test_columns_that_a_training_can_do_without_may_be_missing_and_unknown_ones_are_left_out(tmp_path):
+    path = tmp_path / "older.parquet"
+    table = read_reference(io.BytesIO(encode_reference([row("a")], BASIS))).table
+    pq.write_table(table.drop_columns(["overlap", "octupole"]).append_column("novel", pa.array([1])), path)
+    found = read_reference(path).table
+    assert found.schema.equals(REFERENCE)
+    assert found["overlap"].to_pylist() == [None]

@@ -1,0 +1,110 @@
+"""Feature traces: closed forms on plain layers, invariance, and networks that know nothing of tracing."""
+
+import pytest
+import torch
+from e3nn import o3
+from e3nn.nn.models.gate_points_2101 import Network as StockNetwork
+from synthetic_density import BASIS, rotations, small_configuration
+from torch.nn import Module, ModuleList
+
+from tesseral.models.graph import build_graph
+from tesseral.models.network import build_network
+from tesseral.models.trace import hidden_layers, trace_features
+
+SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
+
+
+@pytest.fixture
+def positions() -> torch.Tensor:
+    return 1.2 * torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+
+
+class Fixed(Module):
+    """Returns what it was given at its creation."""
+
+    def __init__(self, irreps: str, values: torch.Tensor) -> None:
+        super().__init__()
+        self.irreps_out, self.values = o3.Irreps(irreps), values
+
+    def forward(self, graph):
+        return self.values
+
+
+class Stack(Module):
+    """Calls its layers; the last one makes the output."""
+
+    def __init__(self, *layers: Module) -> None:
+        super().__init__()
+        self.parts = ModuleList(layers)
+
+    def forward(self, graph):
+        return [layer(graph) for layer in self.parts][-1]
+
+
+def test_statistics_in_closed_form():
+    values = torch.tensor([[3.0, 0.0, 4.0, 0.0, 1.0], [0.0, 0.0, 0.0, 2.0, -1.0]])
+    network = Stack(Fixed("1x0e+1x1o+1x0e", values), Fixed("1x0e", values[:, :1]))
+    scalars, vectors = trace_features(network, None)
+    assert (scalars.layer, scalars.l, scalars.p) == (1, 0, 1)
+    assert scalars.rms == pytest.approx((11 / 4) ** 0.5)  # 3² + 1² + 1² over 2 atoms × 2 copies
+    assert vectors.rms == pytest.approx((20 / 6) ** 0.5)
+    assert (scalars.share, vectors.share) == pytest.approx((11 / 31, 20 / 31))
+
+
+def test_features_that_vanish_have_no_share():
+    found = trace_features(Stack(Fixed("1x0e+1x1o", torch.zeros(2, 4)), Fixed("1x0e", torch.zeros(2, 1))), None)
+    assert [(feature.rms, feature.share) for feature in found] == [(0.0, 0.0)] * 2
+
+
+def test_a_layer_that_does_not_return_its_irreps_is_refused():
+    network = Stack(Fixed("2x0e", torch.zeros(2, 3)), Fixed("1x0e", torch.zeros(2, 1)))
+    with pytest.raises(TypeError, match="expected layer 1 to return a tensor of its irreps_out 2x0e"):
+        trace_features(network, None)
+
+
+@pytest.mark.parametrize("parity", [1, -1])
+def test_traces_do_not_turn_with_the_input(positions, parity):
+    import numpy as np
+
+    network = build_network(small_configuration().network, BASIS, num_neighbors=4.0, seed=1)
+    rotation = torch.from_numpy(rotations(1, np.random.default_rng(2))[0]) * parity
+    first, second = (
+        trace_features(network, build_graph(SPECIES, x, 2, cutoff=3.5, lmax=2, number=6))
+        for x in (positions, positions @ rotation.T + 1)
+    )
+    assert [feature[:3] for feature in first] == [feature[:3] for feature in second]
+    assert {feature.layer for feature in first} == {1, 2}
+    for one, other in zip(first, second, strict=True):
+        assert one[3:] == pytest.approx(other[3:], rel=1e-9)
+    for layer in (1, 2):
+        assert sum(feature.share for feature in first if feature.layer == layer) == pytest.approx(1)
+
+
+def test_tracing_changes_nothing(positions):
+    network = build_network(small_configuration().network, BASIS, num_neighbors=4.0, seed=1)
+    graph = build_graph(SPECIES, positions, 2, cutoff=3.5, lmax=2, number=6)
+    before = network(graph)
+    trace_features(network, graph)
+    assert torch.equal(network(graph), before)
+    assert not any(layer._forward_hooks for layer in network.modules())
+
+
+def test_a_stock_network_is_traced_unchanged(positions):
+    """e3nn's own network states its irreps, and that is enough."""
+
+    class Adapter(Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = StockNetwork(
+                "2x0e", "4x0e+3x1o", "1x0e", "2x0e", o3.Irreps.spherical_harmonics(1), 2, 3.5, 5, 1, 8, 4.0, 1.0
+            )
+
+        def forward(self, graph):
+            return self.inner({"pos": positions.float(), "x": graph.elements, "z": graph.elements})
+
+    graph = build_graph(SPECIES, positions.float(), 2, cutoff=3.5, lmax=1, number=5)
+    network = Adapter()
+    assert [str(layer.irreps_out) for layer in hidden_layers(network)] == ["4x0e+3x1o"] * 2
+    features = trace_features(network, graph)
+    assert [feature[:3] for feature in features] == [(1, 0, 1), (1, 1, -1), (2, 0, 1), (2, 1, -1)]
+    assert all(feature.rms > 0 for feature in features)

@@ -1,0 +1,206 @@
+"""Training: what it records, that it goes on from any checkpoint to the same last bit, learns, and fails loudly."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
+
+from tesseral.models.checkpoint import restore_model
+from tesseral.models.data_set import DataSet, split
+from tesseral.models.device import find_device
+from tesseral.models.metrics import evaluation_batches, measure
+from tesseral.models.network import count_parameters
+from tesseral.models.training import DivergedError, Result, step_size, train
+from tesseral.study.configuration import Training
+from tesseral.study.errors import DataError, RecordError, TesseralError
+from tesseral.study.records import CURVES, TRACES, to_table
+from tesseral.study.trial import Traces, Trial
+
+REFERENCE = synthetic_reference()
+TRACES_OFTEN = Traces(dense_epochs=1, every=2, probe=3)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(trial: Trial, checkpoint: bytes | None = None) -> tuple[Result, Memory]:
+    memory = Memory()
+    return train(trial, REFERENCE, memory, device="cpu", traces=TRACES_OFTEN, checkpoint=checkpoint), memory
+
+
+def same_numbers(first: bytes, second: bytes, trial: Trial) -> bool:
+    """Whether two checkpoints hold the same model, to the last bit."""
+    one, other = (restore_model(content, trial, BASIS).state_dict() for content in (first, second))
+    return all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.fixture(scope="module")
+def unbroken() -> tuple[Trial, Result, Memory]:
+    trial = synthetic_trial(REFERENCE, small_configuration(epochs=4))
+    return trial, *run(trial)
+
+
+def test_rows_and_result(unbroken):
+    trial, result, memory = unbroken
+    assert result.steps == 4 * 3 == trial.configuration.max_steps  # ten structures in batches of four
+    assert result.parameters == count_parameters(trial.configuration, BASIS)
+    assert result.device == "cpu"
+    assert result.seconds > 0
+    assert result.peak_memory > 50e6
+    curves, traces = to_table(memory.curve_rows, CURVES), to_table(memory.trace_rows, TRACES)
+    assert len(curves) == len(memory.curve_rows)
+    steps = {name: set() for name in ("train", "validation", "test")}
+    for row in curves.to_pylist():
+        steps[row["split"]].add((row["step"], row["epoch"]))
+    measured = [(0, 0), (3, 1), (6, 2), (9, 3), (12, 4)]
+    assert steps == {"train": set(measured[1:]), "validation": set(measured), "test": {(12, 4)}}
+    assert {row["epoch"] for row in traces.to_pylist()} == {0, 1, 2, 4}
+    assert sorted(memory.states) == [3, 6, 9, 12]
+    last = {
+        f"{row['split']}.{row['metric']}" + (f".l{row['l']}" if row["l"] is not None else ""): row["value"]
+        for row in memory.curve_rows
+        if row["step"] == 12
+    }
+    assert result.metrics == last
+    assert {"test.l2_error", "test.epsilon", "test.block_error.l4", "validation.mse", "train.loss"} <= set(last)
+
+
+@pytest.mark.parametrize("step", [3, 6, 9, 12])
+def test_going_on_from_a_checkpoint_repeats_every_bit(unbroken, step):
+    trial, result, memory = unbroken
+    torch.manual_seed(step)  # must not matter
+    again, rest = run(trial, memory.states[step])
+    assert again.metrics == result.metrics
+    assert again.steps == result.steps
+    assert again.seconds > 0
+    assert rest.curve_rows == [row for row in memory.curve_rows if row["step"] > step]
+    assert rest.trace_rows == [row for row in memory.trace_rows if row["step"] > step]
+    assert sorted(rest.states) == [s for s in memory.states if s > step]
+    for after, content in rest.states.items():
+        assert same_numbers(content, memory.states[after], trial)
+
+
+@pytest.mark.parametrize("loss", ["raw", "equal"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_going_on_with_other_losses_and_precisions(loss, dtype):
+    configuration = small_configuration(loss=loss, scale="none", epochs=3, dtype=dtype, schedule="constant")
+    trial = synthetic_trial(REFERENCE, configuration)
+    result, memory = run(trial)
+    again, rest = run(trial, memory.states[3])
+    assert again.metrics == result.metrics
+    assert same_numbers(rest.states[9], memory.states[9], trial)
+
+
+def test_seeds_decide(unbroken):
+    trial, result, memory = unbroken
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    again, other = run(trial)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert again.metrics == result.metrics
+    assert other.curve_rows == memory.curve_rows
+    for name in ("split", "order", "initialisation"):
+        changed = synthetic_trial(REFERENCE, trial.configuration, **{name: 17})
+        assert run(changed)[0].metrics != result.metrics
+
+
+def test_a_block_shares_its_split_and_a_replicate_its_start(unbroken):
+    """Another order changes nothing before the first step; another initialisation does."""
+    trial, _, memory = unbroken
+    before = [row for row in memory.curve_rows + memory.trace_rows if row["step"] == 0]
+    for name, equal in (("order", True), ("initialisation", False)):
+        other = run(synthetic_trial(REFERENCE, trial.configuration, **{name: 17}))[1]
+        assert ([row for row in other.curve_rows + other.trace_rows if row["step"] == 0] == before) is equal
+
+
+@pytest.mark.parametrize(("loss", "metric"), [("overlap", "l2_error"), ("raw", "mse"), ("equal", "block_error.l4")])
+def test_it_learns(loss, metric):
+    """The loss of the training split falls tenfold, and the error of structures never seen by a third."""
+    configuration = small_configuration(loss=loss, epochs=30)
+    configuration = replace(configuration, data=replace(configuration.data, train=14))
+    result, memory = run(synthetic_trial(REFERENCE, configuration))
+    losses = [row["value"] for row in memory.curve_rows if row["metric"] == "loss"]
+    assert losses[-1] < 0.1 * losses[0]
+    name, _, order = metric.partition(".l")
+    first = next(
+        row["value"]
+        for row in memory.curve_rows
+        if row["metric"] == name and row["step"] == 0 and row["l"] == (int(order) if order else None)
+    )
+    assert result.metrics[f"test.{metric}"] < 0.67 * first
+
+
+def test_no_validation_split():
+    configuration = small_configuration(epochs=1)
+    configuration = replace(configuration, data=replace(configuration.data, validation=0))
+    result, memory = run(synthetic_trial(REFERENCE, configuration))
+    assert {row["split"] for row in memory.curve_rows} == {"train", "test"}
+    assert not any(name.startswith("validation") for name in result.metrics)
+
+
+def test_a_network_that_reaches_nothing_trains():
+    """1e features cannot be made from scalars in one layer: the outputs are those of the mean."""
+    result, _ = run(synthetic_trial(REFERENCE, small_configuration(hidden="4x1e", epochs=1)))
+    assert result.metrics["test.block_error.l1"] == pytest.approx(100)
+    assert 0 < result.metrics["test.block_error.l0"] < 100
+
+
+def test_divergence_is_told_with_the_last_finite_values():
+    trial = synthetic_trial(REFERENCE, small_configuration(epochs=50, learning_rate=1e18, scale="none"))
+    memory = Memory()
+    with pytest.raises(DivergedError, match=r"became (nan|inf) in epoch \d+") as caught:
+        train(trial, REFERENCE, memory, device="cpu")
+    error = caught.value
+    assert error.step % 3 == 0
+    assert error.metrics["validation.l2_error"] == pytest.approx(
+        [row["value"] for row in memory.curve_rows if row["metric"] == "l2_error"][-1]
+    )
+    assert str(error) == error.reason
+
+
+def test_a_checkpoint_is_a_model_that_predicts(unbroken):
+    trial, result, memory = unbroken
+    model = restore_model(memory.states[12], trial, BASIS)
+    data = DataSet(REFERENCE, trial.configuration.network, torch.float32, torch.device("cpu"))
+    test = split(trial.configuration.data, len(data), trial.seeds.split).test
+    for value in measure(model, evaluation_batches(data, test)):
+        assert result.metrics[f"test.{value.key}"] == value.value
+
+
+def test_a_checkpoint_of_another_trial_is_refused(unbroken):
+    trial, _, memory = unbroken
+    other = synthetic_trial(REFERENCE, trial.configuration, order=17)
+    with pytest.raises(RecordError, match=f"of trial {other.id[:12]}, got one of trial {trial.id[:12]}"):
+        run(other, memory.states[3])
+    with pytest.raises(RecordError, match="cannot be read"):
+        run(trial, memory.states[3][:1000])
+    with pytest.raises(RecordError, match="cannot be read"):
+        run(trial, b"no checkpoint")
+
+
+def test_a_trial_of_other_data_or_numerics_is_refused(unbroken):
+    trial, _, _ = unbroken
+    with pytest.raises(DataError, match=r"data\.reference: expected the trial's data"):
+        train(trial, synthetic_reference(seed=1), Memory(), device="cpu")
+    with pytest.raises(RecordError, match="numerics"):
+        run(replace(trial, numerics=trial.numerics + 1))
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(TesseralError, match="device: expected auto or one of cpu.*, got 'cuda:99'"):
+        find_device("cuda:99")
+    assert find_device("cpu") == torch.device("cpu")
+
+
+def test_step_sizes():
+    cosine, constant = Training(learning_rate=0.2), Training(learning_rate=0.2, schedule="constant")
+    assert [step_size(cosine, step, 4) for step in (0, 1, 2, 4)] == pytest.approx(
+        [0.2, 0.2 * (1 + 0.5**0.5) / 2, 0.1, 0.0]
+    )
+    assert {step_size(constant, step, 4) for step in range(4)} == {0.2}
