@@ -15,6 +15,7 @@ WIDTH = 620
 """Pixels of a chart's plotting area; labels stand beside it."""
 _ROW = 46  # pixels
 _CHARACTER = 6.5  # pixels, a mean width
+_LINES = "split(datum.value, ', ')"  # a label of several factors takes a line for each
 _MOST_EPOCHS = 150
 """Points of a learning curve that a page can show."""
 
@@ -32,7 +33,7 @@ def error_by_arm(errors: pl.DataFrame, summaries: Sequence[ArmError], metric: Me
         + pl.col("error").map_elements(lambda v: f": {v:.4g} {metric.unit}".rstrip(), return_dtype=pl.String),
     )
     means = _estimates([(s.arm, s.error) for s in summaries], metric.unit)
-    bounds = [*errors["error"], *means["low"].drop_nulls()]
+    bounds = [*errors["error"], *means["low"].drop_nulls(), *means["high"].drop_nulls()]
     x = alt.X("error:Q", **_axis(bounds, metric.axis))
     y = alt.Y("arm:N", sort=arms, title=None, axis=alt.Axis(grid=True, domain=False, ticks=False))
     base = alt.Chart(points).encode(x=x, y=y)
@@ -165,7 +166,7 @@ def error_against_cost(costs: pl.DataFrame, arms: Sequence[str], metric: Metric)
     rows = costs.drop_nulls(["error", "parameters", "seconds"]).with_columns(
         told=pl.format("{}: {} parameters, {} s", "arm", "parameters", pl.col("seconds").round(1))
     )
-    bounds = [*rows["error"], *rows["low"].drop_nulls()]
+    bounds = [*rows["error"], *rows["low"].drop_nulls(), *rows["high"].drop_nulls()]
     y = alt.Y("error:Q", **_axis(bounds, metric.axis))
     panels = []
     for column, title in (("parameters", "parameters"), ("seconds", "training time of a trial (s)")):
@@ -211,7 +212,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     if high / low < 12:
         steps: tuple[int, ...] = (1, 2, 3, 5, 7)
     else:
-        steps = (1, 2, 5) if high / low < 200 else (1,)
+        steps = (1, 2, 5) if high / low < 1000 else (1,)
     every = -(-len(decades) // 7)
     return [step * 10.0**power for power in decades[::every] for step in steps if low <= step * 10.0**power <= high]
 

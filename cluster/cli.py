@@ -6,6 +6,7 @@ the study.
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -197,17 +198,15 @@ def _fail(sentence: str, code: int) -> None:
     sys.exit(code)
 
 
-def _finish(name: str, states: dict[State, int]) -> None:
+def _finish(name: str, states: Mapping[State, int]) -> None:
     complete, total = states.get(State.COMPLETE, 0), sum(states.values())
-    console.print(
-        f"{name}: {complete} of {total} trials complete" + ("" if complete == total else f", {_rest(states)}")
-    )
+    failed = states.get(State.FAILED, 0)
+    rest = [f"{failed} failed"] if failed else []
+    if left := total - complete - failed:
+        rest.append(f"{left} left because their workers were lost; the same command goes on with them")
+    console.print(f"{name}: " + ", ".join([f"{complete} of {total} trials complete", *rest]), soft_wrap=True)
     if complete < total:
         raise typer.Exit(1)
-
-
-def _rest(states: dict[State, int]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in states.items() if count and state != State.COMPLETE)
 
 
 def _name(study: str) -> str:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tesseral.models.reference_file import Reference, read_reference, write_reference
+from tesseral.models.reference_file import Reference, encode_reference, read_reference
 from tesseral.study.errors import DataError
 from tesseral.study.recipe import Recipe
 from tesseral.study.records import REFERENCE, to_table
@@ -72,6 +72,7 @@ def make_reference(
             )
         return store.location(f"{name}.parquet"), False
     wanted = structures(recipe)
+    basis = reference_basis(wanted, recipe.method)  # first, for it finds mistakes in the method
     parts = store.child(f".parts/{name}-{key[:16]}")
     left = [structure for structure in wanted if parts.read(f"{structure.id}.parquet") is None]
     on_progress(len(wanted) - len(left), len(wanted))
@@ -83,10 +84,9 @@ def make_reference(
         parts.create(f"{structure.id}.parquet", encode(to_table([row], REFERENCE)))
         on_progress(len(wanted) - len(left) + index, len(wanted))
     rows = [row for structure in wanted for row in _part(parts, structure.id)]
-    location = store.location(f"{name}.parquet")
-    write_reference(location, rows, reference_basis(wanted, recipe.method), recipe=key)
+    store.create(f"{name}.parquet", encode_reference(rows, basis, name=name, recipe=key))
     parts.delete(parts.paths())
-    return location, True
+    return store.location(f"{name}.parquet"), True
 
 
 def _part(parts: Store, structure: str) -> list[dict[str, Any]]:
@@ -106,9 +106,8 @@ def import_reference(pickle: Path, isolated: dict[str, Path], name: str, storage
     rows, basis = import_trimers(pickle, isolated)
     store = Store(storage).child("reference")
     location = store.location(f"{name}.parquet")
-    if store.read(f"{name}.parquet") is not None:
+    if not store.create(f"{name}.parquet", encode_reference(rows, basis, name=name)):
         raise DataError(f"{location} exists already; give --name another name, or remove the file")
-    write_reference(location, rows, basis)
     return location
 
 
@@ -116,12 +115,12 @@ def describe(location: str) -> str:
     """One line on a file of reference data: structures, method, the fit's own error."""
     data = open_reference("", location)
     table = data.table
-    first = {key: table[key][0].as_py() for key in ("method", "basis", "auxiliary_basis")}
+    method, basis, auxiliary = (table[key][0].as_py() for key in ("method", "basis", "auxiliary_basis"))
     floor = [value for value in table["fit_error"].to_pylist() if value is not None]
     fit = f", fit ε {sum(floor) / len(floor):.2f} %" if floor else ""
     unconverged = len(table) - len(data.converged)
     lost = f", {unconverged} not converged and never trained on" if unconverged else ""
     return (
-        f"{len(table)} structures, {first['method']}/{first['basis']}, fitted in {first['auxiliary_basis']}"
+        f"{len(table)} structures, {f'{method}/{basis}' if method else 'method not stated'}, fitted in {auxiliary}"
         f"{fit}{lost}: {location}"
     )

@@ -55,10 +55,8 @@ def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
     try:
         found = Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except (RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RecordError(
-            f"expected a checkpoint of trial {trial.id[:12]}, got bytes that are none: {reason}"
-        ) from None
+        reason = f"{error}".partition("\n")[0].partition(". ")[0] or type(error).__name__
+        raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, it cannot be read: {reason}") from None
     if found.trial != trial.id:
         raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, got one of trial {found.trial[:12]}")
     return found

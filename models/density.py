@@ -1,6 +1,7 @@
 """The density of auxiliary coefficients on points, and ε, the published measure of how two densities differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from math import gamma, sqrt
 
 import torch
@@ -35,8 +36,13 @@ def density_on_points(
     :param order: the part of the shells of this l alone; None: all.
     :return: electron · bohr⁻³, shape (points,).
     """
-    chunks = torch.split(points.double(), CHUNK)
-    return torch.cat([_on_chunk(basis, atomic_numbers, positions, coefficients, chunk, order) for chunk in chunks])
+    orders = [term.l for term in basis.layout]
+    fields = [values.unsqueeze(0) for values in coefficients]
+    chunks = [
+        _by_order(basis, atomic_numbers, positions, fields, chunk)[0] for chunk in torch.split(points.double(), CHUNK)
+    ]
+    by_order = torch.cat(chunks, dim=1)
+    return by_order.sum(dim=0) if order is None else by_order[orders.index(order)]
 
 
 def epsilon(
@@ -72,17 +78,17 @@ def epsilon_by_order(
     The denominator is the whole reference density for every l.
     """
     orders = [term.l for term in basis.layout]
-    error = [a - b for a, b in zip(coefficients, reference, strict=True)]
-    sums: dict[int | None, float] = dict.fromkeys([None, *orders], 0.0)
-    total = 0.0
+    fields = [torch.stack([a - b, b]) for a, b in zip(coefficients, reference, strict=True)]
+    errors = torch.zeros(len(orders), dtype=torch.float64, device=positions.device)
+    whole_error = total = 0.0
     with torch.no_grad():
         for points in uniform_grid(positions, spacing, margin):
-            total += float(_on_chunk(basis, atomic_numbers, positions, reference, points, None).sum())
-            parts = [_on_chunk(basis, atomic_numbers, positions, error, points, order) for order in orders]
-            sums[None] += float(torch.stack(parts).sum(dim=0).abs().sum())
-            for order, part in zip(orders, parts, strict=True):
-                sums[order] += float(part.abs().sum())
-    return {key: 100 * value / total for key, value in sums.items()}
+            error, expected = _by_order(basis, atomic_numbers, positions, fields, points)
+            errors += error.abs().sum(dim=1)
+            whole_error += float(error.sum(dim=0).abs().sum())
+            total += float(expected.sum())
+    parts: dict[int | None, float] = dict(zip(orders, (100 * errors / total).tolist(), strict=True))
+    return {None: 100 * whole_error / total} | parts
 
 
 def uniform_grid(positions: Tensor, spacing: float, margin: float) -> Iterator[Tensor]:
@@ -97,36 +103,34 @@ def uniform_grid(positions: Tensor, spacing: float, margin: float) -> Iterator[T
         yield low + spacing * steps
 
 
-def _on_chunk(
+def _by_order(
     basis: AuxiliaryBasis,
     atomic_numbers: Sequence[int],
     positions: Tensor,
-    coefficients: Sequence[Tensor],
+    fields: Sequence[Tensor],
     points: Tensor,
-    only: int | None,
 ) -> Tensor:
-    density = points.new_zeros(len(points))
-    for number, centre, values in zip(atomic_numbers, positions.double(), coefficients, strict=True):
+    """The part of each l of the basis's layout in one or more densities, shape (densities, orders, points).
+
+    :param fields: for each atom, the coefficients of every density, shape (densities, basis.size(Z)).
+    """
+    orders = [term.l for term in basis.layout]
+    parts: list[Tensor] = [points.new_zeros(len(fields[0]), len(points)) for _ in orders]
+    for number, centre, values in zip(atomic_numbers, positions.double(), fields, strict=True):
         displacement = (points - centre) / BOHR
         squared = displacement.square().sum(dim=1)
         start = 0
-        for order, shells in _by_order(basis.shells[number]).items():
-            width = 2 * order + 1
-            block = values[start : start + len(shells) * width].double().reshape(len(shells), width)
-            start += len(shells) * width
-            if only is None or order == only:
-                radial = torch.stack([_radial(shell, squared) for shell in shells])
-                harmonics = o3.spherical_harmonics(order, displacement, normalize=False, normalization="integral")
-                density = density + ((block.T @ radial) * harmonics.T).sum(dim=0)
-    return density
-
-
-def _by_order(shells: Sequence[Shell]) -> dict[int, list[Shell]]:
-    """Shells of each l; they are sorted by l, so the coefficients are in the same order."""
-    groups: dict[int, list[Shell]] = {}
-    for shell in shells:
-        groups.setdefault(shell.l, []).append(shell)
-    return groups
+        # Shells are sorted by l, so each l is one block of columns.
+        for order, group in groupby(basis.shells[number], key=lambda shell: shell.l):
+            radial = torch.stack([_radial(shell, squared) for shell in group])
+            harmonics = o3.spherical_harmonics(order, displacement, normalize=False, normalization="integral")
+            size = len(radial) * (2 * order + 1)
+            block = values[:, start : start + size].double().unflatten(1, (len(radial), 2 * order + 1))
+            start += size
+            angular = (block.transpose(1, 2) @ radial) * harmonics.T
+            place = orders.index(order)
+            parts[place] = parts[place] + angular.sum(dim=1)
+    return torch.stack(parts, dim=1)
 
 
 def _radial(shell: Shell, squared: Tensor) -> Tensor:

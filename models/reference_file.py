@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -58,8 +56,6 @@ class Reference:
 
 def _hash_values(content: "hashlib._Hash", values: Any) -> None:
     """Lengths of lists (−1: null), then what they hold, to the leaves; all little-endian, so hosts agree."""
-    if isinstance(values, pa.ChunkedArray):
-        values = pa.concat_arrays(values.chunks)
     if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False)
         content.update(lengths.astype("<i4").tobytes())
@@ -133,31 +129,6 @@ def encode_reference(
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def write_reference(path: str | Path, rows: Sequence[dict[str, Any]], basis: AuxiliaryBasis, **metadata: str) -> None:
-    """Write `encode_reference`'s bytes in one act: a reader finds the whole file or none, after a power cut too.
-
-    :raises DataError: as `encode_reference` does; nothing is written then.
-    """
-    path = Path(path)
-    content = encode_reference(rows, basis, str(path), **metadata)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A hidden name that does not end in .parquet: no reader of the folder takes it for data.
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # else the new name itself may be lost in a power cut
-    finally:
-        os.close(folder)
 
 
 def _check(reference: Reference, name: str) -> None:

@@ -19,7 +19,7 @@ from tesseral.models.network import parameters
 from tesseral.models.reference_file import Reference
 from tesseral.models.trace import trace_features
 from tesseral.study import configuration
-from tesseral.study.errors import DataError, RecordError
+from tesseral.study.errors import DataError, RecordError, StudyFileError
 from tesseral.study.trial import Traces, Trial
 from tesseral.study.trial import seed as seed_of
 
@@ -89,6 +89,7 @@ def train(
     :param traces: when features are measured.
     :param checkpoint: from `Recorder.boundary`.
     :raises DataError: if the reference data is not the trial's, or too small.
+    :raises StudyFileError: if the network can make no features at all, so that there is nothing to train.
     :raises RecordError: if the trial is of other numerics, or the checkpoint of another trial.
     :raises TesseralError: if there is no such device.
     :raises DivergedError: if the loss or a metric is no longer finite.
@@ -141,6 +142,11 @@ class _Training:
             num_neighbors=self.data.neighbors(self.split.train),
             seed=trial.seeds.initialisation,
         ).to(device)
+        if not parameters(model):
+            hidden = self.configuration.network.hidden.irreps
+            raise StudyFileError(
+                "network.hidden", f"expected features that the network can make of scalars and harmonics, got {hidden}"
+            )
         atoms = self.data.atoms(self.split.train)
         model.target.fit(*atoms)
         self.loss = build_loss(self.configuration.loss, model.target, *atoms, len(self.split.train)).to(dtype)

@@ -26,7 +26,7 @@ class Store:
         """Open `url`: a path, or a URL such as `s3://bucket/prefix` (credentials come from the environment)."""
         self.url = str(url).removeprefix("file://").rstrip("/") or "/"
         self._root: Path | None = None
-        self._remote: ObjectStore | None = None
+        self._remote: ObjectStore
         if "://" in self.url:
             try:
                 self._remote = from_url(self.url)
@@ -49,17 +49,12 @@ class Store:
         """The absolute path or URL of `path`, as Polars and pyarrow read it."""
         return f"{self.url.rstrip('/')}/{path}"
 
-    @property
-    def _objects(self) -> ObjectStore:
-        assert self._remote is not None  # noqa: S101 - a store is either local or remote
-        return self._remote
-
     def create(self, path: str, data: bytes) -> bool:
         """Write `data` unless `path` exists; True if this call created it. Durable when it returns."""
         if self._root is not None:
             return _write_synced(self._root / path, data, replace=False)
         try:
-            obstore.put(self._objects, path, data, mode="create")
+            obstore.put(self._remote, path, data, mode="create")
         except AlreadyExistsError:
             return False
         return True
@@ -69,7 +64,7 @@ class Store:
         if self._root is not None:
             _write_synced(self._root / path, data, replace=True)
         else:
-            obstore.put(self._objects, path, data)
+            obstore.put(self._remote, path, data)
 
     def read(self, path: str) -> bytes | None:
         """All bytes of `path`, or None if there is no such record."""
@@ -79,7 +74,7 @@ class Store:
             except (FileNotFoundError, NotADirectoryError):
                 return None
         try:
-            return bytes(obstore.get(self._objects, path).bytes())
+            return bytes(obstore.get(self._remote, path).bytes())
         except (NotFoundError, FileNotFoundError):
             return None
 
@@ -94,7 +89,7 @@ class Store:
                 if not name.startswith(".")
             )
             return sorted(found)
-        chunks = obstore.list(self._objects, prefix or None)
+        chunks = obstore.list(self._remote, prefix or None)
         return sorted(entry["path"] for chunk in chunks for entry in chunk)
 
     def delete(self, paths: list[str]) -> None:
@@ -104,7 +99,7 @@ class Store:
                 (self._root / path).unlink(missing_ok=True)
             else:
                 try:
-                    obstore.delete(self._objects, path)
+                    obstore.delete(self._remote, path)
                 except (NotFoundError, FileNotFoundError):
                     continue
 

@@ -1,11 +1,18 @@
-"""Real reference data, made once a session by PySCF, and a small study on it."""
+"""Real reference data, made once a session by PySCF, a small study on it, and a real S3 server."""
 
+import logging
+import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tesseral.cluster.references import inline, make_reference
 from tesseral.study.recipe import read_recipe
+from tesseral.study.store import Store
 
 EXAMPLES = Path(__file__).parent.parent / "study" / "examples"
 
@@ -66,3 +73,35 @@ def study_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("study") / "small.toml"
     path.write_text(STUDY)
     return path
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """The URL of a bucket on an S3 server of this session's own, on loopback."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    boto3.client("s3").create_bucket(Bucket="tesseral")
+    yield "s3://tesseral"
+    server.stop()
+    for key, value in before.items():
+        os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request, tmp_path) -> Store:
+    """An empty store: a local folder, then a prefix on S3."""
+    if request.param == "local":
+        return Store(tmp_path / "store")
+    return Store(f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}")

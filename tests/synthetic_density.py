@@ -91,7 +91,7 @@ def small_configuration(
     """A network that trains in milliseconds a step; `changes` are to the `training` and `network` sections."""
     training = {name: changes.pop(name) for name in list(changes) if name in Training.__dataclass_fields__}
     return Configuration(
-        data=Data(reference="reference/synthetic.parquet", train=10, validation=4, test=6),
+        data=Data(reference="reference/synthetic.parquet", train=10, validation=4, test=4),
         network=Network(
             hidden=Hidden(irreps=hidden),
             **({"layers": 2, "harmonics_lmax": 2, "radial_functions": 6, "radial_width": 12} | changes),

@@ -42,8 +42,7 @@ def final_steps(store: Store) -> list[int]:
     return decode(store.read(path), CURVES)["step"].to_pylist()
 
 
-def test_one_attempt(tmp_path):
-    store = Store(tmp_path)
+def test_one_attempt(store):
     attempt = begin(store)
     assert (attempt.number, attempt.start, attempt.checkpoint) == (1, 0, None)
     train(attempt, range(5))
@@ -58,8 +57,7 @@ def test_one_attempt(tmp_path):
     assert Attempt.begin(store, TRIAL, 1, {}) is None
 
 
-def test_a_killed_attempt_goes_on_from_its_checkpoint(tmp_path):
-    store = Store(tmp_path)
+def test_a_killed_attempt_goes_on_from_its_checkpoint(store):
     train(begin(store), range(8), checkpoints=frozenset({3, 5}))  # and then the worker is killed
     second = begin(store)
     assert (second.number, second.start, second.checkpoint) == (2, 6, b"5")
@@ -69,8 +67,7 @@ def test_a_killed_attempt_goes_on_from_its_checkpoint(tmp_path):
     assert outcome(store)["attempts"] == 2
 
 
-def test_a_zombie_changes_nothing(tmp_path):
-    store = Store(tmp_path)
+def test_a_zombie_changes_nothing(store):
     zombie = begin(store)
     train(zombie, range(4), checkpoints=frozenset({2}))
     second = begin(store)
@@ -87,8 +84,7 @@ def test_a_zombie_changes_nothing(tmp_path):
     assert outcome(store)["attempt"] == 3
 
 
-def test_what_a_superseded_lease_begins_does_not_count(tmp_path):
-    store = Store(tmp_path)
+def test_what_a_superseded_lease_begins_does_not_count(store):
     store.create("lease/1/0", b"{}")
     train(begin(store, lease=1), range(3), checkpoints=frozenset({2}))
     store.create("lease/2/0", b"{}")
@@ -103,8 +99,7 @@ def test_what_a_superseded_lease_begins_does_not_count(tmp_path):
     assert final_steps(store) == list(range(6))
 
 
-def test_killed_between_compaction_and_outcome(tmp_path):
-    store = Store(tmp_path)
+def test_killed_between_compaction_and_outcome(store):
     first = begin(store)
     train(first, range(6), checkpoints=frozenset({4}))
     store.create(f"curves/trial={TRIAL}/1-all.parquet", b"sealed, but no outcome names it")

@@ -138,7 +138,7 @@ def test_a_structure_without_overlap_is_named(reference):
 def test_atoms_at_one_place_are_named(reference):
     positions = reference.table["positions"].to_pylist()
     positions[3][1] = positions[3][0]
-    with pytest.raises(DataError, match="'synthetic-3'.*two at one place"):
+    with pytest.raises(DataError, match=r"'synthetic-3'.*two at one place"):
         DataSet(with_column(reference, "positions", positions), SETTINGS, torch.float64, CPU)
 
 

@@ -1,19 +1,20 @@
-"""The store: create-only, whole or not at all, hidden files never listed."""
+"""The store, on a local folder and on an S3 server: create-only, whole or not at all, hidden files never listed."""
 
 import threading
 
+import pytest
+
+from tesseral.study.errors import RecordError
 from tesseral.study.store import Store
 
 
-def test_create_is_first_come_first_served(tmp_path):
-    store = Store(tmp_path / "study")
+def test_create_is_first_come_first_served(store):
     assert store.create("a/b.json", b"first")
     assert not store.create("a/b.json", b"second")
     assert store.read("a/b.json") == b"first"
 
 
-def test_one_of_many_creators_wins(tmp_path):
-    store = Store(tmp_path)
+def test_one_of_many_creators_wins(store):
     won = []
 
     def create(name: bytes) -> None:
@@ -29,20 +30,26 @@ def test_one_of_many_creators_wins(tmp_path):
     assert store.read("name") == won[0]
 
 
-def test_replace_read_paths_delete(tmp_path):
-    store = Store(tmp_path)
+def test_replace_read_paths_delete(store):
     store.replace("x/1", b"1")
     store.replace("x/1", b"2")
     store.create("x/y/2", b"")
-    (tmp_path / "x" / ".hidden").write_text("left by a kill in the middle of a write")
     assert store.read("x/1") == b"2"
     assert store.read("x/none") is None
     assert store.read("x/1/below-a-file") is None
+    assert store.child("x").read("1") == b"2"
     assert store.paths("x") == ["x/1", "x/y/2"]
     assert store.child("x").paths() == ["1", "y/2"]
     assert store.paths("nowhere") == []
     store.delete(["x/1", "x/none"])
     assert store.paths() == ["x/y/2"]
+
+
+def test_what_a_kill_leaves_in_the_middle_of_a_write_is_never_seen(tmp_path):
+    store = Store(tmp_path)
+    store.create("a", b"1")
+    (tmp_path / ".a.left").write_text("half of it")
+    assert store.paths() == ["a"]
 
 
 def test_no_temporary_is_left(tmp_path):
@@ -51,3 +58,8 @@ def test_no_temporary_is_left(tmp_path):
     store.create("a", b"2")
     store.replace("a", b"3")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_url_of_no_known_kind_is_refused():
+    with pytest.raises(RecordError, match="s3://bucket/prefix"):
+        Store("gopher://somewhere")

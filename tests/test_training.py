@@ -13,7 +13,7 @@ from tesseral.models.metrics import evaluation_batches, measure
 from tesseral.models.network import count_parameters
 from tesseral.models.training import DivergedError, Result, step_size, train
 from tesseral.study.configuration import Training
-from tesseral.study.errors import DataError, RecordError, TesseralError
+from tesseral.study.errors import DataError, RecordError, StudyFileError, TesseralError
 from tesseral.study.records import CURVES, TRACES, to_table
 from tesseral.study.trial import Traces, Trial
 
@@ -86,8 +86,7 @@ def test_going_on_from_a_checkpoint_repeats_every_bit(unbroken, step):
         assert same_numbers(content, memory.states[after], trial)
 
 
-@pytest.mark.parametrize("loss", ["raw", "equal"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("loss", "dtype"), [("raw", "float64"), ("equal", "float32")])
 def test_going_on_with_other_losses_and_precisions(loss, dtype):
     configuration = small_configuration(loss=loss, scale="none", epochs=3, dtype=dtype, schedule="constant")
     trial = synthetic_trial(REFERENCE, configuration)
@@ -144,11 +143,16 @@ def test_no_validation_split():
     assert not any(name.startswith("validation") for name in result.metrics)
 
 
-def test_a_network_that_reaches_nothing_trains():
-    """1e features cannot be made from scalars in one layer: the outputs are those of the mean."""
-    result, _ = run(synthetic_trial(REFERENCE, small_configuration(hidden="4x1e", epochs=1)))
-    assert result.metrics["test.block_error.l1"] == pytest.approx(100)
-    assert 0 < result.metrics["test.block_error.l0"] < 100
+def test_a_network_that_can_make_no_features_is_refused():
+    """1e cannot be made of scalars and harmonics of parity (−1)^l."""
+    with pytest.raises(StudyFileError, match=r"network\.hidden: expected features .* got 4x1e"):
+        run(synthetic_trial(REFERENCE, small_configuration(hidden="4x1e")))
+
+
+def test_an_output_that_is_not_reached_is_not_learned():
+    result, _ = run(synthetic_trial(REFERENCE, small_configuration(hidden="4x0e", epochs=1)))
+    assert result.metrics["test.block_error.l3"] == pytest.approx(100)
+    assert result.metrics["test.block_error.l2"] != pytest.approx(100)
 
 
 def test_divergence_is_told_with_the_last_finite_values():
@@ -193,7 +197,7 @@ def test_a_trial_of_other_data_or_numerics_is_refused(unbroken):
 
 
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(TesseralError, match="device: expected auto or one of cpu.*, got 'cuda:99'"):
+    with pytest.raises(TesseralError, match=r"device: expected auto or one of cpu.*, got 'cuda:99'"):
         find_device("cuda:99")
     assert find_device("cpu") == torch.device("cpu")
 
