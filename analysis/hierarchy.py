@@ -56,32 +56,33 @@ def mean_features(per_trial: pl.DataFrame) -> pl.DataFrame:
 
 
 def emergence(per_trial: pl.DataFrame) -> pl.DataFrame:
-    """When the share of each order changes: the epoch at which it has gone half of its way.
+    """When the share of each order takes its place: the epoch at which it settles.
 
-    In one trial, with shares x(0) at the first trace and x(E) at the last, the half-way epoch is the first traced
-    one at which |x(e) − x(0)| ≥ ½ |x(E) − x(0)|. It serves shares that fall as well as those that rise.
+    In one trial, with x(E) the share at the last trace, d(e) = |x(e) − x(E)|: the first traced epoch from which on
+    d stays at or below half of its maximum. For a share that only rises, or only falls, from where it started, this
+    is where it has gone half of its way; one that first swings the other way is counted from its turn.
 
     :returns: arm, layer, l, trials, first and last (mean shares), epoch (median over trials), earliest, latest,
         sorted. Epochs are null where no trial's share moved.
     """
     one = ["arm", "trial", "layer", "l"]
-    moved = (pl.col("share") - pl.col("first")).abs()
-    way = (pl.col("last") - pl.col("first")).abs()
+    distance = (pl.col("share") - pl.col("share").last()).abs()
+    far = pl.col("epoch").filter(distance > distance.max() / 2).max()
     return (
         per_trial.sort("epoch")
-        .with_columns(first=pl.col("share").first().over(one), last=pl.col("share").last().over(one))
         .group_by(one)
         .agg(
-            pl.col("first", "last").first(),
-            epoch=pl.col("epoch").filter((way > 0) & (moved >= way / 2)).min(),
+            first=pl.col("share").first(),
+            last=pl.col("share").last(),
+            epoch=pl.col("epoch").filter(pl.col("epoch") > far).min(),
         )
         .group_by("arm", "layer", "l")
         .agg(
             pl.col("first", "last").mean(),
             trials=pl.len(),
-            epoch=pl.col("epoch").median(),
             earliest=pl.col("epoch").min(),
             latest=pl.col("epoch").max(),
+            epoch=pl.col("epoch").median(),
         )
         .select("arm", "layer", "l", "trials", "first", "last", "epoch", "earliest", "latest")
         .sort("arm", "layer", "l")

@@ -51,8 +51,10 @@ def report(tables: StudyTables) -> str:
     """The page, at any stage of a study: unfinished, without a complete trial, with failed ones.
 
     :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
+    :raises OSError: if a file was compacted since `tables` were loaded: load them again.
     """
-    features = hierarchy.features(tables.traces, tables.trials)
+    # All files are read at once and first, for a running study compacts them.
+    features, curves = hierarchy.features(tables.traces, tables.trials), error_curves(tables)
     confirm = tables.trials.filter(pl.col("stage") == "confirm")
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -63,7 +65,7 @@ def report(tables: StudyTables) -> str:
         progress=progress(tables),
         findings=findings(tables),
         table=table(tables),
-        figures=list(study_figures(tables)),
+        figures=[*error_figures(tables), *learning_figures(tables, curves)],
         feature_figures=list(feature_figures(tables, features)),
         emergence=_emergence(features, tables.study.arms),
         unreachable=[row for row in rows(tables) if row.unreachable],
@@ -76,8 +78,8 @@ def report(tables: StudyTables) -> str:
     )
 
 
-def study_figures(tables: StudyTables) -> Iterator[Figure]:
-    """Figures of errors, cost and learning, those that the records so far allow."""
+def error_figures(tables: StudyTables) -> Iterator[Figure]:
+    """Figures of errors and their cost, those that the complete trials so far allow."""
     study, metric = tables.study, describe(tables.study.metric)
     summary = rows(tables)
     measured = errors(tables.trials, study.metric)
@@ -111,15 +113,25 @@ def study_figures(tables: StudyTables) -> Iterator[Figure]:
             figures.error_against_cost(_costs(summary), study.arms, metric),
             "Means over trials with 95 % intervals; the time is the median over trials.",
         )
-    yield from _learning_figures(tables)
 
 
-def _learning_figures(tables: StudyTables) -> Iterator[Figure]:
+def error_curves(tables: StudyTables) -> pl.DataFrame:
+    """The curves that `learning_figures` draws, finite values alone; see `learning`."""
+    curves = learning(tables.curves, tables.trials, [*_drawn(tables.study.metric), "block_error"])
+    return curves.filter(pl.col("value").is_finite())
+
+
+def _drawn(metric: str) -> list[str]:
     # ε needs a grid and is not measured in every epoch: the nearest that is stands in for it.
-    preferred = [tables.study.metric.partition(".")[2], "l2_error", "loss"]
-    curves = learning(tables.curves, tables.trials, [*preferred, "block_error"])
-    curves = curves.filter(pl.col("value").is_finite())
-    name = next((name for name in preferred if name in curves["metric"]), None)
+    return [metric.partition(".")[2], "l2_error", "loss"]
+
+
+def learning_figures(tables: StudyTables, curves: pl.DataFrame) -> Iterator[Figure]:
+    """Figures of errors during training.
+
+    :param curves: of `error_curves`.
+    """
+    name = next((name for name in _drawn(tables.study.metric) if name in curves["metric"]), None)
     if name is not None:
         whole = curves.filter(pl.col("metric") == name)
         yield Figure(

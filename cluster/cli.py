@@ -29,6 +29,9 @@ app = typer.Typer(
 reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
 app.add_typer(reference, name="reference")
 
+READS = 5
+"""Times that a running study is read anew because its files were compacted meanwhile."""
+
 Storage = Annotated[
     str,
     typer.Option(envvar="TESSERAL_STORAGE", help="Folder, or URL such as s3://bucket/prefix, of data and records."),
@@ -170,9 +173,16 @@ def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
     from tesseral.analysis.open import open_study
     from tesseral.analysis.report import report as render
 
-    tables = open_study(storage, _name(study))
     store = Store(storage).child(_name(study))
-    store.replace("report.html", render(tables).encode())
+    for left in range(READS, 0, -1):
+        try:
+            tables = open_study(storage, _name(study))
+            html = render(tables)
+            break
+        except FileNotFoundError:  # a trial that ended just now has compacted what was listed
+            if left == 1:
+                raise
+    store.replace("report.html", html.encode())
     if as_json:
         _print_json(summary.to_dict(tables) | {"report": store.location("report.html")})
         return

@@ -8,6 +8,7 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, Parameter, ParameterList
 
+from tesseral.models.channel_product import ChannelProduct
 from tesseral.models.gate import normalized_silu
 from tesseral.models.graph import Graph
 
@@ -47,8 +48,8 @@ class Convolution(Module):
     Features enter and leave in e3nn's layout.
 
     :param irreps_in: features of each atom.
-    :param irreps_edge: harmonics of each edge.
     :param irreps_out: what is made of them.
+    :param lmax: of the edges' harmonics.
     :param elements: length of the one-hot.
     :param radial: sizes of the radial network but the last: functions, then neurons of the hidden layers.
     :param num_neighbors: typical number of neighbours.
@@ -60,48 +61,32 @@ class Convolution(Module):
     def __init__(
         self,
         irreps_in: o3.Irreps,
-        irreps_edge: o3.Irreps,
         irreps_out: o3.Irreps,
         *,
+        lmax: int,
         elements: int,
         radial: list[int],
         num_neighbors: float,
     ) -> None:
         super().__init__()
         self.irreps_in = o3.Irreps(irreps_in)
-        self.irreps_edge = o3.Irreps(irreps_edge)
         self.irreps_out = o3.Irreps(irreps_out)
         self.register_buffer("scale", torch.tensor(num_neighbors**-0.5))
-        paths = [
-            (i, j, mul, ir)
-            for i, (mul, ir_in) in enumerate(self.irreps_in)
-            for j, (_, ir_edge) in enumerate(self.irreps_edge)
-            for ir in ir_in * ir_edge
-            if ir in self.irreps_out
-        ]
-        self.reaches = bool(paths)
+        self.product = ChannelProduct(self.irreps_in, lmax, self.irreps_out)
+        self.reaches = bool(self.product.paths)
         if not self.reaches:
             return
-        irreps_mid, place, _ = o3.Irreps([(mul, ir) for _, _, mul, ir in paths]).sort()
         self.self_connection = o3.FullyConnectedTensorProduct(
             self.irreps_in, o3.Irreps([(elements, "0e")]), self.irreps_out
         )
         self.before = o3.Linear(self.irreps_in, self.irreps_in)
-        self.product = o3.TensorProduct(
-            self.irreps_in,
-            self.irreps_edge,
-            irreps_mid,
-            [(i, j, place[k], "uvu", True) for k, (i, j, _, _) in enumerate(paths)],
-            internal_weights=False,
-            shared_weights=False,
-        )
         self.radial = RadialNetwork([*radial, self.product.weight_numel])
-        self.after = o3.Linear(irreps_mid.simplify(), self.irreps_out)
+        self.after = o3.Linear(self.product.irreps_out.simplify(), self.irreps_out)
         shared = self.self_connection.output_mask
         self.register_buffer("keep", torch.where(shared > 0, _NEIGHBOURS, 1.0), persistent=False)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, edges {self.irreps_edge})"
+        return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, edges {self.product.irreps_edge})"
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
@@ -109,6 +94,8 @@ class Convolution(Module):
             return features.new_zeros(len(features), self.irreps_out.dim)
         sent = self.before(features).index_select(0, graph.source)
         messages = self.product(sent, graph.harmonics, self.radial(graph.radial))
-        gathered = messages.new_zeros(len(features), messages.shape[1])
-        gathered = gathered.index_add(0, graph.destination, messages) * self.scale
+        sums = [
+            part.new_zeros(len(features), *part.shape[1:]).index_add(0, graph.destination, part) for part in messages
+        ]
+        gathered = self.product.arrange(sums) * self.scale
         return _SELF * self.self_connection(features, graph.elements) + self.keep * self.after(gathered)

@@ -20,22 +20,23 @@ class Layer(Module):
     def __init__(
         self,
         irreps_in: o3.Irreps,
-        irreps_edge: o3.Irreps,
         irreps_hidden: o3.Irreps,
         *,
+        lmax: int,
         elements: int,
         radial: list[int],
         num_neighbors: float,
     ) -> None:
         super().__init__()
-        reached = {ir for _, ir_in in irreps_in for _, ir_edge in irreps_edge for ir in ir_in * ir_edge}
+        harmonics = o3.Irreps.spherical_harmonics(lmax)
+        reached = {ir for _, ir_in in irreps_in for _, harmonic in harmonics for ir in ir_in * harmonic}
         # If anything is reached then 0e is too, for the gates: features of l = 1, 2, … contract with the harmonics
         # of the same l that made them, in the first layer, and no layer loses an irrep.
         self.gate = Gate(o3.Irreps([(mul, ir) for mul, ir in irreps_hidden if ir in reached]))
         self.convolution = Convolution(
             irreps_in,
-            irreps_edge,
             self.gate.irreps_in,
+            lmax=lmax,
             elements=elements,
             radial=radial,
             num_neighbors=num_neighbors,
@@ -73,7 +74,6 @@ class Network(Module):
         super().__init__()
         self.irreps_in = o3.Irreps([(elements, "0e")])
         self.irreps_hidden = o3.Irreps(settings.hidden.resolve().irreps)
-        self.irreps_edge = o3.Irreps.spherical_harmonics(settings.harmonics_lmax)
         self.irreps_out = o3.Irreps([(mul, (order, p)) for mul, order, p in irreps_out])
         radial = [settings.radial_functions, *settings.radial_layers * [settings.radial_width]]
         self.layers = ModuleList()
@@ -81,8 +81,8 @@ class Network(Module):
         for _ in range(settings.layers):
             layer = Layer(
                 irreps,
-                self.irreps_edge,
                 self.irreps_hidden,
+                lmax=settings.harmonics_lmax,
                 elements=elements,
                 radial=radial,
                 num_neighbors=num_neighbors,
@@ -91,8 +91,8 @@ class Network(Module):
             irreps = layer.irreps_out
         self.output = Convolution(
             irreps,
-            self.irreps_edge,
             self.irreps_out,
+            lmax=settings.harmonics_lmax,
             elements=elements,
             radial=radial,
             num_neighbors=num_neighbors,

@@ -28,9 +28,13 @@ class Feature(NamedTuple):
 def hidden_layers(network: Module) -> list[Module]:
     """The outermost parts of a network that state `irreps_out`, in the order of their registration, but the last.
 
-    The last makes the output. Any network built of such parts can be traced; its code need not know.
+    The last makes the output. A part that alone states them is a network in a wrapper: its parts count. Any network
+    built of such parts can be traced; its code need not know.
     """
-    return list(_outermost(network))[:-1]
+    found = list(_outermost(network))
+    while len(found) == 1:
+        found = list(_outermost(found[0]))
+    return found[:-1]
 
 
 def _outermost(module: Module) -> Iterator[Module]:

@@ -74,8 +74,9 @@ class Study:
 
     @staticmethod
     def _check_header(header: Header, arms: list[Arm]) -> None:
-        if header.metric not in METRICS:
-            raise StudyFileError("study.metric", f"expected one of {', '.join(METRICS)}, got {header.metric!r}")
+        single = [name for name, metric in METRICS.items() if not metric.by_l]
+        if header.metric not in single:
+            raise StudyFileError("study.metric", f"expected one of {', '.join(single)}, got {header.metric!r}")
         labels = [label for arm in arms for label in arm.labels]
         if header.baseline is not None and header.baseline not in labels:
             raise StudyFileError("study.baseline", f"expected an arm's label, one of {labels}, got {header.baseline!r}")

@@ -56,9 +56,10 @@ def running_workers(study: Path) -> list[int]:
     return pids
 
 
-def wait_until(condition, seconds: float = 240.0) -> None:
+def wait_while(driver: subprocess.Popen, condition, seconds: float = 240.0) -> None:
+    """Until the condition ends, or the driver."""
     end = time.monotonic() + seconds
-    while not condition():
+    while condition() and driver.poll() is None:
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
 
@@ -90,17 +91,16 @@ def test_kills_of_workers_and_drivers(storage, long_study, tmp_path_factory):
     records = storage / "small"
     finished: dict[str, bytes] = {}
     for victim in ("worker", "driver", "worker", "driver"):
-        driver = start(long_study, storage)
-        wait_until(lambda: running_workers(records) or driver.poll() is not None)
-        time.sleep(monkey.uniform(0.0, 1.5))
-        if victim == "worker":
-            for pid in running_workers(records)[:1]:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            before = len(outcomes(records))
-            wait_until(lambda: len(outcomes(records)) > before or driver.poll() is not None)
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
+        with start(long_study, storage) as driver:
+            wait_while(driver, lambda: not running_workers(records))
+            time.sleep(monkey.uniform(0.0, 1.5))
+            if victim == "worker":
+                for pid in running_workers(records)[:1]:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                before = outcomes(records)
+                wait_while(driver, lambda before=before: outcomes(records) == before)
+            driver.kill()
         now = outcomes(records)
         assert finished.items() <= now.items(), "a finished trial never changes"
         finished = now

@@ -93,7 +93,7 @@ def per_trial(curves):
     )
 
 
-def test_half_way_is_counted_from_the_start_up_and_down():
+def test_a_share_that_rises_or_falls_settles_half_way():
     rising = {0: 0.1, 1: 0.15, 2: 0.29, 5: 0.31, 10: 0.50}
     falling = {0: 0.9, 1: 0.8, 2: 0.51, 5: 0.49, 10: 0.10}
     row = emergence(per_trial({"t": rising})).row(0, named=True)
@@ -103,7 +103,12 @@ def test_half_way_is_counted_from_the_start_up_and_down():
     assert (both["trials"], both["epoch"], both["earliest"], both["latest"]) == (2, 3, 1, 5)
 
 
-def test_a_share_that_never_moves_has_no_half_way():
+def test_a_share_that_swings_settles_after_its_turn():
+    swinging = {0: 0.20, 1: 0.05, 2: 0.08, 3: 0.10, 5: 0.17, 10: 0.21}
+    assert emergence(per_trial({"t": swinging}))["epoch"].to_list() == [5]
+
+
+def test_a_share_that_never_moves_never_settles():
     assert emergence(per_trial({"t": {0: 1.0, 5: 1.0}})).row(0, named=True)["epoch"] is None
 
 
@@ -114,6 +119,13 @@ def test_shares_of_a_layer_sum_to_one(tmp_path):
     assert sums.height == 4 * 3 * 17
     assert sums["share"].to_list() == pytest.approx([1.0] * sums.height)
     assert sorted(found.filter(pl.col("arm") == "lmax=3")["l"].unique()) == [0, 1, 2, 3]
+
+
+def test_higher_orders_settle_later_in_the_synthetic_study(tmp_path):
+    tables = study_tables(tmp_path)
+    found = emergence(features(tables.traces, tables.trials)).filter(pl.col("arm") == "lmax=3", pl.col("layer") == 3)
+    epochs = found.filter(pl.col("l") > 0)["epoch"].to_list()
+    assert epochs == sorted(set(epochs))
 
 
 def test_output_errors_and_what_is_out_of_reach():

@@ -10,7 +10,7 @@ from synthetic_study import info, table, trial_rows
 
 from tesseral.analysis.load import load
 from tesseral.study.records import CURVES, TRACES, TRIALS, to_table
-from tesseral.study.segments import Source
+from tesseral.study.segments import Source, encode
 
 
 def curve(trial, steps, value=1.0):
@@ -37,6 +37,27 @@ def test_bounds_cut_superseded_rows(tmp_path):
     rows = tables.curves.sort("trial", "step").collect()
     assert rows["step"].to_list() == [*range(61), *range(5)]
     assert rows.filter(pl.col("trial") == "a")["value"].to_list() == [1.0] * 30 + [2.0] * 31
+
+
+def test_a_store_is_read_wherever_it_is(store):
+    """On a local disk and on S3: bounded, torn and vanished files among those that count."""
+    store.create("curves/trial=a/1-9.parquet", encode(curve("a", range(10))))
+    store.create("curves/trial=b/1-all.parquet", encode(curve("b", range(5))))
+    store.create("curves/trial=c/1-9.parquet", b"PAR1 torn")
+    bounds = {"a/1-9": 4, "b/1-all": None, "c/1-9": None, "d/1-9": 3}
+    sources = [Source(store.location(f"curves/trial={name}.parquet"), name[0], below) for name, below in bounds.items()]
+    with pytest.warns(UserWarning, match="is left out"):
+        tables = curves_of(sources)
+    assert [sentence.split("trial=")[1][0] for sentence in tables.left_out] == ["c", "d"]
+    assert tables.curves.collect()["step"].to_list() == [*range(5), *range(4)]  # whole files come first
+
+
+def test_a_file_that_vanishes_after_loading_is_an_os_error(tmp_path):
+    path = seal(tmp_path / "1-9.parquet", curve("a", range(10)))
+    tables = curves_of([Source(path, "a", None)])
+    (tmp_path / "1-9.parquet").unlink()
+    with pytest.raises(OSError, match=r"1-9\.parquet"):
+        tables.curves.collect()
 
 
 def test_a_file_listed_twice_counts_once_and_below_the_lower_bound(tmp_path):

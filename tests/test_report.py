@@ -14,14 +14,14 @@ from synthetic_study import info, study_tables, table, trial_row, trial_rows
 from tesseral.analysis import summary
 from tesseral.analysis.findings import compared, findings, verdict
 from tesseral.analysis.load import Reference, load
-from tesseral.analysis.report import Figure, feature_figures, report, study_figures
+from tesseral.analysis.report import Figure, error_curves, error_figures, feature_figures, learning_figures, report
 from tesseral.analysis.statistics import Comparison, Estimate, against, by_arm
 from tesseral.analysis.svg import arm_scale, order_scale
 from tesseral.analysis.wording import describe, duration, interval, number
 from tesseral.study.errors import TesseralError
 
 METRIC = "test.epsilon"
-SVG = "{http://www.w3.org/2000/svg}"
+PLANNED = [trial_row(arm, block, 0, state="planned", seconds=None) for arm in range(4) for block in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,11 @@ def page(tables):
 
 def page_of(rows, **changes):
     return report(load(table(rows), [], [], info(**changes)))
+
+
+def tooltips(figure):
+    root = ElementTree.fromstring(figure.svg)
+    return [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
 
 
 def cells(page):
@@ -106,20 +111,15 @@ def test_everything_it_knows_is_on_the_page(page):
 
 
 def test_figures_hold_what_they_should(tables):
-    figures = {figure.name: figure for figure in study_figures(tables)}
-    assert list(figures) == [
-        "error-by-arm",
-        "change-by-arm",
-        "error-by-order",
-        "error-against-cost",
-        "learning",
-        "learning-by-order",
-    ]
-    told = [title.text for title in ElementTree.fromstring(figures["error-by-arm"].svg).iter(f"{SVG}title")]
+    figures = {figure.name: figure for figure in error_figures(tables)}
+    assert list(figures) == ["error-by-arm", "change-by-arm", "error-by-order", "error-against-cost"]
+    curves = [figure.name for figure in learning_figures(tables, error_curves(tables))]
+    assert curves == ["learning", "learning-by-order"]
+    told = tooltips(figures["error-by-arm"])
     assert sum("replicate" in text for text in told) == 32
     mean = by_arm(tables.trials, METRIC, ["lmax=3"])[0].error
     assert told.count(f"lmax=3: {interval(mean, '%')}") == 2  # its diamond and its bar
-    orders = [title.text for title in ElementTree.fromstring(figures["error-by-order"].svg).iter(f"{SVG}title")]
+    orders = tooltips(figures["error-by-order"])
     assert "lmax=0, l = 4: 100 % (out of reach, predicted zero)" in orders
     assert len({text for text in orders if "out of reach" in text}) == 1
 
@@ -131,7 +131,7 @@ def test_ids_are_unique_in_the_page_and_point_to_something(page):
 
 
 def test_a_saved_figure_is_the_shown_one(tables):
-    figure = next(study_figures(tables))
+    figure = next(error_figures(tables))
     saved = base64.b64decode(figure.data_url.partition(",")[2]).decode()
     assert saved == str(figure.svg)
     assert saved.startswith("<svg xmlns=")
@@ -304,7 +304,7 @@ def test_figures_of_features_show_a_few_arms_each(tmp_path):
     found = list(feature_figures(tables, features(tables.traces, tables.trials)))
     assert [figure.name for figure in found] == ["features-1", "features-2"]
     assert all(isinstance(figure, Figure) for figure in found)
-    lines = [title.text for title in ElementTree.fromstring(found[0].svg).iter(f"{SVG}title")]
+    lines = tooltips(found[0])
     assert "lmax=3, layer 3, l = 3" in lines
     assert len(set(lines)) == 3 * (1 + 2 + 3 + 4)
 

@@ -86,9 +86,9 @@ def test_seeds_are_hashes_that_anyone_can_recompute():
 
 
 def test_arms_that_resolve_to_one_configuration_are_merged():
-    text = GOOD.replace('"network.hidden.lmax" = [0, 1, 2]', 'network.hidden = [{lmax = 1}, {orders = [1, 0]}, {lmax = 0}]')
-    study = Study.parse(text, "")
-    assert [arm.labels for arm in study.arms][0] == ("hidden={lmax=1}, name=raw", "hidden={orders=[1,0]}, name=raw")
+    levels = "network.hidden = [{lmax = 1}, {orders = [1, 0]}, {lmax = 0}]"
+    study = Study.parse(GOOD.replace('"network.hidden.lmax" = [0, 1, 2]', levels), "")
+    assert study.arms[0].labels == ("hidden={lmax=1}, name=raw", "hidden={orders=[1,0]}, name=raw")
     assert len(study.arms) == 4
 
 
@@ -117,17 +117,22 @@ def test_every_difference_is_named():
         ("epochs = 4", "epochs = 0", "training.epochs", ["at least 1", "got 0"]),
         ("train = 10\n", "", "data.train", ["missing"]),
         ('name = "try"', 'name = "../up"', "study.name", ["../up"]),
-        ('seed = 7', 'metric = "loss2"', "study.metric", ["epsilon", "loss2"]),
-        ('seed = 7', 'baseline = "lmax=9"', "study.baseline", ["lmax=0, name=raw", "lmax=9"]),
+        ("seed = 7", 'metric = "loss2"', "study.metric", ["epsilon", "loss2"]),
+        ("seed = 7", 'metric = "block_error"', "study.metric", ["epsilon", "block_error"]),
+        ("seed = 7", 'baseline = "lmax=9"', "study.baseline", ["lmax=0, name=raw", "lmax=9"]),
         ("[0, 1, 2]", "[0, 1, 99]", "factors.network.hidden.lmax", ["at most 10", "99"]),
         ("[0, 1, 2]", "[0, 1, 1]", "factors.network.hidden.lmax[2]", ["level 1", "twice", "[1]"]),
         ("[0, 1, 2]", "[]", "factors.network.hidden.lmax", ["at least one level", "empty"]),
         ("[0, 1, 2]", "3", "factors.network.hidden.lmax", ["list of levels", "3"]),
         ("network.hidden.lmax", "network.hiden.lmax", "factors.network.hiden.lmax", ["did you mean 'hidden'"]),
-        ('"network.hidden.lmax" = [0, 1, 2]', 'network.hidden.irreps = ["4x0e", "4y0e"]',
-         "factors.network.hidden.irreps", ["4y0e", "16x0e+8x1o"]),
+        (
+            '"network.hidden.lmax" = [0, 1, 2]',
+            'network.hidden.irreps = ["4x0e", "4y0e"]',
+            "factors.network.hidden.irreps",
+            ["4y0e", "16x0e+8x1o"],
+        ),
         ('"raw", "overlap"', '"raw", "overlaps"', "factors.loss.name", ["overlap", "overlaps"]),
-        ("hidden.mul = [16, 8, 4]", "hidden.lmax = 1\nhidden.irreps = '4x0e'", "factors.network.hidden.lmax", ["exactly one"]),
+        ("hidden.mul = [16, 8, 4]", "hidden.irreps = '4x0e'", "factors.network.hidden.lmax", ["exactly one"]),
         ("[study]", "[study", "", ["TOML"]),
     ],
 )
@@ -144,7 +149,7 @@ def test_bad_input_is_one_sentence(old, new, path, words):
 
 def test_an_arm_written_twice_is_refused():
     text = GOOD[: GOOD.index("[factors]")] + GOOD[GOOD.index("[replication]") :]
-    text += "\n[[arms]]\nnetwork.hidden.lmax = 0\n[[arms]]\n\"network.hidden.lmax\" = 0\n"
+    text += '\n[[arms]]\nnetwork.hidden.lmax = 0\n[[arms]]\n"network.hidden.lmax" = 0\n'
     with pytest.raises(StudyFileError, match=r"arms\[1\].*twice"):
         Study.parse(text, "")
 

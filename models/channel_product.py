@@ -1,0 +1,92 @@
+"""The tensor product of features with an edge's harmonics, channel by channel, with weights for every edge."""
+
+from typing import NamedTuple
+
+import torch
+from e3nn import o3
+from torch import Tensor
+from torch.nn import Module
+
+
+class Path(NamedTuple):
+    """One input irrep, one harmonic, one irrep that they make."""
+
+    source: int
+    """Position of the input irrep."""
+    harmonic: int
+    """l of the harmonic."""
+    mul: int
+    ir: o3.Irrep
+
+
+class ChannelProduct(Module):
+    """out_{path,u,m} = w_{path,u} √(2l+1) Σ C^{l₁ l₂ l}_{m₁ m₂ m} x_{u,m₁} Y_{l₂,m₂} for every edge.
+
+    Each path keeps its channels u (e3nn's 'uvu'), and C is `o3.wigner_3j`: the numbers are those of
+    `o3.TensorProduct`. That one runs several operations for each path, here they are three for each input irrep: all
+    its paths at once are a matrix for each edge, Σ_{m₂} C Y.
+
+    :param irreps_in: sorted features of each edge.
+    :param lmax: the harmonics are those of l = 0..lmax.
+    :param irreps_kept: paths to other irreps are left out.
+    """
+
+    def __init__(self, irreps_in: o3.Irreps, lmax: int, irreps_kept: o3.Irreps) -> None:
+        super().__init__()
+        self.irreps_in = irreps_in
+        self.irreps_edge = o3.Irreps.spherical_harmonics(lmax)
+        self.paths = [
+            Path(source, harmonic.ir.l, mul, ir)
+            for source, (mul, ir_in) in enumerate(irreps_in)
+            for harmonic in self.irreps_edge
+            for ir in ir_in * harmonic.ir
+            if ir in irreps_kept
+        ]
+        # The output in e3nn's layout: paths sorted by what they make.
+        self.order = sorted(range(len(self.paths)), key=lambda k: (self.paths[k].ir, k))
+        self.irreps_out = o3.Irreps([(self.paths[k].mul, self.paths[k].ir) for k in self.order])
+        self.weight_numel = sum(path.mul for path in self.paths)
+        self.groups = [[path for path in self.paths if path.source == source] for source in range(len(irreps_in))]
+        for source, (group, (_, ir_in)) in enumerate(zip(self.groups, irreps_in, strict=True)):
+            widths = torch.tensor([path.ir.dim for path in group], dtype=torch.long)
+            coupling = torch.zeros(self.irreps_edge.dim, ir_in.dim, int(widths.sum()))
+            first = 0
+            for path in group:
+                block = o3.wigner_3j(ir_in.l, path.harmonic, path.ir.l) * path.ir.dim**0.5
+                harmonic = slice(path.harmonic**2, (path.harmonic + 1) ** 2)
+                coupling[harmonic, :, first : first + path.ir.dim] = block.transpose(0, 1)
+                first += path.ir.dim
+            # spread[p, c] = 1 where column c belongs to path p: a product with it repeats a weight over components.
+            spread = torch.eye(len(group)).repeat_interleave(widths, dim=1)
+            self.register_buffer(f"coupling{source}", coupling.flatten(1), persistent=False)
+            self.register_buffer(f"spread{source}", spread, persistent=False)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.irreps_in} x {self.irreps_edge} -> {self.irreps_out.simplify()})"
+
+    def forward(self, features: Tensor, harmonics: Tensor, weights: Tensor) -> list[Tensor]:
+        """Of each input irrep, (edges, mul, components of all its paths); `arrange` puts them into e3nn's layout.
+
+        :param features: (edges, irreps_in.dim).
+        :param harmonics: (edges, (lmax+1)²).
+        :param weights: (edges, weight_numel), by input irrep, channel, path.
+        """
+        edges = len(harmonics)
+        sizes = [mul * len(group) for group, (mul, _) in zip(self.groups, self.irreps_in, strict=True)]
+        parts = zip(
+            features.split([mul_ir.dim for mul_ir in self.irreps_in], dim=1), weights.split(sizes, dim=1), strict=True
+        )
+        outputs = []
+        for source, ((x, weight), (mul, ir)) in enumerate(zip(parts, self.irreps_in, strict=True)):
+            coupling, spread = getattr(self, f"coupling{source}"), getattr(self, f"spread{source}")
+            matrix = (harmonics @ coupling).reshape(edges, ir.dim, spread.shape[1])
+            product = torch.bmm(x.reshape(edges, mul, ir.dim), matrix)
+            outputs.append(product * (weight.reshape(edges, mul, -1) @ spread))
+        return outputs
+
+    def arrange(self, outputs: list[Tensor]) -> Tensor:
+        """(rows, irreps_out.dim) from what `forward` returns, or from sums of its rows."""
+        pieces = []
+        for output, group in zip(outputs, self.groups, strict=True):
+            pieces += output.split([path.ir.dim for path in group], dim=2) if group else []
+        return torch.cat([pieces[k].flatten(1) for k in self.order], dim=1)
