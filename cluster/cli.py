@@ -32,6 +32,9 @@ app.add_typer(reference, name="reference")
 READS = 5
 """Times that a running study is read anew because its files were compacted meanwhile."""
 
+LEFT_OUT = ("trials", "Holm p")
+"""Columns of the summary that only the report shows: a terminal is 80 characters wide."""
+
 Storage = Annotated[
     str,
     typer.Option(envvar="TESSERAL_STORAGE", help="Folder, or URL such as s3://bucket/prefix, of data and records."),
@@ -69,7 +72,7 @@ def plan(study_file: StudyPath, storage: Storage = "runs", as_json: AsJson = Fal
         f"{ready.study.name}: {len(ready.arms)} arms × {replication.blocks} blocks × {replication.replicates} "
         f"replicates = {len(ready.trials)} trials"
     )
-    console.print(table(title, ["arm", "hidden irreps", "parameters", "steps", "cannot reach"], rows, left=2))
+    console.print(table(title, ["arm", "hidden irreps", "parameters", "steps", "cannot reach"], rows))
     for arm in ready.study.arms:
         if len(arm.labels) > 1:
             console.print(f"These resolve to one configuration and are one arm: {arm.label}")
@@ -145,17 +148,18 @@ def status(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
     """
     from tesseral.analysis.open import open_study
 
-    trials = open_study(storage, _name(study)).trials
+    tables = open_study(storage, _name(study))
+    trials = tables.trials
     shown = [state for state in State if (trials["state"] == state).any()]
     counts = {
-        arm: {state: int((of_arm["state"] == state).sum()) for state in shown}
-        for (arm,), of_arm in trials.group_by("arm", maintain_order=True)
+        arm: {state: int(((trials["arm"] == arm) & (trials["state"] == state)).sum()) for state in shown}
+        for arm in tables.study.arms
     }
     failed = trials.filter(trials["state"] == State.FAILED).select("trial", "arm", "reason").to_dicts()
     if as_json:
         _print_json({"study": _name(study), "arms": counts, "failed": failed})
         return
-    rows = [[str(arm), *(str(count) for count in row.values())] for arm, row in counts.items()]
+    rows = [[arm, *(str(count) for count in row.values())] for arm, row in counts.items()]
     console.print(table(_name(study), ["arm", *shown], rows))
     for failure in failed:
         console.print(
@@ -186,8 +190,10 @@ def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
     if as_json:
         _print_json(summary.to_dict(tables) | {"report": store.location("report.html")})
         return
-    rows = summary.table(tables)
-    console.print(table(tables.study.name, list(rows[0]), [list(row.values()) for row in rows]))
+    rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in summary.table(tables)]
+    counts = summary.progress(tables)
+    title = f"{tables.study.name}: {counts.complete} of {counts.planned} trials complete; 95 % intervals over pairs"
+    console.print(table(title, list(rows[0]), [list(row.values()) for row in rows]))
     console.print(f"Report: {store.location('report.html')}", soft_wrap=True)
 
 

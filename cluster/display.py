@@ -20,6 +20,9 @@ from tesseral.study.lease import Holder
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
+TEXT = ("arm", "hidden irreps", "cannot reach", "notes")
+"""Columns that are set left and may wrap."""
+
 
 def bar() -> Progress:
     """A progress bar: what, how far, how long, and how long still."""
@@ -95,11 +98,12 @@ class StudyProgress:
         return f"{self._name}: {self._ended} of {self._trials} trials, steps"
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
-    """A plain table; the first `left` columns are text, the others numbers."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A plain table; the columns of `TEXT` are text, the others numbers."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for index, column in enumerate(columns):
-        shown.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    for column in columns:
+        text = column in TEXT
+        shown.add_column(column, justify="left" if text else "right", no_wrap=not text, overflow="fold")
     for row in rows:
         shown.add_row(*row)
     return shown

@@ -81,12 +81,12 @@ class ChannelProduct(Module):
             coupling, spread = getattr(self, f"coupling{source}"), getattr(self, f"spread{source}")
             matrix = (harmonics @ coupling).reshape(edges, ir.dim, spread.shape[1])
             product = torch.bmm(x.reshape(edges, mul, ir.dim), matrix)
-            outputs.append(product * (weight.reshape(edges, mul, -1) @ spread))
+            outputs.append(product * (weight.reshape(edges, mul, len(spread)) @ spread))
         return outputs
 
     def arrange(self, outputs: list[Tensor]) -> Tensor:
         """(rows, irreps_out.dim) from what `forward` returns, or from sums of its rows."""
-        pieces = []
+        pieces: list[Tensor] = []
         for output, group in zip(outputs, self.groups, strict=True):
             pieces += output.split([path.ir.dim for path in group], dim=2) if group else []
         return torch.cat([pieces[k].flatten(1) for k in self.order], dim=1)

@@ -115,6 +115,7 @@ def test_modules_state_their_irreps():
     assert repr(net.output.radial) == "RadialNetwork(6 -> 8 -> 37)"
 
 
+@pytest.mark.usefixtures("precise")
 def test_convolution_is_its_formula(positions):
     """Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) for scalars to vectors, where the tensor product is a plain product."""
     torch.manual_seed(0)

@@ -1,0 +1,127 @@
+"""What goes wrong inside a trial becomes its outcome; what goes wrong around it leaves it for the next start."""
+
+import json
+
+import pytest
+
+from tesseral.cluster.driver import prepare, run_study
+from tesseral.cluster.executor import Inline
+from tesseral.cluster.worker import Job, run_trial
+from tesseral.study.errors import DataError, LeaseLostError
+from tesseral.study.ledger import Ledger
+from tesseral.study.store import Store
+from tesseral.study.study import Study
+from tesseral.study.trial import State
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def waiting(self, holder, seconds): ...
+    def started(self, trials, finished, steps): ...
+    def progress(self, trial, step): ...
+    def ended(self, trial): ...
+
+
+class Nothing:
+    """An executor that runs nothing, as if every worker were lost."""
+
+    def run(self, jobs, watch):
+        self.jobs = jobs
+
+
+def load(study_file, old="", new="") -> Study:
+    text = study_file.read_text()
+    assert old in text
+    study_file.write_text(text.replace(old, new, 1))
+    return Study.load(study_file)
+
+
+def test_a_diverged_trial_is_failed_with_its_reason_and_last_values(storage, study_file):
+    study = load(study_file, "batch_size = 4", "batch_size = 4\nlearning_rate = 1e30\nschedule = 'constant'")
+    states = run_study(prepare(study, str(storage)), Inline(), Silent())
+    assert states == {State.FAILED: 6}
+    for entry in Ledger(Store(storage / "small")).entries():
+        assert "became" in entry.outcome["reason"]
+        assert all(value == value for value in entry.outcome["metrics"].values())
+        assert "traceback" not in entry.outcome
+
+
+def test_an_exception_in_one_trial_stops_no_other(storage, study_file, monkeypatch):
+    from tesseral.cluster import worker
+
+    real, calls = worker.train, []
+
+    def fragile(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("the network does not like this batch\nand says so at length")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(worker, "train", fragile)
+    states = run_study(prepare(load(study_file), str(storage)), Inline(), Silent())
+    assert states == {State.COMPLETE: 5, State.FAILED: 1}
+    (failed,) = (e for e in Ledger(Store(storage / "small")).entries() if e.state == State.FAILED)
+    assert failed.outcome["reason"] == "RuntimeError: the network does not like this batch"
+    assert "fragile" in failed.outcome["traceback"]
+
+
+def test_trials_whose_workers_were_lost_are_left_for_the_next_start(storage, study_file):
+    plan = prepare(load(study_file), str(storage))
+    assert run_study(plan, Nothing(), Silent()) == {State.PLANNED: 6}
+    assert run_study(plan, Inline(), Silent()) == {State.COMPLETE: 6}
+    nothing = Nothing()
+    run_study(plan, nothing, Silent())
+    assert nothing.jobs == []
+
+
+def test_a_worker_of_a_superseded_driver_seals_nothing(storage, study_file):
+    plan = prepare(load(study_file), str(storage))
+    nothing = Nothing()
+    run_study(plan, nothing, Silent())
+    job: Job = nothing.jobs[0]
+    store = Store(storage / "small")
+    store.create(f"lease/{job.lease + 1}/0", b"{}")
+    assert run_trial(job) is None
+    assert store.read(f"trials/{job.trial}/outcome.json") is None
+
+
+def test_a_driver_that_loses_its_lease_stops(storage, study_file):
+    class Usurper(Silent):
+        def ended(self, trial):
+            Store(storage / "small").create("lease/2/0", b"{}")
+
+    with pytest.raises(LeaseLostError):
+        run_study(prepare(load(study_file), str(storage)), Inline(), Usurper(), lease_length=0.12)
+    assert len(list(storage.glob("small/trials/*/outcome.json"))) < 6
+
+
+def test_reference_data_that_changed_since_is_not_trained_on(storage, study_file, tiny_reference):
+    from tesseral.cluster import references
+    from tesseral.models.reference_file import encode_reference, read_reference
+
+    plan = prepare(load(study_file), str(storage))
+    reference = read_reference(tiny_reference)
+    fewer = encode_reference(reference.table.to_pylist()[:-1], reference.basis)
+    (storage / "reference" / tiny_reference.name).write_bytes(fewer)
+    references.open_reference.cache_clear()
+    assert run_study(plan, Inline(), Silent()) == {State.FAILED: 6}
+    entry = Ledger(Store(storage / "small")).entries()[0]
+    assert entry.outcome["reason"].startswith(f"{DataError.__name__}: data.reference")
+
+
+def test_the_trials_table_and_its_snapshot(storage, study_file):
+    run_study(prepare(load(study_file), str(storage)), Inline(), Silent())
+    ledger = Ledger(Store(storage / "small"))
+    table = ledger.table()
+    assert table.column("factor.network.hidden.lmax").type == "int64"
+    assert table.column("setting.training.learning_rate").type == "double"
+    assert table.column("setting.network.hidden.irreps").to_pylist().count("4x0e+4x0o") == 3
+    assert table.column("metric.test.l2_error").null_count == 0
+    assert set(table["state"].to_pylist()) == {"complete"}
+    assert set(table["attempts"].to_pylist()) == {1}
+    versions = json.loads(table["versions"][0].as_py())
+    assert {"python", "torch", "e3nn"} <= versions.keys()
+    for started, ended in zip(table["started"].to_pylist(), table["ended"].to_pylist(), strict=True):
+        assert ended > started
+    assert (storage / "small" / "trials.parquet").exists()
