@@ -21,6 +21,7 @@ from tesseral.study.segments import (
     counting,
     encode,
     folder,
+    is_segment,
     read_counting,
     rows_to_table,
     segment_sources,
@@ -28,6 +29,7 @@ from tesseral.study.segments import (
 from tesseral.study.store import Store
 from tesseral.study.trial import State, canonical
 
+_ATTEMPT = re.compile(r"\d+\.json")
 _CHECKPOINT = re.compile(r"(\d+)-(\d+)")
 
 
@@ -36,7 +38,7 @@ def read_begins(store: Store, trial: str) -> list[Begin]:
     begins = []
     for path in store.paths(f"trials/{trial}/attempts"):
         data = store.read(path)
-        if data is not None:
+        if data is not None and _ATTEMPT.fullmatch(_name(path)):
             tree = json.loads(data)
             begins.append(Begin(tree["attempt"], tree["lease"], tree["start"]))
     return sorted(begins, key=lambda b: b.number)
@@ -47,7 +49,7 @@ def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[in
     bounds = counting(begins)
     best: tuple[int, str] | None = None
     for path in store.paths(f"trials/{trial}/checkpoint"):
-        match = _CHECKPOINT.fullmatch(path.rpartition("/")[2])
+        match = _CHECKPOINT.fullmatch(_name(path))
         if match is None or int(match[1]) not in bounds:
             continue
         step, below = int(match[2]), bounds[int(match[1])]
@@ -183,5 +185,10 @@ def clear(store: Store, trial: str) -> None:
     if data is None:
         return
     kept = set(json.loads(data)["files"])
-    found = [path for name in TABLES for path in store.paths(folder(name, trial))]
-    store.delete([path for path in found if path not in kept] + store.paths(f"trials/{trial}/checkpoint"))
+    found = [path for name in TABLES for path in store.paths(folder(name, trial)) if is_segment(path)]
+    found += [path for path in store.paths(f"trials/{trial}/checkpoint") if _CHECKPOINT.fullmatch(_name(path))]
+    store.delete([path for path in found if path not in kept])
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]

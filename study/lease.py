@@ -29,7 +29,8 @@ _LEFT = "left"
 
 def newest(store: Store) -> int:
     """The highest lease number, 0 if there is none."""
-    return max((int(path.split("/")[1]) for path in store.paths("lease")), default=0)
+    names = (path.split("/")[1] for path in store.paths("lease"))
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 @dataclass(frozen=True)

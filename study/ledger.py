@@ -5,6 +5,7 @@ at each call, so reading is safe at any moment and a restart needs nothing else.
 """
 
 import json
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -107,7 +108,14 @@ class Ledger:
 
     def _json(self, path: str) -> Json | None:
         data = self.store.read(path)
-        return None if data is None else json.loads(data)
+        if data is None:
+            return None
+        try:
+            tree: Json = json.loads(data)
+        except ValueError:
+            warnings.warn(f"{self.store.location(path)} is left out: it is no JSON, so nothing of ours", stacklevel=2)
+            return None
+        return tree
 
     def sources(self, table: str) -> list[Source]:
         """Files of `curves` or `traces` that count, as locations that Polars can scan."""

@@ -23,6 +23,7 @@ from tesseral.study.store import Store
 TABLES = {"curves": CURVES, "traces": TRACES}
 
 _SEGMENT = re.compile(r"(\d+)-(\d+)\.parquet")
+_COMPACTED = re.compile(r"(\d+)-all\.parquet")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ def counting(begins: Iterable[Begin]) -> dict[int, int | None]:
 def folder(table: str, trial: str) -> str:
     """Where a trial's rows of `table` lie; the name is Hive's, so `trial` is readable as a column."""
     return f"{table}/trial={trial}"
+
+
+def is_segment(path: str) -> bool:
+    """Whether a file is a segment or a compacted table by its name, and so ours to delete."""
+    name = path.rpartition("/")[2]
+    return bool(_SEGMENT.fullmatch(name) or _COMPACTED.fullmatch(name))
 
 
 def segment_sources(paths: Iterable[str], trial: str, begins: Iterable[Begin]) -> list[Source]:

@@ -74,6 +74,8 @@ class Study:
 
     @staticmethod
     def _check_header(header: Header, arms: list[Arm]) -> None:
+        if header.name == "reference":
+            raise StudyFileError("study.name", "expected another name than 'reference', the folder of reference data")
         single = [name for name, metric in METRICS.items() if not metric.by_l]
         if header.metric not in single:
             raise StudyFileError("study.metric", f"expected one of {', '.join(single)}, got {header.metric!r}")

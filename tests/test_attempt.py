@@ -131,3 +131,16 @@ def test_every_step_stands_once_after_any_kills(tmp_path_factory, lives):
     train(last, range(last.start, 31))
     last.finish(State.COMPLETE, 30)
     assert final_steps(store) == list(range(31))
+
+
+def test_foreign_files_among_the_records_change_nothing(store):
+    store.create("lease/notes.txt", b"who was this?")
+    store.create(f"trials/{TRIAL}/attempts/notes.txt", b"hm")
+    store.create(f"trials/{TRIAL}/checkpoint/old", b"hm")
+    store.create(f"curves/trial={TRIAL}/mine.parquet", b"hm")
+    attempt = begin(store)
+    assert (attempt.number, attempt.checkpoint) == (1, None)
+    train(attempt, range(3))
+    assert attempt.finish(State.COMPLETE, 2)
+    assert final_steps(store) == [0, 1, 2]
+    assert store.read(f"curves/trial={TRIAL}/mine.parquet") == b"hm", "what is not ours is not deleted"

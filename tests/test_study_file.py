@@ -117,6 +117,7 @@ def test_every_difference_is_named():
         ("epochs = 4", "epochs = 0", "training.epochs", ["at least 1", "got 0"]),
         ("train = 10\n", "", "data.train", ["missing"]),
         ('name = "try"', 'name = "../up"', "study.name", ["../up"]),
+        ('name = "try"', 'name = "reference"', "study.name", ["another name"]),
         ("seed = 7", 'metric = "loss2"', "study.metric", ["epsilon", "loss2"]),
         ("seed = 7", 'metric = "block_error"', "study.metric", ["epsilon", "block_error"]),
         ("seed = 7", 'baseline = "lmax=9"', "study.baseline", ["lmax=0, name=raw", "lmax=9"]),
