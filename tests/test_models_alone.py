@@ -1,0 +1,48 @@
+"""`models/` trains where only torch, e3nn, pyarrow and NumPy are installed: everything else is made unimportable."""
+
+import json
+import subprocess
+import sys
+
+from tesseral.study.study import Study
+
+SCRIPT = """
+import importlib.abc, json, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    names = {"pydantic", "obstore", "ray", "optuna", "polars", "pyscf", "typer", "rich", "altair", "jinja2"}
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.names:
+            raise ModuleNotFoundError(f"{name} is not installed here")
+
+sys.meta_path.insert(0, Absent())
+from tesseral.models.reference_file import read_reference
+from tesseral.models.training import train
+from tesseral.study.trial import Trial
+
+class Recorder:
+    epochs = 0
+    def curves(self, rows): pass
+    def traces(self, rows): pass
+    def boundary(self, step, steps, state): self.epochs += 1
+
+reference, trial = read_reference(sys.argv[1]), Trial.from_dict(json.loads(sys.argv[2]))
+recorder = Recorder()
+result = train(trial, reference, recorder, device="cpu")
+print(json.dumps({"epochs": recorder.epochs, "error": result.metrics["test.l2_error"]}))
+"""
+
+
+def test_a_trial_trains_without_the_rest_of_the_service(tiny_reference, study_file):
+    from tesseral.models.reference_file import read_reference
+    from tesseral.models.training import NUMERICS
+
+    study = Study.load(study_file)
+    hashes = {"reference/water_tiny.parquet": read_reference(tiny_reference).content_hash}
+    trial = study.confirm(hashes, NUMERICS)[0].trial
+    command = [sys.executable, "-c", SCRIPT, str(tiny_reference), json.dumps(trial.to_dict())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["epochs"] == 6
+    assert 0 < found["error"] < 100
