@@ -76,9 +76,7 @@ class StudyProgress:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._trials, self._ended = trials, finished
-        self._task = self._progress.add_task(self._text(), total=steps)
-        if not steps:
-            self._progress.update(self._task, total=1, completed=1)
+        self._task = self._progress.add_task(self._text(), total=steps) if steps else None
 
     def progress(self, trial: str, step: int) -> None:
         """Advance the bar to `step` of this trial."""

@@ -75,10 +75,11 @@ class Attempt:
     """Seconds between checkpoints: the most work a kill can cost."""
     on_progress: Callable[[int, int], None] = lambda step, steps: None
     """Called with the steps done and their total after every epoch."""
+    kept: str | None = None
+    """Path of the latest checkpoint, of this attempt or the one that it went on from."""
     _rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
     _sealed: float = field(default_factory=time.monotonic)
     _checkpointed: float = field(default_factory=time.monotonic)
-    _last_checkpoint: str | None = None
 
     @classmethod
     def begin(
@@ -101,7 +102,8 @@ class Attempt:
                 **where,
             }
             if store.create(f"trials/{trial}/attempts/{number}.json", canonical(record).encode()):
-                return cls(store, trial, number, lease_number, start, state, **options)
+                kept = found[1] if found else None
+                return cls(store, trial, number, lease_number, start, state, kept=kept, **options)
         return None
 
     def curves(self, rows: list[dict[str, Any]]) -> None:
@@ -113,9 +115,12 @@ class Attempt:
         self._rows["traces"] += rows
 
     def boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
-        """After an epoch: seal what is due, then keep a checkpoint if one is due. All rows up to `step` were given."""
+        """After an epoch: seal what is due, then keep a checkpoint if one is due. All rows up to `step` were given.
+
+        One is always due at the end: it holds what was trained, and the outcome names it.
+        """
         now = time.monotonic()
-        if now - self._checkpointed >= self.checkpoint_every and step < steps:
+        if step == steps or now - self._checkpointed >= self.checkpoint_every:
             self._seal(step)
             self._keep(step, state())
         elif now - self._sealed >= self.seal_every:
@@ -131,7 +136,9 @@ class Attempt:
         self._sealed = time.monotonic()
 
     def _still_counts(self) -> None:
-        """Stop a worker that was thought dead: its checkpoints would be of no use, and it must delete none."""
+        """Stop a worker that was thought dead: what it would write is of no use, and it must delete nothing."""
+        if lease.newest(self.store) > self.lease:
+            raise LeaseLostError(f"lease {self.lease} was superseded; attempt {self.number} does not count")
         if self.store.read(f"trials/{self.trial}/attempts/{self.number + 1}.json") is not None:
             raise LeaseLostError(f"attempt {self.number} was followed by another; it stops here")
 
@@ -139,19 +146,17 @@ class Attempt:
         self._still_counts()
         path = f"trials/{self.trial}/checkpoint/{self.number}-{step}"
         self.store.create(path, state)
-        # One back is enough; an older one of an earlier attempt goes with the trial's end.
-        if self._last_checkpoint:
-            self.store.delete([self._last_checkpoint])
-        self._last_checkpoint = path
+        if self.kept:
+            self.store.delete([self.kept])
+        self.kept = path
         self._checkpointed = time.monotonic()
 
     def finish(self, state: State, step: int, **facts: Any) -> bool:
         """Seal the outcome: compact the tables, name them, then clear what led to them. True if it was ours.
 
-        :raises LeaseLostError: if the driver that began this attempt was superseded; nothing counts then.
+        :raises LeaseLostError: if this attempt no longer counts, for its driver was superseded or another followed.
         """
-        if lease.newest(self.store) > self.lease:
-            raise LeaseLostError(f"lease {self.lease} was superseded; attempt {self.number} does not count")
+        self._still_counts()
         self._seal(step)
         begins = read_begins(self.store, self.trial)
         files: dict[str, int] = {}
@@ -171,6 +176,7 @@ class Attempt:
             "attempts": len(begins),
             "steps": step,
             "files": files,
+            "checkpoint": self.kept if state == State.COMPLETE else None,
             "ended": datetime.now(UTC).isoformat(),
             **facts,
         }
@@ -180,11 +186,12 @@ class Attempt:
 
 
 def clear(store: Store, trial: str) -> None:
-    """Delete a finished trial's checkpoints and the segments that its outcome does not name."""
+    """Delete the segments and checkpoints of a finished trial that its outcome does not name."""
     data = store.read(f"trials/{trial}/outcome.json")
     if data is None:
         return
-    kept = set(json.loads(data)["files"])
+    outcome = json.loads(data)
+    kept = {*outcome["files"], outcome["checkpoint"]}
     found = [path for name in TABLES for path in store.paths(folder(name, trial)) if is_segment(path)]
     found += [path for path in store.paths(f"trials/{trial}/checkpoint") if _CHECKPOINT.fullmatch(_name(path))]
     store.delete([path for path in found if path not in kept])

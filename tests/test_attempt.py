@@ -53,8 +53,17 @@ def test_one_attempt(store):
         f"traces/trial={TRIAL}/1-all.parquet": 0,
     }
     assert store.paths("curves") == [f"curves/trial={TRIAL}/1-all.parquet"]
-    assert store.paths(f"trials/{TRIAL}/checkpoint") == []
     assert Attempt.begin(store, TRIAL, 1, {}) is None
+
+
+def test_what_was_trained_is_kept_and_named(store):
+    train(begin(store), range(101), checkpoints=frozenset({40}))  # to the end, and killed before the outcome
+    second = begin(store)
+    assert (second.start, second.checkpoint) == (101, b"100")
+    second.finish(State.COMPLETE, 100)
+    assert outcome(store)["checkpoint"] == f"trials/{TRIAL}/checkpoint/1-100"
+    assert store.paths(f"trials/{TRIAL}/checkpoint") == [outcome(store)["checkpoint"]]
+    assert final_steps(store) == list(range(101))
 
 
 def test_a_killed_attempt_goes_on_from_its_checkpoint(store):
@@ -80,7 +89,8 @@ def test_a_zombie_changes_nothing(store):
     train(third, range(3, 10))
     third.finish(State.COMPLETE, 9)
     assert final_steps(store) == list(range(10))
-    assert not zombie.finish(State.COMPLETE, 9)
+    with pytest.raises(LeaseLostError):
+        zombie.finish(State.COMPLETE, 9)
     assert outcome(store)["attempt"] == 3
 
 
@@ -90,7 +100,9 @@ def test_what_a_superseded_lease_begins_does_not_count(store):
     store.create("lease/2/0", b"{}")
     newer = begin(store, lease=2)
     stale = begin(store, lease=1)  # its driver was paused past its lease, and starts a trial as if it held it
-    train(stale, range(3, 8), checkpoints=frozenset({7}))
+    with pytest.raises(LeaseLostError):
+        train(stale, range(3, 8), checkpoints=frozenset({7}))
+    store.create(f"trials/{TRIAL}/checkpoint/3-7", b"or it looked a moment before")
     assert latest_checkpoint(store, TRIAL, read_begins(store, TRIAL))[0] == 2
     with pytest.raises(LeaseLostError):
         stale.finish(State.COMPLETE, 7)
