@@ -139,7 +139,8 @@ class Attempt:
         """Stop a worker that was thought dead: what it would write is of no use, and it must delete nothing."""
         if lease.newest(self.store) > self.lease:
             raise LeaseLostError(f"lease {self.lease} was superseded; attempt {self.number} does not count")
-        if self.store.read(f"trials/{self.trial}/attempts/{self.number + 1}.json") is not None:
+        bounds = counting(read_begins(self.store, self.trial))
+        if bounds.get(self.number, 0) is not None:
             raise LeaseLostError(f"attempt {self.number} was followed by another; it stops here")
 
     def _keep(self, step: int, state: bytes) -> None:
