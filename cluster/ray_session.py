@@ -26,7 +26,7 @@ import ray  # noqa: E402
 import ray.tune.search  # noqa: E402
 from ray import tune  # noqa: E402
 
-__all__ = ["as_completed", "ray", "session", "tune"]
+__all__ = ["LOCAL", "as_completed", "ray", "session", "tune"]
 
 OBJECT_STORE = 100 * 2**20
 """Bytes of Ray's shared memory on a local start: trials send nothing through it."""

@@ -9,12 +9,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from tesseral.cluster.executor import Watch, threads
-from tesseral.cluster.ray_session import ray, session, tune
+from tesseral.cluster.ray_session import LOCAL, ray, session, tune
 from tesseral.cluster.worker import Job, run_trial
+from tesseral.study.errors import StudyFileError
 
 WORKER_LOSSES = 3
 """Times that a trial whose worker was lost is started again."""
@@ -52,6 +53,8 @@ class RayTune:
 
 def _trainable(config: dict[str, Any]) -> None:
     job = Job(**config["job"])
+    if job.gpus == 0 and job.device == "auto":
+        job = replace(job, device="cpu")  # a GPU that was not asked for is another trial's
     last = 0.0
 
     def report(step: int, steps: int) -> None:
@@ -113,7 +116,15 @@ def _scratch() -> Iterator[str]:
 
 
 def _concurrent(resources: dict[str, float]) -> int:
-    """How many trials fit on the cluster now, and at least one."""
+    """How many trials fit on the cluster now; one at least, for a cluster that grows with what waits.
+
+    :raises StudyFileError: if none will ever fit, on this machine alone.
+    """
     have = ray.cluster_resources()
-    fits = [int(have.get(name.upper(), 0) / need) for name, need in resources.items() if need > 0]
-    return max(1, min(fits))
+    asked = {name: need for name, need in resources.items() if need > 0}
+    if LOCAL and (short := [name for name, need in asked.items() if have.get(name.upper(), 0) < need]):
+        raise StudyFileError(
+            f"resources.{short[0]}s",
+            f"expected at most {have.get(short[0].upper(), 0):g}, which this machine has, got {asked[short[0]]:g}",
+        )
+    return max(1, min(int(have.get(name.upper(), 0) / need) for name, need in asked.items()))

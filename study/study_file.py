@@ -47,7 +47,7 @@ class Resources(Section):
     gpus: Annotated[float, Range(ge=0)] = 0.0
     """GPUs of a trial; a fraction shares one among several trials."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a GPU where there is one."""
+    """`auto` takes a GPU where there is one; on Ray, where the trial was given one by `gpus`."""
     checkpoint_every: Annotated[float, Range(ge=0)] = 30.0
     """Seconds between checkpoints: the most work that a kill can cost a trial."""
     seal_every: Annotated[float, Range(ge=0)] = 5.0
