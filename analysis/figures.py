@@ -9,7 +9,7 @@ import polars as pl
 
 from tesseral.analysis.statistics import ArmError, Comparison, Estimate
 from tesseral.analysis.svg import INK, MUTED, arm_scale, order_scale
-from tesseral.analysis.wording import Metric, interval
+from tesseral.analysis.wording import MetricLabel, interval
 
 WIDTH = 620
 """Pixels of a chart's plotting area; labels stand beside it."""
@@ -20,7 +20,7 @@ _MOST_EPOCHS = 150
 """Points of a learning curve that a page can show."""
 
 
-def error_by_arm(errors: pl.DataFrame, summaries: Sequence[ArmError], metric: Metric) -> alt.LayerChart:
+def error_by_arm(errors: pl.DataFrame, summaries: Sequence[ArmError], metric: MetricLabel) -> alt.LayerChart:
     """Each trial's error as a point, pairs joined by a line, with the arms' means and intervals.
 
     :param errors: of `statistics.errors`.
@@ -50,7 +50,7 @@ def error_by_arm(errors: pl.DataFrame, summaries: Sequence[ArmError], metric: Me
     )
 
 
-def change_by_arm(comparisons: Sequence[Comparison], arms: Sequence[str], metric: Metric) -> alt.LayerChart:
+def change_by_arm(comparisons: Sequence[Comparison], arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
     """The relative change against the baseline with its interval, and the line of no change."""
     table = _estimates([(c.arm, c.change) for c in comparisons], "%", signed=True)
     compared = table["arm"].to_list()
@@ -69,7 +69,7 @@ def change_by_arm(comparisons: Sequence[Comparison], arms: Sequence[str], metric
     )
 
 
-def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: Metric) -> alt.LayerChart:
+def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
     """The error of each output order by arm; a cross marks an order that the arm cannot reach.
 
     :param outputs: of `hierarchy.output_errors`.
@@ -100,7 +100,7 @@ def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: Metric) -
     return alt.layer(bars, points).properties(width=WIDTH, height=280, title=f"{metric.title} by output order and arm")
 
 
-def learning_curves(curves: pl.DataFrame, arms: Sequence[str], metric: Metric) -> alt.LayerChart:
+def learning_curves(curves: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
     """The median over trials by epoch, in a band from the lowest to the highest.
 
     :param curves: arm, epoch, value; one row a trial and epoch.
@@ -113,7 +113,7 @@ def learning_curves(curves: pl.DataFrame, arms: Sequence[str], metric: Metric) -
     )
 
 
-def learning_by_order(curves: pl.DataFrame, arms: Sequence[str], metric: Metric) -> alt.FacetChart:
+def learning_by_order(curves: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.FacetChart:
     """`learning_curves` for each output order side by side, on one axis.
 
     :param curves: arm, epoch, l, value.
@@ -158,7 +158,7 @@ def features_by_order(features: pl.DataFrame, arms: Sequence[str]) -> alt.FacetC
     ).properties(title="Share of each order in a layer's squared norm")
 
 
-def error_against_cost(costs: pl.DataFrame, arms: Sequence[str], metric: Metric) -> alt.HConcatChart:
+def error_against_cost(costs: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.HConcatChart:
     """Mean error with its interval against parameters and against training time.
 
     :param costs: arm, parameters, seconds, error, low, high.
@@ -229,7 +229,7 @@ def _spread_over_trials(curves: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     )
 
 
-def _band(base: alt.Chart, metric: Metric, values: Sequence[float]) -> alt.LayerChart:
+def _band(base: alt.Chart, metric: MetricLabel, values: Sequence[float]) -> alt.LayerChart:
     y = alt.Y("median:Q", **_axis(values, metric.axis))
     band = base.mark_area(opacity=0.14).encode(y=alt.Y("lowest:Q", title=metric.axis), y2="highest:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y, description="told:N")

@@ -89,10 +89,11 @@ def emergence(per_trial: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str]) -> pl.DataFrame:
+def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> pl.DataFrame:
     """The error of each output order by arm, with the 95 % interval of `statistics.by_arm`.
 
     :param metric: such as `test.block_error`, recorded by order as `metric.test.block_error.l0`, `….l1`, ….
+    :param blocks: planned ones.
     :returns: arm, hidden_lmax (null where the hidden irreps are not recorded), l, reachable, trials, error, low,
         high; in the order of `arms`, without orders that an arm has no error for.
     """
@@ -100,7 +101,7 @@ def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str]) -> pl.
     orders = sorted(int(match[1]) for name in trials.columns if (match := pattern.fullmatch(name)))
     rows = []
     for order in orders:
-        for summary in by_arm(trials, f"{metric}.l{order}", arms):
+        for summary in by_arm(trials, f"{metric}.l{order}", arms, blocks):
             if summary.error is not None:
                 of_arm = trials.filter(pl.col("arm") == summary.arm)
                 rows.append(

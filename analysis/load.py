@@ -13,9 +13,12 @@ from polars.exceptions import PolarsError
 from tesseral.study.records import CURVES, TRACES, TRIALS, VERSION, table_name
 from tesseral.study.segments import Source
 
+_COMPACTED = "-all.parquet"
+"""End of the name of a file that an outcome names and nothing ever deletes, unlike the segments it was made of."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class ReferenceInfo:
     """Where the reference densities come from."""
 
     method: str = ""
@@ -40,23 +43,25 @@ class StudyInfo:
     factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Dotted path → its levels as text."""
     description: str = ""
-    blocks: int = 1
-    replicates: int = 1
-    planned: int | None = None
-    """Trials of the confirm stage; None where it is not known."""
-    reused: int = 0
-    """Complete trials copied from another study of the storage."""
+    blocks: int
+    """Planned ones: they decide what the unit of an interval is; see `statistics`."""
+    replicates: int
     seed: int | None = None
     """The study's seed, from which every trial's seeds follow."""
-    reference: Reference = field(default_factory=Reference)
+    reference: ReferenceInfo = field(default_factory=ReferenceInfo)
     study_file: str = ""
     """Text of the frozen study file."""
+
+    @property
+    def planned(self) -> int:
+        """Trials of the confirm stage."""
+        return len(self.arms) * self.blocks * self.replicates
 
 
 @dataclass(frozen=True)
 class StudyTables:
     """A study and its records. Curves and traces are read when collected, so collect them soon: a file that a
-    running study has compacted since makes the collection fail, and `load` has to be called again."""
+    running study has compacted since makes the collection raise `FileNotFoundError`; see `open.read_study`."""
 
     study: StudyInfo
     trials: pl.DataFrame
@@ -69,44 +74,36 @@ class StudyTables:
     """One sentence for each file that could not be read."""
 
 
-def load(
-    trials: pa.Table,
-    curves: Iterable[Source],
-    traces: Iterable[Source],
-    study: StudyInfo,
-    *,
-    storage_options: Mapping[str, str] | None = None,
-) -> StudyTables:
+def load(trials: pa.Table, curves: Iterable[Source], traces: Iterable[Source], study: StudyInfo) -> StudyTables:
     """Open the records of a study. Nothing but footers is read of `curves` and `traces` until they are collected.
 
     :param trials: the derived trials table; columns of `TRIALS` that it lacks become null.
     :param curves: the Parquet files of learning curves that count, by absolute path or URL.
     :param traces: the same of feature traces.
-    :param storage_options: of an object store, as Polars takes them; by default from the environment.
+    :raises FileNotFoundError: if a segment is gone: its trial ended and was compacted after the segments were listed,
+        so they have to be listed again, for its rows are in another file now.
 
-    A file that is torn, foreign, of another version or gone is named in a warning and in `left_out`.
+    A file that is torn, foreign, of another version, or compacted and gone for good, is named in a warning and in
+    `left_out`.
     """
     frame = pl.DataFrame(pl.from_arrow(trials))
     declared = _polars_schema(TRIALS)
     absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in declared.items() if name not in frame.columns]
     frame = frame.with_columns(absent).cast(declared)
-    curve_scan, curves_left_out = _scan(curves, CURVES, storage_options)
-    trace_scan, traces_left_out = _scan(traces, TRACES, storage_options)
+    curve_scan, curves_left_out = _scan(curves, CURVES)
+    trace_scan, traces_left_out = _scan(traces, TRACES)
     left_out = (*curves_left_out, *traces_left_out)
     for sentence in left_out:
         warnings.warn(sentence, stacklevel=2)
     return StudyTables(study, frame, curve_scan, trace_scan, left_out)
 
 
-def _scan(
-    sources: Iterable[Source], schema: pa.Schema, storage_options: Mapping[str, str] | None
-) -> tuple[pl.LazyFrame, list[str]]:
+def _scan(sources: Iterable[Source], schema: pa.Schema) -> tuple[pl.LazyFrame, list[str]]:
     """One scan over all files that count whole, and one for each that counts below a step."""
-    options = dict(storage_options) if storage_options else None
     once = _once(sources)
     # A footer takes 30 µs on a disk but a round trip on an object store, hence the threads.
     with ThreadPoolExecutor(16) as pool:
-        objections = list(pool.map(partial(_objection, schema=schema, options=options), once))
+        objections = list(pool.map(partial(_objection, schema=schema), once))
     readable = {path: below for (path, below), fault in zip(once.items(), objections, strict=True) if not fault}
     columns = _polars_schema(schema)
     # Paths are exact, so neither `*` nor `trial=` in them means anything; `hidden_file_prefix` is not passed,
@@ -118,7 +115,6 @@ def _scan(
         extra_columns="ignore",
         glob=False,
         hive_partitioning=False,
-        storage_options=options,
     )
     whole = [path for path, below in readable.items() if below is None]
     scans = [scan(whole)] if whole else []
@@ -136,13 +132,15 @@ def _once(sources: Iterable[Source]) -> dict[str, int | None]:
     return bounds
 
 
-def _objection(path: str, schema: pa.Schema, options: dict[str, str] | None) -> str | None:
+def _objection(path: str, schema: pa.Schema) -> str | None:
     """Why a file cannot be read as a table of `schema`, as a sentence, or None."""
     expected = table_name(schema)
     try:
-        metadata = pl.read_parquet_metadata(path, storage_options=options)
+        metadata = pl.read_parquet_metadata(path)
     except FileNotFoundError:
-        return f"{path} is left out: it was listed but is gone; a running study compacts its files, so load again"
+        if not path.endswith(_COMPACTED):
+            raise
+        return f"{path} is left out: the trial's outcome names it, but it is gone"
     except (PolarsError, OSError) as error:
         return f"{path} is left out: it is no readable Parquet file ({str(error).splitlines()[0]})"
     found = table_name(pa.schema([], metadata=metadata))

@@ -5,24 +5,54 @@ tables = open_study("runs", "quickstart")
 tables.curves.filter(pl.col("split") == "validation").collect()
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tesseral.analysis.load import Reference, StudyInfo, StudyTables, load
+from tesseral.analysis.load import ReferenceInfo, StudyInfo, StudyTables, load
 from tesseral.study.errors import StudyFileError
 from tesseral.study.ledger import Ledger, frozen
 from tesseral.study.store import Store
 from tesseral.study.study import Study
 
+T = TypeVar("T")
+
+_READINGS = 5
+"""Times that a study is opened before a file that vanishes is an error: one trial's end makes one reading fail."""
+
 
 def open_study(storage: str | Path, name: str) -> StudyTables:
-    """The trials of a study in memory, its curves and traces as lazy frames; safe while the study runs.
+    """The trials of a study in memory, its curves and traces as lazy frames.
+
+    While the study runs, a file can be compacted before its rows are collected; `read_study` then reads anew.
 
     :param storage: the folder or URL that holds the study.
     :raises StudyFileError: if no study of that name was started there.
     """
+    return read_study(storage, name, lambda tables: tables)
+
+
+def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T]) -> T:
+    """What `use` makes of a study's tables, whole while the study runs.
+
+    A trial that ends compacts its files; where these were listed but not yet read, the study is opened anew and `use`
+    is called again, so it should do no more than collect rows and compute.
+
+    :param storage: the folder or URL that holds the study.
+    :raises StudyFileError: if no study of that name was started there.
+    :raises FileNotFoundError: if files vanish in each of five readings.
+    """
+    for _ in range(_READINGS - 1):
+        with suppress(FileNotFoundError):
+            return use(_open(storage, name))
+    return use(_open(storage, name))
+
+
+def _open(storage: str | Path, name: str) -> StudyTables:
     store = Store(storage).child(name)
     study = frozen(store)
     if study is None:
@@ -51,14 +81,13 @@ def study_info(study: Study, storage: str | Path) -> StudyInfo:
         factors=levels,
         blocks=file.replication.blocks,
         replicates=file.replication.replicates,
-        planned=len(study.arms) * file.replication.blocks * file.replication.replicates,
         seed=file.study.seed,
         reference=_reference(study, storage),
         study_file=study.text,
     )
 
 
-def _reference(study: Study, storage: str | Path) -> Reference:
+def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
     """The calculation behind the first arm's data; empty where the file is not at hand any more."""
     written = study.arms[0].configuration.data.reference
     location = written if "://" in written or Path(written).is_absolute() else Store(storage).location(written)
@@ -66,11 +95,11 @@ def _reference(study: Study, storage: str | Path) -> Reference:
     try:
         rows = pl.scan_parquet(location, glob=False).filter("converged").select(columns).collect()
     except (PolarsError, OSError):
-        return Reference()
+        return ReferenceInfo()
     if rows.is_empty():
-        return Reference()
+        return ReferenceInfo()
     fit = rows["fit_error"].mean()
-    return Reference(
+    return ReferenceInfo(
         method=rows["method"][0],
         basis=rows["basis"][0],
         auxiliary_basis=rows["auxiliary_basis"][0],

@@ -100,7 +100,7 @@ def error_figures(tables: StudyTables) -> Iterator[Figure]:
             f"From the ratio of the errors of each pair; below zero, the arm is better than {study.baseline}. "
             "Bars are 95 % intervals of each comparison alone.",
         )
-    outputs = hierarchy.output_errors(tables.trials, "test.block_error", study.arms)
+    outputs = hierarchy.output_errors(tables.trials, "test.block_error", study.arms, study.blocks)
     if outputs.height:
         yield Figure(
             "error-by-order",

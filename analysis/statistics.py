@@ -2,8 +2,9 @@
 
 Trials of all arms share blocks (a split and an order of the data) and replicates (an initialisation in a block),
 so arms are compared in pairs of equal block and replicate. Pairs of one block share its split and are not
-independent. With three blocks or more, therefore, the replicates of a block are averaged first and the block is
-the unit; with fewer, pairs are the units, and the interval is conditional on these splits.
+independent. In a study planned with three blocks or more, therefore, the replicates of a block are averaged first and
+the block is the unit, however many blocks are finished yet; in one planned with fewer, pairs are the units, and the
+interval is conditional on these splits.
 
 For n units x_i of mean x̄ and standard deviation s, the interval is Student's, x̄ ± t(0.975, n − 1)·s/√n, two-sided
 at 95 %, and p belongs to the same test. Below three units there is no interval.
@@ -30,7 +31,7 @@ from tesseral.study.trial import State
 
 CONFIDENCE = 0.95
 FEWEST_UNITS = 3
-"""Blocks from which on the block is the unit, and units from which on there is an interval."""
+"""Planned blocks from which on the block is the unit, and units from which on there is an interval."""
 
 
 @dataclass(frozen=True)
@@ -127,34 +128,38 @@ def errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
     return found
 
 
-def by_arm(trials: pl.DataFrame, metric: str, arms: Sequence[str]) -> list[ArmError]:
-    """The error of each of `arms`, in their order; see `errors` for which trials count and what is raised."""
+def by_arm(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> list[ArmError]:
+    """The error of each of `arms`, in their order; see `errors` for which trials count and what is raised.
+
+    :param blocks: planned ones, which decide the unit.
+    """
     found = errors(trials, metric)
-    return [_arm_error(arm, found.filter(pl.col("arm") == arm)) for arm in arms]
+    return [_arm_error(arm, found.filter(pl.col("arm") == arm), blocks) for arm in arms]
 
 
-def _arm_error(arm: str, rows: pl.DataFrame) -> ArmError:
+def _arm_error(arm: str, rows: pl.DataFrame, blocks: int) -> ArmError:
     values = rows["error"].to_numpy()
-    units, by_block = _units(rows, values)
+    units = _units(rows, values, blocks)
     return ArmError(
         arm=arm,
         trials=rows.height,
-        unit="block" if by_block else "trial",
+        unit="block" if blocks >= FEWEST_UNITS else "trial",
         units=units.size,
         error=t_estimate(units) if units.size else None,
         deviation=float(values.std(ddof=1)) if values.size > 1 else None,
     )
 
 
-def against(trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: str) -> list[Comparison]:
+def against(trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: str, blocks: int) -> list[Comparison]:
     """Every other arm of `arms` against `baseline`, in their order, with Holm's correction over all of them.
 
+    :param blocks: planned ones, which decide the unit.
     :raises TesseralError: if `baseline` is not among `arms`; see `errors` for what else is raised.
     """
     if baseline not in arms:
         raise TesseralError(f"expected a baseline among the arms, got {baseline!r}; valid are {', '.join(arms)}")
     found = errors(trials, metric)
-    comparisons = [_compare(trials, found, arm, baseline) for arm in arms if arm != baseline]
+    comparisons = [_compare(trials, found, arm, baseline, blocks) for arm in arms if arm != baseline]
     tested = [i for i, c in enumerate(comparisons) if c.change is not None and c.change.p is not None]
     corrected = holm([comparisons[i].change.p for i in tested])  # type: ignore[union-attr, misc]
     for i, p in zip(tested, corrected, strict=True):
@@ -162,34 +167,34 @@ def against(trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: st
     return comparisons
 
 
-def _compare(trials: pl.DataFrame, found: pl.DataFrame, arm: str, baseline: str) -> Comparison:
+def _compare(trials: pl.DataFrame, found: pl.DataFrame, arm: str, baseline: str, blocks: int) -> Comparison:
     key = ["block", "replicate"]
     confirm = trials.filter(pl.col("stage") == "confirm", pl.col("arm").is_in([arm, baseline]))
     left, right = (found.filter(pl.col("arm") == name).select(*key, "error") for name in (arm, baseline))
     pairs = left.join(right, on=key, suffix="_baseline").sort(key)
     x, x_baseline = pairs["error"].to_numpy(), pairs["error_baseline"].to_numpy()
-    differences, by_block = _units(pairs, x - x_baseline)
+    differences = _units(pairs, x - x_baseline, blocks)
     change = None
     if pairs.height and min(x.min(), x_baseline.min()) > 0:
-        change = _percent(t_estimate(_units(pairs, np.log(x / x_baseline))[0]))
+        change = _percent(t_estimate(_units(pairs, np.log(x / x_baseline), blocks)))
     return Comparison(
         arm=arm,
         baseline=baseline,
         pairs=pairs.height,
         missing=confirm.select(key).n_unique() - pairs.height,
-        unit="block" if by_block else "pair",
+        unit="block" if blocks >= FEWEST_UNITS else "pair",
         units=differences.size,
         difference=t_estimate(differences) if differences.size else None,
         change=change,
     )
 
 
-def _units(rows: pl.DataFrame, values: np.ndarray) -> tuple[np.ndarray, bool]:
-    """`values` averaged within blocks if `rows` has three blocks or more, and whether they were."""
-    if rows["block"].n_unique() < FEWEST_UNITS:
-        return values, False
+def _units(rows: pl.DataFrame, values: np.ndarray, blocks: int) -> np.ndarray:
+    """`values` of `rows`, averaged within blocks if three or more are planned."""
+    if blocks < FEWEST_UNITS:
+        return values
     means = rows.select("block", value=pl.Series(values)).group_by("block").agg(pl.col("value").mean())
-    return means.sort("block")["value"].to_numpy(), True
+    return means.sort("block")["value"].to_numpy()
 
 
 def _percent(log_ratio: Estimate) -> Estimate:

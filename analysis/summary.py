@@ -35,7 +35,7 @@ class Row:
         if self.failed:
             flags.append(f"{self.failed} failed")
         if self.error.units and self.error.error is not None and self.error.error.low is None:
-            flags.append("too few trials for an interval")
+            flags.append(f"too few {self.error.unit}s for an interval")
         return tuple(flags)
 
 
@@ -61,8 +61,10 @@ def rows(tables: StudyTables) -> list[Row]:
     :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
     """
     study, trials = tables.study, tables.trials
-    comparisons = {c.arm: c for c in against(trials, study.metric, study.arms, study.baseline)}
-    return [_row(trials, error, comparisons.get(error.arm)) for error in by_arm(trials, study.metric, study.arms)]
+    compared = against(trials, study.metric, study.arms, study.baseline, study.blocks)
+    comparisons = {comparison.arm: comparison for comparison in compared}
+    summaries = by_arm(trials, study.metric, study.arms, study.blocks)
+    return [_row(trials, error, comparisons.get(error.arm)) for error in summaries]
 
 
 def _row(trials: pl.DataFrame, error: ArmError, comparison: Comparison | None) -> Row:
@@ -85,8 +87,9 @@ def progress(tables: StudyTables) -> Progress:
     confirm = tables.trials.filter(pl.col("stage") == "confirm")
     counts = dict(confirm["state"].value_counts().iter_rows())
     ended = counts.get(State.FAILED.value, 0) + counts.get(State.PRUNED.value, 0)
-    planned = confirm.height if tables.study.planned is None else max(tables.study.planned, confirm.height)
-    return Progress(planned, counts.get(State.COMPLETE.value, 0), ended, counts.get(State.RUNNING.value, 0))
+    return Progress(
+        tables.study.planned, counts.get(State.COMPLETE.value, 0), ended, counts.get(State.RUNNING.value, 0)
+    )
 
 
 def table(tables: StudyTables) -> list[dict[str, str]]:

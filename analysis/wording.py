@@ -8,7 +8,7 @@ from tesseral.study.metrics import METRICS
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricLabel:
     """A metric of a split, as a reader meets it."""
 
     name: str
@@ -17,8 +17,6 @@ class Metric:
     """train, validation or test."""
     unit: str
     """Such as '%'; empty if the metric is dimensionless."""
-    definition: str = ""
-    """Its formula, from `study.metrics`."""
 
     @property
     def noun(self) -> str:
@@ -46,16 +44,11 @@ _WORDS = {
 _MINUS = "\N{MINUS SIGN}"
 
 
-def describe(metric: str) -> Metric:
+def describe(metric: str) -> MetricLabel:
     """What a metric of a split, such as `test.epsilon`, is called; an unknown one keeps its name and has no unit."""
     split, _, name = metric.partition(".")
     declared = METRICS.get(name)
-    return Metric(
-        name=_WORDS.get(name, name),
-        split=split,
-        unit=declared.unit if declared else "",
-        definition=declared.description if declared else "",
-    )
+    return MetricLabel(name=_WORDS.get(name, name), split=split, unit=declared.unit if declared else "")
 
 
 def decimals(*values: float | None) -> int:

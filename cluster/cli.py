@@ -6,16 +6,18 @@ the study.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from tesseral.cluster.display import StudyProgress, bar, console, counted, errors, table
-from tesseral.study.errors import LeaseHeldError, LeaseLostError, TesseralError
+from tesseral.study.errors import LeaseHeldError, LeaseLostError, StoreError, TesseralError
+from tesseral.study.lease import LENGTH
 from tesseral.study.recipe import read_recipe
-from tesseral.study.store import Store
+from tesseral.study.store import STORE_ERRORS, Store
 from tesseral.study.study import Study
 from tesseral.study.trial import State
 
@@ -96,7 +98,7 @@ def reference_make(
         from tesseral.cluster.ray_session import as_completed
 
         spread = as_completed
-    with counted("reference densities") as progress:
+    with _resumable(), counted("reference densities") as progress:
         location, made = make_reference(loaded, storage, spread, progress)
     _describe_reference(location, "made" if made else "already made")
 
@@ -119,7 +121,12 @@ def reference_import(
 
 
 @app.command()
-def run(study_file: StudyPath, storage: Storage = "runs", executor: ExecutorName = "ray") -> None:
+def run(
+    study_file: StudyPath,
+    storage: Storage = "runs",
+    executor: ExecutorName = "ray",
+    lease: Annotated[float, typer.Option(min=1, help="Seconds of silence after which another may take over.")] = LENGTH,
+) -> None:
     """Run what is left of a study. The same command again resumes it, after any kill.
 
     Example: `tesseral run study/examples/quickstart.toml`
@@ -135,9 +142,10 @@ def run(study_file: StudyPath, storage: Storage = "runs", executor: ExecutorName
         from tesseral.cluster.tune import RayTune
 
         chosen = RayTune()
-    with bar() as progress:
-        states = run_study(ready, chosen, StudyProgress(progress, study.name))
-    _finish(study.name, states)
+    with _resumable(), bar() as progress:
+        shown = StudyProgress(progress, study.name)
+        states = run_study(ready, chosen, shown, lease)
+    _finish(study.name, states, shown.reasons)
 
 
 @app.command()
@@ -205,6 +213,17 @@ def main() -> None:
         _fail(str(error), 2)
     except (LeaseHeldError, LeaseLostError) as error:
         _fail(str(error), 3)
+    except StoreError as error:
+        _fail(str(error), 1)
+    except STORE_ERRORS as error:
+        _fail(f"the storage cannot be used: {str(error).splitlines()[0]}", 2)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ctrl-C ends the work with a sentence and the usual exit code of an interrupt."""
+    try:
+        yield
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on from here", 130)
 
@@ -214,13 +233,15 @@ def _fail(sentence: str, code: int) -> None:
     sys.exit(code)
 
 
-def _finish(name: str, states: Mapping[State, int]) -> None:
+def _finish(name: str, states: Mapping[State, int], reasons: Sequence[str]) -> None:
     complete, total = states.get(State.COMPLETE, 0), sum(states.values())
     failed = states.get(State.FAILED, 0)
     rest = [f"{failed} failed"] if failed else []
     if left := total - complete - failed:
-        rest.append(f"{left} left because their workers were lost; the same command goes on with them")
+        rest.append(f"{left} left, with which the same command goes on")
     console.print(f"{name}: " + ", ".join([f"{complete} of {total} trials complete", *rest]), soft_wrap=True)
+    for reason in reasons:
+        errors.print(f"tesseral: a trial was given up: {reason}", markup=False, style="red", soft_wrap=True)
     if complete < total:
         raise typer.Exit(1)
 

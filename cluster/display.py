@@ -63,6 +63,8 @@ class StudyProgress:
         self._task: TaskID | None = None
         self._steps: dict[str, int] = {}
         self._ended = self._trials = 0
+        self.reasons: list[str] = []
+        """Why trials were given up without an outcome, each reason once."""
 
     def waiting(self, holder: Holder, seconds: float) -> None:
         """A countdown while another driver may still be alive."""
@@ -87,6 +89,11 @@ class StudyProgress:
         """Count a trial."""
         self._ended += 1
         self._show()
+
+    def lost(self, trial: str, reason: str) -> None:
+        """Remember why a trial was given up."""
+        if reason not in self.reasons:
+            self.reasons.append(reason)
 
     def _show(self) -> None:
         if self._task is not None:

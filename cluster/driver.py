@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -14,10 +15,10 @@ from tesseral.models.network import count_parameters
 from tesseral.models.reach import unreachable
 from tesseral.models.training import NUMERICS
 from tesseral.study.attempt import clear
-from tesseral.study.errors import LeaseLostError, StudyFileError
+from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError
 from tesseral.study.lease import LENGTH, Holder, Lease
 from tesseral.study.ledger import Ledger, freeze, plan
-from tesseral.study.store import Store
+from tesseral.study.store import STORE_ERRORS, Store
 from tesseral.study.study import Planned, Study
 from tesseral.study.trial import State
 
@@ -62,6 +63,9 @@ class Display(Protocol):
     def ended(self, trial: str) -> None:
         """A trial's job has ended."""
 
+    def lost(self, trial: str, reason: str) -> None:
+        """A trial's job was given up without an outcome."""
+
 
 def prepare(study: Study, storage: str) -> StudyPlan:
     """Check a study against its data and its networks, and name its trials. Writes nothing.
@@ -87,7 +91,10 @@ def prepare(study: Study, storage: str) -> StudyPlan:
         parameters = count_parameters(configuration, reference.basis)
         hidden = str(configuration.network.hidden.irreps)
         arms.append(ArmPlan(arm.label, hidden, parameters, missing, configuration.max_steps))
-    return StudyPlan(study, storage, tuple(arms), tuple(study.confirm(hashes, NUMERICS)))
+    trials = tuple(study.confirm(hashes, NUMERICS))
+    if len({planned.trial.id for planned in trials}) < len(trials):
+        raise StudyFileError("factors", "two arms train the same trials: their data differ in name alone")
+    return StudyPlan(study, storage, tuple(arms), trials)
 
 
 def run_study(plan_: StudyPlan, executor: Executor, display: Display, lease_length: float = LENGTH) -> Counter[State]:
@@ -107,8 +114,13 @@ def run_study(plan_: StudyPlan, executor: Executor, display: Display, lease_leng
         )
     with Lease.acquire(store, lease_length, on_wait=display.waiting) as lease:
         ledger = Ledger(store)
+        _refuse_other_content(plan_, ledger)
         _write_plans(store, plan_)
         states = {entry.id: entry.state for entry in ledger.entries()}
+        if damaged := [planned.trial.id for planned in plan_.trials if planned.trial.id not in states]:
+            raise RecordError(
+                f"{store.location(f'trials/{damaged[0]}/trial.json')} is damaged; remove it and run again"
+            )
         left = [planned for planned in plan_.trials if not states[planned.trial.id].finished]
         for planned in plan_.trials:
             if states[planned.trial.id].finished:
@@ -121,6 +133,20 @@ def run_study(plan_: StudyPlan, executor: Executor, display: Display, lease_leng
             raise LeaseLostError("another driver took the study over")
         ids = {planned.trial.id for planned in plan_.trials}
         return Counter(entry.state for entry in ledger.entries() if entry.id in ids)
+
+
+def _refuse_other_content(plan_: StudyPlan, ledger: Ledger) -> None:
+    """The settings are those of the first start; the data and the numerics must be as well, or arms would mix."""
+    ids = {planned.trial.id for planned in plan_.trials}
+    others = [entry for entry in ledger.entries() if entry.plan["stage"] == "confirm" and entry.id not in ids]
+    if not others:
+        return
+    before, now = others[0].trial, plan_.trials[0].trial
+    if before.numerics != now.numerics:
+        changed = f"by numerics {before.numerics} of tesseral; this version computes numerics {now.numerics}"
+    else:
+        changed = f"on other data (content {before.data_hash[:12]}, now {now.data_hash[:12]})"
+    raise RecordError(f"the study {plan_.study.name!r} was started {changed}; restore that, or name the study anew")
 
 
 def _write_plans(store: Store, plan_: StudyPlan) -> None:
@@ -162,6 +188,10 @@ class _Fenced:
         self._check()
         self._display.ended(trial)
 
+    def lost(self, trial: str, reason: str) -> None:
+        self._check()
+        self._display.lost(trial, reason)
+
     def _check(self) -> None:
         if self._lease.lost.is_set():
             raise LeaseLostError("another driver took the study over; this one stops")
@@ -177,12 +207,14 @@ class _Snapshots:
 
     def _loop(self) -> None:
         while not self._stop.wait(SNAPSHOT_EVERY):
-            self._ledger.snapshot()
+            with suppress(*STORE_ERRORS):  # derived: the next one holds all that this one would have
+                self._ledger.snapshot()
 
     def __enter__(self) -> None:
         self._thread.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._ledger.snapshot()
+        with suppress(*STORE_ERRORS if kind else ()):  # never hide what went wrong first
+            self._ledger.snapshot()

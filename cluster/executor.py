@@ -17,9 +17,15 @@ class Watch(Protocol):
     def ended(self, trial: str) -> None:
         """The trial's job has ended; its records say how."""
 
+    def lost(self, trial: str, reason: str) -> None:
+        """The trial's job was given up without an outcome; the next start goes on with it."""
+
 
 class Executor(Protocol):
-    """Runs jobs to their end, in any order. A job whose worker is lost is run again, a few times."""
+    """Runs jobs to their end, in any order. A job whose worker is lost is run again, a few times.
+
+    What goes wrong around a trial, such as a device or a storage that is not there, may be raised or told as lost.
+    """
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """Return when every job has ended. Results are in the records, never here."""

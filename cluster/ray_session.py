@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-LOCAL = "RAY_ADDRESS" not in os.environ
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C reaches the command line, which says what it means
+LOCAL = not os.environ.get("RAY_ADDRESS")
 if LOCAL:
     # A cluster of this machine alone: nothing listens beyond loopback (what Ray does by itself on macOS and
     # Windows), and every connection must show a token that was made for this run.

@@ -7,7 +7,7 @@ that are left, so nothing rests on Tune's own recovery.
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -32,6 +32,7 @@ class RayTune:
             return
         with session(), _scratch() as folder:
             resources = {"cpu": jobs[0].cpus, "gpu": jobs[0].gpus}
+            telltale = _Telltale(watch)
             tuner = tune.Tuner(
                 tune.with_resources(_trainable, resources),
                 tune_config=tune.TuneConfig(
@@ -44,11 +45,14 @@ class RayTune:
                     name="trials",
                     storage_path=folder,
                     verbose=0,
-                    callbacks=[_Telltale(watch)],
+                    callbacks=[telltale],
+                    stop=_Halt(telltale),
                     failure_config=tune.FailureConfig(max_failures=WORKER_LOSSES),
                 ),
             )
             tuner.fit()
+        if telltale.raised:
+            raise telltale.raised[0]
 
 
 def _trainable(config: dict[str, Any]) -> None:
@@ -89,20 +93,44 @@ class _Queue(tune.search.Searcher):
 
 
 class _Telltale(tune.Callback):
+    """Tells the watch. What the watch raises stops the tuner, and is raised again once it has stopped."""
+
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
+        self.raised: list[BaseException] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a recovery of its own, which is never used
 
+    def _tell(self, tell: Callable[..., None], *news: Any) -> None:
+        try:
+            tell(*news)
+        except Exception as error:  # noqa: BLE001 - Tune would wrap it in errors of its own
+            self.raised.append(error)
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        self._watch.progress(result["trial"], result["step"])
+        self._tell(self._watch.progress, result["trial"], result["step"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._watch.ended(trial.config["job"]["trial"])
+        self._tell(self._watch.ended, trial.config["job"]["trial"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._watch.ended(trial.config["job"]["trial"])
+        error = trial.get_error()
+        reason = str(getattr(error, "cause", None) or error).strip().splitlines()[-1:]
+        self._tell(self._watch.lost, trial.config["job"]["trial"], "".join(reason) or "its worker was lost")
+
+
+class _Halt(tune.Stopper):
+    """Stops all trials once the telltale has something to raise."""
+
+    def __init__(self, telltale: _Telltale) -> None:
+        self._telltale = telltale
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return bool(self._telltale.raised)
 
 
 @contextmanager
@@ -115,16 +143,16 @@ def _scratch() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _concurrent(resources: dict[str, float]) -> int:
-    """How many trials fit on the cluster now; one at least, for a cluster that grows with what waits.
+def _concurrent(resources: dict[str, float]) -> int | None:
+    """How many trials fit on this machine; None on a cluster, which may grow with what waits.
 
-    :raises StudyFileError: if none will ever fit, on this machine alone.
+    :raises StudyFileError: if not one fits on this machine.
     """
+    if not LOCAL:
+        return None
     have = ray.cluster_resources()
     asked = {name: need for name, need in resources.items() if need > 0}
-    if LOCAL and (short := [name for name, need in asked.items() if have.get(name.upper(), 0) < need]):
-        raise StudyFileError(
-            f"resources.{short[0]}s",
-            f"expected at most {have.get(short[0].upper(), 0):g}, which this machine has, got {asked[short[0]]:g}",
-        )
-    return max(1, min(int(have.get(name.upper(), 0) / need) for name, need in asked.items()))
+    for name, need in asked.items():
+        if (there := have.get(name.upper(), 0)) < need:
+            raise StudyFileError(f"resources.{name}s", f"expected at most {there:g}, which are here, got {need:g}")
+    return min(int(have[name.upper()] / need) for name, need in asked.items())

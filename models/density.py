@@ -1,17 +1,17 @@
 """The density of auxiliary coefficients on points, and ε, the published measure of how two densities differ."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from math import gamma, sqrt
+from typing import NamedTuple
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.quadrature import BOHR, Grid, atom_grid
 
-BOHR = 0.52917721092
-"""Å in one bohr (CODATA 2010, as PySCF has it: reference positions are the same number in bohr everywhere)."""
 CHUNK = 16384
 """Points at a time: memory stays below some 20 MB however many points there are."""
 
@@ -37,31 +37,9 @@ def density_on_points(
     :return: electron · bohr⁻³, shape (points,).
     """
     orders = [term.l for term in basis.layout]
-    fields = [values.unsqueeze(0) for values in coefficients]
-    chunks = [
-        _by_order(basis, atomic_numbers, positions, fields, chunk)[0] for chunk in torch.split(points.double(), CHUNK)
-    ]
-    by_order = torch.cat(chunks, dim=1)
+    atoms = _atoms(basis, atomic_numbers, positions, [values[None] for values in coefficients])
+    by_order = torch.cat([_by_order(orders, atoms, chunk)[0] for chunk in points.double().split(CHUNK)], dim=1)
     return by_order.sum(dim=0) if order is None else by_order[orders.index(order)]
-
-
-def epsilon(
-    basis: AuxiliaryBasis,
-    atomic_numbers: Sequence[int],
-    positions: Tensor,
-    coefficients: Sequence[Tensor],
-    reference: Sequence[Tensor],
-    spacing: float = 0.2,
-    margin: float = 3.0,
-) -> float:
-    """ε = 100 · Σ|ρ − ρ_ref| / Σρ_ref over a uniform grid, percent (Rackers & Rao; published with 0.1 Å and 3 Å).
-
-    :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order.
-    :param reference: of ρ_ref, in the same layout.
-    :param spacing: of the grid, Å.
-    :param margin: from the outermost atoms to the faces of the grid's box, Å.
-    """
-    return epsilon_by_order(basis, atomic_numbers, positions, coefficients, reference, spacing, margin)[None]
 
 
 def epsilon_by_order(
@@ -70,76 +48,81 @@ def epsilon_by_order(
     positions: Tensor,
     coefficients: Sequence[Tensor],
     reference: Sequence[Tensor],
-    spacing: float = 0.2,
-    margin: float = 3.0,
+    grid: Grid | None = None,
 ) -> Mapping[int | None, float]:
-    """ε under the key None, and ε_l = 100 · Σ|ρ_l − ρ_ref,l| / Σρ_ref under each l of the basis; see `epsilon`.
+    """ε = 100 · ∫|ρ − ρ_ref| / ∫ρ_ref, percent, under the key None; under each l of the basis ε_l = 100 · ∫|ρ_l −
+    ρ_ref,l| / ∫ρ_ref, whose denominator is the whole density.
 
-    The denominator is the whole reference density for every l.
+    ε is Rackers & Rao's (arXiv 2210.04766), who sum over a uniform grid of 0.1 Å that ends 3 Å from the atoms. Such
+    a grid does not resolve a core, so ε there changes by a few percent of itself as a molecule moves.
+
+    :param positions: Å, shape (atoms, 3).
+    :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
+    :param reference: of ρ_ref, in the same layout.
+    :param grid: of the integrals; None: `atom_grid(positions)`, on which neither moves nor turns of the molecule
+        change ε by a hundredth of itself.
     """
     orders = [term.l for term in basis.layout]
-    fields = [torch.stack([a - b, b]) for a, b in zip(coefficients, reference, strict=True)]
-    errors = torch.zeros(len(orders), dtype=torch.float64, device=positions.device)
-    whole_error = total = 0.0
+    grid = grid or atom_grid(positions)
     with torch.no_grad():
-        for points in uniform_grid(positions, spacing, margin):
-            error, expected = _by_order(basis, atomic_numbers, positions, fields, points)
-            errors += error.abs().sum(dim=1)
-            whole_error += float(error.sum(dim=0).abs().sum())
-            total += float(expected.sum())
-    parts: dict[int | None, float] = dict(zip(orders, (100 * errors / total).tolist(), strict=True))
-    return {None: 100 * whole_error / total} | parts
+        both = [torch.stack([a - b, b]) for a, b in zip(coefficients, reference, strict=True)]
+        atoms = _atoms(basis, atomic_numbers, positions, both)
+        errors = torch.zeros(len(orders) + 1, dtype=torch.float64, device=positions.device)
+        electrons = 0.0
+        for points, weights in zip(grid.points.split(CHUNK), grid.weights.split(CHUNK), strict=True):
+            error, expected = _by_order(orders, atoms, points)
+            errors += torch.cat([error, error.sum(dim=0, keepdim=True)]).abs() @ weights
+            electrons += float(expected.sum(dim=0) @ weights)
+    return dict(zip([*orders, None], (100 * errors / electrons).tolist(), strict=True))
 
 
-def uniform_grid(positions: Tensor, spacing: float, margin: float) -> Iterator[Tensor]:
-    """Points of a cubic grid over the box of all atoms widened by `margin`, at most `CHUNK` at a time, Å."""
-    low = positions.detach().double().amin(dim=0) - margin
-    high = positions.detach().double().amax(dim=0) + margin
-    counts = ((high - low) / spacing).floor().long() + 1
-    for indices in torch.split(torch.arange(int(counts.prod()), device=positions.device), CHUNK):
-        steps = torch.stack(
-            [indices // (counts[1] * counts[2]), indices // counts[2] % counts[1], indices % counts[2]], dim=1
-        )
-        yield low + spacing * steps
+class _Block(NamedTuple):
+    """All functions of one l on one atom."""
+
+    order: int
+    exponents: Tensor
+    """Of every primitive, bohr⁻², shape (primitives,)."""
+    amplitudes: Tensor
+    """Σ_shells c_m d_k n_k of every density, shape (densities, 2l+1, primitives)."""
 
 
-def _by_order(
-    basis: AuxiliaryBasis,
-    atomic_numbers: Sequence[int],
-    positions: Tensor,
-    fields: Sequence[Tensor],
-    points: Tensor,
-) -> Tensor:
-    """The part of each l of the basis's layout in one or more densities, shape (densities, orders, points).
+def _atoms(
+    basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Tensor, fields: Sequence[Tensor]
+) -> list[tuple[Tensor, list[_Block]]]:
+    """Centre, Å, and blocks by ascending l of each atom.
 
     :param fields: for each atom, the coefficients of every density, shape (densities, basis.size(Z)).
     """
-    orders = [term.l for term in basis.layout]
-    parts: list[Tensor] = [points.new_zeros(len(fields[0]), len(points)) for _ in orders]
+    found = []
     for number, centre, values in zip(atomic_numbers, positions.double(), fields, strict=True):
+        blocks, start = [], 0
+        # Shells are sorted by l, so each l is one run of columns.
+        for order, group in groupby(basis.shells[number], key=lambda shell: shell.l):
+            shells, half = list(group), order + 1.5
+            norms = [
+                centre.new_tensor([d * sqrt(2 * (2 * a) ** half / gamma(half)) for d, a in primitives])
+                for primitives in (zip(shell.coefficients, shell.exponents, strict=True) for shell in shells)
+            ]
+            stop = start + len(shells) * (2 * order + 1)
+            coefficients = values[:, start:stop].double().unflatten(1, (len(shells), 2 * order + 1))
+            exponents = centre.new_tensor([a for shell in shells for a in shell.exponents])
+            blocks.append(_Block(order, exponents, coefficients.transpose(1, 2) @ torch.block_diag(*norms)))
+            start = stop
+        found.append((centre, blocks))
+    return found
+
+
+def _by_order(orders: Sequence[int], atoms: Sequence[tuple[Tensor, list[_Block]]], points: Tensor) -> Tensor:
+    """The part of each l of one or more densities, shape (densities, orders, points)."""
+    parts: dict[int, Tensor] = {}
+    for centre, blocks in atoms:
         displacement = (points - centre) / BOHR
         squared = displacement.square().sum(dim=1)
-        start = 0
-        # Shells are sorted by l, so each l is one block of columns.
-        for order, group in groupby(basis.shells[number], key=lambda shell: shell.l):
-            radial = torch.stack([_radial(shell, squared) for shell in group])
-            harmonics = o3.spherical_harmonics(order, displacement, normalize=False, normalization="integral")
-            size = len(radial) * (2 * order + 1)
-            block = values[:, start : start + size].double().unflatten(1, (len(radial), 2 * order + 1))
-            start += size
-            angular = (block.transpose(1, 2) @ radial) * harmonics.T
-            place = orders.index(order)
-            parts[place] = parts[place] + angular.sum(dim=1)
-    return torch.stack(parts, dim=1)
-
-
-def _radial(shell: Shell, squared: Tensor) -> Tensor:
-    """R of `density_on_points` at squared distances in bohr²; r^l stands in the harmonics."""
-    half = shell.l + 1.5
-    return sum(
-        (
-            d * sqrt(2 * (2 * a) ** half / gamma(half)) * torch.exp(-a * squared)
-            for d, a in zip(shell.coefficients, shell.exponents, strict=True)
-        ),
-        torch.zeros_like(squared),
-    )
+        harmonics = o3.spherical_harmonics(
+            [block.order for block in blocks], displacement, normalize=False, normalization="integral"
+        ).T.split([2 * block.order + 1 for block in blocks])
+        for (order, exponents, amplitudes), angular in zip(blocks, harmonics, strict=True):
+            radial = amplitudes @ torch.exp(-exponents[:, None] * squared)
+            part = (radial * angular).sum(dim=1)
+            parts[order] = parts[order] + part if order in parts else part
+    return torch.stack([parts.get(order, torch.zeros_like(next(iter(parts.values())))) for order in orders], dim=1)

@@ -5,7 +5,6 @@ it; a later attempt begins at a checkpoint and says at which step; the outcome i
 files that count; only then are segments and checkpoints deleted.
 """
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tesseral.study import lease
-from tesseral.study.errors import LeaseLostError
+from tesseral.study.document import read_document
+from tesseral.study.errors import LeaseLostError, RecordError, StoreError
 from tesseral.study.segments import (
     TABLES,
     Begin,
@@ -26,22 +26,26 @@ from tesseral.study.segments import (
     rows_to_table,
     segment_sources,
 )
-from tesseral.study.store import Store
+from tesseral.study.store import STORE_ERRORS, Store
 from tesseral.study.trial import State, canonical
 
-_ATTEMPT = re.compile(r"\d+\.json")
+_ATTEMPT = re.compile(r"(\d+)\.json")
 _CHECKPOINT = re.compile(r"(\d+)-(\d+)")
 
 
 def read_begins(store: Store, trial: str) -> list[Begin]:
     """The attempts of a trial, by number."""
     begins = []
-    for path in store.paths(f"trials/{trial}/attempts"):
-        data = store.read(path)
-        if data is not None and _ATTEMPT.fullmatch(_name(path)):
-            tree = json.loads(data)
+    for path in _attempts(store, trial).values():
+        if tree := read_document(store, path, "attempt", "lease", "start"):
             begins.append(Begin(tree["attempt"], tree["lease"], tree["start"]))
     return sorted(begins, key=lambda b: b.number)
+
+
+def _attempts(store: Store, trial: str) -> dict[int, str]:
+    """Attempt number → path, by name: a number is taken even if its record cannot be read."""
+    found = {path: _ATTEMPT.fullmatch(_name(path)) for path in store.paths(f"trials/{trial}/attempts")}
+    return {int(match[1]): path for path, match in found.items() if match}
 
 
 def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[int, str] | None:
@@ -75,6 +79,8 @@ class Attempt:
     """Seconds between checkpoints: the most work a kill can cost."""
     on_progress: Callable[[int, int], None] = lambda step, steps: None
     """Called with the steps done and their total after every epoch."""
+    step: int = 0
+    """Optimizer steps done, as far as epochs have ended."""
     kept: str | None = None
     """Path of the latest checkpoint, of this attempt or the one that it went on from."""
     _rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
@@ -85,15 +91,18 @@ class Attempt:
     def begin(
         cls, store: Store, trial: str, lease_number: int, where: dict[str, Any], **options: Any
     ) -> "Attempt | None":
-        """Begin the next attempt of a trial from its furthest checkpoint; None if the trial is finished."""
-        while store.read(f"trials/{trial}/outcome.json") is None:
+        """Begin the next attempt of a trial from its furthest checkpoint.
+
+        None if there is nothing to do: the trial is finished, or the driver's lease was superseded.
+        """
+        while store.read(f"trials/{trial}/outcome.json") is None and lease.newest(store) <= lease_number:
             begins = read_begins(store, trial)
             found = latest_checkpoint(store, trial, begins)
             state = store.read(found[1]) if found else None
             if found and state is None:
                 continue  # deleted between listing and reading: the trial has just ended
             start = found[0] + 1 if found else 0
-            number = begins[-1].number + 1 if begins else 1
+            number = max(_attempts(store, trial), default=0) + 1
             record = {
                 "attempt": number,
                 "lease": lease_number,
@@ -103,7 +112,8 @@ class Attempt:
             }
             if store.create(f"trials/{trial}/attempts/{number}.json", canonical(record).encode()):
                 kept = found[1] if found else None
-                return cls(store, trial, number, lease_number, start, state, kept=kept, **options)
+                step = found[0] if found else 0
+                return cls(store, trial, number, lease_number, start, state, step=step, kept=kept, **options)
         return None
 
     def curves(self, rows: list[dict[str, Any]]) -> None:
@@ -119,13 +129,20 @@ class Attempt:
 
         One is always due at the end: it holds what was trained, and the outcome names it.
         """
+        try:
+            self._boundary(step, steps, state)
+        except STORE_ERRORS as error:
+            raise StoreError(f"the records of trial {self.trial[:10]} cannot be written: {error}") from error
+        self.step = step
+        self.on_progress(step, steps)
+
+    def _boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
         now = time.monotonic()
         if step == steps or now - self._checkpointed >= self.checkpoint_every:
             self._seal(step)
             self._keep(step, state())
         elif now - self._sealed >= self.seal_every:
             self._seal(step)
-        self.on_progress(step, steps)
 
     def _seal(self, step: int) -> None:
         for name, schema in TABLES.items():
@@ -135,16 +152,20 @@ class Attempt:
                 self._rows[name] = []
         self._sealed = time.monotonic()
 
-    def _still_counts(self) -> None:
-        """Stop a worker that was thought dead: what it would write is of no use, and it must delete nothing."""
+    def _counting(self) -> list[Begin]:
+        """The trial's attempts, if this is the one that goes on.
+
+        :raises LeaseLostError: if not: its worker was thought dead. It must delete nothing and end nothing.
+        """
         if lease.newest(self.store) > self.lease:
             raise LeaseLostError(f"lease {self.lease} was superseded; attempt {self.number} does not count")
-        bounds = counting(read_begins(self.store, self.trial))
-        if bounds.get(self.number, 0) is not None:
+        begins = read_begins(self.store, self.trial)
+        if counting(begins).get(self.number, 0) is not None:
             raise LeaseLostError(f"attempt {self.number} was followed by another; it stops here")
+        return begins
 
     def _keep(self, step: int, state: bytes) -> None:
-        self._still_counts()
+        self._counting()
         path = f"trials/{self.trial}/checkpoint/{self.number}-{step}"
         self.store.create(path, state)
         if self.kept:
@@ -157,9 +178,9 @@ class Attempt:
 
         :raises LeaseLostError: if this attempt no longer counts, for its driver was superseded or another followed.
         """
-        self._still_counts()
         self._seal(step)
-        begins = read_begins(self.store, self.trial)
+        # Read once: should another attempt begin from here on, this outcome is whole all the same.
+        begins = self._counting()
         files: dict[str, int] = {}
         for name, schema in TABLES.items():
             sources = segment_sources(self.store.paths(folder(name, self.trial)), self.trial, begins)
@@ -167,6 +188,10 @@ class Attempt:
                 table = read_counting(self.store, sources, schema)
             except FileNotFoundError:
                 return False  # another attempt has sealed the outcome and cleared the segments
+            except RecordError as error:
+                # What a disk has lost cannot be made up for: the trial is told failed, and the study goes on.
+                state, facts = State.FAILED, facts | {"reason": str(error)}
+                continue
             path = f"{folder(name, self.trial)}/{self.number}-all.parquet"
             self.store.create(path, encode(table))
             files[path] = table.num_rows
@@ -188,10 +213,9 @@ class Attempt:
 
 def clear(store: Store, trial: str) -> None:
     """Delete the segments and checkpoints of a finished trial that its outcome does not name."""
-    data = store.read(f"trials/{trial}/outcome.json")
-    if data is None:
+    outcome = read_document(store, f"trials/{trial}/outcome.json", "files", "checkpoint")
+    if outcome is None:
         return
-    outcome = json.loads(data)
     kept = {*outcome["files"], outcome["checkpoint"]}
     found = [path for name in TABLES for path in store.paths(folder(name, trial)) if is_segment(path)]
     found += [path for path in store.paths(f"trials/{trial}/checkpoint") if _CHECKPOINT.fullmatch(_name(path))]

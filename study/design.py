@@ -1,6 +1,7 @@
 """Factors and levels to arms: what is compared with what."""
 
 import copy
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -101,7 +102,7 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
 def _refuse_twice(where: str, what: str, values: Iterable[Any]) -> None:
     seen: dict[str, int] = {}
     for index, value in enumerate(values):
-        first = seen.setdefault(canonical(value), index)
+        first = seen.setdefault(json.dumps(value, sort_keys=True, default=str), index)
         if first != index:
             raise StudyFileError(f"{where}[{index}]", f"{what} {_text(value)} is written twice, first at [{first}]")
 

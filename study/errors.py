@@ -30,3 +30,7 @@ class LeaseHeldError(RuntimeError):
 
 class LeaseLostError(RuntimeError):
     """This driver was superseded; what it would still write does not count."""
+
+
+class StoreError(RuntimeError):
+    """The storage failed: a full disk, a lost connection. Trials it interrupted go on at the next start."""

@@ -6,19 +6,19 @@ need not agree), or at once where the holder left, or where machine, process id 
 What the holder of n does after that does not count.
 """
 
-import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from tesseral.study.document import read_document
 from tesseral.study.errors import LeaseHeldError
-from tesseral.study.store import Store
+from tesseral.study.store import STORE_ERRORS, Store
 from tesseral.study.trial import canonical
 
 LENGTH = 30.0
@@ -44,9 +44,11 @@ class Holder:
     started: int
     """The process's start time in clock ticks after boot: a pid may be used again, with this it may not."""
     since: str
+    length: float
+    """Seconds of silence after which it may be superseded."""
 
     @classmethod
-    def this_process(cls) -> Self:
+    def this_process(cls, length: float) -> Self:
         """The holder that this process would be."""
         return cls(
             socket.gethostname(),
@@ -54,6 +56,7 @@ class Holder:
             os.getpid(),
             _start_time(os.getpid()) or 0,
             datetime.now(UTC).isoformat(),
+            length,
         )
 
     @property
@@ -83,30 +86,28 @@ class Lease:
         store: Store,
         length: float = LENGTH,
         *,
-        wait: bool = True,
         on_wait: Callable[[Holder, float], None] = lambda holder, seconds: None,
     ) -> Self:
         """Take the study's lease; `on_wait` is told who is waited for and the seconds left, about once a second.
 
-        :raises LeaseHeldError: if the holder is alive: it beats, or (with `wait=False`) may be.
+        :param length: of the new lease, seconds; a holder is given the length that it stated.
+        :raises LeaseHeldError: if the holder is alive, for it beats.
         """
         while True:
             number = newest(store)
-            if number and not cls._free(store, number, length, wait, on_wait):
+            if number and not cls._free(store, number, on_wait):
                 raise LeaseHeldError(f"the study is held by {_holder(store, number)}")
-            body = canonical({**vars(Holder.this_process()), "length": length}).encode()
+            body = canonical(vars(Holder.this_process(length))).encode()
             if store.create(f"lease/{number + 1}/0", body):
                 return cls(store, number + 1, length)
 
     @staticmethod
-    def _free(store: Store, number: int, length: float, wait: bool, on_wait: Callable[[Holder, float], None]) -> bool:
+    def _free(store: Store, number: int, on_wait: Callable[[Holder, float], None]) -> bool:
         beats = store.paths(f"lease/{number}")
         holder = _holder(store, number)
         if f"lease/{number}/{_LEFT}" in beats or holder is None or holder.dead:
             return True
-        if not wait:
-            return False
-        seen, until = beats, time.monotonic() + length
+        seen, until = beats, time.monotonic() + holder.length
         while (left := until - time.monotonic()) > 0:
             on_wait(holder, left)
             time.sleep(min(1.0, left))
@@ -118,15 +119,23 @@ class Lease:
         return True
 
     def _beat(self) -> None:
-        beat = 0
+        beat, last = 0, time.monotonic()
         while not self._stop.wait(self.length / 6):
-            if newest(self.store) > self.number:
-                self.lost.set()
-                return
-            beat += 1
-            self.store.create(f"lease/{self.number}/{beat}", b"{}")
-            if beat > 1:
-                self.store.delete([f"lease/{self.number}/{beat - 1}"])
+            try:
+                if newest(self.store) > self.number:
+                    break
+                self.store.create(f"lease/{self.number}/{beat + 1}", b"{}")
+                if beat:
+                    self.store.delete([f"lease/{self.number}/{beat}"])
+            except STORE_ERRORS:
+                # A store may fail for a moment. After a lease's length without a beat anyone may take over.
+                if time.monotonic() - last > self.length:
+                    break
+            else:
+                beat, last = beat + 1, time.monotonic()
+        else:
+            return
+        self.lost.set()
 
     def release(self) -> None:
         """Stop beating and say that the holder has left."""
@@ -143,11 +152,10 @@ class Lease:
 
 
 def _holder(store: Store, number: int) -> Holder | None:
-    data = store.read(f"lease/{number}/0")
-    if data is None:
-        return None
-    tree: dict[str, Any] = json.loads(data)
-    return Holder(**{key: tree[key] for key in ("host", "boot", "pid", "started", "since")})
+    """Who took lease `number`; None if its record was torn, which no living driver leaves."""
+    names = [item.name for item in fields(Holder)]
+    tree = read_document(store, f"lease/{number}/0", *names)
+    return None if tree is None else Holder(**{name: tree[name] for name in names})
 
 
 def _boot() -> str:

@@ -5,20 +5,18 @@ at each call, so reading is safe at any moment and a restart needs nothing else.
 """
 
 import json
-import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
+from tesseral.study.document import Json, read_document
 from tesseral.study.records import TRIALS
 from tesseral.study.segments import Begin, Source, encode, folder, segment_sources
 from tesseral.study.store import Store
 from tesseral.study.study import Planned, Study
 from tesseral.study.trial import State, Trial, canonical
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -94,28 +92,18 @@ class Ledger:
     def _entry(self, trial: str, names: list[str]) -> Entry | None:
         if trial in self._finished:
             return self._finished[trial]
-        plan_ = self._json(f"trials/{trial}/trial.json")
+        plan_ = read_document(self.store, f"trials/{trial}/trial.json", "id", "arm", "factors", "stage", "trial")
         if plan_ is None:
             return None
-        begun = [name for name in names if name.startswith("attempts/")]
-        begins = [tree for name in begun if (tree := self._json(f"trials/{trial}/{name}")) is not None]
+        begun = [f"trials/{trial}/{name}" for name in names if name.startswith("attempts/")]
+        keys = ("attempt", "lease", "start", "began")
+        begins = [tree for path in begun if (tree := read_document(self.store, path, *keys)) is not None]
         begins.sort(key=lambda tree: int(tree["attempt"]))
-        outcome = self._json(f"trials/{trial}/outcome.json") if "outcome.json" in names else None
+        outcome = read_document(self.store, f"trials/{trial}/outcome.json", "state", "files", "ended")
         entry = Entry(trial, plan_, tuple(begins), outcome)
         if outcome is not None:
             self._finished[trial] = entry
         return entry
-
-    def _json(self, path: str) -> Json | None:
-        data = self.store.read(path)
-        if data is None:
-            return None
-        try:
-            tree: Json = json.loads(data)
-        except ValueError:
-            warnings.warn(f"{self.store.location(path)} is left out: it is no JSON, so nothing of ours", stacklevel=2)
-            return None
-        return tree
 
     def sources(self, table: str) -> list[Source]:
         """Files of `curves` or `traces` that count, as locations that Polars can scan."""
@@ -152,7 +140,7 @@ class Ledger:
 def _row(entry: Entry) -> Json:
     outcome, plan_ = entry.outcome or {}, entry.plan
     provenance = plan_.get("provenance", {})
-    row = {key: plan_.get(key) for key in ("study", "arm", "stage", "block", "replicate", "target", "commit")}
+    row = {key: plan_.get(key) for key in ("study", "arm", "stage", "block", "replicate", "target")}
     row |= {key: outcome.get(key) for key in ("reason", "steps", "seconds", "device", "peak_memory")}
     row |= {
         "trial": entry.id,

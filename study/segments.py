@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tesseral.study.errors import RecordError
 from tesseral.study.records import CURVES, TRACES
 from tesseral.study.store import Store
 
@@ -100,12 +101,20 @@ def rows_to_table(rows: list[dict[str, Any]], trial: str, schema: pa.Schema) -> 
 
 
 def read_counting(store: Store, sources: list[Source], schema: pa.Schema) -> pa.Table:
-    """The rows of `sources` that count, sorted by step."""
+    """The rows of `sources` that count, sorted by step.
+
+    :raises FileNotFoundError: if a source is gone: its trial was compacted meanwhile.
+    :raises RecordError: if a source cannot be read.
+    """
     parts = [schema.empty_table()]
     for source in sources:
         data = store.read(source.path)
         if data is None:
             raise FileNotFoundError(source.path)
-        part = decode(data, schema)
+        try:
+            part = decode(data, schema)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise RecordError(f"the segment {store.location(source.path)} cannot be read: {reason}") from None
         parts.append(part if source.below is None else part.filter(pc.less(part["step"], source.below)))
     return pa.concat_tables(parts).sort_by("step")

@@ -18,6 +18,9 @@ from obstore.store import ObjectStore, from_url
 
 from tesseral.study.errors import RecordError
 
+STORE_ERRORS = (OSError, obstore.exceptions.BaseError)
+"""What reading and writing can raise: a full disk, a lost connection, missing permissions."""
+
 
 class Store:
     """A folder or a prefix. Paths inside it are relative and use `/`."""
@@ -90,7 +93,8 @@ class Store:
             )
             return sorted(found)
         chunks = obstore.list(self._remote, prefix or None)
-        return sorted(entry["path"] for chunk in chunks for entry in chunk)
+        found = (entry["path"] for chunk in chunks for entry in chunk)
+        return sorted(path for path in found if not path.rpartition("/")[2].startswith("."))
 
     def delete(self, paths: list[str]) -> None:
         """Delete what exists of `paths`."""
@@ -107,6 +111,7 @@ class Store:
 def _write_synced(path: Path, data: bytes, *, replace: bool) -> bool:
     if not replace and path.exists():
         return False
+    new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
@@ -122,7 +127,8 @@ def _write_synced(path: Path, data: bytes, *, replace: bool) -> bool:
         return False
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    for folder in (path.parent, *(one.parent for one in new)):
+        _sync_folder(folder)
     return True
 
 

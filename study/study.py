@@ -126,8 +126,9 @@ class Study:
         ]
 
     def _resolved(self) -> dict[str, Any]:
+        header = {key: value for key, value in vars(self.file.study).items() if key != "description"}
         tree: dict[str, Any] = {
-            "study": vars(self.file.study),
+            "study": header | {"baseline": self.baseline.label},
             "replication": vars(self.file.replication),
             "traces": vars(self.file.traces),
         }

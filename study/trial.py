@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -88,10 +88,6 @@ class Trial:
             seeds=Seeds(**tree["seeds"]),
             numerics=tree["numerics"],
         )
-
-    def resolved(self) -> Self:
-        """The same trial with its configuration resolved."""
-        return replace(self, configuration=self.configuration.resolved())
 
 
 def canonical(tree: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tesseral.analysis.load import Reference, StudyInfo, StudyTables, load
+from tesseral.analysis.load import ReferenceInfo, StudyInfo, StudyTables, load
 from tesseral.study.records import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.segments import Source
 
@@ -28,9 +28,8 @@ def info(**changes: Any) -> StudyInfo:
         "factors": {"network.hidden.lmax": ("0", "1", "2", "3")},
         "blocks": 4,
         "replicates": 2,
-        "planned": 32,
         "seed": 7,
-        "reference": Reference(
+        "reference": ReferenceInfo(
             method="PBE0", basis="def2-SVP", auxiliary_basis="def2-universal-jfit", structures=56, fit_error=1.06
         ),
         "study_file": '[study]\nname = "hierarchy"\n',

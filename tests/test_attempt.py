@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from tesseral.study.attempt import Attempt, latest_checkpoint, read_begins
 from tesseral.study.errors import LeaseLostError
 from tesseral.study.records import CURVES
-from tesseral.study.segments import Begin, counting, decode, read_counting, segment_sources
+from tesseral.study.segments import (
+    Begin,
+    counting,
+    decode,
+    encode,
+    read_counting,
+    rows_to_table,
+    segment_sources,
+)
 from tesseral.study.store import Store
 from tesseral.study.trial import State
 
@@ -94,21 +102,59 @@ def test_a_zombie_changes_nothing(store):
     assert outcome(store)["attempt"] == 3
 
 
+def test_a_zombie_that_ends_first_seals_nothing(store):
+    zombie = begin(store)
+    train(zombie, range(4), checkpoints=frozenset({2}))
+    second = begin(store)
+    with pytest.raises(LeaseLostError, match="followed by another"):
+        zombie.finish(State.FAILED, 3, reason="it lost its machine")
+    train(second, range(3, 10))
+    assert second.finish(State.COMPLETE, 9)
+    assert final_steps(store) == list(range(10))
+
+
 def test_what_a_superseded_lease_begins_does_not_count(store):
     store.create("lease/1/0", b"{}")
     train(begin(store, lease=1), range(3), checkpoints=frozenset({2}))
     store.create("lease/2/0", b"{}")
     newer = begin(store, lease=2)
-    stale = begin(store, lease=1)  # its driver was paused past its lease, and starts a trial as if it held it
-    with pytest.raises(LeaseLostError):
-        train(stale, range(3, 8), checkpoints=frozenset({7}))
-    store.create(f"trials/{TRIAL}/checkpoint/3-7", b"or it looked a moment before")
+    assert Attempt.begin(store, TRIAL, 1, {}) is None
+    # Or its driver looked a moment before: all that it then writes must change nothing.
+    stale = {"attempt": 3, "lease": 1, "start": 3, "began": "2026-01-01"}
+    store.create(f"trials/{TRIAL}/attempts/3.json", json.dumps(stale).encode())
+    table = rows_to_table([row(step) for step in range(3, 8)], TRIAL, CURVES)
+    store.create(f"curves/trial={TRIAL}/3-7.parquet", encode(table))
+    store.create(f"trials/{TRIAL}/checkpoint/3-7", b"stale")
     assert latest_checkpoint(store, TRIAL, read_begins(store, TRIAL))[0] == 2
-    with pytest.raises(LeaseLostError):
-        stale.finish(State.COMPLETE, 7)
-    train(newer, range(3, 6))
-    newer.finish(State.COMPLETE, 5)
+    train(newer, range(3, 6), checkpoints=frozenset({4}))
+    assert newer.finish(State.COMPLETE, 5)
     assert final_steps(store) == list(range(6))
+
+
+def test_a_worker_of_a_superseded_driver_ends_nothing(store):
+    old = begin(store, lease=1)
+    train(old, range(3))
+    store.create("lease/2/0", b"{}")
+    with pytest.raises(LeaseLostError, match="superseded"):
+        old.finish(State.COMPLETE, 2)
+    assert store.read(f"trials/{TRIAL}/outcome.json") is None
+
+
+def test_torn_records_are_named_and_left_out(store):
+    train(begin(store), range(4), checkpoints=frozenset({2}))
+    store.replace(f"trials/{TRIAL}/attempts/1.json", b'{"attempt": 1, "le')
+    with pytest.warns(UserWarning, match=r"attempts/1.json is left out"):
+        second = begin(store)
+    assert (second.number, second.start) == (2, 0), "its number is taken, its checkpoint is nobody's"
+
+
+def test_a_damaged_segment_fails_its_trial_by_name(store):
+    attempt = begin(store)
+    train(attempt, range(4))
+    store.replace(f"curves/trial={TRIAL}/1-2.parquet", b"PAR1 and then nothing")
+    attempt.finish(State.COMPLETE, 3)
+    assert outcome(store)["state"] == "failed"
+    assert "1-2.parquet cannot be read" in outcome(store)["reason"]
 
 
 def test_killed_between_compaction_and_outcome(store):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from silent import Silent
 
 from tesseral.analysis.open import open_study
 from tesseral.cluster.driver import prepare, run_study
@@ -22,13 +23,6 @@ from tesseral.study.study import Study
 from tesseral.study.trial import State
 
 EPOCHS = 40
-
-
-class Silent:
-    def waiting(self, holder, seconds): ...
-    def started(self, trials, finished, steps): ...
-    def progress(self, trial, step): ...
-    def ended(self, trial): ...
 
 
 @pytest.fixture

@@ -117,6 +117,11 @@ def test_run_status_report_resume(storage, study_file):
     assert_refused(tesseral(*run), "training.epochs is 7 and was 6")
 
 
+def test_resources_that_this_machine_lacks_are_refused(storage, study_file):
+    study_file.write_text(study_file.read_text() + "cpus = 100000\n")
+    assert_refused(tesseral("run", study_file, "--storage", storage), "resources.cpus", "100000")
+
+
 def test_a_second_driver_is_refused_with_exit_code_3(storage, study_file):
     with Lease.acquire(Store(storage / "small"), 1.0):
         done = tesseral("run", study_file, "--storage", storage, "--executor", "inline")

@@ -130,7 +130,7 @@ def test_higher_orders_settle_later_in_the_synthetic_study(tmp_path):
 
 def test_output_errors_and_what_is_out_of_reach():
     rows = trial_rows(seed=1)
-    found = output_errors(frame(rows), "test.block_error", ARMS)
+    found = output_errors(frame(rows), "test.block_error", ARMS, 4)
     assert found.height == 20
     assert found["arm"].unique(maintain_order=True).to_list() == ARMS
     assert found["hidden_lmax"].unique(maintain_order=True).to_list() == [0, 1, 2, 3]
@@ -138,7 +138,7 @@ def test_output_errors_and_what_is_out_of_reach():
     values = [r["metric.test.block_error.l2"] for r in rows if r["arm"] == "lmax=1"]
     cell = found.filter(pl.col("arm") == "lmax=1", pl.col("l") == 2)
     assert cell["error"].item() == pytest.approx(np.mean(values), rel=1e-12)
-    assert output_errors(frame(rows), "test.other", ARMS).height == 0
+    assert output_errors(frame(rows), "test.other", ARMS, 4).height == 0
 
 
 def test_orders_are_read_from_irreps():

@@ -40,17 +40,47 @@ def test_a_dead_holder_on_this_machine_is_recognised_at_once(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert lease.newest(Store(tmp_path)) == 1
-    with Lease.acquire(Store(tmp_path), 60.0, wait=False) as second:
+    with Lease.acquire(Store(tmp_path), 60.0) as second:
         assert second.number == 2
 
 
 def test_a_silent_holder_elsewhere_is_superseded_after_its_lease(tmp_path):
     store = Store(tmp_path)
-    elsewhere = vars(Holder("elsewhere", "another boot", 1, 1, "2026-01-01T00:00:00"))
+    elsewhere = vars(Holder("elsewhere", "another boot", 1, 1, "2026-01-01T00:00:00", length=0.8))
     store.create("lease/1/0", json.dumps(elsewhere).encode())
-    with pytest.raises(LeaseHeldError, match="elsewhere"):
-        Lease.acquire(store, 0.5, wait=False)
-    with Lease.acquire(store, 0.5) as second:
+    waited = []
+    with Lease.acquire(store, 0.1, on_wait=lambda holder, seconds: waited.append((holder.host, seconds))) as second:
+        assert second.number == 2
+    assert waited[0][0] == "elsewhere"
+    assert waited[0][1] == pytest.approx(0.8, abs=0.1), "as long as the holder said, not the challenger"
+
+
+def test_a_store_that_fails_for_a_moment_costs_no_lease(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    create, failures = Store.create, [OSError("stale file handle")] * 2
+
+    def flaky(self, path, data):
+        if failures and path.startswith("lease/1/") and path != "lease/1/0":
+            raise failures.pop()
+        return create(self, path, data)
+
+    monkeypatch.setattr(Store, "create", flaky)
+    with Lease.acquire(store, 0.6) as first:
+        assert not first.lost.wait(1.0)
+        assert len(store.paths("lease/1")) > 1
+
+
+def test_a_store_that_fails_for_good_costs_the_lease(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    with Lease.acquire(store, 0.3) as first:
+        monkeypatch.setattr(Store, "create", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+        assert first.lost.wait(5)
+
+
+def test_a_torn_lease_is_nobodys(tmp_path):
+    store = Store(tmp_path)
+    store.create("lease/1/0", b'{"host": "he')
+    with pytest.warns(UserWarning, match="torn"), Lease.acquire(store, 60.0) as second:
         assert second.number == 2
 
 

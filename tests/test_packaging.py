@@ -58,6 +58,10 @@ def test_the_readme_begins_with_the_makefiles_commands():
     assert set(commands) <= set(targets)
 
 
+def test_the_readme_shows_the_quickstarts_study_file():
+    assert (ROOT / "study" / "examples" / "quickstart.toml").read_text() in (ROOT / "README.md").read_text()
+
+
 def test_quickstart_in_a_fresh_copy(tmp_path):
     """`make quickstart SIZE=tiny`, with the environment of this test run in place of a new one."""
     checkout = copy(tmp_path / "checkout")

@@ -13,7 +13,7 @@ from synthetic_study import info, study_tables, table, trial_row, trial_rows
 
 from tesseral.analysis import summary
 from tesseral.analysis.findings import compared, findings, verdict
-from tesseral.analysis.load import Reference, load
+from tesseral.analysis.load import ReferenceInfo, load
 from tesseral.analysis.report import Figure, error_curves, error_figures, feature_figures, learning_figures, report
 from tesseral.analysis.statistics import Comparison, Estimate, against, by_arm
 from tesseral.analysis.svg import arm_scale, order_scale
@@ -54,7 +54,7 @@ def cells(page):
 
 def test_headline_numbers_are_those_of_the_statistics(tables, page):
     arms = list(tables.study.arms)
-    errors, changes = by_arm(tables.trials, METRIC, arms), against(tables.trials, METRIC, arms, "lmax=0")
+    errors, changes = by_arm(tables.trials, METRIC, arms, 4), against(tables.trials, METRIC, arms, "lmax=0", 4)
     rows = cells(page)
     assert [row[0] for row in rows] == arms
     for row, error in zip(rows, errors, strict=True):
@@ -71,7 +71,7 @@ def test_headline_numbers_are_those_of_the_statistics(tables, page):
 
 
 def test_opening_paragraph_states_the_change(tables, page):
-    change = against(tables.trials, METRIC, list(tables.study.arms), "lmax=0")[1].change
+    change = against(tables.trials, METRIC, list(tables.study.arms), "lmax=0", 4)[1].change
     bounds = f"{-change.value:.1f} % [{-change.high:.1f}, {-change.low:.1f}]"
     sentence = f"Against lmax=0, lmax=2 lowers the density error ε by {bounds} (8 pairs in 4 blocks)."
     assert sentence in findings(tables)
@@ -117,7 +117,7 @@ def test_figures_hold_what_they_should(tables):
     assert curves == ["learning", "learning-by-order"]
     told = tooltips(figures["error-by-arm"])
     assert sum("replicate" in text for text in told) == 32
-    mean = by_arm(tables.trials, METRIC, ["lmax=3"])[0].error
+    mean = by_arm(tables.trials, METRIC, ["lmax=3"], 4)[0].error
     assert told.count(f"lmax=3: {interval(mean, '%')}") == 2  # its diamond and its bar
     orders = tooltips(figures["error-by-order"])
     assert "lmax=0, l = 4: 100 % (out of reach, predicted zero)" in orders
@@ -158,7 +158,7 @@ def test_hostile_names_are_text(tmp_path):
         factors={f"a.{evil}[0]": (evil, "2")},
         description=evil,
         study_file=evil,
-        reference=Reference(method=evil),
+        reference=ReferenceInfo(method=evil),
     )
     page = report(tables)
     assert "<script" not in page
@@ -189,7 +189,7 @@ def test_a_study_without_a_complete_trial_has_a_report(rows):
 
 
 def test_one_arm_has_no_comparison():
-    page = page_of(trial_rows(arms=1), arms=("lmax=0",), planned=8)
+    page = page_of(trial_rows(arms=1), arms=("lmax=0",))
     assert "The mean of the density error ε is 0." in page
     assert "Against" not in page
     assert "change-by-arm" not in page
@@ -278,7 +278,7 @@ def test_words_without_a_ratio_or_a_pair():
 
 
 def test_few_blocks_make_intervals_conditional():
-    few = load(table(trial_rows(blocks=1, replicates=3)), [], [], info(blocks=1, replicates=3, planned=12))
+    few = load(table(trial_rows(blocks=1, replicates=3)), [], [], info(blocks=1, replicates=3))
     assert any("intervals are conditional on its splits" in sentence for sentence in findings(few))
     assert not any("conditional" in sentence for sentence in findings(load(table(trial_rows()), [], [], info())))
 
@@ -290,7 +290,7 @@ def test_many_arms_are_counted_not_listed():
         for k in range(3)
     ]
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
-    told = findings(load(table(rows), [], [], info(arms=arms, baseline=arms[0], planned=96)))
+    told = findings(load(table(rows), [], [], info(arms=arms, baseline=arms[0])))
     assert len(told) == 3
     assert told[1].startswith("Of 11 arms compared with “lmax=0, k=0” in the density error ε: 9 lower")
 

@@ -55,7 +55,7 @@ def test_units_without_spread_are_certain():
 
 def test_blocks_are_the_units_where_there_are_three():
     rows = trial_rows(seed=3)
-    summary = by_arm(frame(rows), METRIC, ARMS)[1]
+    summary = by_arm(frame(rows), METRIC, ARMS, 4)[1]
     means = grid(rows, "lmax=1").mean(axis=1)
     known = stats.ttest_1samp(means, 0).confidence_interval(0.95)
     assert (summary.trials, summary.unit, summary.units) == (8, "block", 4)
@@ -65,7 +65,7 @@ def test_blocks_are_the_units_where_there_are_three():
 
 def test_pairs_are_those_of_scipy_over_blocks():
     rows = trial_rows(seed=4)
-    found = against(frame(rows), METRIC, ARMS, "lmax=0")[1]
+    found = against(frame(rows), METRIC, ARMS, "lmax=0", 4)[1]
     arm, baseline = grid(rows, "lmax=2"), grid(rows, "lmax=0")
     known = stats.ttest_rel(arm.mean(axis=1), baseline.mean(axis=1))
     interval = known.confidence_interval(0.95)
@@ -81,7 +81,7 @@ def test_pairs_are_those_of_scipy_over_blocks():
 
 def test_pairs_are_the_units_below_three_blocks():
     rows = trial_rows(seed=5, blocks=2, replicates=3)
-    found = against(frame(rows), METRIC, ARMS, "lmax=0")[0]
+    found = against(frame(rows), METRIC, ARMS, "lmax=0", 4)[0]
     known = stats.ttest_rel(grid(rows, "lmax=1").ravel(), grid(rows, "lmax=0").ravel()).confidence_interval(0.95)
     assert (found.unit, found.units) == ("pair", 6)
     assert (found.difference.low, found.difference.high) == pytest.approx((known.low, known.high), rel=1e-12)
@@ -90,7 +90,7 @@ def test_pairs_are_the_units_below_three_blocks():
 def test_a_constant_ratio_is_found_exactly():
     rows = [r for r in trial_rows(seed=6) if r["arm"] == "lmax=0"]
     rows += [r | {"arm": "lmax=1", "metric.test.epsilon": 0.53 * r["metric.test.epsilon"]} for r in rows]
-    found = against(frame(rows), METRIC, ["lmax=0", "lmax=1"], "lmax=0")[0]
+    found = against(frame(rows), METRIC, ["lmax=0", "lmax=1"], "lmax=0", 4)[0]
     assert found.change.value == pytest.approx(-47, abs=1e-9)
     assert (found.change.low, found.change.high) == pytest.approx((-47, -47), abs=1e-9)
 
@@ -99,7 +99,7 @@ def test_a_failed_trial_takes_its_pair_out():
     rows = trial_rows(seed=7)
     failed = next(r for r in rows if (r["arm"], r["block"], r["replicate"]) == ("lmax=1", 0, 1))
     failed["state"] = "failed"
-    found = against(frame(rows), METRIC, ARMS, "lmax=0")
+    found = against(frame(rows), METRIC, ARMS, "lmax=0", 4)
     assert [(c.pairs, c.missing) for c in found] == [(7, 1), (8, 0), (8, 0)]
     ratio = np.log(grid(rows, "lmax=1") / grid(rows, "lmax=0"))
     units = [ratio[0, 0], *ratio[1:].mean(axis=1)]
@@ -115,16 +115,16 @@ def test_only_complete_confirmed_trials_count(changes):
 def test_an_error_of_zero_has_a_difference_but_no_ratio():
     rows = trial_rows(seed=9)
     rows[0]["metric.test.epsilon"] = 0.0
-    found = against(frame(rows), METRIC, ARMS, "lmax=0")[0]
+    found = against(frame(rows), METRIC, ARMS, "lmax=0", 4)[0]
     assert found.change is None
     assert found.difference.low < found.difference.value < 0
 
 
 def test_arms_without_a_complete_trial_are_empty():
     rows = [trial_row(arm, block, 0, state="running") for arm in (0, 1) for block in range(3)]
-    found = against(frame(rows), METRIC, ARMS[:2], "lmax=0")[0]
+    found = against(frame(rows), METRIC, ARMS[:2], "lmax=0", 4)[0]
     assert (found.pairs, found.missing, found.difference, found.change) == (0, 3, None, None)
-    assert [(s.trials, s.error, s.deviation) for s in by_arm(frame(rows), METRIC, ARMS[:2])] == [(0, None, None)] * 2
+    assert [(s.trials, s.error, s.deviation) for s in by_arm(frame(rows), METRIC, ARMS[:2], 4)] == [(0, None, None)] * 2
 
 
 def test_mistakes_are_named():
@@ -132,7 +132,7 @@ def test_mistakes_are_named():
     with pytest.raises(TesseralError, match=r"got 'test\.epsilom'; valid are .*test\.epsilon"):
         errors(frame(rows), "test.epsilom")
     with pytest.raises(TesseralError, match="baseline among the arms, got 'lmax=7'; valid are lmax=0"):
-        against(frame(rows), METRIC, ARMS, "lmax=7")
+        against(frame(rows), METRIC, ARMS, "lmax=7", 4)
     with pytest.raises(RecordError, match="several of arm 'lmax=0', block 0, replicate 0"):
         errors(frame([*rows, rows[0] | {"trial": "another"}]), METRIC)
 
@@ -147,7 +147,7 @@ def test_holm_by_hand():
 
 
 def test_holm_corrects_the_changes():
-    found = against(frame(trial_rows(seed=10)), METRIC, ARMS, "lmax=2")
+    found = against(frame(trial_rows(seed=10)), METRIC, ARMS, "lmax=2", 4)
     assert [c.p_holm for c in found] == holm([c.change.p for c in found])
     assert all(c.p_holm >= c.change.p for c in found)
 
@@ -171,7 +171,7 @@ def test_intervals_cover_and_pairs_of_one_block_would_not():
     covered = naive = 0
     for _ in range(draws):
         trials = pairs_of_a_draw(draw, truth / 100)
-        change = against(trials, METRIC, ["base", "arm"], "base")[0].change
+        change = against(trials, METRIC, ["base", "arm"], "base", 5)[0].change
         covered += change.low <= truth <= change.high
         errors_ = trials["metric.test.epsilon"].to_numpy().reshape(2, 15)
         interval = stats.ttest_1samp(np.log(errors_[1] / errors_[0]), 0).confidence_interval(0.95)

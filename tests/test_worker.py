@@ -1,26 +1,21 @@
 """What goes wrong inside a trial becomes its outcome; what goes wrong around it leaves it for the next start."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from silent import Silent
 
+from tesseral.cluster import references, worker
 from tesseral.cluster.driver import prepare, run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.worker import Job, run_trial
-from tesseral.study.errors import DataError, LeaseLostError
+from tesseral.models.reference_file import encode_reference, read_reference
+from tesseral.study.errors import LeaseLostError, RecordError, StoreError, TesseralError
 from tesseral.study.ledger import Ledger
 from tesseral.study.store import Store
 from tesseral.study.study import Study
 from tesseral.study.trial import State
-
-
-class Silent:
-    """A display that shows nothing."""
-
-    def waiting(self, holder, seconds): ...
-    def started(self, trials, finished, steps): ...
-    def progress(self, trial, step): ...
-    def ended(self, trial): ...
 
 
 class Nothing:
@@ -48,8 +43,6 @@ def test_a_diverged_trial_is_failed_with_its_reason_and_last_values(storage, stu
 
 
 def test_an_exception_in_one_trial_stops_no_other(storage, study_file, monkeypatch):
-    from tesseral.cluster import worker
-
     real, calls = worker.train, []
 
     def fragile(*arguments, **options):
@@ -96,18 +89,47 @@ def test_a_driver_that_loses_its_lease_stops(storage, study_file):
     assert len(list(storage.glob("small/trials/*/outcome.json"))) < 6
 
 
-def test_reference_data_that_changed_since_is_not_trained_on(storage, study_file, tiny_reference):
-    from tesseral.cluster import references
-    from tesseral.models.reference_file import encode_reference, read_reference
-
+def test_other_data_under_the_same_name_is_refused(storage, study_file, tiny_reference):
     plan = prepare(load(study_file), str(storage))
+    nothing = Nothing()
+    run_study(plan, nothing, Silent())
     reference = read_reference(tiny_reference)
-    fewer = encode_reference(reference.table.to_pylist()[:-1], reference.basis)
-    (storage / "reference" / tiny_reference.name).write_bytes(fewer)
+    rows = reference.table.to_pylist()
+    other = encode_reference([rows[1], rows[0], *rows[2:]], reference.basis)
+    (storage / "reference" / tiny_reference.name).write_bytes(other)
     references.open_reference.cache_clear()
-    assert run_study(plan, Inline(), Silent()) == {State.FAILED: 6}
-    entry = Ledger(Store(storage / "small")).entries()[0]
-    assert entry.outcome["reason"].startswith(f"{DataError.__name__}: data.reference")
+    before = sorted(storage.rglob("small/trials/*"))
+    with pytest.raises(RecordError, match="other data"):
+        run_study(prepare(Study.load(study_file), str(storage)), Inline(), Silent())
+    assert sorted(storage.rglob("small/trials/*")) == before
+
+
+def test_what_a_machine_lacks_costs_a_trial_nothing(storage, study_file):
+    plan = prepare(load(study_file), str(storage))
+    nothing = Nothing()
+    run_study(plan, nothing, Silent())
+    with pytest.raises(TesseralError, match="cuda:99"):
+        run_trial(replace(nothing.jobs[0], device="cuda:99"))
+    with pytest.raises(RecordError, match="storage that all of them share"):
+        run_trial(replace(nothing.jobs[0], trial="0" * 64))
+    assert not list(storage.glob("small/trials/*/attempts"))
+
+
+def test_a_storage_that_fails_leaves_the_trial_for_the_next_start(storage, study_file, monkeypatch):
+    plan = prepare(load(study_file), str(storage))
+    create = Store.create
+
+    def full(self, path, data):
+        if path.startswith("curves/"):
+            raise OSError("no space left on device")
+        return create(self, path, data)
+
+    monkeypatch.setattr(Store, "create", full)
+    with pytest.raises(StoreError, match="no space left"):
+        run_study(plan, Inline(), Silent())
+    monkeypatch.setattr(Store, "create", create)
+    assert not list(storage.glob("small/trials/*/outcome.json"))
+    assert run_study(plan, Inline(), Silent()) == {State.COMPLETE: 6}
 
 
 def test_the_trials_table_and_its_snapshot(storage, study_file):
