@@ -90,7 +90,7 @@ def study_info(study: Study, storage: str | Path) -> StudyInfo:
 def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
     """The calculation behind the first arm's data; empty where the file is not at hand any more."""
     written = study.arms[0].configuration.data.reference
-    location = written if "://" in written or Path(written).is_absolute() else Store(storage).location(written)
+    location = Store(storage).location(written)
     columns = ["method", "basis", "auxiliary_basis", "fit_error"]
     try:
         rows = pl.scan_parquet(location, glob=False).filter("converged").select(columns).collect()

@@ -51,7 +51,7 @@ def report(tables: StudyTables) -> str:
     """The page, at any stage of a study: unfinished, without a complete trial, with failed ones.
 
     :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
-    :raises OSError: if a file was compacted since `tables` were loaded: load them again.
+    :raises FileNotFoundError: if a file was compacted since `tables` were loaded; `open.read_study` reads anew then.
     """
     # All files are read at once and first, for a running study compacts them.
     features, curves = hierarchy.features(tables.traces, tables.trials), error_curves(tables)

@@ -87,9 +87,8 @@ def progress(tables: StudyTables) -> Progress:
     confirm = tables.trials.filter(pl.col("stage") == "confirm")
     counts = dict(confirm["state"].value_counts().iter_rows())
     ended = counts.get(State.FAILED.value, 0) + counts.get(State.PRUNED.value, 0)
-    return Progress(
-        tables.study.planned, counts.get(State.COMPLETE.value, 0), ended, counts.get(State.RUNNING.value, 0)
-    )
+    complete, running = (counts.get(state.value, 0) for state in (State.COMPLETE, State.RUNNING))
+    return Progress(tables.study.planned, complete, ended, running)
 
 
 def table(tables: StudyTables) -> list[dict[str, str]]:

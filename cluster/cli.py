@@ -1,28 +1,21 @@
-"""The command line: `tesseral plan | reference | run | status | report`.
-
-Exit codes: 0 complete, 1 some trials failed or are left, 2 a mistake in what was given, 3 another driver holds
-the study.
-"""
+"""The command line: `tesseral plan | reference | run | status | report`."""
 
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from tesseral.cluster.display import StudyProgress, bar, console, counted, errors, table
-from tesseral.study.errors import LeaseHeldError, LeaseLostError, StoreError, TesseralError
-from tesseral.study.lease import LENGTH
+from tesseral.cluster.display import StudyProgress, bar, console, counted, table
+from tesseral.cluster.ending import explained, finish, resumable
+from tesseral.study.lease import LENGTH, driver
 from tesseral.study.recipe import read_recipe
-from tesseral.study.store import STORE_ERRORS, Store
+from tesseral.study.store import Store
 from tesseral.study.study import Study
 from tesseral.study.trial import State
 
 app = typer.Typer(
-    help="Fair studies of E(3)-equivariant networks: which irreps earn their cost?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,9 +23,6 @@ app = typer.Typer(
 )
 reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
 app.add_typer(reference, name="reference")
-
-READS = 5
-"""Times that a running study is read anew because its files were compacted meanwhile."""
 
 LEFT_OUT = ("trials", "Holm p")
 """Columns of the summary that only the report shows: a terminal is 80 characters wide."""
@@ -48,6 +38,25 @@ ExecutorName = Annotated[
     Literal["ray", "inline"],
     typer.Option(help="`ray`: on all cores, or on the cluster that RAY_ADDRESS names; `inline`: in this process."),
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.print(f"tesseral {version('tesseral')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    shown: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Fair studies of E(3)-equivariant networks: which irreps earn their cost?
+
+    Example: `tesseral reference make study/examples/water.toml`, then
+    `tesseral run study/examples/quickstart.toml`, then `tesseral report quickstart`
+    """
 
 
 @app.command()
@@ -98,7 +107,7 @@ def reference_make(
         from tesseral.cluster.ray_session import as_completed
 
         spread = as_completed
-    with _resumable(), counted("reference densities") as progress:
+    with resumable(), counted("reference densities") as progress:
         location, made = make_reference(loaded, storage, spread, progress)
     _describe_reference(location, "made" if made else "already made")
 
@@ -142,10 +151,10 @@ def run(
         from tesseral.cluster.tune import RayTune
 
         chosen = RayTune()
-    with _resumable(), bar() as progress:
+    with resumable(), bar() as progress:
         shown = StudyProgress(progress, study.name)
         states = run_study(ready, chosen, shown, lease)
-    _finish(study.name, states, shown.reasons)
+    finish(ready.study.name, Store(ready.storage).child(study.name), states, shown.reasons)
 
 
 @app.command()
@@ -169,6 +178,11 @@ def status(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
         return
     rows = [[arm, *(str(count) for count in row.values())] for arm, row in counts.items()]
     console.print(table(_name(study), ["arm", *shown], rows))
+    holder = driver(Store(storage).child(_name(study)))
+    if holder:
+        console.print(f"Driven by {holder}.", soft_wrap=True)
+    elif any(not state.finished for state in shown):
+        console.print("Nobody drives it now; `tesseral run` goes on with what is left.", soft_wrap=True)
     for failure in failed:
         console.print(
             f"failed {failure['trial'][:10]} ({failure['arm']}): {failure['reason']}", style="red", markup=False
@@ -182,68 +196,27 @@ def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
     Example: `tesseral report quickstart`
     """
     from tesseral.analysis import summary
-    from tesseral.analysis.open import open_study
+    from tesseral.analysis.open import read_study
     from tesseral.analysis.report import report as render
 
+    tables, html = read_study(storage, _name(study), lambda tables: (tables, render(tables)))
     store = Store(storage).child(_name(study))
-    for left in range(READS, 0, -1):
-        try:
-            tables = open_study(storage, _name(study))
-            html = render(tables)
-            break
-        except FileNotFoundError:  # a trial that ended just now has compacted what was listed
-            if left == 1:
-                raise
-    store.replace("report.html", html.encode())
     if as_json:
         _print_json(summary.to_dict(tables) | {"report": store.location("report.html")})
-        return
-    rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in summary.table(tables)]
-    counts = summary.progress(tables)
-    title = f"{tables.study.name}: {counts.complete} of {counts.planned} trials complete; 95 % intervals over pairs"
-    console.print(table(title, list(rows[0]), [list(row.values()) for row in rows]))
-    console.print(f"Report: {store.location('report.html')}", soft_wrap=True)
+    else:
+        rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in summary.table(tables)]
+        counts = summary.progress(tables)
+        title = f"{tables.study.name}: {counts.complete} of {counts.planned} trials complete; 95 % intervals"
+        console.print(table(title, list(rows[0]), [list(row.values()) for row in rows]))
+    store.replace("report.html", html.encode())
+    if not as_json:
+        console.print(f"Report: {store.location('report.html')}", soft_wrap=True)
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2."""
-    try:
+    with explained():
         app()
-    except TesseralError as error:
-        _fail(str(error), 2)
-    except (LeaseHeldError, LeaseLostError) as error:
-        _fail(str(error), 3)
-    except StoreError as error:
-        _fail(str(error), 1)
-    except STORE_ERRORS as error:
-        _fail(f"the storage cannot be used: {str(error).splitlines()[0]}", 2)
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Ctrl-C ends the work with a sentence and the usual exit code of an interrupt."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from here", 130)
-
-
-def _fail(sentence: str, code: int) -> None:
-    errors.print(f"tesseral: {sentence}", markup=False, style="red", soft_wrap=True)
-    sys.exit(code)
-
-
-def _finish(name: str, states: Mapping[State, int], reasons: Sequence[str]) -> None:
-    complete, total = states.get(State.COMPLETE, 0), sum(states.values())
-    failed = states.get(State.FAILED, 0)
-    rest = [f"{failed} failed"] if failed else []
-    if left := total - complete - failed:
-        rest.append(f"{left} left, with which the same command goes on")
-    console.print(f"{name}: " + ", ".join([f"{complete} of {total} trials complete", *rest]), soft_wrap=True)
-    for reason in reasons:
-        errors.print(f"tesseral: a trial was given up: {reason}", markup=False, style="red", soft_wrap=True)
-    if complete < total:
-        raise typer.Exit(1)
 
 
 def _name(study: str) -> str:

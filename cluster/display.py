@@ -21,7 +21,7 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 TEXT = ("arm", "hidden irreps", "cannot reach", "notes")
-"""Columns that are set left and may wrap."""
+"""Columns that are set left; all but the first may wrap."""
 
 
 def bar() -> Progress:
@@ -41,18 +41,21 @@ def bar() -> Progress:
 def counted(what: str) -> Iterator["Counted"]:
     """A bar that is told (done, total)."""
     with bar() as progress:
-        yield Counted(progress, progress.add_task(what, total=None))
+        yield Counted(progress, what)
 
 
 class Counted:
-    """Callable as `on_progress(done, total)`."""
+    """Callable as `on_progress(done, total)`; nothing is shown before the first call."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
+    def __init__(self, progress: Progress, what: str) -> None:
+        self._progress, self._what = progress, what
+        self._task: TaskID | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
-        self._progress.update(self._task, completed=done, total=total)
+        if self._task is None:
+            self._task = self._progress.add_task(self._what, total=total)
+        self._progress.update(self._task, completed=done)
 
 
 class StudyProgress:
@@ -108,7 +111,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         text = column in TEXT
-        shown.add_column(column, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+        shown.add_column(
+            column, justify="left" if text else "right", no_wrap=not text or column == "arm", overflow="fold"
+        )
     for row in rows:
         shown.add_row(*row)
     return shown

@@ -8,21 +8,15 @@ from typing import Any
 
 from tesseral.models.reference_file import Reference, encode_reference, read_reference
 from tesseral.study.errors import DataError
-from tesseral.study.recipe import Recipe
+from tesseral.study.recipe import Recipe, ReferenceName
 from tesseral.study.records import REFERENCE, to_table
 from tesseral.study.segments import decode, encode
 from tesseral.study.store import Store
 from tesseral.study.trial import digest
+from tesseral.study.validation import validate
 
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[tuple[Any, Any]]]
 """Applies a function to items and gives (item, result) as they come: `inline`, or Ray's `as_completed`."""
-
-
-def reference_location(storage: str, reference: str) -> str:
-    """`data.reference` as a path or URL: itself if absolute, else inside the storage."""
-    if "://" in reference or Path(reference).is_absolute():
-        return reference
-    return Store(storage).location(reference)
 
 
 @lru_cache(maxsize=4)
@@ -31,13 +25,13 @@ def open_reference(storage: str, reference: str) -> Reference:
 
     :raises DataError: if it is missing, torn, or no reference data.
     """
-    location = reference_location(storage, reference)
+    location = Store(storage).location(reference)
     if "://" not in location:
         return read_reference(location)
     folder, _, name = location.rpartition("/")
     data = Store(folder).read(name)
     if data is None:
-        raise DataError(f"expected reference data at {location}, but there is nothing")
+        raise DataError(f"expected reference data at {location}, found nothing there")
     return read_reference(io.BytesIO(data), location)
 
 
@@ -103,6 +97,7 @@ def import_reference(pickle: Path, isolated: dict[str, Path], name: str, storage
     """
     from tesseral.models.trimer_pickle import import_trimers
 
+    name = validate(ReferenceName, {"name": name}).name
     rows, basis = import_trimers(pickle, isolated)
     store = Store(storage).child("reference")
     location = store.location(f"{name}.parquet")

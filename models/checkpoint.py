@@ -13,6 +13,17 @@ from tesseral.models.model import DTYPES, Model, build_model
 from tesseral.study.errors import RecordError
 from tesseral.study.trial import Trial
 
+_UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    pickle.UnpicklingError,
+)
+"""What `torch.load` raises at bytes that are torn, altered or another thing altogether."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -54,7 +65,7 @@ def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
     """
     try:
         found = Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         reason = f"{error}".partition("\n")[0].partition(". ")[0] or type(error).__name__
         raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, it cannot be read: {reason}") from None
     if found.trial != trial.id:

@@ -71,7 +71,7 @@ def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
 
 @torch.no_grad()
 def measure_epsilon(model: Model, data: DataSet, indices: Iterable[int]) -> list[Value]:
-    """Mean over structures of ε, and of each ε_l, on the default grid of `tesseral.models.density.epsilon`."""
+    """Mean over structures of ε, and of each ε_l, on the default grid of `tesseral.models.density.epsilon_by_order`."""
     basis = data.basis
     sums: dict[int | None, float] = {}
     structures = list(indices)

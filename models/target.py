@@ -18,7 +18,9 @@ class DensityTarget(Module):
         y = (c − isolated) · 2√2 / N,    N = Shell.norm.
 
     c is the same number in their data (Psi4), in PySCF's and here: all three refer to functions of unit norm,
-    χ = N r^l C_lm exp(−ar²) with Racah's harmonics C, so dividing by N is the only change of units.
+    χ = N r^l C_lm exp(−ar²) with Racah's harmonics C, so dividing by N is the only change of units. For a contracted
+    shell N is the sum Σ_k d_k N_l(a_k), which may be negative: then so are 2√2/N and the factor, and y has the other
+    sign than c.
 
     With scale `none`, outputs are y: factor = N/(2√2), shift = 0. With `shell`, `fit` sets factor to the spread of
     the shell over a training split and shift to its mean (l = 0 alone: the mean of any other would turn with the
@@ -58,7 +60,7 @@ class DensityTarget(Module):
         self.register_buffer("to_y", to_y)
         self.register_buffer("charge", charge)
         self.register_buffer("shift", torch.zeros_like(to_y))
-        self.register_buffer("factor", torch.where(to_y > 0, 1 / to_y, 0.0))
+        self.register_buffer("factor", torch.where(to_y != 0, 1 / to_y, 0.0))
         self.register_buffer("order", (torch.tensor(widths)[shell] - 1) // 2)
         self.register_buffer("shell", shell)
 

@@ -37,11 +37,11 @@ class Data(Section):
 
     reference: str
     """Parquet file of reference data; relative paths start at the storage. Not in the id: its content is."""
-    train: Annotated[int, Range(ge=1)]
+    train: Annotated[int, Range(ge=1, le=10**9)]
     """Structures trained on."""
-    validation: Annotated[int, Range(ge=0)] = 0
+    validation: Annotated[int, Range(ge=0, le=10**9)] = 0
     """Structures of the validation split."""
-    test: Annotated[int, Range(ge=1)]
+    test: Annotated[int, Range(ge=1, le=10**9)]
     """Structures of the test split."""
 
 
@@ -55,7 +55,7 @@ class Hidden(Section):
     """All orders from 0 to lmax."""
     orders: Annotated[tuple[Annotated[int, Range(ge=0, le=10)], ...], Range(min_length=1)] | None = None
     """Any set of orders, such as [0, 2]; excludes `lmax`."""
-    mul: Annotated[tuple[Annotated[int, Range(ge=1)], ...], Range(min_length=1)] = (125, 40, 25, 15)
+    mul: Annotated[tuple[Annotated[int, Range(ge=1, le=10_000)], ...], Range(min_length=1)] = (125, 40, 25, 15)
     """Multiplicity of order l = 0, 1, 2, … for each parity (default: Rackers & Rao); the last one repeats."""
     parity: Literal["both", "natural"] = "both"
     """`both` parities of each l, or the `natural` one, (−1)^l, alone."""
@@ -71,11 +71,13 @@ class Hidden(Section):
             raise StudyFileError(path, f"expected exactly one of irreps, lmax and orders, got {came}")
         if self.irreps is not None:
             try:
-                text = format_irreps(parse_irreps(self.irreps))
+                terms = parse_irreps(self.irreps)
             except TesseralError as error:
                 raise StudyFileError(f"{path}.irreps", str(error)) from None
-            if not text:
-                raise StudyFileError(f"{path}.irreps", f"expected at least one channel, got {self.irreps!r}")
+            text = format_irreps(terms)
+            if not text or any(term.l > 10 or term.mul > 10_000 for term in terms):
+                expected = "at least one channel, orders l of at most 10 and multiplicities of at most 10000"
+                raise StudyFileError(f"{path}.irreps", f"expected {expected}, got {self.irreps!r}")
         else:
             orders = set(range(self.lmax + 1)) if self.lmax is not None else set(self.orders or ())
             text = format_irreps(
@@ -98,13 +100,13 @@ class Network(Section):
     """Gated convolutions before the output convolution."""
     harmonics_lmax: Annotated[int, Range(ge=0, le=10)] = 3
     """Largest l of the edges' spherical harmonics."""
-    radial_functions: Annotated[int, Range(ge=1)] = 10
+    radial_functions: Annotated[int, Range(ge=1, le=10_000)] = 10
     """Gaussians that expand a distance, evenly spaced inside the cutoff."""
     radial_cutoff: Annotated[float, Range(gt=0)] = 3.5
     """Distance up to which atoms are neighbours, in Å."""
-    radial_width: Annotated[int, Range(ge=1)] = 128
+    radial_width: Annotated[int, Range(ge=1, le=10_000)] = 128
     """Neurons of a hidden layer of the radial network."""
-    radial_layers: Annotated[int, Range(ge=0)] = 1
+    radial_layers: Annotated[int, Range(ge=0, le=20)] = 1
     """Hidden layers of the radial network."""
     num_neighbors: Annotated[float, Range(gt=0)] | None = None
     """Messages are divided by its square root; null: the mean number of neighbours in the training split."""
@@ -133,9 +135,9 @@ class Loss(Section):
 class Training(Section):
     """How it is trained."""
 
-    epochs: Annotated[int, Range(ge=1)] = 60
+    epochs: Annotated[int, Range(ge=1, le=10**6)] = 60
     """Passes over the training split."""
-    batch_size: Annotated[int, Range(ge=1)] = 4
+    batch_size: Annotated[int, Range(ge=1, le=10**6)] = 4
     """Structures in a step; the last step of an epoch takes what is left."""
     learning_rate: Annotated[float, Range(gt=0)] = 1e-2
     """Adam's step size at the start."""

@@ -107,14 +107,15 @@ def _refuse_twice(where: str, what: str, values: Iterable[Any]) -> None:
             raise StudyFileError(f"{where}[{index}]", f"{what} {_text(value)} is written twice, first at [{first}]")
 
 
-def _short_names(paths: set[str]) -> dict[str, str]:
-    """The shortest endings of dotted paths that tell them apart: network.hidden.lmax becomes lmax."""
+def _short_names(factors: set[str]) -> dict[str, str]:
+    """The shortest endings of dotted paths that tell them apart: network.hidden.lmax becomes lmax, loss.name loss."""
     names = {}
-    for path in paths:
-        parts = path.split(".")
+    paths = {path: path.removesuffix(".name") for path in factors}
+    for path, shown in paths.items():
+        parts = shown.split(".")
         for keep in range(1, len(parts) + 1):
             ending = ".".join(parts[-keep:])
-            if sum(other == ending or other.endswith("." + ending) for other in paths) == 1:
+            if sum(other == ending or other.endswith("." + ending) for other in paths.values()) == 1:
                 break
         names[path] = ending
     return names

@@ -33,6 +33,14 @@ def newest(store: Store) -> int:
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
+def driver(store: Store) -> "Holder | None":
+    """Who drives the study, as far as can be told without waiting; None if its last driver left or is dead."""
+    number = newest(store)
+    holder = _holder(store, number) if number else None
+    gone = holder is None or holder.dead or store.read(f"lease/{number}/{_LEFT}") is not None
+    return None if gone else holder
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a lease: enough to recognise, on the same machine, that it is dead."""

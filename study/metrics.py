@@ -18,9 +18,12 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric(
-            "epsilon", "%", "mean over structures of ε = 100·Σ|ρ_ML − ρ| / Σρ on a uniform grid, ρ the fitted density"
+            "epsilon",
+            "%",
+            "mean over structures of ε = 100·∫|ρ_ML − ρ| / ∫ρ, ρ the fitted density; by Becke's partition, 40 radii "
+            "(Treutler-Ahlrichs) and 302 directions (Lebedev) about each atom",
         ),
-        Metric("block_epsilon", "%", "the same of the part of order l alone, over the whole Σρ", by_l=True),
+        Metric("block_epsilon", "%", "the same of the part of order l alone, over the whole ∫ρ", by_l=True),
         Metric("l2_error", "%", "100·√(Σ∫(ρ_ML − ρ)² / Σ∫ρ²), ρ the fitted density"),
         Metric(
             "block_error", "%", "100·√(Σerr² / Σy²) within the block of order l; y less the isolated atoms", by_l=True

@@ -34,8 +34,9 @@ class Store:
             try:
                 self._remote = from_url(self.url)
             except (ValueError, obstore.exceptions.BaseError) as error:
+                reason = str(error).splitlines()[0]
                 raise RecordError(
-                    f"expected a path or a URL such as s3://bucket/prefix, got {url!r}: {error}"
+                    f"expected a path or a URL such as s3://bucket/prefix, got {url!r}: {reason}"
                 ) from None
         else:
             self._root = Path(self.url).absolute()
@@ -49,7 +50,9 @@ class Store:
         return type(self)(self.location(name))
 
     def location(self, path: str) -> str:
-        """The absolute path or URL of `path`, as Polars and pyarrow read it."""
+        """The absolute path or URL of `path`, as Polars and pyarrow read it; what is one already stands for itself."""
+        if "://" in path or path.startswith("/"):
+            return path
         return f"{self.url.rstrip('/')}/{path}"
 
     def create(self, path: str, data: bytes) -> bool:

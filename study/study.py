@@ -41,7 +41,7 @@ class Study:
         :raises StudyFileError: with the dotted path, what came and what is valid.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise StudyFileError("", f"expected a study file, but it cannot be read: {reason}", str(path)) from None
@@ -118,6 +118,9 @@ class Study:
 
     def difference(self, other: "Study") -> list[str]:
         """What this study asks for otherwise than `other`, one phrase a setting; resources are free to change."""
+        labels, before = ([arm.label for arm in study.arms] for study in (self, other))
+        if set(labels) != set(before):
+            return [f"its arms are {', '.join(labels)} and were {', '.join(before)}"]
         ours, theirs = self._resolved(), other._resolved()
         return [
             f"{path} is {ours.get(path)!r} and was {theirs.get(path)!r}"

@@ -16,7 +16,7 @@ class Header(Section):
 
     name: Annotated[str, Range(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Folder of the records inside the storage: letters, digits, `.`, `_` and `-`."""
-    seed: Annotated[int, Range(ge=0)] = 0
+    seed: Annotated[int, Range(ge=0, le=2**53)] = 0
     """Every split, order and initialisation follows from it."""
     description: str = ""
     """What it asks, in a sentence for the report."""
@@ -32,9 +32,9 @@ class Header(Section):
 class Replication(Section):
     """`[replication]`: pairs. Each arm is trained once in every replicate of every block."""
 
-    blocks: Annotated[int, Range(ge=1)] = 1
+    blocks: Annotated[int, Range(ge=1, le=10_000)] = 1
     """Splits and orders of the data."""
-    replicates: Annotated[int, Range(ge=1)] = 3
+    replicates: Annotated[int, Range(ge=1, le=10_000)] = 3
     """Initialisations in each block."""
 
 

@@ -46,7 +46,7 @@ def read_toml(file: str | Path) -> dict[str, Any]:
     :raises StudyFileError: if it is missing, not UTF-8 or not TOML; the parser's line and column are kept.
     """
     try:
-        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise StudyFileError("", f"expected a TOML file, cannot read it: {error.strerror}", str(file)) from None
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError

@@ -9,8 +9,28 @@ import pytest
 from synthetic_study import info, table, trial_rows
 
 from tesseral.analysis.load import load
+from tesseral.analysis.open import read_study
+from tesseral.study.attempt import Attempt
+from tesseral.study.ledger import freeze, plan
 from tesseral.study.records import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.segments import Source, encode
+from tesseral.study.study import Study
+from tesseral.study.trial import State
+
+STUDY = """
+[study]
+name = "small"
+metric = "l2_error"
+
+[factors]
+network.hidden.lmax = [0, 1]
+
+[data]
+reference = "reference/none.parquet"
+train = 8
+validation = 2
+test = 4
+"""
 
 
 def curve(trial, steps, value=1.0):
@@ -24,8 +44,8 @@ def seal(path, rows):
     return str(path)
 
 
-def curves_of(sources, **options):
-    return load(table(trial_rows()), sources, [], info(), **options)
+def curves_of(sources):
+    return load(table(trial_rows()), sources, [], info())
 
 
 def test_bounds_cut_superseded_rows(tmp_path):
@@ -40,11 +60,11 @@ def test_bounds_cut_superseded_rows(tmp_path):
 
 
 def test_a_store_is_read_wherever_it_is(store):
-    """On a local disk and on S3: bounded, torn and vanished files among those that count."""
+    """On a local disk and on S3: bounded, torn and lost files among those that count."""
     store.create("curves/trial=a/1-9.parquet", encode(curve("a", range(10))))
     store.create("curves/trial=b/1-all.parquet", encode(curve("b", range(5))))
     store.create("curves/trial=c/1-9.parquet", b"PAR1 torn")
-    bounds = {"a/1-9": 4, "b/1-all": None, "c/1-9": None, "d/1-9": 3}
+    bounds = {"a/1-9": 4, "b/1-all": None, "c/1-9": None, "d/1-all": None}
     sources = [Source(store.location(f"curves/trial={name}.parquet"), name[0], below) for name, below in bounds.items()]
     with pytest.warns(UserWarning, match="is left out"):
         tables = curves_of(sources)
@@ -52,12 +72,56 @@ def test_a_store_is_read_wherever_it_is(store):
     assert tables.curves.collect()["step"].to_list() == [*range(5), *range(4)]  # whole files come first
 
 
-def test_a_file_that_vanishes_after_loading_is_an_os_error(tmp_path):
-    path = seal(tmp_path / "1-9.parquet", curve("a", range(10)))
-    tables = curves_of([Source(path, "a", None)])
-    (tmp_path / "1-9.parquet").unlink()
-    with pytest.raises(OSError, match=r"1-9\.parquet"):
+@pytest.mark.parametrize("below", [None, 7])
+def test_a_segment_that_vanishes_is_never_a_hole(store, below):
+    """Neither before its footer is read nor after: its rows are in another file by now."""
+    store.create("1-9.parquet", encode(curve("a", range(10))))
+    sources = [Source(store.location("1-9.parquet"), "a", below)]
+    tables = curves_of(sources)
+    store.delete(["1-9.parquet"])
+    with pytest.raises(FileNotFoundError, match=r"1-9\.parquet"):
         tables.curves.collect()
+    with pytest.raises(FileNotFoundError, match=r"1-9\.parquet"):
+        curves_of(sources)
+
+
+@pytest.fixture
+def running(store):
+    """An attempt that is at work on the only trial that is planned yet, ten rows of its curves sealed."""
+    study = Study.parse(STUDY, "small.toml")
+    folder = store.child("small")
+    freeze(folder, study)
+    trial = study.confirm({"reference/none.parquet": "d" * 64}, 1)[0]
+    plan(folder, trial, "small")
+    attempt = Attempt.begin(folder, trial.trial.id, 0, {}, seal_every=0.0, checkpoint_every=1e9)
+    attempt.curves([{"step": k, "epoch": k, "split": "train", "metric": "loss", "value": 1.0} for k in range(10)])
+    attempt.boundary(9, 100, lambda: b"")
+    return attempt
+
+
+def test_a_trial_that_ends_between_listing_and_reading_makes_a_study_be_read_anew(store, running):
+    opened = []
+
+    def use(tables):
+        opened.append(tables.trials["state"].to_list())
+        if len(opened) == 1:
+            assert running.finish(State.COMPLETE, 9)  # its segments are compacted and deleted
+        return tables.curves.collect()
+
+    assert read_study(store.url, "small", use)["step"].to_list() == [*range(10)]
+    assert opened == [["running"], ["complete"]]
+
+
+def test_files_that_vanish_at_each_reading_are_an_error(store, running):
+    readings = []
+
+    def use(tables):
+        readings.append(tables)
+        raise FileNotFoundError("1-9.parquet")
+
+    with pytest.raises(FileNotFoundError, match=r"1-9\.parquet"):
+        read_study(store.url, "small", use)
+    assert len(readings) == 5
 
 
 def test_a_file_listed_twice_counts_once_and_below_the_lower_bound(tmp_path):
@@ -90,7 +154,7 @@ def test_unreadable_files_are_named_and_left_out(tmp_path):
         "foreign": "got a foreign file",
         "traces": "got table 'traces' of version 1",
         "newer": "got table 'curves' of version 99",
-        "gone": "listed but is gone",
+        "1-all": "the trial's outcome names it, but it is gone",
     }
     sources = [Source(str(tmp_path / f"{name}.parquet"), "a", None) for name in reasons]
     with pytest.warns(UserWarning) as caught:  # noqa: PT030 - each message is checked below

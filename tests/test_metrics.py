@@ -8,7 +8,7 @@ from test_loss import COLUMNS, ORDERS, rackers
 
 from tesseral.models import metrics
 from tesseral.models.data_set import DataSet
-from tesseral.models.density import epsilon
+from tesseral.models.density import epsilon_by_order
 from tesseral.models.metrics import Value, evaluation_batches, measure, measure_epsilon
 from tesseral.models.model import build_model
 from tesseral.study.metrics import METRICS
@@ -80,7 +80,7 @@ def test_epsilon_is_the_mean_over_structures(data, model, predicted):
     measured = values(measure_epsilon(model, data, SPLIT[:2]))
     rows = [data.reference.table.to_pylist()[index] for index in SPLIT[:2]]
     expected = [
-        epsilon(
+        epsilon_by_order(
             BASIS,
             row["atomic_numbers"],
             torch.tensor(row["positions"], dtype=torch.float64),
@@ -89,7 +89,8 @@ def test_epsilon_is_the_mean_over_structures(data, model, predicted):
         )
         for row, other in zip(rows, predicted, strict=False)
     ]
-    assert measured["epsilon"] == pytest.approx(np.mean(expected), rel=1e-9)
+    assert measured["epsilon"] == pytest.approx(np.mean([one[None] for one in expected]), rel=1e-9)
+    assert measured["block_epsilon.l2"] == pytest.approx(np.mean([one[2] for one in expected]), rel=1e-9)
     assert 0 < measured["block_epsilon.l4"] < measured["epsilon"]
 
 

@@ -283,6 +283,16 @@ def test_few_blocks_make_intervals_conditional():
     assert not any("conditional" in sentence for sentence in findings(load(table(trial_rows()), [], [], info())))
 
 
+def test_two_finished_blocks_of_six_have_points_and_no_interval():
+    early = load(table(trial_rows(blocks=2)), [], [], info(blocks=6))
+    told = " ".join(findings(early))
+    assert "16 of 48 trials are complete: this is preliminary." in told
+    assert told.count("(4 pairs in 2 blocks: too few for an interval)") == 3
+    assert "conditional" not in told
+    assert "[" not in told
+    assert {row["notes"].partition("too few ")[2] for row in summary.table(early)} == {"blocks for an interval"}
+
+
 def test_many_arms_are_counted_not_listed():
     rows = [
         row | {"arm": f"{row['arm']}, k={k}", "metric.test.epsilon": row["metric.test.epsilon"] * (1 + 0.01 * k)}

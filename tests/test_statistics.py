@@ -79,12 +79,33 @@ def test_pairs_are_those_of_scipy_over_blocks():
     assert found.change.high == pytest.approx(100 * (np.exp(bounds.high) - 1), rel=1e-12)
 
 
-def test_pairs_are_the_units_below_three_blocks():
+def test_pairs_are_the_units_of_a_study_of_two_blocks():
     rows = trial_rows(seed=5, blocks=2, replicates=3)
-    found = against(frame(rows), METRIC, ARMS, "lmax=0", 4)[0]
+    found = against(frame(rows), METRIC, ARMS, "lmax=0", 2)[0]
     known = stats.ttest_rel(grid(rows, "lmax=1").ravel(), grid(rows, "lmax=0").ravel()).confidence_interval(0.95)
     assert (found.unit, found.units) == ("pair", 6)
     assert (found.difference.low, found.difference.high) == pytest.approx((known.low, known.high), rel=1e-12)
+
+
+@pytest.mark.parametrize("finished", [1, 2])
+def test_the_design_decides_the_unit_not_what_is_finished(finished):
+    """Two blocks of six with three replicates: six pairs that are not independent, so no interval yet."""
+    rows = trial_rows(seed=5, blocks=finished, replicates=3)
+    running = [trial_row(arm, block, 0, state="running") for arm in range(4) for block in range(finished, 6)]
+    trials = frame(rows + running)
+    means = grid(rows, "lmax=1").mean(axis=1)
+    summary = by_arm(trials, METRIC, ARMS, 6)[1]
+    assert (summary.trials, summary.unit, summary.units) == (3 * finished, "block", finished)
+    assert (summary.error.value, summary.error.low, summary.error.p) == (pytest.approx(means.mean()), None, None)
+    for found in against(trials, METRIC, ARMS, "lmax=0", 6):
+        assert (found.pairs, found.unit, found.units) == (3 * finished, "block", finished)
+        assert (found.change.low, found.difference.low, found.p_holm) == (None, None, None)
+
+
+def test_the_third_block_brings_the_interval():
+    found = against(frame(trial_rows(seed=5, blocks=3)), METRIC, ARMS, "lmax=0", 6)[0]
+    assert (found.unit, found.units) == ("block", 3)
+    assert found.change.low < found.change.value < found.change.high
 
 
 def test_a_constant_ratio_is_found_exactly():

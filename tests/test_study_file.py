@@ -42,12 +42,12 @@ def confirm(study: Study) -> list:
 def test_factorial_arms():
     study = Study.parse(GOOD, "try.toml")
     assert [arm.label for arm in study.arms] == [
-        "lmax=0, name=raw",
-        "lmax=0, name=overlap",
-        "lmax=1, name=raw",
-        "lmax=1, name=overlap",
-        "lmax=2, name=raw",
-        "lmax=2, name=overlap",
+        "lmax=0, loss=raw",
+        "lmax=0, loss=overlap",
+        "lmax=1, loss=raw",
+        "lmax=1, loss=overlap",
+        "lmax=2, loss=raw",
+        "lmax=2, loss=overlap",
     ]
     assert study.arms[2].configuration.network.hidden.irreps == "16x0e+16x0o+8x1e+8x1o"
     assert study.arms[2].configuration.max_steps == 4 * 3
@@ -88,7 +88,7 @@ def test_seeds_are_hashes_that_anyone_can_recompute():
 def test_arms_that_resolve_to_one_configuration_are_merged():
     levels = "network.hidden = [{lmax = 1}, {orders = [1, 0]}, {lmax = 0}]"
     study = Study.parse(GOOD.replace('"network.hidden.lmax" = [0, 1, 2]', levels), "")
-    assert study.arms[0].labels == ("hidden={lmax=1}, name=raw", "hidden={orders=[1,0]}, name=raw")
+    assert study.arms[0].labels == ("hidden={lmax=1}, loss=raw", "hidden={orders=[1,0]}, loss=raw")
     assert len(study.arms) == 4
 
 
@@ -103,6 +103,12 @@ def test_explicit_arms():
 def test_every_difference_is_named():
     study = Study.parse(GOOD, "")
     assert study.difference(Study.parse(GOOD + "\n[resources]\ncpus = 2\n", "")) == []
+    described = Study.parse(GOOD.replace("seed = 7", 'seed = 7\ndescription = "What for?"'), "")
+    assert described.difference(study) == []
+    more = Study.parse(GOOD.replace("[0, 1, 2]", "[0, 1, 2, 3]"), "")
+    assert more.difference(study)[0].startswith("its arms are lmax=0")
+    turned = Study.parse(GOOD.replace("[0, 1, 2]", "[2, 1, 0]"), "")
+    assert "study.baseline is 'lmax=2, loss=raw'" in turned.difference(study)[0]
     changed = Study.parse(GOOD.replace("epochs = 4", "epochs = 5"), "")
     assert "training.epochs is 5 and was 4" in changed.difference(study)[0]
 
@@ -114,13 +120,15 @@ def test_every_difference_is_named():
         ("[training]", "[trainings]", "trainings", ["did you mean 'training'"]),
         ("epochs = 4", "epochs = 'four'", "training.epochs", ["an integer", '"four"']),
         ("epochs = 4", "epochs = true", "training.epochs", ["an integer", "true"]),
+        ("epochs = 4", "epochs = 1000000000000000000000", "training.epochs", ["at most 1000000"]),
+        ("[0, 1, 2]", "[0, 1, inf]", "factors.network.hidden.lmax", ["integer"]),
         ("epochs = 4", "epochs = 0", "training.epochs", ["at least 1", "got 0"]),
         ("train = 10\n", "", "data.train", ["missing"]),
         ('name = "try"', 'name = "../up"', "study.name", ["../up"]),
         ('name = "try"', 'name = "reference"', "study.name", ["another name"]),
         ("seed = 7", 'metric = "loss2"', "study.metric", ["epsilon", "loss2"]),
         ("seed = 7", 'metric = "block_error"', "study.metric", ["epsilon", "block_error"]),
-        ("seed = 7", 'baseline = "lmax=9"', "study.baseline", ["lmax=0, name=raw", "lmax=9"]),
+        ("seed = 7", 'baseline = "lmax=9"', "study.baseline", ["lmax=0, loss=raw", "lmax=9"]),
         ("[0, 1, 2]", "[0, 1, 99]", "factors.network.hidden.lmax", ["at most 10", "99"]),
         ("[0, 1, 2]", "[0, 1, 1]", "factors.network.hidden.lmax[2]", ["level 1", "twice", "[1]"]),
         ("[0, 1, 2]", "[]", "factors.network.hidden.lmax", ["at least one level", "empty"]),
