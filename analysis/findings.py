@@ -10,6 +10,8 @@ from tesseral.analysis.wording import count, describe, interval, p_value
 
 SIGNIFICANCE = 0.05
 """A comparison is decided when its Holm-corrected p-value is below this."""
+UNEQUAL = 1.01
+"""Ratio of parameters from which arms are not alike in size."""
 _MOST_SENTENCES = 6
 """Comparisons that are told one by one; of more, a count."""
 
@@ -35,6 +37,12 @@ def findings(tables: StudyTables) -> list[str]:
         sentences.append(_counted(comparisons, metric))
         comparisons = [lowest.comparison] if lowest.comparison is not None else []
     sentences += [compared(comparison, metric) for comparison in comparisons]
+    sizes = [row.parameters for row in summary if row.parameters is not None]
+    if sizes and max(sizes) > UNEQUAL * min(sizes):
+        sentences.append(
+            f"The arms are not matched in size ({min(sizes):,} to {max(sizes):,} parameters), so a change may come "
+            "from size as well as from the factor."
+        )
     if any(row.error.unit == "trial" and row.error.error and row.error.error.low is not None for row in summary):
         sentences.append(f"The study has fewer than {FEWEST_UNITS} blocks: intervals are conditional on its splits.")
     return sentences

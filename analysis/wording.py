@@ -51,6 +51,11 @@ def describe(metric: str) -> MetricLabel:
     return MetricLabel(name=_WORDS.get(name, name), split=split, unit=declared.unit if declared else "")
 
 
+SMALL = 1e-3
+"""Below it numbers are written in powers of ten."""
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def decimals(*values: float | None) -> int:
     """Decimals that show half the spread of `values` (an estimate and its bounds) to two significant digits.
 
@@ -73,7 +78,17 @@ def number(value: float, places: int, *, signed: bool = False) -> str:
 
 
 def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str:
-    """Such as `0.302 % [0.283, 0.321]`; without bounds the value alone. `signed` writes the plus of a change."""
+    """Such as `0.302 % [0.283, 0.321]`, or `2.1 [1.4, 2.9]·10⁻⁵` where all are small.
+
+    Without bounds the value alone. `signed` writes the plus of a change.
+    """
+    largest = max(abs(v) for v in (estimate.value, estimate.low, estimate.high) if v is not None)
+    if 0 < largest < SMALL:
+        power = floor(log10(largest))
+        scaled = Estimate(
+            *(None if v is None else v / 10.0**power for v in (estimate.value, estimate.low, estimate.high))
+        )
+        return f"{interval(scaled, signed=signed)}·10{str(power).translate(_SUPERSCRIPT)} {unit}".rstrip()
     places = decimals(estimate.value, estimate.low, estimate.high)
     text = f"{number(estimate.value, places, signed=signed)} {unit}".rstrip()
     if estimate.low is None or estimate.high is None:

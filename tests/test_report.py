@@ -301,7 +301,8 @@ def test_many_arms_are_counted_not_listed():
     ]
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
     told = findings(load(table(rows), [], [], info(arms=arms, baseline=arms[0])))
-    assert len(told) == 3
+    assert len(told) == 4
+    assert "not matched in size (91,000 to 281,000 parameters)" in told[3]
     assert told[1].startswith("Of 11 arms compared with “lmax=0, k=0” in the density error ε: 9 lower")
 
 
@@ -345,7 +346,7 @@ def test_a_metric_that_is_not_recorded_is_a_mistake():
         (Estimate(12.3456), "12.3 %"),
         (Estimate(-9.99999, -10.00001, -9.99998), "−10.00 % [−10.00, −10.00]"),
         (Estimate(123456.0, 120000.0, 127000.0), "123,456 % [120,000, 127,000]"),
-        (Estimate(2.1e-8, 1.9e-8, 2.3e-8), "2.1e−08 % [1.9e−08, 2.3e−08]"),
+        (Estimate(2.1e-8, 1.9e-8, 2.3e-8), "2.10 [1.90, 2.30]·10⁻⁸ %"),
         (Estimate(0.0, 0.0, 0.0), "0 % [0, 0]"),
     ],
 )
