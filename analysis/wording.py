@@ -1,6 +1,6 @@
 """Numbers and metrics in words: how many digits an interval deserves, and what a metric is called."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log10
 
 from tesseral.analysis.statistics import Estimate
@@ -82,12 +82,12 @@ def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str
 
     Without bounds the value alone. `signed` writes the plus of a change.
     """
-    largest = max(abs(v) for v in (estimate.value, estimate.low, estimate.high) if v is not None)
+    known = (estimate.value, estimate.low, estimate.high)
+    largest = max(abs(v) for v in known if v is not None)
     if 0 < largest < SMALL:
         power = floor(log10(largest))
-        scaled = Estimate(
-            *(None if v is None else v / 10.0**power for v in (estimate.value, estimate.low, estimate.high))
-        )
+        value, low, high = (None if v is None else v / 10.0**power for v in known)
+        scaled = replace(estimate, value=value, low=low, high=high)
         return f"{interval(scaled, signed=signed)}·10{str(power).translate(_SUPERSCRIPT)} {unit}".rstrip()
     places = decimals(estimate.value, estimate.low, estimate.high)
     text = f"{number(estimate.value, places, signed=signed)} {unit}".rstrip()

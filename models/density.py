@@ -54,7 +54,7 @@ def epsilon_by_order(
     ρ_ref,l| / ∫ρ_ref, whose denominator is the whole density.
 
     ε is Rackers & Rao's (arXiv 2210.04766), who sum over a uniform grid of 0.1 Å that ends 3 Å from the atoms. Such
-    a grid does not resolve a core, so ε there changes by a hundredth of itself as a molecule moves.
+    a grid does not resolve a core: ε on it changes by up to 6 % of itself as a water molecule moves.
 
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).

@@ -104,7 +104,8 @@ def test_epsilon_of_a_missing_function_in_closed_form():
     # χ = n √(3/4π) x exp(−ar²) and ∫|x| exp(−ar²) = π / a², with n² = 2 (2a)^(5/2) / Γ(5/2).
     size = sqrt(2 * (2 * exponent) ** 2.5 / gamma(2.5)) * sqrt(3 / (4 * pi)) * pi / exponent**2
     found = epsilon_by_order(mine, (1,), POSITIONS[:1], other, reference)
-    assert found[None] == found[1] == pytest.approx(100 * 0.6 * size / mine.shells[1][0].charge, rel=3e-3)
+    assert found[1] == pytest.approx(100 * 0.6 * size / mine.shells[1][0].charge, rel=3e-3)
+    assert found[None] == pytest.approx(found[1])
 
 
 def test_epsilon_is_the_formula_on_the_grid(monkeypatch):
@@ -187,13 +188,19 @@ def test_epsilon_moves_and_turns_with_the_molecule(dimer):
 
 
 def test_epsilon_is_near_the_published_sum(dimer):
-    """Over a uniform grid of 0.1 Å that ends 3 Å from the atoms, on one water."""
+    """Over uniform grids of 0.1 Å that end 3 Å from the atoms, on one water: where their points fall on the oxygen
+    core changes it by several percent, so two grids half a step apart are averaged.
+    """
     water = Fit(dimer.basis, NUMBERS, POSITIONS, dimer.other[:3], dimer.reference[:3])
-    low, high = (POSITIONS.amin(dim=0) - 3).tolist(), (POSITIONS.amax(dim=0) + 3).tolist()
-    sides = [torch.arange(a, b, 0.1, dtype=torch.float64) for a, b in zip(low, high, strict=True)]
-    points = torch.cartesian_prod(*sides)
-    published = epsilon_by_order(*water, Grid(points, torch.ones(len(points), dtype=torch.float64)))
-    assert epsilon_by_order(*water)[None] == pytest.approx(published[None], rel=0.02)
+    low, high = POSITIONS.amin(dim=0) - 3, POSITIONS.amax(dim=0) + 3
+    published = []
+    for start in (low, low - 0.05):
+        sides = [
+            torch.arange(a, b, 0.1, dtype=torch.float64) for a, b in zip(start.tolist(), high.tolist(), strict=True)
+        ]
+        points = torch.cartesian_prod(*sides)
+        published.append(epsilon_by_order(*water, Grid(points, torch.ones(len(points), dtype=torch.float64)))[None])
+    assert epsilon_by_order(*water)[None] == pytest.approx(np.mean(published), rel=0.02)
 
 
 def test_gradients_pass_to_positions_and_coefficients():

@@ -1,5 +1,7 @@
 """Losses and the target's scaling, against plain numpy."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +172,73 @@ def test_an_element_that_the_training_split_lacks_keeps_its_norms():
     target.fit(torch.ones(4, 26, dtype=torch.float64), torch.tensor([0, 0, 2, 2]))
     assert torch.equal(target.factor[1], plain.factor[1])
     assert not torch.equal(target.factor[2], plain.factor[2])
+
+
+CONTRACTED = AuxiliaryBasis(
+    "contracted",
+    {
+        8: (
+            Shell(0, (9.0, 0.5), (-0.6, 0.5), 0.3),
+            Shell(0, (0.8,), (1.0,), 2.0),
+            Shell(1, (4.0, 0.9), (-0.9, 0.4)),
+        ),
+        1: (Shell(0, (0.7,), (1.0,), 0.6), Shell(1, (3.0, 0.6), (0.3, -1.1))),
+    },
+)
+"""Oxygen's first s shell, its p shell and hydrogen's p shell have negative norms."""
+
+
+@pytest.fixture
+def contracted() -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Coefficients and elements of atoms in that basis, and 2√2/N of every column."""
+    species = torch.tensor([1, 0, 0, 1, 0, 0, 1, 0])
+    coefficients = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    coefficients[species == 0, 1] = 0
+    to_y = np.zeros((2, 5))
+    for row, number in enumerate((1, 8)):
+        shells = [shell for shell in CONTRACTED.shells[number] for _ in range(2 * shell.l + 1)]
+        to_y[row, CONTRACTED.columns(number)] = [
+            2 * 2**0.5 / sum(d * (2 * a / np.pi) ** 0.75 * (4 * a) ** (shell.l / 2) for d, a in primitives)
+            for shell, primitives in ((one, zip(one.coefficients, one.exponents, strict=True)) for one in shells)
+        ]
+    assert (to_y[1, [0, 2, 3, 4]] < 0).all()
+    return coefficients, species, to_y
+
+
+@pytest.mark.parametrize("scale", ["none", "shell"])
+def test_a_shell_of_negative_norm_is_predicted(contracted, scale):
+    """Every column of an element answers to its output, by the spread of the shell or by N/(2√2), sign and all."""
+    coefficients, species, to_y = contracted
+    target = DensityTarget(CONTRACTED, scale)
+    target.fit(coefficients, species)
+    generator = torch.Generator().manual_seed(3)
+    outputs = torch.randn(8, 5, dtype=torch.float64, generator=generator)
+    outputs[species == 0, 1] = 0
+    c = target(outputs, species)
+    slopes = (c - target(torch.zeros_like(outputs), species)) / outputs
+    there = torch.from_numpy(to_y)[species] != 0
+    if scale == "none":
+        torch.testing.assert_close(slopes[there], 1 / torch.from_numpy(to_y)[species][there])
+        torch.testing.assert_close(target.y(c, species), outputs)
+    else:
+        assert (slopes[there] > 0).all()
+        oxygen = coefficients[species == 1].numpy()
+        assert slopes[0, 0] == pytest.approx(oxygen[:, 0].std(), rel=1e-12)
+        assert slopes[0, 2] == pytest.approx(np.sqrt((oxygen[:, 2:] ** 2).mean()), rel=1e-12)
+
+
+def test_losses_of_shells_of_negative_norm(contracted):
+    coefficients, species, to_y = contracted
+    target = DensityTarget(CONTRACTED, "none")
+    error = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    error[species == 0, 1] = 0
+    batch = SimpleNamespace(graph=SimpleNamespace(species=species), size=2)
+    wrong = error.numpy() * to_y[species]
+    assert float(RawLoss(target)(error, batch)) == pytest.approx((wrong**2).mean(), rel=1e-12)
+    isolated = np.array([[0.6, 0, 0, 0, 0], [0.3, 2.0, 0, 0, 0]])
+    y = (coefficients.numpy() - isolated[species]) * to_y[species]
+    for element in (0, 1):
+        atoms = species.numpy() == element
+        y[atoms, :2] -= y[atoms, :2].mean(axis=0)
+    expected = np.mean([(wrong[:, part] ** 2).sum() / (y[:, part] ** 2).sum() for part in (slice(0, 2), slice(2, 5))])
+    assert float(EqualLoss(target, coefficients, species, 2)(error, batch)) == pytest.approx(expected, rel=1e-12)

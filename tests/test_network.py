@@ -3,21 +3,24 @@
 import pytest
 import torch
 from e3nn import o3
-from synthetic_density import BASIS
+from synthetic_density import BASIS, small_configuration
 
 from tesseral.models.channel_product import ChannelProduct
 from tesseral.models.convolution import Convolution, RadialNetwork
 from tesseral.models.gate import Gate, moment_factor
 from tesseral.models.graph import Graph, build_graph, join, radial_functions, smooth_cutoff
+from tesseral.models.model import build_model
 from tesseral.models.network import Network, build_network, count_parameters, parameters
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration, Data, Hidden
 from tesseral.study.errors import DataError
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
+HIDDEN = {2: "4x0e+2x0o+3x1e+3x1o+2x2e+2x2o", 3: "4x0e+2x0o+3x1e+3x1o+2x2e+2x2o+2x3e+2x3o"}
+"""By lmax."""
 
 
-def network(hidden: str = "4x0e+2x0o+3x1e+3x1o+2x2e+2x2o", layers: int = 2, seed: int = 0, **changes) -> Network:
+def network(hidden: str = HIDDEN[2], layers: int = 2, seed: int = 0, **changes) -> Network:
     settings = configuration.Network(
         hidden=Hidden(irreps=hidden), layers=layers, radial_functions=6, radial_width=8, **changes
     )
@@ -45,18 +48,42 @@ def precise():
     torch.set_default_dtype(default)
 
 
+def motion(parity: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A rotation, of determinant `parity`, and a shift, Å."""
+    generator = torch.Generator().manual_seed(1)
+    rotation = o3.angles_to_matrix(*(6 * torch.rand(3, dtype=torch.float64, generator=generator))) * parity
+    return rotation, torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+
+
 @pytest.mark.usefixtures("precise")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
 @pytest.mark.parametrize("parity", [1, -1])
-def test_network_is_equivariant(positions, dtype, tolerance, parity):
-    net = network().to(dtype)
-    generator = torch.Generator().manual_seed(1)
-    rotation = o3.angles_to_matrix(*(6 * torch.rand(3, dtype=torch.float64, generator=generator))) * parity
-    shift = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+@pytest.mark.parametrize("lmax", [2, 3])
+def test_network_is_equivariant(positions, dtype, tolerance, parity, lmax):
+    net = network(HIDDEN[lmax]).to(dtype)
+    rotation, shift = motion(parity)
     moved = net(graph(positions @ rotation.T + shift, dtype=dtype)).double()
     turned = net(graph(positions, dtype=dtype)).double() @ net.irreps_out.D_from_matrix(rotation).T
     assert turned.abs().max() > 1e-2
     assert torch.allclose(moved, turned, rtol=0, atol=tolerance)
+
+
+@pytest.mark.usefixtures("precise")
+@pytest.mark.parametrize("scale", ["shell", "none"])
+@pytest.mark.parametrize("parity", [1, -1])
+def test_predicted_coefficients_turn_with_the_structure(positions, parity, scale):
+    """The whole model, its target fitted: isolated atoms, means and spreads must not depend on the frame."""
+    model = build_model(small_configuration(hidden=HIDDEN[3], scale=scale), BASIS, num_neighbors=4.0, seed=0).double()
+    species = torch.arange(40) % 2
+    model.target.fit(torch.randn(40, 26, dtype=torch.float64, generator=torch.Generator().manual_seed(2)), species)
+    rotation, shift = motion(parity)
+    settings = {"cutoff": 3.5, "lmax": 2, "number": 6}
+    moved = model(build_graph(SPECIES, positions @ rotation.T + shift, 2, **settings))
+    still = model(build_graph(SPECIES, positions, 2, **settings))
+    turned = still @ o3.Irreps("2x0e+1x1o+1x2e+1x3o+1x4e").D_from_matrix(rotation).T
+    oxygen = turned[SPECIES == 1].split([2, 3, 5, 7, 9], dim=1)
+    assert all(part.abs().max() > 1e-3 for part in oxygen)
+    assert torch.allclose(moved, turned, rtol=0, atol=1e-9)
 
 
 def test_atoms_in_another_order(positions):

@@ -10,13 +10,15 @@ from tesseral.models.quadrature import BOHR, PRECISION, RADII, atom_grid
 POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("exponent", [0.15, 1.0, 30.0, 3000.0, 30000.0])
+@pytest.mark.parametrize(
+    ("exponent", "error"), [(0.15, 1e-5), (1.0, 1e-5), (30.0, 1e-5), (300.0, 1e-5), (3000.0, 2e-4)]
+)
 @pytest.mark.parametrize("atom", [0, 1])
-def test_a_gaussian_on_an_atom(exponent, atom):
+def test_a_gaussian_on_an_atom(exponent, error, atom):
     points, weights = atom_grid(POSITIONS)
     squared = ((points - POSITIONS[atom]) / BOHR).square().sum(dim=1)
     found = float(torch.exp(-exponent * squared) @ weights)
-    assert found == pytest.approx((np.pi / exponent) ** 1.5, rel=1e-5)
+    assert found == pytest.approx((np.pi / exponent) ** 1.5, rel=error)
 
 
 def test_the_second_moment_of_a_gaussian_between_atoms():

@@ -1,12 +1,14 @@
 """Training: what it records, that it goes on from any checkpoint to the same last bit, learns, and fails loudly."""
 
+import pickle
+import random
 from dataclasses import replace
 
 import pytest
 import torch
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
-from tesseral.models.checkpoint import restore_model
+from tesseral.models.checkpoint import read_checkpoint, restore_model
 from tesseral.models.data_set import DataSet, split
 from tesseral.models.device import find_device
 from tesseral.models.metrics import evaluation_batches, measure
@@ -182,10 +184,21 @@ def test_a_checkpoint_of_another_trial_is_refused(unbroken):
     other = synthetic_trial(REFERENCE, trial.configuration, order=17)
     with pytest.raises(RecordError, match=f"of trial {other.id[:12]}, got one of trial {trial.id[:12]}"):
         run(other, memory.states[3])
-    with pytest.raises(RecordError, match="cannot be read"):
-        run(trial, memory.states[3][:1000])
-    with pytest.raises(RecordError, match="cannot be read"):
-        run(trial, b"no checkpoint")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_bytes_that_are_no_checkpoint_are_refused(unbroken):
+    """Torn at any length, torn with zeros for the rest, or another thing altogether."""
+    trial, _, memory = unbroken
+    whole, generator = memory.states[3], random.Random(0)
+    lengths = [*range(0, len(whole), 97), len(whole) - 1]
+    wrong = [whole[:length] for length in lengths]
+    wrong += [whole[:length].ljust(len(whole), b"\0") for length in lengths[::10]]
+    wrong += [generator.randbytes(generator.randrange(300)) for _ in range(300)]
+    wrong += [pickle.dumps(thing) for thing in ({}, [], "no checkpoint", {"trial": trial.id})]
+    for content in wrong:
+        with pytest.raises(RecordError, match="cannot be read"):
+            read_checkpoint(content, trial)
 
 
 def test_a_trial_of_other_data_or_numerics_is_refused(unbroken):
