@@ -86,8 +86,8 @@ def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str
     largest = max(abs(v) for v in known if v is not None)
     if 0 < largest < SMALL:
         power = floor(log10(largest))
-        value, low, high = (None if v is None else v / 10.0**power for v in known)
-        scaled = replace(estimate, value=value, low=low, high=high)
+        low, high = (None if bound is None else bound / 10.0**power for bound in (estimate.low, estimate.high))
+        scaled = replace(estimate, value=estimate.value / 10.0**power, low=low, high=high)
         return f"{interval(scaled, signed=signed)}·10{str(power).translate(_SUPERSCRIPT)} {unit}".rstrip()
     places = decimals(estimate.value, estimate.low, estimate.high)
     text = f"{number(estimate.value, places, signed=signed)} {unit}".rstrip()
