@@ -144,7 +144,7 @@ def test_modules_state_their_irreps():
 
 @pytest.mark.usefixtures("precise")
 def test_convolution_is_its_formula(positions):
-    """Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) for scalars to vectors, where the tensor product is a plain product."""
+    """Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) / (E √num_neighbors) for scalars to vectors, where the tensor product is a plain product."""
     torch.manual_seed(0)
     convolution = Convolution(
         o3.Irreps("1x0e"),
@@ -160,7 +160,7 @@ def test_convolution_is_its_formula(positions):
     sent = convolution.before.weight * features
     expected = torch.zeros(6, 3, dtype=torch.float64)
     for edge, (source, destination) in enumerate(zip(one.source, one.destination, strict=True)):
-        expected[destination] += weights[edge] * sent[source] * one.harmonics[edge, 1:] / 4.0**0.5
+        expected[destination] += weights[edge] * sent[source] * one.harmonics[edge, 1:] / (2 * 4.0**0.5)
     # No self-connection makes a vector of a scalar, so the sum enters whole.
     assert torch.allclose(convolution(features, one), expected * convolution.after.weight, rtol=0, atol=1e-12)
 
