@@ -21,8 +21,6 @@ from tesseral.models.density_fit import (
 )
 from tesseral.models.quadrature import BOHR, Grid, atom_grid
 
-torch.set_num_threads(1)
-
 NUMBERS = (8, 1, 1)
 POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]], dtype=torch.float64)
 

@@ -17,8 +17,6 @@ from tesseral.models.structures import Structure
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe import Method
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(autouse=True, scope="module")
 def double_precision() -> Iterator[None]:

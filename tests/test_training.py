@@ -23,14 +23,6 @@ REFERENCE = synthetic_reference()
 TRACES_OFTEN = Traces(dense_epochs=1, every=2, probe=3)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def run(trial: Trial, checkpoint: bytes | None = None) -> tuple[Result, Memory]:
     memory = Memory()
     return train(trial, REFERENCE, memory, device="cpu", traces=TRACES_OFTEN, checkpoint=checkpoint), memory

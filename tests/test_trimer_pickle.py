@@ -19,8 +19,6 @@ from tesseral.models.trimer_pickle import import_trimers
 from tesseral.study.errors import DataError
 from tesseral.study.recipe import Method
 
-torch.set_num_threads(1)
-
 METHOD = Method(method="HF", basis="STO-3G")
 COUNTS = [(12, 0), (5, 1), (4, 2), (2, 3), (1, 4)]
 WATERS = water_clusters(1, 2, seed=4)
