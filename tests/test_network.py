@@ -144,7 +144,7 @@ def test_modules_state_their_irreps():
 
 @pytest.mark.usefixtures("precise")
 def test_convolution_is_its_formula(positions):
-    """Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) / (E √num_neighbors) for scalars to vectors, where the tensor product is a plain product."""
+    """Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) / (E √num_neighbors), scalars to vectors: a plain product."""
     torch.manual_seed(0)
     convolution = Convolution(
         o3.Irreps("1x0e"),
