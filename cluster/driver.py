@@ -24,6 +24,7 @@ from tesseral.study.trial import State
 
 SNAPSHOT_EVERY = 5.0
 """Seconds between snapshots of the trials table."""
+TAKEN_OVER = "another driver took the study over; this one stops"
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ def run_study(plan_: StudyPlan, executor: Executor, display: Display, lease_leng
         display.started(len(plan_.trials), len(plan_.trials) - len(jobs), sum(job.steps for job in jobs))
         with _Snapshots(ledger):
             executor.run(jobs, _Fenced(lease, display))
-        if lease.lost.is_set():
-            raise LeaseLostError("another driver took the study over")
+        if lease.superseded:
+            raise LeaseLostError(TAKEN_OVER)
         ids = {planned.trial.id for planned in plan_.trials}
         return Counter(entry.state for entry in ledger.entries() if entry.id in ids)
 
@@ -194,7 +195,7 @@ class _Fenced:
 
     def _check(self) -> None:
         if self._lease.lost.is_set():
-            raise LeaseLostError("another driver took the study over; this one stops")
+            raise LeaseLostError(TAKEN_OVER)
 
 
 class _Snapshots:

@@ -145,6 +145,11 @@ class Lease:
             return
         self.lost.set()
 
+    @property
+    def superseded(self) -> bool:
+        """Whether another driver has taken over, as the store has it now."""
+        return self.lost.is_set() or newest(self.store) > self.number
+
     def release(self) -> None:
         """Stop beating and say that the holder has left."""
         self._stop.set()
