@@ -19,7 +19,8 @@ from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError
 from tesseral.study.lease import LENGTH, Holder, Lease
 from tesseral.study.ledger import Ledger, freeze, plan
 from tesseral.study.store import STORE_ERRORS, Store
-from tesseral.study.study import Planned, Study
+from tesseral.study.stages import Planned
+from tesseral.study.study import Study
 from tesseral.study.trial import State
 
 SNAPSHOT_EVERY = 5.0

@@ -37,6 +37,9 @@ class Data(Section):
 
     reference: str
     """Parquet file of reference data; relative paths start at the storage. Not in the id: its content is."""
+    recipe: str | None = None
+    """Recipe that makes the reference data, relative to the study file: `plan` reads sizes from it where the data is
+    not there yet. Not in the id."""
     train: Annotated[int, Range(ge=1, le=10**9)]
     """Structures trained on."""
     validation: Annotated[int, Range(ge=0, le=10**9)] = 0
@@ -94,6 +97,8 @@ class Network(Section):
 
     interaction: Literal["gated"] = "gated"
     """How a layer makes features from its neighbours'."""
+    define: str | None = None
+    """`module:function` that builds a network of the user's own; what it makes of the other keys is its affair."""
     hidden: Hidden = field(default_factory=Hidden)
     """Irreps of the features between layers."""
     layers: Annotated[int, Range(ge=1, le=20)] = 3

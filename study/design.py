@@ -9,7 +9,7 @@ from typing import Any
 
 from tesseral.study.configuration import Configuration, flatten
 from tesseral.study.errors import StudyFileError
-from tesseral.study.trial import canonical
+from tesseral.study.trial import canonical, digest
 from tesseral.study.validation import validate
 
 
@@ -30,6 +30,11 @@ class Arm:
     def label(self) -> str:
         """All labels, joined by ' = '."""
         return " = ".join(self.labels)
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits of the label: a name that any storage takes."""
+        return digest(self.label)[:12]
 
 
 def factor_levels(tree: dict[str, Any]) -> dict[str, list[Any]]:

@@ -15,7 +15,8 @@ from tesseral.study.document import Json, read_document
 from tesseral.study.records import TRIALS
 from tesseral.study.segments import Begin, Source, encode, folder, segment_sources
 from tesseral.study.store import Store
-from tesseral.study.study import Planned, Study
+from tesseral.study.stages import Planned
+from tesseral.study.study import Study
 from tesseral.study.trial import State, Trial, canonical
 
 

@@ -3,26 +3,15 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from tesseral.study.configuration import flatten
 from tesseral.study.design import Arm, factor_levels, factorial, make_arms
 from tesseral.study.errors import StudyFileError
 from tesseral.study.metrics import METRICS
+from tesseral.study.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.study_file import CONFIGURATION, Header, StudyFile
-from tesseral.study.trial import Seeds, Trial, seed
 from tesseral.study.validation import validate
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A trial and its place in the study. Several places can hold one trial only if arms were not merged."""
-
-    trial: Trial
-    arm: Arm
-    stage: Literal["search", "confirm"]
-    block: int
-    replicate: int
 
 
 @dataclass(frozen=True)
@@ -105,14 +94,9 @@ class Study:
         planned = []
         for block in range(self.file.replication.blocks):
             for replicate_ in range(self.file.replication.replicates):
-                seeds = Seeds(
-                    split=seed(self.file.study.seed, "confirm", "split", block),
-                    order=seed(self.file.study.seed, "confirm", "order", block),
-                    initialisation=seed(self.file.study.seed, "confirm", "initialisation", block, replicate_),
-                )
+                seeds = confirm_seeds(self.file.study.seed, block, replicate_)
                 for arm in self.arms:
-                    data_hash = data_hashes[arm.configuration.data.reference]
-                    trial = Trial(configuration=arm.configuration, data_hash=data_hash, seeds=seeds, numerics=numerics)
+                    trial = make_trial(arm.configuration, seeds, data_hashes, numerics)
                     planned.append(Planned(trial, arm, "confirm", block, replicate_))
         return planned
 

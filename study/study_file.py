@@ -29,13 +29,77 @@ class Header(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Design(Section):
+    """`[design]`: which combinations of the factors' levels become arms."""
+
+    kind: Literal["factorial", "one-factor-out", "one-factor-in", "fractional"] = "factorial"
+    """`factorial`: every combination. `one-factor-out`: the first level of every factor, and from there each other
+    level of one factor at a time. `one-factor-in`: the same from the last levels. `fractional`: a two-level fraction."""
+    runs: Annotated[int, Range(ge=2, le=4096)] | None = None
+    """Arms of a fractional design, a power of two; the one of best resolution is taken."""
+    resolution: Annotated[int, Range(ge=3, le=10)] | None = None
+    """Least resolution of a fractional design; the smallest one that has it is taken. Instead of `runs`."""
+    where: tuple[str, ...] = ()
+    """Conditions that every arm must meet, such as `network.layers < 3 or network.hidden.lmax < 3`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match(Section):
+    """`[match]`: how arms are made equal in size, by scaling the multiplicities of their hidden irreps. `match.by`
+    may be a factor."""
+
+    by: Literal["none", "parameters", "components", "flops"] = "none"
+    """`parameters` that a gradient can reach, `components` of the hidden features, `flops` of a training step."""
+    to: str | Annotated[int, Range(ge=1)] | None = None
+    """Label of the arm that the others are made equal to, or a number; the largest arm if not given."""
+    within: tuple[str, ...] = ()
+    """Factors at each combination of whose levels arms are matched apart, such as `network.layers`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asha(Section):
+    """`[search.asha]`: asynchronous successive halving (arXiv 1810.05934) inside each arm."""
+
+    min_epochs: Annotated[int, Range(ge=1)] = 1
+    """Epochs of the first rung; the next ones are at `reduction` times as many each."""
+    reduction: Annotated[int, Range(ge=2, le=100)] = 3
+    """Of the trials of its arm that reached a rung, one in this many goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Section):
+    """`[search]`: hyperparameters, tuned in each arm with the same budget, before the arms are compared."""
+
+    trials: Annotated[int, Range(ge=1, le=100_000)]
+    """Distinct proposals in each arm."""
+    sampler: Literal["tpe", "random", "qmc", "gp", "cmaes", "nsgaii"] = "tpe"
+    """Which of Optuna's samplers proposes."""
+    objectives: Annotated[tuple[str, ...], Range(min_length=1)] | None = None
+    """What is minimised: errors on the validation split, `seconds`, `parameters` or `flops`. Early stopping and the
+    choice of the best setting use the first. The study's metric if not given, or `l2_error` where that is a metric
+    of the test split alone."""
+    space: dict[str, Any] = field(default_factory=dict)
+    """Dotted path → choices, or `{ low, high, log, step, choices, when }`."""
+    define: str | None = None
+    """`module:function` that proposes (define-by-run), called with Optuna's trial and the arm; instead of `space`."""
+    asha: Asha | None = None
+    """Early stopping; none if not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Replication(Section):
     """`[replication]`: pairs. Each arm is trained once in every replicate of every block."""
 
     blocks: Annotated[int, Range(ge=1, le=10_000)] = 1
-    """Splits and orders of the data."""
+    """Splits and orders of the data; with `allocate = "sequential"`, those that every arm is given at least."""
     replicates: Annotated[int, Range(ge=1, le=10_000)] = 3
     """Initialisations in each block."""
+    allocate: Literal["fixed", "sequential"] = "fixed"
+    """`sequential` adds whole blocks to an arm and the baseline until the paired difference is known to `precision`."""
+    precision: Annotated[float, Range(gt=0)] | None = None
+    """Half-width of the 95 % interval of the paired change, in %, at which an arm is given no more blocks."""
+    max_blocks: Annotated[int, Range(ge=2, le=10_000)] | None = None
+    """The budget of a sequential allocation: blocks that an arm is given at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +128,9 @@ class StudyFile(Section):
     """Dotted path → levels; every combination is an arm."""
     arms: tuple[dict[str, Any], ...] = ()
     """Arms written out, each a table of dotted paths; instead of `factors`."""
+    design: Design = field(default_factory=Design)
+    match: Match = field(default_factory=Match)
+    search: Search | None = None
     replication: Replication = field(default_factory=Replication)
     network: Network = field(default_factory=Network)
     target: Target = field(default_factory=Target)

@@ -62,12 +62,15 @@ class Trial:
     data_hash: str
     seeds: Seeds
     numerics: int
+    source: str | None = None
+    """SHA-256 of the source of a user's own network; null for the networks of tesseral."""
 
     @property
     def id(self) -> str:
         """64 hexadecimal digits."""
         tree = self.to_dict()
-        del tree["configuration"]["data"]["reference"]  # where the data lies; `data_hash` is what it holds
+        for where in ("reference", "recipe"):  # where the data lies and comes from; `data_hash` is what it holds
+            del tree["configuration"]["data"][where]
         tree["max_steps"] = self.configuration.max_steps
         return digest(tree)
 
@@ -87,6 +90,7 @@ class Trial:
             data_hash=tree["data_hash"],
             seeds=Seeds(**tree["seeds"]),
             numerics=tree["numerics"],
+            source=tree.get("source"),
         )
 
 

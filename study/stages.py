@@ -1,0 +1,73 @@
+"""The two stages of a study: search within each arm, then confirm every arm in pairs. What each trial of them is."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tesseral.study.configuration import Configuration
+from tesseral.study.design import Arm
+from tesseral.study.trial import Seeds, Trial, seed
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial and its place in the study."""
+
+    trial: Trial
+    arm: Arm
+    stage: Literal["search", "confirm"]
+    block: int
+    replicate: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What Optuna proposed for an arm: a create-only record, `search/<arm key>/<number>.json`, before its trial's.
+
+    Enough to make the same `optuna.trial.FrozenTrial` again.
+    """
+
+    arm: str
+    """`Arm.key`."""
+    number: int
+    """Optuna's, from 0 in each arm; repeats of an earlier proposal have numbers too."""
+    trial: str
+    """Id of the trial that it asks for. A proposal whose trial has a lower number already is a repeat."""
+    settings: dict[str, Any]
+    """Dotted path → value, to be set in the arm's configuration."""
+    params: dict[str, Any]
+    """Optuna's name → value."""
+    distributions: dict[str, str]
+    """Optuna's name → distribution, as its JSON."""
+    system_attrs: dict[str, Any]
+    """Of the Optuna trial, as they were when it was proposed."""
+    study_attrs: dict[str, Any]
+    """System attributes of the Optuna study that changed with this proposal."""
+
+
+def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
+    """Of a place in the confirm stage: arms share them, so they are compared in pairs."""
+    return Seeds(
+        split=seed(study_seed, "confirm", "split", block),
+        order=seed(study_seed, "confirm", "order", block),
+        initialisation=seed(study_seed, "confirm", "initialisation", block, replicate),
+    )
+
+
+def search_seeds(study_seed: int) -> Seeds:
+    """Of every trial of the search: the same for all, and never those of confirm."""
+    return Seeds(
+        split=seed(study_seed, "search", "split"),
+        order=seed(study_seed, "search", "order"),
+        initialisation=seed(study_seed, "search", "initialisation"),
+    )
+
+
+def make_trial(
+    configuration: Configuration, seeds: Seeds, data_hashes: dict[str, str], numerics: int, source: str | None = None
+) -> Trial:
+    """The trial that trains `configuration`.
+
+    :param data_hashes: `data.reference` as written → content hash.
+    """
+    data_hash = data_hashes[configuration.data.reference]
+    return Trial(configuration=configuration, data_hash=data_hash, seeds=seeds, numerics=numerics, source=source)
