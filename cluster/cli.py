@@ -135,6 +135,14 @@ def run(
     storage: Storage = "runs",
     executor: ExecutorName = "ray",
     lease: Annotated[float, typer.Option(min=1, help="Seconds of silence after which another may take over.")] = LENGTH,
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TESSERAL_OPTUNA_STORAGE",
+            help="Mirror searches for optuna-dashboard, such as sqlite:///mirror.db or postgresql+psycopg://…",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run what is left of a study. The same command again resumes it, after any kill.
 
@@ -142,10 +150,13 @@ def run(
     """
     study = Study.load(study_file)  # before the imports, which take seconds
 
-    from tesseral.cluster.driver import prepare, run_study
+    from tesseral.cluster.driver import run_study
     from tesseral.cluster.executor import Executor, Inline
+    from tesseral.cluster.mirror import Mirror
+    from tesseral.cluster.plan import prepare
 
-    ready = prepare(study, storage)
+    ready = prepare(study, storage, study_file.parent)
+    mirror = Mirror(optuna_storage, study.name) if optuna_storage and study.file.search else None
     chosen: Executor = Inline()
     if executor == "ray":
         from tesseral.cluster.tune import RayTune
@@ -153,8 +164,8 @@ def run(
         chosen = RayTune()
     with resumable(), bar() as progress:
         shown = StudyProgress(progress, study.name)
-        states = run_study(ready, chosen, shown, lease)
-    finish(ready.study.name, Store(ready.storage).child(study.name), states, shown.reasons)
+        ended = run_study(ready, chosen, shown, lease, mirror)
+    finish(ready.study.name, Store(ready.storage).child(study.name), ended, shown.reasons)
 
 
 @app.command()

@@ -65,7 +65,7 @@ class StudyProgress:
         self._progress, self._name = progress, name
         self._task: TaskID | None = None
         self._steps: dict[str, int] = {}
-        self._ended = self._trials = 0
+        self._ended = self._trials = self._total = 0
         self.reasons: list[str] = []
         """Why trials were given up without an outcome, each reason once."""
 
@@ -80,18 +80,31 @@ class StudyProgress:
         """Show the bar; `steps` are those of the trials that are left."""
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._trials, self._ended = trials, finished
+        self._trials, self._ended, self._total = trials, finished, steps
         self._task = self._progress.add_task(self._text(), total=steps) if steps else None
+
+    def added(self, trials: int, steps: int) -> None:
+        """The study has grown, or shrunk."""
+        self._trials += trials
+        if self._task is not None:
+            self._total += steps
+            self._progress.update(self._task, total=self._total)
+            self._show()
 
     def progress(self, trial: str, step: int) -> None:
         """Advance the bar to `step` of this trial."""
         self._steps[trial] = step
         self._show()
 
-    def ended(self, trial: str) -> None:
-        """Count a trial."""
+    def ended(self, trial: str, steps: int) -> None:
+        """Count a trial; `steps` are all that it could have had."""
+        self._steps[trial] = steps
         self._ended += 1
         self._show()
+
+    def said(self, sentence: str) -> None:
+        """Print a sentence above the bar."""
+        self._progress.console.print(sentence, soft_wrap=True, markup=False)
 
     def lost(self, trial: str, reason: str) -> None:
         """Remember why a trial was given up."""

@@ -5,15 +5,18 @@
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tesseral.cluster.display import console, errors
 from tesseral.study.errors import LeaseHeldError, LeaseLostError, StoreError, TesseralError
 from tesseral.study.ledger import Ledger
 from tesseral.study.store import STORE_ERRORS, Store
 from tesseral.study.trial import State
+
+if TYPE_CHECKING:  # it imports torch, which a sentence on the terminal does not wait for
+    from tesseral.cluster.driver import Ended
 
 
 @contextmanager
@@ -41,15 +44,19 @@ def resumable() -> Iterator[None]:
         _fail("interrupted; the same command goes on from here", 130)
 
 
-def finish(name: str, records: Store, states: Mapping[State, int], reasons: Sequence[str]) -> None:
+def finish(name: str, records: Store, ended: "Ended", reasons: Sequence[str]) -> None:
     """Say how a study ended and why trials failed or were given up; exit with 1 if any was."""
-    complete, total = states.get(State.COMPLETE, 0), sum(states.values())
-    failed = states.get(State.FAILED, 0)
-    rest = [f"{failed} failed"] if failed else []
-    if left := total - complete - failed:
+    states = ended.states
+    complete, pruned, failed = (states.get(state, 0) for state in (State.COMPLETE, State.PRUNED, State.FAILED))
+    total = sum(states.values())
+    rest = [f"{pruned} stopped early"] if pruned else []
+    rest += [f"{failed} failed"] if failed else []
+    if left := total - complete - pruned - failed:
         rest.append(f"{left} left, with which the same command goes on")
     console.print(f"{name}: " + ", ".join([f"{complete} of {total} trials complete", *rest]), soft_wrap=True)
-    if complete == total:
+    for study, trials in ended.reused.items():
+        console.print(f"{trials} of them were trained by the study {study} before, and copied", soft_wrap=True)
+    if not failed and not left:
         return
     outcomes = [entry.outcome for entry in Ledger(records).entries() if entry.outcome is not None]
     failures = [f"failed: {outcome['reason']}" for outcome in outcomes if outcome["state"] == State.FAILED]

@@ -24,6 +24,7 @@ if LOCAL:
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 import ray  # noqa: E402
+import ray.tune.schedulers  # noqa: E402
 import ray.tune.search  # noqa: E402
 from ray import tune  # noqa: E402
 

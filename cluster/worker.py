@@ -1,14 +1,16 @@
 """What a worker does with a job: train the trial, record it, return. It runs with or without Ray."""
 
+import gc
 import os
 import socket
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tesseral.cluster.references import open_reference
-from tesseral.models.device import find_device
+from tesseral.models.device import find_device, out_of_memory
 from tesseral.models.reference_file import Reference
 from tesseral.models.training import DivergedError, train
 from tesseral.study.attempt import Attempt
@@ -16,6 +18,10 @@ from tesseral.study.document import read_document
 from tesseral.study.errors import LeaseLostError, RecordError, StoreError
 from tesseral.study.store import Store
 from tesseral.study.trial import State, Traces, Trial
+
+
+class Stopped(Exception):  # noqa: N818 - no error: how an execution in one's own process is ended at a rung
+    """The trial was told to stop."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Job:
     lease: int
     steps: int
     """Optimizer steps of the whole trial."""
+    folder: str = ""
+    """Where the user's own modules are."""
     cpus: int = 1
     gpus: float = 0.0
     device: str = "auto"
@@ -37,12 +45,22 @@ class Job:
     """Seconds."""
 
 
-def run_trial(job: Job, on_progress: Callable[[int, int], None] = lambda step, steps: None) -> State | None:
+Runner = Callable[[Job, Callable[[int, int], None], Callable[[int, float], None]], Any]
+"""What a worker does with a job: `run_trial`, or a stand-in that benchmarks the records alone."""
+
+
+def run_trial(
+    job: Job,
+    on_progress: Callable[[int, int], None] = lambda step, steps: None,
+    on_rung: Callable[[int, float], None] = lambda epoch, value: None,
+) -> State | None:
     """Train a trial from its furthest checkpoint to its end and seal its outcome.
 
     What goes wrong inside the trial becomes its outcome; what goes wrong around it is raised, and the trial is left
-    for the next start. None: it was finished already, or another worker or driver has it now.
+    for the next start. A trial that runs out of memory is tried once more, from its furthest checkpoint, with its
+    batches in two parts. None: it was finished already, or another worker or driver has it now.
 
+    :param on_rung: told a rung's epoch and sealed value; it may wait, and what it raises ends the execution.
     :raises RecordError: if the trial's record is not there.
     :raises DataError: if its reference data is not there.
     :raises TesseralError: if this machine lacks the device.
@@ -56,37 +74,61 @@ def run_trial(job: Job, on_progress: Callable[[int, int], None] = lambda step, s
             "need a storage that all of them share"
         )
     trial = Trial.from_dict(plan["trial"])
+    if job.folder and job.folder not in sys.path:
+        sys.path.insert(0, job.folder)
     # What a machine lacks is no fault of the trial: found out before an attempt begins, it costs the trial nothing.
     find_device(job.device)
     reference = open_reference(job.storage, trial.configuration.data.reference)
-    attempt = Attempt.begin(
-        store,
-        job.trial,
-        job.lease,
-        {"host": socket.gethostname(), "pid": os.getpid(), "cpus": job.cpus, "gpus": job.gpus},
-        seal_every=job.seal_every,
-        checkpoint_every=job.checkpoint_every,
-        on_progress=on_progress,
-    )
-    if attempt is None:
-        return None
-    try:
-        state, facts = _train(job, trial, reference, Traces(**plan["traces"]), attempt)
-        return state if attempt.finish(state, attempt.step, **facts) else None
-    except LeaseLostError:
-        return None
+    steps = trial.configuration.steps_per_epoch
+    for parts in (1, 2):
+        attempt = Attempt.begin(
+            store,
+            job.trial,
+            job.lease,
+            {"host": socket.gethostname(), "pid": os.getpid(), "cpus": job.cpus, "gpus": job.gpus},
+            seal_every=job.seal_every,
+            checkpoint_every=job.checkpoint_every,
+            on_progress=on_progress,
+            rungs={epoch * steps: epoch for epoch in plan.get("rungs", ())},
+            objective=plan.get("objective", ""),
+            on_rung=on_rung,
+            parts=parts,
+        )
+        if attempt is None:
+            return None
+        try:
+            state, facts = _train(job, trial, reference, plan, attempt)
+            if state is None:
+                gc.collect()  # what the traceback held
+                continue
+            return state if attempt.finish(state, attempt.step, **facts) else None
+        except LeaseLostError:
+            return None
+    return None
 
 
 def _train(
-    job: Job, trial: Trial, reference: Reference, traces: Traces, attempt: Attempt
-) -> tuple[State, dict[str, Any]]:
+    job: Job, trial: Trial, reference: Reference, plan: dict[str, Any], attempt: Attempt
+) -> tuple[State | None, dict[str, Any]]:
+    """How it ended, None if it is worth another attempt in smaller parts, and the facts for its outcome."""
     try:
-        result = train(trial, reference, attempt, device=job.device, traces=traces, checkpoint=attempt.checkpoint)
-    except (LeaseLostError, StoreError):
+        result = train(
+            trial,
+            reference,
+            attempt,
+            device=job.device,
+            traces=Traces(**plan["traces"]),
+            checkpoint=attempt.checkpoint,
+            test=plan.get("stage") != "search",
+            parts=attempt.parts,
+        )
+    except (LeaseLostError, StoreError, Stopped):
         raise
     except DivergedError as error:
         return State.FAILED, {"reason": str(error), "metrics": error.metrics}
     except Exception as error:  # noqa: BLE001 - a trial's own failure is its outcome, and never stops the study
+        if out_of_memory(error) and attempt.parts == 1 and trial.configuration.training.batch_size > 1:
+            return None, {}
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return State.FAILED, {"reason": reason, "traceback": traceback.format_exc()}
     return State.COMPLETE, {

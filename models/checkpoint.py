@@ -43,8 +43,8 @@ class Checkpoint:
     """Last values, for the record of a training that diverges."""
     model: dict[str, Any]
     """State of the model: weights, output scaling."""
-    optimizer: dict[str, Any]
-    """State of the optimizer."""
+    optimizer: dict[str, Any] | None
+    """State of the optimizer; None after the last epoch, for prediction needs the weights alone."""
 
     def to_bytes(self) -> bytes:
         """`torch.save` of plain values and tensors."""
@@ -55,7 +55,8 @@ class Checkpoint:
     def restore(self, model: Model, optimizer: Optimizer) -> None:
         """Put the state into a model and its optimizer, on the device where they are."""
         model.load_state_dict(self.model)
-        optimizer.load_state_dict(self.optimizer)
+        if self.optimizer is not None:
+            optimizer.load_state_dict(self.optimizer)
 
 
 def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
@@ -74,7 +75,7 @@ def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
 
 
 def restore_model(content: bytes, trial: Trial, basis: AuxiliaryBasis) -> Model:
-    """The trained model of a checkpoint, on the CPU, in the precision it was trained in.
+    """The trained model of a checkpoint, on the CPU, in the precision it was trained in, ready to predict.
 
     :raises RecordError: as `read_checkpoint`.
     """
@@ -82,4 +83,4 @@ def restore_model(content: bytes, trial: Trial, basis: AuxiliaryBasis) -> Model:
     model = build_model(configuration, basis, num_neighbors=1.0, seed=0)  # the state holds the true values
     model.to(DTYPES[configuration.training.dtype])
     model.load_state_dict(read_checkpoint(content, trial).model)
-    return model
+    return model.eval()

@@ -1,4 +1,4 @@
-"""The device that a training runs on: found by name, made deterministic, its memory measured."""
+"""The device that a training runs on: found by name, made deterministic, its memory measured and its end told."""
 
 import os
 import resource
@@ -9,6 +9,17 @@ from contextlib import contextmanager
 import torch
 
 from tesseral.study.errors import TesseralError
+
+CPU = torch.device("cpu")
+
+_FULL = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""How a `RuntimeError` of no class of its own says that memory has run out: on Linux, on Windows, outside of torch's
+own allocator, in cuBLAS."""
 
 
 def find_device(name: str) -> torch.device:
@@ -41,6 +52,37 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Random numbers that depend on `seed` alone; torch's global generators are afterwards as they were before."""
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed every accelerator
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def initialising(seed: int) -> Iterator[None]:
+    """Weights that depend on `seed` alone, in float64 on the CPU, while a network is built."""
+    default = torch.get_default_dtype()
+    with seeded(seed):
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory has run out: Python's, the CPU allocator's or the accelerator's."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _FULL)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -1,4 +1,8 @@
-"""What training minimises, by name. Every loss is a function of Δc = c_predicted − c on a batch."""
+"""What training minimises, by name. Every loss is a function of Δc = c_predicted − c on a batch.
+
+Each is a sum divided by `denominator(batch)`, which adds up over parts of a batch. So the loss of the whole is the mean
+of the parts' losses, weighted by their denominators.
+"""
 
 import torch
 from torch import Tensor
@@ -25,6 +29,10 @@ class RawLoss(Module):
     def forward(self, error: Tensor, batch: Batch) -> Tensor:
         """:param error: Δc, (atoms, columns)."""
         return (error.square() * self.weight.index_select(0, batch.graph.species)).mean()
+
+    def denominator(self, batch: Batch) -> int:
+        """Atoms × columns."""
+        return batch.coefficients.numel()
 
 
 class EqualLoss(Module):
@@ -56,6 +64,10 @@ class EqualLoss(Module):
         """:param error: Δc, (atoms, columns)."""
         return (error.square() * self.weight.index_select(0, batch.graph.species)).sum() / batch.size
 
+    def denominator(self, batch: Batch) -> int:
+        """Structures."""
+        return batch.size
+
 
 class OverlapLoss(Module):
     """The mean over structures of ∫(Δρ)² = Δcᵀ S Δc, electron² · bohr⁻³."""
@@ -63,6 +75,10 @@ class OverlapLoss(Module):
     def forward(self, error: Tensor, batch: Batch) -> Tensor:
         """:param error: Δc, (atoms, columns)."""
         return squared_norms(error, batch).mean()
+
+    def denominator(self, batch: Batch) -> int:
+        """Structures."""
+        return batch.size
 
 
 def squared_norms(coefficients: Tensor, batch: Batch) -> Tensor:

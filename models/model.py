@@ -6,7 +6,7 @@ from torch.nn import Module
 
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.graph import Graph
-from tesseral.models.network import Network, build_network
+from tesseral.models.network import build_network
 from tesseral.models.target import DensityTarget
 from tesseral.study.configuration import Configuration
 
@@ -16,7 +16,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 class Model(Module):
     """From a graph to the auxiliary coefficients of its density."""
 
-    def __init__(self, network: Network, target: DensityTarget) -> None:
+    def __init__(self, network: Module, target: DensityTarget) -> None:
         super().__init__()
         self.network = network
         self.target = target

@@ -1,17 +1,20 @@
 """The gated network after Rackers & Rao (arXiv 2210.04766), from e3nn's o3 primitives."""
 
-import torch
+from collections.abc import Callable
+from functools import partial
+
 from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, ModuleList
 
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.convolution import Convolution
+from tesseral.models.device import initialising
 from tesseral.models.gate import Gate
 from tesseral.models.graph import Graph
+from tesseral.models.user_network import UserNetwork, load, to_irreps
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration
-from tesseral.study.irreps import MulIrrep
 
 
 class Layer(Module):
@@ -59,7 +62,7 @@ class Network(Module):
 
     :param settings: the `network` section, `hidden` resolved.
     :param elements: number of elements.
-    :param irreps_out: what is predicted for each atom.
+    :param irreps_out: what is predicted for each atom, as e3nn's irreps.
     :param num_neighbors: messages are divided by its square root.
     """
 
@@ -68,13 +71,13 @@ class Network(Module):
         settings: configuration.Network,
         *,
         elements: int,
-        irreps_out: tuple[MulIrrep, ...],
+        irreps_out: o3.Irreps,
         num_neighbors: float,
     ) -> None:
         super().__init__()
         self.irreps_in = o3.Irreps([(elements, "0e")])
         self.irreps_hidden = o3.Irreps(settings.hidden.resolve().irreps)
-        self.irreps_out = o3.Irreps([(mul, (order, p)) for mul, order, p in irreps_out])
+        self.irreps_out = o3.Irreps(irreps_out)
         radial = [settings.radial_functions, *settings.radial_layers * [settings.radial_width]]
         self.layers = ModuleList()
         irreps = self.irreps_in
@@ -112,20 +115,20 @@ class Network(Module):
 
 def build_network(
     settings: configuration.Network, basis: AuxiliaryBasis, *, num_neighbors: float, seed: int
-) -> Network:
+) -> Network | UserNetwork:
     """A network for the density in `basis`, in float64 on the CPU; its weights depend on `seed` alone.
 
     Neither reads nor changes the state of torch's global generators. For another precision, round it with `.to`:
     e3nn rounds its Clebsch-Gordan coefficients to the precision that it is built in.
+
+    :raises StudyFileError: if `settings.define` names a network that cannot be loaded, or that is of other irreps.
     """
-    default = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed accelerators as well
-        torch.set_default_dtype(torch.float64)
-        try:
-            return Network(settings, elements=len(basis.shells), irreps_out=basis.layout, num_neighbors=num_neighbors)
-        finally:
-            torch.set_default_dtype(default)
+    elements, irreps_out = len(basis.shells), to_irreps(basis.layout)
+    build: Callable[..., Network | UserNetwork] = Network
+    if settings.define is not None:
+        build = partial(UserNetwork, load(settings.define))
+    with initialising(seed):
+        return build(settings, elements=elements, irreps_out=irreps_out, num_neighbors=num_neighbors)
 
 
 def parameters(module: Module) -> int:

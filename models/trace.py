@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from e3nn import o3
@@ -46,10 +46,11 @@ def _outermost(module: Module) -> Iterator[Module]:
 
 
 @torch.no_grad()
-def trace_features(network: Module, graph: Graph) -> list[Feature]:
+def trace_features(network: Module, graph: Graph, *, strict: bool = True) -> list[Feature]:
     """Run the network on a graph and measure what its hidden layers return.
 
-    :raises TypeError: if a layer returns something else than one tensor of its irreps.
+    :param strict: otherwise a layer that returns something else than one tensor of its irreps is left out.
+    :raises TypeError: if a layer does so, and `strict`.
     """
     layers = hidden_layers(network)
     returned: dict[int, Tensor] = {}
@@ -68,13 +69,28 @@ def trace_features(network: Module, graph: Graph) -> list[Feature]:
     features = []
     for number, layer in enumerate(layers, start=1):
         if number in returned:
-            features += _measure(number, o3.Irreps(layer.irreps_out), returned[number])
+            stated, values = layer.irreps_out, returned[number]
+            irreps = _fitting(stated, values)
+            if irreps is not None:
+                features += _measure(number, irreps, values)
+            elif strict:
+                raise TypeError(
+                    f"expected layer {number} to return a tensor of its irreps_out {stated}, got {type(values)}"
+                )
     return features
 
 
+def _fitting(stated: Any, values: Any) -> o3.Irreps | None:
+    """The stated irreps, if they are irreps and the values are a tensor of them."""
+    try:
+        irreps = o3.Irreps(stated)
+    except (TypeError, ValueError):
+        return None
+    fits = isinstance(values, Tensor) and values.is_floating_point() and values.shape[-1:] == (irreps.dim,)
+    return irreps if fits else None
+
+
 def _measure(layer: int, irreps: o3.Irreps, values: Tensor) -> list[Feature]:
-    if not isinstance(values, Tensor) or values.shape[-1] != irreps.dim:
-        raise TypeError(f"expected layer {layer} to return a tensor of its irreps_out {irreps}, got {type(values)}")
     squares: dict[tuple[int, int], float] = defaultdict(float)
     numbers: dict[tuple[int, int], int] = defaultdict(int)
     for (_, ir), part in zip(irreps, irreps.slices(), strict=True):

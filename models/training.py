@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -11,13 +12,14 @@ from torch import Tensor
 
 from tesseral.models.checkpoint import Checkpoint, read_checkpoint
 from tesseral.models.data_set import check_sizes, open_data_set, permutation, split
-from tesseral.models.device import deterministic, device_name, find_device, peak_memory
+from tesseral.models.device import deterministic, device_name, find_device, peak_memory, seeded
 from tesseral.models.loss import build_loss
 from tesseral.models.metrics import Value, evaluation_batches, measure, measure_epsilon
 from tesseral.models.model import DTYPES, build_model
 from tesseral.models.network import parameters
 from tesseral.models.reference_file import Reference
 from tesseral.models.trace import trace_features
+from tesseral.models.user_network import source_hash
 from tesseral.study import configuration
 from tesseral.study.errors import DataError, RecordError, StudyFileError
 from tesseral.study.trial import Traces, Trial
@@ -36,8 +38,12 @@ class Recorder(Protocol):
     def traces(self, rows: list[dict[str, Any]]) -> None:
         """Rows of `tesseral.study.records.TRACES` without `trial`."""
 
-    def boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
-        """An epoch has ended and every row up to `step` was given; `state()` makes a checkpoint, if one is wanted."""
+    def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: dict[str, float]) -> None:
+        """An epoch has ended and every row up to `step` was given.
+
+        :param state: makes a checkpoint, if one is wanted.
+        :param metrics: last values, as in `Result.metrics`.
+        """
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Result:
     """A training that reached its end."""
 
     metrics: dict[str, float]
-    """Last values by split and metric, such as `test.l2_error` or `validation.block_error.l2`."""
+    """Last values by split and metric, such as `test.l2_error` or `validation.block_error.l2`; `test` if asked for."""
     steps: int
     """Optimizer steps."""
     seconds: float
@@ -78,6 +84,8 @@ def train(
     device: str = "auto",
     traces: Traces | None = None,
     checkpoint: bytes | None = None,
+    test: bool = True,
+    parts: int = 1,
 ) -> Result:
     """Train a trial to its end.
 
@@ -85,11 +93,17 @@ def train(
     generators, on earlier trials of the process, or on where the training was interrupted. Rows of step 0 are given
     at the first start; a training that goes on from a checkpoint of step s gives rows of later steps alone.
 
+    Computed in parts, a step needs less memory and its loss is the same but for rounding. A training may go on in
+    other parts than it began in.
+
     :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
     :param traces: when features are measured.
     :param checkpoint: from `Recorder.boundary`.
+    :param test: whether the test split is measured at the end. A search must not see it.
+    :param parts: how many each batch is computed in, as equal as can be and none empty; their gradients add up.
     :raises DataError: if the reference data is not the trial's, or too small.
-    :raises StudyFileError: if the network can make no features at all, so that there is nothing to train.
+    :raises StudyFileError: if the network can make no features at all, so that there is nothing to train; if a
+        network of the user's own cannot be loaded, is not the source of the trial, or returns another shape.
     :raises RecordError: if the trial is of other numerics, or the checkpoint of another trial.
     :raises TesseralError: if there is no such device.
     :raises DivergedError: if the loss or a metric is no longer finite.
@@ -101,9 +115,14 @@ def train(
             f"data.reference: expected the trial's data, of content {trial.data_hash[:12]}, "
             f"got {reference.content_hash[:12]}"
         )
+    define = trial.configuration.network.define
+    source = None if define is None else source_hash(define)
+    if trial.source != source:
+        expected, got = (value[:12] if value else "none" for value in (trial.source, source))
+        raise StudyFileError("network.define", f"expected source code of the trial's hash, {expected}, got {got}")
     where = find_device(device)
     with deterministic(where):
-        training = _Training(trial, reference, recorder, where, traces or Traces(), checkpoint)
+        training = _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, test, parts)
         return training.run()
 
 
@@ -112,6 +131,12 @@ def step_size(settings: configuration.Training, step: int, steps: int) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def parted(indices: Sequence[int], parts: int) -> list[Sequence[int]]:
+    """At most `parts` runs of the indices, in their order: none empty, and of sizes that differ by one at most."""
+    count = min(parts, len(indices))
+    return [indices[i:j] for i, j in pairwise(len(indices) * k // count for k in range(count + 1))]
 
 
 class _Training:
@@ -125,9 +150,12 @@ class _Training:
         device: torch.device,
         traces: Traces,
         checkpoint: bytes | None,
+        test: bool,
+        parts: int,
     ) -> None:
         self.began = time.perf_counter()
         self.trial, self.recorder, self.device, self.traces = trial, recorder, device, traces
+        self.test, self.parts = test, parts
         self.configuration = trial.configuration.resolved()
         self.settings = self.configuration.training
         dtype = DTYPES[self.settings.dtype]
@@ -143,6 +171,8 @@ class _Training:
             seed=trial.seeds.initialisation,
         ).to(device)
         if not parameters(model):
+            if self.configuration.network.define is not None:
+                raise StudyFileError("network.define", "expected a network with weights to train, got one without")
             hidden = self.configuration.network.hidden.irreps
             raise StudyFileError(
                 "network.hidden", f"expected features that the network can make of scalars and harmonics, got {hidden}"
@@ -150,7 +180,7 @@ class _Training:
         atoms = self.data.atoms(self.split.train)
         model.target.fit(*atoms)
         self.loss = build_loss(self.configuration.loss, model.target, *atoms, len(self.split.train)).to(dtype)
-        self.model = model.to(dtype)
+        self.model = model.to(dtype).eval()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
         self.epoch = 0
         self.before = 0.0
@@ -178,11 +208,11 @@ class _Training:
             self.epoch += 1
             self._record("train", [Value("loss", None, loss)])
             self._record("validation", measure(self.model, self.validation))
-            if self.epoch == epochs:
-                self._record("test", self._test())
+            if self.test and self.epoch == epochs:
+                self._record("test", self._measure_test())
             if self.traces.due(self.epoch, epochs):
                 self._trace()
-            self.recorder.boundary(self.step, steps, self._state)
+            self.recorder.boundary(self.step, steps, self._state, dict(self.metrics))
         return Result(
             metrics=self.metrics,
             steps=self.step,
@@ -194,21 +224,35 @@ class _Training:
 
     def _train_epoch(self) -> float:
         """One pass over the training split; the mean of its steps' losses, weighted by their structures."""
-        train, size = self.split.train, self.settings.batch_size
-        order = [train[i] for i in permutation(seed_of(self.trial.seeds.order, self.epoch), len(train))]
+        train, size, order_seed = self.split.train, self.settings.batch_size, self.trial.seeds.order
+        order = [train[i] for i in permutation(seed_of(order_seed, self.epoch), len(train))]
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for number, start in enumerate(range(0, len(order), size)):
-            batch = self.data.batch(order[start : start + size])
-            for group in self.optimizer.param_groups:
-                group["lr"] = step_size(self.settings, self.step + number, self.configuration.max_steps)
-            self.optimizer.zero_grad()
-            loss: Tensor = self.loss(self.model(batch.graph) - batch.coefficients, batch)
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach() * batch.size
+        self.model.train()
+        # Our own networks draw nothing; a user's may, for dropout.
+        with seeded(seed_of(order_seed, "network", self.epoch), self.device):
+            for number, start in enumerate(range(0, len(order), size)):
+                indices = order[start : start + size]
+                for group in self.optimizer.param_groups:
+                    group["lr"] = step_size(self.settings, self.step + number, self.configuration.max_steps)
+                self.optimizer.zero_grad()
+                total += self._add_gradients(indices) * len(indices)
+                self.optimizer.step()
+        self.model.eval()
         return float(total) / len(order)
 
-    def _test(self) -> list[Value]:
+    def _add_gradients(self, indices: Sequence[int]) -> Tensor:
+        """The loss of these structures, its gradients added to the weights', part by part."""
+        batches = [self.data.batch(part) for part in parted(indices, self.parts)]
+        whole = sum(self.loss.denominator(batch) for batch in batches)
+        total = torch.zeros((), dtype=DTYPES[self.settings.dtype], device=self.device)
+        for batch in batches:
+            mean: Tensor = self.loss(self.model(batch.graph) - batch.coefficients, batch)
+            loss = mean * (self.loss.denominator(batch) / whole)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _measure_test(self) -> list[Value]:
         test = self.split.test
         return measure(self.model, evaluation_batches(self.data, test)) + measure_epsilon(self.model, self.data, test)
 
@@ -226,7 +270,7 @@ class _Training:
             [
                 {"step": self.step, "epoch": self.epoch, "layer": feature.layer, "path": None}
                 | {"l": feature.l, "p": feature.p, "statistic": statistic, "value": value}
-                for feature in trace_features(self.model.network, self.probe)
+                for feature in trace_features(self.model.network, self.probe, strict=self.trial.source is None)
                 for statistic, value in (("rms", feature.rms), ("share", feature.share))
             ]
         )
@@ -238,5 +282,5 @@ class _Training:
             seconds=self.seconds,
             metrics=self.metrics,
             model=self.model.state_dict(),
-            optimizer=self.optimizer.state_dict(),
+            optimizer=self.optimizer.state_dict() if self.epoch < self.settings.epochs else None,
         ).to_bytes()

@@ -1,51 +1,37 @@
-"""One execution of a trial, as its worker records it: begin, seal segments, keep checkpoints, finish.
+"""One execution of a trial, as its worker records it: begin, seal segments and rungs, keep checkpoints, finish.
 
 The order of writes is what makes every step stand once: a segment is sealed before the checkpoint that follows
 it; a later attempt begins at a checkpoint and says at which step; the outcome is sealed last and names the
 files that count; only then are segments and checkpoints deleted.
 """
 
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from tesseral.study import lease
+from tesseral.study.decision import decided
 from tesseral.study.document import read_document
-from tesseral.study.errors import LeaseLostError, RecordError, StoreError
+from tesseral.study.errors import LeaseLostError, StoreError
+from tesseral.study.outcome import seal_outcome
 from tesseral.study.segments import (
+    CHECKPOINT,
     TABLES,
     Begin,
+    attempt_numbers,
     counting,
     encode,
     folder,
-    is_segment,
-    read_counting,
+    read_begins,
     rows_to_table,
-    segment_sources,
 )
 from tesseral.study.store import STORE_ERRORS, Store
 from tesseral.study.trial import State, canonical
 
-_ATTEMPT = re.compile(r"(\d+)\.json")
-_CHECKPOINT = re.compile(r"(\d+)-(\d+)")
-
-
-def read_begins(store: Store, trial: str) -> list[Begin]:
-    """The attempts of a trial, by number."""
-    begins = []
-    for path in _attempts(store, trial).values():
-        if tree := read_document(store, path, "attempt", "lease", "start"):
-            begins.append(Begin(tree["attempt"], tree["lease"], tree["start"]))
-    return sorted(begins, key=lambda b: b.number)
-
-
-def _attempts(store: Store, trial: str) -> dict[int, str]:
-    """Attempt number → path, by name: a number is taken even if its record cannot be read."""
-    found = {path: _ATTEMPT.fullmatch(_name(path)) for path in store.paths(f"trials/{trial}/attempts")}
-    return {int(match[1]): path for path, match in found.items() if match}
+LOSSES = 3
+"""Times that a trial may lose its worker without a new checkpoint in between."""
 
 
 def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[int, str] | None:
@@ -53,7 +39,7 @@ def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[in
     bounds = counting(begins)
     best: tuple[int, str] | None = None
     for path in store.paths(f"trials/{trial}/checkpoint"):
-        match = _CHECKPOINT.fullmatch(_name(path))
+        match = CHECKPOINT.fullmatch(path.rpartition("/")[2])
         if match is None or int(match[1]) not in bounds:
             continue
         step, below = int(match[2]), bounds[int(match[1])]
@@ -79,6 +65,14 @@ class Attempt:
     """Seconds between checkpoints: the most work a kill can cost."""
     on_progress: Callable[[int, int], None] = lambda step, steps: None
     """Called with the steps done and their total after every epoch."""
+    rungs: Mapping[int, int] = field(default_factory=dict)
+    """Step → epoch at which the trial may be stopped early."""
+    objective: str = ""
+    """The metric that decides it, such as `validation.l2_error`."""
+    on_rung: Callable[[int, float], None] = lambda epoch, value: None
+    """Called with a rung's epoch and its sealed value. What it raises ends the execution."""
+    parts: int = 1
+    """Parts in which a batch is computed."""
     step: int = 0
     """Optimizer steps done, as far as epochs have ended."""
     kept: str | None = None
@@ -93,7 +87,10 @@ class Attempt:
     ) -> "Attempt | None":
         """Begin the next attempt of a trial from its furthest checkpoint.
 
-        None if there is nothing to do: the trial is finished, or the driver's lease was superseded.
+        None if there is nothing to do: the trial is finished, or told to stop, or the driver's lease was superseded.
+        A trial that lost its worker three times without a new checkpoint, while one driver lived, is failed here.
+
+        :param where: kept in the attempt's record.
         """
         while store.read(f"trials/{trial}/outcome.json") is None and lease.newest(store) <= lease_number:
             begins = read_begins(store, trial)
@@ -102,11 +99,24 @@ class Attempt:
             if found and state is None:
                 continue  # deleted between listing and reading: the trial has just ended
             start = found[0] + 1 if found else 0
-            number = max(_attempts(store, trial), default=0) + 1
+            parts = max((begin.parts for begin in begins), default=1)
+            parts = options["parts"] = max(parts, options.get("parts", 1))
+            if decided(store, trial, begins) is not None:
+                return None
+            lost = [
+                begin for begin in begins if (begin.lease, begin.start, begin.parts) == (lease_number, start, parts)
+            ]
+            if len(lost) >= LOSSES:
+                reason = f"its worker was lost {len(lost)} times without a checkpoint in between"
+                facts = {"lease": lease_number, "steps": max(start - 1, 0), "reason": reason}
+                seal_outcome(store, trial, f"{max(start - 1, 0)}-0", State.FAILED, begins, max(start - 1, 0), **facts)
+                return None
+            number = max(attempt_numbers(store, trial), default=0) + 1
             record = {
                 "attempt": number,
                 "lease": lease_number,
                 "start": start,
+                "parts": parts,
                 "began": datetime.now(UTC).isoformat(),
                 **where,
             }
@@ -124,17 +134,32 @@ class Attempt:
         """Take rows of feature traces (without `trial`)."""
         self._rows["traces"] += rows
 
-    def boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
+    def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: Mapping[str, float]) -> None:
         """After an epoch: seal what is due, then keep a checkpoint if one is due. All rows up to `step` were given.
 
-        One is always due at the end: it holds what was trained, and the outcome names it.
+        One is always due at the end: it holds what was trained, and the outcome names it. At a rung the rows and then
+        the rung's value are sealed, before anybody judges it.
         """
+        epoch = self.rungs.get(step)
         try:
             self._boundary(step, steps, state)
+            value = None if epoch is None else self._rung(epoch, step, metrics[self.objective])
         except STORE_ERRORS as error:
             raise StoreError(f"the records of trial {self.trial[:10]} cannot be written: {error}") from error
         self.step = step
         self.on_progress(step, steps)
+        if epoch is not None and value is not None:
+            self.on_rung(epoch, value)
+
+    def _rung(self, epoch: int, step: int, value: float) -> float:
+        """Seal a rung's value; if an earlier attempt has, its value is the one that counts."""
+        self._seal(step)
+        path = f"trials/{self.trial}/rungs/{epoch}.json"
+        record = {"epoch": epoch, "step": step, "value": value, "attempt": self.number, "lease": self.lease}
+        if self.store.create(path, canonical(record).encode()):
+            return value
+        sealed = read_document(self.store, path, "value")
+        return value if sealed is None else float(sealed["value"])
 
     def _boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
         now = time.monotonic()
@@ -181,46 +206,5 @@ class Attempt:
         self._seal(step)
         # Read once: should another attempt begin from here on, this outcome is whole all the same.
         begins = self._counting()
-        files: dict[str, int] = {}
-        for name, schema in TABLES.items():
-            sources = segment_sources(self.store.paths(folder(name, self.trial)), self.trial, begins)
-            try:
-                table = read_counting(self.store, sources, schema)
-            except FileNotFoundError:
-                return False  # another attempt has sealed the outcome and cleared the segments
-            except RecordError as error:
-                # What a disk has lost cannot be made up for: the trial is told failed, and the study goes on.
-                state, facts = State.FAILED, facts | {"reason": str(error)}
-                continue
-            path = f"{folder(name, self.trial)}/{self.number}-all.parquet"
-            self.store.create(path, encode(table))
-            files[path] = table.num_rows
-        outcome = {
-            "state": state,
-            "attempt": self.number,
-            "lease": self.lease,
-            "attempts": len(begins),
-            "steps": step,
-            "files": files,
-            "checkpoint": self.kept if state == State.COMPLETE else None,
-            "ended": datetime.now(UTC).isoformat(),
-            **facts,
-        }
-        ours = self.store.create(f"trials/{self.trial}/outcome.json", canonical(outcome).encode())
-        clear(self.store, self.trial)
-        return ours
-
-
-def clear(store: Store, trial: str) -> None:
-    """Delete the segments and checkpoints of a finished trial that its outcome does not name."""
-    outcome = read_document(store, f"trials/{trial}/outcome.json", "files", "checkpoint")
-    if outcome is None:
-        return
-    kept = {*outcome["files"], outcome["checkpoint"]}
-    found = [path for name in TABLES for path in store.paths(folder(name, trial)) if is_segment(path)]
-    found += [path for path in store.paths(f"trials/{trial}/checkpoint") if _CHECKPOINT.fullmatch(_name(path))]
-    store.delete([path for path in found if path not in kept])
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
+        facts |= {"attempt": self.number, "lease": self.lease, "steps": step, "checkpoint": self.kept}
+        return seal_outcome(self.store, self.trial, str(self.number), state, begins, None, **facts)

@@ -1,40 +1,60 @@
 """Factors and levels to arms: what is compared with what."""
 
-import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
-from tesseral.study.configuration import Configuration, flatten
-from tesseral.study.errors import StudyFileError
-from tesseral.study.trial import canonical, digest
-from tesseral.study.validation import validate
+from tesseral.study.arm import Arm as Arm
+from tesseral.study.arm import Candidate, Excluded, Levels, assemble
+from tesseral.study.configuration import flatten
+from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.fractional import describe, fraction
+from tesseral.study.labels import label, short_names, text_of
+from tesseral.study.study_file import Design
+
+MOST_ARMS = 10_000
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One level of each factor, and the configuration that it makes.
+class Designed:
+    """The arms of a study, those left out, and what `tesseral plan` says about the design, a line each."""
 
-    Arms that resolve to one configuration are one arm, with all their labels.
+    arms: tuple[Arm, ...]
+    excluded: tuple[Excluded, ...]
+    notes: tuple[str, ...]
+
+
+def make_design(
+    base: dict[str, Any], factors: dict[str, Any], arms: Sequence[dict[str, Any]], design: Design, by: str, file: str
+) -> Designed:
+    """The arms that `design` makes of factors or of arms written out.
+
+    :param base: the configuration's tables, as written.
+    :param by: `match.by` of the study, for arms that have no level of it.
+    :param file: what error messages call the study file.
+    :raises StudyFileError: if levels, arms or the design are not valid, or no arm is left.
     """
-
-    labels: tuple[str, ...]
-    factors: dict[str, Any]
-    """Dotted path → level (of the first label)."""
-    configuration: Configuration
-    """Resolved."""
-
-    @property
-    def label(self) -> str:
-        """All labels, joined by ' = '."""
-        return " = ".join(self.labels)
-
-    @property
-    def key(self) -> str:
-        """Twelve hexadecimal digits of the label: a name that any storage takes."""
-        return digest(self.label)[:12]
+    levels = factor_levels(factors)
+    _check_design(design, bool(levels), bool(arms))
+    if arms:
+        written = [flatten(arm) for arm in arms]
+        _refuse_twice("arms", "arm", written)
+        names = short_names(dict.fromkeys(path for one in written for path in one))
+        labels = [label(one, names, {}) for one in written]
+        places = [f"arms[{index}]" for index in range(len(written))]
+        candidates = [Candidate(*each) for each in zip(labels, written, places, strict=True)]
+        notes: list[str] = []
+    else:
+        candidates, notes = _from_factors(levels, design)
+    left, excluded = assemble(base, candidates, design.where, by, file)
+    if not left:
+        raise StudyFileError("design.where", f"expected conditions that leave an arm, got {list(design.where)}")
+    if excluded and design.kind in ("one-factor-out", "one-factor-in") and excluded[0].label == candidates[0].label:
+        raise StudyFileError(excluded[0].where, "excludes the baseline, from which the other arms are made")
+    return Designed(tuple(left), tuple(excluded), tuple(notes))
 
 
 def factor_levels(tree: dict[str, Any]) -> dict[str, list[Any]]:
@@ -53,55 +73,73 @@ def factor_levels(tree: dict[str, Any]) -> dict[str, list[Any]]:
     return factors
 
 
-def factorial(factors: dict[str, list[Any]]) -> list[dict[str, Any]]:
+def factorial(factors: dict[str, list[Any]]) -> list[Levels]:
     """Every combination of levels; the last factor varies fastest."""
     return [dict(zip(factors, levels, strict=True)) for levels in product(*factors.values())]
 
 
-def make_arms(base: dict[str, Any], combinations: list[dict[str, Any]], where: list[str], file: str) -> list[Arm]:
-    """Arms of a study: `base` (a configuration tree) with each combination of levels set in it.
+def one_factor(factors: dict[str, list[Any]], baseline: int) -> list[tuple[str | None, Levels]]:
+    """The baseline, which has level number `baseline` of every factor, then each other level of one factor at a
+    time; with the path of the factor that was changed."""
+    start = {path: levels[baseline] for path, levels in factors.items()}
+    others = ((path, level) for path, levels in factors.items() for level in levels if level is not levels[baseline])
+    return [(None, start)] + [(path, start | {path: level}) for path, level in others]
 
-    :param where: for each combination, the place in the study file that errors name.
-    :raises StudyFileError: if an arm is written twice, or its configuration is not valid.
-    """
-    _refuse_twice("arms", "arm", combinations)
-    names = _short_names({path for levels in combinations for path in levels})
-    arms: dict[str, Arm] = {}
-    for place, levels in zip(where, combinations, strict=True):
-        tree = copy.deepcopy(base)
-        for path, level in levels.items():
-            _set(tree, path, level)
-        try:
-            configuration = validate(Configuration, tree, file).resolved()
-        except StudyFileError as error:
-            raise StudyFileError(_blame(error.path, levels, place), error.message, file) from None
-        label = ", ".join(f"{names[path]}={_text(level)}" for path, level in levels.items()) or "all"
-        key = canonical(configuration.to_dict())
-        same = arms.get(key)
-        arms[key] = (
-            Arm((*same.labels, label), same.factors, configuration) if same else Arm((label,), levels, configuration)
+
+def _check_design(design: Design, factors: bool, arms: bool) -> None:
+    if arms and factors:
+        raise StudyFileError("arms", "expected either [factors] or [[arms]], got both")
+    if design.kind != "factorial" and not factors:
+        raise StudyFileError("design.kind", f"expected [factors] with the kind {design.kind!r}, got none")
+    if design.kind != "fractional":
+        for key in ("runs", "resolution"):
+            if getattr(design, key) is not None:
+                raise StudyFileError(
+                    f"design.{key}", f"expected none with the kind {design.kind!r}; it is for fractional"
+                )
+    elif design.where:
+        raise StudyFileError(
+            "design.where",
+            "expected no conditions with the kind 'fractional': without some of its "
+            "arms its effects could not be told apart",
         )
-    return list(arms.values())
 
 
-def _blame(path: str, levels: dict[str, Any], place: str) -> str:
-    """The place in the study file for an error at `path`: the factor that set it, or the path itself."""
-    for factor in levels:
-        if path == factor or path.startswith((f"{factor}.", f"{factor}[")) or factor.startswith(f"{path}."):
-            return f"{place}.{factor}"
-    return path
+def _from_factors(factors: dict[str, list[Any]], design: Design) -> tuple[list[Candidate], list[str]]:
+    names = short_names(factors)
 
+    def named(levels: Levels) -> str:
+        return label(levels, names, factors)
 
-def _set(tree: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
-            raise StudyFileError(f"factors.{path}", f"expected a table at {parent!r}, which holds a value")
-    if isinstance(value, dict) and isinstance(tree.get(last), dict):
-        tree[last] |= value  # a level that is a table sets its keys and leaves the others
+    if design.kind in ("one-factor-out", "one-factor-in"):
+        made = one_factor(factors, 0 if design.kind == "one-factor-out" else -1)
+        candidates = [
+            Candidate("baseline" if path is None else named({path: levels[path]}), levels, "factors")
+            for path, levels in made
+        ]
+        return candidates, [f"baseline: {named(made[0][1])}"]
+    if design.kind == "fractional":
+        combinations, notes = _fractional(factors, design, [names[path] for path in factors])
+    elif (number := prod(map(len, factors.values()))) > MOST_ARMS:
+        raise StudyFileError("factors", f"expected at most {MOST_ARMS} combinations of levels, got {number}")
     else:
-        tree[last] = value
+        combinations, notes = factorial(factors), []
+    return [Candidate(named(levels), levels, "factors") for levels in combinations], notes
+
+
+def _fractional(factors: dict[str, list[Any]], design: Design, names: list[str]) -> tuple[list[Levels], list[str]]:
+    for path, levels in factors.items():
+        if len(levels) != 2:
+            raise StudyFileError(f"factors.{path}", f"expected two levels in a fractional design, got {len(levels)}")
+    try:
+        made = fraction(len(factors), design.runs, design.resolution)
+    except TesseralError as error:
+        raise StudyFileError("design.runs" if design.runs else "design", str(error)) from None
+    rows = [
+        {path: levels[sign > 0] for sign, (path, levels) in zip(row, factors.items(), strict=True)}
+        for row in made.levels
+    ]
+    return rows, describe(made, names)
 
 
 def _refuse_twice(where: str, what: str, values: Iterable[Any]) -> None:
@@ -109,26 +147,4 @@ def _refuse_twice(where: str, what: str, values: Iterable[Any]) -> None:
     for index, value in enumerate(values):
         first = seen.setdefault(json.dumps(value, sort_keys=True, default=str), index)
         if first != index:
-            raise StudyFileError(f"{where}[{index}]", f"{what} {_text(value)} is written twice, first at [{first}]")
-
-
-def _short_names(factors: set[str]) -> dict[str, str]:
-    """The shortest endings of dotted paths that tell them apart: network.hidden.lmax becomes lmax, loss.name loss."""
-    names = {}
-    paths = {path: path.removesuffix(".name") for path in factors}
-    for path, shown in paths.items():
-        parts = shown.split(".")
-        for keep in range(1, len(parts) + 1):
-            ending = ".".join(parts[-keep:])
-            if sum(other == ending or other.endswith("." + ending) for other in paths.values()) == 1:
-                break
-        names[path] = ending
-    return names
-
-
-def _text(level: Any) -> str:
-    if isinstance(level, dict):
-        return "{" + ", ".join(f"{key}={_text(value)}" for key, value in level.items()) + "}"
-    if isinstance(level, list):
-        return "[" + ",".join(_text(value) for value in level) + "]"
-    return str(level)
+            raise StudyFileError(f"{where}[{index}]", f"{what} {text_of(value)} is written twice, first at [{first}]")

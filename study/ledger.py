@@ -1,7 +1,7 @@
 """A study's records read as a whole: what is planned, what is finished, and which files count.
 
-Writers are `attempt.py` (workers) and `plan` here (the driver). Everything is derived from the create-only records
-at each call, so reading is safe at any moment and a restart needs nothing else.
+Writers are `attempt.py` (workers) and `write_plan` here (the driver). Everything is derived from the create-only
+records at each call, so reading is safe at any moment and a restart needs nothing else.
 """
 
 import json
@@ -14,8 +14,8 @@ import pyarrow as pa
 from tesseral.study.document import Json, read_document
 from tesseral.study.records import TRIALS
 from tesseral.study.segments import Begin, Source, encode, folder, segment_sources
-from tesseral.study.store import Store
 from tesseral.study.stages import Planned
+from tesseral.study.store import Store
 from tesseral.study.study import Study
 from tesseral.study.trial import State, Trial, canonical
 
@@ -58,7 +58,7 @@ def frozen(store: Store) -> Study | None:
     return None if data is None else Study.parse(data.decode(), store.location("study.toml"))
 
 
-def plan(store: Store, planned: Planned, study: str, **facts: Any) -> None:
+def write_plan(store: Store, planned: Planned, study: str, **facts: Any) -> None:
     """Write a trial's create-only record, before it is launched."""
     record = {
         "study": study,
@@ -89,6 +89,11 @@ class Ledger:
             _, trial, *rest = path.split("/")
             by_trial.setdefault(trial, []).append("/".join(rest))
         return [entry for trial, names in by_trial.items() if (entry := self._entry(trial, names)) is not None]
+
+    def read(self, trial: str) -> Entry | None:
+        """One trial, as it is now; None if it has no record."""
+        prefix = f"trials/{trial}/"
+        return self._entry(trial, [path.removeprefix(prefix) for path in self.store.paths(f"trials/{trial}")])
 
     def _entry(self, trial: str, names: list[str]) -> Entry | None:
         if trial in self._finished:
@@ -142,11 +147,12 @@ def _row(entry: Entry) -> Json:
     outcome, plan_ = entry.outcome or {}, entry.plan
     provenance = plan_.get("provenance", {})
     row = {key: plan_.get(key) for key in ("study", "arm", "stage", "block", "replicate", "target")}
-    row |= {key: outcome.get(key) for key in ("reason", "steps", "seconds", "device", "peak_memory")}
+    row |= {key: plan_.get(key) for key in ("parameters", "parameters_live", "components", "flops", "proposal")}
+    row |= {key: plan_.get(key) for key in ("hidden_natural", "match", "residual")}
+    row |= {key: outcome.get(key) for key in ("reason", "steps", "seconds", "device", "peak_memory", "reused")}
     row |= {
         "trial": entry.id,
         "state": entry.state,
-        "parameters": plan_.get("parameters"),
         "unreachable": plan_.get("unreachable") or None,
         "attempts": len(entry.begins),
         "started": datetime.fromisoformat(entry.begins[0]["began"]) if entry.begins else None,

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tesseral.study.document import read_document
 from tesseral.study.errors import RecordError
 from tesseral.study.records import CURVES, TRACES
 from tesseral.study.store import Store
@@ -24,7 +25,10 @@ from tesseral.study.store import Store
 TABLES = {"curves": CURVES, "traces": TRACES}
 
 _SEGMENT = re.compile(r"(\d+)-(\d+)\.parquet")
-_COMPACTED = re.compile(r"(\d+)-all\.parquet")
+_ATTEMPT = re.compile(r"(\d+)\.json")
+_COMPACTED = re.compile(r"\d+(-\d+)?-all\.parquet")
+CHECKPOINT = re.compile(r"(\d+)-(\d+)")
+"""Name of a checkpoint: attempt and step."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Begin:
     lease: int
     start: int
     """First step whose rows this attempt writes: 0, or one more than its checkpoint's step."""
+    parts: int = 1
+    """Parts in which it computes a batch: more than one after the device's memory was too small."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,21 @@ class Source:
     path: str
     trial: str
     below: int | None
+
+
+def read_begins(store: Store, trial: str) -> list[Begin]:
+    """The attempts of a trial, by number."""
+    begins = []
+    for path in attempt_numbers(store, trial).values():
+        if tree := read_document(store, path, "attempt", "lease", "start"):
+            begins.append(Begin(tree["attempt"], tree["lease"], tree["start"], tree.get("parts", 1)))
+    return sorted(begins, key=lambda b: b.number)
+
+
+def attempt_numbers(store: Store, trial: str) -> dict[int, str]:
+    """Attempt number → path, by name: a number is taken even if its record cannot be read."""
+    found = {path: _ATTEMPT.fullmatch(path.rpartition("/")[2]) for path in store.paths(f"trials/{trial}/attempts")}
+    return {int(match[1]): path for path, match in found.items() if match}
 
 
 def counting(begins: Iterable[Begin]) -> dict[int, int | None]:
@@ -69,6 +90,11 @@ def is_segment(path: str) -> bool:
     """Whether a file is a segment or a compacted table by its name, and so ours to delete."""
     name = path.rpartition("/")[2]
     return bool(_SEGMENT.fullmatch(name) or _COMPACTED.fullmatch(name))
+
+
+def is_checkpoint(path: str) -> bool:
+    """Whether a file is a checkpoint by its name, and so ours to delete."""
+    return bool(CHECKPOINT.fullmatch(path.rpartition("/")[2]))
 
 
 def segment_sources(paths: Iterable[str], trial: str, begins: Iterable[Begin]) -> list[Source]:
@@ -100,8 +126,8 @@ def rows_to_table(rows: list[dict[str, Any]], trial: str, schema: pa.Schema) -> 
     return pa.Table.from_pylist([{"trial": trial, **row} for row in rows], schema=schema)
 
 
-def read_counting(store: Store, sources: list[Source], schema: pa.Schema) -> pa.Table:
-    """The rows of `sources` that count, sorted by step.
+def read_counting(store: Store, sources: list[Source], schema: pa.Schema, last: int | None = None) -> pa.Table:
+    """The rows of `sources` that count, up to step `last`, sorted by step.
 
     :raises FileNotFoundError: if a source is gone: its trial was compacted meanwhile.
     :raises RecordError: if a source cannot be read.
@@ -117,4 +143,5 @@ def read_counting(store: Store, sources: list[Source], schema: pa.Schema) -> pa.
             reason = str(error).splitlines()[0]
             raise RecordError(f"the segment {store.location(source.path)} cannot be read: {reason}") from None
         parts.append(part if source.below is None else part.filter(pc.less(part["step"], source.below)))
-    return pa.concat_tables(parts).sort_by("step")
+    table = pa.concat_tables(parts)
+    return (table if last is None else table.filter(pc.less_equal(table["step"], last))).sort_by("step")

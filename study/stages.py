@@ -5,7 +5,13 @@ from typing import Any, Literal
 
 from tesseral.study.configuration import Configuration
 from tesseral.study.design import Arm
+from tesseral.study.errors import StudyFileError
+from tesseral.study.metrics import METRICS
+from tesseral.study.study_file import Asha, StudyFile
 from tesseral.study.trial import Seeds, Trial, seed
+
+COSTS = ("seconds", "parameters", "flops")
+"""Objectives beside the errors of the validation split."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +77,34 @@ def make_trial(
     """
     data_hash = data_hashes[configuration.data.reference]
     return Trial(configuration=configuration, data_hash=data_hash, seeds=seeds, numerics=numerics, source=source)
+
+
+def objectives(file: StudyFile) -> tuple[str, ...]:
+    """What a search minimises: `validation.<metric>` of a trial's metrics, or one of `COSTS`.
+
+    :raises StudyFileError: if one is neither, or nothing is there to validate on.
+    """
+    if file.search is None:
+        return ()
+    valid = [name for name, metric in METRICS.items() if not metric.by_l and not metric.test_only]
+    default = file.study.metric if file.study.metric in valid else "l2_error"
+    names = file.search.objectives or (default,)
+    for index, name in enumerate(names):
+        if name not in valid + list(COSTS) or (index == 0 and name in COSTS):
+            expected = ", ".join(valid if index == 0 else [*valid, *COSTS])
+            raise StudyFileError(f"search.objectives[{index}]", f"expected one of {expected}, got {name!r}")
+        if name in names[:index]:
+            raise StudyFileError(f"search.objectives[{index}]", f"objective {name!r} is written twice")
+    if file.data.validation == 0:
+        raise StudyFileError("data.validation", "expected structures to validate on, for the search, got 0")
+    return tuple(name if name in COSTS else f"validation.{name}" for name in names)
+
+
+def rung_epochs(asha: Asha | None, epochs: int) -> tuple[int, ...]:
+    """r, rη, rη², … below `epochs`: where a trial of the search may be stopped."""
+    found: list[int] = []
+    rung = asha.min_epochs if asha else epochs
+    while asha and rung < epochs:
+        found.append(rung)
+        rung *= asha.reduction
+    return tuple(found)

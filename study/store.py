@@ -99,6 +99,19 @@ class Store:
         found = (entry["path"] for chunk in chunks for entry in chunk)
         return sorted(path for path in found if not path.rpartition("/")[2].startswith("."))
 
+    def folders(self, prefix: str = "") -> list[str]:
+        """Sorted names of the folders right below `prefix`."""
+        if self._root is not None:
+            try:
+                with os.scandir(self._root / prefix) as entries:
+                    found = [entry.name for entry in entries if entry.is_dir()]
+            except (FileNotFoundError, NotADirectoryError):
+                found = []
+        else:
+            listed = obstore.list_with_delimiter(self._remote, prefix or None)["common_prefixes"]
+            found = [path.rstrip("/").rpartition("/")[2] for path in listed]
+        return sorted(name for name in found if not name.startswith("."))
+
     def delete(self, paths: list[str]) -> None:
         """Delete what exists of `paths`."""
         for path in paths:

@@ -1,13 +1,15 @@
 """A study: what its file asks for, as arms and trials."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tesseral.study.arm import Arm, Excluded
 from tesseral.study.configuration import flatten
-from tesseral.study.design import Arm, factor_levels, factorial, make_arms
+from tesseral.study.design import Designed, make_design
 from tesseral.study.errors import StudyFileError
+from tesseral.study.match import check_match
 from tesseral.study.metrics import METRICS
 from tesseral.study.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.study_file import CONFIGURATION, Header, StudyFile
@@ -22,6 +24,11 @@ class Study:
     """The file as it was read."""
     file: StudyFile
     arms: tuple[Arm, ...]
+    """At their natural widths; `tesseral.study.match` gives the matched ones."""
+    excluded: tuple[Excluded, ...] = ()
+    """Arms that a condition of `design.where` left out."""
+    design_notes: tuple[str, ...] = ()
+    """What is to be known of the design, a line each: its baseline, or its resolution and aliases."""
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -45,31 +52,31 @@ class Study:
             raise StudyFileError("", f"expected TOML: {error}", name) from None
         file = validate(StudyFile, tree, name)
         try:
-            arms = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
-            cls._check_header(file.study, arms)
+            designed = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
+            cls._check_header(file.study, designed)
+            check_match(designed.arms, file.match)
         except StudyFileError as error:
             raise StudyFileError(error.path, error.message, name) from None
-        return cls(text, file, tuple(arms))
+        return cls(text, file, designed.arms, designed.excluded, designed.notes)
 
     @staticmethod
-    def _arms(file: StudyFile, base: dict[str, Any], name: str) -> list[Arm]:
-        if file.arms and file.factors:
-            raise StudyFileError("arms", "expected either [factors] or [[arms]], got both")
-        if file.arms:
-            combinations = [flatten(arm) for arm in file.arms]
-            return make_arms(base, combinations, [f"arms[{index}]" for index in range(len(combinations))], name)
-        combinations = factorial(factor_levels(file.factors))
-        return make_arms(base, combinations, ["factors"] * len(combinations), name)
+    def _arms(file: StudyFile, base: dict[str, Any], name: str) -> Designed:
+        return make_design(base, file.factors, file.arms, file.design, file.match.by, name)
 
     @staticmethod
-    def _check_header(header: Header, arms: list[Arm]) -> None:
+    def _check_header(header: Header, designed: Designed) -> None:
         if header.name == "reference":
             raise StudyFileError("study.name", "expected another name than 'reference', the folder of reference data")
         single = [name for name, metric in METRICS.items() if not metric.by_l]
         if header.metric not in single:
             raise StudyFileError("study.metric", f"expected one of {', '.join(single)}, got {header.metric!r}")
-        labels = [label for arm in arms for label in arm.labels]
+        labels = [label for arm in designed.arms for label in arm.labels]
         if header.baseline is not None and header.baseline not in labels:
+            for arm in designed.excluded:
+                if arm.label == header.baseline:
+                    raise StudyFileError(
+                        "study.baseline", f"arm {arm.label!r} is left out by {arm.where}, {arm.condition!r}"
+                    )
             raise StudyFileError("study.baseline", f"expected an arm's label, one of {labels}, got {header.baseline!r}")
 
     @property
@@ -101,7 +108,8 @@ class Study:
         return planned
 
     def difference(self, other: "Study") -> list[str]:
-        """What this study asks for otherwise than `other`, one phrase a setting; resources are free to change."""
+        """What this study asks for otherwise than `other`, one phrase a setting; resources, the description and
+        `data.recipe` are free to change."""
         labels, before = ([arm.label for arm in study.arms] for study in (self, other))
         if set(labels) != set(before):
             return [f"its arms are {', '.join(labels)} and were {', '.join(before)}"]
@@ -113,12 +121,18 @@ class Study:
         ]
 
     def _resolved(self) -> dict[str, Any]:
-        header = {key: value for key, value in vars(self.file.study).items() if key != "description"}
+        file = self.file
+        header = {key: value for key, value in vars(file.study).items() if key != "description"}
         tree: dict[str, Any] = {
             "study": header | {"baseline": self.baseline.label},
-            "replication": vars(self.file.replication),
-            "traces": vars(self.file.traces),
+            "design": asdict(file.design),
+            "match": asdict(file.match),
+            "search": asdict(file.search) if file.search else {},
+            "replication": asdict(file.replication),
+            "traces": asdict(file.traces),
         }
         for arm in self.arms:
-            tree[f"arm '{arm.label}'"] = arm.configuration.to_dict()
+            configuration = arm.configuration.to_dict()
+            del configuration["data"]["recipe"]
+            tree[f"arm '{arm.label}'"] = configuration
         return flatten(tree)

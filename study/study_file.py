@@ -34,7 +34,7 @@ class Design(Section):
 
     kind: Literal["factorial", "one-factor-out", "one-factor-in", "fractional"] = "factorial"
     """`factorial`: every combination. `one-factor-out`: the first level of every factor, and from there each other
-    level of one factor at a time. `one-factor-in`: the same from the last levels. `fractional`: a two-level fraction."""
+    level of one factor at a time. `one-factor-in`: the same from the last levels. `fractional`: a two-level one."""
     runs: Annotated[int, Range(ge=2, le=4096)] | None = None
     """Arms of a fractional design, a power of two; the one of best resolution is taken."""
     resolution: Annotated[int, Range(ge=3, le=10)] | None = None

@@ -113,12 +113,13 @@ def synthetic_trial(reference: Reference, configuration: Configuration, **seeds:
 
 
 class Memory:
-    """A recorder that keeps everything, and a checkpoint of every epoch."""
+    """A recorder that keeps everything, and a checkpoint and the last values of every epoch."""
 
     def __init__(self) -> None:
         self.curve_rows: list[dict] = []
         self.trace_rows: list[dict] = []
         self.states: dict[int, bytes] = {}
+        self.values: dict[int, dict[str, float]] = {}
 
     def curves(self, rows: list[dict]) -> None:
         self.curve_rows += rows
@@ -126,6 +127,6 @@ class Memory:
     def traces(self, rows: list[dict]) -> None:
         self.trace_rows += rows
 
-    def boundary(self, step, steps, state) -> None:
+    def boundary(self, step, steps, state, metrics) -> None:
         assert all(row["step"] <= step for row in self.curve_rows + self.trace_rows)
-        self.states[step] = state()
+        self.states[step], self.values[step] = state(), metrics

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tesseral.study.attempt import Attempt, latest_checkpoint, read_begins
+from tesseral.study.attempt import LOSSES, Attempt, latest_checkpoint
+from tesseral.study.decision import decide, prune, read_rungs
 from tesseral.study.errors import LeaseLostError
 from tesseral.study.records import CURVES
 from tesseral.study.segments import (
@@ -14,6 +15,7 @@ from tesseral.study.segments import (
     counting,
     decode,
     encode,
+    read_begins,
     read_counting,
     rows_to_table,
     segment_sources,
@@ -38,7 +40,7 @@ def train(attempt: Attempt, steps: range, checkpoints: frozenset[int] = frozense
     for step in steps:
         attempt.checkpoint_every = 0.0 if step in checkpoints else 1e9
         attempt.curves([row(step)])
-        attempt.boundary(step, 100, lambda step=step: str(step).encode())
+        attempt.boundary(step, 100, lambda step=step: str(step).encode(), {})
 
 
 def outcome(store: Store) -> dict:
@@ -178,14 +180,14 @@ def test_counting_drops_an_older_lease_after_a_newer_one():
 def test_every_step_stands_once_after_any_kills(tmp_path_factory, lives):
     """Each life trains some steps with checkpoints at some of them and is killed; the last one finishes."""
     store = Store(tmp_path_factory.mktemp("study"))
-    for length, checkpoints in lives:
-        attempt = begin(store)
+    for lease, (length, checkpoints) in enumerate(lives, start=1):
+        attempt = begin(store, lease)
         train(attempt, range(attempt.start, min(attempt.start + length, 30)), frozenset(checkpoints))
     begins = read_begins(store, TRIAL)
     live = read_counting(store, segment_sources(store.paths(f"curves/trial={TRIAL}"), TRIAL, begins), CURVES)
     steps = live["step"].to_pylist()
     assert steps == list(range(len(steps))), "a reader sees each step once while it runs too"
-    last = begin(store)
+    last = begin(store, lease=len(lives) + 1)
     train(last, range(last.start, 31))
     last.finish(State.COMPLETE, 30)
     assert final_steps(store) == list(range(31))
@@ -202,3 +204,97 @@ def test_foreign_files_among_the_records_change_nothing(store):
     assert attempt.finish(State.COMPLETE, 2)
     assert final_steps(store) == [0, 1, 2]
     assert store.read(f"curves/trial={TRIAL}/mine.parquet") == b"hm", "what is not ours is not deleted"
+
+
+def rung(store: Store, lease: int = 1, seen: list | None = None, **options) -> Attempt:
+    seen = [] if seen is None else seen
+    attempt = Attempt.begin(
+        store,
+        TRIAL,
+        lease,
+        {},
+        seal_every=1e9,
+        checkpoint_every=1e9,
+        rungs={3: 1, 6: 2},
+        objective="validation.mse",
+        on_rung=lambda epoch, value: seen.append((epoch, value)),
+        **options,
+    )
+    assert attempt is not None
+    return attempt
+
+
+def climb(attempt: Attempt, steps: range, scale: float = 1.0) -> None:
+    for step in steps:
+        attempt.curves([row(step)])
+        attempt.boundary(step, 100, lambda: b"state", {"validation.mse": scale * step})
+
+
+def test_a_rung_is_sealed_before_it_is_judged_and_only_once(store):
+    seen: list = []
+    first = rung(store, seen=seen)
+    climb(first, range(5))
+    assert seen == [(1, 3.0)]
+    assert read_rungs(store, TRIAL) == {1: 3.0}
+    live = read_counting(
+        store, segment_sources(store.paths(f"curves/trial={TRIAL}"), TRIAL, read_begins(store, TRIAL)), CURVES
+    )
+    assert live["step"].to_pylist() == [0, 1, 2, 3], "the rows that led to the value are sealed with it"
+    climb(rung(store, seen=seen), range(7), scale=2.0)  # from the start, on a machine that computes otherwise
+    assert seen == [(1, 3.0), (1, 3.0), (2, 12.0)]
+
+
+def test_a_decision_is_carried_out_whoever_sealed_it(store):
+    attempt = rung(store)
+    climb(attempt, range(9))
+    decide(store, TRIAL, 1, epoch=1, step=3, reason="the last of 3 in its arm after 1 epoch")
+    assert Attempt.begin(store, TRIAL, 1, {}) is None, "nobody goes on with it"
+    store.create("lease/2/0", b"{}")
+    assert prune(store, TRIAL, 2)
+    assert outcome(store)["state"] == "pruned"
+    assert outcome(store)["steps"] == 3
+    assert outcome(store)["checkpoint"] is None
+    assert final_steps(store) == [0, 1, 2, 3], "what came after the rung does not count"
+    assert store.paths("curves") == [f"curves/trial={TRIAL}/1-3-all.parquet"]
+    with pytest.raises(LeaseLostError):
+        attempt.finish(State.COMPLETE, 8)
+    assert outcome(store)["state"] == "pruned"
+
+
+def test_a_decision_of_a_superseded_driver_does_not_count_once_the_trial_went_on(store):
+    climb(rung(store, lease=1), range(5))
+    newer = rung(store, lease=2)
+    decide(store, TRIAL, 1, epoch=1, step=3, reason="too late")
+    assert not prune(store, TRIAL, 2)
+    climb(newer, range(9))
+    assert newer.finish(State.COMPLETE, 8)
+    assert outcome(store)["state"] == "complete"
+
+
+def test_three_losses_without_progress_fail_a_trial(store):
+    train(begin(store), range(6), checkpoints=frozenset({2}))
+    for _ in range(LOSSES):
+        train(begin(store), range(3, 5))
+    assert Attempt.begin(store, TRIAL, 1, {}) is None
+    assert outcome(store)["state"] == "failed"
+    assert outcome(store)["reason"] == "its worker was lost 3 times without a checkpoint in between"
+    assert final_steps(store) == [0, 1, 2]
+
+
+def test_losses_are_free_while_checkpoints_advance_and_when_it_was_the_driver(store):
+    for step in range(8):
+        train(begin(store), range(step, step + 1), checkpoints=frozenset({step}))
+    for lease in range(2, 10):
+        assert begin(store, lease).start == 8
+    last = begin(store, 10)
+    train(last, range(8, 10))
+    assert last.finish(State.COMPLETE, 9)
+    assert final_steps(store) == list(range(10))
+
+
+def test_parts_are_kept_by_later_attempts(store):
+    assert begin(store).parts == 1
+    second = Attempt.begin(store, TRIAL, 1, {}, parts=2)
+    assert second is not None
+    assert begin(store, 2).parts == 2
+    assert [one.parts for one in read_begins(store, TRIAL)] == [1, 2, 2]

@@ -133,6 +133,22 @@ def test_overlap_loss_of_structures_of_different_size(data):
     assert float(OverlapLoss()(error, batch)) == pytest.approx(np.mean(expected), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["raw", "equal", "overlap"])
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts(data, name):
+    """Weighted by their denominators: structures of three and of six atoms, in parts of 2, 3 and 3."""
+    loss = build_loss(Loss(name=name), DensityTarget(BASIS, "none"), *data.atoms(range(8)), 8)
+    parts = [data.batch(part) for part in ((0, 2), (4, 1, 3), (5, 6, 7))]
+    whole = data.batch((0, 2, 4, 1, 3, 5, 6, 7))
+    error = perturbed(whole)
+    errors = error.split([len(part.coefficients) for part in parts])
+    losses = [float(loss(*pair)) for pair in zip(errors, parts, strict=True)]
+    weights = [loss.denominator(part) for part in parts]
+    assert sum(weights) == loss.denominator(whole)
+    assert np.average(losses, weights=weights) == pytest.approx(float(loss(error, whole)), rel=1e-13)
+    if name == "raw":
+        assert np.average(losses, weights=[2, 3, 3]) != pytest.approx(float(loss(error, whole)), rel=1e-3)
+
+
 def test_losses_by_name(data):
     target = DensityTarget(BASIS, "none")
     for name, kind in (("raw", RawLoss), ("equal", EqualLoss), ("overlap", OverlapLoss)):

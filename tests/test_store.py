@@ -63,3 +63,12 @@ def test_no_temporary_is_left(tmp_path):
 def test_a_url_of_no_known_kind_is_refused():
     with pytest.raises(RecordError, match="s3://bucket/prefix"):
         Store("gopher://somewhere")
+
+
+def test_folders(store):
+    assert store.folders() == []
+    for path in ("b/x/1", "a/2", "c", ".hidden/3"):
+        store.create(path, b"x")
+    assert store.folders() == ["a", "b"]
+    assert store.folders("b") == ["x"]
+    assert store.folders("none") == []

@@ -61,8 +61,51 @@ def test_rows_and_result(unbroken):
         for row in memory.curve_rows
         if row["step"] == 12
     }
-    assert result.metrics == last
+    assert result.metrics == last == memory.values[12]
     assert {"test.l2_error", "test.epsilon", "test.block_error.l4", "validation.mse", "train.loss"} <= set(last)
+
+
+def test_every_boundary_tells_the_last_values(unbroken):
+    """Of its own epoch, and not changed by later ones."""
+    _, _, memory = unbroken
+    for step, values in memory.values.items():
+        expected = {
+            f"{row['split']}.{row['metric']}" + (f".l{row['l']}" if row["l"] is not None else ""): row["value"]
+            for row in memory.curve_rows
+            if row["step"] == step
+        }
+        assert values == expected
+    assert memory.values[3]["validation.l2_error"] != memory.values[6]["validation.l2_error"]
+
+
+def test_a_search_does_not_see_the_test_split(unbroken):
+    """Nothing of it is measured, and every other number is the same."""
+    trial, result, memory = unbroken
+    searching = Memory()
+    found = train(trial, REFERENCE, searching, device="cpu", traces=TRACES_OFTEN, test=False)
+    assert searching.curve_rows == [row for row in memory.curve_rows if row["split"] != "test"]
+    assert searching.trace_rows == memory.trace_rows
+    assert found.metrics == {k: v for k, v in result.metrics.items() if not k.startswith("test.")}
+    assert searching.values[12] == found.metrics
+    assert same_numbers(searching.states[12], memory.states[12], trial)
+
+
+def test_the_last_checkpoint_holds_weights_alone(unbroken):
+    """Adam keeps two numbers for each weight."""
+    trial, _, memory = unbroken
+    states = {step: read_checkpoint(content, trial) for step, content in memory.states.items()}
+    assert [state.optimizer is None for state in states.values()] == [False, False, False, True]
+    assert len(memory.states[12]) < 0.5 * len(memory.states[9])
+
+
+@pytest.mark.parametrize("options", [{}, {"test": False}, {"parts": 2}])
+def test_a_worker_that_dies_before_the_outcome_leaves_nothing_to_do(unbroken, options):
+    trial, result, memory = unbroken
+    again = train(trial, REFERENCE, rest := Memory(), device="cpu", checkpoint=memory.states[12], **options)
+    assert again.metrics == result.metrics
+    assert (again.steps, again.parameters, again.device) == (result.steps, result.parameters, result.device)
+    assert again.seconds > read_checkpoint(memory.states[12], trial).seconds
+    assert (rest.curve_rows, rest.trace_rows, rest.states) == ([], [], {})
 
 
 @pytest.mark.parametrize("step", [3, 6, 9, 12])

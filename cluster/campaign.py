@@ -1,0 +1,264 @@
+"""What a study does next: what a kill left, then each arm's search, then the confirm stage. All of it from records."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from tesseral.cluster.confirm_stage import ConfirmStage, Place
+from tesseral.cluster.mirror import Mirror
+from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
+from tesseral.cluster.provenance import provenance
+from tesseral.cluster.search_stage import SearchStage
+from tesseral.cluster.worker import Job
+from tesseral.study.decision import decide, prune
+from tesseral.study.errors import LeaseLostError, RecordError
+from tesseral.study.lease import Holder, Lease
+from tesseral.study.ledger import Entry, Ledger, write_plan
+from tesseral.study.outcome import seal_outcome, sweep
+from tesseral.study.reuse import Elsewhere
+from tesseral.study.stages import Planned
+from tesseral.study.store import Store
+from tesseral.study.trial import State
+
+TAKEN_OVER = "another driver took the study over; this one stops"
+
+Heard = Callable[[Entry], None]
+"""Who hears of a trial's end."""
+Due = tuple[Planned, Sized, dict[str, Any], Heard]
+"""A trial, its network, further facts for its record, and who hears of its end."""
+
+
+class Display(Protocol):
+    """Shown by the driver how a study gets on."""
+
+    def waiting(self, holder: Holder, seconds: float) -> None:
+        """Another driver's lease may still be alive; decided in `seconds`."""
+
+    def started(self, trials: int, finished: int, steps: int) -> None:
+        """`steps` are those of the trials that are left."""
+
+    def added(self, trials: int, steps: int) -> None:
+        """The study has grown, or shrunk, by so many trials and steps."""
+
+    def progress(self, trial: str, step: int) -> None:
+        """`step` optimizer steps of this trial are done."""
+
+    def ended(self, trial: str, steps: int) -> None:
+        """A trial has ended; `steps` are those that it would have had at most."""
+
+    def lost(self, trial: str, reason: str) -> None:
+        """A trial's job was given up without an outcome."""
+
+    def said(self, sentence: str) -> None:
+        """Something that whoever waits should know."""
+
+
+class Campaign:
+    """The work of an executor (`tesseral.cluster.executor.Work`): it suggests jobs, judges rungs, hears of ends.
+
+    Every decision that a restart could not make again is sealed before it is acted on.
+    """
+
+    def __init__(
+        self,
+        plan: StudyPlan,
+        store: Store,
+        lease: Lease,
+        ledger: Ledger,
+        display: Display,
+        mirror: Mirror | None = None,
+    ) -> None:
+        self.plan, self.display = plan, display
+        self._store, self._lease, self._ledger = store, lease, ledger
+        file = plan.study.file
+        self.cpus, self.gpus = file.resources.cpus, file.resources.gpus
+        self._elsewhere = Elsewhere(Store(plan.storage), plan.study.name)
+        self._provenance = provenance()
+        self.reused: Counter[str] = Counter()
+        """Study → trials that were copied from it."""
+        self._traces = asdict(file.traces)
+        self._entries = {entry.id: entry for entry in ledger.entries()}
+        sweep(store, {entry.id: entry.outcome for entry in self._entries.values() if entry.outcome is not None})
+        for entry in [entry for entry in self._entries.values() if entry.outcome is None]:
+            if prune(store, entry.id, lease.number):  # a driver that decided so was killed before it could
+                self._entries[entry.id] = ledger.read(entry.id) or entry
+        self._running: dict[str, tuple[int, Heard]] = {}
+        self._judges: dict[str, SearchStage] = {}
+        self._confirm = ConfirmStage(plan)
+        self._searches = [
+            SearchStage(plan, file.search, arm, store, self._entries, mirror) for arm in plan.arms if file.search
+        ]
+        self._unchosen = list(self._searches)
+        if not self._searches:
+            for arm in plan.arms:
+                self._confirm.choose(arm, arm.network)
+        self._placed = {
+            (tree["arm"], tree["block"], tree["replicate"]): entry.id
+            for entry in self._entries.values()
+            if (tree := entry.plan)["stage"] == "confirm"
+        }
+        self.trials = plan.search_trials + plan.confirm_trials
+        """Of the whole study, as far as is known."""
+        finished = [entry for entry in self._entries.values() if entry.outcome is not None]
+        steps = sum(arm.steps for arm in plan.arms) * (self.trials // len(plan.arms))
+        steps -= sum(entry.plan["max_steps"] for entry in finished)
+        display.started(self.trials, len(finished), max(steps, 0))
+        self._first = self._find()
+
+    @property
+    def done(self) -> bool:
+        """Whether no job is left, and none that runs can lead to another."""
+        if not self._running and self._first is None:
+            self._first = self._find()
+        return not self._running
+
+    def suggest(self) -> Job | None:
+        """The next job, its trial recorded; None if there is none now.
+
+        :raises LeaseLostError: if another driver has taken over.
+        """
+        job, self._first = self._first or self._find(), None
+        return job
+
+    def _find(self) -> Job | None:
+        while (due := self._next()) is not None:
+            self._check()
+            planned, sized, facts, heard = due
+            trial = planned.trial.id
+            if trial in self._running:
+                raise RecordError(f"expected a trial to be asked for once, got {trial[:10]} from two arms")
+            entry = self._entries.get(trial)
+            if entry is None or entry.outcome is None:
+                entry = self._record(planned, sized, facts)
+            if entry.outcome is None:
+                steps = planned.trial.configuration.max_steps
+                self._running[trial] = (steps, heard)
+                return self._job(trial, steps)
+            heard(entry)
+        return None
+
+    def _next(self) -> Due | None:
+        """The next trial, finished or not, and who is to hear of its end."""
+        while True:
+            for stage in [stage for stage in self._unchosen if stage.finished]:
+                self._unchosen.remove(stage)
+                self._choose(stage)
+            going = [stage for stage in self._searches if stage.proposing]
+            if not going:
+                break
+            stage = min(going, key=lambda stage: stage.given)  # all arms get on alike
+            if (found := stage.next(self._lease.number)) is not None:
+                return self._searching(stage, *found)
+        if (due := self._confirm.next()) is None:
+            return None
+        arm, sized, place = due
+        return self.plan.confirming(arm, sized, *place[:2]), sized, {}, lambda entry: self._confirmed(place, arm, entry)
+
+    def _searching(self, stage: SearchStage, trial: str, sized: Sized) -> Due:
+        planned = self.plan.searching(stage.arm, sized)
+        if planned.trial.id != trial:
+            raise RecordError(f"expected the proposal of trial {trial[:10]} to lead to it, got {planned.trial.id[:10]}")
+        self._judges[trial] = stage
+        return planned, sized, stage.facts(trial), stage.tell
+
+    def _choose(self, stage: SearchStage) -> None:
+        best, label = stage.best(), stage.arm.label
+        self._grow(best.trials - stage.search.trials, stage.arm)
+        if best.trials < stage.search.trials:
+            self.display.said(f"the search of arm {label!r} ended after {best.trials} trials: {best.reason}")
+        if best.trial is None:
+            replication = self.plan.study.file.replication
+            self._grow(-replication.blocks * replication.replicates, stage.arm)
+            self.display.said(f"arm {label!r} is not confirmed: no trial of its search was completed")
+        else:
+            self._confirm.choose(stage.arm, self.plan.sized(stage.arm, best.settings))
+
+    def _confirmed(self, place: Place, arm: ArmPlan, entry: Entry) -> None:
+        error = (entry.outcome or {}).get("metrics", {}).get(f"test.{self.plan.study.file.study.metric}")
+        self._grow(self._confirm.ended(place, error), arm)
+
+    def _grow(self, trials: int, arm: ArmPlan) -> None:
+        self.trials += trials
+        if trials:
+            self.display.added(trials, trials * arm.steps)
+
+    def _record(self, planned: Planned, sized: Sized, facts: dict[str, Any]) -> Entry:
+        """Write the trial's record; if another study has trained it, or nothing can, its outcome too."""
+        trial = planned.trial.id
+        place = (planned.arm.label, planned.block, planned.replicate) if planned.stage == "confirm" else None
+        if place and self._placed.setdefault(place, trial) != trial:
+            raise RecordError(
+                f"arm {place[0]!r} was confirmed with another network before, trial {self._placed[place][:10]}; "
+                "restore what was changed, or name the study anew"
+            )
+        write_plan(
+            self._store,
+            planned,
+            self.plan.study.name,
+            max_steps=planned.trial.configuration.max_steps,
+            target=planned.trial.configuration.target.quantity,
+            **asdict(sized.size),
+            hidden_natural=sized.natural,
+            match=planned.arm.match,
+            residual=sized.residual,
+            unreachable="+".join(sized.unreachable),
+            traces=self._traces,
+            provenance=self._provenance,
+            **facts,
+        )
+        if sized.unreachable and not self.plan.study.file.study.allow_unreachable:
+            why = f"these settings cannot reach {', '.join(sized.unreachable)} of the target"
+            seal_outcome(self._store, trial, "0-0", State.FAILED, [], 0, steps=0, lease=self._lease.number, reason=why)
+        elif name := self._elsewhere.copy(self._store, trial, self._traces):
+            self.reused[name] += 1
+        entry = self._ledger.read(trial)
+        if entry is None:
+            location = self._store.location(f"trials/{trial}/trial.json")
+            raise RecordError(f"{location} is damaged; remove it and run again")
+        return entry
+
+    def _job(self, trial: str, steps: int) -> Job:
+        resources = asdict(self.plan.study.file.resources)
+        name, folder = self.plan.study.name, str(self.plan.folder)
+        return Job(self.plan.storage, name, trial, self._lease.number, steps, folder, **resources)
+
+    def progress(self, trial: str, step: int) -> None:
+        """`step` optimizer steps of this trial are done."""
+        if self._lease.lost.is_set():
+            raise LeaseLostError(TAKEN_OVER)
+        self.display.progress(trial, step)
+
+    def judge(self, trial: str, epoch: int, value: float) -> bool:
+        """Whether the trial is to be stopped at this rung; its decision is sealed when this returns."""
+        self._check()
+        stage = self._judges.get(trial)
+        if stage is None or (reason := stage.judge(trial, epoch, value)) is None:
+            return False
+        step = epoch * (self._running[trial][0] // stage.arm.network.configuration.training.epochs)
+        decide(self._store, trial, self._lease.number, epoch, step, reason)
+        return True
+
+    def ended(self, trial: str) -> None:
+        """The trial's job has ended, or was stopped as `judge` said; its records say how."""
+        self._check()
+        steps, heard = self._running.pop(trial)
+        entry = self._ledger.read(trial)
+        if entry is not None and entry.outcome is None and prune(self._store, trial, self._lease.number):
+            entry = self._ledger.read(trial)
+        if entry is None or entry.outcome is None:
+            self.display.lost(trial, "its worker left it to another")
+            return
+        self._judges.pop(trial, None)
+        self.display.ended(trial, steps)
+        heard(entry)
+
+    def lost(self, trial: str, reason: str) -> None:
+        """The trial's job was given up without an outcome; the next start goes on with it."""
+        self._check()
+        self._running.pop(trial, None)
+        self.display.lost(trial, reason)
+
+    def _check(self) -> None:
+        if self._lease.superseded:
+            raise LeaseLostError(TAKEN_OVER)

@@ -1,0 +1,86 @@
+"""The confirm stage: every arm's best setting in every replicate of every block, and more blocks where they decide."""
+
+import heapq
+from math import expm1, log
+
+from tesseral.analysis.statistics import t_estimate
+from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
+
+Place = tuple[int, int, int]
+"""Block, replicate, position of the arm: the order in which pairs are completed."""
+
+
+class ConfirmStage:
+    """Which trials are due. Told of every one that ends, it adds whole blocks to pairs that are not yet precise.
+
+    With `allocate = "sequential"`, an arm and the baseline are given another block once all of their trials so far
+    have ended, until the 95 % interval of the paired change is at most ±`precision` (in %) or `max_blocks` are given.
+    Its width alone is looked at, never on which side of zero it lies (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965).
+    """
+
+    def __init__(self, plan: StudyPlan) -> None:
+        self.plan = plan
+        self.replication = plan.study.file.replication
+        self._arms: dict[int, tuple[ArmPlan, Sized]] = {}
+        self._due: list[Place] = []
+        self._blocks: dict[int, int] = {}
+        self._errors: dict[Place, float | None] = {}
+        self._baseline = plan.arms.index(plan.baseline)
+
+    def choose(self, arm: ArmPlan, sized: Sized) -> None:
+        """An arm is to be confirmed with this network."""
+        index = self.plan.arms.index(arm)
+        self._arms[index] = (arm, sized)
+        self._give(index, self.replication.blocks)
+
+    def _give(self, index: int, blocks: int) -> int:
+        """Let an arm have at least so many blocks; how many trials that adds."""
+        before = self._blocks.get(index, 0)
+        new = [(b, r, index) for b in range(before, blocks) for r in range(self.replication.replicates)]
+        for place in new:
+            heapq.heappush(self._due, place)
+        self._blocks[index] = max(before, blocks)
+        return len(new)
+
+    def next(self) -> tuple[ArmPlan, Sized, Place] | None:
+        """The next trial that is due."""
+        if not self._due:
+            return None
+        place = heapq.heappop(self._due)
+        return *self._arms[place[2]], place
+
+    def ended(self, place: Place, error: float | None) -> int:
+        """A trial has ended, with its error if it has one; how many trials that adds."""
+        self._errors[place] = error
+        if self.replication.allocate == "fixed" or self._baseline not in self._arms:
+            return 0
+        touched = [place[2]] if place[2] != self._baseline else [i for i in self._arms if i != self._baseline]
+        return sum(self._allocate(index) for index in touched if index in self._arms)
+
+    def _allocate(self, index: int) -> int:
+        blocks = self._blocks[index]
+        pairs = [
+            ((b, r, index), (b, r, self._baseline)) for b in range(blocks) for r in range(self.replication.replicates)
+        ]
+        if blocks >= (self.replication.max_blocks or 0) or any(p not in self._errors for pair in pairs for p in pair):
+            return 0
+        width = self.half_width(index)
+        if width is not None and width <= (self.replication.precision or 0.0):
+            return 0
+        return self._give(index, blocks + 1) + self._give(self._baseline, blocks + 1)
+
+    def half_width(self, index: int) -> float | None:
+        """Of the 95 % interval of the change against the baseline, in %; None with fewer than three blocks."""
+        units = []
+        for block in range(self._blocks[index]):
+            pairs = [
+                (self._errors.get((block, r, index)), self._errors.get((block, r, self._baseline)))
+                for r in range(self.replication.replicates)
+            ]
+            ratios = [log(x / y) for x, y in pairs if x and y and x > 0 and y > 0]
+            if ratios:
+                units.append(sum(ratios) / len(ratios))
+        estimate = t_estimate(units) if units else None
+        if estimate is None or estimate.low is None or estimate.high is None:
+            return None
+        return 50 * (expm1(estimate.high) - expm1(estimate.low))

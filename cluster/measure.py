@@ -1,0 +1,90 @@
+"""What a configuration's network costs and reaches, before anything is trained: by arithmetic, or by building it."""
+
+from pathlib import Path
+
+from tesseral.cluster.references import open_reference
+from tesseral.models.reach import describe_dead, unreachable
+from tesseral.models.shape import Shape, recipe_shape, reference_shape
+from tesseral.models.size import Size, size
+from tesseral.study.configuration import Configuration
+from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.recipe import read_recipe
+from tesseral.study.trial import canonical
+
+
+class Measure:
+    """Sizes and reach of a study's configurations, each computed once.
+
+    :param storage: where reference data lies.
+    :param folder: where recipes are looked for: that of the study file.
+    """
+
+    def __init__(self, storage: str, folder: Path) -> None:
+        self.storage, self.folder = storage, folder
+        self._shapes: dict[tuple[str, str | None, float], Shape] = {}
+        self._sizes: dict[str, Size] = {}
+        self._unreachable: dict[str, tuple[str, ...]] = {}
+
+    def shape(self, configuration: Configuration) -> Shape:
+        """Of the reference data, or of the recipe that makes it where the data is not there yet.
+
+        :raises DataError: if neither is there.
+        """
+        data, cutoff = configuration.data, configuration.network.radial_cutoff
+        key = (data.reference, data.recipe, cutoff)
+        if key not in self._shapes:
+            self._shapes[key] = self._find_shape(data.reference, data.recipe, cutoff)
+        return self._shapes[key]
+
+    def _find_shape(self, reference: str, recipe: str | None, cutoff: float) -> Shape:
+        try:
+            return reference_shape(open_reference(self.storage, reference), cutoff)
+        except DataError as error:
+            if recipe is None:
+                hint = "make it, or name its recipe in data.recipe, from which a plan is made without data"
+                raise DataError(f"{error}; {hint}") from None
+        path = self.folder / recipe
+        if not path.exists():
+            raise StudyFileError("data.recipe", f"expected a recipe beside the study file, found none at {path}")
+        return recipe_shape(read_recipe(path), cutoff)
+
+    def size(self, configuration: Configuration) -> Size:
+        """Parameters, live ones, components and operations of a training step."""
+        key = canonical(configuration.to_dict())
+        if key not in self._sizes:
+            self._sizes[key] = self._measure(configuration)
+        return self._sizes[key]
+
+    def _measure(self, configuration: Configuration) -> Size:
+        shape = self.shape(configuration)
+        if configuration.network.define is None:
+            return size(configuration, shape)
+        from tesseral.models.user_network import measure_size
+
+        return measure_size(configuration, shape)
+
+    def count(self, configuration: Configuration, unit: str) -> float:
+        """The size that arms are matched by: `parameters` (live ones), `components` or `flops`."""
+        found = self.size(configuration)
+        return float(found.parameters_live if unit == "parameters" else getattr(found, unit))
+
+    def unreachable(self, configuration: Configuration) -> tuple[str, ...]:
+        """The target's irreps that the network predicts as exactly zero, such as `1x4e`."""
+        key = canonical(configuration.to_dict())
+        if key not in self._unreachable:
+            self._unreachable[key] = self._probe(configuration)
+        return self._unreachable[key]
+
+    def _probe(self, configuration: Configuration) -> tuple[str, ...]:
+        shape = self.shape(configuration)
+        if configuration.network.define is None:
+            return tuple(map(str, unreachable(configuration, shape.layout)))
+        from tesseral.models.user_network import probe_unreachable
+
+        return tuple(map(str, probe_unreachable(configuration, shape.layout, shape.elements)))
+
+    def dead(self, configuration: Configuration) -> str:
+        """Hidden irreps that nothing feeds or nothing reads, in words; empty if there are none that is known of."""
+        if configuration.network.define is not None:
+            return ""
+        return describe_dead(configuration, self.shape(configuration).layout)

@@ -1,0 +1,127 @@
+"""A network of the user's own, measured by building and running it: no formula knows it."""
+
+import torch
+from e3nn import o3
+from torch import Tensor
+from torch.nn import Module
+from torch.utils.flop_counter import FlopCounterMode
+
+from tesseral.models.device import initialising
+from tesseral.models.graph import Graph, build_graph
+from tesseral.models.shape import Shape
+from tesseral.models.size import Size
+from tesseral.models.user_network import UserNetwork, load, resolved, to_irreps
+from tesseral.study import configuration
+from tesseral.study.configuration import Configuration
+from tesseral.study.irreps import MulIrrep
+
+DRAWS = 3
+"""Initialisations and geometries that are tried before a weight counts as dead, or an output as unreachable."""
+
+ZERO = 1e-10
+"""Relative to the largest value of its kind: what rounding leaves of an exact zero in float64 lies far below."""
+
+
+def measure_size(configuration: Configuration, shape: Shape) -> Size:
+    """The size of a user's network, by building and running it.
+
+    A weight is live if its gradient is not zero in one of `DRAWS` draws of weights, geometry and cotangent. FLOPs are
+    those of a training step that torch can count (products of matrices, forward and backward), on a random graph of
+    the mean structure, times the batch size.
+
+    :raises StudyFileError: as `load` and `UserNetwork`.
+    """
+    settings = configuration.network
+    build, irreps_out = load(settings.define or ""), to_irreps(shape.layout)
+    neighbors = settings.num_neighbors or shape.edges / shape.atoms
+    live: list[Tensor] = []
+    for seed in range(DRAWS):
+        with initialising(seed):
+            network = UserNetwork(
+                build, settings, elements=shape.elements, irreps_out=irreps_out, num_neighbors=neighbors
+            )
+            _stir(network)
+            graph = _probe(settings, shape.elements)
+            # Every radial function counts, at whatever distance it peaks.
+            outputs = network.eval()(graph._replace(radial=torch.randn_like(graph.radial)))
+            _backward((outputs * torch.randn_like(outputs)).sum())
+        weights = [weight for weight in network.parameters() if weight.requires_grad]
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad.abs() for w in weights]
+        smallest = ZERO * max((float(g.max()) for g in gradients if g.numel()), default=0.0)
+        found = [gradient > smallest for gradient in gradients]
+        live = [before | now for before, now in zip(live, found, strict=True)] if live else found
+    with initialising(0):
+        graph = _random_graph(settings, shape)
+        with FlopCounterMode(display=False) as counter:
+            _backward(network(graph).sum())
+    return Size(
+        parameters=sum(weight.numel() for weight in weights),
+        parameters_live=sum(int(mask.sum()) for mask in live),
+        components=o3.Irreps(resolved(settings).hidden.irreps).dim,
+        flops=counter.get_total_flops() * configuration.training.batch_size,
+    )
+
+
+def probe_unreachable(
+    configuration: Configuration, layout: tuple[MulIrrep, ...], elements: int
+) -> tuple[MulIrrep, ...]:
+    """The irreps of the layout that a user's network predicts as zero in each of `DRAWS` draws of weights and geometry.
+
+    :raises StudyFileError: as `load` and `UserNetwork`.
+    """
+    settings = configuration.network
+    build, irreps_out = load(settings.define or ""), to_irreps(layout)
+    zero = torch.ones(len(layout), dtype=torch.bool)
+    for seed in range(DRAWS):
+        with initialising(seed), torch.no_grad():
+            network = UserNetwork(
+                build, settings, elements=elements, irreps_out=irreps_out, num_neighbors=settings.num_neighbors or 4.0
+            )
+            _stir(network)
+            outputs = network.eval()(_probe(settings, elements)).abs()
+        largest = torch.stack([outputs[:, part].max() for part in irreps_out.slices()])
+        zero &= largest <= ZERO * largest.max()
+    return tuple(term for term, vanishes in zip(layout, zero.tolist(), strict=True) if vanishes)
+
+
+def _backward(loss: Tensor) -> None:
+    """Unless the loss depends on no weight."""
+    if loss.requires_grad:
+        loss.backward()
+
+
+@torch.no_grad()
+def _stir(network: Module) -> None:
+    """Move weights off where they begin: zeros, as many begin a last layer with, would hide what lies behind them."""
+    for weight in network.parameters():
+        if weight.requires_grad and weight.numel():
+            weight.add_(torch.randn_like(weight) * (float(weight.square().mean().sqrt()) or 1.0))
+
+
+def _probe(settings: configuration.Network, elements: int) -> Graph:
+    """Two atoms of each element, five at least, without symmetry and all of them neighbours."""
+    atoms = max(5, 2 * elements)
+    # The diagonal of the cube is shorter than the cutoff.
+    positions = torch.rand(atoms, 3) * (settings.radial_cutoff / 2)
+    return build_graph(
+        torch.arange(atoms) % elements,
+        positions,
+        elements,
+        cutoff=settings.radial_cutoff,
+        lmax=settings.harmonics_lmax,
+        number=settings.radial_functions,
+    )
+
+
+def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:
+    """As many atoms and edges as the mean structure has, joined and filled at random."""
+    atoms, edges = max(1, round(shape.atoms)), round(shape.edges)
+    species = torch.randint(shape.elements, (atoms,))
+    return Graph(
+        species=species,
+        elements=torch.nn.functional.one_hot(species, shape.elements).to(torch.get_default_dtype()),
+        source=torch.randint(atoms, (edges,)),
+        destination=torch.randint(atoms, (edges,)),
+        harmonics=torch.randn(edges, (settings.harmonics_lmax + 1) ** 2),
+        radial=torch.randn(edges, settings.radial_functions),
+    )

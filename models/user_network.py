@@ -1,0 +1,143 @@
+"""A network of the user's own: found by name, told apart by its source, and held to its contract.
+
+`network.define = "module:function"` names a function that is called as
+
+    build(settings, elements=…, irreps_out=…, num_neighbors=…)
+
+with the `network` section of the configuration (`hidden.irreps` as text), the number of elements, what is predicted
+for each atom (`o3.Irreps`) and the typical number of neighbours. It returns a `torch.nn.Module` whose forward takes a
+`tesseral.models.graph.Graph` and returns (atoms, irreps_out.dim). `tesseral.models.network.Network` is such a function.
+"""
+
+import hashlib
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from e3nn import o3
+from torch import Tensor
+from torch.nn import Module
+
+from tesseral.models.graph import Graph
+from tesseral.study import configuration
+from tesseral.study.errors import StudyFileError
+from tesseral.study.irreps import MulIrrep
+
+_PATH = "network.define"
+
+
+def load(define: str) -> Callable[..., Any]:
+    """The function that `module:function` names.
+
+    :raises StudyFileError: if it is not of that form, or there is no such module or function.
+    """
+    name, function = _names(define)
+    module, _ = _imported(name)
+    if not hasattr(module, function):
+        own = sorted(key for key, value in vars(module).items() if getattr(value, "__module__", None) == name)
+        valid = f"one of {', '.join(own)}" if own else "a function, but it defines none"
+        raise StudyFileError(_PATH, f"expected of module {name!r} {valid}, got {function!r}")
+    found = getattr(module, function)
+    if not callable(found):
+        raise StudyFileError(_PATH, f"expected a function, {define!r} is of type {type(found).__name__}")
+    return found
+
+
+def source_hash(define: str) -> str:
+    """SHA-256 of the source text of the module that `module:function` names, as this process imported it.
+
+    :raises StudyFileError: as `load`, or if the module has no source text.
+    """
+    load(define)
+    name, _ = _names(define)
+    return _imported(name)[1]
+
+
+def _names(define: str) -> tuple[str, str]:
+    match = re.fullmatch(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)", define)
+    if match is None:
+        raise StudyFileError(_PATH, f"expected 'module:function', such as 'my_networks:build', got {define!r}")
+    return match[1], match[2]
+
+
+@lru_cache
+def _imported(name: str) -> tuple[ModuleType, str]:
+    """The module and the hash of its source, taken together: what runs is what was hashed."""
+    try:
+        module = import_module(name)
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise StudyFileError(
+                _PATH,
+                f"expected a module in the study file's folder or on PYTHONPATH, found no {missing!r}"
+                + (f" of {name!r}" if missing != name else ""),
+            ) from None
+        raise StudyFileError(_PATH, f"importing {name!r} raised {type(error).__name__}: {error}") from error
+    try:
+        source = inspect.getsource(module)
+    except (OSError, TypeError):
+        raise StudyFileError(_PATH, f"expected a module of Python source, {name!r} has none to be read") from None
+    return module, hashlib.sha256(source.encode()).hexdigest()
+
+
+def to_irreps(layout: tuple[MulIrrep, ...]) -> o3.Irreps:
+    """The same irreps as e3nn's."""
+    return o3.Irreps([(mul, (order, p)) for mul, order, p in layout])
+
+
+def resolved(settings: configuration.Network) -> configuration.Network:
+    """Hidden irreps as text, if any are asked for: a network of the user's own need not have them."""
+    try:
+        return replace(settings, hidden=settings.hidden.resolve())
+    except StudyFileError:
+        return settings
+
+
+class UserNetwork(Module):
+    """What a user's function built, held to the irreps that it is asked for.
+
+    :param build: from `load`; the rest is what it is called with.
+    :raises StudyFileError: if it returns no module, or one that states other irreps.
+    """
+
+    def __init__(
+        self,
+        build: Callable[..., Any],
+        settings: configuration.Network,
+        *,
+        elements: int,
+        irreps_out: o3.Irreps,
+        num_neighbors: float,
+    ) -> None:
+        super().__init__()
+        self.irreps_out = o3.Irreps(irreps_out)
+        settings = resolved(settings)
+        network = build(settings, elements=elements, irreps_out=self.irreps_out, num_neighbors=num_neighbors)
+        if not isinstance(network, Module):
+            raise StudyFileError(_PATH, f"expected a torch.nn.Module of {settings.define!r}, got {type(network)}")
+        stated = getattr(network, "irreps_out", None)
+        if stated is not None and o3.Irreps(stated).simplify() != self.irreps_out.simplify():
+            raise StudyFileError(_PATH, f"expected a network of irreps_out {self.irreps_out}, got one of {stated}")
+        self.network = network
+
+    def forward(self, graph: Graph) -> Tensor:
+        """(atoms, irreps_out.dim).
+
+        :raises StudyFileError: if the network returns something else.
+        """
+        outputs = self.network(graph)
+        expected = (len(graph.species), self.irreps_out.dim)
+        if not isinstance(outputs, Tensor) or outputs.shape != expected:
+            came = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise StudyFileError(
+                _PATH,
+                f"expected a network that returns a tensor of shape {expected}, atoms × dimension of "
+                f"{self.irreps_out}, got {came}",
+            )
+        return outputs
