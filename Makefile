@@ -1,5 +1,7 @@
 # make quickstart   sets up .venv, runs a study on this machine, writes its report
 # make test         the same set-up, then every check and test
+# make chaos        30 kills over 5 studies, and what they cost: nothing. Figures in build/chaos.json
+# make bench        speed and scale, as ratios. Figures in build/bench.json
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 SIZE ?=
@@ -9,7 +11,7 @@ STUDY := quickstart$(if $(SIZE),_$(SIZE))
 WATER := water$(if $(SIZE),_$(SIZE))
 TESSERAL := .venv/bin/tesseral
 
-.PHONY: quickstart test install check clean
+.PHONY: quickstart test install check chaos bench clean
 
 quickstart: install
 	@$(TESSERAL) reference make study/examples/$(WATER).toml --storage $(STORAGE)
@@ -24,6 +26,12 @@ check: install
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+chaos: install
+	@.venv/bin/python tests/chaos.py --seeds 5 --kills 6 --figures build/chaos.json
+
+bench: install
+	@.venv/bin/python tests/bench_scale.py --figures build/bench.json
 
 install: .venv/installed
 

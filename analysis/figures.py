@@ -179,6 +179,26 @@ def error_against_cost(costs: pl.DataFrame, arms: Sequence[str], metric: MetricL
     return alt.hconcat(*panels, spacing=30).properties(title=f"{metric.title} against its cost")
 
 
+def best_by_proposal(steps: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.Chart:
+    """The lowest validation error so far against the number of proposals, a staircase for each arm.
+
+    :param steps: of `search.best_so_far`.
+    """
+    rows = steps.with_columns(told=pl.col("arm"))
+    x = alt.X("n:Q", title="distinct proposals", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(domainMin=0))
+    return (
+        alt.Chart(rows)
+        .mark_line(strokeWidth=2, interpolate="step-after", point=alt.OverlayMarkDef(size=22))
+        .encode(
+            x=x,
+            y=alt.Y("value:Q", **_axis(rows["value"].to_list(), metric.axis)),
+            color=_arm_colour(arms),
+            description="told:N",
+        )
+        .properties(width=WIDTH, height=280, title=f"{metric.title}: the lowest so far in the search of each arm")
+    )
+
+
 def _arm_colour(arms: Sequence[str], *, legend: bool = True) -> alt.Color:
     # A legend takes its symbols from the chart's first layer, which may be a faint band: make them plain discs.
     columns = max(1, WIDTH // (_CHARACTER * max(map(len, arms), default=1) + 30))

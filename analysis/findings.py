@@ -3,15 +3,15 @@
 from collections import Counter
 from typing import Literal
 
+from tesseral.analysis.allocation import allocation
+from tesseral.analysis.design import sizes
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.statistics import FEWEST_UNITS, Comparison, Estimate
-from tesseral.analysis.summary import Row, progress, rows
+from tesseral.analysis.summary import Row, progress, rows, search_progress
 from tesseral.analysis.wording import count, describe, interval, p_value
 
 SIGNIFICANCE = 0.05
 """A comparison is decided when its Holm-corrected p-value is below this."""
-UNEQUAL = 1.01
-"""Ratio of parameters from which arms are not alike in size."""
 _MOST_SENTENCES = 6
 """Comparisons that are told one by one; of more, a count."""
 
@@ -25,24 +25,26 @@ def findings(tables: StudyTables) -> list[str]:
     elsewhere the sentence says so, or why there is no interval.
     """
     summary, stands, metric = rows(tables), progress(tables), tables.study.metric
+    comparisons = [row.comparison for row in summary if row.comparison is not None]
+    searching = search_progress(tables)
     sentences = []
+    if searching is not None and searching.unfinished:
+        sentences.append(f"The search is at {searching.ended} of {count(searching.planned, 'trial')}.")
     if stands.unfinished:
         sentences.append(f"{stands.complete} of {count(stands.planned, 'trial')} are complete: this is preliminary.")
+    elif any(c.blocks and not c.stopped for c in allocation(tables, comparisons) if c.arm != tables.study.baseline):
+        sentences.append("More blocks are to be added: this is preliminary.")
     if all(row.error.error is None for row in summary):
-        return [*sentences, "No trial is complete, so there is nothing to compare yet."]
+        which = "trial of the confirm stage" if searching else "trial"
+        return [*sentences, f"No {which} is complete, so there is nothing to compare yet."]
     lowest = min((row for row in summary if row.error.error is not None), key=_mean)
     sentences.append(_lowest(lowest, metric, alone=len(summary) == 1))
-    comparisons = [row.comparison for row in summary if row.comparison is not None]
     if len(comparisons) > _MOST_SENTENCES:
         sentences.append(_counted(comparisons, metric))
         comparisons = [lowest.comparison] if lowest.comparison is not None else []
     sentences += [compared(comparison, metric) for comparison in comparisons]
-    sizes = [row.parameters for row in summary if row.parameters is not None]
-    if sizes and max(sizes) > UNEQUAL * min(sizes):
-        sentences.append(
-            f"The arms are not matched in size ({min(sizes):,} to {max(sizes):,} parameters), so a change may come "
-            "from size as well as from the factor."
-        )
+    if (sized := sizes(tables.study, summary)) is not None:
+        sentences.append(sized)
     if any(row.error.unit == "trial" and row.error.error and row.error.error.low is not None for row in summary):
         sentences.append(f"The study has fewer than {FEWEST_UNITS} blocks: intervals are conditional on its splits.")
     return sentences

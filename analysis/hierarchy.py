@@ -20,6 +20,7 @@ from tesseral.study.irreps import parse_irreps
 from tesseral.study.trial import State
 
 _ORDER = re.compile(r"\d+(?=[eo])")
+_IRREPS = "setting.network.hidden.irreps"
 
 
 def features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
@@ -99,17 +100,18 @@ def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks
     """
     pattern = re.compile(re.escape(f"metric.{metric}.l") + r"(\d+)")
     orders = sorted(int(match[1]) for name in trials.columns if (match := pattern.fullmatch(name)))
+    facts = _facts(trials) if orders else {}
     rows = []
     for order in orders:
         for summary in by_arm(trials, f"{metric}.l{order}", arms, blocks):
             if summary.error is not None:
-                of_arm = trials.filter(pl.col("arm") == summary.arm)
+                lmax, unreachable = facts[summary.arm]
                 rows.append(
                     {
                         "arm": summary.arm,
-                        "hidden_lmax": hidden_lmax(of_arm),
+                        "hidden_lmax": lmax,
                         "l": order,
-                        "reachable": order not in unreachable_orders(of_arm),
+                        "reachable": order not in unreachable,
                         "trials": summary.trials,
                         "error": summary.error.value,
                         "low": summary.error.low,
@@ -121,6 +123,13 @@ def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks
     return pl.DataFrame(rows, schema=schema | dict.fromkeys(("error", "low", "high"), pl.Float64))
 
 
+def _facts(trials: pl.DataFrame) -> dict[str, tuple[int | None, set[int]]]:
+    """Arm → the largest order of its hidden irreps in the confirm stage, and the orders that it cannot reach."""
+    columns = [name for name in ("unreachable", _IRREPS) if name in trials.columns]
+    parts = trials.filter(pl.col("stage") == "confirm").select("arm", *columns).partition_by("arm", as_dict=True)
+    return {str(arm): (hidden_lmax(rows), unreachable_orders(rows)) for (arm,), rows in parts.items()}
+
+
 def unreachable_orders(trials: pl.DataFrame) -> set[int]:
     """Orders l in the column `unreachable` of one arm's trials, which holds irreps such as `1x4e`."""
     return {int(order) for text in trials["unreachable"].drop_nulls() for order in _ORDER.findall(text)}
@@ -128,11 +137,10 @@ def unreachable_orders(trials: pl.DataFrame) -> set[int]:
 
 def hidden_lmax(trials: pl.DataFrame) -> int | None:
     """Largest order of the hidden irreps of one arm's trials; None where they are not recorded."""
-    column = "setting.network.hidden.irreps"
-    if column not in trials.columns:
+    if _IRREPS not in trials.columns:
         return None
     try:
-        orders = [term.l for text in trials[column].drop_nulls().unique() for term in parse_irreps(text)]
+        orders = [term.l for text in trials[_IRREPS].drop_nulls().unique() for term in parse_irreps(text)]
     except TesseralError:  # a user's own network may say something else here
         return None
     return max(orders, default=None)

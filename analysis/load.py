@@ -10,8 +10,11 @@ import polars as pl
 import pyarrow as pa
 from polars.exceptions import PolarsError
 
+from tesseral.analysis.search import SearchRecords
+from tesseral.study.arm import Excluded
 from tesseral.study.records import CURVES, TRACES, TRIALS, VERSION, table_name
 from tesseral.study.segments import Source
+from tesseral.study.study_file import Match, Search
 
 _COMPACTED = "-all.parquet"
 """End of the name of a file that an outcome names and nothing ever deletes, unlike the segments it was made of."""
@@ -44,8 +47,25 @@ class StudyInfo:
     """Dotted path → its levels as text."""
     description: str = ""
     blocks: int
-    """Planned ones: they decide what the unit of an interval is; see `statistics`."""
+    """Planned ones; with a sequential allocation, those that every arm is given at least."""
     replicates: int
+    sequential: bool = False
+    """Whether arms are given further blocks until their change is known to `precision`."""
+    precision: float | None = None
+    """Half-width of the 95 % interval of the paired change at which an arm is given no more blocks, percent."""
+    max_blocks: int | None = None
+    """Blocks that an arm is given at most by a sequential allocation."""
+    design: str = "factorial"
+    """`design.kind` of the study file, or 'arms written out'."""
+    design_notes: tuple[str, ...] = ()
+    """The design's baseline, or its resolution and aliases, a line each."""
+    excluded: tuple[Excluded, ...] = ()
+    """Arms that a condition left out."""
+    match: Match = field(default_factory=Match)
+    """How arms were made equal in size."""
+    search: Search | None = None
+    objectives: tuple[str, ...] = ()
+    """What the search minimises, such as `validation.l2_error`; the first one decides."""
     seed: int | None = None
     """The study's seed, from which every trial's seeds follow."""
     reference: ReferenceInfo = field(default_factory=ReferenceInfo)
@@ -53,9 +73,9 @@ class StudyInfo:
     """Text of the frozen study file."""
 
     @property
-    def planned(self) -> int:
-        """Trials of the confirm stage."""
-        return len(self.arms) * self.blocks * self.replicates
+    def most_blocks(self) -> int:
+        """Blocks that an arm may be given: they decide what the unit of an interval is; see `statistics`."""
+        return max(self.blocks, self.max_blocks or 0) if self.sequential else self.blocks
 
 
 @dataclass(frozen=True)
@@ -70,32 +90,45 @@ class StudyTables:
     """`study.records.CURVES`."""
     traces: pl.LazyFrame
     """`study.records.TRACES`."""
+    search: SearchRecords
     left_out: tuple[str, ...] = ()
     """One sentence for each file that could not be read."""
 
 
-def load(trials: pa.Table, curves: Iterable[Source], traces: Iterable[Source], study: StudyInfo) -> StudyTables:
+def load(
+    trials: pa.Table | pl.DataFrame,
+    curves: Iterable[Source],
+    traces: Iterable[Source],
+    study: StudyInfo,
+    search: SearchRecords | None = None,
+) -> StudyTables:
     """Open the records of a study. Nothing but footers is read of `curves` and `traces` until they are collected.
 
     :param trials: the derived trials table; columns of `TRIALS` that it lacks become null.
     :param curves: the Parquet files of learning curves that count, by absolute path or URL.
     :param traces: the same of feature traces.
+    :param search: of `search.read_search`, where the study has a search.
     :raises FileNotFoundError: if a segment is gone: its trial ended and was compacted after the segments were listed,
         so they have to be listed again, for its rows are in another file now.
 
     A file that is torn, foreign, of another version, or compacted and gone for good, is named in a warning and in
     `left_out`.
     """
-    frame = pl.DataFrame(pl.from_arrow(trials))
-    declared = _polars_schema(TRIALS)
-    absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in declared.items() if name not in frame.columns]
-    frame = frame.with_columns(absent).cast(declared)
+    frame = trials_frame(trials)
     curve_scan, curves_left_out = _scan(curves, CURVES)
     trace_scan, traces_left_out = _scan(traces, TRACES)
     left_out = (*curves_left_out, *traces_left_out)
     for sentence in left_out:
         warnings.warn(sentence, stacklevel=2)
-    return StudyTables(study, frame, curve_scan, trace_scan, left_out)
+    return StudyTables(study, frame, curve_scan, trace_scan, search or SearchRecords(), left_out)
+
+
+def trials_frame(trials: pa.Table | pl.DataFrame) -> pl.DataFrame:
+    """The trials table with every column of `TRIALS`, null where it lacks one."""
+    frame = trials if isinstance(trials, pl.DataFrame) else pl.DataFrame(pl.from_arrow(trials))
+    declared = _polars_schema(TRIALS)
+    absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in declared.items() if name not in frame.columns]
+    return frame.with_columns(absent).cast(declared)
 
 
 def _scan(sources: Iterable[Source], schema: pa.Schema) -> tuple[pl.LazyFrame, list[str]]:

@@ -5,7 +5,7 @@ tables = open_study("runs", "quickstart")
 tables.curves.filter(pl.col("split") == "validation").collect()
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -13,9 +13,12 @@ from typing import TypeVar
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tesseral.analysis.load import ReferenceInfo, StudyInfo, StudyTables, load
+from tesseral.analysis.load import ReferenceInfo, StudyInfo, StudyTables, load, trials_frame
+from tesseral.analysis.search import read_search
+from tesseral.study.arm import Arm
 from tesseral.study.errors import StudyFileError
 from tesseral.study.ledger import Ledger, frozen
+from tesseral.study.stages import objectives
 from tesseral.study.store import Store
 from tesseral.study.study import Study
 
@@ -59,7 +62,10 @@ def _open(storage: str | Path, name: str) -> StudyTables:
         known = ", ".join(started(storage)) or "none"
         raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
     ledger = Ledger(store)
-    return load(ledger.table(), ledger.sources("curves"), ledger.sources("traces"), study_info(study, storage))
+    trials = trials_frame(ledger.table())
+    info = study_info(study, storage, trials["arm"].unique())
+    search = read_search(store, info.arms, trials) if info.search else None
+    return load(trials, ledger.sources("curves"), ledger.sources("traces"), info, search)
 
 
 def started(storage: str | Path) -> list[str]:
@@ -67,24 +73,45 @@ def started(storage: str | Path) -> list[str]:
     return [path.split("/")[0] for path in Store(storage).paths() if path.endswith("/study.toml")]
 
 
-def study_info(study: Study, storage: str | Path) -> StudyInfo:
-    """What was asked, for a reader of the findings."""
-    file = study.file
+def study_info(study: Study, storage: str | Path, recorded: Iterable[str] = ()) -> StudyInfo:
+    """What was asked, for a reader of the findings.
+
+    :param recorded: labels of arms in the trials table. Arms that matching made one network have a joined label
+        there, and are one arm here too.
+    """
+    file, replication = study.file, study.file.replication
+    known = _recorded(study.arms, recorded)
     paths = dict.fromkeys(path for arm in study.arms for path in arm.factors)
     levels = {path: tuple(dict.fromkeys(str(arm.factors.get(path)) for arm in study.arms)) for path in paths}
     return StudyInfo(
         name=study.name,
         description=file.study.description,
-        arms=tuple(arm.label for arm in study.arms),
-        baseline=study.baseline.label,
+        arms=tuple(dict.fromkeys(known[arm.label] for arm in study.arms)),
+        baseline=known[study.baseline.label],
         metric=f"test.{file.study.metric}",
         factors=levels,
-        blocks=file.replication.blocks,
-        replicates=file.replication.replicates,
+        blocks=replication.blocks,
+        replicates=replication.replicates,
+        sequential=replication.allocate == "sequential",
+        precision=replication.precision,
+        max_blocks=replication.max_blocks,
+        design="arms written out" if file.arms else file.design.kind,
+        design_notes=study.design_notes,
+        excluded=study.excluded,
+        match=file.match,
+        search=file.search,
+        objectives=objectives(file),
         seed=file.study.seed,
         reference=_reference(study, storage),
         study_file=study.text,
     )
+
+
+def _recorded(arms: Iterable[Arm], recorded: Iterable[str]) -> dict[str, str]:
+    """Label of an arm in the study file → its label in the records, which may be joined with those of others."""
+    labels = list(recorded)
+    joined = {part: label for label in labels for part in label.split(" = ")} | {label: label for label in labels}
+    return {arm.label: joined.get(arm.label, joined.get(arm.labels[0], arm.label)) for arm in arms}
 
 
 def _reference(study: Study, storage: str | Path) -> ReferenceInfo:

@@ -7,7 +7,8 @@ the block is the unit, however many blocks are finished yet; in one planned with
 interval is conditional on these splits.
 
 For n units x_i of mean x̄ and standard deviation s, the interval is Student's, x̄ ± t(0.975, n − 1)·s/√n, two-sided
-at 95 %, and p belongs to the same test. Below three units there is no interval.
+at 95 %, and p belongs to the same test. Below three units there is no interval. That of an arm's error ends at zero
+where it would reach below and no error is negative: which changes nothing about how often it holds the mean.
 
 Blocks re-split one data set, so their test and training structures overlap between blocks: intervals speak of
 new splits and initialisations of these data, not of new data.
@@ -32,6 +33,7 @@ from tesseral.study.trial import State
 CONFIDENCE = 0.95
 FEWEST_UNITS = 3
 """Planned blocks from which on the block is the unit, and units from which on there is an interval."""
+_PLACES = pl.struct("block", "replicate")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Comparison:
     baseline: str
     pairs: int
     missing: int
-    """Pairs left out because one trial of the two has no error (yet)."""
+    """Trials of the arm that make no pair, because they or their partner have no error (yet)."""
     unit: Literal["block", "pair"]
     """`pair`: the interval is conditional on these splits."""
     units: int
@@ -134,18 +136,22 @@ def by_arm(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) 
     :param blocks: planned ones, which decide the unit.
     """
     found = errors(trials, metric)
-    return [_arm_error(arm, found.filter(pl.col("arm") == arm), blocks) for arm in arms]
+    parts = found.partition_by("arm", as_dict=True)
+    return [_arm_error(arm, parts.get((arm,), found.clear()), blocks) for arm in arms]
 
 
 def _arm_error(arm: str, rows: pl.DataFrame, blocks: int) -> ArmError:
     values = rows["error"].to_numpy()
     units = _units(rows, values, blocks)
+    error = t_estimate(units) if units.size else None
+    if error is not None and error.low is not None and units.min() >= 0:
+        error = replace(error, low=max(0.0, error.low))
     return ArmError(
         arm=arm,
         trials=rows.height,
         unit="block" if blocks >= FEWEST_UNITS else "trial",
         units=units.size,
-        error=t_estimate(units) if units.size else None,
+        error=error,
         deviation=float(values.std(ddof=1)) if values.size > 1 else None,
     )
 
@@ -159,7 +165,14 @@ def against(trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: st
     if baseline not in arms:
         raise TesseralError(f"expected a baseline among the arms, got {baseline!r}; valid are {', '.join(arms)}")
     found = errors(trials, metric)
-    comparisons = [_compare(trials, found, arm, baseline, blocks) for arm in arms if arm != baseline]
+    parts = found.partition_by("arm", as_dict=True)
+    given = dict(trials.filter(pl.col("stage") == "confirm").group_by("arm").agg(_PLACES.n_unique()).iter_rows())
+
+    def compare(arm: str) -> Comparison:
+        rows, others = (parts.get((name,), found.clear()) for name in (arm, baseline))
+        return _compare(rows, others, arm, baseline, given.get(arm, 0), blocks)
+
+    comparisons = [compare(arm) for arm in arms if arm != baseline]
     tested = [i for i, c in enumerate(comparisons) if c.change is not None and c.change.p is not None]
     corrected = holm([comparisons[i].change.p for i in tested])  # type: ignore[union-attr, misc]
     for i, p in zip(tested, corrected, strict=True):
@@ -167,10 +180,10 @@ def against(trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: st
     return comparisons
 
 
-def _compare(trials: pl.DataFrame, found: pl.DataFrame, arm: str, baseline: str, blocks: int) -> Comparison:
+def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, given: int, blocks: int) -> Comparison:
+    """Of the errors of an arm, which was given so many trials, and those of the baseline."""
     key = ["block", "replicate"]
-    confirm = trials.filter(pl.col("stage") == "confirm", pl.col("arm").is_in([arm, baseline]))
-    left, right = (found.filter(pl.col("arm") == name).select(*key, "error") for name in (arm, baseline))
+    left, right = (part.select(*key, "error") for part in (rows, others))
     pairs = left.join(right, on=key, suffix="_baseline").sort(key)
     x, x_baseline = pairs["error"].to_numpy(), pairs["error_baseline"].to_numpy()
     differences = _units(pairs, x - x_baseline, blocks)
@@ -181,7 +194,7 @@ def _compare(trials: pl.DataFrame, found: pl.DataFrame, arm: str, baseline: str,
         arm=arm,
         baseline=baseline,
         pairs=pairs.height,
-        missing=confirm.select(key).n_unique() - pairs.height,
+        missing=given - pairs.height,
         unit="block" if blocks >= FEWEST_UNITS else "pair",
         units=differences.size,
         difference=t_estimate(differences) if differences.size else None,

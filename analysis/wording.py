@@ -51,6 +51,7 @@ def describe(metric: str) -> MetricLabel:
     return MetricLabel(name=_WORDS.get(name, name), split=split, unit=declared.unit if declared else "")
 
 
+_PREFIXES = "kMGTPE"
 SMALL = 1e-3
 """Below it numbers are written in powers of ten."""
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -109,6 +110,15 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def scaled(n: float) -> str:
+    """To three digits, with a prefix of the SI: such as `950`, `1.24 M`, `35.0 G`."""
+    power = 0
+    while float(f"{n:.3g}") >= 1000 and power < len(_PREFIXES):
+        n, power = n / 1000, power + 1
+    text = f"{n:#.3g}".rstrip(".") if power else f"{n:.3g}"
+    return f"{text} {_PREFIXES[power - 1]}" if power else text
 
 
 def count(n: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 
 from tesseral.cluster.ask import make_ask
 from tesseral.cluster.samplers import make_sampler
-from tesseral.study.design import Arm
+from tesseral.study.arm import Arm
 from tesseral.study.errors import RecordError, TesseralError
 from tesseral.study.parameter import Parameter, cardinality
 from tesseral.study.stages import Proposal

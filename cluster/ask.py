@@ -6,8 +6,8 @@ from typing import Any
 
 import optuna
 
+from tesseral.study.arm import Arm
 from tesseral.study.configuration import flatten
-from tesseral.study.design import Arm
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parameter import Parameter
 from tesseral.study.search_space import arm_values, is_active, refusal

@@ -1,6 +1,7 @@
 """The command line: `tesseral plan | reference | run | status | report`."""
 
 import json
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,9 @@ import typer
 
 from tesseral.cluster.display import StudyProgress, bar, console, counted, table
 from tesseral.cluster.ending import explained, finish, resumable
+from tesseral.study.errors import StudyFileError
 from tesseral.study.lease import LENGTH, driver
+from tesseral.study.ledger import Ledger, frozen
 from tesseral.study.recipe import read_recipe
 from tesseral.study.store import Store
 from tesseral.study.study import Study
@@ -60,33 +63,41 @@ def _top(
 
 
 @app.command()
-def plan(study_file: StudyPath, storage: Storage = "runs", as_json: AsJson = False) -> None:
+def plan(
+    study_file: StudyPath,
+    storage: Storage = "runs",
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also run and time a training step of each arm; needs the data.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show the arms of a study and what each costs and cannot reach, before anything is spent.
+
+    It needs no data where data.recipe names the recipe.
 
     Example: `tesseral plan study/examples/quickstart.toml`
     """
     study = Study.load(study_file)  # before the imports, which take seconds
 
-    from tesseral.cluster.driver import prepare
+    from tesseral.cluster import plan_tables, preview
+    from tesseral.cluster.cost import read_rate
+    from tesseral.cluster.plan import plan_study, prepare
 
-    ready = prepare(study, storage)
-    replication = ready.study.file.replication
+    ready = (prepare if probe else plan_study)(study, storage, study_file.parent)
+    rate = read_rate(ready.storage, study.file.resources)
+    found = preview.forecasts(ready, rate)
+    if not as_json:
+        plan_tables.show(ready, found, rate)
+    measured = []
+    if probe:
+        from tesseral.cluster.probing import measure_arms
+
+        with nullcontext() if as_json else counted("arms") as progress:
+            measured = measure_arms(ready, progress)
     if as_json:
-        arms = [vars(arm) for arm in ready.arms]
-        _print_json({"study": ready.study.name, "trials": len(ready.trials), "arms": arms, **vars(replication)})
-        return
-    rows = [
-        [arm.label, arm.hidden, f"{arm.parameters:,}", f"{arm.steps:,}", ", ".join(arm.unreachable) or "nothing"]
-        for arm in ready.arms
-    ]
-    title = (
-        f"{ready.study.name}: {len(ready.arms)} arms × {replication.blocks} blocks × {replication.replicates} "
-        f"replicates = {len(ready.trials)} trials"
-    )
-    console.print(table(title, ["arm", "hidden irreps", "parameters", "steps", "cannot reach"], rows))
-    for arm in ready.study.arms:
-        if len(arm.labels) > 1:
-            console.print(f"These resolve to one configuration and are one arm: {arm.label}")
+        _print_json(preview.to_dict(ready, found, rate) | {"probe": [vars(step) for step in measured]})
+    elif probe:
+        plan_tables.show_probe(ready, found, measured)
 
 
 @reference.command("make")
@@ -174,22 +185,33 @@ def status(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
 
     Example: `tesseral status quickstart`
     """
-    from tesseral.analysis.open import open_study
+    from tesseral.cluster.standing import standing
 
-    tables = open_study(storage, _name(study))
-    trials = tables.trials
-    shown = [state for state in State if (trials["state"] == state).any()]
-    counts = {
-        arm: {state: int(((trials["arm"] == arm) & (trials["state"] == state)).sum()) for state in shown}
-        for arm in tables.study.arms
-    }
-    failed = trials.filter(trials["state"] == State.FAILED).select("trial", "arm", "reason").to_dicts()
+    name = _name(study)
+    store = Store(storage).child(name)
+    started = frozen(store)
+    if started is None:
+        known = ", ".join(path for path in Store(storage).folders() if frozen(Store(storage).child(path))) or "none"
+        raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
+    entries = Ledger(store).entries()
+    stages = standing(store, started, entries)
+    failed = [
+        {"trial": entry.id, "arm": entry.plan["arm"], "reason": entry.outcome.get("reason")}
+        for entry in entries
+        if entry.outcome is not None and entry.state is State.FAILED
+    ]
+    shown = [state for state in State if any(counts[state] for arms in stages.values() for counts in arms.values())]
     if as_json:
-        _print_json({"study": _name(study), "arms": counts, "failed": failed})
+        named = {
+            stage: {arm: {state: counts[state] for state in shown} for arm, counts in arms.items()}
+            for stage, arms in stages.items()
+        }
+        _print_json({"study": name, "arms": named["confirm"], **named, "failed": failed})
         return
-    rows = [[arm, *(str(count) for count in row.values())] for arm, row in counts.items()]
-    console.print(table(_name(study), ["arm", *shown], rows))
-    holder = driver(Store(storage).child(_name(study)))
+    for stage, arms in stages.items():
+        rows = [[arm, *(str(counts[state]) for state in shown)] for arm, counts in arms.items()]
+        console.print(table(f"{name}: {stage}" if len(stages) > 1 else name, ["arm", *shown], rows))
+    holder = driver(store)
     if holder:
         console.print(f"Driven by {holder}.", soft_wrap=True)
     elif any(not state.finished for state in shown):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,8 +21,10 @@ from tesseral.study.lease import Holder
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
-TEXT = ("arm", "hidden irreps", "cannot reach", "notes")
-"""Columns that are set left; all but the first may wrap."""
+TEXT = ("arm", "hidden irreps", "cannot reach", "dead hidden irreps", "notes")
+"""Columns that are set left and may wrap."""
+UNWRAPPED = 24
+"""Characters of an arm's label that are kept on one line."""
 
 
 def bar() -> Progress:
@@ -120,13 +123,14 @@ class StudyProgress:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table; the columns of `TEXT` are text, the others numbers."""
-    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    """A plain table; the columns of `TEXT` are text, the others numbers. Labels are wrapped if one of them is long."""
+    shown = Table(title=escape(title) or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    shown.padding = (0, 1, 0, 0)
+    short = all(len(row[0]) <= UNWRAPPED for row in rows)
     for column in columns:
         text = column in TEXT
-        shown.add_column(
-            column, justify="left" if text else "right", no_wrap=not text or column == "arm", overflow="fold"
-        )
+        whole = not text or (column == "arm" and short)
+        shown.add_column(column, justify="left" if text else "right", no_wrap=whole, overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*map(escape, row))
     return shown

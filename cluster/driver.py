@@ -58,8 +58,12 @@ def run_study(
         ledger = Ledger(store)
         _refuse_other_content(plan, ledger)
         campaign = Campaign(plan, store, lease, ledger, display, mirror)
-        with _Snapshots(ledger):
-            executor.run(campaign)
+        try:
+            with _Snapshots(ledger):
+                executor.run(campaign)
+        finally:
+            if mirror is not None:
+                mirror.close()
         if lease.superseded:
             raise LeaseLostError(TAKEN_OVER)
         states = Counter(entry.state for entry in ledger.entries())

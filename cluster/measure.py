@@ -59,7 +59,7 @@ class Measure:
         shape = self.shape(configuration)
         if configuration.network.define is None:
             return size(configuration, shape)
-        from tesseral.models.user_network import measure_size
+        from tesseral.models.probe import measure_size
 
         return measure_size(configuration, shape)
 
@@ -79,7 +79,7 @@ class Measure:
         shape = self.shape(configuration)
         if configuration.network.define is None:
             return tuple(map(str, unreachable(configuration, shape.layout)))
-        from tesseral.models.user_network import probe_unreachable
+        from tesseral.models.probe import probe_unreachable
 
         return tuple(map(str, probe_unreachable(configuration, shape.layout, shape.elements)))
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from tesseral.study.trial import digest
 
@@ -49,25 +49,29 @@ class Mirror:
                 self._waiting[label] = _Snapshot(study.directions, study.get_trials(deepcopy=False))
                 self._changed.notify_all()
 
-    def close(self, seconds: float = 10.0) -> bool:
+    def flush(self, seconds: float = 10.0) -> bool:
         """Wait until all is written, for so long at most. Returns whether it is."""
         with self._changed:
-            done = self._changed.wait_for(
-                lambda: self.failure is not None or not (self._waiting or self._writing), seconds
-            )
+            self._changed.wait_for(lambda: not (self._waiting or self._writing), seconds)
+            return self.failure is None and not (self._waiting or self._writing)
+
+    def close(self, seconds: float = 10.0) -> bool:
+        """`flush`, and take nothing more."""
+        done = self.flush(seconds)
+        with self._changed:
             self._open = False
             self._changed.notify_all()
-            return done and self.failure is None
+        return done
 
     def _write(self) -> None:
-        storage: BaseStorage | None = None
+        storage: RDBStorage | None = None
         while True:
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._waiting or not self._open)
                 if not self._waiting:
-                    return
+                    break
                 label = next(iter(self._waiting))
                 snapshot = self._waiting.pop(label)
                 self._writing = True
@@ -78,7 +82,9 @@ class Mirror:
                 self._arms[label].update(snapshot)
             except Exception as error:  # noqa: BLE001 - it is a mirror: no failure of it may touch the study
                 self._fail(error)
-                return
+                break
+        if storage:
+            storage.engine.dispose()
 
     def _fail(self, error: Exception) -> None:
         reason = (str(error.__cause__ or error).strip().splitlines() or [""])[0]
@@ -178,7 +184,9 @@ def public(url: str) -> str:
         parsed = make_url(url)
     except Exception:  # noqa: BLE001 - whatever it is, it may hold a password
         return "the given Optuna storage"
-    return parsed.set(username=None, password=None, query={}).render_as_string(hide_password=False)
+    return URL.create(
+        parsed.drivername, host=parsed.host, port=parsed.port, database=parsed.database
+    ).render_as_string()
 
 
 def _secrets(url: str) -> set[str]:

@@ -8,13 +8,10 @@ from typing import Any
 
 from tesseral.cluster.measure import Measure
 from tesseral.cluster.references import open_reference
-from tesseral.models.data_set import check_sizes
 from tesseral.models.size import Size
-from tesseral.models.training import NUMERICS
-from tesseral.models.user_network import source_hash
 from tesseral.study.configuration import Configuration
 from tesseral.study.design import Arm
-from tesseral.study.errors import StudyFileError
+from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.match import fit, match_arms
 from tesseral.study.parameter import Parameter
 from tesseral.study.search_space import apply, read_space
@@ -95,6 +92,8 @@ class StudyPlan:
     @property
     def sources(self) -> set[str | None]:
         """Hashes of the source of the user's networks among the arms; None stands for the networks of tesseral."""
+        from tesseral.models.user_network import source_hash  # imports torch
+
         defines = {arm.network.configuration.network.define for arm in self.arms}
         return {source_hash(define) if define else None for define in defines}
 
@@ -121,7 +120,10 @@ class StudyPlan:
         natural = apply(arm.arm.configuration, settings)
         configuration, residual = natural, 0.0
         if arm.target is not None:
-            configuration, _ = fit(natural, arm.target, arm.arm.match, self.measure.count)
+            try:
+                configuration, _ = fit(natural, arm.target, arm.arm.match, self.measure.count)
+            except TesseralError as error:
+                raise StudyFileError("match", f"arm {arm.label!r} with {settings}: {error}") from None
             residual = self.measure.count(configuration, arm.arm.match) / arm.target - 1
         return _sized(self.measure, configuration, str(natural.network.hidden.irreps), residual)
 
@@ -136,6 +138,10 @@ class StudyPlan:
         return self._planned(arm, sized, "confirm", seeds, block, replicate)
 
     def _planned(self, arm: ArmPlan, sized: Sized, stage: Any, seeds: Any, block: int, replicate: int) -> Planned:
+        # Imported here, for they import torch, which takes seconds: a plan without data does without.
+        from tesseral.models.training import NUMERICS
+        from tesseral.models.user_network import source_hash
+
         define = sized.configuration.network.define
         source = source_hash(define) if define else None
         trial = make_trial(sized.configuration, seeds, self.data_hashes, NUMERICS, source)
@@ -186,6 +192,8 @@ def prepare(study: Study, storage: str, folder: str | Path = ".") -> StudyPlan:
 
     :raises DataError: if reference data is missing, torn or too small.
     """
+    from tesseral.models.data_set import check_sizes  # imports torch
+
     for arm in study.arms:  # first, for data that is missing is the plainer message
         check_sizes(arm.configuration.data, open_reference(Store(storage).url, arm.configuration.data.reference))
     plan = plan_study(study, storage, folder)

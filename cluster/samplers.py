@@ -72,8 +72,8 @@ class _SortedQMCSampler(QMCSampler):
 class _CommonCmaEsSampler(CmaEsSampler):
     """Over the parameters that every pruned trial has too.
 
-    Optuna's infers the space from complete trials alone, and raises KeyError where a pruned one, which it is asked to
-    consider, lacks a conditional parameter.
+    Optuna's infers the space from complete trials alone, and raises AssertionError where a pruned one, which it is
+    asked to consider, lacks a conditional parameter.
     """
 
     def infer_relative_search_space(

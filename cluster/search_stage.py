@@ -9,8 +9,9 @@ from tesseral.cluster.mirror import Mirror
 from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
 from tesseral.study.decision import read_rungs
 from tesseral.study.document import read_document
-from tesseral.study.errors import RecordError
+from tesseral.study.errors import RecordError, StudyFileError
 from tesseral.study.ledger import Entry
+from tesseral.study.search_space import refusal
 from tesseral.study.stages import Proposal
 from tesseral.study.store import Store
 from tesseral.study.study_file import Search
@@ -130,7 +131,9 @@ class SearchStage:
             path = f"{self._folder}/{proposal.number}.json"
             if not self._store.create(path, canonical(asdict(proposal) | {"lease": lease}).encode()):
                 # A driver that was paused past its lease woke and wrote this number; what it asked is as good.
-                self._rebuild(self._read())
+                self._rebuild(recorded := self._read())
+                if proposal.number not in [other.number for other in recorded]:
+                    raise RecordError(f"{self._store.location(path)} is damaged; remove it and run again")
             elif proposal.trial not in self._first:
                 self._first[proposal.trial] = proposal
                 self._left.append(proposal.trial)
@@ -142,6 +145,9 @@ class SearchStage:
         return trial, self.plan.sized(self.arm, self.settings(trial))
 
     def _identify(self, settings: dict[str, Any]) -> str:
+        for path in settings:
+            if why := refusal(path, (), self.arm.arm.match != "none"):
+                raise StudyFileError(f"search.define: {path}", why)
         return self.plan.searching(self.arm, self.plan.sized(self.arm, settings)).trial.id
 
     def judge(self, trial: str, epoch: int, value: float) -> str | None:

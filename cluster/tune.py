@@ -73,17 +73,18 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
         job = Job(**config["job"])
         if job.gpus == 0 and job.device == "auto":
             job = replace(job, device="cpu")  # a GPU that was not asked for is another trial's
-        last = 0.0
+        last, done = 0.0, 0
 
         def progress(step: int, steps: int) -> None:
-            nonlocal last
+            nonlocal last, done
+            done = step
             if step < steps and time.monotonic() - last >= REPORT_EVERY:
                 last = time.monotonic()
                 tune.report({"trial": job.trial, "step": step})
 
         def rung(epoch: int, value: float) -> None:
             # Returns once the scheduler has judged; if the trial is to stop, Tune ends this thread here.
-            tune.report({"trial": job.trial, "epoch": epoch, "value": value})
+            tune.report({"trial": job.trial, "step": done, "epoch": epoch, "value": value})
 
         reason = ""
         with threads(job.cpus):
@@ -91,7 +92,7 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
                 _patiently(lambda: runner(job, progress, rung))
             except (TesseralError, StoreError, *STORE_ERRORS) as error:
                 reason = str(error).strip().splitlines()[0]
-        tune.report({"trial": job.trial, "lost": reason} if reason else {"trial": job.trial, "step": job.steps})
+        tune.report({"trial": job.trial} | ({"step": done, "lost": reason} if reason else {"step": job.steps}))
 
     return trial
 
@@ -172,8 +173,7 @@ class _News(_Told, tune.Callback):
     """Tells the work how its jobs get on."""
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        if "step" in result:
-            self.tell(self.work.progress, result["trial"], result["step"])
+        self.tell(self.work.progress, result["trial"], result["step"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         name, reason = trial.config["job"]["trial"], (trial.last_result or {}).get("lost")

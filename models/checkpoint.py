@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.model import DTYPES, Model, build_model
+from tesseral.models.user_network import check_source
 from tesseral.study.errors import RecordError
 from tesseral.study.trial import Trial
 
@@ -78,7 +79,9 @@ def restore_model(content: bytes, trial: Trial, basis: AuxiliaryBasis) -> Model:
     """The trained model of a checkpoint, on the CPU, in the precision it was trained in, ready to predict.
 
     :raises RecordError: as `read_checkpoint`.
+    :raises StudyFileError: if the trial's network is the user's own, and cannot be loaded or was edited since.
     """
+    check_source(trial)
     configuration = trial.configuration.resolved()
     model = build_model(configuration, basis, num_neighbors=1.0, seed=0)  # the state holds the true values
     model.to(DTYPES[configuration.training.dtype])

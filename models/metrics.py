@@ -28,9 +28,9 @@ class Value(NamedTuple):
         return self.metric if self.l is None else f"{self.metric}.l{self.l}"
 
 
-def evaluation_batches(data: DataSet, indices: Sequence[int]) -> list[Batch]:
-    """A split in batches that need no gradients, made once and used for every measurement."""
-    return [data.batch(indices[start : start + BATCH_SIZE]) for start in range(0, len(indices), BATCH_SIZE)]
+def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_SIZE) -> list[Batch]:
+    """A split in batches of `size` that need no gradients, made once and used for every measurement."""
+    return [data.batch(indices[start : start + size]) for start in range(0, len(indices), size)]
 
 
 @torch.no_grad()

@@ -16,10 +16,13 @@ from tesseral.study.configuration import Configuration
 from tesseral.study.irreps import MulIrrep
 
 DRAWS = 3
-"""Initialisations and geometries that are tried before a weight counts as dead, or an output as unreachable."""
+"""Weights and geometries that are tried before a weight counts as dead, or an output as unreachable."""
 
-ZERO = 1e-10
-"""Relative to the largest value of its kind: what rounding leaves of an exact zero in float64 lies far below."""
+VANISHING = 1e-10
+"""An output relative to the largest: what rounding leaves of an exact zero lies far below."""
+DEAD = 1e-14
+"""A gradient relative to the largest: among a million the smallest that is no zero is near 1e-11, and rounding leaves
+1e-17 of a zero."""
 
 
 def measure_size(configuration: Configuration, shape: Shape) -> Size:
@@ -34,23 +37,21 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
     settings = configuration.network
     build, irreps_out = load(settings.define or ""), to_irreps(shape.layout)
     neighbors = settings.num_neighbors or shape.edges / shape.atoms
-    live: list[Tensor] = []
-    for seed in range(DRAWS):
-        with initialising(seed):
-            network = UserNetwork(
-                build, settings, elements=shape.elements, irreps_out=irreps_out, num_neighbors=neighbors
-            )
+    with initialising(0):
+        network = UserNetwork(build, settings, elements=shape.elements, irreps_out=irreps_out, num_neighbors=neighbors)
+        network.eval()
+        weights = [weight for weight in network.parameters() if weight.requires_grad]
+        live = [torch.zeros_like(weight, dtype=torch.bool) for weight in weights]
+        for _ in range(DRAWS):
             _stir(network)
             graph = _probe(settings, shape.elements)
             # Every radial function counts, at whatever distance it peaks.
-            outputs = network.eval()(graph._replace(radial=torch.randn_like(graph.radial)))
+            outputs = network(graph._replace(radial=torch.randn_like(graph.radial)))
+            network.zero_grad()
             _backward((outputs * torch.randn_like(outputs)).sum())
-        weights = [weight for weight in network.parameters() if weight.requires_grad]
-        gradients = [torch.zeros_like(w) if w.grad is None else w.grad.abs() for w in weights]
-        smallest = ZERO * max((float(g.max()) for g in gradients if g.numel()), default=0.0)
-        found = [gradient > smallest for gradient in gradients]
-        live = [before | now for before, now in zip(live, found, strict=True)] if live else found
-    with initialising(0):
+            gradients = [torch.zeros_like(w) if w.grad is None else w.grad.abs() for w in weights]
+            largest = max((float(gradient.max()) for gradient in gradients if gradient.numel()), default=0.0)
+            live = [mask | (gradient > DEAD * largest) for mask, gradient in zip(live, gradients, strict=True)]
         graph = _random_graph(settings, shape)
         with FlopCounterMode(display=False) as counter:
             _backward(network(graph).sum())
@@ -80,7 +81,7 @@ def probe_unreachable(
             _stir(network)
             outputs = network.eval()(_probe(settings, elements)).abs()
         largest = torch.stack([outputs[:, part].max() for part in irreps_out.slices()])
-        zero &= largest <= ZERO * largest.max()
+        zero &= largest <= VANISHING * largest.max()
     return tuple(term for term, vanishes in zip(layout, zero.tolist(), strict=True) if vanishes)
 
 

@@ -140,11 +140,11 @@ def describe_dead(configuration: Configuration, layout: Iterable[MulIrrep]) -> s
     for (order, parity), of_irrep in where.items():
         if len(of_irrep) == 2 and sum(map(len, of_irrep.values())) == len(layers):
             of_irrep = {"made or read by nothing": layers}
-        for reason, numbers in of_irrep.items():
-            clauses.setdefault((numbers, reason), []).append(str(MulIrrep(1, order, parity))[2:])
+        for why, numbers in of_irrep.items():
+            clauses.setdefault((numbers, why), []).append(str(MulIrrep(1, order, parity))[2:])
     return "; ".join(
-        f"{'+'.join(irreps)} in {_layers(numbers, layers)} {'is' if len(irreps) == 1 else 'are'} {reason}"
-        for (numbers, reason), irreps in clauses.items()
+        f"{'+'.join(irreps)} in {_layers(numbers, layers)} {'is' if len(irreps) == 1 else 'are'} {why}"
+        for (numbers, why), irreps in clauses.items()
     )
 
 
@@ -161,8 +161,8 @@ def symmetric_power(order: int, parity: int, n: int) -> tuple[MulIrrep, ...]:
             for total, number in ways[k - 1].items():
                 ways[k][total + weight] += number
     sums = ways[n]
-    found = ((sums[l] - sums[l + 1], l) for l in range(n * order + 1))  # noqa: E741 - the field's own letter
-    return tuple(MulIrrep(mul, l, parity**n) for mul, l in found if mul)  # noqa: E741
+    found = (MulIrrep(sums[L] - sums[L + 1], L, parity**n) for L in range(n * order + 1))
+    return tuple(term for term in found if term.mul)
 
 
 def self_product(features: Iterable[MulIrrep]) -> tuple[MulIrrep, ...]:
@@ -181,12 +181,12 @@ def self_product(features: Iterable[MulIrrep]) -> tuple[MulIrrep, ...]:
     for term in features:
         muls[term.l, term.p] += term.mul
     for (order, parity), mul in muls.items():
-        symmetric = {l for _, l, _ in symmetric_power(order, parity, 2)}  # noqa: E741
-        for l in range(2 * order + 1):  # noqa: E741
-            total[l, 1] += mul * (mul + 1) // 2 if l in symmetric else mul * (mul - 1) // 2
+        symmetric = {term.l for term in symmetric_power(order, parity, 2)}
+        for L in range(2 * order + 1):
+            total[L, 1] += mul * (mul + 1) // 2 if L in symmetric else mul * (mul - 1) // 2
     for ((l1, p1), mul1), ((l2, p2), mul2) in combinations(muls.items(), 2):
-        for l in range(abs(l1 - l2), l1 + l2 + 1):  # noqa: E741
-            total[l, p1 * p2] += mul1 * mul2
+        for L in range(abs(l1 - l2), l1 + l2 + 1):
+            total[L, p1 * p2] += mul1 * mul2
     return tuple(MulIrrep(mul, *key) for key, mul in sorted(total.items(), key=lambda i: (i[0][0], -i[0][1])) if mul)
 
 

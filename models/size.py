@@ -136,7 +136,8 @@ def _convolution(
 def _self_connection(u: int, v: int, w: int, i: int, constant: int, entering: int) -> int:
     """Σ_uv W_uvw x_ui z_v for each w and i: operations by the order of the products that e3nn lets opt_einsum choose.
 
-    opt_einsum counts outer products, which are no matrix products and so do not count here.
+    It counts outer products, too, which are no matrix products and so not counted here; nor is a second product that
+    sums over one term alone.
     """
     features_first = (2 * u * v * w * i + 2 * v * w * i, entering * u * v * w * i + (v > 1) * constant * v * w * i)
     elements_first = (2 * u * v * w + 2 * u * w * i, constant * u * v * w + (u > 1) * entering * u * w * i)

@@ -14,12 +14,12 @@ from tesseral.models.checkpoint import Checkpoint, read_checkpoint
 from tesseral.models.data_set import check_sizes, open_data_set, permutation, split
 from tesseral.models.device import deterministic, device_name, find_device, peak_memory, seeded
 from tesseral.models.loss import build_loss
-from tesseral.models.metrics import Value, evaluation_batches, measure, measure_epsilon
+from tesseral.models.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_epsilon
 from tesseral.models.model import DTYPES, build_model
 from tesseral.models.network import parameters
 from tesseral.models.reference_file import Reference
 from tesseral.models.trace import trace_features
-from tesseral.models.user_network import source_hash
+from tesseral.models.user_network import check_source
 from tesseral.study import configuration
 from tesseral.study.errors import DataError, RecordError, StudyFileError
 from tesseral.study.trial import Traces, Trial
@@ -115,11 +115,7 @@ def train(
             f"data.reference: expected the trial's data, of content {trial.data_hash[:12]}, "
             f"got {reference.content_hash[:12]}"
         )
-    define = trial.configuration.network.define
-    source = None if define is None else source_hash(define)
-    if trial.source != source:
-        expected, got = (value[:12] if value else "none" for value in (trial.source, source))
-        raise StudyFileError("network.define", f"expected source code of the trial's hash, {expected}, got {got}")
+    check_source(trial)
     where = find_device(device)
     with deterministic(where):
         training = _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, test, parts)
@@ -162,7 +158,7 @@ class _Training:
         check_sizes(self.configuration.data, reference)
         self.data = open_data_set(reference, self.configuration.network, dtype, device)
         self.split = split(self.configuration.data, len(self.data), trial.seeds.split)
-        self.validation = evaluation_batches(self.data, self.split.validation)
+        self.validation = evaluation_batches(self.data, self.split.validation, max(1, BATCH_SIZE // self.parts))
         self.probe = self.data.batch(self.split.train[: traces.probe]).graph
         model = build_model(
             self.configuration,
@@ -254,7 +250,8 @@ class _Training:
 
     def _measure_test(self) -> list[Value]:
         test = self.split.test
-        return measure(self.model, evaluation_batches(self.data, test)) + measure_epsilon(self.model, self.data, test)
+        batches = evaluation_batches(self.data, test, max(1, BATCH_SIZE // self.parts))
+        return measure(self.model, batches) + measure_epsilon(self.model, self.data, test)
 
     def _record(self, name: str, values: list[Value]) -> None:
         for value in values:

@@ -27,6 +27,7 @@ from tesseral.models.graph import Graph
 from tesseral.study import configuration
 from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import MulIrrep
+from tesseral.study.trial import Trial
 
 _PATH = "network.define"
 
@@ -51,11 +52,25 @@ def load(define: str) -> Callable[..., Any]:
 def source_hash(define: str) -> str:
     """SHA-256 of the source text of the module that `module:function` names, as this process imported it.
 
+    Other modules that it imports are not in it.
+
     :raises StudyFileError: as `load`, or if the module has no source text.
     """
     load(define)
     name, _ = _names(define)
     return _imported(name)[1]
+
+
+def check_source(trial: Trial) -> None:
+    """Check that a trial's own network, if it has one, is still of the source that the trial was planned with.
+
+    :raises StudyFileError: if not, or as `source_hash`.
+    """
+    define = trial.configuration.network.define
+    source = None if define is None else source_hash(define)
+    if trial.source != source:
+        expected, got = (value[:12] if value else "none" for value in (trial.source, source))
+        raise StudyFileError(_PATH, f"expected source code of the trial's hash, {expected}, got {got}")
 
 
 def _names(define: str) -> tuple[str, str]:

@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tesseral.study.arm import Arm
 from tesseral.study.configuration import Configuration, flatten
-from tesseral.study.design import Arm
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parameter import KEYS, Parameter, read_parameter
 from tesseral.study.study_file import Search
@@ -144,11 +144,11 @@ def _order(parameters: dict[str, Parameter], leaves: set[str]) -> list[Parameter
     ordered: list[Parameter] = []
     waiting = list(parameters)
     while waiting:
-        path = next((path for path in waiting if not names[path] & set(waiting)), None)
-        if path is None:
+        ready = next((path for path in waiting if not names[path] & set(waiting)), None)
+        if ready is None:
             raise StudyFileError(
                 f"search.space.{waiting[0]}.when", f"conditions depend on each other: {', '.join(waiting)}"
             )
-        waiting.remove(path)
-        ordered.append(parameters[path])
+        waiting.remove(ready)
+        ordered.append(parameters[ready])
     return ordered

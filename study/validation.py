@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -53,6 +54,11 @@ def read_toml(file: str | Path) -> dict[str, Any]:
         raise StudyFileError("", f"expected TOML in UTF-8, got something else: {error}", str(file)) from None
 
 
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)  # milliseconds to build, and a study validates a configuration for each arm
+
+
 def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
     """`tree` as an instance of the dataclass `kind`, with every nested dataclass built and checked.
 
@@ -62,9 +68,11 @@ def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
     """
     try:
         # By way of JSON, strict mode takes a list for a tuple, and still no '3' for 3.
-        return TypeAdapter(kind).validate_json(json.dumps(tree, default=str))
+        built: T = _adapter(kind).validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
+    else:
+        return built
     unknown = [m for m in mistakes if m["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
     first = (unknown or mistakes)[0]
     path = tuple(_walk(tree, first["loc"]))

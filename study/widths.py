@@ -24,6 +24,8 @@ WIDEST = 10_000
 """Largest multiplicity."""
 CLOSE = 1e-3
 """Residual at which no other scale is tried."""
+NEAR, FAR, FAIR = 6, 24, 1e-2
+"""Scales that are tried for a close residual, and those beyond them for a fair one."""
 MOST_COUNTS = 110
 """Sizes counted by a fit before it tries no other scale."""
 
@@ -32,7 +34,8 @@ def fit(configuration: Configuration, target: float, by: str, count: Count) -> t
     """The configuration with its hidden irreps scaled to the size `target`, resolved, and the scale s.
 
     The two scales on either side of the target are tried first, each with 0e closing the residual, then their
-    neighbours until it is at most 0.1 %. The least residual wins; of equal ones, the least change of 0e.
+    neighbours until it is at most 0.1 %, and further ones only where it is above 1 %. The least residual wins; of
+    equal ones, the least change of 0e.
 
     :param count: called about a hundred times at most.
     :raises TesseralError: if multiplicities of 1 are too large already, or the largest ones too small.
@@ -52,15 +55,15 @@ def fit(configuration: Configuration, target: float, by: str, count: Count) -> t
     steps = _steps(terms, target, size)
     scalar = next((index for index, term in enumerate(terms) if (term.l, term.p) == (0, 1)), None)
     below = bisect_right(steps, target, key=lambda step: size(step[0])) - 1
-    order = sorted(range(len(steps)), key=lambda index: abs(index - below - 0.5))[:6]
+    order = sorted(range(len(steps)), key=lambda index: abs(index - below - 0.5))[:FAR]
     order[:2] = sorted(order[:2], key=lambda index: abs(size(steps[index][0]) - target))
     tried: list[tuple[float, int, Widths, float]] = []
-    for index in order:
+    for number, index in enumerate(order, start=1):
         widths, scale = steps[index]
         for closed in [widths] if scalar is None else [widths, *_close(widths, scalar, target, size)]:
             change = 0 if scalar is None else abs(closed[scalar] - widths[scalar])
             tried.append((abs(size(closed) / target - 1), change, closed, scale))
-        if min(tried)[0] <= CLOSE or counted > MOST_COUNTS:
+        if min(tried)[0] <= (CLOSE if number < NEAR else FAIR) or counted > MOST_COUNTS:
             break
     _, _, widths, scale = min(tried, key=lambda one: one[:2])
     return _with_widths(natural, terms, widths), scale

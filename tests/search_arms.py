@@ -1,7 +1,7 @@
 """Two arms to search in: scalars alone, and scalars with vectors."""
 
+from tesseral.study.arm import Arm
 from tesseral.study.configuration import Configuration
-from tesseral.study.design import Arm
 from tesseral.study.validation import validate
 
 FACTORS = ("network.hidden.lmax",)

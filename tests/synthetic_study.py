@@ -1,6 +1,7 @@
 """A study with known numbers, as the analysis meets it: tables and sealed files, from a seed and without training."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tesseral.analysis.load import ReferenceInfo, StudyInfo, StudyTables, load
+from tesseral.study.ledger import freeze, write_plan
 from tesseral.study.records import CURVES, TRACES, TRIALS, to_table
+from tesseral.study.search_space import apply
 from tesseral.study.segments import Source
+from tesseral.study.stages import Planned, Proposal, confirm_seeds, make_trial, search_seeds
+from tesseral.study.store import Store
+from tesseral.study.study import Study
+from tesseral.study.trial import canonical
 
 ERRORS = (0.58, 0.30, 0.26, 0.25)
 """ε of the arms lmax = 0..3, %."""
@@ -146,3 +153,93 @@ def study_tables(folder: Path, rows: list[dict[str, Any]] | None = None, **chang
             pq.write_table(to_table(made, schema), path)
             sources.append(Source(str(path), row["trial"], None))
     return load(table(rows), curves, traces, info(**changes))
+
+
+TUNED = """
+[study]
+name = "tuned"
+metric = "l2_error"
+allow_unreachable = true
+
+[factors]
+network.hidden.lmax = [0, 1, 2]
+
+[design]
+where = ["network.hidden.lmax < 2"]
+
+[search]
+trials = 6
+
+[search.space]
+training.learning_rate = { low = 1e-4, high = 1e-1, log = true }
+
+[search.asha]
+min_epochs = 2
+
+[replication]
+blocks = 3
+replicates = 1
+
+[data]
+reference = "reference/none.parquet"
+train = 8
+validation = 2
+test = 4
+
+[training]
+epochs = 6
+batch_size = 4
+"""
+VALIDATION = {
+    "lmax=0": (0.9, "pruned", 0.7, 0.8, "repeat 2", "failed", 0.75),
+    "lmax=1": (0.5, 0.6, "pruned", "pruned", 0.4),
+}
+"""What the proposals of each arm came to: a validation error, how they ended, or which one they repeated."""
+ENDED = {"lmax=0": "its 6 trials are proposed", "lmax=1": "50 proposals running repeated earlier ones"}
+
+
+def tuned_study(storage: Store) -> None:
+    """The records of a study whose search has ended as `VALIDATION` says and that is confirmed, all by the code that
+    reads and writes them; the test error of arm k in block b is 0.6 − 0.2 k + 0.01 b."""
+    study, store = Study.parse(TUNED, "tuned.toml"), storage.child("tuned")
+    freeze(store, study)
+    hashes, seeds = {"reference/none.parquet": "d" * 64}, search_seeds(study.file.study.seed)
+    for index, arm in enumerate(study.arms):
+        planned = []
+        for number, came in enumerate(VALIDATION[arm.label]):
+            settings = {"training.learning_rate": 1e-3 * (number + 1)}
+            if isinstance(came, str) and came.startswith("repeat"):
+                planned.append(planned[int(came.split()[1])])
+            else:
+                configuration = apply(arm.configuration, settings)
+                trial = make_trial(configuration, seeds, hashes, 1)
+                planned.append(Planned(trial, arm, "search", 0, 0))
+                write_plan(store, planned[-1], "tuned", proposal=number, max_steps=12)
+                outcome(store, trial.id, came)
+            proposal = Proposal(arm.key, number, planned[-1].trial.id, settings, {}, {}, {}, {})
+            store.create(f"search/{arm.key}/{number}.json", canonical(asdict(proposal)).encode())
+        values = [(came, number) for number, came in enumerate(VALIDATION[arm.label]) if isinstance(came, float)]
+        value, number = min(values)
+        settings = {"training.learning_rate": 1e-3 * (number + 1)}
+        distinct = len({each.trial.id for each in planned})
+        best = {"trial": planned[number].trial.id, "settings": settings, "value": value, "trials": distinct}
+        record = canonical(best | {"reason": ENDED[arm.label]})
+        store.create(f"search/{arm.key}/best.json", record.encode())
+        for block in range(study.file.replication.blocks):
+            trial = make_trial(
+                apply(arm.configuration, settings), confirm_seeds(study.file.study.seed, block, 0), hashes, 1
+            )
+            write_plan(store, Planned(trial, arm, "confirm", block, 0), "tuned", max_steps=12, parameters=1000 + index)
+            outcome(store, trial.id, 0.6 - 0.2 * index + 0.01 * block, split="test", reused="older" if block else None)
+
+
+def outcome(store: Store, trial: str, came: float | str, split: str = "validation", reused: str | None = None) -> None:
+    """Seal the end of a trial: an error, or how it ended before."""
+    record: dict[str, Any] = {"files": {}, "checkpoint": None, "ended": "2025-03-01T12:00:00+00:00", "reused": reused}
+    if isinstance(came, float):
+        record |= {"state": "complete", "steps": 12, "seconds": 3.0, "metrics": {f"{split}.l2_error": came}}
+    elif came == "pruned":
+        record |= {"state": "pruned", "steps": 4, "reason": f"number {int(trial[:4], 16)} of 65536 in its arm"}
+    else:
+        record |= {"state": "failed", "steps": 7, "reason": "the loss became NaN at step 7"}
+    store.create(f"trials/{trial}/outcome.json", canonical(record).encode())

@@ -64,10 +64,9 @@ def test_optuna_itself_raises_on_pruned_rungs_of_several_objectives():
     study = optuna.create_study(
         storage=storage, directions=["minimize"] * 2, sampler=optuna.samplers.TPESampler(n_startup_trials=1, seed=1)
     )
-    for number in range(2):
-        study.ask().suggest_float("x", 0, 1)
-        storage.set_trial_intermediate_value(number, 1, 0.5)
-        study.tell(number, state=TrialState.PRUNED)
+    study.ask().suggest_float("x", 0, 1)
+    storage.set_trial_intermediate_value(0, 1, 0.5)
+    study.tell(0, state=TrialState.PRUNED)
     with pytest.raises(RuntimeError, match="single direction"):
         study.ask().suggest_float("x", 0, 1)
 
@@ -86,7 +85,7 @@ def test_stopped_trials_of_two_objectives_teach_tpe():
             search.tell(proposal.number, Finding(State.PRUNED, None, rungs))
         return sum(near[30:]) / 30
 
-    assert share("tpe") > 0.5 > 0.2 > share("random")
+    assert share("tpe") > 0.3 > 0.2 > share("random")
 
 
 def test_order_of_stopped_trials():

@@ -15,8 +15,9 @@ import pytest
 from silent import Silent
 
 from tesseral.analysis.open import open_study
-from tesseral.cluster.driver import prepare, run_study
+from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
+from tesseral.cluster.plan import prepare
 from tesseral.study.ledger import Ledger
 from tesseral.study.store import Store
 from tesseral.study.study import Study
@@ -111,7 +112,7 @@ def test_kills_of_workers_and_drivers(storage, long_study, tmp_path_factory):
 
     undisturbed = tmp_path_factory.mktemp("undisturbed")
     (undisturbed / "reference").symlink_to(storage / "reference")
-    states = run_study(prepare(study, str(undisturbed)), Inline(), Silent())
+    states = run_study(prepare(study, str(undisturbed)), Inline(), Silent()).states
     assert states == {State.COMPLETE: 6}
     for disturbed, quiet in zip(numbers(storage), numbers(undisturbed), strict=True):
         assert disturbed.equals(quiet), "numbers differ from those of an undisturbed run"

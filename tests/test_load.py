@@ -11,9 +11,10 @@ from synthetic_study import info, table, trial_rows
 from tesseral.analysis.load import load
 from tesseral.analysis.open import read_study
 from tesseral.study.attempt import Attempt
-from tesseral.study.ledger import freeze, plan
+from tesseral.study.ledger import freeze, write_plan
 from tesseral.study.records import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.segments import Source, encode
+from tesseral.study.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.study import Study
 from tesseral.study.trial import State
 
@@ -91,11 +92,13 @@ def running(store):
     study = Study.parse(STUDY, "small.toml")
     folder = store.child("small")
     freeze(folder, study)
-    trial = study.confirm({"reference/none.parquet": "d" * 64}, 1)[0]
-    plan(folder, trial, "small")
+    arm = study.arms[0]
+    seeds, hashes = confirm_seeds(study.file.study.seed, 0, 0), {"reference/none.parquet": "d" * 64}
+    trial = Planned(make_trial(arm.configuration, seeds, hashes, 1), arm, "confirm", 0, 0)
+    write_plan(folder, trial, "small")
     attempt = Attempt.begin(folder, trial.trial.id, 0, {}, seal_every=0.0, checkpoint_every=1e9)
     attempt.curves([{"step": k, "epoch": k, "split": "train", "metric": "loss", "value": 1.0} for k in range(10)])
-    attempt.boundary(9, 100, lambda: b"")
+    attempt.boundary(9, 100, lambda: b"", {})
     return attempt
 
 

@@ -24,7 +24,7 @@ class Recorder:
     epochs = 0
     def curves(self, rows): pass
     def traces(self, rows): pass
-    def boundary(self, step, steps, state): self.epochs += 1
+    def boundary(self, step, steps, state, metrics): self.epochs += 1
 
 reference, trial = read_reference(sys.argv[1]), Trial.from_dict(json.loads(sys.argv[2]))
 recorder = Recorder()

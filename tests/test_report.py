@@ -13,8 +13,9 @@ from synthetic_study import info, study_tables, table, trial_row, trial_rows
 
 from tesseral.analysis import summary
 from tesseral.analysis.findings import compared, findings, verdict
+from tesseral.analysis.illustrations import Figure, error_curves, error_figures, feature_figures, learning_figures
 from tesseral.analysis.load import ReferenceInfo, load
-from tesseral.analysis.report import Figure, error_curves, error_figures, feature_figures, learning_figures, report
+from tesseral.analysis.report import report
 from tesseral.analysis.statistics import Comparison, Estimate, against, by_arm
 from tesseral.analysis.svg import arm_scale, order_scale
 from tesseral.analysis.wording import describe, duration, interval, number
@@ -322,7 +323,7 @@ def test_figures_of_features_show_a_few_arms_each(tmp_path):
 
 def test_summary_is_json_and_text(tables):
     tree = json.loads(json.dumps(summary.to_dict(tables), allow_nan=False))
-    assert tree["progress"] == {"planned": 32, "complete": 32, "failed": 0, "running": 0}
+    assert tree["progress"] == {"planned": 32, "complete": 32, "pruned": 0, "failed": 0, "running": 0}
     assert [arm["arm"] for arm in tree["arms"]] == ["lmax=0", "lmax=1", "lmax=2", "lmax=3"]
     assert tree["arms"][0]["comparison"] is None
     change_ = tree["arms"][2]["comparison"]["change"]

@@ -52,8 +52,15 @@ def finding(proposal: Proposal, objectives: int) -> Finding:
     return Finding(State.COMPLETE, (error, 60.0 / error)[:objectives], {1: error + 1, 3: error + 0.5, 9: error})
 
 
-@pytest.mark.parametrize(("sampler", "objectives"), SAMPLERS)
-@pytest.mark.parametrize("space", [SPACE, UNCONDITIONAL], ids=["conditional", "unconditional"])
+@pytest.mark.parametrize(
+    ("sampler", "objectives", "space"),
+    [
+        pytest.param(name, objectives, space, id=f"{name}-{objectives}-{kind}")
+        for name, objectives in SAMPLERS
+        for kind, space in (("unconditional", UNCONDITIONAL), ("conditional", SPACE))
+        if (name, objectives, kind) != ("gp", 2, "conditional")  # slow, and nothing of its own
+    ],
+)
 def test_rebuilding_changes_nothing(sampler, objectives, space):
     """Twenty proposals, three of them in flight at any time; after every one a new search is made from records.
 
@@ -94,7 +101,19 @@ def test_samplers_learn(sampler):
             cutoffs.append(proposal.settings["network.radial_cutoff"])
         return sorted(cutoffs[20:])[10]
 
-    assert median_of_last(sampler) < 3.0 < median_of_last("random")
+    assert median_of_last(sampler) < 3.2 < median_of_last("random")
+
+
+def test_cmaes_with_pruned_trials_that_lack_a_parameter():
+    """Optuna's own raises AssertionError with the second of these seeds."""
+    search = Search(trials=20, sampler="cmaes", space=SPACE)
+    parameters = read_space(search, (), False, ARMS)
+    for study_seed in range(3):
+        arm = ArmSearch(ARMS[1], search, parameters, study_seed, [], {})
+        for _ in range(20):
+            proposal = arm.propose(digest)
+            arm.tell(proposal.number, finding(proposal, 1))
+        assert arm.distinct == 20
 
 
 def test_arms_differ():

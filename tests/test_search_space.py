@@ -106,7 +106,7 @@ def test_apply_makes_settings():
         ("network.layers = [1, 200]", "network.layers", "at most 20, got 200"),
         ("network.layers = { low = 1, high = 200 }", "network.layers", "at most 20, got 200"),
         ("network.layers = [1.5]", "network.layers", "expected an integer"),
-        ("training.learning_rate = { low = -1.0, high = 1.0 }", "training.learning_rate", "greater than 0, got -1"),
+        ("training.learning_rate = { low = -1.0, high = 1.0 }", "training.learning_rate", "than 0.0, got -1.0"),
         ("training.learning_rate = [inf]", "training.learning_rate", "finite"),
         ("network.hidden.lmax = [0, 1]", "network.hidden.lmax", "arms differ in network.hidden.lmax"),
         ('network.hidden.irreps = ["4x0e"]', "network.hidden.irreps", "arms differ in network.hidden.lmax"),

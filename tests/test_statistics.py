@@ -148,6 +148,42 @@ def test_arms_without_a_complete_trial_are_empty():
     assert [(s.trials, s.error, s.deviation) for s in by_arm(frame(rows), METRIC, ARMS[:2], 4)] == [(0, None, None)] * 2
 
 
+def test_an_arm_of_fewer_blocks_is_compared_in_its_own():
+    """As a sequential allocation leaves it: the baseline has the most blocks, and none of the others lacks them."""
+    rows = [
+        row for row in trial_rows(seed=11, blocks=6) if row["block"] < {"lmax=0": 6, "lmax=1": 3}.get(row["arm"], 6)
+    ]
+    found = against(frame(rows), METRIC, ARMS, "lmax=0", 6)
+    assert [(c.pairs, c.missing, c.units) for c in found] == [(6, 0, 3), (12, 0, 6), (12, 0, 6)]
+    logs = np.log(grid(rows, "lmax=1") / grid(rows, "lmax=0")[:3]).mean(axis=1)
+    assert found[0].change.value == pytest.approx(100 * np.expm1(logs.mean()), rel=1e-12)
+
+
+def test_the_interval_of_an_error_ends_at_zero():
+    rows = [trial_row(0, b, 0) | {"metric.test.epsilon": value} for b, value in enumerate((0.1, 0.1, 1.0))]
+    error = by_arm(frame(rows), METRIC, ARMS[:1], 3)[0].error
+    known = stats.ttest_1samp([0.1, 0.1, 1.0], 0).confidence_interval(0.95)
+    assert known.low < 0
+    assert (error.low, error.high) == (0.0, pytest.approx(known.high, rel=1e-12))
+    signed = [row | {"metric.test.signed": -row["metric.test.epsilon"]} for row in rows]
+    below = by_arm(frame(signed), "test.signed", ARMS[:1], 3)[0].error
+    assert (below.low, below.high) == pytest.approx((-known.high, -known.low), rel=1e-12)
+
+
+@pytest.mark.parametrize(("blocks", "least"), [(3, 0.89), (5, 0.91), (8, 0.93)])
+def test_intervals_that_were_stopped_at_a_width_cover_as_the_report_says(blocks, least):
+    """Half-widths of 0.5 and 0.7 standard deviations, near which it is worst, with up to fifty blocks."""
+    draw = np.random.default_rng(blocks)
+    for width in (0.5, 0.7):
+        covered = 0
+        for units in draw.standard_normal((1500, 50)):
+            given = blocks
+            while (estimate := t_estimate(units[:given])).high - estimate.value > width and given < 50:
+                given += 1
+            covered += estimate.low <= 0 <= estimate.high
+        assert least - 0.02 < covered / 1500 < 0.965
+
+
 def test_mistakes_are_named():
     rows = trial_rows()
     with pytest.raises(TesseralError, match=r"got 'test\.epsilom'; valid are .*test\.epsilon"):

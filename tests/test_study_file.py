@@ -113,6 +113,56 @@ def test_every_difference_is_named():
     assert "training.epochs is 5 and was 4" in changed.difference(study)[0]
 
 
+SEARCH = """
+[search]
+trials = 4
+sampler = "random"
+space.training.learning_rate = { low = 1e-4, high = 1e-2, log = true }
+[search.asha]
+min_epochs = 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        ("", SEARCH, "search.trials is 4 and was None"),
+        ("trials = 4", "trials = 5", "search.trials is 5 and was 4"),
+        ('"random"', '"tpe"', "search.sampler is 'tpe' and was 'random'"),
+        ("high = 1e-2", "high = 2e-2", "search.space.training.learning_rate.high is 0.02 and was 0.01"),
+        ("min_epochs = 2", "min_epochs = 3", "search.asha.min_epochs is 3 and was 2"),
+        ("[search.asha]\nmin_epochs = 2", "", "search.asha.min_epochs is None and was 2"),
+        ("trials = 4", 'trials = 4\nobjectives = ["mse"]', "search.objectives is ('mse',) and was None"),
+        ("blocks = 2", "blocks = 3", "replication.blocks is 3 and was 2"),
+        ("replicates = 3", "replicates = 3\nmax_blocks = 9", "replication.max_blocks is 9 and was None"),
+        ("[network]", "[match]\nby = 'flops'\n[network]", "match.by is 'flops' and was 'none'"),
+        ("[network]", "[match]\nwithin = ['loss.name']\n[network]", "match.within is ('loss.name',) and was ()"),
+        ("[network]", "[design]\nwhere = ['true']\n[network]", "design.where is ('true',) and was ()"),
+        ("[network]", "[traces]\nevery = 2\n[network]", "traces.every is 2 and was 5"),
+    ],
+)
+def test_differences_are_dotted_paths(old, new, difference):
+    before = Study.parse(GOOD + (SEARCH if old else ""), "")
+    after = Study.parse((GOOD + SEARCH).replace(old, new, 1) if old else GOOD + new, "")
+    assert difference in after.difference(before)
+    assert all(phrase.split(".")[0] == difference.split(".")[0] for phrase in after.difference(before))
+    swapped = [phrase.partition(" is ")[0] for phrase in before.difference(after)]
+    assert swapped == [phrase.partition(" is ")[0] for phrase in after.difference(before)]
+
+
+def test_where_data_comes_from_and_what_trials_are_given_may_change():
+    study = Study.parse(GOOD + SEARCH, "")
+    for old, new in [
+        ("train = 10", 'train = 10\nrecipe = "water.toml"'),
+        ("[network]", "[resources]\ncpus = 4\n[network]"),
+        ("seed = 7", 'seed = 7\ndescription = "Why?"'),
+    ]:
+        assert Study.parse((GOOD + SEARCH).replace(old, new), "").difference(study) == []
+    moved = Study.parse((GOOD + SEARCH).replace("water.parquet", "ice.parquet"), "")
+    assert len(moved.difference(study)) == 6  # one for each arm
+    assert "data.reference is 'reference/ice.parquet'" in moved.difference(study)[0]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "path", "words"),
     [

@@ -12,14 +12,15 @@ import torch
 LOST = """
 import sys
 from silent import Silent
-from tesseral.cluster.driver import prepare, run_study
+from tesseral.cluster.driver import run_study
 from tesseral.cluster.ending import explained
+from tesseral.cluster.plan import prepare
 from tesseral.cluster.tune import RayTune
 from tesseral.study.store import Store
 from tesseral.study.study import Study
 
 class Usurper(Silent):
-    def ended(self, trial):
+    def ended(self, trial, steps):
         Store(sys.argv[2]).child("small").create("lease/2/0", b"{}")
 
 with explained():

@@ -264,6 +264,8 @@ def test_a_trial_of_another_source_is_refused():
             StudyFileError, match=r"network\.define: expected source code of the trial's hash, \w+, got"
         ):
             run(replace(trial, source=other))
+        with pytest.raises(StudyFileError, match="expected source code of the trial's hash"):
+            restore_model(b"", replace(trial, source=other), BASIS)
     with pytest.raises(StudyFileError, match="got none"):
         run(replace(synthetic_trial(REFERENCE, small_configuration()), source="0" * 64))
 
@@ -408,7 +410,10 @@ def test_hidden_irreps_need_not_be_given():
     assert measure(configuration).components == 0
 
 
-@pytest.mark.parametrize("hidden", ["6x0e+4x0o+2x1e+3x1o+2x2e", "4x0e", "3x0e+2x0o+2x1o", "4x1e"])
+RACKERS = "125x0e+125x0o+40x1e+40x1o+25x2e+25x2o+15x3e+15x3o"
+
+
+@pytest.mark.parametrize("hidden", ["6x0e+4x0o+2x1e+3x1o+2x2e", "4x0e", "3x0e+2x0o+2x1o", "4x1e", RACKERS])
 def test_our_own_network_measured(hidden):
     """Arithmetic says the same."""
     measured = measure_size(own(OURS, hidden=hidden), replace(SHAPE, atoms=5.0, edges=18.0))

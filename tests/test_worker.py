@@ -7,8 +7,9 @@ import pytest
 from silent import Silent
 
 from tesseral.cluster import references, worker
-from tesseral.cluster.driver import prepare, run_study
+from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
+from tesseral.cluster.plan import prepare
 from tesseral.cluster.worker import Job, run_trial
 from tesseral.models.reference_file import encode_reference, read_reference
 from tesseral.study.errors import LeaseLostError, RecordError, StoreError, TesseralError
@@ -21,8 +22,10 @@ from tesseral.study.trial import State
 class Nothing:
     """An executor that runs nothing, as if every worker were lost."""
 
-    def run(self, jobs, watch):
-        self.jobs = jobs
+    def run(self, work):
+        self.jobs = []
+        while (job := work.suggest()) is not None:
+            self.jobs.append(job)
 
 
 def load(study_file, old="", new="") -> Study:
@@ -34,7 +37,7 @@ def load(study_file, old="", new="") -> Study:
 
 def test_a_diverged_trial_is_failed_with_its_reason_and_last_values(storage, study_file):
     study = load(study_file, "batch_size = 4", "batch_size = 4\nlearning_rate = 1e30\nschedule = 'constant'")
-    states = run_study(prepare(study, str(storage)), Inline(), Silent())
+    states = run_study(prepare(study, str(storage)), Inline(), Silent()).states
     assert states == {State.FAILED: 6}
     for entry in Ledger(Store(storage / "small")).entries():
         assert "became" in entry.outcome["reason"]
@@ -52,7 +55,7 @@ def test_an_exception_in_one_trial_stops_no_other(storage, study_file, monkeypat
         return real(*arguments, **options)
 
     monkeypatch.setattr(worker, "train", fragile)
-    states = run_study(prepare(load(study_file), str(storage)), Inline(), Silent())
+    states = run_study(prepare(load(study_file), str(storage)), Inline(), Silent()).states
     assert states == {State.COMPLETE: 5, State.FAILED: 1}
     (failed,) = (e for e in Ledger(Store(storage / "small")).entries() if e.state == State.FAILED)
     assert failed.outcome["reason"] == "RuntimeError: the network does not like this batch"
@@ -61,8 +64,8 @@ def test_an_exception_in_one_trial_stops_no_other(storage, study_file, monkeypat
 
 def test_trials_whose_workers_were_lost_are_left_for_the_next_start(storage, study_file):
     plan = prepare(load(study_file), str(storage))
-    assert run_study(plan, Nothing(), Silent()) == {State.PLANNED: 6}
-    assert run_study(plan, Inline(), Silent()) == {State.COMPLETE: 6}
+    assert run_study(plan, Nothing(), Silent()).states == {State.PLANNED: 6}
+    assert run_study(plan, Inline(), Silent()).states == {State.COMPLETE: 6}
     nothing = Nothing()
     run_study(plan, nothing, Silent())
     assert nothing.jobs == []
@@ -81,7 +84,7 @@ def test_a_worker_of_a_superseded_driver_seals_nothing(storage, study_file):
 
 def test_a_driver_that_loses_its_lease_stops(storage, study_file):
     class Usurper(Silent):
-        def ended(self, trial):
+        def ended(self, trial, steps):
             Store(storage / "small").create("lease/2/0", b"{}")
 
     with pytest.raises(LeaseLostError):
@@ -129,7 +132,7 @@ def test_a_storage_that_fails_leaves_the_trial_for_the_next_start(storage, study
         run_study(plan, Inline(), Silent())
     monkeypatch.setattr(Store, "create", create)
     assert not list(storage.glob("small/trials/*/outcome.json"))
-    assert run_study(plan, Inline(), Silent()) == {State.COMPLETE: 6}
+    assert run_study(plan, Inline(), Silent()).states == {State.COMPLETE: 6}
 
 
 def test_the_trials_table_and_its_snapshot(storage, study_file):

@@ -1,0 +1,58 @@
+"""Trials that did not reach their end: stopped early or failed, counted by reason."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from tesseral.study.trial import State
+
+_SHOWN = 3
+"""Trials of a group that are named."""
+_NUMBER = r"[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Trials of one stage that ended in one way."""
+
+    stage: str
+    state: str
+    """pruned or failed."""
+    reason: str
+    """Of the first of them; others may have other numbers in it."""
+    alike: bool
+    """Whether all have this very reason."""
+    trials: int
+    arms: tuple[str, ...]
+    examples: tuple[str, ...]
+    """Ids of the first few."""
+
+
+def endings(trials: pl.DataFrame) -> list[Ending]:
+    """Trials stopped early or failed, grouped by stage, state and reason; those stopped early by their step too.
+
+    Reasons that differ in their numbers alone are one. The largest groups come first, failures before early stops.
+    """
+    state, pruned = pl.col("state"), State.PRUNED.value
+    rows = (
+        trials.filter(state.is_in([pruned, State.FAILED.value]))
+        .with_columns(pl.col("reason").fill_null("not recorded"))
+        .with_columns(
+            kind=pl.col("reason").str.replace_all(_NUMBER, "0"),
+            rung=pl.when(state == pruned).then("steps"),
+        )
+        .sort("arm", "block", "replicate", "proposal", "trial")
+        .group_by("stage", "state", "rung", "kind", maintain_order=True)
+        .agg(
+            pl.col("reason").first(),
+            alike=pl.col("reason").n_unique() == 1,
+            trials=pl.len().cast(pl.Int64),
+            arms=pl.col("arm").unique(maintain_order=True),
+            examples=pl.col("trial").head(_SHOWN),
+        )
+        .sort("state", "stage", -pl.col("trials"), "kind", "rung")
+        .drop("rung", "kind")
+    )
+    return [
+        Ending(**(row | {"arms": tuple(row["arms"]), "examples": tuple(row["examples"])})) for row in rows.to_dicts()
+    ]

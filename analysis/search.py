@@ -1,0 +1,157 @@
+"""What the search of each arm proposed and chose, from its records. Nothing of it enters an error or an interval.
+
+A search sees validation errors alone, on a split of its own, and the lowest of many is lower than what its setting
+earns on new data: it says that arms were tuned alike, and no more.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from tesseral.study.document import Json, read_document
+from tesseral.study.labels import short_names
+from tesseral.study.store import Store
+from tesseral.study.trial import State, digest
+
+_PROPOSALS = {"arm": pl.String, "number": pl.Int64, "trial": pl.String}
+
+
+@dataclass(frozen=True)
+class SearchRecords:
+    """The records of a study's search, without its trials."""
+
+    proposals: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PROPOSALS))
+    """arm, number, trial: one row a proposal, repeats of an earlier trial too."""
+    best: Mapping[str, Json] = field(default_factory=dict)
+    """Label of the arm → `best.json`, where its search has ended."""
+
+
+@dataclass(frozen=True)
+class ArmSearched:
+    """The search of one arm, as far as it is."""
+
+    arm: str
+    planned: int
+    """Distinct proposals: the budget, or where the search ended before it, those that were made."""
+    proposed: int
+    """Distinct ones so far."""
+    repeats: int
+    """Proposals that repeated an earlier one; they were answered from its record and not counted."""
+    complete: int
+    pruned: int
+    """Stopped early, by halving."""
+    failed: int
+    best: float | None
+    """Lowest validation error of a complete trial so far."""
+    settings: Mapping[str, Any]
+    """Dotted path → value that the arm is confirmed with; empty until its search has ended."""
+    ended: str | None
+    """Why nothing more was proposed; None while the search goes on."""
+
+    @property
+    def chosen(self) -> str:
+        """The settings as text, such as 'learning_rate=0.00213, layers=3'."""
+        names = short_names(self.settings)
+        return ", ".join(f"{names[path]}={_text(value)}" for path, value in self.settings.items())
+
+
+def read_search(store: Store, arms: Iterable[str], trials: pl.DataFrame) -> SearchRecords:
+    """The records `search/<arm key>/…` of a study.
+
+    Trials hold the numbers of their proposals, so only what repeats one, or has no trial yet, is read one by one.
+
+    :param arms: labels as they are recorded.
+    :param trials: the trials table.
+    """
+    searched = trials.filter(pl.col("stage") == "search").drop_nulls("proposal")
+    recorded = searched.select("arm", pl.col("proposal").cast(pl.Int64).alias("number"), "trial")
+    known = set(recorded.select("arm", "number").iter_rows())
+    labels = {digest(arm)[:12]: arm for arm in arms}
+    more: list[tuple[str, int, str]] = []
+    best: dict[str, Json] = {}
+    for path in store.paths("search"):
+        key, _, name = path.removeprefix("search/").removesuffix(".json").rpartition("/")
+        arm = labels.get(key)
+        if arm is None:
+            continue
+        if name == "best":
+            record = read_document(store, path, "trial", "settings", "value", "trials", "reason")
+            best |= {arm: record} if record else {}
+        elif name.isdecimal() and (arm, int(name)) not in known and (record := read_document(store, path, "trial")):
+            more.append((arm, int(name), record["trial"]))
+    proposals = pl.concat([recorded, pl.DataFrame(more, schema=_PROPOSALS, orient="row")])
+    return SearchRecords(proposals.sort("arm", "number"), best)
+
+
+def searched(
+    trials: pl.DataFrame, records: SearchRecords, arms: Sequence[str], budget: int, objective: str
+) -> list[ArmSearched]:
+    """The search of each of `arms`, in their order.
+
+    :param budget: distinct proposals in each arm.
+    :param objective: such as `validation.l2_error`, a column of `trials` without its leading `metric.`.
+    """
+    distinct = _distinct(trials, records, objective)
+    states = {(arm, state): n for arm, state, n in distinct.group_by("arm", "state").len().iter_rows()}
+    proposed = dict(distinct.group_by("arm").len().iter_rows())
+    made = dict(records.proposals.group_by("arm").len().iter_rows())
+    lowest = dict(distinct.group_by("arm").agg(pl.col("value").min()).iter_rows())
+    found = []
+    for arm in arms:
+        best = records.best.get(arm)
+        complete, pruned, failed = (
+            states.get((arm, state.value), 0) for state in (State.COMPLETE, State.PRUNED, State.FAILED)
+        )
+        found.append(
+            ArmSearched(
+                arm=arm,
+                planned=best["trials"] if best else budget,
+                proposed=proposed.get(arm, 0),
+                repeats=made.get(arm, 0) - proposed.get(arm, 0),
+                complete=complete,
+                pruned=pruned,
+                failed=failed,
+                best=best["value"] if best else lowest.get(arm),
+                settings=best["settings"] if best else {},
+                ended=best["reason"] if best else None,
+            )
+        )
+    return found
+
+
+def best_so_far(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
+    """The lowest validation error of an arm's first n distinct proposals: arm, n, value, sorted.
+
+    Only where it falls, and at the last n whose trial has ended; arms without a complete trial are left out.
+    """
+    ended = [state.value for state in State if state.finished]
+    steps = (
+        _distinct(trials, records, objective)
+        .with_columns(n=pl.col("number").rank("ordinal").over("arm").cast(pl.Int64))
+        .filter(pl.col("state").is_in(ended))
+        .sort("arm", "n")
+        .with_columns(lowest=pl.col("value").cum_min().forward_fill().over("arm"))
+        .drop_nulls("lowest")
+    )
+    falls = (pl.col("lowest") != pl.col("lowest").shift()).fill_null(value=True)
+    last = pl.col("n") == pl.col("n").max()
+    return steps.filter((falls | last).over("arm")).select("arm", "n", pl.col("lowest").alias("value"))
+
+
+def _distinct(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
+    """arm, trial, number, state, value of the first proposal of each trial; value is null unless it is complete."""
+    column = f"metric.{objective}"
+    value = pl.col(column).cast(pl.Float64) if column in trials.columns else pl.lit(None, dtype=pl.Float64)
+    counts = (pl.col("state") == State.COMPLETE.value) & value.is_finite()
+    known = trials.filter(pl.col("stage") == "search").select("trial", "state", value=pl.when(counts).then(value))
+    first = records.proposals.group_by("arm", "trial").agg(pl.col("number").min())
+    return first.join(known, on="trial", how="left").sort("arm", "number")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,152 @@
+"""What training costs in seconds: a shipped rate for one CPU core, and rates fitted to the trials of a storage.
+
+A trial of n steps of f operations each takes
+
+    T = setup + n · (overhead + f · per_flop),
+
+where the overhead of a step holds its share of the evaluations and records too. Coefficients z = (setup, overhead,
+per_flop) ≥ 0 minimise
+
+    Σ_trials (1 − x·z)² + λ Σ_k (z_k / (c·d_k) − 1)²,   x = (1, n, n·f) / T,
+
+with d the shipped coefficients and c the one factor that fits them best. So relative errors count, a trial that was
+disturbed counts little, and what few trials cannot tell apart keeps the shipped proportions: one trial scales them.
+Sums of x xᵀ and x over trials are all that a fit needs; a rate's file keeps them for each study.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tesseral.study.document import read_document
+from tesseral.study.ledger import Entry, Ledger
+from tesseral.study.store import Store
+from tesseral.study.study_file import Resources
+from tesseral.study.trial import State
+
+FOLDER = "rates"
+"""Where a storage keeps them, a file a device. Derived from the records of its studies."""
+PRIOR = 0.1
+"""λ: what the shipped proportions count for, in trials."""
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds on one kind of device."""
+
+    device: str
+    """`cpu`, or the accelerator's name."""
+    setup: float
+    """Seconds of a trial beside its steps: data set, network, test split."""
+    overhead: float
+    """Seconds of a step whatever its size, evaluations and records included."""
+    per_flop: float
+    """Seconds of one floating-point operation."""
+    trials: int = 0
+    """Those that it is fitted to; 0 for the shipped one."""
+
+    def step(self, flops: float) -> float:
+        """Seconds of a training step of so many operations."""
+        return self.overhead + flops * self.per_flop
+
+    def trial(self, flops: float, steps: float) -> float:
+        """Seconds of a trial of so many steps."""
+        return self.setup + steps * self.step(flops)
+
+    @property
+    def source(self) -> str:
+        """Where it is from, in words."""
+        if not self.trials:
+            return "the shipped default, one core of a 2020s server CPU; trials of this storage will replace it"
+        return f"{self.trials:,} trial{'s' if self.trials > 1 else ''} of this storage on {self.device}"
+
+
+SHIPPED = Rate("cpu", setup=1.6, overhead=8e-3, per_flop=9e-11)
+"""Of one thread on one core of a 2020s server CPU. CPU seconds of whole trainings of 10 and of 40 epochs, without
+records: the quickstart's four arms, its l_max 1 with batches of 16, l_max 2 at twice the widths (64, 32, 16) and
+l_max 3 at those of Rackers & Rao: 4·10⁶ to 4.7·10⁸ operations and 5.6 to 39 ms a step. Least squares of relative
+errors left −36 to +42 %: the overhead grows with the paths of the tensor products, which a count of operations does
+not know."""
+
+
+def read_rate(storage: str, resources: Resources) -> Rate | None:
+    """The rate of the device that trials of a study will use; of several accelerators, that of most trials.
+
+    None for an accelerator of which no trial was recorded: there is none to ship.
+    """
+    store = Store(storage)
+    if resources.device == "cpu" or (not resources.gpus and resources.device == "auto"):
+        document = _read(store, SHIPPED.device)
+        return _rate(document) if document else SHIPPED
+    names = [path for path in store.paths(FOLDER) if path.endswith(".json") and path != _path(SHIPPED.device)]
+    found = [_rate(document) for path in names if (document := read_document(store, path, *_KEYS)) is not None]
+    return max(found, key=lambda rate: rate.trials, default=None)
+
+
+def record_rate(storage: str, study: str, ledger: Ledger | None = None) -> list[Rate]:
+    """Fit the rates of the devices that a study's finished trials ran on, together with other studies' trials there.
+
+    Called at the end of a run; called again, it counts no trial twice.
+
+    :param ledger: of the study, if it was read already.
+    """
+    store = Store(storage)
+    rates = []
+    for device, rows in _timings((ledger or Ledger(store.child(study))).entries()).items():
+        document = _read(store, device)
+        sums = {"trials": len(rows), "xx": (rows.T @ rows).tolist(), "x": rows.sum(0).tolist()}
+        studies: dict[str, Any] = (document["studies"] if document else {}) | {study: sums}
+        rate = _fit(device, studies.values())
+        store.replace(_path(device), json.dumps({**vars(rate), "studies": studies}, indent=1).encode())
+        rates.append(rate)
+    return rates
+
+
+def _timings(entries: Iterable[Entry]) -> dict[str, Vector]:
+    """Device → x of each trial that was trained here to its end, shape (trials, 3)."""
+    rows: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    for entry in entries:
+        outcome = entry.outcome or {}
+        seconds, steps, flops = outcome.get("seconds"), outcome.get("steps"), entry.plan.get("flops")
+        if entry.state is State.COMPLETE and "reused" not in outcome and seconds and steps and flops:
+            rows[outcome["device"]].append((1 / seconds, steps / seconds, steps * flops / seconds))
+    return {device: np.array(found) for device, found in rows.items()}
+
+
+def _fit(device: str, studies: Iterable[dict[str, Any]]) -> Rate:
+    """Of all studies' trials; in units of the shipped coefficients, so that numbers are of order 1."""
+    from scipy.optimize import nnls  # half a second, which a plan does without
+
+    unit = np.array([SHIPPED.setup, SHIPPED.overhead, SHIPPED.per_flop])
+    found = list(studies)
+    xx = sum(np.array(study["xx"]) for study in found) * np.outer(unit, unit)
+    x = sum(np.array(study["x"]) for study in found) * unit
+    factor = x.sum() / xx.sum()
+    # ‖A z − b‖² with AᵀA = xx + λ/c², Aᵀb = x + λ/c is the sum to be minimised, but for a constant.
+    upper = np.linalg.cholesky(xx + PRIOR / factor**2 * np.eye(3)).T
+    scaled, _ = nnls(upper, np.linalg.solve(upper.T, x + PRIOR / factor))
+    setup, overhead, per_flop = (scaled * unit).tolist()
+    return Rate(device, setup, overhead, per_flop, sum(study["trials"] for study in found))
+
+
+_KEYS = (*Rate.__dataclass_fields__, "studies")
+
+
+def _read(store: Store, device: str) -> dict[str, Any] | None:
+    return read_document(store, _path(device), *_KEYS)
+
+
+def _rate(document: dict[str, Any]) -> Rate:
+    return Rate(**{name: document[name] for name in Rate.__dataclass_fields__})
+
+
+def _path(device: str) -> str:
+    return f"{FOLDER}/{re.sub('[^a-z0-9]+', '-', device.lower()).strip('-')}.json"
