@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tesseral.cluster.campaign import TAKEN_OVER, Campaign, Display
+from tesseral.cluster.cost import record_rate
 from tesseral.cluster.executor import Executor
 from tesseral.cluster.mirror import Mirror
 from tesseral.cluster.plan import StudyPlan
@@ -68,6 +69,8 @@ def run_study(
             raise LeaseLostError(TAKEN_OVER)
         states = Counter(entry.state for entry in ledger.entries())
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
+        with suppress(*STORE_ERRORS):  # derived, and for the next plan alone
+            record_rate(plan.storage, plan.study.name, ledger)
         return Ended(+states, campaign.reused)
 
 

@@ -16,6 +16,10 @@ from tesseral.study.study_file import CONFIGURATION, Header, StudyFile
 from tesseral.study.validation import validate
 
 
+RESERVED = {"reference": "the folder of reference data", "rates": "the folder of measured speeds"}
+"""Folders of a storage that are no study."""
+
+
 @dataclass(frozen=True)
 class Study:
     """A validated study file with its arms."""
@@ -65,8 +69,8 @@ class Study:
 
     @staticmethod
     def _check_header(header: Header, designed: Designed) -> None:
-        if header.name == "reference":
-            raise StudyFileError("study.name", "expected another name than 'reference', the folder of reference data")
+        if header.name in RESERVED:
+            raise StudyFileError("study.name", f"expected another name than {header.name!r}, {RESERVED[header.name]}")
         single = [name for name, metric in METRICS.items() if not metric.by_l]
         if header.metric not in single:
             raise StudyFileError("study.metric", f"expected one of {', '.join(single)}, got {header.metric!r}")

@@ -138,11 +138,15 @@ class Chaos:
 
     def run(self) -> None:
         """Start the study, disturb it, and let it end."""
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        self.environment = os.environ | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # nothing listens beyond loopback
+        }
         reader = Reader(self.storage)
         command = [sys.executable, "-c", CLUSTER]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as self.cluster:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": self.environment}
+        with subprocess.Popen(command, **pipes) as self.cluster:
             self.address = self._line()
             reader.start()
             plan = ["worker", "driver", "node", "pause", "worker", "driver"]
@@ -172,7 +176,7 @@ class Chaos:
     def _start(self) -> subprocess.Popen:
         command = [sys.executable, "-m", "tesseral.cluster.cli", "run", str(self.study_file)]
         command += ["--storage", str(self.storage), "--lease", str(LEASE)]
-        environment = os.environ | {"RAY_ADDRESS": self.address}
+        environment = self.environment | {"RAY_ADDRESS": self.address}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
     def _running(self) -> list[int]:

@@ -1,4 +1,8 @@
-"""Kills at random moments: nothing is lost, nothing counts twice, and no number changes."""
+"""Kills at random moments: nothing is lost, nothing counts twice, and no number changes.
+
+With search and confirm on a two-node cluster by the monkey of `chaos.py`; and without a search, where the set of trials
+must be that of an undisturbed run too.
+"""
 
 import json
 import os
@@ -12,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from chaos import Chaos
 from silent import Silent
 
 from tesseral.analysis.open import open_study
@@ -85,7 +90,7 @@ def test_kills_of_workers_and_drivers(storage, long_study, tmp_path_factory):
     monkey = random.Random(20261121)
     records = storage / "small"
     finished: dict[str, bytes] = {}
-    for victim in ("worker", "driver", "worker", "driver"):
+    for victim in ("worker", "driver"):
         with start(long_study, storage) as driver:
             wait_while(driver, lambda: not running_workers(records))
             time.sleep(monkey.uniform(0.0, 1.5))
@@ -116,3 +121,12 @@ def test_kills_of_workers_and_drivers(storage, long_study, tmp_path_factory):
     assert states == {State.COMPLETE: 6}
     for disturbed, quiet in zip(numbers(storage), numbers(undisturbed), strict=True):
         assert disturbed.equals(quiet), "numbers differ from those of an undisturbed run"
+
+
+@pytest.mark.timeout(900)
+def test_kills_and_pauses_in_search_and_confirm(storage):
+    chaos = Chaos(storage, seed=20261121, kills=6)
+    chaos.run()
+    assert not any(chaos.figures().values()), (chaos.figures(), chaos.output, chaos.torn)
+    assert chaos.done.total() >= 5, chaos.done
+    assert chaos.scans > 0

@@ -1,6 +1,7 @@
 """The search and confirm stages end to end, in this process: budgets, early stopping, repeats, restarts, reuse."""
 
 import json
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from silent import Silent
 
 from tesseral.analysis.open import open_study
+from tesseral.cluster import worker
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
@@ -215,3 +217,69 @@ def test_sequential_allocation_adds_whole_blocks_until_the_difference_is_known(s
     assert ended.states == {State.COMPLETE: 15}, "no precision is reached, so the budget ends it"
     study_file.write_text(study_file.read_text().replace("1e-9", "1e9").replace('"small"', '"loose"'))
     assert run(study_file, storage).states == {State.COMPLETE: 9}
+
+
+def test_the_whole_of_it_on_an_object_store(storage, searched, bucket):
+    url = f"{bucket}/{uuid.uuid4().hex}"
+    reference = storage / "reference" / "water_tiny.parquet"
+    Store(url).create("reference/water_tiny.parquet", reference.read_bytes())
+    searched.write_text(searched.read_text().replace("trials = 6", "trials = 3").replace("epochs = 6", "epochs = 3"))
+    there, here = run(searched, url), run(searched, storage)
+    assert there.states == here.states
+    ours, theirs = Ledger(Store(f"{url}/small")).entries(), entries(storage)
+    assert {e.id: e.state for e in ours} == {e.id: e.state for e in theirs}
+    curves = [open_study(where, "small").curves.collect() for where in (url, str(storage))]
+    assert curves[0].sort(curves[0].columns).equals(curves[1].sort(curves[1].columns))
+
+
+def test_a_trial_that_runs_out_of_memory_goes_on_in_halves(storage, searched, monkeypatch):
+    real = worker.train
+
+    def hungry(trial, reference, recorder, *, parts, **options):
+        if parts == 1 and trial.configuration.training.batch_size > 2:
+            raise MemoryError("expected less")
+        return real(trial, reference, recorder, parts=parts, **options)
+
+    monkeypatch.setattr(worker, "train", hungry)
+    run(searched, storage)
+    parts = {e.id: [begin["parts"] for begin in e.begins] for e in entries(storage)}
+    for entry in entries(storage):
+        large = entry.trial.configuration.training.batch_size > 2
+        assert parts[entry.id] == ([1, 2] if large else [1])
+        assert entry.state in (State.COMPLETE, State.PRUNED)
+
+
+def test_memory_that_is_too_small_for_halves_fails_the_trial(storage, study_file, monkeypatch):
+    def hungry(*_, **__):
+        raise MemoryError("expected less")
+
+    monkeypatch.setattr(worker, "train", hungry)
+    assert run(study_file, storage).states == {State.FAILED: 6}
+    assert {len(e.begins) for e in entries(storage)} == {2}
+
+
+def test_a_matched_search_gives_every_arm_its_size_whatever_it_proposes(storage, searched):
+    text = searched.read_text().replace("training.batch_size = [2, 4]", "network.radial_width = [8, 16]")
+    text = text.replace("mul = [4, 2]", "mul = [16, 8]").replace("epochs = 6", "epochs = 2")
+    searched.write_text(text.replace("trials = 6", "trials = 3") + '\n[match]\nby = "parameters"\n')
+    run(searched, storage)
+    live = [e.plan["parameters_live"] for e in entries(storage)]
+    assert max(live) / min(live) < 1.03
+    assert len({e.plan["residual"] for e in entries(storage)}) > 1
+
+
+def test_an_arm_whose_search_fails_is_not_confirmed_and_the_others_are(storage, searched, monkeypatch):
+    real = worker.train
+
+    def fragile(trial, *arguments, **options):
+        if "1o" in trial.configuration.network.hidden.irreps:
+            raise RuntimeError("no vectors today")
+        return real(trial, *arguments, **options)
+
+    monkeypatch.setattr(worker, "train", fragile)
+    display = Silent()
+    ended = run(searched, storage, display=display)
+    assert ended.states[State.FAILED] == 6
+    assert ended.states[State.PLANNED] == 0
+    assert display.sentences == ["arm 'lmax=1' is not confirmed: no trial of its search was completed"]
+    assert Counter(e.plan["arm"] for e in entries(storage) if e.plan["stage"] == "confirm") == {"lmax=0": 2}
