@@ -15,7 +15,6 @@ from tesseral.study.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.study_file import CONFIGURATION, Header, StudyFile
 from tesseral.study.validation import validate
 
-
 RESERVED = {"reference": "the folder of reference data", "rates": "the folder of measured speeds"}
 """Folders of a storage that are no study."""
 

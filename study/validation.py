@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -68,7 +68,7 @@ def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
     """
     try:
         # By way of JSON, strict mode takes a list for a tuple, and still no '3' for 3.
-        built: T = _adapter(kind).validate_json(json.dumps(tree, default=str))
+        built: T = _adapter(cast(Any, kind)).validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
     else:
