@@ -27,7 +27,7 @@ app = typer.Typer(
 reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
 app.add_typer(reference, name="reference")
 
-LEFT_OUT = ("trials", "Holm p")
+LEFT_OUT = ("trials", "Holm p", "live parameters", "components", "matched in", "residual, %", "flops a step")
 """Columns of the summary that only the report shows: a terminal is 80 characters wide."""
 
 Storage = Annotated[

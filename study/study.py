@@ -12,7 +12,7 @@ from tesseral.study.errors import StudyFileError
 from tesseral.study.match import check_match
 from tesseral.study.metrics import METRICS
 from tesseral.study.stages import Planned, confirm_seeds, make_trial
-from tesseral.study.study_file import CONFIGURATION, Header, StudyFile
+from tesseral.study.study_file import CONFIGURATION, Header, Replication, StudyFile
 from tesseral.study.validation import validate
 
 RESERVED = {"reference": "the folder of reference data", "rates": "the folder of measured speeds"}
@@ -57,6 +57,7 @@ class Study:
         try:
             designed = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
             cls._check_header(file.study, designed)
+            cls._check_replication(file.replication)
             check_match(designed.arms, file.match)
         except StudyFileError as error:
             raise StudyFileError(error.path, error.message, name) from None
@@ -65,6 +66,25 @@ class Study:
     @staticmethod
     def _arms(file: StudyFile, base: dict[str, Any], name: str) -> Designed:
         return make_design(base, file.factors, file.arms, file.design, file.match.by, name)
+
+    @staticmethod
+    def _check_replication(replication: Replication) -> None:
+        sequential = replication.allocate == "sequential"
+        for key in ("precision", "max_blocks"):
+            given = getattr(replication, key) is not None
+            if given != sequential:
+                message = (
+                    'expected this key, for allocate = "sequential" adds blocks until it is met, it is missing'
+                    if sequential
+                    else f'expected this key with allocate = "sequential" alone, got {getattr(replication, key)}'
+                )
+                raise StudyFileError(f"replication.{key}", message)
+        if sequential and (replication.max_blocks or 0) < max(replication.blocks, 3):
+            raise StudyFileError(
+                "replication.max_blocks",
+                f"expected at least the {replication.blocks} blocks that every arm is given, and 3, below which there "
+                f"is no interval, got {replication.max_blocks}",
+            )
 
     @staticmethod
     def _check_header(header: Header, designed: Designed) -> None:

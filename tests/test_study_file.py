@@ -134,7 +134,6 @@ min_epochs = 2
         ("[search.asha]\nmin_epochs = 2", "", "search.asha.min_epochs is None and was 2"),
         ("trials = 4", 'trials = 4\nobjectives = ["mse"]', "search.objectives is ('mse',) and was None"),
         ("blocks = 2", "blocks = 3", "replication.blocks is 3 and was 2"),
-        ("replicates = 3", "replicates = 3\nmax_blocks = 9", "replication.max_blocks is 9 and was None"),
         ("[network]", "[match]\nby = 'flops'\n[network]", "match.by is 'flops' and was 'none'"),
         ("[network]", "[match]\nwithin = ['loss.name']\n[network]", "match.within is ('loss.name',) and was ()"),
         ("[network]", "[design]\nwhere = ['true']\n[network]", "design.where is ('true',) and was ()"),
@@ -226,3 +225,20 @@ def test_examples_are_valid():
     assert len(studies) >= 2
     for entry in studies:
         Study.parse(entry.read_text(), entry.name)
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"),
+    [
+        ('allocate = "sequential"\nmax_blocks = 5', "replication.precision"),
+        ('allocate = "sequential"\nprecision = 1.0', "replication.max_blocks"),
+        ('allocate = "sequential"\nprecision = 1.0\nmax_blocks = 2\nblocks = 1', "replication.max_blocks"),
+        ("precision = 1.0", "replication.precision"),
+    ],
+)
+def test_a_sequential_allocation_says_when_it_ends(lines, path):
+    text = f'[study]\nname = "s"\n[factors]\nnetwork.hidden.lmax = [0, 1]\n[replication]\n{lines}\n'
+    data = '[data]\nreference = "r.parquet"\ntrain = 4\ntest = 2\n'
+    with pytest.raises(StudyFileError) as caught:
+        Study.parse(text + data, "s.toml")
+    assert caught.value.path == path
