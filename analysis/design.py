@@ -1,7 +1,8 @@
 """How a study was designed, in words: which arms, of what size, tuned how, and in how many pairs."""
 
-from tesseral.analysis.load import StudyInfo
-from tesseral.analysis.summary import LOOSE, Row
+from tesseral.analysis.allocation import FIRST_LOOK, MORE
+from tesseral.analysis.arm_rows import LOOSE, Row
+from tesseral.analysis.info import StudyInfo
 from tesseral.analysis.wording import count, describe
 
 UNEQUAL = 1.01
@@ -16,7 +17,7 @@ _KINDS = {
 _SIZES = {
     "parameters": "live parameters",
     "components": "components of the hidden features",
-    "flops": "floating-point operations of a training step",
+    "flops": "floating-point operations of a training step, per structure",
 }
 
 
@@ -57,7 +58,8 @@ def sizes(study: StudyInfo, summary: list[Row]) -> str | None:
     caution = "so a change may come from size as well as from the factor."
     if units == {"none"}:
         parameters = [row.parameters for row in known if row.parameters is not None]
-        if max(parameters) <= UNEQUAL * min(parameters):
+        compared = [[row.parameters or 0 for row in known if row.target == target] for target in study.groups]
+        if all(max(alike) <= UNEQUAL * min(alike) for alike in compared if alike):
             return None
         return f"The arms are not matched in size ({min(parameters):,} to {max(parameters):,} parameters), {caution}"
     if len(units) > 1:
@@ -78,7 +80,9 @@ def searching(study: StudyInfo) -> str:
     search = study.search
     if search is None:
         return ""
-    names = [describe(name).name if "." in name else name for name in study.objectives]
+    names = [
+        describe(name, study.target).noun.removeprefix("the ") if "." in name else name for name in study.objectives
+    ]
     told = f"{count(search.trials, 'distinct proposal')} in each arm by Optuna's sampler {search.sampler}, to minimise "
     told += names[0] + (f" and {', '.join(names[1:])} (the first decides)" if names[1:] else "")
     if search.asha is None:
@@ -102,6 +106,7 @@ def allocating(study: StudyInfo) -> str:
         return ""
     return (
         f"sequential: whole blocks are added to an arm and the baseline until the 95 % interval of the paired change "
-        f"is no wider than ±{study.precision:g} %, or {study.most_blocks} blocks are given. It stops on the width "
-        "alone, never on which side of zero the interval lies."
+        f"is no wider than ±{study.precision:g} %, with {FIRST_LOOK} blocks or more, and then {MORE} more; or until "
+        f"{study.most_blocks} blocks are given. It stops on the width alone, never on which side of zero the interval "
+        "lies."
     )

@@ -4,10 +4,13 @@ from collections import Counter
 from typing import Literal
 
 from tesseral.analysis.allocation import allocation
+from tesseral.analysis.arm_rows import Row, rows
 from tesseral.analysis.design import sizes
+from tesseral.analysis.floor import floor_sentence
 from tesseral.analysis.load import StudyTables
+from tesseral.analysis.progress import progress, search_progress
 from tesseral.analysis.statistics import FEWEST_UNITS, Comparison, Estimate
-from tesseral.analysis.summary import Row, progress, rows, search_progress
+from tesseral.analysis.targets import Target
 from tesseral.analysis.wording import count, describe, interval, p_value
 
 SIGNIFICANCE = 0.05
@@ -22,9 +25,9 @@ def findings(tables: StudyTables) -> list[str]:
     """The report's opening paragraph, a list of sentences.
 
     A change is stated as a fact only where its interval excludes zero and Holm's correction over all arms agrees;
-    elsewhere the sentence says so, or why there is no interval.
+    elsewhere the sentence says so, or why there is no interval. Arms of one target are told together.
     """
-    summary, stands, metric = rows(tables), progress(tables), tables.study.metric
+    study, summary, stands, metric = tables.study, rows(tables), progress(tables), tables.study.metric
     comparisons = [row.comparison for row in summary if row.comparison is not None]
     searching = search_progress(tables)
     sentences = []
@@ -32,18 +35,21 @@ def findings(tables: StudyTables) -> list[str]:
         sentences.append(f"The search is at {searching.ended} of {count(searching.planned, 'trial')}.")
     if stands.unfinished:
         sentences.append(f"{stands.complete} of {count(stands.planned, 'trial')} are complete: this is preliminary.")
-    elif any(c.blocks and not c.stopped for c in allocation(tables, comparisons) if c.arm != tables.study.baseline):
+    elif any(c.blocks and not c.stopped for c in allocation(tables, comparisons) if study.baseline_of(c.arm) != c.arm):
         sentences.append("More blocks are to be added: this is preliminary.")
     if all(row.error.error is None for row in summary):
         which = "trial of the confirm stage" if searching else "trial"
         return [*sentences, f"No {which} is complete, so there is nothing to compare yet."]
-    lowest = min((row for row in summary if row.error.error is not None), key=_mean)
-    sentences.append(_lowest(lowest, metric, alone=len(summary) == 1))
-    if len(comparisons) > _MOST_SENTENCES:
-        sentences.append(_counted(comparisons, metric))
-        comparisons = [lowest.comparison] if lowest.comparison is not None else []
-    sentences += [compared(comparison, metric) for comparison in comparisons]
-    if (sized := sizes(tables.study, summary)) is not None:
+    alone = study.target is not None
+    for target, arms in study.groups.items():
+        own = [row for row in summary if row.arm in arms]
+        sentences += _of_target(own, metric, target, counted=len(comparisons) > _MOST_SENTENCES, alone=alone)
+    if not alone and len(comparisons) > _MOST_SENTENCES:
+        within = f"Of {len(comparisons)} comparisons within targets in {describe(metric).noun}: "
+        sentences.append(f"{within}{_verdicts(comparisons)}.")
+    if (fit := floor_sentence(study)) is not None:
+        sentences.append(fit)
+    if (sized := sizes(study, summary)) is not None:
         sentences.append(sized)
     if any(row.error.unit == "trial" and row.error.error and row.error.error.low is not None for row in summary):
         sentences.append(f"The study has fewer than {FEWEST_UNITS} blocks: intervals are conditional on its splits.")
@@ -60,9 +66,12 @@ def verdict(comparison: Comparison) -> Verdict:
     return "lower" if change.value < 0 else "higher"
 
 
-def compared(comparison: Comparison, metric: str) -> str:
-    """One arm against the baseline, as a sentence."""
-    noun, change = describe(metric).noun, comparison.change
+def compared(comparison: Comparison, metric: str, target: Target | None = None) -> str:
+    """One arm against the baseline, as a sentence.
+
+    :param target: of both.
+    """
+    noun, change = describe(metric, target).noun, comparison.change
     arm, baseline = _quoted(comparison.arm), _quoted(comparison.baseline)
     if comparison.pairs == 0:
         return f"{arm} cannot be compared with {baseline}: no pair of trials is complete."
@@ -89,19 +98,43 @@ def _mean(row: Row) -> float:
     return row.error.error.value if row.error.error is not None else float("inf")
 
 
-def _lowest(row: Row, metric: str, *, alone: bool) -> str:
-    told, error = describe(metric), row.error
+def _of_target(summary: list[Row], metric: str, target: Target, *, counted: bool, alone: bool) -> list[str]:
+    """What the arms of one target show; nothing before a trial of them is complete.
+
+    :param counted: whether comparisons are too many to be told one by one.
+    :param alone: whether no arm predicts anything else.
+    """
+    measured = [row for row in summary if row.error.error is not None]
+    if not measured:
+        return []
+    lowest = min(measured, key=_mean)
+    sentences = [_lowest(lowest, metric, target, alone=len(summary) == 1)]
+    comparisons = [row.comparison for row in summary if row.comparison is not None]
+    if counted:
+        if alone:
+            sentences.append(_counted(comparisons, metric, target))
+        elif lowest.comparison is not None:
+            sentences = []  # its comparison says enough
+        comparisons = [lowest.comparison] if lowest.comparison is not None else []
+    return sentences + [compared(comparison, metric, target) for comparison in comparisons]
+
+
+def _lowest(row: Row, metric: str, target: Target, *, alone: bool) -> str:
+    told, error = describe(metric, target), row.error
     over = count(error.trials, "trial") + (f" in {count(error.units, 'block')}" if error.unit == "block" else "")
-    mean = interval(error.error, told.unit) if error.error else "unknown"
+    mean = told.told(error.error) if error.error else "unknown"
     where = "is" if alone else f"is lowest in {_quoted(row.arm)}:"
     return f"The mean of {told.noun} {where} {mean} ({over})."
 
 
-def _counted(comparisons: list[Comparison], metric: str) -> str:
-    verdicts = Counter(verdict(comparison) for comparison in comparisons)
-    told = ", ".join(f"{number} {name}" for name, number in verdicts.most_common())
-    baseline = _quoted(comparisons[0].baseline)
-    return f"Of {len(comparisons)} arms compared with {baseline} in {describe(metric).noun}: {told}."
+def _counted(comparisons: list[Comparison], metric: str, target: Target) -> str:
+    with_baseline = f"Of {len(comparisons)} arms compared with {_quoted(comparisons[0].baseline)}"
+    return f"{with_baseline} in {describe(metric, target).noun}: {_verdicts(comparisons)}."
+
+
+def _verdicts(comparisons: list[Comparison]) -> str:
+    found = Counter(verdict(comparison) for comparison in comparisons)
+    return ", ".join(f"{number} {name}" for name, number in found.most_common())
 
 
 def _basis(comparison: Comparison) -> str:

@@ -1,25 +1,49 @@
 """The figures of a report, each with the caption that a reader needs; those that the records so far allow."""
 
 from base64 import b64encode
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import altair as alt
 import polars as pl
 from markupsafe import Markup
 
-from tesseral.analysis import figures, hierarchy
+from tesseral.analysis import curve_figures, figures, hierarchy, order_figures
+from tesseral.analysis.arm_rows import Row, rows
+from tesseral.analysis.floor import floor_line, floor_note
 from tesseral.analysis.learning import learning
 from tesseral.analysis.load import StudyTables
+from tesseral.analysis.orders import benefit
 from tesseral.analysis.search import best_so_far
 from tesseral.analysis.statistics import errors
-from tesseral.analysis.summary import Row, rows
 from tesseral.analysis.svg import render
 from tesseral.analysis.wording import describe
 
+_BY_ORDER = ("block_error", "relative_error")
+"""Metrics that are recorded by order; the first one that a target has is drawn."""
 _PANELS = 4
 """Arms side by side in a chart with a panel for each."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The figures of one target, or of the whole study."""
+
+    title: str
+    """Of a target; empty in a study of one."""
+    figures: list["Figure"]
+
+
+def by_target(tables: StudyTables, make: Callable[[StudyTables], Iterable["Figure"]]) -> list[Section]:
+    """The figures that `make` gives of each target alone; in a study of several, their names end in the target's."""
+    sections = []
+    for number, part in enumerate(tables.by_target(), start=1):
+        several, target = part is not tables, part.study.target
+        made = [replace(figure, name=f"{figure.name}-{number}") if several else figure for figure in make(part)]
+        if made:
+            sections.append(Section(target.title if several and target else "", made))
+    return sections
 
 
 @dataclass(frozen=True)
@@ -43,16 +67,18 @@ class Figure:
 
 
 def error_figures(tables: StudyTables) -> Iterator[Figure]:
-    """Figures of errors and their cost, those that the complete trials so far allow."""
-    study, metric = tables.study, describe(tables.study.metric)
-    summary = rows(tables)
+    """Figures of errors and their cost in a study of one target, those that the complete trials so far allow."""
+    study, metric = tables.study, describe(tables.study.metric, tables.study.target)
+    summary, floor = rows(tables), floor_line(tables.study)
+    against = floor_note(study)
+    line = against if floor is None else " Dashed: the density fit’s own ε against the self-consistent density."
     measured = errors(tables.trials, study.metric)
     if measured.height:
         yield Figure(
             "error-by-arm",
-            figures.error_by_arm(measured, [row.error for row in summary], metric),
+            figures.error_by_arm(measured, [row.error for row in summary], metric, floor),
             "Each point is a trial; a line joins trials of one block and replicate, which share their data and "
-            "their seeds. Diamonds are means, bars 95 % intervals.",
+            f"their seeds. Diamonds are means, bars 95 % intervals.{line}",
         )
     comparisons = [
         row.comparison for row in summary if row.comparison is not None and row.comparison.change is not None
@@ -64,24 +90,39 @@ def error_figures(tables: StudyTables) -> Iterator[Figure]:
             f"From the ratio of the errors of each pair; below zero, the arm is better than {study.baseline}. "
             "Bars are 95 % intervals of each comparison alone.",
         )
-    outputs = hierarchy.output_errors(tables.trials, "test.block_error", study.arms, study.most_blocks)
-    if outputs.height:
-        yield Figure(
-            "error-by-order",
-            figures.error_by_order(outputs, study.arms, describe("test.block_error")),
-            "Means over trials with 95 % intervals, on a logarithmic axis.",
-        )
+    for name in ("test.block_error", "test.relative_error"):
+        outputs = hierarchy.output_errors(tables.trials, name, study.arms, study.most_blocks)
+        if outputs.filter(pl.col("error") > 0).height:
+            yield Figure(
+                "error-by-order",
+                order_figures.error_by_order(outputs, study.arms, describe(name, study.target)),
+                f"Means over trials with 95 % intervals, on a logarithmic axis.{against}",
+            )
+            break
     if measured.height:
         yield Figure(
             "error-against-cost",
-            figures.error_against_cost(_costs(summary), study.arms, metric),
-            "Means over trials with 95 % intervals; the time is the median over trials.",
+            figures.error_against_cost(_costs(summary), study.arms, metric, floor),
+            f"Means over trials with 95 % intervals; the time is the median over trials.{line}",
+        )
+
+
+def benefit_figures(tables: StudyTables) -> Iterator[Figure]:
+    """The figure of what hidden features change for each order, where several orders are predicted."""
+    found = benefit(tables)
+    if found.select("l", "target").n_unique() > 1:
+        yield Figure(
+            "benefit-by-order",
+            order_figures.benefit_by_order(found),
+            "From the ratio of the relative errors of each pair; below zero, the arm is better than the baseline of "
+            "its target, which differs from it in its hidden features alone. Bars are 95 % intervals, each for itself; "
+            "that benefits of two orders differ is not tested.",
         )
 
 
 def error_curves(tables: StudyTables) -> pl.DataFrame:
     """The curves that `learning_figures` draws, finite values alone; see `learning`."""
-    curves = learning(tables.curves, tables.trials, [*_drawn(tables.study.metric), "block_error"])
+    curves = learning(tables.curves, tables.trials, [*_drawn(tables.study.metric), *_BY_ORDER])
     return curves.filter(pl.col("value").is_finite())
 
 
@@ -91,25 +132,32 @@ def _drawn(metric: str) -> list[str]:
 
 
 def learning_figures(tables: StudyTables, curves: pl.DataFrame) -> Iterator[Figure]:
-    """Figures of errors during training.
+    """Figures of errors during training in a study of one target.
 
-    :param curves: of `error_curves`.
+    :param curves: of `error_curves`; those of arms that the study does not have are not drawn.
     """
-    name = next((name for name in _drawn(tables.study.metric) if name in curves["metric"]), None)
+    study = tables.study
+    own = curves.filter(pl.col("arm").is_in(list(study.arms)))
+    whole = own.filter(pl.col("l").is_null())
+    name = next((name for name in _drawn(study.metric) if name in whole["metric"]), None)
     if name is not None:
-        whole = curves.filter(pl.col("metric") == name)
+        shown = whole.filter(pl.col("metric") == name)
         yield Figure(
             "learning",
-            figures.learning_curves(whole, tables.study.arms, describe(f"{whole['split'][0]}.{name}")),
-            "Median over trials, in a band from the lowest to the highest.",
+            curve_figures.learning_curves(shown, study.arms, describe(f"{shown['split'][0]}.{name}", study.target)),
+            f"Median over trials, in a band from the lowest to the highest.{floor_note(study)}",
         )
-    by_order = curves.filter(pl.col("metric") == "block_error", pl.col("value") > 0)
-    if by_order.height:
-        yield Figure(
-            "learning-by-order",
-            figures.learning_by_order(by_order, tables.study.arms, describe(f"{by_order['split'][0]}.block_error")),
-            "Median over trials, in a band from the lowest to the highest.",
-        )
+    for name in _BY_ORDER:
+        shown = own.filter(pl.col("metric") == name, pl.col("l").is_not_null(), pl.col("value") > 0)
+        if shown.height:
+            yield Figure(
+                "learning-by-order",
+                curve_figures.learning_by_order(
+                    shown, study.arms, describe(f"{shown['split'][0]}.{name}", study.target)
+                ),
+                f"Median over trials, in a band from the lowest to the highest.{floor_note(study)}",
+            )
+            break
 
 
 def feature_figures(tables: StudyTables, features: pl.DataFrame) -> Iterator[Figure]:
@@ -123,13 +171,13 @@ def feature_figures(tables: StudyTables, features: pl.DataFrame) -> Iterator[Fig
         part = arms[start : start + _PANELS]
         yield Figure(
             f"features-{start // _PANELS + 1}",
-            figures.features_by_order(means, part),
+            curve_figures.features_by_order(means, part),
             "Means over the complete trials of an arm; parities are added. The shares of a layer sum to one.",
         )
 
 
 def search_figures(tables: StudyTables) -> Iterator[Figure]:
-    """The figure of the search, if there is one and a trial of it is complete."""
+    """The figure of the search of a study of one target, if there is one and a trial of it is complete."""
     study = tables.study
     if not study.objectives:
         return
@@ -137,7 +185,7 @@ def search_figures(tables: StudyTables) -> Iterator[Figure]:
     if steps.height:
         yield Figure(
             "search",
-            figures.best_by_proposal(steps, study.arms, describe(study.objectives[0])),
+            curve_figures.best_by_proposal(steps, study.arms, describe(study.objectives[0], study.target)),
             "The lowest validation error of the first n distinct proposals of each arm: equal lengths are equal "
             "budgets. Trials that were stopped early or failed count as proposals, not in the error.",
         )

@@ -1,81 +1,23 @@
 """A study's records as tables: trials in memory, curves and traces as lazy scans over the files that count."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Self
 
 import polars as pl
 import pyarrow as pa
 from polars.exceptions import PolarsError
 
+from tesseral.analysis.info import StudyInfo
 from tesseral.analysis.search import SearchRecords
-from tesseral.study.arm import Excluded
 from tesseral.study.records import CURVES, TRACES, TRIALS, VERSION, table_name
 from tesseral.study.segments import Source
-from tesseral.study.study_file import Match, Search
 
 _COMPACTED = "-all.parquet"
 """End of the name of a file that an outcome names and nothing ever deletes, unlike the segments it was made of."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReferenceInfo:
-    """Where the reference densities come from."""
-
-    method: str = ""
-    basis: str = ""
-    auxiliary_basis: str = ""
-    structures: int | None = None
-    fit_error: float | None = None
-    """Mean over structures of the density fit's own error against the SCF density, percent: the floor of ε."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyInfo:
-    """What was asked, as far as a reader of the findings needs it."""
-
-    name: str
-    arms: tuple[str, ...]
-    """Labels in the order of the study file, as in the column `arm`; merged ones joined by ' = '."""
-    baseline: str
-    """The arm that the others are compared with."""
-    metric: str = "test.epsilon"
-    """The primary error: a trials column without its leading `metric.`."""
-    factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Dotted path → its levels as text."""
-    description: str = ""
-    blocks: int
-    """Planned ones; with a sequential allocation, those that every arm is given at least."""
-    replicates: int
-    sequential: bool = False
-    """Whether arms are given further blocks until their change is known to `precision`."""
-    precision: float | None = None
-    """Half-width of the 95 % interval of the paired change at which an arm is given no more blocks, percent."""
-    max_blocks: int | None = None
-    """Blocks that an arm is given at most by a sequential allocation."""
-    design: str = "factorial"
-    """`design.kind` of the study file, or 'arms written out'."""
-    design_notes: tuple[str, ...] = ()
-    """The design's baseline, or its resolution and aliases, a line each."""
-    excluded: tuple[Excluded, ...] = ()
-    """Arms that a condition left out."""
-    match: Match = field(default_factory=Match)
-    """How arms were made equal in size."""
-    search: Search | None = None
-    objectives: tuple[str, ...] = ()
-    """What the search minimises, such as `validation.l2_error`; the first one decides."""
-    seed: int | None = None
-    """The study's seed, from which every trial's seeds follow."""
-    reference: ReferenceInfo = field(default_factory=ReferenceInfo)
-    study_file: str = ""
-    """Text of the frozen study file."""
-
-    @property
-    def most_blocks(self) -> int:
-        """Blocks that an arm may be given: they decide what the unit of an interval is; see `statistics`."""
-        return max(self.blocks, self.max_blocks or 0) if self.sequential else self.blocks
 
 
 @dataclass(frozen=True)
@@ -93,6 +35,18 @@ class StudyTables:
     search: SearchRecords
     left_out: tuple[str, ...] = ()
     """One sentence for each file that could not be read."""
+
+    def by_target(self) -> list[Self]:
+        """The study of each target alone. Holm's correction in them is over fewer comparisons than in the whole."""
+        groups = self.study.groups.values()
+        return [self] if len(groups) < 2 else [self._only(arms) for arms in groups]
+
+    def _only(self, arms: tuple[str, ...]) -> Self:
+        own = pl.col("arm").is_in(list(arms))
+        best = {arm: record for arm, record in self.search.best.items() if arm in arms}
+        search = replace(self.search, proposals=self.search.proposals.filter(own), best=best)
+        study = replace(self.study, arms=arms, baseline=self.study.baseline_of(arms[0]) or arms[0])
+        return replace(self, study=study, trials=self.trials.filter(own), search=search)
 
 
 def load(

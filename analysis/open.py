@@ -5,18 +5,22 @@ tables = open_study("runs", "quickstart")
 tables.curves.filter(pl.col("split") == "validation").collect()
 """
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tesseral.analysis.load import ReferenceInfo, StudyInfo, StudyTables, load, trials_frame
+from tesseral.analysis.info import ReferenceInfo, StudyInfo
+from tesseral.analysis.load import StudyTables, load, trials_frame
 from tesseral.analysis.search import read_search
+from tesseral.analysis.targets import baselines, make_target
 from tesseral.study.arm import Arm
 from tesseral.study.errors import StudyFileError
+from tesseral.study.labels import text_of
 from tesseral.study.ledger import Ledger, frozen
 from tesseral.study.stages import objectives
 from tesseral.study.store import Store
@@ -83,11 +87,24 @@ def study_info(study: Study, storage: str | Path, recorded: Iterable[str] = ()) 
     known = _recorded(study.arms, recorded)
     paths = dict.fromkeys(path for arm in study.arms for path in arm.factors)
     levels = {path: tuple(dict.fromkeys(str(arm.factors.get(path)) for arm in study.arms)) for path in paths}
+    labels = {path: _labels(path, storage) for path in {arm.configuration.data.reference for arm in study.arms}}
+    targets = {
+        known[arm.label]: make_target(arm.configuration.target, labels[arm.configuration.data.reference])
+        for arm in study.arms
+    }
+    order = list(dict.fromkeys(targets.values()))
+    compared = baselines(study.arms, study.baseline)
     return StudyInfo(
         name=study.name,
         description=file.study.description,
-        arms=tuple(dict.fromkeys(known[arm.label] for arm in study.arms)),
+        arms=tuple(sorted(targets, key=lambda arm: order.index(targets[arm]))),
         baseline=known[study.baseline.label],
+        targets=targets,
+        baselines={known[arm]: base and known[base] for arm, base in compared.items()},
+        levels={
+            known[arm.label]: {path: text_of(level) for path, level in arm.factors.items()}
+            for arm in reversed(study.arms)
+        },
         metric=f"test.{file.study.metric}",
         factors=levels,
         blocks=replication.blocks,
@@ -100,7 +117,7 @@ def study_info(study: Study, storage: str | Path, recorded: Iterable[str] = ()) 
         excluded=study.excluded,
         match=file.match,
         search=file.search,
-        objectives=objectives(file),
+        objectives=objectives(file, study.arms),
         seed=file.study.seed,
         reference=_reference(study, storage),
         study_file=study.text,
@@ -114,22 +131,33 @@ def _recorded(arms: Iterable[Arm], recorded: Iterable[str]) -> dict[str, str]:
     return {arm.label: joined.get(arm.label, joined.get(arm.labels[0], arm.label)) for arm in arms}
 
 
-def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
-    """The calculation behind the first arm's data; empty where the file is not at hand any more."""
-    written = study.arms[0].configuration.data.reference
-    location = Store(storage).location(written)
-    columns = ["method", "basis", "auxiliary_basis", "fit_error"]
+def _labels(written: str, storage: str | Path) -> Mapping[str, Mapping[str, Any]]:
+    """What reference data declare of their labels; nothing where the file is not at hand any more."""
     try:
-        rows = pl.scan_parquet(location, glob=False).filter("converged").select(columns).collect()
+        metadata = pl.read_parquet_metadata(Store(storage).location(written))
+        declared: dict[str, dict[str, Any]] = json.loads(metadata.get("tesseral.labels") or "{}")
+    except (PolarsError, OSError, ValueError):
+        return {}
+    return declared
+
+
+_FIT = ("fit_error", "electron_error", "dipole_error", "self_repulsion_error")
+
+
+def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
+    """The calculation behind the data of the first arm that predicts a density, or of the first; empty where the file
+    is not at hand any more."""
+    densities = [arm for arm in study.arms if arm.configuration.target.quantity == "density"]
+    written = (densities or study.arms)[0].configuration.data.reference
+    words = ("method", "basis", "auxiliary_basis")
+    try:
+        frame = pl.scan_parquet(Store(storage).location(written), glob=False)
+        there = [name for name in (*words, *_FIT) if name in frame.collect_schema()]
+        rows = frame.filter("converged").select(there).collect()
     except (PolarsError, OSError):
         return ReferenceInfo()
     if rows.is_empty():
         return ReferenceInfo()
-    fit = rows["fit_error"].mean()
-    return ReferenceInfo(
-        method=rows["method"][0],
-        basis=rows["basis"][0],
-        auxiliary_basis=rows["auxiliary_basis"][0],
-        structures=len(rows),
-        fit_error=float(fit) if isinstance(fit, int | float) else None,
-    )
+    fit: dict[str, Any] = {name: rows[name].cast(pl.Float64).abs().mean() for name in _FIT if name in there}
+    texts: dict[str, Any] = {name: rows[name][0] or "" for name in words if name in there}
+    return ReferenceInfo(structures=len(rows), **texts, **fit)

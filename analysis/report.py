@@ -9,10 +9,15 @@ import polars as pl
 
 from tesseral.analysis import hierarchy
 from tesseral.analysis.allocation import allocation
+from tesseral.analysis.arm_rows import rows
 from tesseral.analysis.design import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.endings import endings
 from tesseral.analysis.findings import findings
+from tesseral.analysis.floor import floor_line, floor_told
 from tesseral.analysis.illustrations import (
+    Section,
+    benefit_figures,
+    by_target,
     error_curves,
     error_figures,
     feature_figures,
@@ -21,9 +26,12 @@ from tesseral.analysis.illustrations import (
 )
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.notes import by_condition, reuse
+from tesseral.analysis.orders import order_tables
+from tesseral.analysis.progress import search_rows, standing
+from tesseral.analysis.search import saved
 from tesseral.analysis.statistics import Estimate
-from tesseral.analysis.summary import WORDS, progress, rows, search_progress, search_rows, table
-from tesseral.analysis.wording import describe, interval, number
+from tesseral.analysis.summary import WORDS, beside, table
+from tesseral.analysis.wording import MetricLabel, describe, interval, typeset
 
 
 def report(tables: StudyTables) -> str:
@@ -36,24 +44,31 @@ def report(tables: StudyTables) -> str:
     features, curves = hierarchy.features(tables.traces, tables.trials), error_curves(tables)
     study, summary = tables.study, rows(tables)
     comparisons = [row.comparison for row in summary if row.comparison is not None]
+    overview = list(benefit_figures(tables))
+    errors = by_target(tables, lambda part: [*error_figures(part), *learning_figures(part, curves)])
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return template.from_string(files("tesseral.analysis").joinpath("report.html.j2").read_text("utf-8")).render(
         study=study,
-        metric=describe(study.metric),
-        progress=progress(tables),
-        search_progress=search_progress(tables),
+        metric=describe(study.metric, study.target),
+        targets=[(target, study.baseline_of(arms[0])) for target, arms in study.groups.items()],
+        floor=floor_told(study),
+        standing=standing(tables),
         findings=findings(tables),
         table=table(tables),
-        figures=[*error_figures(tables), *learning_figures(tables, curves)],
+        beside=beside(tables),
+        figures=[Section("", overview), *errors] if overview else errors,
+        order_tables=_order_tables(tables),
         feature_figures=list(feature_figures(tables, features)),
         emergence=_emergence(features, study.arms),
         searches=search_rows(tables),
-        search_figures=list(search_figures(tables)),
-        objective=describe(study.objectives[0]) if study.objectives else None,
+        saved=saved(tables.trials),
+        search_figures=by_target(tables, search_figures),
+        objective=describe(study.objectives[0], study.target) if study.objectives else None,
         allocated=allocation(tables, comparisons),
         unreachable=[row for row in summary if row.unreachable],
+        dead=[row for row in summary if row.dead],
         endings=endings(tables.trials),
         kind=kind(study),
         matching=matching(study, summary),
@@ -65,11 +80,38 @@ def report(tables: StudyTables) -> str:
         reuse=reuse(tables),
         provenance=_provenance(tables.trials),
         left_out=tables.left_out,
-        number=number,
         blocks=blocks_planned,
         words=WORDS,
+        typeset=typeset,
         digits=lambda value: interval(Estimate(value)),
     )
+
+
+def _order_tables(tables: StudyTables) -> list[dict[str, Any]]:
+    """Heading, orders, whether there is a column for all of them, and arms with their cells."""
+    return [
+        {
+            "heading": _heading(describe(found.metric, part.study.target)),
+            "orders": found.orders,
+            "whole": found.whole,
+            "floor": floor_line(part.study) if found.metric == "test.block_epsilon" else None,
+            "rows": [
+                (arm, [_cell(errors.get(order), (arm, order) in found.unreachable) for order in columns])
+                for arm, errors in found.rows
+            ],
+        }
+        for part in tables.by_target()
+        for found in order_tables(part)
+        for columns in [[*([None] if found.whole else []), *found.orders]]
+    ]
+
+
+def _heading(metric: MetricLabel) -> str:
+    return f"{metric.noun.removeprefix('the ')}, {metric.unit}"
+
+
+def _cell(error: Estimate | None, unreachable: bool) -> str:
+    return "–" if error is None else interval(error) + (" †" if unreachable else "")
 
 
 def _emergence(features: pl.DataFrame, arms: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -6,16 +6,19 @@ earns on new data: it says that arms were tuned alike, and no more.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import polars as pl
 
+from tesseral.analysis.wording import count, duration
 from tesseral.study.document import Json, read_document
 from tesseral.study.labels import short_names
+from tesseral.study.stages import Best
 from tesseral.study.store import Store
 from tesseral.study.trial import State, digest
 
+_BEST = [item.name for item in fields(Best)]
 _PROPOSALS = {"arm": pl.String, "number": pl.Int64, "trial": pl.String}
 
 
@@ -26,7 +29,7 @@ class SearchRecords:
     proposals: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PROPOSALS))
     """arm, number, trial: one row a proposal, repeats of an earlier trial too."""
     best: Mapping[str, Json] = field(default_factory=dict)
-    """Label of the arm → `best.json`, where its search has ended."""
+    """Label of the arm → the fields of its `study.stages.Best`, where its search has ended."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,44 @@ class ArmSearched:
         return ", ".join(f"{names[path]}={_text(value)}" for path, value in self.settings.items())
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What early stopping saved."""
+
+    trials: int
+    """Trials that were stopped early and whose time is known."""
+    unknown: int
+    """Those that went on from a checkpoint, so that their time is not known."""
+    seconds: float
+    """Their wall time until they were stopped, summed."""
+    whole: float
+    """What they would have taken to the end at the same pace, summed: Σ seconds · max_steps / steps."""
+
+    @property
+    def sentence(self) -> str:
+        """For a reader of the search."""
+        others = f" That of {self.unknown:,} more is not known." if self.unknown else ""
+        return (
+            f"Stopping early saved about {duration(self.whole - self.seconds)} of training: "
+            f"{count(self.trials, 'trial')} took {duration(self.seconds)} in all until stopped, and at the same pace "
+            f"would have taken {duration(self.whole)} to the end.{others}"
+        )
+
+
+def saved(trials: pl.DataFrame) -> Saved | None:
+    """Of the trials of a search; None if none was stopped early, or the time of none is known.
+
+    :param trials: the trials table.
+    """
+    pruned = trials.filter(pl.col("stage") == "search", pl.col("state") == State.PRUNED.value)
+    known = pruned.drop_nulls(["seconds", "max_steps"]).filter(pl.col("steps") > 0)
+    if known.is_empty():
+        return None
+    whole = pl.col("seconds") * pl.col("max_steps") / pl.col("steps")
+    sums = known.select(pl.col("seconds").sum(), whole.sum().alias("whole")).row(0, named=True)
+    return Saved(trials=known.height, unknown=pruned.height - known.height, **sums)
+
+
 def read_search(store: Store, arms: Iterable[str], trials: pl.DataFrame) -> SearchRecords:
     """The records `search/<arm key>/…` of a study.
 
@@ -78,7 +119,7 @@ def read_search(store: Store, arms: Iterable[str], trials: pl.DataFrame) -> Sear
         if arm is None:
             continue
         if name == "best":
-            record = read_document(store, path, "trial", "settings", "value", "trials", "reason")
+            record = read_document(store, path, *_BEST)
             best |= {arm: record} if record else {}
         elif name.isdecimal() and (arm, int(name)) not in known and (record := read_document(store, path, "trial")):
             more.append((arm, int(name), record["trial"]))

@@ -18,7 +18,7 @@ independent; Bland & Altman, BMJ 312, 1153 (1996), on ratios; Holm, Scand. J. St
 Bengio, Mach. Learn. 52, 239 (2003), on overlapping splits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import expm1, isfinite, sqrt
 from typing import Literal
@@ -156,23 +156,28 @@ def _arm_error(arm: str, rows: pl.DataFrame, blocks: int) -> ArmError:
     )
 
 
-def against(trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: str, blocks: int) -> list[Comparison]:
-    """Every other arm of `arms` against `baseline`, in their order, with Holm's correction over all of them.
+def against(
+    trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: str | Mapping[str, str | None], blocks: int
+) -> list[Comparison]:
+    """Every other arm of `arms` against its baseline, in their order, with Holm's correction over all of them.
 
+    :param baseline: one for all arms, or that of each: an arm that is its own, or has none, is not compared.
     :param blocks: planned ones, which decide the unit.
-    :raises TesseralError: if `baseline` is not among `arms`; see `errors` for what else is raised.
+    :raises TesseralError: if a baseline is not among `arms`; see `errors` for what else is raised.
     """
-    if baseline not in arms:
-        raise TesseralError(f"expected a baseline among the arms, got {baseline!r}; valid are {', '.join(arms)}")
+    bases = dict.fromkeys(arms, baseline) if isinstance(baseline, str) else {arm: baseline.get(arm) for arm in arms}
+    for name in bases.values():
+        if name is not None and name not in arms:
+            raise TesseralError(f"expected a baseline among the arms, got {name!r}; valid are {', '.join(arms)}")
     found = errors(trials, metric)
     parts = found.partition_by("arm", as_dict=True)
     given = dict(trials.filter(pl.col("stage") == "confirm").group_by("arm").agg(_PLACES.n_unique()).iter_rows())
 
-    def compare(arm: str) -> Comparison:
-        rows, others = (parts.get((name,), found.clear()) for name in (arm, baseline))
-        return _compare(rows, others, arm, baseline, given.get(arm, 0), blocks)
+    def compare(arm: str, base: str) -> Comparison:
+        rows, others = (parts.get((name,), found.clear()) for name in (arm, base))
+        return _compare(rows, others, arm, base, given.get(arm, 0), blocks)
 
-    comparisons = [compare(arm) for arm in arms if arm != baseline]
+    comparisons = [compare(arm, base) for arm, base in bases.items() if base is not None and base != arm]
     tested = [i for i, c in enumerate(comparisons) if c.change is not None and c.change.p is not None]
     corrected = holm([comparisons[i].change.p for i in tested])  # type: ignore[union-attr, misc]
     for i, p in zip(tested, corrected, strict=True):

@@ -63,8 +63,8 @@ def arm_scale(arms: Sequence[str]) -> alt.Scale:
     return alt.Scale(domain=list(arms), range=list(colours))
 
 
-def order_scale(orders: Sequence[int]) -> alt.Scale:
-    """The colour of each order l, from dark (l = 0) to light."""
+def order_scale(orders: Sequence[int] | Sequence[str]) -> alt.Scale:
+    """The colour of each order l, from dark (l = 0) to light, or of what else has an order."""
     return alt.Scale(domain=list(orders), range=_spread(len(orders)))
 
 

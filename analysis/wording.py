@@ -1,9 +1,11 @@
 """Numbers and metrics in words: how many digits an interval deserves, and what a metric is called."""
 
+import re
 from dataclasses import dataclass, replace
 from math import floor, log10
 
 from tesseral.analysis.statistics import Estimate
+from tesseral.analysis.targets import Target
 from tesseral.study.metrics import METRICS
 
 
@@ -12,26 +14,47 @@ class MetricLabel:
     """A metric of a split, as a reader meets it."""
 
     name: str
-    """Such as 'density error ε'."""
+    """Such as 'density error ε', 'relative error'."""
     split: str
     """train, validation or test."""
     unit: str
-    """Such as '%'; empty if the metric is dimensionless."""
+    """Such as '%'; empty if the metric is dimensionless, or of targets that have different units."""
+    of: str = ""
+    """What is predicted, where the name does not say so: 'energy'."""
+    share: str = ""
+    """What a percentage is a share of, where its name does not say so."""
 
     @property
     def noun(self) -> str:
-        """For the middle of a sentence: 'the density error ε'."""
-        return f"the {self.name}"
+        """For the middle of a sentence: 'the density error ε', 'the relative error of the energy'."""
+        return f"the {self.name}{self._of_target}"
 
     @property
     def title(self) -> str:
         """For a heading: 'Density error ε (test)'."""
-        return f"{self.name[:1].upper()}{self.name[1:]} ({self.split})"
+        return f"{self.name[:1].upper()}{self.name[1:]}{self._of_target} ({self.split})"
 
     @property
     def axis(self) -> str:
-        """For an axis: 'density error ε, %'."""
-        return f"{self.name}, {self.unit}" if self.unit else self.name
+        """For an axis: 'density error ε, %', 'relative error, % of the target's spread'."""
+        return f"{self.name}, {self.unit}{self._of_share}" if self.unit else self.name
+
+    @property
+    def heading(self) -> str:
+        """For a column of errors: 'error, %', 'error, % of spread'."""
+        return f"error, {self.unit}{' of spread' if self.share else ''}" if self.unit else "error"
+
+    @property
+    def _of_target(self) -> str:
+        return f" of the {self.of}" if self.of else ""
+
+    @property
+    def _of_share(self) -> str:
+        return f" of {self.share}" if self.share else ""
+
+    def told(self, estimate: Estimate) -> str:
+        """Such as '3.2 % [2.9, 3.5] of the target’s spread'."""
+        return interval(estimate, self.unit) + self._of_share
 
 
 _WORDS = {
@@ -40,15 +63,31 @@ _WORDS = {
     "block_error": "error of the coefficients",
     "mse": "mean squared error",
     "electrons": "error of the electron count",
+    "relative_error": "relative error",
+    "error": "error",
+    "energy_error": "error of the energies",
+    "block_epsilon": "density error ε of the parts of order l",
 }
+_OF_TARGET = ("relative_error", "error")
 _MINUS = "\N{MINUS SIGN}"
 
 
-def describe(metric: str) -> MetricLabel:
-    """What a metric of a split, such as `test.epsilon`, is called; an unknown one keeps its name and has no unit."""
+def describe(metric: str, target: Target | None = None) -> MetricLabel:
+    """What a metric of a split, such as `test.epsilon`, is called; an unknown one keeps its name and has no unit.
+
+    :param target: whose metric it is; None where it is that of several.
+    """
     split, _, name = metric.partition(".")
     declared = METRICS.get(name)
-    return MetricLabel(name=_WORDS.get(name, name), split=split, unit=declared.unit if declared else "")
+    unit = target.unit if target is not None and name == "error" else declared.unit if declared else ""
+    of = target.name if target is not None and name in _OF_TARGET else ""
+    share = "the target’s spread" if name == "relative_error" else ""
+    return MetricLabel(_WORDS.get(name, name), split, typeset(unit), of, share)
+
+
+def typeset(unit: str) -> str:
+    """With raised powers: 'e bohr^2' becomes 'e bohr²'."""
+    return re.sub(r"\^(-?\d+)", lambda power: power[1].translate(_SUPERSCRIPT), unit)
 
 
 _PREFIXES = "kMGTPE"
@@ -124,3 +163,9 @@ def scaled(n: float) -> str:
 def count(n: int, noun: str) -> str:
     """Such as `1 trial`, `8 trials`."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def signed_percent(share: float) -> str:
+    """A share in percent, the unit left out: such as `+1.20`, `−0.35`, `0.00`."""
+    text = f"{100 * share:+.2f}"
+    return text.replace("-", _MINUS) if float(text) else "0.00"

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from tesseral.cluster.confirm_stage import ConfirmStage, Place
+from tesseral.cluster.display import Display
 from tesseral.cluster.mirror import Mirror
 from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
 from tesseral.cluster.provenance import provenance
@@ -13,8 +14,8 @@ from tesseral.cluster.search_stage import SearchStage
 from tesseral.cluster.worker import Job
 from tesseral.study.decision import decide, prune
 from tesseral.study.errors import LeaseLostError, RecordError
-from tesseral.study.lease import Holder, Lease
-from tesseral.study.ledger import Entry, Ledger, write_plan
+from tesseral.study.lease import Lease
+from tesseral.study.ledger import Entry, Ledger, write_arm, write_plan
 from tesseral.study.outcome import seal_outcome, sweep
 from tesseral.study.reuse import Elsewhere
 from tesseral.study.stages import Planned
@@ -27,31 +28,6 @@ Heard = Callable[[Entry], None]
 """Who hears of a trial's end."""
 Due = tuple[Planned, Sized, dict[str, Any], Heard]
 """A trial, its network, further facts for its record, and who hears of its end."""
-
-
-class Display(Protocol):
-    """Shown by the driver how a study gets on."""
-
-    def waiting(self, holder: Holder, seconds: float) -> None:
-        """Another driver's lease may still be alive; decided in `seconds`."""
-
-    def started(self, trials: int, finished: int, steps: int) -> None:
-        """`steps` are those of the trials that are left."""
-
-    def added(self, trials: int, steps: int) -> None:
-        """The study has grown, or shrunk, by so many trials and steps."""
-
-    def progress(self, trial: str, step: int) -> None:
-        """`step` optimizer steps of this trial are done."""
-
-    def ended(self, trial: str, steps: int) -> None:
-        """A trial has ended; `steps` are those that it would have had at most."""
-
-    def lost(self, trial: str, reason: str) -> None:
-        """A trial's job was given up without an outcome."""
-
-    def said(self, sentence: str) -> None:
-        """Something that whoever waits should know."""
 
 
 class Campaign:
@@ -81,9 +57,9 @@ class Campaign:
         self._entries = {entry.id: entry for entry in ledger.entries()}
         sweep(store, {entry.id: entry.outcome for entry in self._entries.values() if entry.outcome is not None})
         for entry in [entry for entry in self._entries.values() if entry.outcome is None]:
-            if prune(store, entry.id, lease.number):  # a driver that decided so was killed before it could
+            if prune(store, entry.id, lease.number, adopt=True):  # a driver that decided so was killed before it could
                 self._entries[entry.id] = ledger.read(entry.id) or entry
-        self._running: dict[str, tuple[int, Heard]] = {}
+        self._running: dict[str, tuple[int, list[Heard]]] = {}
         self._judges: dict[str, SearchStage] = {}
         self._confirm = ConfirmStage(plan)
         self._searches = [
@@ -96,14 +72,17 @@ class Campaign:
         self._placed = {
             (tree["arm"], tree["block"], tree["replicate"]): entry.id
             for entry in self._entries.values()
-            if (tree := entry.plan)["stage"] == "confirm"
+            for tree in entry.plans
+            if tree["stage"] == "confirm"
         }
         self.trials = plan.search_trials + plan.confirm_trials
         """Of the whole study, as far as is known."""
-        finished = [entry for entry in self._entries.values() if entry.outcome is not None]
+        entries = self._entries.values()
+        finished = sum(entry.outcome is not None for entry in entries)
         steps = sum(arm.steps for arm in plan.arms) * (self.trials // len(plan.arms))
-        steps -= sum(entry.plan["max_steps"] for entry in finished)
-        display.started(self.trials, len(finished), max(steps, 0))
+        for entry in entries:  # one that several arms have is run, and shown, once
+            steps -= entry.plan["max_steps"] * (len(entry.others) + (entry.outcome is not None))
+        display.started(self.trials - sum(len(entry.others) for entry in entries), finished, max(steps, 0))
         self._first = self._find()
 
     @property
@@ -123,20 +102,44 @@ class Campaign:
 
     def _find(self) -> Job | None:
         while (due := self._next()) is not None:
-            self._check()
             planned, sized, facts, heard = due
-            trial = planned.trial.id
-            if trial in self._running:
-                raise RecordError(f"expected a trial to be asked for once, got {trial[:10]} from two arms")
+            trial, steps = planned.trial.id, planned.trial.configuration.max_steps
+            self._place(planned)
             entry = self._entries.get(trial)
-            if entry is None or entry.outcome is None:
+            if entry is None or (entry.outcome is None and trial not in self._running):
+                self._check()
                 entry = self._record(planned, sized, facts)
-            if entry.outcome is None:
-                steps = planned.trial.configuration.max_steps
-                self._running[trial] = (steps, heard)
+                if entry.outcome is not None:
+                    self.display.ended(trial, steps)
+            entry = self._entries[trial] = self._join(entry, planned, sized)
+            if entry.outcome is not None:
+                heard(entry)
+            elif trial in self._running:
+                self._running[trial][1].append(heard)
+            else:
+                self._running[trial] = (steps, [heard])
                 return self._job(trial, steps)
-            heard(entry)
         return None
+
+    def _place(self, planned: Planned) -> None:
+        """Note which trial stands at a place of the confirm stage: ever the same one."""
+        place, trial = (planned.arm.label, planned.block, planned.replicate), planned.trial.id
+        if planned.stage == "confirm" and self._placed.setdefault(place, trial) != trial:
+            raise RecordError(
+                f"arm {place[0]!r} was confirmed with another network before, trial {self._placed[place][:10]}; "
+                "restore what was changed, or name the study anew"
+            )
+
+    def _join(self, entry: Entry, planned: Planned, sized: Sized) -> Entry:
+        """Record that the trial is this arm's too, if another asked for it first: both chose the same network."""
+        if planned.arm.label in [tree["arm"] for tree in entry.plans]:
+            return entry
+        if planned.stage == "search":  # arms may stop their trials for different reasons, so they share none
+            raise RecordError(f"expected a trial to be searched in one arm, got {entry.id[:10]} in two")
+        self._check()
+        write_arm(self._store, planned, hidden_natural=sized.natural, residual=sized.residual)
+        self.display.added(-1, -planned.trial.configuration.max_steps)
+        return self._read(entry.id)
 
     def _next(self) -> Due | None:
         """The next trial, finished or not, and who is to hear of its end."""
@@ -175,7 +178,8 @@ class Campaign:
             self._confirm.choose(stage.arm, self.plan.sized(stage.arm, best.settings))
 
     def _confirmed(self, place: Place, arm: ArmPlan, entry: Entry) -> None:
-        error = (entry.outcome or {}).get("metrics", {}).get(f"test.{self.plan.study.file.study.metric}")
+        metrics = (entry.outcome or {}).get("metrics", {}) if entry.state == State.COMPLETE else {}
+        error = metrics.get(f"test.{self.plan.study.file.study.metric}")
         self._grow(self._confirm.ended(place, error), arm)
 
     def _grow(self, trials: int, arm: ArmPlan) -> None:
@@ -186,12 +190,6 @@ class Campaign:
     def _record(self, planned: Planned, sized: Sized, facts: dict[str, Any]) -> Entry:
         """Write the trial's record; if another study has trained it, or nothing can, its outcome too."""
         trial = planned.trial.id
-        place = (planned.arm.label, planned.block, planned.replicate) if planned.stage == "confirm" else None
-        if place and self._placed.setdefault(place, trial) != trial:
-            raise RecordError(
-                f"arm {place[0]!r} was confirmed with another network before, trial {self._placed[place][:10]}; "
-                "restore what was changed, or name the study anew"
-            )
         write_plan(
             self._store,
             planned,
@@ -203,20 +201,28 @@ class Campaign:
             match=planned.arm.match,
             residual=sized.residual,
             unreachable="+".join(sized.unreachable),
+            dead=sized.dead,
             traces=self._traces,
             provenance=self._provenance,
             **facts,
         )
-        if sized.unreachable and not self.plan.study.file.study.allow_unreachable:
-            why = f"these settings cannot reach {', '.join(sized.unreachable)} of the target"
+        if why := self._refusal(sized):
             seal_outcome(self._store, trial, "0-0", State.FAILED, [], 0, steps=0, lease=self._lease.number, reason=why)
         elif name := self._elsewhere.copy(self._store, trial, self._traces):
             self.reused[name] += 1
-        entry = self._ledger.read(trial)
-        if entry is None:
-            location = self._store.location(f"trials/{trial}/trial.json")
-            raise RecordError(f"{location} is damaged; remove it and run again")
-        return entry
+        return self._read(trial)
+
+    def _read(self, trial: str) -> Entry:
+        if (entry := self._ledger.read(trial)) is not None:
+            return entry
+        location = self._store.location(f"trials/{trial}/trial.json")
+        raise RecordError(f"{location} is damaged; remove it and run again")
+
+    def _refusal(self, sized: Sized) -> str | None:
+        """Why a network is not to be trained, though it was proposed."""
+        if sized.refusal is None and sized.unreachable and not self.plan.study.file.study.allow_unreachable:
+            return f"these settings cannot reach {', '.join(sized.unreachable)} of the target"
+        return sized.refusal
 
     def _job(self, trial: str, steps: int) -> Job:
         resources = asdict(self.plan.study.file.resources)
@@ -242,7 +248,7 @@ class Campaign:
     def ended(self, trial: str) -> None:
         """The trial's job has ended, or was stopped as `judge` said; its records say how."""
         self._check()
-        steps, heard = self._running.pop(trial)
+        steps, listeners = self._running.pop(trial)
         entry = self._ledger.read(trial)
         if entry is not None and entry.outcome is None and prune(self._store, trial, self._lease.number):
             entry = self._ledger.read(trial)
@@ -251,7 +257,9 @@ class Campaign:
             return
         self._judges.pop(trial, None)
         self.display.ended(trial, steps)
-        heard(entry)
+        self._entries[trial] = entry
+        for heard in listeners:
+            heard(entry)
 
     def lost(self, trial: str, reason: str) -> None:
         """The trial's job was given up without an outcome; the next start goes on with it."""

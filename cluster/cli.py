@@ -1,19 +1,20 @@
-"""The command line: `tesseral plan | reference | run | status | report`."""
+"""The command line: `tesseral plan | reference | run | status | report | export`."""
 
 import json
 from contextlib import nullcontext
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from tesseral.cluster.display import StudyProgress, bar, console, counted, table
 from tesseral.cluster.ending import explained, finish, resumable
+from tesseral.cluster.export_cli import export
+from tesseral.cluster.options import AsJson, ExecutorName, Storage, StudyName, StudyPath
+from tesseral.cluster.reference_cli import reference
 from tesseral.study.errors import StudyFileError
 from tesseral.study.lease import LENGTH, driver
 from tesseral.study.ledger import Ledger, frozen
-from tesseral.study.recipe import read_recipe
 from tesseral.study.store import Store
 from tesseral.study.study import Study
 from tesseral.study.trial import State
@@ -24,23 +25,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
 app.add_typer(reference, name="reference")
 
-LEFT_OUT = ("trials", "Holm p", "live parameters", "components", "matched in", "residual, %", "flops a step")
+LEFT_OUT = (
+    "trials",
+    "Holm p",
+    "live parameters",
+    "components",
+    "matched in",
+    "residual, %",
+    "flops a step",
+    "error in its unit",
+)
 """Columns of the summary that only the report shows: a terminal is 80 characters wide."""
-
-Storage = Annotated[
-    str,
-    typer.Option(envvar="TESSERAL_STORAGE", help="Folder, or URL such as s3://bucket/prefix, of data and records."),
-]
-StudyPath = Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)]
-StudyName = Annotated[str, typer.Argument(help="A study's name, or its study file.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-ExecutorName = Annotated[
-    Literal["ray", "inline"],
-    typer.Option(help="`ray`: on all cores, or on the cluster that RAY_ADDRESS names; `inline`: in this process."),
-]
 
 
 def _version(asked: bool) -> None:
@@ -100,46 +97,6 @@ def plan(
         plan_tables.show_probe(ready, found, measured)
 
 
-@reference.command("make")
-def reference_make(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML).", show_default=False)],
-    storage: Storage = "runs",
-    executor: ExecutorName = "ray",
-) -> None:
-    """Compute reference densities with PySCF. A killed run goes on where it stopped.
-
-    Example: `tesseral reference make study/examples/water.toml`
-    """
-    from tesseral.cluster.references import Spread, inline, make_reference
-
-    loaded = read_recipe(recipe)
-    spread: Spread = inline
-    if executor == "ray":
-        from tesseral.cluster.ray_session import as_completed
-
-        spread = as_completed
-    with resumable(), counted("reference densities") as progress:
-        location, made = make_reference(loaded, storage, spread, progress)
-    _describe_reference(location, "made" if made else "already made")
-
-
-@reference.command("import")
-def reference_import(
-    source: Annotated[Path, typer.Argument(help="Pickle of water trimers after Rackers & Rao.", show_default=False)],
-    hydrogen: Annotated[Path, typer.Option(help="Coefficients of the isolated H atom.", show_default=False)],
-    oxygen: Annotated[Path, typer.Option(help="Coefficients of the isolated O atom.", show_default=False)],
-    name: Annotated[str, typer.Option(help="Name of the file that is made.")] = "trimers",
-    storage: Storage = "runs",
-) -> None:
-    """Import public reference data, without running what is in the pickle.
-
-    Example: `tesseral reference import trimers.pkl --hydrogen isolated_h.out --oxygen isolated_o.out`
-    """
-    from tesseral.cluster.references import import_reference
-
-    _describe_reference(import_reference(source, {"H": hydrogen, "O": oxygen}, name, storage), "imported")
-
-
 @app.command()
 def run(
     study_file: StudyPath,
@@ -196,8 +153,9 @@ def status(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
     entries = Ledger(store).entries()
     stages = standing(store, started, entries)
     failed = [
-        {"trial": entry.id, "arm": entry.plan["arm"], "reason": entry.outcome.get("reason")}
+        {"trial": entry.id, "arm": plan["arm"], "reason": entry.outcome.get("reason")}
         for entry in entries
+        for plan in entry.plans
         if entry.outcome is not None and entry.state is State.FAILED
     ]
     shown = [state for state in State if any(counts[state] for arms in stages.values() for counts in arms.values())]
@@ -229,6 +187,7 @@ def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
     Example: `tesseral report quickstart`
     """
     from tesseral.analysis import summary
+    from tesseral.analysis.floor import floor_sentence
     from tesseral.analysis.open import read_study
     from tesseral.analysis.report import report as render
 
@@ -238,12 +197,16 @@ def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
         _print_json(summary.to_dict(tables) | {"report": store.location("report.html")})
     else:
         rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in summary.table(tables)]
-        counts = summary.progress(tables)
-        title = f"{tables.study.name}: {counts.complete} of {counts.planned} trials complete; 95 % intervals"
+        title = f"{tables.study.name}: {summary.standing(tables)}; 95 % intervals"
         console.print(table(title, list(rows[0]), [list(row.values()) for row in rows]))
+        if floor := floor_sentence(tables.study):
+            console.print(floor, soft_wrap=True)
     store.replace("report.html", html.encode())
     if not as_json:
         console.print(f"Report: {store.location('report.html')}", soft_wrap=True)
+
+
+app.command()(export)
 
 
 def main() -> None:
@@ -254,12 +217,6 @@ def main() -> None:
 
 def _name(study: str) -> str:
     return Study.load(study).name if study.endswith(".toml") else study
-
-
-def _describe_reference(location: str, how: str) -> None:
-    from tesseral.cluster.references import describe
-
-    console.print(f"{how.capitalize()}: {describe(location)}", soft_wrap=True)
 
 
 def _print_json(tree: Any) -> None:

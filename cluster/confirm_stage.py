@@ -1,9 +1,10 @@
 """The confirm stage: every arm's best setting in every replicate of every block, and more blocks where they decide."""
 
 import heapq
-from math import expm1, log
+from math import log
 
-from tesseral.analysis.statistics import t_estimate
+from tesseral.analysis.allocation import precise
+from tesseral.analysis.targets import baselines
 from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
 
 Place = tuple[int, int, int]
@@ -13,9 +14,10 @@ Place = tuple[int, int, int]
 class ConfirmStage:
     """Which trials are due. Told of every one that ends, it adds whole blocks to pairs that are not yet precise.
 
-    With `allocate = "sequential"`, an arm and the baseline are given another block once all of their trials so far
-    have ended, until the 95 % interval of the paired change is at most ±`precision` (in %) or `max_blocks` are given.
-    Its width alone is looked at, never on which side of zero it lies (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965).
+    With `allocate = "sequential"`, an arm and the baseline of its target are given another block once all of their
+    trials so far have ended, until the paired change is known to `precision` or `max_blocks` are given: see
+    `tesseral.analysis.allocation` for when that is, and how often the interval then holds the change. Its width alone
+    is looked at, never on which side of zero it lies (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965).
     """
 
     def __init__(self, plan: StudyPlan) -> None:
@@ -25,7 +27,12 @@ class ConfirmStage:
         self._due: list[Place] = []
         self._blocks: dict[int, int] = {}
         self._errors: dict[Place, float | None] = {}
-        self._baseline = plan.arms.index(plan.baseline)
+        indices = {arm.label: index for index, arm in enumerate(plan.arms)}
+        self._baselines: dict[int, int] = {}
+        """Arm → the arm of its target that it is compared with, if there is one."""
+        for label, other in baselines(plan.study.arms, plan.study.baseline).items():
+            if other is not None and other != label:
+                self._baselines[indices[label]] = indices[other]
 
     def choose(self, arm: ArmPlan, sized: Sized) -> None:
         """An arm is to be confirmed with this network."""
@@ -52,35 +59,29 @@ class ConfirmStage:
     def ended(self, place: Place, error: float | None) -> int:
         """A trial has ended, with its error if it has one; how many trials that adds."""
         self._errors[place] = error
-        if self.replication.allocate == "fixed" or self._baseline not in self._arms:
+        if self.replication.allocate == "fixed":
             return 0
-        touched = [place[2]] if place[2] != self._baseline else [i for i in self._arms if i != self._baseline]
-        return sum(self._allocate(index) for index in touched if index in self._arms)
+        touched = [pair for pair in self._baselines.items() if place[2] in pair]
+        return sum(self._allocate(*pair) for pair in touched if self._arms.keys() >= set(pair))
 
-    def _allocate(self, index: int) -> int:
+    def _allocate(self, index: int, baseline: int) -> int:
         blocks = self._blocks[index]
-        pairs = [
-            ((b, r, index), (b, r, self._baseline)) for b in range(blocks) for r in range(self.replication.replicates)
-        ]
+        pairs = [((b, r, index), (b, r, baseline)) for b in range(blocks) for r in range(self.replication.replicates)]
         if blocks >= (self.replication.max_blocks or 0) or any(p not in self._errors for pair in pairs for p in pair):
             return 0
-        width = self.half_width(index)
-        if width is not None and width <= (self.replication.precision or 0.0):
+        if precise(self._log_ratios(index, baseline), self.replication.blocks, self.replication.precision or 0.0):
             return 0
-        return self._give(index, blocks + 1) + self._give(self._baseline, blocks + 1)
+        return self._give(index, blocks + 1) + self._give(baseline, blocks + 1)
 
-    def half_width(self, index: int) -> float | None:
-        """Of the 95 % interval of the change against the baseline, in %; None with fewer than three blocks."""
+    def _log_ratios(self, index: int, baseline: int) -> list[float]:
+        """Of the errors of an arm and the baseline, the mean of each block."""
         units = []
         for block in range(self._blocks[index]):
             pairs = [
-                (self._errors.get((block, r, index)), self._errors.get((block, r, self._baseline)))
+                (self._errors.get((block, r, index)), self._errors.get((block, r, baseline)))
                 for r in range(self.replication.replicates)
             ]
             ratios = [log(x / y) for x, y in pairs if x and y and x > 0 and y > 0]
             if ratios:
                 units.append(sum(ratios) / len(ratios))
-        estimate = t_estimate(units) if units else None
-        if estimate is None or estimate.low is None or estimate.high is None:
-            return None
-        return 50 * (expm1(estimate.high) - expm1(estimate.low))
+        return units

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,12 +10,15 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from tesseral.study.lease import Holder
 
@@ -27,23 +31,65 @@ UNWRAPPED = 24
 """Characters of an arm's label that are kept on one line."""
 
 
-def bar() -> Progress:
-    """A progress bar: what, how far, how long, and how long still."""
+RATE_OVER = 600.0
+"""Seconds over which the rate is taken, and from it the time left: a structure may take minutes."""
+
+
+class Display(Protocol):
+    """Shown by the driver how a study gets on."""
+
+    def waiting(self, holder: Holder, seconds: float) -> None:
+        """Another driver's lease may still be alive; decided in `seconds`."""
+
+    def started(self, trials: int, finished: int, steps: int) -> None:
+        """`steps` are those of the trials that are left."""
+
+    def added(self, trials: int, steps: int) -> None:
+        """The study has grown, or shrunk, by so many trials and steps."""
+
+    def progress(self, trial: str, step: int) -> None:
+        """`step` optimizer steps of this trial are done."""
+
+    def ended(self, trial: str, steps: int) -> None:
+        """A trial has ended; `steps` are those that it would have had at most."""
+
+    def lost(self, trial: str, reason: str) -> None:
+        """A trial's job was given up without an outcome."""
+
+    def said(self, sentence: str) -> None:
+        """Something that whoever waits should know."""
+
+
+def bar(rate: bool = False) -> Progress:
+    """A progress bar: what, how far, how fast if `rate`, how long, and how long still."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
+        *([_Rate()] if rate else []),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
+        speed_estimate_period=RATE_OVER,
     )
 
 
+class _Rate(ProgressColumn):
+    """How many a second, or a minute where they are slow."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing before two are done."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min")
+
+
 @contextmanager
-def counted(what: str) -> Iterator["Counted"]:
-    """A bar that is told (done, total)."""
-    with bar() as progress:
+def counted(what: str, rate: bool = False) -> Iterator["Counted"]:
+    """A bar that is told (done, total), and shows the rate if `rate`."""
+    with bar(rate) as progress:
         yield Counted(progress, what)
 
 
@@ -56,8 +102,8 @@ class Counted:
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
-        if self._task is None:
-            self._task = self._progress.add_task(self._what, total=total)
+        if self._task is None:  # what is done before the start counts for no rate
+            self._task = self._progress.add_task(self._what, total=total, completed=done)
         self._progress.update(self._task, completed=done)
 
 

@@ -6,17 +6,20 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tesseral.cluster.campaign import TAKEN_OVER, Campaign, Display
+from tesseral.cluster.ask import define_hash
+from tesseral.cluster.campaign import TAKEN_OVER, Campaign
 from tesseral.cluster.cost import record_rate
+from tesseral.cluster.display import Display
 from tesseral.cluster.executor import Executor
 from tesseral.cluster.mirror import Mirror
 from tesseral.cluster.plan import StudyPlan
-from tesseral.models.training import NUMERICS
+from tesseral.models.numerics import NUMERICS
+from tesseral.study.document import read_document
 from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError
 from tesseral.study.lease import LENGTH, Lease
 from tesseral.study.ledger import Ledger, freeze
 from tesseral.study.store import STORE_ERRORS, Store
-from tesseral.study.trial import State
+from tesseral.study.trial import State, canonical
 
 SNAPSHOT_EVERY = 5.0
 """Seconds between snapshots of the trials table, at least."""
@@ -58,6 +61,7 @@ def run_study(
     with Lease.acquire(store, lease_length, on_wait=display.waiting) as lease:
         ledger = Ledger(store)
         _refuse_other_content(plan, ledger)
+        _refuse_other_proposer(plan, store)
         campaign = Campaign(plan, store, lease, ledger, display, mirror)
         try:
             with _Snapshots(ledger):
@@ -67,7 +71,7 @@ def run_study(
                 mirror.close()
         if lease.superseded:
             raise LeaseLostError(TAKEN_OVER)
-        states = Counter(entry.state for entry in ledger.entries())
+        states = Counter(entry.state for entry in ledger.entries() for _ in entry.plans)
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
         with suppress(*STORE_ERRORS):  # derived, and for the next plan alone
             record_rate(plan.storage, plan.study.name, ledger)
@@ -76,7 +80,7 @@ def run_study(
 
 def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:
     """The settings are those of the first start; the data and the numerics must be as well, or arms would mix."""
-    known = set(plan.data_hashes.values())
+    known, sources = set(plan.data_hashes.values()), plan.sources
     for entry in ledger.entries():
         trial = entry.plan["trial"]
         if trial["numerics"] != NUMERICS:
@@ -84,11 +88,27 @@ def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:
         elif trial["data_hash"] not in known:
             now = ", ".join(sorted(content[:12] for content in known))
             changed = f"on other data (content {trial['data_hash'][:12]}, now {now})"
-        elif trial.get("source") not in plan.sources:
+        elif trial.get("source") not in sources:
             changed = "with another source of the network that network.define names"
         else:
             continue
         raise RecordError(f"the study {plan.study.name!r} was started {changed}; restore that, or name the study anew")
+
+
+def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
+    """What `search.define` names proposes as it did at the first start, or the arms' searches would mix."""
+    search = plan.study.file.search
+    if search is None or search.define is None:
+        return
+    now, path = define_hash(search.define), "search/define.json"
+    store.create(path, canonical({"define": search.define, "source": now}).encode())
+    if (record := read_document(store, path, "source")) is None:
+        raise RecordError(f"{store.location(path)} is damaged; remove it and run again")
+    if record["source"] != now:
+        raise RecordError(
+            f"the study {plan.study.name!r} was started with another source of the module that search.define names "
+            f"(content {record['source'][:12]}, now {now[:12]}); restore that, or name the study anew"
+        )
 
 
 class _Snapshots:

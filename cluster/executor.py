@@ -1,8 +1,7 @@
 """The executor contract: work is asked for, run, judged at rungs and told of; results are in the records alone."""
 
+from collections.abc import Callable
 from typing import Protocol
-
-import torch
 
 from tesseral.cluster.worker import Job, Runner, Stopped, run_trial
 
@@ -65,7 +64,9 @@ class Inline:
             work.ended(job.trial)
 
 
-def _reports(job: Job, work: Work):  # type: ignore[no-untyped-def]
+def _reports(job: Job, work: Work) -> tuple[Callable[[int, int], None], Callable[[int, float], None]]:
+    """What a worker reports to: of a step that is done, and of a rung."""
+
     def rung(epoch: int, value: float) -> None:
         if work.judge(job.trial, epoch, value):
             raise Stopped
@@ -80,8 +81,12 @@ class threads:  # noqa: N801 - reads as a statement, like torch.no_grad
         self.cpus = cpus
 
     def __enter__(self) -> None:
+        import torch  # here, for a driver that only hands work out does without its 250 MB
+
         self._before = torch.get_num_threads()
         torch.set_num_threads(self.cpus)
 
     def __exit__(self, *_: object) -> None:
+        import torch
+
         torch.set_num_threads(self._before)

@@ -6,8 +6,9 @@ from tesseral.cluster.references import open_reference
 from tesseral.models.reach import describe_dead, unreachable
 from tesseral.models.shape import Shape, recipe_shape, reference_shape
 from tesseral.models.size import Size, size
-from tesseral.study.configuration import Configuration
+from tesseral.study.configuration import Configuration, Target
 from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.quantities import QUANTITIES
 from tesseral.study.recipe import read_recipe
 from tesseral.study.trial import canonical
 
@@ -21,7 +22,7 @@ class Measure:
 
     def __init__(self, storage: str, folder: Path) -> None:
         self.storage, self.folder = storage, folder
-        self._shapes: dict[tuple[str, str | None, float], Shape] = {}
+        self._shapes: dict[tuple[str, str | None, float, Target], Shape] = {}
         self._sizes: dict[str, Size] = {}
         self._unreachable: dict[str, tuple[str, ...]] = {}
 
@@ -31,22 +32,24 @@ class Measure:
         :raises DataError: if neither is there.
         """
         data, cutoff = configuration.data, configuration.network.radial_cutoff
-        key = (data.reference, data.recipe, cutoff)
+        key = (data.reference, data.recipe, cutoff, configuration.target)
         if key not in self._shapes:
-            self._shapes[key] = self._find_shape(data.reference, data.recipe, cutoff)
+            self._shapes[key] = self._find_shape(*key)
         return self._shapes[key]
 
-    def _find_shape(self, reference: str, recipe: str | None, cutoff: float) -> Shape:
+    def _find_shape(self, reference: str, recipe: str | None, cutoff: float, target: Target) -> Shape:
         try:
-            return reference_shape(open_reference(self.storage, reference), cutoff)
+            found = open_reference(self.storage, reference)
         except DataError as error:
             if recipe is None:
                 hint = "make it, or name its recipe in data.recipe, from which a plan is made without data"
                 raise DataError(f"{error}; {hint}") from None
+        else:
+            return reference_shape(found, cutoff, target)
         path = self.folder / recipe
         if not path.exists():
             raise StudyFileError("data.recipe", f"expected a recipe beside the study file, found none at {path}")
-        return recipe_shape(read_recipe(path), cutoff)
+        return recipe_shape(read_recipe(path), cutoff, target)
 
     def size(self, configuration: Configuration) -> Size:
         """Parameters, live ones, components and operations of a training step."""
@@ -64,9 +67,14 @@ class Measure:
         return measure_size(configuration, shape)
 
     def count(self, configuration: Configuration, unit: str) -> float:
-        """The size that arms are matched by: `parameters` (live ones), `components` or `flops`."""
+        """The size that arms are matched by: `parameters` (live ones), `components` or `flops`.
+
+        Operations are those of a training step for each structure of its batch: a larger batch makes no network larger.
+        """
         found = self.size(configuration)
-        return float(found.parameters_live if unit == "parameters" else getattr(found, unit))
+        if unit == "flops":
+            return found.flops / configuration.training.batch_size
+        return float(found.parameters_live if unit == "parameters" else found.components)
 
     def unreachable(self, configuration: Configuration) -> tuple[str, ...]:
         """The target's irreps that the network predicts as exactly zero, such as `1x4e`."""
@@ -78,10 +86,13 @@ class Measure:
     def _probe(self, configuration: Configuration) -> tuple[str, ...]:
         shape = self.shape(configuration)
         if configuration.network.define is None:
-            return tuple(map(str, unreachable(configuration, shape.layout)))
-        from tesseral.models.probe import probe_unreachable
+            missing = unreachable(configuration, shape.layout)
+        else:
+            from tesseral.models.probe import probe_unreachable
 
-        return tuple(map(str, probe_unreachable(configuration, shape.layout, shape.elements)))
+            missing = probe_unreachable(configuration, shape.layout, shape.elements)
+        quantity = QUANTITIES.get(configuration.target.quantity)  # a label's outputs are what is predicted
+        return tuple(map(str, missing if quantity is None else quantity.unreached(missing)))
 
     def dead(self, configuration: Configuration) -> str:
         """Hidden irreps that nothing feeds or nothing reads, in words; empty if there are none that is known of."""

@@ -1,71 +1,36 @@
 """A study made ready: its arms matched in size, measured and checked, its trials named. Nothing is written."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tesseral.cluster.arm_plan import ArmPlan as ArmPlan
+from tesseral.cluster.arm_plan import Sized as Sized
+from tesseral.cluster.arm_plan import plan_arm, refuse_untrainable, resize
 from tesseral.cluster.measure import Measure
 from tesseral.cluster.references import open_reference
-from tesseral.models.size import Size
-from tesseral.study.configuration import Configuration
-from tesseral.study.design import Arm
-from tesseral.study.errors import StudyFileError, TesseralError
-from tesseral.study.match import fit, match_arms
+from tesseral.models.numerics import NUMERICS
+from tesseral.models.split import check_sizes
+from tesseral.models.target_columns import check_values
+from tesseral.study.configuration import Configuration, Data
+from tesseral.study.errors import StudyFileError
+from tesseral.study.match import match_arms
 from tesseral.study.parameter import Parameter
-from tesseral.study.search_space import apply, read_space
+from tesseral.study.search_space import read_space
 from tesseral.study.stages import (
     Planned,
+    Stage,
     confirm_seeds,
     make_trial,
     objectives,
+    refused_seeds,
     rung_epochs,
     search_seeds,
 )
 from tesseral.study.store import Store
 from tesseral.study.study import Study
-
-
-@dataclass(frozen=True)
-class Sized:
-    """A configuration as it is trained, and what is known of it before."""
-
-    configuration: Configuration
-    """Resolved, its widths matched."""
-    natural: str
-    """Hidden irreps before they were matched."""
-    size: Size
-    residual: float
-    """Size over target, less 1; 0 where nothing is matched."""
-    unreachable: tuple[str, ...]
-
-    @property
-    def hidden(self) -> str:
-        """Hidden irreps as they are trained."""
-        return str(self.configuration.network.hidden.irreps)
-
-
-@dataclass(frozen=True)
-class ArmPlan:
-    """An arm, and what is known of it before anything is spent."""
-
-    arm: Arm
-    network: Sized
-    target: float | None
-    """The size that it is matched to."""
-    dead: str
-    """Hidden irreps that nothing feeds or nothing reads, in words."""
-
-    @property
-    def label(self) -> str:
-        """The arm's."""
-        return self.arm.label
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of one trial."""
-        return self.network.configuration.max_steps
+from tesseral.study.trial import Seeds
 
 
 @dataclass(frozen=True)
@@ -92,10 +57,7 @@ class StudyPlan:
     @property
     def sources(self) -> set[str | None]:
         """Hashes of the source of the user's networks among the arms; None stands for the networks of tesseral."""
-        from tesseral.models.user_network import source_hash  # imports torch
-
-        defines = {arm.network.configuration.network.define for arm in self.arms}
-        return {source_hash(define) if define else None for define in defines}
+        return {_source(arm.network.configuration) for arm in self.arms}
 
     @property
     def search_trials(self) -> int:
@@ -114,22 +76,16 @@ class StudyPlan:
         return rung_epochs(search.asha if search else None, arm.network.configuration.training.epochs)
 
     def sized(self, arm: ArmPlan, settings: dict[str, Any]) -> Sized:
-        """The arm's configuration with `settings`, matched to the arm's target whatever they change."""
-        if not settings:
-            return arm.network
-        natural = apply(arm.arm.configuration, settings)
-        configuration, residual = natural, 0.0
-        if arm.target is not None:
-            try:
-                configuration, _ = fit(natural, arm.target, arm.arm.match, self.measure.count)
-            except TesseralError as error:
-                raise StudyFileError("match", f"arm {arm.label!r} with {settings}: {error}") from None
-            residual = self.measure.count(configuration, arm.arm.match) / arm.target - 1
-        return _sized(self.measure, configuration, str(natural.network.hidden.irreps), residual)
+        """The arm's configuration with `settings`: see `resize`."""
+        return resize(arm, settings, self.measure)
 
     def searching(self, arm: ArmPlan, sized: Sized) -> Planned:
-        """A trial of the arm's search."""
-        seeds = search_seeds(self.study.file.study.seed)
+        """A trial of the arm's search; of a refused network, or one that another arm may come to, of the arm alone."""
+        study_seed, search = self.study.file.study.seed, self.study.file.search
+        alone = arm.arm.match != "none" or (search is not None and search.define is not None)
+        seeds = search_seeds(study_seed, arm.arm.key if alone else "")
+        if sized.refusal is not None:
+            seeds = refused_seeds(study_seed, arm.arm.key)
         return self._planned(arm, sized, "search", seeds, 0, 0)
 
     def confirming(self, arm: ArmPlan, sized: Sized, block: int, replicate: int) -> Planned:
@@ -137,30 +93,16 @@ class StudyPlan:
         seeds = confirm_seeds(self.study.file.study.seed, block, replicate)
         return self._planned(arm, sized, "confirm", seeds, block, replicate)
 
-    def _planned(self, arm: ArmPlan, sized: Sized, stage: Any, seeds: Any, block: int, replicate: int) -> Planned:
-        # Imported here, for they import torch, which takes seconds: a plan without data does without.
-        from tesseral.models.training import NUMERICS
-        from tesseral.models.user_network import source_hash
-
-        define = sized.configuration.network.define
-        source = source_hash(define) if define else None
-        trial = make_trial(sized.configuration, seeds, self.data_hashes, NUMERICS, source)
+    def _planned(self, arm: ArmPlan, sized: Sized, stage: Stage, seeds: Seeds, block: int, replicate: int) -> Planned:
+        trial = make_trial(sized.configuration, seeds, self.data_hashes, NUMERICS, _source(sized.configuration))
         return Planned(trial, arm.arm, stage, block, replicate)
-
-    def confirm(self) -> Iterator[tuple[ArmPlan, Planned]]:
-        """The confirm stage of a study without search: pairs are completed one after the other."""
-        replication = self.study.file.replication
-        for block in range(replication.blocks):
-            for replicate in range(replication.replicates):
-                for arm in self.arms:
-                    yield arm, self.confirming(arm, arm.network, block, replicate)
 
 
 def plan_study(study: Study, storage: str, folder: str | Path = ".") -> StudyPlan:
     """Match, measure and check the arms of a study. Its data may be missing if its recipe is there.
 
-    :raises StudyFileError: if an arm cannot reach all of its target and the study does not allow it, or cannot be
-        matched, or the search is not valid.
+    :raises StudyFileError: if an arm has nothing to train, or cannot reach all of its target and the study does not
+        allow it, or cannot be matched, or the search is not valid.
     :raises DataError: if neither data nor recipe is there.
     """
     folder = Path(folder).absolute()
@@ -168,22 +110,24 @@ def plan_study(study: Study, storage: str, folder: str | Path = ".") -> StudyPla
         sys.path.insert(0, str(folder))  # where the user's own modules are
     storage = Store(storage).url  # absolute, for workers have folders of their own
     measure = Measure(storage, folder)
-    wanted = objectives(study.file)
+    wanted = objectives(study.file, study.arms)
     space: tuple[Parameter, ...] = ()
     if study.file.search is not None:
         matched = any(arm.match != "none" for arm in study.arms)
         space = read_space(study.file.search, {path for arm in study.arms for path in arm.factors}, matched, study.arms)
+    for one in study.arms:  # before they are matched, for that would fail on them in other words
+        refuse_untrainable(one, measure)
     arms = []
     for found in match_arms(study, measure.count):
-        network = _sized(measure, found.configuration, found.natural, found.residual)
-        if network.unreachable and not study.file.study.allow_unreachable:
+        arm = plan_arm(found, measure)
+        if arm.network.unreachable and not study.file.study.allow_unreachable:
             raise StudyFileError(
                 "study.allow_unreachable",
-                f"arm {found.arm.label!r} cannot reach {', '.join(network.unreachable)} of its target; leave the arm "
+                f"arm {arm.label!r} cannot reach {', '.join(arm.network.unreachable)} of its target; leave the arm "
                 "out, widen its hidden irreps or harmonics, or set allow_unreachable = true: those outputs count as "
                 "predicted zero",
             )
-        arms.append(ArmPlan(found.arm, network, found.target, measure.dead(found.configuration)))
+        arms.append(arm)
     return StudyPlan(study, storage, folder, tuple(arms), measure, wanted, space)
 
 
@@ -192,19 +136,27 @@ def prepare(study: Study, storage: str, folder: str | Path = ".") -> StudyPlan:
 
     :raises DataError: if reference data is missing, torn or too small.
     """
-    from tesseral.models.data_set import check_sizes  # imports torch
-
     for arm in study.arms:  # first, for data that is missing is the plainer message
-        check_sizes(arm.configuration.data, open_reference(Store(storage).url, arm.configuration.data.reference))
+        reference = open_reference(Store(storage).url, arm.configuration.data.reference)
+        check_sizes(arm.configuration.data, reference)
+        check_values(arm.configuration.target, reference)
     plan = plan_study(study, storage, folder)
     for arm in study.arms:
         reference = open_reference(plan.storage, arm.configuration.data.reference)
         plan.data_hashes[arm.configuration.data.reference] = reference.content_hash
-    trials = [planned.trial.id for arm in plan.arms for planned in [plan.confirming(arm, arm.network, 0, 0)]]
-    if len(set(trials)) < len(trials):
-        raise StudyFileError("factors", "two arms train the same trials: their data differ in name alone")
+    trained: dict[str, Data] = {}
+    for one in plan.arms:
+        data = one.network.configuration.data
+        if trained.setdefault(plan.confirming(one, one.network, 0, 0).trial.id, data) != data:
+            raise StudyFileError("factors", "two arms train the same trials: their data differ in name alone")
     return plan
 
 
-def _sized(measure: Measure, configuration: Configuration, natural: str, residual: float) -> Sized:
-    return Sized(configuration, natural, measure.size(configuration), residual, measure.unreachable(configuration))
+def _source(configuration: Configuration) -> str | None:
+    """Hash of the source of a user's own network; None for the networks of tesseral."""
+    define = configuration.network.define
+    if define is None:
+        return None
+    from tesseral.models.user_network import source_hash  # imports torch: seconds, and 250 MB
+
+    return source_hash(define)

@@ -6,8 +6,10 @@ Import Ray from here and nowhere else: some of its settings are environment vari
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 # Tune's own loggers would write every report again, as JSON, CSV and TensorBoard.
@@ -32,6 +34,10 @@ __all__ = ["LOCAL", "as_completed", "ray", "session", "tune"]
 
 OBJECT_STORE = 100 * 2**20
 """Bytes of Ray's shared memory on a local start: trials send nothing through it."""
+AHEAD = 4
+"""Items that are handed to Ray for each core: one that runs, and some so that it never waits."""
+RETRIES = 3
+"""Times that Ray runs an item again whose process was ended."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,28 +61,63 @@ def session() -> Iterator[None]:
         ray.shutdown()
 
 
-def as_completed(function: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[T, R]]:
+def as_completed(
+    function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int = 0
+) -> Iterator[tuple[T, R]]:
     """`function` of each item on one core each, in the order in which they end.
 
+    Items are taken as cores come free, a few ahead, so that their number costs neither Ray nor memory.
+
+    :param lost: the result of an item whose process was ended, three times over, and why in words.
+    :param memory: bytes that are set aside for each; as many run at once as fit.
     :raises: what `function` raised, at the first failure.
     """
     with session():
-        task = ray.remote(num_cpus=1, max_retries=3)(function)
-        pending = {task.remote(item): item for item in items}
+        bound = _bounded(memory)
+        task = ray.remote(num_cpus=1, memory=bound, max_retries=RETRIES)(_apply)
+        shared, waiting = ray.put(function), iter(items)
+        pending: dict[Any, T] = {}
         try:
-            while pending:
+            while True:
+                ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 0)))  # a cluster may grow
+                pending |= {task.remote(shared, item): item for item in islice(waiting, ahead - len(pending))}
+                if not pending:
+                    return
                 (done, *_), _ = ray.wait(list(pending), num_returns=1)
-                yield pending.pop(done), _get(done)
+                item = pending.pop(done)
+                try:
+                    result = ray.get(done)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause or error from None
+                except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+                    result = lost(item, _why(error))
+                yield item, result
         finally:
             for reference in pending:
                 ray.cancel(reference, force=True)
 
 
-def _get(reference: Any) -> Any:
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
+def _apply(function: Callable[[T], R], item: T) -> R:
+    return function(item)
+
+
+def _bounded(memory: int) -> int:
+    """What is set aside for each item: at most what a machine has, else Ray would wait for a larger one for ever."""
+    free = [int(node["Resources"].get("memory", 0)) for node in ray.nodes() if node["Alive"]]
+    bound = min(memory, max(free))
+    if LOCAL and bound and (fit := max(free) // bound) < cores():
+        warnings.warn(
+            f"memory for {fit} at a time on {cores()} cores: {max(free) / 2**20:.0f} MB are free, and each may take "
+            f"{bound / 2**20:.0f} MB",
+            stacklevel=3,
+        )
+    return bound
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "the machine's memory was too small"
+    return f"its process was ended {RETRIES + 1} times over, such as for lack of memory"
 
 
 def cores() -> int:

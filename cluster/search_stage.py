@@ -1,6 +1,6 @@
 """The search of one arm: proposals recorded before they are trained, results told, the best setting chosen."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from tesseral.cluster.arm_search import ArmSearch, Finding
@@ -12,26 +12,10 @@ from tesseral.study.document import read_document
 from tesseral.study.errors import RecordError, StudyFileError
 from tesseral.study.ledger import Entry
 from tesseral.study.search_space import refusal
-from tesseral.study.stages import Proposal
+from tesseral.study.stages import Best, Proposal
 from tesseral.study.store import Store
 from tesseral.study.study_file import Search
 from tesseral.study.trial import State, canonical
-
-
-@dataclass(frozen=True)
-class Best:
-    """How an arm's search ended: a create-only record, `search/<arm key>/best.json`."""
-
-    trial: str | None
-    """The trial of the lowest error; None if none was completed."""
-    settings: dict[str, Any]
-    """Its hyperparameters."""
-    value: float | None
-    """Its validation error."""
-    trials: int
-    """Distinct proposals."""
-    reason: str
-    """Why nothing more was proposed."""
 
 
 class SearchStage:
@@ -78,9 +62,7 @@ class SearchStage:
 
     def _finding(self, entry: Entry) -> Finding:
         """What an entry tells Optuna."""
-        rungs = read_rungs(self._store, entry.id) if self._halving.values else {}
-        for epoch, value in rungs.items():
-            self._halving.add(entry.id, epoch, value)
+        rungs = self._rungs(entry) if self._halving.values else {}
         if entry.outcome is None:
             return Finding(State.PLANNED, None, rungs)
         facts = {name: entry.plan.get(name) for name in ("parameters", "flops")}
@@ -89,6 +71,18 @@ class SearchStage:
         if entry.state == State.COMPLETE and None not in values:
             return Finding(State.COMPLETE, tuple(float(value) for value in values if value is not None), rungs)
         return Finding(State.PRUNED if entry.state == State.PRUNED else State.FAILED, None, rungs)
+
+    def _rungs(self, entry: Entry) -> dict[int, float]:
+        """Its sealed values; of a trial that was stopped, not those that its worker sealed before it heard of it."""
+        steps = entry.trial.configuration.steps_per_epoch
+        end = entry.outcome["steps"] if entry.outcome and entry.state == State.PRUNED else entry.plan["max_steps"]
+        rungs = {epoch: v for epoch, v in read_rungs(self._store, entry.id).items() if epoch * steps <= end}
+        begun = max((begin["start"] for begin in entry.begins), default=0)
+        for epoch, value in rungs.items():
+            self._halving.add(entry.id, epoch, value)
+            if epoch < max(rungs) or epoch * steps < begun:  # a checkpoint there is kept once the rung was judged
+                self._halving.passed(entry.id, epoch)
+        return rungs
 
     @property
     def given(self) -> int:

@@ -22,10 +22,11 @@ def standing(store: Store, study: Study, entries: Iterable[Entry]) -> Standing:
     :param store: the study's.
     """
     entries = list(entries)
-    labels = _labels(study, {entry.plan["arm"] for entry in entries})
+    labels = _labels(study, {plan["arm"] for entry in entries for plan in entry.plans})
     found: Standing = {stage: {label: Counter() for label in labels} for stage in _stages(study)}
     for entry in entries:
-        found[entry.plan["stage"]].setdefault(entry.plan["arm"], Counter())[entry.state] += 1
+        for plan in entry.plans:
+            found[plan["stage"]].setdefault(plan["arm"], Counter())[entry.state] += 1
     for stage, arms in found.items():
         for label, counts in arms.items():
             missing = _due(store, study, stage, label) - counts.total()

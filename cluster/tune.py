@@ -16,7 +16,7 @@ from typing import Any
 from tesseral.cluster.executor import Work, threads
 from tesseral.cluster.ray_session import LOCAL, ray, session, tune
 from tesseral.cluster.worker import Job, Runner, run_trial
-from tesseral.study.errors import StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import DeviceLostError, StoreError, StudyFileError, TesseralError
 from tesseral.study.store import STORE_ERRORS
 
 RESTARTS = 1000
@@ -90,6 +90,8 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
         with threads(job.cpus):
             try:
                 _patiently(lambda: runner(job, progress, rung))
+            except DeviceLostError:
+                os._exit(1)  # Tune starts the trial again in a new process, which finds it finished or goes on
             except (TesseralError, StoreError, *STORE_ERRORS) as error:
                 reason = str(error).strip().splitlines()[0]
         tune.report({"trial": job.trial} | ({"step": done, "lost": reason} if reason else {"step": job.steps}))
@@ -137,7 +139,8 @@ class _Suggestions(_Told, tune.search.Searcher):
         job = None if self.faults else self.tell(self.work.suggest)
         if job is not None:
             return {"job": asdict(job)}
-        return self.FINISHED if self.faults or self.work.done else None
+        done = self.faults or self.tell(lambda: self.work.done)
+        return self.FINISHED if done or self.faults else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing to learn: the records hold the outcome."""

@@ -1,4 +1,7 @@
-"""What a worker does with a job: train the trial, record it, return. It runs with or without Ray."""
+"""What a worker does with a job: train the trial, record it, return. It runs with or without Ray.
+
+torch and what needs it are imported when a job runs: a driver, which names these things, does without its 250 MB.
+"""
 
 import gc
 import os
@@ -10,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tesseral.cluster.references import open_reference
-from tesseral.models.device import find_device, out_of_memory
+from tesseral.models.recorder import DivergedError
 from tesseral.models.reference_file import Reference
-from tesseral.models.training import DivergedError, train
 from tesseral.study.attempt import Attempt
 from tesseral.study.document import read_document
-from tesseral.study.errors import LeaseLostError, RecordError, StoreError
+from tesseral.study.errors import DeviceLostError, LeaseLostError, RecordError, StoreError
 from tesseral.study.store import Store
 from tesseral.study.trial import State, Traces, Trial
 
@@ -63,9 +65,13 @@ def run_trial(
     :param on_rung: told a rung's epoch and sealed value; it may wait, and what it raises ends the execution.
     :raises RecordError: if the trial's record is not there.
     :raises DataError: if its reference data is not there.
-    :raises TesseralError: if this machine lacks the device.
+    :raises TesseralError: if this machine lacks the device, or the source of the trial's own network.
+    :raises DeviceLostError: if the process can no longer use its device: it should end.
     :raises StoreError: if the storage fails.
     """
+    from tesseral.models.device import find_device, usable
+    from tesseral.models.training import check_trial
+
     store = Store(job.storage).child(job.study)
     plan = read_document(store, f"trials/{job.trial}/trial.json", "trial", "traces")
     if plan is None:
@@ -77,8 +83,11 @@ def run_trial(
     if job.folder and job.folder not in sys.path:
         sys.path.insert(0, job.folder)
     # What a machine lacks is no fault of the trial: found out before an attempt begins, it costs the trial nothing.
-    find_device(job.device)
+    device = find_device(job.device)
+    if not usable(device):
+        raise DeviceLostError(f"this process can no longer use {device}")
     reference = open_reference(job.storage, trial.configuration.data.reference)
+    check_trial(trial, reference)
     steps = trial.configuration.steps_per_epoch
     for parts in (1, 2):
         attempt = Attempt.begin(
@@ -101,9 +110,12 @@ def run_trial(
             if state is None:
                 gc.collect()  # what the traceback held
                 continue
-            return state if attempt.finish(state, attempt.step, **facts) else None
+            ended = state if attempt.finish(state, attempt.step, **facts) else None
         except LeaseLostError:
             return None
+        if not usable(device):
+            raise DeviceLostError(f"a trial's error has ended the use of {device} by this process")
+        return ended
     return None
 
 
@@ -111,6 +123,9 @@ def _train(
     job: Job, trial: Trial, reference: Reference, plan: dict[str, Any], attempt: Attempt
 ) -> tuple[State | None, dict[str, Any]]:
     """How it ended, None if it is worth another attempt in smaller parts, and the facts for its outcome."""
+    from tesseral.models.device import out_of_memory
+    from tesseral.models.training import train
+
     try:
         result = train(
             trial,
@@ -124,6 +139,9 @@ def _train(
         )
     except (LeaseLostError, StoreError, Stopped):
         raise
+    except RecordError as error:
+        location = attempt.store.location(attempt.kept or "")
+        raise RecordError(f"{error}; remove {location} and run again, from an earlier state") from error
     except DivergedError as error:
         return State.FAILED, {"reason": str(error), "metrics": error.metrics}
     except Exception as error:  # noqa: BLE001 - a trial's own failure is its outcome, and never stops the study

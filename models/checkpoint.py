@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.model import DTYPES, Model, build_model
+from tesseral.models.reference_file import Reference
 from tesseral.models.user_network import check_source
 from tesseral.study.errors import RecordError
 from tesseral.study.trial import Trial
@@ -75,15 +75,16 @@ def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
     return found
 
 
-def restore_model(content: bytes, trial: Trial, basis: AuxiliaryBasis) -> Model:
+def restore_model(content: bytes, trial: Trial, reference: Reference) -> Model:
     """The trained model of a checkpoint, on the CPU, in the precision it was trained in, ready to predict.
 
+    :param reference: the trial's data: its elements, auxiliary basis and labels count.
     :raises RecordError: as `read_checkpoint`.
     :raises StudyFileError: if the trial's network is the user's own, and cannot be loaded or was edited since.
     """
     check_source(trial)
     configuration = trial.configuration.resolved()
-    model = build_model(configuration, basis, num_neighbors=1.0, seed=0)  # the state holds the true values
+    model = build_model(configuration, reference, num_neighbors=1.0, seed=0)  # the state holds the true values
     model.to(DTYPES[configuration.training.dtype])
     model.load_state_dict(read_checkpoint(content, trial).model)
     return model.eval()

@@ -3,146 +3,125 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tesseral.models.graph import Graph, build_graph, join
 from tesseral.models.reference_file import Reference
+from tesseral.models.target_columns import chosen_basis, wanted_columns
+from tesseral.models.target_values import density_labels, energy_of, property_values
 from tesseral.study import configuration
 from tesseral.study.errors import DataError
+from tesseral.study.quantities import find_quantity
 
 KEPT = 4
 """Data sets that a process keeps for its later trials, the latest used."""
 
 
 class Batch(NamedTuple):
-    """One or more structures, their atoms and edges concatenated; all floats in one precision, on one device."""
+    """One or more structures, their atoms and edges concatenated, on one device; but for `values` and `energy` of
+    other targets than the density, which are float64, all floats are in one precision."""
 
     graph: Graph
-    coefficients: Tensor
-    """(atoms, columns of the basis's layout), electron · bohr^(−3/2); zero where an element lacks the shell."""
-    structure: Tensor
-    """(atoms,) int64, position in the batch of the atom's structure."""
+    values: Tensor
+    """What is predicted, (structures or atoms, its dimension). Of the density, (atoms, columns of the basis's layout),
+    electron · bohr^(−3/2); zero where an element lacks the shell."""
+    energy: Tensor
+    """(structures, 1), hartree, beside forces; (structures, 0) where there is none."""
     filled: Tensor
-    """(structures, functions) int64: where in `coefficients`, flattened, each row of the overlap matrix stands."""
+    """(structures, functions) int64: where in coefficients, flattened, each row of the overlap matrix stands. Without
+    functions, as the matrices, for other targets than the density."""
     overlap: Tensor
     """(structures, functions, functions), ∫χ_i χ_j. Structures with fewer functions are padded with zeros, and
     `filled` anyhow."""
+    coulomb: Tensor
+    """The same of ∫∫χ_i χ_j / r for the Coulomb loss; of no functions for any other."""
 
     @property
     def size(self) -> int:
         """Structures."""
-        return len(self.overlap)
-
-
-class Split(NamedTuple):
-    """Positions of structures among the converged ones of the reference data."""
-
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    test: tuple[int, ...]
-
-
-def check_sizes(data: configuration.Data, reference: Reference) -> None:
-    """Check that the splits fit into the reference data.
-
-    :raises DataError: if they do not.
-    """
-    size, asked = len(reference.converged), data.train + data.validation + data.test
-    if asked > size:
-        raise DataError(
-            f"data.train: expected train + validation + test of at most {size}, the converged structures of "
-            f"{data.reference}, got {data.train} + {data.validation} + {data.test} = {asked}"
-        )
-
-
-def permutation(seed: int, size: int) -> list[int]:
-    """A random order of 0..size−1. NumPy has frozen the stream of this generator, so it is the same for ever."""
-    return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
-
-
-def split(data: configuration.Data, size: int, seed: int) -> Split:
-    """The first structures of a permutation are for testing, the next for validation, then those trained on.
-
-    Training sets of different sizes are thus nested, and judged by the same structures.
-    """
-    order = permutation(seed, size)
-    first = data.test + data.validation
-    return Split(
-        train=tuple(order[first : first + data.train]),
-        validation=tuple(order[data.test : first]),
-        test=tuple(order[: data.test]),
-    )
+        return self.graph.size
 
 
 class DataSet:
     """The converged structures of reference data, with the edges and harmonics that a network asks for.
 
     :param settings: `radial_cutoff`, `harmonics_lmax` and `radial_functions` count.
-    :raises DataError: if a structure has no overlap matrix, or two of its atoms lie at one place.
+    :param target: what of the reference data is predicted.
+    :param coulomb: whether the Coulomb matrices of the density's basis are made.
+    :raises DataError: if a structure lacks what is predicted, or two of its atoms lie at one place.
+    :raises StudyFileError: if the reference data have no such label, or the basis no such order.
     """
 
     def __init__(
-        self, reference: Reference, settings: configuration.Network, dtype: torch.dtype, device: torch.device
+        self,
+        reference: Reference,
+        settings: configuration.Network,
+        dtype: torch.dtype,
+        device: torch.device,
+        target: configuration.Target | None = None,
+        *,
+        coulomb: bool = False,
     ) -> None:
-        self.basis = reference.basis
+        target = target or configuration.Target()
         self.reference = reference.converged
-        columns = {number: self.basis.columns(number) for number in self.basis.shells}
-        width = sum(mul * (2 * order + 1) for mul, order, _ in self.basis.layout)
-        numbers = sorted(self.basis.shells)
-        rows = self.reference.table.select(["id", "atomic_numbers", "positions", "coefficients", "overlap"])
+        self.quantity = find_quantity(target.quantity, reference.labels)
+        self.basis = chosen_basis(reference, target)
+        self.settings = settings
+        self.elements = reference.elements
+        columns = ["id", "atomic_numbers", "positions", "charge", *wanted_columns(self.quantity)]
+        rows = self.reference.table.select(columns)
         self.structures: list[Batch] = []
         for row in (record for part in rows.to_batches(max_chunksize=16) for record in part.to_pylist()):
-            if row["overlap"] is None:
-                raise DataError(f"expected the overlap matrix of every structure, {row['id']!r} has none")
-            found = [columns[number] for number in row["atomic_numbers"]]
-            filled = np.concatenate([np.array(places) + atom * width for atom, places in enumerate(found)])
-            coefficients = np.zeros(len(found) * width)
-            coefficients[filled] = np.concatenate(row["coefficients"])
-            overlap = np.zeros((len(filled), len(filled)))
-            overlap[np.tril_indices(len(filled))] = row["overlap"]
-            overlap += np.tril(overlap, -1).T
-            try:
-                graph = build_graph(
-                    torch.tensor([numbers.index(number) for number in row["atomic_numbers"]]),
-                    torch.tensor(row["positions"], dtype=torch.float64),
-                    len(numbers),
-                    cutoff=settings.radial_cutoff,
-                    lmax=settings.harmonics_lmax,
-                    number=settings.radial_functions,
-                )
-            except DataError as error:
-                raise DataError(f"structure {row['id']!r}: {error}") from None
-            batch = Batch(
-                graph=graph,
-                coefficients=torch.from_numpy(coefficients.reshape(-1, width)),
-                structure=torch.zeros(len(found), dtype=torch.int64),
-                filled=torch.from_numpy(filled)[None],
-                overlap=torch.from_numpy(overlap)[None],
-            )
+            batch = self._structure(row, reference, coulomb)
             self.structures.append(_moved(batch, dtype, device))
+        if self.quantity.readout == "gradient" and len({one.energy.shape[1] for one in self.structures}) > 1:
+            raise DataError("expected an energy beside the forces of every structure or of none, some have one")
+
+    def _structure(self, row: dict[str, Any], reference: Reference, coulomb: bool) -> Batch:
+        positions = torch.tensor(row["positions"], dtype=torch.float64)
+        species = [self.elements.index(number) for number in row["atomic_numbers"]]
+        try:
+            graph = build_graph(
+                torch.tensor(species),
+                positions,
+                len(self.elements),
+                cutoff=self.settings.radial_cutoff,
+                lmax=self.settings.harmonics_lmax,
+                number=self.settings.radial_functions,
+                charge=row["charge"],
+            )
+        except DataError as error:
+            raise DataError(f"structure {row['id']!r}: {error}") from None
+        weights = torch.tensor(row["atomic_numbers"], dtype=torch.float64)
+        graph = graph._replace(positions=positions - weights @ positions / weights.sum())
+        empty = torch.zeros(1, 0, dtype=torch.float64)
+        if self.basis is not None and reference.basis is not None:
+            found = density_labels(row, self.basis, reference.basis, coulomb=coulomb)
+            return Batch(graph, found.coefficients, empty, found.filled, found.overlap, found.coulomb)
+        values = property_values(row, self.quantity)
+        energy = energy_of(row) if self.quantity.readout == "gradient" else empty
+        return Batch(graph, values, energy, empty.long(), empty[..., None], empty[..., None])
 
     def __len__(self) -> int:
         return len(self.structures)
 
     def batch(self, indices: Iterable[int]) -> Batch:
         """These structures as one batch."""
-        return collate([self.structures[index] for index in indices])
+        return collate(self.select(indices))
 
-    def atoms(self, indices: Iterable[int]) -> tuple[Tensor, Tensor]:
-        """Coefficients, (atoms, columns), and species, (atoms,), of all atoms of these structures."""
-        chosen = [self.structures[index] for index in indices]
-        return torch.cat([one.coefficients for one in chosen]), torch.cat([one.graph.species for one in chosen])
+    def select(self, indices: Iterable[int]) -> list[Batch]:
+        """These structures one by one."""
+        return [self.structures[index] for index in indices]
 
     def neighbors(self, indices: Iterable[int]) -> float:
         """Mean number of neighbours of an atom in these structures.
 
         :raises DataError: if no atom has a neighbour.
         """
-        graphs = [self.structures[index].graph for index in indices]
+        graphs = [one.graph for one in self.select(indices)]
         edges, atoms = sum(len(graph.source) for graph in graphs), sum(len(graph.species) for graph in graphs)
         if not edges:
             raise DataError(
@@ -157,30 +136,39 @@ def collate(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     functions = max(batch.filled.shape[1] for batch in batches)
-    structure, filled, overlap = [], [], []
-    size = atoms = 0
+    filled = []
+    atoms = 0
     for batch in batches:
         missing = functions - batch.filled.shape[1]
-        structure.append(batch.structure + size)
-        filled.append(torch.nn.functional.pad(batch.filled + atoms * batch.coefficients.shape[1], (0, missing)))
-        overlap.append(torch.nn.functional.pad(batch.overlap, (0, missing, 0, missing)) if missing else batch.overlap)
-        size += batch.size
-        atoms += len(batch.coefficients)
+        filled.append(torch.nn.functional.pad(batch.filled + atoms * batch.values.shape[1], (0, missing)))
+        atoms += len(batch.graph.species)
     return Batch(
         graph=join([batch.graph for batch in batches]),
-        coefficients=torch.cat([batch.coefficients for batch in batches]),
-        structure=torch.cat(structure),
+        values=torch.cat([batch.values for batch in batches]),
+        energy=torch.cat([batch.energy for batch in batches]),
         filled=torch.cat(filled),
-        overlap=torch.cat(overlap),
+        overlap=_padded([batch.overlap for batch in batches]),
+        coulomb=_padded([batch.coulomb for batch in batches]),
     )
 
 
+def _padded(matrices: Sequence[Tensor]) -> Tensor:
+    functions = max(matrix.shape[1] for matrix in matrices)
+    parts = []
+    for matrix in matrices:
+        missing = functions - matrix.shape[1]
+        parts.append(torch.nn.functional.pad(matrix, (0, missing, 0, missing)) if missing else matrix)
+    return torch.cat(parts)
+
+
 def open_data_set(
-    reference: Reference, settings: configuration.Network, dtype: torch.dtype, device: torch.device
+    reference: Reference, settings: configuration.Configuration, dtype: torch.dtype, device: torch.device
 ) -> DataSet:
-    """`DataSet(reference, settings, dtype, device)`, or an equal one that this process made before."""
-    geometry = (settings.radial_cutoff, settings.harmonics_lmax, settings.radial_functions)
-    return _kept(_Request(reference.content_hash, geometry, dtype, device, reference, settings))
+    """The data set that a configuration trains on, or an equal one that this process made before."""
+    network, target, coulomb = settings.network, settings.target, settings.loss.name == "coulomb"
+    geometry = (network.radial_cutoff, network.harmonics_lmax, network.radial_functions)
+    asked = (target.quantity, target.orders, coulomb)
+    return _kept(_Request(reference.content_hash, geometry, asked, dtype, device, reference, settings))
 
 
 @dataclass(frozen=True)
@@ -189,19 +177,27 @@ class _Request:
 
     content_hash: str
     geometry: tuple[float, int, int]
+    asked: tuple[str, tuple[int, ...] | None, bool]
     dtype: torch.dtype
     device: torch.device
     reference: Reference = field(compare=False)
-    settings: configuration.Network = field(compare=False)
+    settings: configuration.Configuration = field(compare=False)
 
 
 @lru_cache(maxsize=KEPT)
 def _kept(request: _Request) -> DataSet:
-    return DataSet(request.reference, request.settings, request.dtype, request.device)
+    settings, (*_, coulomb) = request.settings, request.asked
+    return DataSet(request.reference, settings.network, request.dtype, request.device, settings.target, coulomb=coulomb)
 
 
 def _moved(batch: Batch, dtype: torch.dtype, device: torch.device) -> Batch:
+    """Everything on the device and in the precision of the training, but that properties keep their digits: an energy
+    of −76 hartree in float32 has lost 5e-6."""
+
     def move(tensor: Tensor) -> Tensor:
         return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
-    return Batch(Graph(*map(move, batch.graph)), *map(move, batch[1:]))
+    moved = Batch(Graph(*map(move, batch.graph)), *map(move, batch[1:]))
+    if batch.filled.shape[1]:
+        return moved
+    return moved._replace(values=batch.values.to(device), energy=batch.energy.to(device))

@@ -9,32 +9,13 @@ from pyscf.data.elements import ELEMENTS
 from scipy import linalg
 
 from tesseral.models.auxiliary import Shell
-from tesseral.models.mean_field import load_basis
+from tesseral.models.auxiliary_shells import auxiliary_shells as auxiliary_shells
 
 FIT_ERROR_GRID_LEVEL = 3
 """PySCF's level of the Becke grid on which a fit is compared with the density that it fits."""
+LINEAR_DEPENDENCE = 1e-12
+"""Relative eigenvalue of the metric below which a combination of functions is left out, where rounding asks for it."""
 _BLOCK = 4096  # grid points at a time: 1,000 functions on them take 33 MB
-
-
-def auxiliary_shells(atomic_number: int, name: str, decontracted: bool) -> tuple[Shell, ...]:
-    """Shells of one element, sorted by l and then from the steepest exponent to the flattest.
-
-    :param decontracted: each different primitive is a shell of its own.
-    :raises StudyFileError: if PySCF knows no such basis for this element.
-    """
-    symbol = ELEMENTS[atomic_number]
-    loaded = load_basis(name, symbol, "method.auxiliary_basis")
-    if decontracted:
-        primitives = {(entry[0], primitive[0]) for entry in loaded for primitive in entry[1:]}
-        shells = [Shell(order, (exponent,), (1.0,)) for order, exponent in primitives]
-    else:
-        atom = gto.M(atom=[(symbol, (0, 0, 0))], basis={symbol: loaded}, spin=None, verbose=0)
-        shells = [
-            Shell(atom.bas_angular(index), tuple(atom.bas_exp(index).tolist()), tuple(column.tolist()))
-            for index in range(atom.nbas)
-            for column in atom.bas_ctr_coeff(index).T
-        ]
-    return tuple(sorted(shells, key=lambda shell: (shell.l, -max(shell.exponents))))
 
 
 def auxiliary_molecule(
@@ -86,6 +67,7 @@ def fit_density(
     auxiliary: gto.Mole,
     charges: NDArray[np.float64],
     metric: str,
+    constrain: bool = True,
 ) -> NDArray[np.float64]:
     r"""Coefficients c that minimise (ρ − Σ c_P χ_P | ρ − Σ c_P χ_P), subject to Σ_P c_P ∫χ_P = electrons.
 
@@ -96,6 +78,7 @@ def fit_density(
     :param density_matrix: of all electrons, shape (orbitals, orbitals).
     :param charges: q, from `function_charges`.
     :param metric: (f|g) is ∫∫ f(r) g(r') / |r − r'| if `coulomb`, ∫ f g if `overlap`.
+    :param constrain: False: λ = 0.
     :return: shape (functions,), PySCF's order and axes, electron · bohr^(−3/2).
     """
     two_centre, three_centre = {"coulomb": ("int2c2e", "int3c2e"), "overlap": ("int1e_ovlp", "int3c1e")}[metric]
@@ -112,11 +95,30 @@ def fit_density(
             for start, stop, _, _ in auxiliary.aoslice_by_atom()
         ]
     )
-    factor = linalg.cho_factor(auxiliary.intor(two_centre))
-    free, response = linalg.cho_solve(factor, np.stack([projection, charges], axis=1)).T
-    multiplier = (molecule.nelectron - charges @ free) / (charges @ response)
+    free, response = _solve(auxiliary.intor(two_centre), np.stack([projection, charges], axis=1)).T
+    multiplier = (molecule.nelectron - charges @ free) / (charges @ response) if constrain else 0.0
     result: NDArray[np.float64] = free + multiplier * response
     return result
+
+
+def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    try:
+        solution: NDArray[np.float64] = linalg.cho_solve(linalg.cho_factor(matrix), right)
+    except linalg.LinAlgError:  # rich bases, large molecules: leave out combinations of functions that nearly vanish
+        values, vectors = linalg.eigh(matrix)
+        kept = values > LINEAR_DEPENDENCE * values[-1]
+        solution = vectors[:, kept] @ (vectors[:, kept].T @ right / values[kept, None])
+    return solution
+
+
+def self_repulsion_error(auxiliary: gto.Mole, coefficients: NDArray[np.float64], exact: float) -> float:
+    """100 · (J_fit − J) / J, percent, with J_fit = ½ Σ_PQ c_P (χ_P|χ_Q) c_Q by Coulomb integrals.
+
+    :param coefficients: in PySCF's order and axes, shape (functions,).
+    :param exact: J of the density that is fitted, hartree.
+    """
+    fitted = 0.5 * float(coefficients @ auxiliary.intor("int2c2e") @ coefficients)
+    return 100 * (fitted - exact) / exact
 
 
 def fit_error(
@@ -131,7 +133,7 @@ def fit_error(
     """
     grid = dft.gen_grid.Grids(molecule)
     grid.level = FIT_ERROR_GRID_LEVEL
-    grid.build(with_non0tab=False)
+    grid.build(sort_grids=False)
     difference = total = 0.0
     for start in range(0, len(grid.weights), _BLOCK):
         points, weights = grid.coords[start : start + _BLOCK], grid.weights[start : start + _BLOCK]

@@ -35,6 +35,15 @@ def find_device(name: str) -> torch.device:
     return torch.device(full)
 
 
+def usable(device: torch.device) -> bool:
+    """Whether this process can still compute there: after some errors of a kernel CUDA fails for good."""
+    try:
+        torch.ones(1, device=device).add_(1).item()
+    except RuntimeError:
+        return False
+    return True
+
+
 def device_name(device: torch.device) -> str:
     """`cpu`, or the accelerator's name."""
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyscf import gto
 from pyscf.data.elements import CONFIGURATION, ELEMENTS
 
 from tesseral.models.auxiliary import Shell
@@ -13,22 +15,41 @@ from tesseral.models.density_fit import auxiliary_molecule, fit_density, functio
 from tesseral.models.mean_field import mean_field, molecule, total_density_matrix
 from tesseral.models.structures import Structure
 from tesseral.study.errors import DataError
-from tesseral.study.recipe import Method
+from tesseral.study.method import Method
+
+_CYCLES = 100  # whatever a recipe allows its structures
 
 
 def with_isolated_atom(atomic_number: int, shells: Sequence[Shell], method: Method) -> tuple[Shell, ...]:
-    """The element's shells with `isolated` set to the fit of its neutral, spin-polarised, spherical ground state.
+    """The element's shells with `isolated` set to the fit of its `isolated_density`.
+
+    Where `method` constrains the charge, the s functions hold all Z electrons.
+
+    :raises DataError: if the atom does not converge.
+    """
+    mol, density_matrix = isolated_density(atomic_number, method)
+    auxiliary = auxiliary_molecule({atomic_number: shells}, [atomic_number], np.zeros((1, 3)))
+    charges = function_charges({atomic_number: shells}, [atomic_number])
+    coefficients = fit_density(mol, density_matrix, auxiliary, charges, method.metric, method.constrain_charge)
+    # Shells are sorted by l: the coefficients of the s shells come first, one each.
+    return tuple(
+        replace(shell, isolated=float(coefficients[index])) if shell.l == 0 else shell
+        for index, shell in enumerate(shells)
+    )
+
+
+@cache
+def isolated_density(atomic_number: int, method: Method) -> tuple[gto.Mole, NDArray[np.float64]]:
+    """The neutral, spin-polarised, spherical ground state: the atom at the origin and its density matrix.
 
     Electrons of the open shell are spread evenly over its 2l+1 orbitals, so that the density is spherical: with
-    whole occupations an oxygen atom would point somewhere, and its degenerate p orbitals hardly converge. The fit is
-    charge-constrained, so its s functions hold all Z electrons.
+    whole occupations an oxygen atom would point somewhere, and its degenerate p orbitals hardly converge.
 
     :raises DataError: if the atom does not converge.
     """
     occupied = occupations(atomic_number)
     unpaired = round(sum(up - down for up, down in occupied))
-    atom = Structure("atom", (atomic_number,), np.zeros((1, 3)), spin=unpaired)
-    field = mean_field(molecule(atom, method), method)
+    field = mean_field(molecule(Structure("atom", (atomic_number,), np.zeros((1, 3)), spin=unpaired), method), method)
     orders = [field.mol.bas_angular(i) for i in range(field.mol.nbas) for _ in range(_width(field.mol, i))]
 
     def occupy(energies: Any, orbitals: Any) -> NDArray[np.float64]:
@@ -36,20 +57,14 @@ def with_isolated_atom(atomic_number: int, shells: Sequence[Shell], method: Meth
 
     if unpaired:
         field.get_occ = occupy
+    field.max_cycle = _CYCLES
     field.kernel()
     if not field.converged:
         raise DataError(
             f"expected the isolated atom {ELEMENTS[atomic_number]} to converge, with {method.method}/{method.basis} "
             "it did not; another method, basis or grid level is needed"
         )
-    auxiliary = auxiliary_molecule({atomic_number: shells}, atom.atomic_numbers, atom.positions)
-    charges = function_charges({atomic_number: shells}, atom.atomic_numbers)
-    coefficients = fit_density(field.mol, total_density_matrix(field), auxiliary, charges, method.metric)
-    # Shells are sorted by l: the coefficients of the s shells come first, one each.
-    return tuple(
-        replace(shell, isolated=float(coefficients[index])) if shell.l == 0 else shell
-        for index, shell in enumerate(shells)
-    )
+    return field.mol, total_density_matrix(field)
 
 
 def occupations(atomic_number: int) -> list[tuple[int, int]]:

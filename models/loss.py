@@ -1,16 +1,37 @@
-"""What training minimises, by name. Every loss is a function of Δc = c_predicted − c on a batch.
+"""What training minimises, by name. Every loss is a function of the error on a batch: of a density Δc = c_pred − c.
 
 Each is a sum divided by `denominator(batch)`, which adds up over parts of a batch. So the loss of the whole is the mean
 of the parts' losses, weighted by their denominators.
 """
+
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data_set import Batch
-from tesseral.models.target import DensityTarget
-from tesseral.study.configuration import Loss
+from tesseral.models.density_norms import squared_norms
+from tesseral.models.density_target import DensityTarget
+from tesseral.models.force_target import ForceTarget
+from tesseral.models.property_loss import ForceLoss, SquaredLoss
+from tesseral.models.property_target import PropertyTarget
+from tesseral.models.target import Target
+from tesseral.study import configuration
+
+
+class Loss(Protocol):
+    """A mean over a batch, and what it is the mean over."""
+
+    def __call__(self, error: Any, batch: Batch) -> Tensor:
+        """The loss of a batch, ()."""
+
+    def denominator(self, batch: Batch) -> int:
+        """What the batch's sum is divided by: it adds up over the parts of a batch."""
+
+    def to(self, dtype: torch.dtype) -> Any:
+        """As a module's."""
 
 
 class RawLoss(Module):
@@ -32,7 +53,7 @@ class RawLoss(Module):
 
     def denominator(self, batch: Batch) -> int:
         """Atoms × columns."""
-        return batch.coefficients.numel()
+        return batch.values.numel()
 
 
 class EqualLoss(Module):
@@ -81,18 +102,34 @@ class OverlapLoss(Module):
         return batch.size
 
 
-def squared_norms(coefficients: Tensor, batch: Batch) -> Tensor:
-    """∫ρ² = cᵀ S c of each structure, (structures,), from (atoms, columns)."""
-    vectors = coefficients.reshape(-1)[batch.filled]
-    return (vectors * torch.bmm(batch.overlap, vectors[..., None])[..., 0]).sum(dim=1)
+class CoulombLoss(Module):
+    """The mean over structures of ∫∫Δρ(r)Δρ(r′)/|r − r′| = Δcᵀ J Δc, hartree."""
+
+    def forward(self, error: Tensor, batch: Batch) -> Tensor:
+        """:param error: Δc, (atoms, columns)."""
+        return squared_norms(error, batch, batch.coulomb).mean()
+
+    def denominator(self, batch: Batch) -> int:
+        """Structures."""
+        return batch.size
 
 
-def build_loss(
-    settings: Loss, target: DensityTarget, coefficients: Tensor, species: Tensor, structures: int
-) -> RawLoss | EqualLoss | OverlapLoss:
-    """The loss that the configuration names, in the precision of the target; the rest as for `EqualLoss`."""
+def build_loss(settings: configuration.Loss, target: Target, structures: Sequence[Batch]) -> Loss:
+    """The loss that the configuration names, in the precision of the target.
+
+    :param settings: resolved: it fits the target.
+    :param structures: of the training split.
+    :raises DataError: as `ForceLoss`.
+    """
+    if isinstance(target, ForceTarget):
+        return ForceLoss(target, settings, bool(structures[0].energy.shape[1]))
+    if isinstance(target, PropertyTarget):
+        return SquaredLoss(target)
+    if not isinstance(target, DensityTarget):
+        raise TypeError(f"expected a target with a loss, got {type(target).__name__}")
     if settings.name == "raw":
         return RawLoss(target)
     if settings.name == "equal":
-        return EqualLoss(target, coefficients, species, structures)
-    return OverlapLoss()
+        coefficients = torch.cat([one.values for one in structures])
+        return EqualLoss(target, coefficients, torch.cat([one.graph.species for one in structures]), len(structures))
+    return CoulombLoss() if settings.name == "coulomb" else OverlapLoss()

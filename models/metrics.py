@@ -1,31 +1,18 @@
-"""How far a model's densities are from the reference, on a split. `tesseral.study.metrics` names what is measured."""
+"""How far a model's predictions are from the reference, on a split. `tesseral.study.metrics` names what is measured."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tesseral.models.data_set import Batch, DataSet, collate
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.data_set import Batch, DataSet
 from tesseral.models.density import epsilon_by_order
-from tesseral.models.loss import squared_norms
 from tesseral.models.model import Model
+from tesseral.models.target import Value as Value
 
 BATCH_SIZE = 16
 """Structures that are evaluated at a time; changes a metric by rounding alone."""
-
-
-class Value(NamedTuple):
-    """A metric's value; `l` is None where the metric has none."""
-
-    metric: str
-    l: int | None  # noqa: E741 - the column's name
-    value: float
-
-    @property
-    def key(self) -> str:
-        """Such as `l2_error` or `block_error.l2`."""
-        return self.metric if self.l is None else f"{self.metric}.l{self.l}"
 
 
 def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_SIZE) -> list[Batch]:
@@ -35,64 +22,60 @@ def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_
 
 @torch.no_grad()
 def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
-    """Every metric but ε: l2_error, block_error by l, mse, electrons. No values for no batches.
-
-    A block_error whose Σy² is zero is left out: nothing of that order is there to be predicted.
-    """
-    target = model.target
-    orders = int(target.order.max()) + 1
-    error_norm = norm = electrons = 0.0
-    squares = torch.zeros(2, orders, dtype=torch.float64, device=target.order.device)  # Σerr², Σy² by l
-    structures = elements = 0
+    """Every metric of the model's target but ε. No values for no batches."""
+    total: dict[str, Tensor] = {}
     for batch in batches:
-        species = batch.graph.species
-        error = model(batch.graph) - batch.coefficients
-        error_norm += float(squared_norms(error, batch).double().sum())
-        norm += float(squared_norms(batch.coefficients, batch).double().sum())
-        for row, y in enumerate((error * target.to_y[species], target.y(batch.coefficients, species))):
-            squares[row].index_add_(0, target.order, y.double().square().sum(dim=0))
-        charges = (error * target.charge[species]).double().sum(dim=1)
-        electrons += float(charges.new_zeros(batch.size).index_add(0, batch.structure, charges).abs().sum())
-        structures += batch.size
-        elements += error.numel()
-    if not structures:
-        return []
-    # Rounding can leave a vanishing ∫Δρ² just below zero.
-    values = [Value("l2_error", None, 100 * (max(error_norm, 0.0) / norm) ** 0.5)]
-    values += [
-        Value("block_error", order, 100 * (wrong / total) ** 0.5)
-        for order, (wrong, total) in enumerate(squares.T.tolist())
-        if total
-    ]
-    values.append(Value("mse", None, float(squares[0].sum()) / elements))
-    values.append(Value("electrons", None, electrons / structures))
-    return values
+        error = model.target.error(model(batch.graph), batch)
+        for name, value in model.target.sums(error, batch).items():
+            total[name] = total[name] + value if name in total else value
+    return model.target.values(total) if total else []
 
 
 @torch.no_grad()
 def measure_epsilon(model: Model, data: DataSet, indices: Iterable[int]) -> list[Value]:
-    """Mean over structures of ε, and of each ε_l, on the default grid of `tesseral.models.density.epsilon_by_order`."""
-    basis = data.basis
+    """Mean over structures of ε, and of each ε_l, on the default grid of `tesseral.models.density.epsilon_by_order`.
+
+    Where orders are chosen, both densities have the reference's parts of the other ones: so ε counts the error of
+    those chosen, over the charge of the whole.
+    """
+    whole, chosen = data.reference.basis, data.basis
+    if whole is None or chosen is None:
+        return []
     sums: dict[int | None, float] = {}
     structures = list(indices)
+    orders = {term.l for term in chosen.layout}
     for index in structures:
-        row = data.reference.table.slice(index, 1).select(["atomic_numbers", "positions"]).to_pylist()[0]
-        batch, numbers = collate([data.structures[index]]), row["atomic_numbers"]
-        device = batch.coefficients.device
-        found = epsilon_by_order(
-            basis,
-            numbers,
-            torch.tensor(row["positions"], dtype=torch.float64, device=device),
-            _by_atom(model(batch.graph), numbers, data),
-            _by_atom(batch.coefficients, numbers, data),
+        columns = ["atomic_numbers", "positions", "coefficients"]
+        row = data.reference.table.slice(index, 1).select(columns).to_pylist()[0]
+        batch, numbers = data.structures[index], row["atomic_numbers"]
+        device = batch.values.device
+        predicted, fitted = (
+            _completed(values, row["coefficients"], numbers, whole, chosen)
+            for values in (model(batch.graph), batch.values)
         )
-        for order, value in found.items():
+        positions = torch.tensor(row["positions"], dtype=torch.float64, device=device)
+        for order, value in epsilon_by_order(whole, numbers, positions, predicted, fitted).items():
             sums[order] = sums.get(order, 0.0) + value
     return [
         Value("epsilon" if order is None else "block_epsilon", order, value / len(structures))
         for order, value in sums.items()
+        if order is None or order in orders
     ]
 
 
-def _by_atom(coefficients: Tensor, numbers: Sequence[int], data: DataSet) -> list[Tensor]:
-    return [row[data.basis.columns(number)] for row, number in zip(coefficients, numbers, strict=True)]
+def _completed(
+    values: Tensor,
+    coefficients: Sequence[Sequence[float]],
+    atomic_numbers: Sequence[int],
+    whole: AuxiliaryBasis,
+    chosen: AuxiliaryBasis,
+) -> list[Tensor]:
+    """Coefficients in the whole basis for each atom: of the chosen shells `values`, of the others the reference's."""
+    orders = {term.l for term in chosen.layout}
+    found = []
+    for number, own, fitted in zip(atomic_numbers, values, coefficients, strict=True):
+        part = own.new_tensor(fitted)
+        places = [shell.l in orders for shell in whole.shells[number] for _ in range(2 * shell.l + 1)]
+        part[torch.tensor(places, device=own.device)] = own[chosen.columns(number)]
+        found.append(part)
+    return found

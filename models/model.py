@@ -1,36 +1,62 @@
 """What a trial trains: a network and the target that its outputs stand for."""
 
+from typing import Any
+
 import torch
-from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.density_target import DensityTarget
+from tesseral.models.force_target import ForceTarget
 from tesseral.models.graph import Graph
 from tesseral.models.network import build_network
-from tesseral.models.target import DensityTarget
+from tesseral.models.property_target import PropertyTarget
+from tesseral.models.reference_file import Reference
+from tesseral.models.target import Target
+from tesseral.models.target_columns import chosen_basis
 from tesseral.study.configuration import Configuration
+from tesseral.study.quantities import find_quantity
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Model(Module):
-    """From a graph to the auxiliary coefficients of its density."""
+    """From a graph to what its target is: the coefficients of a density, an energy, a dipole."""
 
-    def __init__(self, network: Module, target: DensityTarget) -> None:
+    def __init__(self, network: Module, target: Target) -> None:
         super().__init__()
         self.network = network
         self.target = target
 
-    def forward(self, graph: Graph) -> Tensor:
-        """(atoms, columns of the basis's layout), electron · bohr^(−3/2)."""
-        return self.target(self.network(graph), graph.species)
+    def forward(self, graph: Graph) -> Any:
+        """The target's prediction, see `Target`; of the density (atoms, columns of the basis's layout)."""
+        return self.target.predict(self.network, graph)
 
 
-def build_model(configuration: Configuration, basis: AuxiliaryBasis, *, num_neighbors: float, seed: int) -> Model:
-    """An untrained model in float64 on the CPU; round it with `.to` once its target is fitted.
+def build_target(configuration: Configuration, reference: Reference) -> Target:
+    """The target of a configuration, before it is standardised, in float64 on the CPU.
 
+    :param reference: what its elements, its auxiliary basis and its labels are read from.
+    :raises DataError: if the density is asked for, and there is no auxiliary basis.
+    :raises StudyFileError: if there is no such label, or no such order in the basis.
+    """
+    target = configuration.target
+    quantity, elements = find_quantity(target.quantity, reference.labels), len(reference.elements)
+    basis = chosen_basis(reference, target)
+    if basis is not None:
+        return DensityTarget(basis, target.scale)
+    if quantity.readout == "gradient":
+        return ForceTarget(configuration.network, elements, target.scale)
+    return PropertyTarget(quantity, elements, target.scale)
+
+
+def build_model(configuration: Configuration, reference: Reference, *, num_neighbors: float, seed: int) -> Model:
+    """An untrained model in float64 on the CPU; round it with `.to` once its target is standardised.
+
+    :param reference: as for `build_target`.
     :param num_neighbors: used if the configuration leaves it open.
     """
-    settings = configuration.network
-    network = build_network(settings, basis, num_neighbors=settings.num_neighbors or num_neighbors, seed=seed)
-    return Model(network, DensityTarget(basis, configuration.target.scale))
+    settings, target = configuration.network, build_target(configuration, reference)
+    neighbors = settings.num_neighbors or num_neighbors
+    elements = len(reference.elements)
+    network = build_network(settings, elements, target.outputs, num_neighbors=neighbors, seed=seed)
+    return Model(network, target)

@@ -7,14 +7,13 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, ModuleList
 
-from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.convolution import Convolution
 from tesseral.models.device import initialising
 from tesseral.models.gate import Gate
 from tesseral.models.graph import Graph
 from tesseral.models.user_network import UserNetwork, load, to_irreps
 from tesseral.study import configuration
-from tesseral.study.configuration import Configuration
+from tesseral.study.irreps import MulIrrep
 
 
 class Layer(Module):
@@ -114,16 +113,16 @@ class Network(Module):
 
 
 def build_network(
-    settings: configuration.Network, basis: AuxiliaryBasis, *, num_neighbors: float, seed: int
+    settings: configuration.Network, elements: int, outputs: tuple[MulIrrep, ...], *, num_neighbors: float, seed: int
 ) -> Network | UserNetwork:
-    """A network for the density in `basis`, in float64 on the CPU; its weights depend on `seed` alone.
+    """A network that gives `outputs` for each atom, in float64 on the CPU; its weights depend on `seed` alone.
 
     Neither reads nor changes the state of torch's global generators. For another precision, round it with `.to`:
     e3nn rounds its Clebsch-Gordan coefficients to the precision that it is built in.
 
     :raises StudyFileError: if `settings.define` names a network that cannot be loaded, or that is of other irreps.
     """
-    elements, irreps_out = len(basis.shells), to_irreps(basis.layout)
+    irreps_out = to_irreps(outputs)
     build: Callable[..., Network | UserNetwork] = Network
     if settings.define is not None:
         build = partial(UserNetwork, load(settings.define))
@@ -134,8 +133,3 @@ def build_network(
 def parameters(module: Module) -> int:
     """Trainable numbers."""
     return sum(weights.numel() for weights in module.parameters() if weights.requires_grad)
-
-
-def count_parameters(configuration: Configuration, basis: AuxiliaryBasis) -> int:
-    """Trainable numbers of the network that a trial of this configuration trains, without data."""
-    return parameters(build_network(configuration.network, basis, num_neighbors=1.0, seed=0))

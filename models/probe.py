@@ -14,6 +14,7 @@ from tesseral.models.user_network import UserNetwork, load, resolved, to_irreps
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration
 from tesseral.study.irreps import MulIrrep
+from tesseral.study.quantities import QUANTITIES
 
 DRAWS = 3
 """Weights and geometries that are tried before a weight counts as dead, or an output as unreachable."""
@@ -30,7 +31,8 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
 
     A weight is live if its gradient is not zero in one of `DRAWS` draws of weights, geometry and cotangent. FLOPs are
     those of a training step that torch can count (products of matrices, forward and backward), on a random graph of
-    the mean structure, times the batch size.
+    the mean structure, times the batch size; of forces by gradient, those of the gradient and of the way back through
+    it too.
 
     :raises StudyFileError: as `load` and `UserNetwork`.
     """
@@ -54,7 +56,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
             live = [mask | (gradient > DEAD * largest) for mask, gradient in zip(live, gradients, strict=True)]
         graph = _random_graph(settings, shape)
         with FlopCounterMode(display=False) as counter:
-            _backward(network(graph).sum())
+            _backward(_step(network, graph, configuration.target.quantity))
     return Size(
         parameters=sum(weight.numel() for weight in weights),
         parameters_live=sum(int(mask.sum()) for mask in live),
@@ -83,6 +85,20 @@ def probe_unreachable(
         largest = torch.stack([outputs[:, part].max() for part in irreps_out.slices()])
         zero &= largest <= VANISHING * largest.max()
     return tuple(term for term, vanishes in zip(layout, zero.tolist(), strict=True) if vanishes)
+
+
+def _step(network: Module, graph: Graph, quantity: str) -> Tensor:
+    """What is differentiated: outputs, or of forces the energy and its gradient by what positions make, squared."""
+    if quantity not in QUANTITIES or QUANTITIES[quantity].readout != "gradient":
+        return network(graph).sum()
+    moved = [part.requires_grad_() for part in (graph.harmonics, graph.radial, graph.positions)]
+    # Times one, for the counter of operations takes no leaves as a module's input.
+    harmonics, radial, positions = (1 * part for part in moved)
+    energy = network(graph._replace(harmonics=harmonics, radial=radial, positions=positions)).sum()
+    if not energy.requires_grad:
+        return energy
+    gradients = torch.autograd.grad(energy, moved, create_graph=True, allow_unused=True)
+    return energy + sum(part.square().sum() for part in gradients if part is not None)
 
 
 def _backward(loss: Tensor) -> None:
@@ -125,4 +141,7 @@ def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:
         destination=torch.randint(atoms, (edges,)),
         harmonics=torch.randn(edges, (settings.harmonics_lmax + 1) ** 2),
         radial=torch.randn(edges, settings.radial_functions),
+        positions=torch.randn(atoms, 3),
+        structure=torch.zeros(atoms, dtype=torch.int64),
+        charge=torch.zeros(1),
     )

@@ -1,7 +1,8 @@
 """Integrals over the space about a molecule: a quadrature about each atom, which resolves the cores."""
 
+from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +24,31 @@ class Grid(NamedTuple):
     """Å, shape (points, 3)."""
     weights: Tensor
     """bohr³, shape (points,)."""
+
+    def chunks(self, size: int) -> Iterator["Grid"]:
+        """All points in parts of at most `size` that lie near each other."""
+        for part in along_curve(self.points).split(size):
+            yield Grid(self.points[part], self.weights[part])
+
+
+class Quadrature(Protocol):
+    """Points and weights, whole or made as they are asked for."""
+
+    def chunks(self, size: int) -> Iterator[Grid]:
+        """All points in parts of at most `size` that lie near each other."""
+
+
+def along_curve(points: Tensor, cell: float = 0.25) -> Tensor:
+    """The order of points along a curve that fills space (Morton's), so that a run of them is compact, (points,).
+
+    :param cell: side of the cubes that are told apart, Å.
+    """
+    place = ((points.detach() - points.detach().amin(dim=0)) / cell).long()
+    code = torch.zeros_like(place[:, 0])
+    for bit in range(int(place.max()).bit_length()):
+        for axis in range(3):
+            code |= ((place[:, axis] >> bit) & 1) << (3 * bit + axis)
+    return code.argsort()
 
 
 def atom_grid(positions: Tensor, radii: int = RADII, precision: int = PRECISION) -> Grid:

@@ -9,7 +9,6 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.study.configuration import Configuration
 from tesseral.study.irreps import MulIrrep, parse_irreps
 
@@ -107,11 +106,13 @@ def hidden_irreps(configuration: Configuration) -> tuple[MulIrrep, ...]:
     return parse_irreps(configuration.network.hidden.resolve().irreps or "")
 
 
-def unreachable(configuration: Configuration, layout: tuple[MulIrrep, ...] | AuxiliaryBasis) -> tuple[MulIrrep, ...]:
-    """The irreps of a layout that this network predicts as exactly zero, in the layout's order."""
-    wanted = layout.layout if isinstance(layout, AuxiliaryBasis) else layout
-    made = stages(configuration, wanted)[-1].outputs
-    return tuple(term for term in wanted if (term.l, term.p) not in made)
+def unreachable(configuration: Configuration, layout: tuple[MulIrrep, ...]) -> tuple[MulIrrep, ...]:
+    """The irreps of a layout that this network gives as exactly zero, in the layout's order.
+
+    Which irreps of a target that costs is for `Quantity.unreached` to say.
+    """
+    made = stages(configuration, layout)[-1].outputs
+    return tuple(term for term in layout if (term.l, term.p) not in made)
 
 
 def dead(configuration: Configuration, layout: Iterable[MulIrrep]) -> list[Dead]:

@@ -2,104 +2,214 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import pyscf
+import torch
 from numpy.typing import NDArray
-from pyscf import gto, lib
+from pyscf import lib
 
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
+from tesseral.models.auxiliary_shells import auxiliary_name, method_shells
 from tesseral.models.density_fit import (
     auxiliary_molecule,
-    auxiliary_shells,
     e3nn_rotation,
     fit_density,
     fit_error,
     function_charges,
     packed_overlap,
+    self_repulsion_error,
 )
+from tesseral.models.field_multipoles import field_moments
 from tesseral.models.isolated_atom import with_isolated_atom
-from tesseral.models.mean_field import converge, mean_field, molecule, total_density_matrix
+from tesseral.models.mean_field import (
+    check,
+    converge,
+    frontier,
+    mean_field,
+    molecule,
+    self_repulsion,
+    total_density_matrix,
+)
+from tesseral.models.multipoles import moments
+from tesseral.models.partial_charges import check_scheme, partial_charges
+from tesseral.models.response import forces, static_polarizability
 from tesseral.models.structures import Structure
-from tesseral.study.recipe import Method
+from tesseral.study.method import Method
+
+_Shells = dict[int, tuple[Shell, ...]]  # by atomic number
 
 
 def calculate(structure: Structure, method: Method) -> dict[str, Any]:
-    """Energy, dipole, density coefficients and their overlap matrix, as one row of `REFERENCE`.
+    """Energy, orbital energies, multipoles, density coefficients and what `method.quantities` asks for, as one row of
+    `REFERENCE`; null is what was not asked for.
 
-    A calculation that did not converge is a row all the same, with `converged` false. One thread is used:
-    structures are the unit of parallel work.
+    A calculation that did not converge is a row all the same, with `converged` false: of the last cycle, without what
+    only a converged field has (forces, polarizability, charges), and with the structure alone if it gave no finite
+    energy. One thread is used: structures are the unit of parallel work.
 
-    :raises StudyFileError: if PySCF does not know the method or a basis, with the dotted path in the recipe.
-    :raises DataError: if charge and spin contradict the electrons.
+    :raises StudyFileError: if there is no such method or basis, with the dotted path in the recipe.
+    :raises DataError: if the structure cannot be computed, see `tesseral.models.mean_field.check`.
     """
     started = time.perf_counter()
+    stages = _Stages()
     with lib.with_omp_threads(1):
         mol = molecule(structure, method)
-        field = converge(mean_field(mol, method))
-        density_matrix = total_density_matrix(field)
-        shells = {number: _shells(number, method) for number in set(structure.atomic_numbers)}
-        auxiliary = auxiliary_molecule(shells, structure.atomic_numbers, structure.positions)
-        charges = function_charges(shells, structure.atomic_numbers)
-        coefficients = fit_density(mol, density_matrix, auxiliary, charges, method.metric)
-        error = fit_error(mol, density_matrix, auxiliary, coefficients)
-        centre, dipole = _dipole(mol, density_matrix)
-    ends = [stop for _, _, _, stop in auxiliary.aoslice_by_atom()]
-    return {
-        "id": structure.id,
-        "atomic_numbers": list(structure.atomic_numbers),
-        "positions": structure.positions.tolist(),
-        "charge": structure.charge,
-        "spin": structure.spin,
-        "method": method.method,
-        "basis": method.basis,
-        "auxiliary_basis": basis_name(method),
-        "converged": bool(field.converged),
-        "energy": float(field.e_tot),
-        "centre": centre.tolist(),
-        "dipole": dipole.tolist(),
-        "coefficients": [part.tolist() for part in np.split(e3nn_rotation(auxiliary) @ coefficients, ends[:-1])],
-        "overlap": packed_overlap(auxiliary),
-        "electrons": float(charges @ coefficients),
-        "fit_error": error,
+        if "charges" in method.quantities:
+            check_scheme(set(structure.atomic_numbers), method)
+        shells = {number: method_shells(number, method) for number in set(structure.atomic_numbers)}
+        field = mean_field(mol, method)
+        row = {
+            "id": structure.id,
+            "atomic_numbers": list(structure.atomic_numbers),
+            "positions": structure.positions.tolist(),
+            "charge": structure.charge,
+            "spin": structure.spin,
+            "method": method.method,
+            "basis": method.basis,
+            "auxiliary_basis": auxiliary_name(method),
+            "converged": False,
+        }
+        try:
+            with stages("field"):
+                field = converge(field)
+        except np.linalg.LinAlgError:  # it broke down on the way
+            field.e_tot = np.nan
+        if np.isfinite(field.e_tot):
+            row |= {"converged": bool(field.converged), "energy": float(field.e_tot)}
+            row |= _properties(structure, method, field, shells, stages)
+    return row | {
+        "cycles": int(field.cycles),
         "seconds": time.perf_counter() - started,
-        "provenance": json.dumps({"program": "PySCF", "version": pyscf.__version__, "settings": asdict(method)}),
+        "timings": json.dumps({stage: round(seconds, 4) for stage, seconds in stages.seconds.items()}),
+        "provenance": json.dumps(
+            {
+                "program": "PySCF",
+                "versions": _versions(),
+                "settings": asdict(method),
+                "density_fitting": hasattr(field, "with_df"),
+            }
+        ),
     }
-
-
-def basis_name(method: Method) -> str:
-    """The auxiliary basis as the records name it."""
-    return f"{method.auxiliary_basis}, decontracted" if method.decontracted else method.auxiliary_basis
 
 
 def reference_basis(structures: Iterable[Structure], method: Method) -> AuxiliaryBasis:
     """The auxiliary basis of all elements that occur, with their isolated atoms computed at the same level.
 
     :raises StudyFileError: as `calculate` does, so that a mistake shows before any structure is computed.
-    :raises DataError: if an isolated atom does not converge.
+    :raises DataError: likewise; and if an isolated atom does not converge.
     """
-    numbers = sorted({number for structure in structures for number in structure.atomic_numbers})
+    numbers: set[int] = set()
+    for structure in structures:
+        check(structure, method)
+        numbers.update(structure.atomic_numbers)
+    if "charges" in method.quantities:
+        check_scheme(numbers, method)
     with lib.with_omp_threads(1):
-        shells = {number: with_isolated_atom(number, _shells(number, method), method) for number in numbers}
-    return AuxiliaryBasis(basis_name(method), shells)
+        shells = {
+            number: with_isolated_atom(number, method_shells(number, method), method) for number in sorted(numbers)
+        }
+    return AuxiliaryBasis(auxiliary_name(method), shells)
+
+
+def _properties(structure: Structure, method: Method, field: Any, shells: _Shells, stages: "_Stages") -> dict[str, Any]:
+    """Everything that follows from the orbitals."""
+    density_matrix = total_density_matrix(field)
+    homo, lumo = frontier(field)
+    with stages("multipoles"):
+        centre, multipoles, extent = field_moments(field.mol, density_matrix)
+    found = {
+        "homo": homo,
+        "lumo": lumo,
+        "gap": None if lumo is None else lumo - homo,
+        "centre": centre.tolist(),
+        "dipole": multipoles[1].tolist(),
+        "quadrupole": multipoles[2].tolist(),
+        "octupole": multipoles[3].tolist(),
+        "r2": extent,
+        **_fit(structure, method, field, shells, density_matrix, multipoles[1], stages),
+    }
+    if not field.converged:
+        return found
+    if "forces" in method.quantities:
+        with stages("forces"):
+            found["forces"] = forces(field).tolist()
+    if "polarizability" in method.quantities:
+        with stages("polarizability"):
+            polarizability = static_polarizability(field)
+            found["polarizability"] = None if polarizability is None else polarizability.tolist()
+    if "charges" in method.quantities:
+        with stages("charges"):
+            found["charges"] = partial_charges(field, method).tolist()
+    return found
+
+
+def _fit(
+    structure: Structure,
+    method: Method,
+    field: Any,
+    shells: _Shells,
+    density_matrix: NDArray[np.float64],
+    dipole: NDArray[np.float64],
+    stages: "_Stages",
+) -> dict[str, Any]:
+    """The fitted density and its errors."""
+    numbers = structure.atomic_numbers
+    auxiliary = auxiliary_molecule(shells, numbers, structure.positions)
+    charges = function_charges(shells, numbers)
+    with stages("fit"):
+        fitted = fit_density(field.mol, density_matrix, auxiliary, charges, method.metric, method.constrain_charge)
+        ends = [stop for _, _, _, stop in auxiliary.aoslice_by_atom()]
+        coefficients = np.split(e3nn_rotation(auxiliary) @ fitted, ends[:-1])
+        overlap = packed_overlap(auxiliary)
+    with stages("fit errors"):
+        electrons = float(charges @ fitted)
+        return {
+            "coefficients": [part.tolist() for part in coefficients],
+            "overlap": overlap,
+            "electrons": electrons,
+            "electron_error": electrons - field.mol.nelectron,
+            "dipole_error": _dipole_error(shells, structure, coefficients, dipole),
+            "self_repulsion_error": self_repulsion_error(auxiliary, fitted, self_repulsion(field, density_matrix)),
+            "fit_error": fit_error(field.mol, density_matrix, auxiliary, fitted),
+        }
+
+
+def _dipole_error(
+    shells: _Shells,
+    structure: Structure,
+    coefficients: list[NDArray[np.float64]],
+    dipole: NDArray[np.float64],
+) -> float:
+    fitted = moments(
+        AuxiliaryBasis("", shells),
+        structure.atomic_numbers,
+        torch.tensor(structure.positions),
+        [torch.tensor(part) for part in coefficients],
+    )
+    return float(np.linalg.norm(fitted[1].numpy() - dipole))
 
 
 @cache
-def _shells(atomic_number: int, method: Method) -> tuple[Shell, ...]:
-    return auxiliary_shells(atomic_number, method.auxiliary_basis, method.decontracted)
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in ("pyscf", "numpy", "scipy", "torch", "e3nn")}
 
 
-def _dipole(mol: gto.Mole, density_matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centre of nuclear charge C, Å, and μ = −∫ρ(r) (r − C) dr in e3nn's order (x, y, z), e·bohr.
+class _Stages:
+    """Wall time of each stage, s."""
 
-    The nuclei's own dipole about their centre of charge is zero.
-    """
-    charges, bohr = mol.atom_charges(), mol.atom_coords()
-    centre = charges @ bohr / charges.sum()
-    with mol.with_common_orig(centre):
-        dipole = -np.einsum("xij,ji->x", mol.intor("int1e_r"), density_matrix)
-    return centre * lib.param.BOHR, dipole
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started

@@ -8,9 +8,12 @@ from tesseral.models.reach import SCALAR, Irrep, Orders, Stage, before_gate, hid
 from tesseral.models.shape import Shape
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration
+from tesseral.study.quantities import QUANTITIES
 
 Muls = dict[Irrep, int]
 """Multiplicity of each irrep (l, p)."""
+FORCES = 2.2
+"""What the operations of a step on forces by gradient are to one on the energies alone."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ def size(configuration: Configuration, shape: Shape) -> Size:
     radial functions do not. This is what `torch.utils.flop_counter` counts. The elementwise rest, the loss and the
     optimizer are left out.
 
+    A target that is a gradient by the positions, `forces`, takes a pass back to the positions and, for the weights, one
+    back through it. These are not counted product by product: operations are `FORCES` times those of the energies. The
+    ratio of what torch counts lies between 2.0 (many scalars) and 2.6 (a few channels).
+
     Operations are those of a step of `training.batch_size` structures with `shape.atoms` atoms and `shape.edges` edges
     each. If no output can be reached there is nothing to go back from, and they are those of the forward pass.
 
@@ -68,8 +75,14 @@ def size(configuration: Configuration, shape: Shape) -> Size:
         parameters=parameters,
         parameters_live=parameters_live,
         components=max(_dimension({ir: hidden[ir] for ir in stage.live}) for stage in found[:-1]),
-        flops=configuration.training.batch_size * (shape.atoms * atom + shape.edges * edge),
+        flops=configuration.training.batch_size * (shape.atoms * atom + shape.edges * edge) * passes(configuration),
     )
+
+
+def passes(configuration: Configuration) -> float:
+    """`FORCES` for a target that is a gradient, else 1."""
+    quantity = QUANTITIES.get(configuration.target.quantity)
+    return FORCES if quantity is not None and quantity.readout == "gradient" else 1.0
 
 
 def _convolution(

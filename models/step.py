@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from tesseral.models.data_set import check_sizes, open_data_set, split
+from tesseral.models.data_set import open_data_set
 from tesseral.models.device import deterministic, device_name, find_device, peak_memory, seeded
 from tesseral.models.loss import build_loss
 from tesseral.models.model import DTYPES, build_model
 from tesseral.models.network import parameters
 from tesseral.models.reference_file import Reference
+from tesseral.models.split import check_sizes, split
 from tesseral.study.configuration import Configuration
 from tesseral.study.errors import StudyFileError
 
@@ -47,15 +48,16 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
     settings = configuration.training
     dtype = DTYPES[settings.dtype]
     check_sizes(configuration.data, reference)
-    data = open_data_set(reference, configuration.network, dtype, where)
+    configuration = configuration.resolved()
+    data = open_data_set(reference, configuration, dtype, where)
     train = split(configuration.data, len(data), 0).train
-    atoms = data.atoms(train)
+    structures = data.select(train)
     with deterministic(where), seeded(0, where):
-        model = build_model(configuration, reference.basis, num_neighbors=data.neighbors(train), seed=0).to(where)
+        model = build_model(configuration, reference, num_neighbors=data.neighbors(train), seed=0).to(where)
         if not parameters(model):
             raise StudyFileError("network", "expected a network with weights to train, got one without")
-        model.target.fit(*atoms)
-        loss = build_loss(configuration.loss, model.target, *atoms, len(train)).to(dtype)
+        model.target.standardise(structures)
+        loss = build_loss(configuration.loss, model.target, structures).to(dtype)
         model = model.to(dtype).train()
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
 
@@ -63,7 +65,7 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
             began = time.perf_counter()
             batch = data.batch(train[: settings.batch_size])
             optimizer.zero_grad()
-            loss(model(batch.graph) - batch.coefficients, batch).backward()
+            loss(model.target.error(model(batch.graph), batch), batch).backward()
             optimizer.step()
             if where.type == "cuda":
                 torch.cuda.synchronize(where)

@@ -1,30 +1,19 @@
-"""Random structures to compute: water clusters, from a seed alone."""
+"""The structures that a recipe asks for, each by its number: none depends on those before it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tesseral.models.water_clusters import WATER, water_cluster
 from tesseral.study.errors import DataError
 from tesseral.study.recipe import Recipe
-
-Array = NDArray[np.float64]
-
-OH_BOND = (0.96, 0.02, 0.90, 1.06)
-"""Mean, standard deviation, smallest and largest O–H bond, Å; equilibrium is 0.957 Å."""
-HOH_ANGLE = (104.5, 4.0, 94.0, 116.0)
-"""Mean, standard deviation, smallest and largest H–O–H angle, degrees."""
-CLOSEST = {(8, 8): 2.5, (1, 8): 1.6, (1, 1): 1.7}
-"""Smallest distance between atoms of two molecules by their elements, Å: a little inside the shortest contacts of
-liquid water, so that repulsion is sampled and chemistry is not left."""
-HYDROGEN_BOND = (2.6, 3.2)
-"""O–O distance of a molecule that is placed as a hydrogen bond, Å."""
-ANY_DISTANCE = (2.5, 5.0)
-"""O–O distance of a molecule that is placed at random, Å."""
-_TILT = 0.25  # standard deviation of each component of a hydrogen bond's tilt off the O–O line: about 20° in all
-_ATTEMPTS = 10_000  # a placement succeeds within tens; this many failures mean that a molecule is walled in
-
-_NAMES = {1: "monomer", 2: "dimer", 3: "trimer", 4: "tetramer", 5: "pentamer", 6: "hexamer"}
+from tesseral.study.structure_tables import Displacements, Inline, Table, WaterClusters, Xyz
+from tesseral.study.trial import digest
 
 
 @dataclass(frozen=True)
@@ -34,7 +23,7 @@ class Structure:
     id: str
     """Unique in its file, such as `dimer-0007`."""
     atomic_numbers: tuple[int, ...]
-    positions: Array
+    positions: NDArray[np.float64]
     """Shape (atoms, 3), Å."""
     charge: int = 0
     """Total charge, e."""
@@ -42,92 +31,155 @@ class Structure:
     """Unpaired electrons."""
 
 
-def structures(recipe: Recipe) -> list[Structure]:
-    """Every structure that a recipe asks for, in the order of its tables."""
-    return [s for table in recipe.structures for s in water_clusters(table.molecules, table.count, table.seed)]
+def structures(recipe: Recipe) -> Iterator[Structure]:
+    """Every structure that a recipe asks for, in the order of its tables, one in memory at a time.
 
-
-def water_clusters(n_molecules: int, count: int, seed: int) -> list[Structure]:
-    """Clusters of water with random internal geometries, distances and orientations.
-
-    Each molecule after the first is placed beside a random earlier one: half of them as a hydrogen bond (either one
-    the donor, O–O in `HYDROGEN_BOND`), half anywhere in `ANY_DISTANCE` with any orientation. A placement that brings
-    atoms closer than `CLOSEST` is drawn again. Cluster i depends on (seed, n_molecules, i) alone.
+    :raises DataError: as `structure_at`.
     """
-    name = _NAMES.get(n_molecules, f"{n_molecules}-mer")
-    return [
-        Structure(
-            id=f"{name}-{index:04d}",
-            atomic_numbers=(8, 1, 1) * n_molecules,
-            positions=_cluster(n_molecules, np.random.default_rng([seed, n_molecules, index])),
+    return (_structure(table, index) for table in recipe.structures for index in range(_count(table)))
+
+
+def structure_at(recipe: Recipe, index: int) -> Structure:
+    """Structure number `index`, from 0, of `structures(recipe)`; it depends on its table and its number alone.
+
+    :raises IndexError: if the recipe asks for no structure of that number.
+    :raises DataError: if a file that the recipe names cannot be read, or a molecule cannot be displaced.
+    """
+    left = index
+    for table in recipe.structures:
+        if 0 <= left < _count(table):
+            return _structure(table, left)
+        left -= _count(table)
+    raise IndexError(f"expected one of {count_structures(recipe)} structures, counted from 0, got {index}")
+
+
+def ids(recipe: Recipe) -> Iterator[str]:
+    """The ids of `structures(recipe)`, none of which is generated.
+
+    :raises DataError: if a file that the recipe names cannot be read.
+    """
+    return (_id(table, index) for table in recipe.structures for index in range(_count(table)))
+
+
+def count_structures(recipe: Recipe) -> int:
+    """How many `structures(recipe)` are, none of which is generated.
+
+    :raises DataError: if a file that the recipe names cannot be read.
+    """
+    return sum(_count(table) for table in recipe.structures)
+
+
+def elements(recipe: Recipe) -> list[int]:
+    """Atomic numbers in `structures(recipe)`, each once and ascending; no structure is generated.
+
+    :raises DataError: if a file that the recipe names cannot be read.
+    """
+    return sorted({number for table in recipe.structures for number in _elements(table)})
+
+
+def content(recipe: Recipe) -> list[Any]:
+    """What decides every structure of a recipe, as JSON: its tables, with what their files hold for the files.
+
+    :raises DataError: if a file that the recipe names cannot be read.
+    """
+    tables: list[Any] = []
+    for table in recipe.structures:
+        if isinstance(table, Xyz):
+            tables.append([table.kind, [digest(_as_json(frame)) for frame in _frames(table)]])
+        elif isinstance(table, Displacements):
+            tables.append(asdict(table) | {"file": None, "molecule": _as_json(_molecule(table))})
+        else:
+            tables.append(asdict(table))
+    return tables
+
+
+def _as_json(structure: Structure) -> list[Any]:
+    positions = structure.positions.tolist()
+    return [structure.id, structure.atomic_numbers, positions, structure.charge, structure.spin]
+
+
+def _structure(table: Table, index: int) -> Structure:
+    if isinstance(table, WaterClusters):  # physical by construction
+        positions = water_cluster(table.molecules, index, table.seed)
+        return Structure(_id(table, index), WATER * table.molecules, positions)
+    if isinstance(table, Displacements):
+        # Imported here, for the minimum and its vibrations come from PySCF.
+        from tesseral.models.displacements import displaced
+
+        molecule = _molecule(table)
+        return replace(molecule, id=_id(table, index), positions=displaced(molecule, table, index))
+    return _frames(table)[index] if isinstance(table, Xyz) else _inline(table)
+
+
+def _id(table: Table, index: int) -> str:
+    if isinstance(table, Inline):
+        return table.name
+    return _frames(table)[index].id if isinstance(table, Xyz) else f"{table.ids}-{index:04d}"
+
+
+def _count(table: Table) -> int:
+    if isinstance(table, Inline):
+        return 1
+    return len(_frames(table)) if isinstance(table, Xyz) else table.count
+
+
+def _elements(table: Table) -> set[int]:
+    if isinstance(table, WaterClusters):
+        return set(WATER)
+    if isinstance(table, Xyz):
+        return {number for frame in _frames(table) for number in frame.atomic_numbers}
+    return set(_molecule(table).atomic_numbers)
+
+
+def _molecule(table: Inline | Displacements) -> Structure:
+    """The molecule that a table names, given in the recipe or in a file."""
+    if isinstance(table, Displacements) and table.file is not None:
+        only = Xyz(kind="xyz", file=table.file, name=table.name, charge=table.charge, spin=table.spin, count=1)
+        return _frames(only)[0]
+    return _inline(table)
+
+
+def _inline(table: Inline | Displacements) -> Structure:
+    positions = np.array(table.positions, dtype=np.float64).reshape(-1, 3)
+    return Structure(table.name, table.atomic_numbers, positions, table.charge, table.spin)
+
+
+def _frames(table: Xyz) -> tuple[Structure, ...]:
+    """The chosen frames of a file, read once in a process for as long as the file stays what it is."""
+    try:
+        status = Path(table.file).stat()
+    except OSError as error:
+        raise DataError(f"expected an extended XYZ file at {table.file}, cannot read it: {error.strerror}") from None
+    return _read_frames(table, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read_frames(table: Xyz, modified: int, size: int) -> tuple[Structure, ...]:
+    # Imported here, for only who reads such a file needs ASE.
+    from tesseral.models.extended_xyz import read_frames
+
+    chosen: list[Structure] = []
+    for frame in read_frames(table.file, table.ignore_cell):
+        if len(chosen) == table.count:
+            break
+        if frame.index >= table.first and (frame.index - table.first) % table.every == 0:
+            charge = table.charge if table.charge is not None else _stated_charge(frame.info, frame.index, table.file)
+            name = f"{table.ids}-{frame.index:04d}"
+            chosen.append(Structure(name, frame.atomic_numbers, frame.positions, charge, table.spin))
+    wanted = table.count or 1
+    if len(chosen) < wanted:
+        raise DataError(
+            f"expected at least {wanted} frames from number {table.first} on by steps of {table.every}, "
+            f"{table.file} holds {len(chosen)}"
         )
-        for index in range(count)
-    ]
+    return tuple(chosen)
 
 
-def _cluster(n_molecules: int, random: np.random.Generator) -> Array:
-    """Positions of one cluster, shape (3 · n_molecules, 3), its centroid at the origin, Å."""
-    molecules = [_water(random)]
-    for _ in range(_ATTEMPTS):
-        if len(molecules) == n_molecules:
-            positions: Array = np.concatenate(molecules)
-            positions -= positions.mean(axis=0)
-            return positions
-        host = molecules[random.integers(len(molecules))]
-        candidate = _neighbour(host, random)
-        if all(_apart(candidate, molecule) for molecule in molecules):
-            molecules.append(candidate)
-    raise DataError(f"expected to place {n_molecules} molecules, {len(molecules)} found room; ask for fewer")
-
-
-def _water(random: np.random.Generator) -> Array:
-    """O, H, H of one molecule, shape (3, 3): O at the origin, a random orientation, Å."""
-    mean, deviation, low, high = OH_BOND
-    first, second = np.clip(random.normal(mean, deviation, 2), low, high)
-    mean, deviation, low, high = HOH_ANGLE
-    angle = np.radians(np.clip(random.normal(mean, deviation), low, high))
-    flat = np.array([[0, 0, 0], [first, 0, 0], [second * np.cos(angle), second * np.sin(angle), 0]])
-    molecule: Array = flat @ _rotation(random).T
-    return molecule
-
-
-def _neighbour(host: Array, random: np.random.Generator) -> Array:
-    """A molecule beside `host`, shape (3, 3), Å."""
-    guest = _water(random)
-    if random.random() < 0.5:
-        shift = random.uniform(*ANY_DISTANCE) * _rotation(random)[0]
-    else:
-        distance = random.uniform(*HYDROGEN_BOND)
-        if random.random() < 0.5:  # the host donates: the guest's oxygen stands along one of its O–H bonds
-            shift = distance * _tilted(host[random.integers(1, 3)] - host[0], random)
-        else:  # the guest donates: the host's oxygen stands along one of the guest's bonds
-            shift = -distance * _tilted(guest[random.integers(1, 3)], random)
-    neighbour: Array = guest + host[0] + shift
-    return neighbour
-
-
-def _tilted(bond: Array, random: np.random.Generator) -> Array:
-    """A unit vector near the direction of `bond`."""
-    vector: Array = bond / np.linalg.norm(bond) + random.normal(0, _TILT, 3)
-    vector /= np.linalg.norm(vector)
-    return vector
-
-
-def _rotation(random: np.random.Generator) -> Array:
-    """A uniformly random rotation: the matrix of a normally distributed quaternion (w, x, y, z)."""
-    w, x, y, z = (q := random.normal(size=4)) / np.linalg.norm(q)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def _apart(one: Array, other: Array) -> bool:
-    """Whether no two atoms of two molecules are closer than `CLOSEST`."""
-    distances = np.linalg.norm(one[:, None] - other[None], axis=-1)
-    numbers = (8, 1, 1)
-    limits = np.array([[CLOSEST[min(a, b), max(a, b)] for b in numbers] for a in numbers])
-    return bool((distances >= limits).all())
+def _stated_charge(info: dict[str, Any], index: int, file: str) -> int:
+    stated = np.asarray(info.get("charge", 0))
+    if stated.shape != () or stated.dtype.kind not in "iuf" or stated % 1 != 0:
+        raise DataError(
+            f"expected a whole number as the charge of frame {index} of {file}, got {info['charge']}; "
+            "set the table's charge"
+        )
+    return int(stated)

@@ -2,78 +2,29 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from tesseral.models.checkpoint import Checkpoint, read_checkpoint
-from tesseral.models.data_set import check_sizes, open_data_set, permutation, split
+from tesseral.models.data_set import open_data_set
 from tesseral.models.device import deterministic, device_name, find_device, peak_memory, seeded
 from tesseral.models.loss import build_loss
 from tesseral.models.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_epsilon
 from tesseral.models.model import DTYPES, build_model
 from tesseral.models.network import parameters
+from tesseral.models.numerics import NUMERICS
+from tesseral.models.recorder import DivergedError, Recorder, Result
 from tesseral.models.reference_file import Reference
+from tesseral.models.split import check_sizes, permutation, split
 from tesseral.models.trace import trace_features
 from tesseral.models.user_network import check_source
 from tesseral.study import configuration
 from tesseral.study.errors import DataError, RecordError, StudyFileError
 from tesseral.study.trial import Traces, Trial
 from tesseral.study.trial import seed as seed_of
-
-NUMERICS = 1
-"""Part of a trial's id. Raised when training would give other numbers than before."""
-
-
-class Recorder(Protocol):
-    """What training tells while it runs."""
-
-    def curves(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of `tesseral.study.records.CURVES` without `trial`."""
-
-    def traces(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of `tesseral.study.records.TRACES` without `trial`."""
-
-    def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: dict[str, float]) -> None:
-        """An epoch has ended and every row up to `step` was given.
-
-        :param state: makes a checkpoint, if one is wanted.
-        :param metrics: last values, as in `Result.metrics`.
-        """
-
-
-@dataclass(frozen=True)
-class Result:
-    """A training that reached its end."""
-
-    metrics: dict[str, float]
-    """Last values by split and metric, such as `test.l2_error` or `validation.block_error.l2`; `test` if asked for."""
-    steps: int
-    """Optimizer steps."""
-    seconds: float
-    """Wall time over all attempts."""
-    parameters: int
-    """Trainable numbers."""
-    device: str
-    """`cpu` or the accelerator's name."""
-    peak_memory: int
-    """Bytes: the process's largest resident memory on the CPU, the largest allocated memory on an accelerator."""
-
-
-class DivergedError(Exception):
-    """The loss or a metric became infinite or not a number."""
-
-    def __init__(self, reason: str, step: int, metrics: dict[str, float]) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.step = step
-        """Optimizer steps done when it was noticed."""
-        self.metrics = metrics
-        """Last finite values, as in `Result.metrics`."""
 
 
 def train(
@@ -108,6 +59,20 @@ def train(
     :raises TesseralError: if there is no such device.
     :raises DivergedError: if the loss or a metric is no longer finite.
     """
+    check_trial(trial, reference)
+    where = find_device(device)
+    with deterministic(where):
+        training = _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, test, parts)
+        return training.run()
+
+
+def check_trial(trial: Trial, reference: Reference) -> None:
+    """Check that this machine has what the trial was planned with: version, data, source of a user's own network.
+
+    :raises RecordError: if the trial is of other numerics.
+    :raises DataError: if the reference data is not the trial's.
+    :raises StudyFileError: if a network of the user's own cannot be loaded, or is not the source of the trial.
+    """
     if trial.numerics != NUMERICS:
         raise RecordError(f"expected a trial of numerics {NUMERICS}, which this version computes, got {trial.numerics}")
     if trial.data_hash != reference.content_hash:
@@ -116,10 +81,6 @@ def train(
             f"got {reference.content_hash[:12]}"
         )
     check_source(trial)
-    where = find_device(device)
-    with deterministic(where):
-        training = _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, test, parts)
-        return training.run()
 
 
 def step_size(settings: configuration.Training, step: int, steps: int) -> float:
@@ -156,13 +117,13 @@ class _Training:
         self.settings = self.configuration.training
         dtype = DTYPES[self.settings.dtype]
         check_sizes(self.configuration.data, reference)
-        self.data = open_data_set(reference, self.configuration.network, dtype, device)
+        self.data = open_data_set(reference, self.configuration, dtype, device)
         self.split = split(self.configuration.data, len(self.data), trial.seeds.split)
         self.validation = evaluation_batches(self.data, self.split.validation, max(1, BATCH_SIZE // self.parts))
         self.probe = self.data.batch(self.split.train[: traces.probe]).graph
         model = build_model(
             self.configuration,
-            reference.basis,
+            reference,
             num_neighbors=self.data.neighbors(self.split.train),
             seed=trial.seeds.initialisation,
         ).to(device)
@@ -173,9 +134,9 @@ class _Training:
             raise StudyFileError(
                 "network.hidden", f"expected features that the network can make of scalars and harmonics, got {hidden}"
             )
-        atoms = self.data.atoms(self.split.train)
-        model.target.fit(*atoms)
-        self.loss = build_loss(self.configuration.loss, model.target, *atoms, len(self.split.train)).to(dtype)
+        structures = self.data.select(self.split.train)
+        model.target.standardise(structures)
+        self.loss = build_loss(self.configuration.loss, model.target, structures).to(dtype)
         self.model = model.to(dtype).eval()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
         self.epoch = 0
@@ -242,7 +203,7 @@ class _Training:
         whole = sum(self.loss.denominator(batch) for batch in batches)
         total = torch.zeros((), dtype=DTYPES[self.settings.dtype], device=self.device)
         for batch in batches:
-            mean: Tensor = self.loss(self.model(batch.graph) - batch.coefficients, batch)
+            mean = self.loss(self.model.target.error(self.model(batch.graph), batch), batch)
             loss = mean * (self.loss.denominator(batch) / whole)
             loss.backward()
             total += loss.detach()
@@ -251,7 +212,10 @@ class _Training:
     def _measure_test(self) -> list[Value]:
         test = self.split.test
         batches = evaluation_batches(self.data, test, max(1, BATCH_SIZE // self.parts))
-        return measure(self.model, batches) + measure_epsilon(self.model, self.data, test)
+        values = measure(self.model, batches)
+        if self.data.basis is not None:
+            values += measure_epsilon(self.model, self.data, test)
+        return values
 
     def _record(self, name: str, values: list[Value]) -> None:
         for value in values:

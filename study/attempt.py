@@ -6,14 +6,14 @@ files that count; only then are segments and checkpoints deleted.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from tesseral.study import lease
-from tesseral.study.decision import decided
-from tesseral.study.document import read_document
+from tesseral.study.decision import decided, seal_rung
 from tesseral.study.errors import LeaseLostError, StoreError
 from tesseral.study.outcome import seal_outcome
 from tesseral.study.segments import (
@@ -78,6 +78,7 @@ class Attempt:
     kept: str | None = None
     """Path of the latest checkpoint, of this attempt or the one that it went on from."""
     _rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    _began: float = field(default_factory=time.monotonic)
     _sealed: float = field(default_factory=time.monotonic)
     _checkpointed: float = field(default_factory=time.monotonic)
 
@@ -101,11 +102,14 @@ class Attempt:
             start = found[0] + 1 if found else 0
             parts = max((begin.parts for begin in begins), default=1)
             parts = options["parts"] = max(parts, options.get("parts", 1))
-            if decided(store, trial, begins) is not None:
+            if decided(store, trial, lease_number) is not None:
                 return None
-            lost = [
-                begin for begin in begins if (begin.lease, begin.start, begin.parts) == (lease_number, start, parts)
-            ]
+            # By worker, for one that lives on begins again where its storage failed it.
+            lost = {
+                begin.worker
+                for begin in begins
+                if (begin.lease, begin.start, begin.parts) == (lease_number, start, parts)
+            }
             if len(lost) >= LOSSES:
                 reason = f"its worker was lost {len(lost)} times without a checkpoint in between"
                 facts = {"lease": lease_number, "steps": max(start - 1, 0), "reason": reason}
@@ -138,28 +142,32 @@ class Attempt:
         """After an epoch: seal what is due, then keep a checkpoint if one is due. All rows up to `step` were given.
 
         One is always due at the end: it holds what was trained, and the outcome names it. At a rung the rows and then
-        the rung's value are sealed, before anybody judges it.
+        the rung's value are sealed, then it is judged, and only then is a checkpoint kept: so a trial that goes on
+        from beyond a rung was judged there, and one that was killed before meets the rung again.
         """
         epoch = self.rungs.get(step)
-        try:
-            self._boundary(step, steps, state)
+        with self._writing():
             value = None if epoch is None else self._rung(epoch, step, metrics[self.objective])
-        except STORE_ERRORS as error:
-            raise StoreError(f"the records of trial {self.trial[:10]} cannot be written: {error}") from error
         self.step = step
         self.on_progress(step, steps)
         if epoch is not None and value is not None:
             self.on_rung(epoch, value)
+        with self._writing():
+            self._boundary(step, steps, state)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except STORE_ERRORS as error:
+            raise StoreError(f"the records of trial {self.trial[:10]} cannot be written: {error}") from error
 
     def _rung(self, epoch: int, step: int, value: float) -> float:
-        """Seal a rung's value; if an earlier attempt has, its value is the one that counts."""
         self._seal(step)
-        path = f"trials/{self.trial}/rungs/{epoch}.json"
-        record = {"epoch": epoch, "step": step, "value": value, "attempt": self.number, "lease": self.lease}
-        if self.store.create(path, canonical(record).encode()):
-            return value
-        sealed = read_document(self.store, path, "value")
-        return value if sealed is None else float(sealed["value"])
+        # An attempt that goes on from a checkpoint does not know how long it took to get there.
+        seconds = None if self.checkpoint is not None else time.monotonic() - self._began
+        facts = {"step": step, "attempt": self.number, "lease": self.lease, "seconds": seconds}
+        return seal_rung(self.store, self.trial, epoch, value, **facts)
 
     def _boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
         now = time.monotonic()
@@ -172,7 +180,9 @@ class Attempt:
     def _seal(self, step: int) -> None:
         for name, schema in TABLES.items():
             if self._rows[name]:
-                path = f"{folder(name, self.trial)}/{self.number}-{step}.parquet"
+                # A training that fails leaves rows of the epoch that it was in.
+                last = max(step, *(row["step"] for row in self._rows[name]))
+                path = f"{folder(name, self.trial)}/{self.number}-{last}.parquet"
                 self.store.create(path, encode(rows_to_table(self._rows[name], self.trial, schema)))
                 self._rows[name] = []
         self._sealed = time.monotonic()

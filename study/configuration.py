@@ -1,33 +1,20 @@
 """The configuration of one trial: every setting that changes what is trained, with its default.
 
-Plain dataclasses, so that `models/` can train where only torch, e3nn and pyarrow are installed. A study file
-sets any of these by its dotted path (`training.epochs`), and any of them may be a factor. `resolved()` fills in
-what is derived, and is what a trial's id is made of.
+Plain dataclasses, so that `models/` can train where only torch, e3nn and pyarrow are installed; `[target]` and `[loss]`
+stand in `tesseral.study.target`. A study file sets any of these by its dotted path (`training.epochs`), and any of them
+may be a factor. `resolved()` fills in what is derived, and is what a trial's id is made of.
 """
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
+from functools import cache
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
-
-
-class Range:
-    """Bounds of a number or of a tuple's length, in pydantic's core-schema words (ge, gt, le, lt, min_length)."""
-
-    def __init__(self, **bounds: float) -> None:
-        self.bounds = bounds
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
-        schema: dict[str, Any] = handler(source)
-        return schema | self.bounds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A part of the configuration: unknown keys and infinities are refused, and types are strict (no '3' for 3)."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+from tesseral.study.section import Range as Range
+from tesseral.study.section import Section as Section
+from tesseral.study.target import Loss as Loss
+from tesseral.study.target import Target as Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,25 +105,6 @@ class Network(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target(Section):
-    """What is predicted."""
-
-    quantity: Literal["density"] = "density"
-    """`density`: auxiliary coefficients of every l on each atom, less those of the isolated atoms."""
-    scale: Literal["shell", "none"] = "shell"
-    """`shell`: outputs are multiplied by the spread of each element's shell over the training split (and the
-    scalars shifted by its mean); `none`: outputs are Rackers' y as they stand."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss(Section):
-    """What is minimised. See `tesseral.models.loss` for the formulas."""
-
-    name: Literal["raw", "equal", "overlap"] = "overlap"
-    """`raw`: mean squared error of Rackers' y; `equal`: the mean over l of Σerr²/Σ(y−ȳ)²; `overlap`: ∫Δρ²."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Training(Section):
     """How it is trained."""
 
@@ -163,8 +131,16 @@ class Configuration(Section):
     training: Training = field(default_factory=Training)
 
     def resolved(self) -> Self:
-        """With hidden irreps as canonical text: two ways of asking for one network become equal."""
-        return replace(self, network=replace(self.network, hidden=self.network.hidden.resolve()))
+        """With hidden irreps as canonical text and the loss by name: two ways of asking for one training become equal.
+
+        :raises StudyFileError: if the hidden irreps are not valid, or the loss or the orders do not fit the target.
+        """
+        return replace(
+            self,
+            network=replace(self.network, hidden=self.network.hidden.resolve()),
+            target=self.target.resolve(),
+            loss=self.loss.resolve(self.target.quantity),
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -188,7 +164,7 @@ class Configuration(Section):
 
 
 def _build(cls: Any, tree: dict[str, Any]) -> Any:
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     values = {}
     for item in fields(cls):
         if item.name in tree:
@@ -197,6 +173,11 @@ def _build(cls: Any, tree: dict[str, Any]) -> Any:
                 value = _build(hints[item.name], value)
             values[item.name] = tuple(value) if isinstance(value, list) else value
     return cls(**values)
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

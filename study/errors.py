@@ -24,6 +24,10 @@ class RecordError(TesseralError):
     """A study's records contradict themselves, or contradict the study that is to be run."""
 
 
+class DeviceLostError(TesseralError):
+    """This process can no longer use its device; another process may."""
+
+
 class LeaseHeldError(RuntimeError):
     """Another driver holds the study. The command line exits with 3."""
 

@@ -7,11 +7,13 @@ records at each call, so reading is safe at any moment and a restart needs nothi
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 from typing import Any
 
 import pyarrow as pa
 
 from tesseral.study.document import Json, read_document
+from tesseral.study.errors import RecordError
 from tesseral.study.records import TRIALS
 from tesseral.study.segments import Begin, Source, encode, folder, segment_sources
 from tesseral.study.stages import Planned
@@ -31,6 +33,13 @@ class Entry:
     """attempts/<n>.json, by number."""
     outcome: Json | None
     """outcome.json, None while the trial is not finished."""
+    others: tuple[Json, ...] = ()
+    """arms/<key>.json: further arms that chose the same network, and so have the trial too."""
+
+    @property
+    def plans(self) -> tuple[Json, ...]:
+        """trial.json as each arm has it that the trial belongs to."""
+        return self.plan, *(self.plan | other for other in self.others)
 
     @property
     def state(self) -> State:
@@ -46,8 +55,16 @@ class Entry:
 
 
 def freeze(store: Store, study: Study) -> Study | None:
-    """Freeze the study file at the first start; afterwards return what was frozen."""
+    """Freeze the study file at the first start; afterwards return what was frozen.
+
+    :raises RecordError: if the storage ignores that the file is there: leases and outcomes would be overwritten.
+    """
     if store.create("study.toml", study.text.encode()):
+        if store.create("study.toml", study.text.encode()):
+            raise RecordError(
+                f"expected a storage that refuses to create a file twice, {store.url} overwrites it: records could be "
+                "lost there; use one with conditional writes (If-None-Match), such as S3, GCS, Azure or MinIO"
+            )
         return None
     return frozen(store)
 
@@ -74,12 +91,19 @@ def write_plan(store: Store, planned: Planned, study: str, **facts: Any) -> None
     store.create(f"trials/{planned.trial.id}/trial.json", canonical(record).encode())
 
 
+def write_arm(store: Store, planned: Planned, **facts: Any) -> None:
+    """Write, create-only, that a trial which another arm asked for first belongs to this one as well."""
+    record = {"arm": planned.arm.label, "factors": planned.arm.factors, "match": planned.arm.match, **facts}
+    store.create(f"trials/{planned.trial.id}/arms/{planned.arm.key}.json", canonical(record).encode())
+
+
 class Ledger:
     """The records of one study."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._finished: dict[str, Entry] = {}  # a finished trial never changes
+        self._parts: dict[str, Json] = {}
 
     def entries(self) -> list[Entry]:
         """Every trial that has a trial.json, in order of id."""
@@ -96,8 +120,10 @@ class Ledger:
         return self._entry(trial, [path.removeprefix(prefix) for path in self.store.paths(f"trials/{trial}")])
 
     def _entry(self, trial: str, names: list[str]) -> Entry | None:
-        if trial in self._finished:
-            return self._finished[trial]
+        shared = [f"trials/{trial}/{name}" for name in names if name.startswith("arms/")]
+        known = self._finished.get(trial)
+        if known is not None and len(known.others) == len(shared):
+            return known
         plan_ = read_document(self.store, f"trials/{trial}/trial.json", "id", "arm", "factors", "stage", "trial")
         if plan_ is None:
             return None
@@ -106,10 +132,26 @@ class Ledger:
         begins = [tree for path in begun if (tree := read_document(self.store, path, *keys)) is not None]
         begins.sort(key=lambda tree: int(tree["attempt"]))
         outcome = read_document(self.store, f"trials/{trial}/outcome.json", "state", "files", "ended")
-        entry = Entry(trial, plan_, tuple(begins), outcome)
-        if outcome is not None:
-            self._finished[trial] = entry
+        others = tuple(tree for path in shared if (tree := read_document(self.store, path, "arm", "factors", "match")))
+        if outcome is None:
+            return Entry(trial, plan_, tuple(begins), None, others)
+        entry = Entry(trial, self._shared(plan_), tuple(map(self._shared, begins)), self._shared(outcome), others)
+        self._finished[trial] = entry
         return entry
+
+    def _shared(self, tree: Json) -> Json:
+        """The same tree, parts that it has in common with earlier ones being the same objects.
+
+        Trials differ in a few numbers; 10,000 of them read apart would take 100 MB.
+        """
+        shared = {}
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                value = self._shared(value)
+                if not any(isinstance(leaf, dict) for leaf in value.values()):
+                    value = self._parts.setdefault(canonical(value), value)
+            shared[intern(key)] = intern(value) if isinstance(value, str) else value
+        return shared
 
     def sources(self, table: str) -> list[Source]:
         """Files of `curves` or `traces` that count, as locations that Polars can scan."""
@@ -129,9 +171,10 @@ class Ledger:
     def table(self) -> pa.Table:
         """The `trials` table: TRIALS, then a typed column for each factor, setting and metric.
 
+        One row a trial; where several arms chose the same network, one for each of them.
         Settings are the hyperparameters and everything else in the configuration, by dotted path.
         """
-        rows = [_row(entry) for entry in self.entries()]
+        rows = [_row(entry, plan_) for entry in self.entries() for plan_ in entry.plans]
         extra = sorted({key for row in rows for key in row} - set(TRIALS.names))
         fixed = pa.Table.from_pylist([{key: row.get(key) for key in TRIALS.names} for row in rows], schema=TRIALS)
         for key in extra:
@@ -143,17 +186,18 @@ class Ledger:
         self.store.replace("trials.parquet", encode(self.table()))
 
 
-def _row(entry: Entry) -> Json:
-    outcome, plan_ = entry.outcome or {}, entry.plan
+def _row(entry: Entry, plan_: Json) -> Json:
+    outcome = entry.outcome or {}
     provenance = plan_.get("provenance", {})
     row = {key: plan_.get(key) for key in ("study", "arm", "stage", "block", "replicate", "target")}
     row |= {key: plan_.get(key) for key in ("parameters", "parameters_live", "components", "flops", "proposal")}
-    row |= {key: plan_.get(key) for key in ("hidden_natural", "match", "residual")}
+    row |= {key: plan_.get(key) for key in ("hidden_natural", "match", "residual", "max_steps")}
     row |= {key: outcome.get(key) for key in ("reason", "steps", "seconds", "device", "peak_memory", "reused")}
     row |= {
         "trial": entry.id,
         "state": entry.state,
         "unreachable": plan_.get("unreachable") or None,
+        "dead": plan_.get("dead") or None,
         "attempts": len(entry.begins),
         "started": datetime.fromisoformat(entry.begins[0]["began"]) if entry.begins else None,
         "ended": datetime.fromisoformat(outcome["ended"]) if outcome else None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tesseral.study.arm import Arm
 from tesseral.study.configuration import Configuration
 from tesseral.study.errors import StudyFileError, TesseralError
-from tesseral.study.study_file import Match
+from tesseral.study.study_file import Match, Search
 from tesseral.study.trial import canonical
 from tesseral.study.widths import Count as Count
 from tesseral.study.widths import fit as fit
@@ -40,15 +40,16 @@ class Matched:
 def match_arms(study: "Study", count: Count) -> list[Matched]:
     """Every arm of a study at its matched widths; arms that became the same network are one, with all their labels.
 
-    With a search, which may change sizes, only those that are to have the same size in it too.
+    With a search that may change sizes, only those that are to have the same size in it too.
 
     :raises StudyFileError: if `match.to` or `match.within` name nothing, or an arm cannot be given its size.
     """
     targets = target_sizes(study.arms, study.file.match, count)
+    resized = study.file.search is not None and _changes_sizes(study.file.search)
     found: dict[str, Matched] = {}
     for arm in study.arms:
         made = _matched(arm, targets[arm.key], count)
-        searched = [arm.match, made.target] if study.file.search is not None else None
+        searched = [arm.match, made.target] if resized else None
         key = canonical([made.configuration.to_dict(), searched])
         same = found.get(key)
         found[key] = _joined(same, made) if same else made
@@ -114,11 +115,17 @@ def _matched(arm: Arm, target: float | None, count: Count) -> Matched:
     return Matched(arm, configuration, natural, matched, scale, size, target, size / target - 1 if target else 0.0)
 
 
+def _changes_sizes(search: Search) -> bool:
+    """Whether what it proposes may change the size of a network: anything but how it is trained, and on how much."""
+    tables = {path.partition(".")[0] for path in search.space}
+    return search.define is not None or not tables <= {"data", "loss", "training"}
+
+
 def _joined(first: Matched, second: Matched) -> Matched:
     """One network with the labels of both, and the target of the one that was matched."""
     kept = second if first.target is None else first
-    arm = replace(first.arm, labels=first.arm.labels + second.arm.labels, match=kept.arm.match)
-    return replace(kept, arm=arm)
+    labels = first.arm.labels + second.arm.labels
+    return replace(kept, arm=replace(kept.arm, labels=labels, factors=first.arm.factors))
 
 
 def _levels(arm: Arm, match: Match) -> dict[str, Any]:

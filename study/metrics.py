@@ -1,6 +1,14 @@
 """What is measured on a split, declared once: name, unit and meaning, for training, records and reports alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tesseral.study.errors import StudyFileError
+from tesseral.study.quantities import LABEL, QUANTITIES
+
+if TYPE_CHECKING:
+    from tesseral.study.arm import Arm
 
 
 @dataclass(frozen=True)
@@ -9,11 +17,21 @@ class Metric:
 
     name: str
     unit: str
+    """Empty where it has none, or where it is the target's: see `unit_of`."""
     description: str
+    targets: Literal["density", "forces", "others", "all"] = "density"
+    """Which targets have it: `others` are all but the density."""
     by_l: bool = False
-    """Whether there is one for each order l of the output; its columns end in `.l<order>`."""
+    """Whether there is one for each order l of the output alone; its columns end in `.l<order>`. Of a metric that has
+    one number for all orders, those of each stand beside it where the target has several."""
     test_only: bool = False
     """Whether it is measured once, at the end, on the test split alone: too dear for every epoch."""
+    optional: bool = False
+    """Whether the reference data decides if there is one, so that arms cannot be compared by it."""
+
+    def of(self, quantity: str) -> bool:
+        """Whether a target has it."""
+        return self.targets in ("all", quantity) or (self.targets == "others" and quantity != "density")
 
 
 METRICS = {
@@ -39,5 +57,69 @@ METRICS = {
         ),
         Metric("mse", "", "mean squared error of Rackers' y = 2√2·c/N"),
         Metric("electrons", "e", "mean over structures of |∫ρ_ML − ∫ρ|"),
+        Metric(
+            "relative_error",
+            "%",
+            "error as a share of the target's spread, 100·√(Σ|err|² / Σ|y − ȳ|²), both over the split; ȳ follows from "
+            "the training split for an invariant (its mean, or the sum of a number for each element by least squares "
+            "where it grows with the structure) and is 0 above l = 0. Of the density 100·√(Σ∫(ρ_ML − ρ)² / "
+            "Σ∫(ρ − ρ̄)²), ρ̄ the mean by element and shell",
+            targets="all",
+        ),
+        Metric(
+            "error",
+            "",
+            "mean absolute error in the target's unit; of vectors and tensors the mean length of the error",
+            targets="others",
+        ),
+        Metric(
+            "energy_error",
+            "hartree",
+            "mean absolute error of the energies, where the reference has them",
+            targets="forces",
+            optional=True,
+        ),
     )
 }
+
+
+def unit_of(metric: str, quantity: str) -> str:
+    """The unit of a target's metric; empty if it has none, or is that of an imported label."""
+    if metric == "error" and quantity in QUANTITIES:
+        return QUANTITIES[quantity].unit
+    return METRICS[metric].unit if metric in METRICS else ""
+
+
+def common_metrics(arms: Sequence["Arm"]) -> list[Metric]:
+    """Single numbers that the targets of all arms have, by which they can be compared; the default comes first.
+
+    Errors of different units cannot be compared: then `error` is not among them.
+    """
+    quantities = {arm.configuration.target.quantity for arm in arms}
+    units = {name if name.startswith(LABEL) else unit_of("error", name) for name in quantities}
+    found = [
+        metric
+        for metric in METRICS.values()
+        if all(map(metric.of, quantities))
+        and not (metric.by_l or metric.optional)
+        and (metric.name != "error" or len(units) == 1)
+    ]
+    first = ("epsilon", "l2_error") if quantities == {"density"} else ("relative_error",)
+    return sorted(found, key=lambda metric: metric.name not in first)
+
+
+def choose_metric(name: str | None, arms: Sequence["Arm"]) -> str:
+    """The metric that a study names, or the one that fits its arms' targets.
+
+    :raises StudyFileError: if it names one that they do not share.
+    """
+    valid = [metric.name for metric in common_metrics(arms)]
+    if name is None:
+        return valid[0]
+    if name not in valid:
+        targets = sorted({arm.configuration.target.quantity for arm in arms})
+        expected = f"expected a metric of the target {targets[0]}"
+        if len(targets) > 1:
+            expected = f"expected a metric that the targets {', '.join(targets)} share, in one unit"
+        raise StudyFileError("study.metric", f"{expected}, one of {', '.join(valid)}, got {name!r}")
+    return name

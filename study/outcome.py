@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tesseral.study.document import Json, read_document
 from tesseral.study.errors import RecordError
 from tesseral.study.segments import (
@@ -19,6 +22,9 @@ from tesseral.study.segments import (
 from tesseral.study.store import Store
 from tesseral.study.trial import State, canonical
 
+ABANDONED = 3600.0
+"""Seconds after which a file that a writer has not finished is one that it never will."""
+
 
 def seal_outcome(
     store: Store, trial: str, name: str, state: State, begins: list[Begin], last: int | None, **facts: Any
@@ -29,9 +35,10 @@ def seal_outcome(
 
     :param name: differs wherever the rows may differ.
     :param last: rows of later steps are left out; None keeps all.
-    :param facts: further keys of the outcome.
+    :param facts: further keys of the outcome. Without `metrics`, they are the last finite ones of the rows that count.
     """
     files: dict[str, int] = {}
+    metrics: dict[str, float] = {}
     for table, schema in TABLES.items():
         sources = segment_sources(store.paths(folder(table, trial)), trial, begins)
         try:
@@ -45,11 +52,14 @@ def seal_outcome(
         path = f"{folder(table, trial)}/{name}-all.parquet"
         store.create(path, encode(rows))
         files[path] = rows.num_rows
+        if table == "curves":
+            metrics = _last(rows)
     outcome = {
         "state": state,
         "attempts": len(begins),
         "files": files,
         "ended": datetime.now(UTC).isoformat(),
+        "metrics": metrics,
         **facts,
     }
     outcome["checkpoint"] = facts.get("checkpoint") if state == State.COMPLETE else None
@@ -58,8 +68,21 @@ def seal_outcome(
     return ours
 
 
+def _last(curves: pa.Table) -> dict[str, float]:
+    """The last finite values by split and metric, such as `validation.block_error.l2`, of rows sorted by step."""
+    finite = curves.filter(pc.is_finite(curves["value"]))
+    last = finite.group_by(["split", "metric", "l"], use_threads=False).aggregate([("value", "last")])
+    return {
+        ".".join((row["split"], row["metric"], *([] if row["l"] is None else [f"l{row['l']}"]))): row["value_last"]
+        for row in last.to_pylist()
+    }
+
+
 def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
-    """`clear` for all finished trials of a study, by one listing: what kills between outcome and clearing left."""
+    """`clear` for all finished trials of a study, by one listing: what kills between outcome and clearing left.
+
+    And what killed writers left half-written.
+    """
     kept = {path for outcome in outcomes.values() for path in (*outcome["files"], outcome["checkpoint"])}
     left = []
     for prefix in (*TABLES, "trials"):
@@ -67,7 +90,7 @@ def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
             trial = path.split("/")[1].removeprefix("trial=")
             if trial in outcomes and path not in kept and (is_segment(path) or is_checkpoint(path)):
                 left.append(path)
-    store.delete(left)
+    store.delete(left + store.stale(ABANDONED))
 
 
 def clear(store: Store, trial: str) -> None:

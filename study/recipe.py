@@ -1,11 +1,14 @@
 """A recipe: which structures are computed, and how, to make a file of reference data."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tesseral.study.configuration import Range, Section
 from tesseral.study.errors import StudyFileError
+from tesseral.study.method import Method
+from tesseral.study.structure_tables import Displacements, Inline, Table, WaterClusters, Xyz, check_name
 from tesseral.study.validation import read_toml, validate
 
 
@@ -17,43 +20,7 @@ class ReferenceName(Section):
     """Its name without `.parquet`: letters, digits, '-', '_' and '.', a letter or digit first."""
 
     def __post_init__(self) -> None:
-        allowed = set("-_.")
-        if not self.name[:1].isalnum() or not all(c.isascii() and (c.isalnum() or c in allowed) for c in self.name):
-            raise ValueError(
-                f"expected a name of letters, digits, '-', '_' and '.', a letter or digit first, got {self.name!r}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class WaterClusters(Section):
-    """Random clusters of water molecules; see `tesseral.models.structures.water_clusters`."""
-
-    kind: Literal["water_clusters"]
-    """Which generator makes the structures."""
-    molecules: Annotated[int, Range(ge=1, le=20)]
-    """Molecules in each cluster: 1 is a monomer, 2 a dimer."""
-    count: Annotated[int, Range(ge=1)]
-    """Clusters."""
-    seed: Annotated[int, Range(ge=0)] = 0
-    """Of the random geometries; a larger count keeps the first ones."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method(Section):
-    """How a structure is computed and how its density is fitted."""
-
-    method: str = "PBE0"
-    """`HF`, or any exchange-correlation functional that PySCF knows by name."""
-    basis: str = "def2-SVP"
-    """Orbital basis, by PySCF's name."""
-    grid_level: Annotated[int, Range(ge=0, le=9)] = 2
-    """PySCF's grid for exchange and correlation, 0 (coarse) to 9; unused by HF."""
-    auxiliary_basis: str = "def2-universal-jfit"
-    """Basis of the density fit, by PySCF's name."""
-    decontracted: bool = True
-    """Each primitive of the auxiliary basis becomes a shell of its own."""
-    metric: Literal["coulomb", "overlap"] = "coulomb"
-    """What the fit minimises: the Coulomb energy of the error's density, or ∫(error)²."""
+        check_name(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,24 +28,53 @@ class Recipe(Section):
     """A file of reference data, from structures to coefficients."""
 
     reference: ReferenceName
-    structures: Annotated[tuple[WaterClusters, ...], Range(min_length=1)]
+    structures: Annotated[tuple[Table, ...], Range(min_length=1)]
     method: Method = field(default_factory=Method)
 
 
 def read_recipe(file: str | Path) -> Recipe:
-    """Read and check a recipe.
+    """Read and check a recipe. Files that it names are absolute from here on; they are not opened.
 
-    :raises StudyFileError: with the dotted path of the first mistake; two tables of equally large clusters count
-        as one, for their structures would have the same names.
+    :raises StudyFileError: with the dotted path of the first mistake; two tables whose structures would have the
+        same ids are one.
     """
     recipe = validate(Recipe, read_toml(file), str(file))
-    sizes = [table.molecules for table in recipe.structures]
-    for index, size in enumerate(sizes):
-        if size in sizes[:index]:
+    for index in range(len(recipe.structures)):
+        _refuse_equal_ids(recipe.structures, index, str(file))
+    folder = Path(file).absolute().parent
+    return replace(recipe, structures=tuple(_absolute(table, folder) for table in recipe.structures))
+
+
+def _refuse_equal_ids(tables: tuple[Table, ...], index: int, file: str) -> None:
+    table = tables[index]
+    for other, before in enumerate(tables[:index]):
+        if not _share_ids(table, before):
+            continue
+        path = f"structures.{index}"
+        if isinstance(table, WaterClusters) and isinstance(before, WaterClusters):
             raise StudyFileError(
-                f"structures.{index}.molecules",
-                f"expected a number of molecules that no other table has, got {size} again; "
-                f"raise the count of structures.{sizes.index(size)} instead",
-                str(file),
+                f"{path}.molecules",
+                f"expected a number of molecules that no other table has, got {table.molecules} again; "
+                f"raise the count of structures.{other} instead",
+                file,
             )
-    return recipe
+        raise StudyFileError(
+            f"{path}.name" if not isinstance(table, WaterClusters) else path,
+            f"expected ids that no other table makes, {table.ids!r} makes those of structures.{other}, too; "
+            "give one of them another name",
+            file,
+        )
+
+
+def _share_ids(one: Table, other: Table) -> bool:
+    """Whether an id may come from both: `name-0007` from a table of many, `name` from one inline structure."""
+    if isinstance(one, Inline) == isinstance(other, Inline):
+        return one.ids == other.ids
+    inline, many = (one, other) if isinstance(one, Inline) else (other, one)
+    return re.fullmatch(rf"{re.escape(many.ids)}-\d{{4,}}", inline.ids) is not None
+
+
+def _absolute(table: Table, folder: Path) -> Table:
+    if isinstance(table, Xyz | Displacements) and table.file is not None:
+        return replace(table, file=str(folder / table.file))
+    return table

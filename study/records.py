@@ -41,7 +41,8 @@ TRACES = _table(
     ("value", pa.float64(), "dimensionless"),
 )
 
-# One row a trial; `factor.<path>`, `setting.<path>` and `metric.<name>` columns are added by the study.
+# One row a trial, or one for each arm that chose its network; `factor.<path>`, `setting.<path>` and `metric.<name>`
+# columns are added by the study.
 TRIALS = _table(
     "trials",
     ("study", pa.string(), "name of the study"),
@@ -67,8 +68,10 @@ TRIALS = _table(
     ("reused", pa.string(), "study that had trained it before, from which it was copied; null if none"),
     ("target", pa.string(), "what is predicted"),
     ("unreachable", pa.string(), "target irreps this arm cannot reach, predicted zero; null if none"),
-    ("steps", pa.int64(), "optimizer steps done"),
-    ("seconds", pa.float64(), "wall time of training over all attempts, s"),
+    ("dead", pa.string(), "hidden irreps that nothing feeds or nothing reads, in words; null if none"),
+    ("steps", pa.int64(), "optimizer steps done; of a pruned trial, up to the rung where it was stopped"),
+    ("max_steps", pa.int64(), "optimizer steps of the whole training"),
+    ("seconds", pa.float64(), "wall time of training over all attempts, s; null where not known"),
     ("device", pa.string(), "cpu or the accelerator's name"),
     ("peak_memory", pa.int64(), "largest resident memory (CPU) or allocated memory (CUDA), bytes"),
     ("attempts", pa.int32(), "executions, one unless a worker was lost"),
@@ -112,9 +115,24 @@ REFERENCE = _table(
         pa.list_(pa.float64()),
         "auxiliary overlap matrix in the coefficients' order, lower triangle by rows",
     ),
+    ("homo", pa.float64(), "energy of the highest occupied orbital of either spin, hartree"),
+    ("lumo", pa.float64(), "energy of the lowest empty orbital of either spin, hartree"),
+    ("gap", pa.float64(), "lumo less homo, hartree"),
+    ("r2", pa.float64(), "integral of the electron density times r^2 about the centre, bohr^2"),
+    (
+        "polarizability",
+        pa.list_(pa.float64()),
+        "static: 0e, then 2e in e3nn's order and axes, orthonormal (the first is trace/sqrt 3), bohr^3",
+    ),
+    ("charges", pa.list_(pa.float64()), "partial charge of each atom, by the method's scheme, e"),
     ("electrons", pa.float64(), "integral of the fitted density"),
+    ("electron_error", pa.float64(), "integral of the fitted density less the number of electrons, e"),
+    ("dipole_error", pa.float64(), "length of the fitted density's dipole less the field's, e bohr"),
+    ("self_repulsion_error", pa.float64(), "100 (J_fit - J) / J, J = (rho|rho)/2, percent"),
     ("fit_error", pa.float64(), "100 sum|fit - scf| / sum scf on a Becke grid, percent; null where unknown"),
+    ("cycles", pa.int32(), "cycles of the self-consistent field"),
     ("seconds", pa.float64(), "wall time of the calculation, s"),
+    ("timings", pa.string(), "JSON: stage of the calculation to its wall time, s"),
     ("provenance", pa.string(), "JSON: source, package versions"),
 )
 """Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary` (`tesseral.models.auxiliary`)."""

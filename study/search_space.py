@@ -17,6 +17,9 @@ FIXED = {
     "data.recipe": "it only says where data comes from",
     "data.validation": "proposals are compared on one validation split",
     "data.test": "arms are compared on one test split",
+    "target.quantity": "errors of different targets say nothing of each other",
+    "target.orders": "errors of different targets say nothing of each other",
+    "network.define": "a study is held to the source of the networks that its arms name",
     "training.epochs": "every proposal is given the same largest number of epochs",
 }
 """Settings that cannot be searched, and why."""

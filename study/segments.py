@@ -41,6 +41,8 @@ class Begin:
     """First step whose rows this attempt writes: 0, or one more than its checkpoint's step."""
     parts: int = 1
     """Parts in which it computes a batch: more than one after the device's memory was too small."""
+    worker: str = ""
+    """Host and process that it ran in."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def read_begins(store: Store, trial: str) -> list[Begin]:
     begins = []
     for path in attempt_numbers(store, trial).values():
         if tree := read_document(store, path, "attempt", "lease", "start"):
-            begins.append(Begin(tree["attempt"], tree["lease"], tree["start"], tree.get("parts", 1)))
+            worker = f"{tree.get('host', '')}:{tree.get('pid', tree['attempt'])}"
+            begins.append(Begin(tree["attempt"], tree["lease"], tree["start"], tree.get("parts", 1), worker))
     return sorted(begins, key=lambda b: b.number)
 
 

@@ -1,17 +1,21 @@
 """The two stages of a study: search within each arm, then confirm every arm in pairs. What each trial of them is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tesseral.study.configuration import Configuration
 from tesseral.study.design import Arm
 from tesseral.study.errors import StudyFileError
-from tesseral.study.metrics import METRICS
+from tesseral.study.metrics import common_metrics
 from tesseral.study.study_file import Asha, StudyFile
 from tesseral.study.trial import Seeds, Trial, seed
 
 COSTS = ("seconds", "parameters", "flops")
 """Objectives beside the errors of the validation split."""
+
+
+Stage = Literal["search", "confirm"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Planned:
 
     trial: Trial
     arm: Arm
-    stage: Literal["search", "confirm"]
+    stage: Stage
     block: int
     replicate: int
 
@@ -50,6 +54,22 @@ class Proposal:
     """System attributes of the Optuna study that changed with this proposal."""
 
 
+@dataclass(frozen=True)
+class Best:
+    """How an arm's search ended: a create-only record, `search/<arm key>/best.json`."""
+
+    trial: str | None
+    """The trial of the lowest error; None if none was completed."""
+    settings: dict[str, Any]
+    """Its hyperparameters."""
+    value: float | None
+    """Its validation error."""
+    trials: int
+    """Distinct proposals."""
+    reason: str
+    """Why nothing more was proposed."""
+
+
 def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
     """Of a place in the confirm stage: arms share them, so they are compared in pairs."""
     return Seeds(
@@ -59,12 +79,28 @@ def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
     )
 
 
-def search_seeds(study_seed: int) -> Seeds:
-    """Of every trial of the search: the same for all, and never those of confirm."""
+def search_seeds(study_seed: int, arm: str = "") -> Seeds:
+    """Of every trial of an arm's search, and never those of confirm: one split and one order for all arms.
+
+    :param arm: `Arm.key` where two arms may come to one network: then each has an initialisation of its own, so that
+        no trial belongs to the searches of both, for each stops its own. Empty where they cannot.
+    """
     return Seeds(
         split=seed(study_seed, "search", "split"),
         order=seed(study_seed, "search", "order"),
-        initialisation=seed(study_seed, "search", "initialisation"),
+        initialisation=seed(study_seed, "search", "initialisation", *([arm] if arm else [])),
+    )
+
+
+def refused_seeds(study_seed: int, arm: str) -> Seeds:
+    """Of a proposal that is recorded and never trained: its arm's own, so that it is no trial of another arm.
+
+    :param arm: `Arm.key`.
+    """
+    return Seeds(
+        split=seed(study_seed, "refused", arm, "split"),
+        order=seed(study_seed, "refused", arm, "order"),
+        initialisation=seed(study_seed, "refused", arm, "initialisation"),
     )
 
 
@@ -79,15 +115,15 @@ def make_trial(
     return Trial(configuration=configuration, data_hash=data_hash, seeds=seeds, numerics=numerics, source=source)
 
 
-def objectives(file: StudyFile) -> tuple[str, ...]:
+def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
     """What a search minimises: `validation.<metric>` of a trial's metrics, or one of `COSTS`.
 
-    :raises StudyFileError: if one is neither, or nothing is there to validate on.
+    :raises StudyFileError: if one is neither, or an arm has nothing to validate on.
     """
     if file.search is None:
         return ()
-    valid = [name for name, metric in METRICS.items() if not metric.by_l and not metric.test_only]
-    default = file.study.metric if file.study.metric in valid else "l2_error"
+    valid = [metric.name for metric in common_metrics(arms) if not metric.test_only]
+    default = file.study.metric if file.study.metric in valid else valid[0]
     names = file.search.objectives or (default,)
     for index, name in enumerate(names):
         if name not in valid + list(COSTS) or (index == 0 and name in COSTS):
@@ -95,8 +131,10 @@ def objectives(file: StudyFile) -> tuple[str, ...]:
             raise StudyFileError(f"search.objectives[{index}]", f"expected one of {expected}, got {name!r}")
         if name in names[:index]:
             raise StudyFileError(f"search.objectives[{index}]", f"objective {name!r} is written twice")
-    if file.data.validation == 0:
-        raise StudyFileError("data.validation", "expected structures to validate on, for the search, got 0")
+    for arm in arms:
+        if arm.configuration.data.validation == 0:
+            message = f"expected structures to validate on, for the search, got 0 in arm {arm.label!r}"
+            raise StudyFileError("data.validation", message)
     return tuple(name if name in COSTS else f"validation.{name}" for name in names)
 
 

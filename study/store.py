@@ -8,9 +8,14 @@ cut too. Hidden files (`.…`) are never listed.
 """
 
 import os
+import re
+import tempfile
+import time
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError
@@ -20,6 +25,9 @@ from tesseral.study.errors import RecordError
 
 STORE_ERRORS = (OSError, obstore.exceptions.BaseError)
 """What reading and writing can raise: a full disk, a lost connection, missing permissions."""
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 class Store:
@@ -58,7 +66,19 @@ class Store:
     def create(self, path: str, data: bytes) -> bool:
         """Write `data` unless `path` exists; True if this call created it. Durable when it returns."""
         if self._root is not None:
-            return _write_synced(self._root / path, data, replace=False)
+            return _write_synced(self._root / path, lambda file: file.write(data), replace=False)
+        return self._put(path, data)
+
+    def create_from(self, path: str, write: Callable[[IO[bytes]], object]) -> bool:
+        """`create` with what `write` writes to a file, for more than memory should hold."""
+        if self._root is not None:
+            return _write_synced(self._root / path, write, replace=False)
+        with tempfile.TemporaryFile() as file:
+            write(file)
+            file.seek(0)
+            return self._put(path, file)
+
+    def _put(self, path: str, data: bytes | IO[bytes]) -> bool:
         try:
             obstore.put(self._remote, path, data, mode="create")
         except AlreadyExistsError:
@@ -68,7 +88,7 @@ class Store:
     def replace(self, path: str, data: bytes) -> None:
         """Write `data` whether or not `path` exists, in one act. For what is derived: records use `create`."""
         if self._root is not None:
-            _write_synced(self._root / path, data, replace=True)
+            _write_synced(self._root / path, lambda file: file.write(data), replace=True)
         else:
             obstore.put(self._remote, path, data)
 
@@ -87,10 +107,10 @@ class Store:
     def paths(self, prefix: str = "") -> list[str]:
         """Sorted paths of all records below the folder `prefix`."""
         if self._root is not None:
-            base = self._root / prefix
+            start = len(f"{self._root}/".replace("//", "/"))  # a study of 10,000 trials has 60,000 paths
             found = (
-                os.path.relpath(os.path.join(folder, name), self._root)
-                for folder, _, names in os.walk(base)
+                f"{folder}/{name}"[start:]
+                for folder, _, names in os.walk(self._root / prefix)
                 for name in names
                 if not name.startswith(".")
             )
@@ -112,6 +132,21 @@ class Store:
             found = [path.rstrip("/").rpartition("/")[2] for path in listed]
         return sorted(name for name in found if not name.startswith("."))
 
+    def stale(self, seconds: float) -> list[str]:
+        """What killed writers left behind that is older than this; an object store keeps nothing half-written."""
+        if self._root is None:
+            return []
+        before = time.time() - seconds
+        found = []
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                if _TEMPORARY.fullmatch(name):
+                    path = Path(folder, name)
+                    with suppress(FileNotFoundError):
+                        if path.stat().st_mtime < before:
+                            found.append(str(path.relative_to(self._root)))
+        return found
+
     def delete(self, paths: list[str]) -> None:
         """Delete what exists of `paths`."""
         for path in paths:
@@ -124,7 +159,7 @@ class Store:
                     continue
 
 
-def _write_synced(path: Path, data: bytes, *, replace: bool) -> bool:
+def _write_synced(path: Path, write: Callable[[IO[bytes]], object], *, replace: bool) -> bool:
     if not replace and path.exists():
         return False
     new = [folder for folder in path.parents if not folder.exists()]
@@ -132,7 +167,7 @@ def _write_synced(path: Path, data: bytes, *, replace: bool) -> bool:
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         if replace:

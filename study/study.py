@@ -1,7 +1,7 @@
 """A study: what its file asks for, as arms and trials."""
 
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from tesseral.study.configuration import flatten
 from tesseral.study.design import Designed, make_design
 from tesseral.study.errors import StudyFileError
 from tesseral.study.match import check_match
-from tesseral.study.metrics import METRICS
+from tesseral.study.metrics import choose_metric
 from tesseral.study.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.study_file import CONFIGURATION, Header, Replication, StudyFile
 from tesseral.study.validation import validate
@@ -57,6 +57,7 @@ class Study:
         try:
             designed = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
             cls._check_header(file.study, designed)
+            file = replace(file, study=replace(file.study, metric=choose_metric(file.study.metric, designed.arms)))
             cls._check_replication(file.replication)
             check_match(designed.arms, file.match)
         except StudyFileError as error:
@@ -90,9 +91,6 @@ class Study:
     def _check_header(header: Header, designed: Designed) -> None:
         if header.name in RESERVED:
             raise StudyFileError("study.name", f"expected another name than {header.name!r}, {RESERVED[header.name]}")
-        single = [name for name, metric in METRICS.items() if not metric.by_l]
-        if header.metric not in single:
-            raise StudyFileError("study.metric", f"expected one of {', '.join(single)}, got {header.metric!r}")
         labels = [label for arm in designed.arms for label in arm.labels]
         if header.baseline is not None and header.baseline not in labels:
             for arm in designed.excluded:

@@ -20,8 +20,9 @@ class Header(Section):
     """Every split, order and initialisation follows from it."""
     description: str = ""
     """What it asks, in a sentence for the report."""
-    metric: str = "epsilon"
-    """Error by which arms are compared, on the test split."""
+    metric: str | None = None
+    """Error by which arms are compared, on the test split: one that all their targets have, in one unit (see
+    `tesseral.study.metrics`). `epsilon` if not given and all arms predict the density, else `relative_error`."""
     baseline: str | None = None
     """Label of the arm that the others are compared with; the first one if not given."""
     allow_unreachable: bool = False
@@ -49,7 +50,8 @@ class Match(Section):
     may be a factor."""
 
     by: Literal["none", "parameters", "components", "flops"] = "none"
-    """`parameters` that a gradient can reach, `components` of the hidden features, `flops` of a training step."""
+    """`parameters` that a gradient can reach, `components` of the hidden features, `flops`: floating-point operations
+    of a training step, per structure, so that no batch size makes an arm narrower."""
     to: str | Annotated[int, Range(ge=1)] | None = None
     """Label of the arm that the others are made equal to, or a number; the largest arm if not given."""
     within: tuple[str, ...] = ()
@@ -76,8 +78,8 @@ class Search(Section):
     """Which of Optuna's samplers proposes."""
     objectives: Annotated[tuple[str, ...], Range(min_length=1)] | None = None
     """What is minimised: errors on the validation split, `seconds`, `parameters` or `flops`. Early stopping and the
-    choice of the best setting use the first. The study's metric if not given, or `l2_error` where that is a metric
-    of the test split alone."""
+    choice of the best setting use the first. The study's metric if not given, or `l2_error` for `epsilon`, which is a
+    metric of the test split alone."""
     space: dict[str, Any] = field(default_factory=dict)
     """Dotted path → choices, or `{ low, high, log, step, choices, when }`."""
     define: str | None = None
@@ -97,7 +99,8 @@ class Replication(Section):
     allocate: Literal["fixed", "sequential"] = "fixed"
     """`sequential` adds whole blocks to an arm and the baseline until the paired difference is known to `precision`."""
     precision: Annotated[float, Range(gt=0)] | None = None
-    """Half-width of the 95 % interval of the paired change, in %, at which an arm is given no more blocks."""
+    """Half-width of the 95 % interval of the paired change, in %, from which on an arm is given five more blocks and
+    no further ones. It is first looked at with six blocks."""
     max_blocks: Annotated[int, Range(ge=2, le=10_000)] | None = None
     """The budget of a sequential allocation: blocks that an arm is given at most."""
 

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -75,36 +75,63 @@ def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
         return built
     unknown = [m for m in mistakes if m["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
     first = (unknown or mistakes)[0]
-    path = tuple(_walk(tree, first["loc"]))
+    path = tuple(_walk(tree, first))
+    if first["type"].startswith("union_tag"):
+        path = (*path, first["ctx"]["discriminator"].strip("'"))
     dotted = ".".join(map(str, path))
     if unknown:
-        message = _unknown_key(str(path[-1]), _keys(kind, path[:-1]))
+        message = _unknown_key(str(path[-1]), _keys(kind, tree, path[:-1]))
     elif first["type"] == "missing":
-        message = f"expected this key, it is missing; {_valid(_keys(kind, path[:-1]))}"
+        message = f"expected this key, it is missing; {_valid(_keys(kind, tree, path[:-1]))}"
+    elif first["type"].startswith("union_tag"):
+        message = _wrong_kind(first["ctx"].get("tag"), _kinds(kind, path[:-1]))
     else:
-        same = [m for m in mistakes if tuple(_walk(tree, m["loc"])) == path]
+        same = [m for m in mistakes if tuple(_walk(tree, m)) == path]
         message = _wrong_value(same)
     raise StudyFileError(dotted, message, file)
 
 
-def _walk(tree: Any, location: Sequence[int | str]) -> Iterator[int | str]:
-    """The keys of `location` that are the user's; pydantic puts the names of a union's members among them."""
+def _walk(tree: Any, mistake: Any) -> Iterator[int | str]:
+    """The keys of a mistake's place that are the user's; pydantic puts the names of a union's members among them."""
+    location: Sequence[int | str] = mistake["loc"]
     for position, key in enumerate(location):
         if isinstance(tree, dict) and key in tree:
             tree = tree[str(key)]
         elif isinstance(tree, list) and isinstance(key, int):
             tree = tree[key]
-        elif not (isinstance(tree, dict) and position == len(location) - 1):  # not a missing key either
+        elif mistake["type"] != "missing" or position < len(location) - 1:
             continue
         yield key
 
 
-def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:
-    """Names of the fields of the dataclass that stands at `path` under `kind`; none if there is no dataclass."""
+def _keys(kind: Any, tree: Any, path: Sequence[int | str]) -> list[str]:
+    """Names of the fields of the dataclass that stands at `path` under `kind`; none if there is no dataclass.
+
+    Where several may stand there, those of the one that the user's own `kind` names.
+    """
+    for key in path:
+        tree = tree[key]
+    possible = _dataclasses(kind, path)
+    named = [hint for hint in possible if isinstance(tree, dict) and tree.get("kind") in _values_of_kind(hint)]
+    return list(dict.fromkeys(item.name for hint in named or possible for item in fields(hint)))
+
+
+def _kinds(kind: Any, path: Sequence[int | str]) -> list[str]:
+    """The values of `kind` by which the dataclasses that may stand at `path` are told apart."""
+    return [value for hint in _dataclasses(kind, path) for value in _values_of_kind(hint)]
+
+
+def _values_of_kind(hint: Any) -> tuple[Any, ...]:
+    value = get_type_hints(hint).get("kind")
+    return get_args(value) if get_origin(value) is Literal else ()
+
+
+def _dataclasses(kind: Any, path: Sequence[int | str]) -> list[Any]:
+    """The dataclasses that may stand at `path` under `kind`."""
     hints = list(_members(kind))
     for key in path:
         hints = [member for hint in hints for inner in _inside(hint, key) for member in _members(inner)]
-    return list(dict.fromkeys(item.name for hint in hints if is_dataclass(hint) for item in fields(hint)))
+    return [hint for hint in hints if is_dataclass(hint)]
 
 
 def _members(hint: Any) -> Iterator[Any]:
@@ -125,6 +152,13 @@ def _inside(hint: Any, key: int | str) -> Sequence[Any]:
 
 def _unknown_key(key: str, valid: list[str]) -> str:
     return f"unknown key {key!r}; {_nearest(key, valid)}{_valid(valid)}"
+
+
+def _wrong_kind(came: str | None, kinds: list[str]) -> str:
+    expected = f"expected {' or '.join(map(repr, kinds))}"
+    if came is None:
+        return f"{expected}, it is missing"
+    return f"{expected}, got {json.dumps(came, ensure_ascii=False)}; {_nearest(came, kinds)}".strip("; ")
 
 
 def _valid(keys: list[str]) -> str:

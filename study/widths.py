@@ -16,7 +16,8 @@ from tesseral.study.errors import TesseralError
 from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
 
 Count = Callable[[Configuration, str], float]
-"""Size of a configuration in `parameters` (live ones), `components` or `flops`; wider irreps never make it smaller."""
+"""Size of a configuration in `parameters` (live ones), `components` or `flops` (per structure); wider irreps never
+make it smaller."""
 Widths = tuple[int, ...]
 """Multiplicities of the hidden irreps, in their canonical order."""
 

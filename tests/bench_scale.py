@@ -18,31 +18,6 @@ import time
 from pathlib import Path
 
 ARMS = 100
-STUDY = """
-[study]
-name = "scale"
-metric = "l2_error"
-allow_unreachable = true
-
-[factors]
-training.learning_rate = {levels}
-
-[replication]
-blocks = {blocks}
-replicates = 1
-
-[data]
-reference = "reference/water_tiny.parquet"
-train = 8
-validation = 2
-test = 4
-
-[network]
-hidden = {{ lmax = 1, mul = [4, 2] }}
-
-[training]
-epochs = 1
-"""
 
 
 def no_op(job, on_progress, on_rung) -> None:
@@ -62,6 +37,7 @@ def ours(storage: Path, trials: int) -> dict:
     """The study of no-op trials; then a restart of it, which has nothing to do."""
     sys.path.insert(0, str(Path(__file__).parent))
     from silent import Silent
+    from water_study import water_study
 
     from tesseral.cluster.driver import run_study
     from tesseral.cluster.plan import prepare
@@ -72,7 +48,9 @@ def ours(storage: Path, trials: int) -> dict:
     path = storage / "scale.toml"
     if not path.exists():
         levels = [round(1e-4 * (1 + arm), 6) for arm in range(ARMS)]
-        path.write_text(STUDY.format(levels=levels, blocks=trials // ARMS))
+        factors = f"training.learning_rate = {levels}"
+        hidden = "{ lmax = 1, mul = [4, 2] }"
+        path.write_text(water_study("scale", factors, blocks=trials // ARMS, hidden=hidden, epochs=1))
     stamps: list[float] = []
 
     class Stamps(Silent):
@@ -200,13 +178,10 @@ def main() -> None:
         }
         print(json.dumps(runs[options.only]()))
         return
-    from conftest import EXAMPLES
-
-    from tesseral.cluster.references import inline, make_reference
-    from tesseral.study.recipe import read_recipe
+    from water_study import make_water
 
     storage = Path(tempfile.mkdtemp(prefix="scale-"))
-    make_reference(read_recipe(EXAMPLES / "water_tiny.toml"), str(storage), inline)
+    make_water(storage)
     rows = figures(options.trials, storage)
     for row in rows:
         limit = "" if row["threshold"] is None else f" (at most {row['threshold']})"

@@ -5,6 +5,7 @@ import torch
 from e3nn import o3
 
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
+from tesseral.models.network import build_network
 from tesseral.models.reference_file import Reference
 from tesseral.study.configuration import Configuration, Data, Hidden, Loss, Network, Target, Training
 from tesseral.study.records import REFERENCE, to_table
@@ -22,6 +23,9 @@ BASIS = AuxiliaryBasis(
     },
 )
 """Oxygen 2s1p1d1f1g, hydrogen 1s1p: 26 columns."""
+
+EMPTY = Reference(to_table([], REFERENCE), BASIS)
+"""What a model is built from: elements and basis, without a structure."""
 
 WATER = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
 """O, H, H; Å."""
@@ -86,7 +90,7 @@ def synthetic_reference(structures: int = 24, seed: int = 0) -> Reference:
 
 
 def small_configuration(
-    *, hidden: str = "6x0e+2x0o+4x1e+4x1o+2x2e+2x2o", loss: str = "overlap", scale: str = "shell", **changes: object
+    *, hidden: str = "6x0e+2x0o+4x1e+4x1o+2x2e+2x2o", loss: str = "overlap", scale: str = "spread", **changes: object
 ) -> Configuration:
     """A network that trains in milliseconds a step; `changes` are to the `training` and `network` sections."""
     training = {name: changes.pop(name) for name in list(changes) if name in Training.__dataclass_fields__}
@@ -102,9 +106,15 @@ def small_configuration(
     )
 
 
+def count_parameters(configuration: Configuration) -> int:
+    """Trainable numbers of the network that predicts a density in `BASIS`."""
+    network = build_network(configuration.network, 2, BASIS.layout, num_neighbors=1.0, seed=0)
+    return sum(weights.numel() for weights in network.parameters())
+
+
 def synthetic_trial(reference: Reference, configuration: Configuration, **seeds: int) -> Trial:
     """A trial of the current numerics."""
-    from tesseral.models.training import NUMERICS
+    from tesseral.models.numerics import NUMERICS
 
     chosen = {"split": 1, "order": 2, "initialisation": 3} | seeds
     return Trial(

@@ -1,7 +1,7 @@
 """A study with known numbers, as the analysis meets it: tables and sealed files, from a seed and without training."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tesseral.analysis.load import ReferenceInfo, StudyInfo, StudyTables, load
+from tesseral.analysis.info import ReferenceInfo, StudyInfo
+from tesseral.analysis.load import StudyTables, load
+from tesseral.analysis.open import study_info
 from tesseral.study.ledger import freeze, write_plan
 from tesseral.study.records import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.search_space import apply
@@ -155,6 +157,96 @@ def study_tables(folder: Path, rows: list[dict[str, Any]] | None = None, **chang
     return load(table(rows), curves, traces, info(**changes))
 
 
+CROSSED = """
+[study]
+name = "orders"
+description = "Does the benefit of hidden features depend on the order of what is predicted?"
+allow_unreachable = true
+
+[factors]
+network.hidden.lmax = [0, 1, 2]
+target.quantity = ["energy", "density", "quadrupole", "dipole"]
+
+[replication]
+blocks = 4
+replicates = 2
+
+[data]
+reference = "reference/none.parquet"
+train = 8
+validation = 2
+test = 4
+"""
+SPREADS = {"energy": 0.012, "dipole": 0.8, "quadrupole": 2.5}
+"""Of the targets of `CROSSED`, in their units."""
+BENEFIT = {0: (1.0, 0.95, 0.94), 1: (1.0, 0.62, 0.55), 2: (1.0, 0.8, 0.42), 3: (1.0, 0.9, 0.8), 4: (1.0, 0.95, 0.9)}
+"""Order of the output → relative error of hidden l_max = 0, 1, 2 over that of l_max = 0, but for noise."""
+
+
+def crossed_rows(seed: int = 3) -> list[dict[str, Any]]:
+    """Complete trials of `CROSSED`, whose relative errors fall with the hidden l_max as `BENEFIT` says."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for number, arm in enumerate(Study.parse(CROSSED, "orders.toml").arms):
+        lmax, quantity = arm.factors["network.hidden.lmax"], arm.factors["target.quantity"]
+        order = {"energy": 0, "dipole": 1, "quadrupole": 2}.get(quantity)
+        for block, replicate in ((block, replicate) for block in range(4) for replicate in range(2)):
+            noise = (1 + 0.1 * block) * float(np.exp(0.03 * draw.standard_normal()))
+            relative = {k: 20.0 * (k + 1) * gain[lmax] * noise for k, gain in BENEFIT.items()}
+            metrics = {}
+            if order is None:
+                metrics |= {"epsilon": 0.02 * relative[0], "relative_error": relative[0]}
+                metrics |= {f"relative_error.l{k}": value for k, value in relative.items()}
+                metrics |= {f"block_error.l{k}": 0.9 * value for k, value in relative.items()}
+            else:
+                share = relative[order]
+                metrics |= {"relative_error": share, "error": 0.008 * share * SPREADS[quantity]}
+            row = trial_row(lmax, block, replicate) | {
+                "study": "orders",
+                "trial": f"{number:02d}{block}{replicate}".ljust(64, "b"),
+                "arm": arm.label,
+                "target": quantity,
+                "unreachable": "1x4e" if order is None and lmax == 0 else None,
+                "factor.target.quantity": quantity,
+            }
+            rows.append(row | {f"metric.test.{name}": value for name, value in metrics.items()})
+    return rows
+
+
+def crossed_tables(folder: Path, rows: list[dict[str, Any]] | None = None, text: str = CROSSED) -> StudyTables:
+    """The study of hidden features × target, its arms and baselines read from its file."""
+    rows = crossed_rows() if rows is None else rows
+    fit = {"fit_error": 1.06, "electron_error": 0.0012, "dipole_error": 0.0034, "self_repulsion_error": 0.008}
+    asked = study_info(Study.parse(text, "orders.toml"), folder, {row["arm"] for row in rows})
+    asked = replace(asked, reference=ReferenceInfo(method="PBE0", basis="def2-SVP", structures=56, **fit))
+    sources = []
+    for number, row in enumerate(rows):
+        path = folder / "curves" / f"trial={row['trial']}" / "1-all.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(to_table(relative_curves(row, number), CURVES), path)
+        sources.append(Source(str(path), row["trial"], None))
+    return load(table(rows), sources, [], asked)
+
+
+def relative_curves(row: dict[str, Any], seed: int) -> list[dict[str, Any]]:
+    """Relative errors on the validation split, of the whole and of the orders that the trial has."""
+    draw, prefix = np.random.default_rng(seed), "metric.test.relative_error"
+    finals = {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix)}
+    return [
+        {
+            "trial": row["trial"],
+            "step": 10 * epoch,
+            "epoch": epoch,
+            "split": "validation",
+            "metric": "relative_error",
+            "l": int(ending[2:]) if ending else None,
+            "value": final * (1 + 5 * float(np.exp(-epoch / 8))) * float(np.exp(0.03 * draw.standard_normal())),
+        }
+        for epoch in range(1, 31)
+        for ending, final in finals.items()
+    ]
+
+
 TUNED = """
 [study]
 name = "tuned"
@@ -239,7 +331,8 @@ def outcome(store: Store, trial: str, came: float | str, split: str = "validatio
     if isinstance(came, float):
         record |= {"state": "complete", "steps": 12, "seconds": 3.0, "metrics": {f"{split}.l2_error": came}}
     elif came == "pruned":
-        record |= {"state": "pruned", "steps": 4, "reason": f"number {int(trial[:4], 16)} of 65536 in its arm"}
+        reason = f"number {int(trial[:4], 16)} of 65536 in its arm"
+        record |= {"state": "pruned", "steps": 4, "seconds": 1.5, "reason": reason}
     else:
         record |= {"state": "failed", "steps": 7, "reason": "the loss became NaN at step 7"}
     store.create(f"trials/{trial}/outcome.json", canonical(record).encode())

@@ -4,12 +4,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
+from synthetic_density import EMPTY, Memory, small_configuration, synthetic_reference, synthetic_trial
 
 from tesseral.models.checkpoint import read_checkpoint, restore_model
 from tesseral.models.data_set import DataSet
 from tesseral.models.device import out_of_memory
-from tesseral.models.training import Result, parted, train
+from tesseral.models.recorder import Result
+from tesseral.models.training import parted, train
 from tesseral.study.trial import Trial
 
 REFERENCE = synthetic_reference()
@@ -49,7 +50,7 @@ def test_a_training_in_parts_is_the_same_training(loss):
     halves, parted_memory = run(trial, 2)
     assert halves.metrics == pytest.approx(result.metrics, rel=1e-9)
     assert run(trial, 1, parted_memory.states[3])[0].metrics == pytest.approx(result.metrics, rel=1e-9)
-    one, two = (restore_model(kept.states[9], trial, BASIS).state_dict() for kept in (memory, parted_memory))
+    one, two = (restore_model(kept.states[9], trial, EMPTY).state_dict() for kept in (memory, parted_memory))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-9, atol=1e-12)
 

@@ -1,6 +1,7 @@
 """Attempts: what counts after kills, zombies and superseded leases, whatever the order of events."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -250,7 +251,8 @@ def test_a_decision_is_carried_out_whoever_sealed_it(store):
     decide(store, TRIAL, 1, epoch=1, step=3, reason="the last of 3 in its arm after 1 epoch")
     assert Attempt.begin(store, TRIAL, 1, {}) is None, "nobody goes on with it"
     store.create("lease/2/0", b"{}")
-    assert prune(store, TRIAL, 2)
+    assert not prune(store, TRIAL, 2), "not in passing"
+    assert prune(store, TRIAL, 2, adopt=True), "but by a driver that starts"
     assert outcome(store)["state"] == "pruned"
     assert outcome(store)["steps"] == 3
     assert outcome(store)["checkpoint"] is None
@@ -261,14 +263,108 @@ def test_a_decision_is_carried_out_whoever_sealed_it(store):
     assert outcome(store)["state"] == "pruned"
 
 
+def test_a_stopped_trial_keeps_the_values_and_the_time_of_its_rung(store):
+    attempt = rung(store)
+    began = time.monotonic()
+    attempt._began = began - 20.0  # as if it had opened its data for so long
+    climb(attempt, range(6))
+    known = json.loads(store.read(f"trials/{TRIAL}/rungs/1.json"))["seconds"]
+    assert 20.0 <= known <= 20.0 + time.monotonic() - began
+    decide(store, TRIAL, 1, epoch=1, step=3, reason="behind")
+    assert prune(store, TRIAL, 1)
+    assert outcome(store)["metrics"] == {"train.loss": 3.0}, "of the rung, not of the steps after it"
+    assert outcome(store)["seconds"] == known
+
+
+def test_what_a_resumed_attempt_took_is_not_known(store):
+    train(begin(store), range(3), checkpoints=frozenset({2}))
+    climb(rung(store), range(3, 5))
+    assert json.loads(store.read(f"trials/{TRIAL}/rungs/1.json"))["seconds"] is None
+    decide(store, TRIAL, 1, epoch=1, step=3, reason="behind")
+    assert prune(store, TRIAL, 1)
+    assert outcome(store)["seconds"] is None
+
+
+def test_a_rung_of_before_times_were_kept_is_read(store):
+    record = {"epoch": 1, "step": 3, "value": 3.0, "attempt": 1, "lease": 1}
+    store.create(f"trials/{TRIAL}/rungs/1.json", json.dumps(record).encode())
+    climb(rung(store, seen=(seen := [])), range(5), scale=2.0)
+    assert seen == [(1, 3.0)]
+    decide(store, TRIAL, 1, epoch=1, step=3, reason="behind")
+    assert prune(store, TRIAL, 1)
+    assert outcome(store)["seconds"] is None
+    assert outcome(store)["metrics"] == {"train.loss": 3.0}
+
+
+def test_metrics_that_nobody_told_are_the_last_finite_ones(store):
+    attempt = begin(store)
+    train(attempt, range(3))
+    validation = {"step": 2, "epoch": 2, "split": "validation", "metric": "block_error", "value": 7.0}
+    attempt.curves([validation | {"l": 0}, validation | {"l": 1, "value": float("nan")}])
+    attempt.curves([row(3) | {"value": float("inf")}])
+    attempt.finish(State.FAILED, 3, reason="a bolt of lightning")
+    assert outcome(store)["metrics"] == {"train.loss": 2.0, "validation.block_error.l0": 7.0}
+
+
 def test_a_decision_of_a_superseded_driver_does_not_count_once_the_trial_went_on(store):
     climb(rung(store, lease=1), range(5))
     newer = rung(store, lease=2)
     decide(store, TRIAL, 1, epoch=1, step=3, reason="too late")
     assert not prune(store, TRIAL, 2)
+    assert not prune(store, TRIAL, 2, adopt=True)
     climb(newer, range(9))
     assert newer.finish(State.COMPLETE, 8)
     assert outcome(store)["state"] == "complete"
+
+
+def test_a_decision_sealed_late_stops_nothing_that_a_new_driver_has_yet_to_begin(store):
+    """Its driver was paused between judging and sealing; meanwhile another took over and found nothing to prune."""
+    climb(rung(store, lease=1), range(5))
+    store.create("lease/2/0", b"{}")
+    assert not prune(store, TRIAL, 2, adopt=True)
+    decide(store, TRIAL, 1, epoch=1, step=3, reason="on what was known long ago")
+    newer = rung(store, lease=2)
+    climb(newer, range(9))
+    assert newer.finish(State.COMPLETE, 8)
+
+
+def test_a_kill_at_a_rung_leaves_a_trial_that_comes_to_it_again(store):
+    """The checkpoint follows the judgement: who goes on from beyond a rung was judged there."""
+
+    def killed(epoch: int, value: float) -> None:
+        raise KeyboardInterrupt
+
+    first = rung(store)
+    first.checkpoint_every, first.on_rung = 0.0, killed
+    with pytest.raises(KeyboardInterrupt):
+        climb(first, range(5))
+    seen: list = []
+    again = rung(store, seen=seen)
+    assert again.start == 3, "from the checkpoint before the rung, which is at step 3"
+    again.checkpoint_every = 0.0
+    climb(again, range(3, 5))
+    assert seen == [(1, 3.0)]
+    assert rung(store).start == 5
+
+
+def test_rows_of_an_epoch_that_failed_are_kept_wherever_segments_end(store):
+    for seal_every in (0.0, 1e9):
+        attempt = begin(store)
+        attempt.seal_every = seal_every
+        train(attempt, range(3))
+        attempt.curves([row(4)])
+        attempt.finish(State.FAILED, 2, reason="the loss became NaN")
+        assert final_steps(store) == [0, 1, 2, 4]
+        store.delete(store.paths())
+
+
+def test_a_storage_that_fails_a_worker_costs_it_no_loss(store):
+    """One that lives begins again in the same process; only processes that died are losses."""
+    for process in (1, 1, 1, 1, 2, 2):
+        assert Attempt.begin(store, TRIAL, 1, {"host": "here", "pid": process}) is not None
+    assert Attempt.begin(store, TRIAL, 1, {"host": "here", "pid": 3}) is not None
+    assert Attempt.begin(store, TRIAL, 1, {"host": "here", "pid": 3}) is None
+    assert outcome(store)["reason"] == "its worker was lost 3 times without a checkpoint in between"
 
 
 def test_three_losses_without_progress_fail_a_trial(store):

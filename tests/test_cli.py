@@ -104,7 +104,7 @@ def test_status_counts_what_is_due(storage, study_file):
     }
     assert "Nobody drives it now" in shown.stdout
     plan = prepare(study, str(storage))
-    write_plan(store, next(plan.confirm())[1], "small")
+    write_plan(store, plan.confirming(plan.arms[0], plan.arms[0].network, 0, 0), "small")
     assert standing(store, study, Ledger(store).entries()) == {
         "confirm": {"lmax=0": {State.PLANNED: 3}, "lmax=1": {State.PLANNED: 3}}
     }

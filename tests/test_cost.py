@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from silent import Silent
 
-from tesseral.cluster.campaign import Display
 from tesseral.cluster.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
+from tesseral.cluster.display import Display
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare

@@ -1,15 +1,18 @@
 """Reference data made ready: splits, batches, and geometry that is computed once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from synthetic_density import BASIS, small_configuration, synthetic_reference
 
-from tesseral.models.data_set import DataSet, check_sizes, collate, open_data_set, permutation, split
+from tesseral.models.data_set import DataSet, collate, open_data_set
 from tesseral.models.graph import build_graph
 from tesseral.models.reference_file import Reference
-from tesseral.study.configuration import Data, Network
+from tesseral.models.split import check_sizes, permutation, split
+from tesseral.study.configuration import Configuration, Data, Network
 from tesseral.study.errors import DataError
 
 CPU = torch.device("cpu")
@@ -19,6 +22,10 @@ SETTINGS = small_configuration().network
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     return synthetic_reference(8)
+
+
+def asking(network: Network) -> Configuration:
+    return replace(small_configuration(), network=network)
 
 
 def with_column(reference: Reference, name: str, values: list) -> Reference:
@@ -33,15 +40,17 @@ def test_a_structure_holds_what_was_stored(reference):
     row, batch = reference.table.slice(1, 1).to_pylist()[0], data.structures[1]
     assert batch.graph.species.tolist() == [1, 0, 0, 1, 0, 0]
     assert batch.graph.elements.tolist() == [[0, 1], [1, 0], [1, 0]] * 2
-    assert batch.coefficients.flatten()[batch.filled[0]].tolist() == [c for atom in row["coefficients"] for c in atom]
-    assert batch.coefficients[1].tolist() == (
-        row["coefficients"][1][:1] + [0.0] + row["coefficients"][1][1:] + [0.0] * 21
-    )
+    assert batch.values.flatten()[batch.filled[0]].tolist() == [c for atom in row["coefficients"] for c in atom]
+    assert batch.values[1].tolist() == (row["coefficients"][1][:1] + [0.0] + row["coefficients"][1][1:] + [0.0] * 21)
     matrix = batch.overlap[0].numpy()
     assert np.array_equal(matrix, matrix.T)
     assert matrix[np.tril_indices(len(matrix))].tolist() == row["overlap"]
     positions = torch.tensor(row["positions"], dtype=torch.float64)
     expected = build_graph(batch.graph.species, positions, 2, cutoff=3.5, lmax=2, number=6)
+    weights = torch.tensor(row["atomic_numbers"], dtype=torch.float64)[:, None]
+    centred = positions - (weights * positions).sum(dim=0) / weights.sum()
+    torch.testing.assert_close(batch.graph.positions, centred, rtol=0, atol=1e-14)
+    expected = expected._replace(positions=batch.graph.positions)
     assert all(torch.equal(a, b) for a, b in zip(batch.graph, expected, strict=True))
 
 
@@ -49,9 +58,9 @@ def test_batches_are_structures_side_by_side(reference):
     data = DataSet(reference, SETTINGS, torch.float32, CPU)
     batch, parts = data.batch([3, 0, 5]), [data.structures[i] for i in (3, 0, 5)]
     assert batch.size == 3
-    assert batch.structure.tolist() == [0] * 6 + [1] * 3 + [2] * 6
-    assert torch.equal(batch.coefficients, torch.cat([part.coefficients for part in parts]))
-    assert torch.equal(batch.structure[batch.graph.source], batch.structure[batch.graph.destination])
+    assert batch.graph.structure.tolist() == [0] * 6 + [1] * 3 + [2] * 6
+    assert torch.equal(batch.values, torch.cat([part.values for part in parts]))
+    assert torch.equal(batch.graph.structure[batch.graph.source], batch.graph.structure[batch.graph.destination])
     edges = [len(part.graph.source) for part in parts]
     shifts = torch.repeat_interleave(torch.tensor([0, 6, 9]), torch.tensor(edges))
     assert torch.equal(batch.graph.source - shifts, torch.cat([part.graph.source for part in parts]))
@@ -60,8 +69,8 @@ def test_batches_are_structures_side_by_side(reference):
         assert torch.equal(batch.overlap[number, :size, :size], part.overlap[0])
         assert not batch.overlap[number, size:].any()
         assert not batch.overlap[number, :, size:].any()
-        values = batch.coefficients.flatten()[batch.filled[number, :size]]
-        assert torch.equal(values, part.coefficients.flatten()[part.filled[0]])
+        values = batch.values.flatten()[batch.filled[number, :size]]
+        assert torch.equal(values, part.values.flatten()[part.filled[0]])
     assert batch.graph.radial.dtype == batch.overlap.dtype == torch.float32
     assert collate(parts[:1]) is parts[0]
 
@@ -84,13 +93,15 @@ def test_geometry_is_computed_once(reference, monkeypatch):
     calls = []
     monkeypatch.setattr(data_set, "build_graph", lambda *a, **k: calls.append(1) or build_graph(*a, **k))
     settings = Network(radial_cutoff=2.75, harmonics_lmax=2)
-    first = open_data_set(reference, settings, torch.float32, CPU)
-    again = open_data_set(synthetic_reference(8), Network(radial_cutoff=2.75, harmonics_lmax=2), torch.float32, CPU)
+    first = open_data_set(reference, asking(settings), torch.float32, CPU)
+    again = open_data_set(
+        synthetic_reference(8), asking(Network(radial_cutoff=2.75, harmonics_lmax=2)), torch.float32, CPU
+    )
     assert again is first
     assert len(calls) == 8
-    assert open_data_set(reference, settings, torch.float64, CPU) is not first
-    assert open_data_set(reference, Network(radial_cutoff=2.7), torch.float32, CPU) is not first
-    assert open_data_set(synthetic_reference(8, seed=1), settings, torch.float32, CPU) is not first
+    assert open_data_set(reference, asking(settings), torch.float64, CPU) is not first
+    assert open_data_set(reference, asking(Network(radial_cutoff=2.7)), torch.float32, CPU) is not first
+    assert open_data_set(synthetic_reference(8, seed=1), asking(settings), torch.float32, CPU) is not first
 
 
 def test_splits_are_disjoint_and_nested():
@@ -123,7 +134,7 @@ def test_structures_that_did_not_converge_are_not_trained_on(reference):
     data = DataSet(partial, SETTINGS, torch.float64, CPU)
     assert len(data) == 7
     whole = DataSet(reference, SETTINGS, torch.float64, CPU)
-    assert torch.equal(data.structures[5].coefficients, whole.structures[6].coefficients)
+    assert torch.equal(data.structures[5].values, whole.structures[6].values)
     with pytest.raises(DataError, match="at most 7"):
         check_sizes(Data(reference="a.parquet", train=6, test=2), partial)
 
@@ -150,4 +161,4 @@ def test_the_basis_needs_no_hydrogen_first():
     second = DataSet(Reference(reference.table, turned), SETTINGS, torch.float64, CPU).structures[0]
     assert list(turned.shells) != list(BASIS.shells)
     assert torch.equal(first.graph.species, second.graph.species)
-    assert torch.equal(first.coefficients, second.coefficients)
+    assert torch.equal(first.values, second.values)

@@ -1,38 +1,25 @@
 """Densities on points against PySCF's own evaluation, and ε against closed forms."""
 
+import subprocess
+import sys
 from math import gamma, pi, sqrt
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from e3nn import o3
-from pyscf import dft, gto
+from fitted_density import WATER, Fit, by_pyscf, fitted, hydrogen_sulfide, methyl_chloride
+from pyscf import dft
 
 from tesseral.models import density
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
 from tesseral.models.density import density_on_points, epsilon_by_order
-from tesseral.models.density_fit import (
-    auxiliary_molecule,
-    auxiliary_shells,
-    e3nn_rotation,
-    fit_density,
-    function_charges,
-)
+from tesseral.models.density_fit import auxiliary_molecule, auxiliary_shells, e3nn_rotation
 from tesseral.models.quadrature import BOHR, Grid, atom_grid
+from tesseral.models.solid_harmonics import solid_harmonics
 
 NUMBERS = (8, 1, 1)
-POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]], dtype=torch.float64)
-
-
-class Fit(NamedTuple):
-    """The arguments of `epsilon_by_order`, but for the grid."""
-
-    basis: AuxiliaryBasis
-    numbers: tuple[int, ...]
-    positions: torch.Tensor
-    other: list[torch.Tensor]
-    reference: list[torch.Tensor]
+POSITIONS = torch.tensor(WATER, dtype=torch.float64)
 
 
 def basis(decontracted: bool = True) -> AuxiliaryBasis:
@@ -125,21 +112,9 @@ def test_epsilon_is_the_formula_on_the_grid(monkeypatch):
 @pytest.fixture(scope="module")
 def dimer() -> Fit:
     """A fitted Hartree-Fock density of two waters, and the same with an error in every coefficient."""
-    numbers = NUMBERS * 2
     turn = o3.axis_angle_to_matrix(torch.tensor([0.6, 0.0, 0.8]), torch.tensor(1.3)).double()
-    positions = torch.cat([POSITIONS, POSITIONS @ turn.T + torch.tensor([2.6, 0.4, -0.9])])
-    mine = basis()
-    molecule = gto.M(
-        atom=[(n, tuple(r)) for n, r in zip(numbers, positions.tolist(), strict=True)], basis="def2-svp", verbose=0
-    )
-    auxiliary = auxiliary_molecule(mine.shells, numbers, positions.numpy())
-    matrix = molecule.RHF().run().make_rdm1()
-    fitted = fit_density(molecule, matrix, auxiliary, function_charges(mine.shells, numbers), "coulomb")
-    sizes = [mine.size(number) for number in numbers]
-    reference = torch.from_numpy(e3nn_rotation(auxiliary) @ fitted).split(sizes)
-    errors = torch.randn(sum(sizes), dtype=torch.float64, generator=torch.Generator().manual_seed(8)).split(sizes)
-    other = [c + 1e-3 * error for c, error in zip(reference, errors, strict=True)]
-    return Fit(mine, numbers, positions, other, reference)
+    second = POSITIONS @ turn.T + torch.tensor([2.6, 0.4, -0.9])
+    return fitted(NUMBERS * 2, tuple(map(tuple, torch.cat([POSITIONS, second]).tolist())))
 
 
 def test_a_fitted_density_has_its_electrons(dimer):
@@ -185,20 +160,97 @@ def test_epsilon_moves_and_turns_with_the_molecule(dimer):
         assert found == pytest.approx(expected, rel=1e-2)
 
 
-def test_epsilon_is_near_the_published_sum(dimer):
-    """Over uniform grids of 0.1 Å that end 3 Å from the atoms, on one water: where their points fall on the oxygen
-    core changes it by several percent, so two grids half a step apart are averaged.
-    """
-    water = Fit(dimer.basis, NUMBERS, POSITIONS, dimer.other[:3], dimer.reference[:3])
-    low, high = POSITIONS.amin(dim=0) - 3, POSITIONS.amax(dim=0) + 3
-    published = []
-    for start in (low, low - 0.05):
-        sides = [
-            torch.arange(a, b, 0.1, dtype=torch.float64) for a, b in zip(start.tolist(), high.tolist(), strict=True)
-        ]
-        points = torch.cartesian_prod(*sides)
-        published.append(epsilon_by_order(*water, Grid(points, torch.ones(len(points), dtype=torch.float64)))[None])
-    assert epsilon_by_order(*water)[None] == pytest.approx(np.mean(published), rel=0.02)
+@pytest.mark.parametrize("fit", [hydrogen_sulfide, methyl_chloride])
+def test_epsilon_beyond_the_second_row_is_pyscfs(fit):
+    """Both densities by PySCF's functions, on PySCF's grid."""
+    found_fit = fit()
+    grids = dft.gen_grid.Grids(
+        auxiliary_molecule(found_fit.basis.shells, found_fit.numbers, found_fit.positions.numpy())
+    )
+    grids.build(with_non0tab=False)
+    points = grids.coords * BOHR
+    there = by_pyscf(found_fit, found_fit.reference, points)
+    here = by_pyscf(found_fit, found_fit.other, points)
+    expected = 100 * grids.weights @ abs(here - there) / (grids.weights @ there)
+    grid = Grid(torch.from_numpy(points), torch.from_numpy(grids.weights))
+    assert epsilon_by_order(*found_fit, grid)[None] == pytest.approx(expected, rel=1e-10)
+    assert epsilon_by_order(*found_fit)[None] == pytest.approx(expected, rel=5e-3)
+
+
+def test_what_is_left_out_is_negligible():
+    """Twelve waters in a row, so that most primitives are left out at most points."""
+    positions = torch.cat([POSITIONS + torch.tensor([4.0 * place, 0.0, 0.0]) for place in range(12)])
+    mine, numbers = basis(), NUMBERS * 12
+    generator = torch.Generator().manual_seed(9)
+    coefficients = [torch.randn(mine.size(z), generator=generator, dtype=torch.float64) for z in numbers]
+    spread = torch.tensor([50.0, 6.0, 6.0], dtype=torch.float64)
+    points = torch.rand(5000, 3, dtype=torch.float64, generator=generator) * spread - 3
+    expected = by_pyscf(Fit(mine, numbers, positions, [], coefficients), coefficients, points.numpy())
+    found = density_on_points(mine, numbers, positions, coefficients, points).numpy()
+    assert np.abs(found - expected).max() < 1e-11
+
+
+def test_few_atoms_are_evaluated_far_away(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        density, "solid_harmonics", lambda lmax, *d: seen.append(d[0].shape) or solid_harmonics(lmax, *d)
+    )
+    positions = torch.cat([POSITIONS, POSITIONS + torch.tensor([40.0, 0.0, 0.0])])
+    mine = basis()
+    coefficients = random_coefficients(mine, 1) * 2
+    density_on_points(mine, NUMBERS * 2, positions, coefficients, POSITIONS)
+    assert sum(atoms for atoms, _ in seen) == 3
+
+
+def test_no_points():
+    mine = basis()
+    found = density_on_points(mine, NUMBERS, POSITIONS, random_coefficients(mine, 1), torch.zeros(0, 3))
+    assert found.shape == (0,)
+
+
+@pytest.mark.parametrize("molecules", [1, 9])
+def test_no_more_than_a_chunk_is_evaluated_at_once(molecules, monkeypatch):
+    """However many points or atoms there are."""
+    largest = []
+    monkeypatch.setattr(
+        density, "solid_harmonics", lambda lmax, *d: largest.append(d[0].numel()) or solid_harmonics(lmax, *d)
+    )
+    monkeypatch.setattr(density, "PAIRS", 512)
+    monkeypatch.setattr(density, "CHUNK", 128)
+    mine, numbers = basis(), NUMBERS * molecules
+    positions = torch.cat([POSITIONS + torch.tensor([0.0, 0.0, 2.5 * place]) for place in range(molecules)])
+    reference = electron_like(mine) * molecules
+    points = torch.randn(3000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    grid = Grid(points, torch.ones(3000, dtype=torch.float64))
+    found = epsilon_by_order(mine, numbers, positions, [1.1 * part for part in reference], reference, grid)
+    assert found[None] == pytest.approx(10)
+    assert max(largest) <= 512
+    assert sum(largest) >= 3000 * 3
+
+
+def test_memory_does_not_grow_with_the_points():
+    """A published grid of 0.2 and of 8 million points; a process of its own, for the peak is that of its lifetime."""
+    script = """
+import math, resource, torch
+torch.set_num_threads(1)
+from tesseral.models.auxiliary import AuxiliaryBasis, Shell
+from tesseral.models.cube_grid import cube_grid
+from tesseral.models.density import epsilon_by_order
+basis = AuxiliaryBasis("s", {1: (Shell(0, (9.0,), (1.0,)),)})
+positions, one = torch.zeros(1, 3, dtype=torch.float64), [torch.ones(1, dtype=torch.float64)]
+for spacing in (0.1, 0.03):
+    print(math.prod(cube_grid(positions, spacing).shape), epsilon_by_order(basis, (1,), positions, [1.1 * one[0]], one,
+        cube_grid(positions, spacing))[None], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+    lines = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    (few, first, before), (many, second, after) = (map(float, line.split()) for line in lines)
+    assert few < 250_000
+    assert many > 8_000_000  # 190 MB of points
+    assert first == pytest.approx(10)
+    assert second == pytest.approx(10)
+    assert after - before < 100  # MB
 
 
 def test_gradients_pass_to_positions_and_coefficients():
@@ -209,3 +261,14 @@ def test_gradients_pass_to_positions_and_coefficients():
     assert torch.autograd.gradcheck(
         lambda r, *c: density_on_points(mine, NUMBERS, r, c, points), (positions, *coefficients)
     )
+
+
+def test_a_gradient_passes_to_coefficients_that_are_zero():
+    mine = basis()
+    points = torch.tensor([[0.3, 0.4, 0.5], [2.0, 1.0, 0.0]], dtype=torch.float64)
+    gradients = []
+    for scale in (0.0, 1.0):
+        coefficients = [(scale * part).requires_grad_() for part in random_coefficients(mine, 6)]
+        density_on_points(mine, NUMBERS, POSITIONS, coefficients, points).sum().backward()
+        gradients.append(torch.cat([part.grad for part in coefficients]))
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)

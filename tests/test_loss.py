@@ -9,8 +9,8 @@ from synthetic_density import BASIS, small_configuration, synthetic_reference
 
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
 from tesseral.models.data_set import DataSet
-from tesseral.models.loss import EqualLoss, OverlapLoss, RawLoss, build_loss
-from tesseral.models.target import DensityTarget
+from tesseral.models.density_target import DensityTarget
+from tesseral.models.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss, build_loss
 from tesseral.study.configuration import Loss
 
 ORDERS = np.repeat([0, 0, 1, 2, 3, 4], [1, 1, 3, 5, 7, 9])
@@ -19,7 +19,15 @@ COLUMNS = {8: list(range(26)), 1: [0, 2, 3, 4]}
 
 @pytest.fixture(scope="module")
 def data() -> DataSet:
-    return DataSet(synthetic_reference(8), small_configuration().network, torch.float64, torch.device("cpu"))
+    return DataSet(
+        synthetic_reference(8), small_configuration().network, torch.float64, torch.device("cpu"), coulomb=True
+    )
+
+
+def atoms(data: DataSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coefficients and species of all of them."""
+    whole = data.batch(range(8))
+    return whole.values, whole.graph.species
 
 
 def rackers(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +48,7 @@ def rackers(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
 def perturbed(batch, seed=0):
     """Predictions with an error in every coefficient that an element has, and the error."""
     generator = torch.Generator().manual_seed(seed)
-    error = torch.randn(batch.coefficients.shape, dtype=torch.float64, generator=generator)
+    error = torch.randn(batch.values.shape, dtype=torch.float64, generator=generator)
     error[batch.graph.species == 0] *= torch.isin(torch.arange(26), torch.tensor(COLUMNS[1]))
     return error
 
@@ -95,24 +103,24 @@ def test_equal_loss(data):
     difference = rackers(error_rows(rows, error))[0] - y
     blocks = [order == ORDERS for order in range(5)]
     expected = np.mean([(difference[:, block] ** 2).sum() / (centred[:, block] ** 2).sum() for block in blocks])
-    loss = EqualLoss(DensityTarget(BASIS, "none"), *data.atoms(range(8)), 8)
+    loss = EqualLoss(DensityTarget(BASIS, "none"), *atoms(data), 8)
     assert float(loss(error, whole)) == pytest.approx(expected, rel=1e-12)
     parts, first = 0.0, 0
     for indices in ((0, 1, 2), (3, 4, 5), (6, 7)):
         batch = data.batch(indices)
-        last = first + len(batch.coefficients)
+        last = first + len(batch.values)
         parts += float(loss(error[first:last], batch)) * len(indices) / 8
         first = last
     assert parts == pytest.approx(expected, rel=1e-12)
 
 
 def test_equal_loss_leaves_out_an_order_without_spread(data):
-    coefficients, species = data.atoms(range(8))
+    coefficients, species = atoms(data)
     coefficients = coefficients.clone()
     coefficients[:, ORDERS == 4] = 0
     loss = EqualLoss(DensityTarget(BASIS, "none"), coefficients, species, 8)
     assert (loss.weight[:, ORDERS == 4] == 0).all()
-    full = EqualLoss(DensityTarget(BASIS, "none"), *data.atoms(range(8)), 8)
+    full = EqualLoss(DensityTarget(BASIS, "none"), *atoms(data), 8)
     assert torch.allclose(loss.weight[:, ORDERS < 4], full.weight[:, ORDERS < 4] * 5 / 4)
 
 
@@ -133,14 +141,14 @@ def test_overlap_loss_of_structures_of_different_size(data):
     assert float(OverlapLoss()(error, batch)) == pytest.approx(np.mean(expected), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["raw", "equal", "overlap"])
+@pytest.mark.parametrize("name", ["raw", "equal", "overlap", "coulomb"])
 def test_the_loss_of_a_batch_is_the_mean_of_its_parts(data, name):
     """Weighted by their denominators: structures of three and of six atoms, in parts of 2, 3 and 3."""
-    loss = build_loss(Loss(name=name), DensityTarget(BASIS, "none"), *data.atoms(range(8)), 8)
+    loss = build_loss(Loss(name=name), DensityTarget(BASIS, "none"), data.select(range(8)))
     parts = [data.batch(part) for part in ((0, 2), (4, 1, 3), (5, 6, 7))]
     whole = data.batch((0, 2, 4, 1, 3, 5, 6, 7))
     error = perturbed(whole)
-    errors = error.split([len(part.coefficients) for part in parts])
+    errors = error.split([len(part.values) for part in parts])
     losses = [float(loss(*pair)) for pair in zip(errors, parts, strict=True)]
     weights = [loss.denominator(part) for part in parts]
     assert sum(weights) == loss.denominator(whole)
@@ -151,8 +159,8 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts(data, name):
 
 def test_losses_by_name(data):
     target = DensityTarget(BASIS, "none")
-    for name, kind in (("raw", RawLoss), ("equal", EqualLoss), ("overlap", OverlapLoss)):
-        assert isinstance(build_loss(Loss(name=name), target, *data.atoms(range(8)), 8), kind)
+    for name, kind in (("raw", RawLoss), ("equal", EqualLoss), ("overlap", OverlapLoss), ("coulomb", CoulombLoss)):
+        assert isinstance(build_loss(Loss(name=name), target, data.select(range(8))), kind)
 
 
 def test_outputs_without_scale_are_y(data):
@@ -160,15 +168,15 @@ def test_outputs_without_scale_are_y(data):
     y, _ = rackers(rows)
     target = DensityTarget(BASIS, "none")
     species = batch.graph.species
-    target.fit(batch.coefficients, species)
-    assert torch.allclose(target(torch.from_numpy(y), species), batch.coefficients, rtol=0, atol=1e-13)
-    assert torch.allclose(target.y(batch.coefficients, species), torch.from_numpy(y), rtol=0, atol=1e-12)
+    target.fit(batch.values, species)
+    assert torch.allclose(target(torch.from_numpy(y), species), batch.values, rtol=0, atol=1e-13)
+    assert torch.allclose(target.y(batch.values, species), torch.from_numpy(y), rtol=0, atol=1e-12)
 
 
 def test_outputs_scaled_by_shell(data):
     """Outputs of zero are the mean s coefficients; those of one are one spread away, in every shell."""
-    coefficients, species = data.atoms(range(8))
-    target = DensityTarget(BASIS, "shell")
+    coefficients, species = atoms(data)
+    target = DensityTarget(BASIS, "spread")
     target.fit(coefficients, species)
     c, oxygen = coefficients.numpy(), (species == 1).numpy()
     zero, one = (target(torch.full_like(coefficients, x), species).numpy() for x in (0.0, 1.0))
@@ -184,7 +192,7 @@ def test_outputs_scaled_by_shell(data):
 
 def test_an_element_that_the_training_split_lacks_keeps_its_norms():
     basis = AuxiliaryBasis("three", BASIS.shells | {7: BASIS.shells[8]})
-    target, plain = DensityTarget(basis, "shell"), DensityTarget(basis, "none")
+    target, plain = DensityTarget(basis, "spread"), DensityTarget(basis, "none")
     target.fit(torch.ones(4, 26, dtype=torch.float64), torch.tensor([0, 0, 2, 2]))
     assert torch.equal(target.factor[1], plain.factor[1])
     assert not torch.equal(target.factor[2], plain.factor[2])
@@ -221,7 +229,7 @@ def contracted() -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     return coefficients, species, to_y
 
 
-@pytest.mark.parametrize("scale", ["none", "shell"])
+@pytest.mark.parametrize("scale", ["none", "spread"])
 def test_a_shell_of_negative_norm_is_predicted(contracted, scale):
     """Every column of an element answers to its output, by the spread of the shell or by N/(2√2), sign and all."""
     coefficients, species, to_y = contracted

@@ -1,7 +1,7 @@
 """Matching: arms of equal size, by counters simple enough to be done by hand."""
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tesseral.study.configuration import Configuration, Data, Hidden, Network
@@ -83,6 +83,7 @@ def scaled(terms, scale: float) -> list[int]:
     return [min(10_000, max(1, int(scale * term.mul + 0.5))) for term in terms]
 
 
+@settings(deadline=None)  # never of the machine's speed
 @given(IRREPS, st.floats(0.2, 6), st.sampled_from(["parameters", "components", "flops"]), st.integers(1, 4))
 def test_the_residual_is_small_wherever_a_step_of_the_scalars_is(terms, ratio, by, layers):
     natural = configured(format_irreps(terms), layers=layers)
@@ -122,6 +123,7 @@ def test_the_residual_is_small_wherever_a_step_of_the_scalars_is(terms, ratio, b
             assert residual <= 0.01
 
 
+@settings(deadline=None)  # never of the machine's speed
 @given(IRREPS, st.floats(0.3, 4), st.sampled_from(["parameters", "components"]))
 def test_no_scale_alone_is_better(terms, ratio, by):
     """Against every scale of a fine grid, without the scalars' help."""
@@ -257,6 +259,12 @@ def test_matching_as_a_factor():
 def test_with_a_search_arms_are_one_only_if_their_sizes_stay_the_same():
     study = parse(BOTH + "[search]\ntrials = 4\nspace.network.radial_width = [8, 16]")
     assert [one.arm.labels for one in match_arms(study, count)] == [arm.labels for arm in study.arms]
+    # What changes no size leaves the same network one arm, as without a search.
+    one = parse(BOTH + "[search]\ntrials = 4\nspace.training.batch_size = [2, 4]")
+    (joined,) = [found for found in match_arms(one, count) if len(found.arm.labels) > 1]
+    assert joined.arm.labels == ("lmax=1, match=none", "lmax=1, match=parameters", "lmax=1, match=components")
+    by_function = parse(BOTH + '[search]\ntrials = 4\ndefine = "a:b"')
+    assert [found.arm.labels for found in match_arms(by_function, count)] == [arm.labels for arm in by_function.arms]
     same = parse(FACTORS + '[match]\nby = "components"\nto = 100\n[search]\ntrials = 4\nspace.loss.name = ["raw"]')
     assert len(match_arms(same, count)) == 6
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES
 from test_cli import assert_refused, tesseral
+from water_study import EXAMPLES
 
 from tesseral.cluster.cost import SHIPPED
 from tesseral.cluster.plan import StudyPlan, plan_study
@@ -48,6 +48,10 @@ training.learning_rate = { low = 1e-3, high = 1e-1, log = true }
 [search.asha]
 min_epochs = 10
 """
+
+
+UNTRAINABLE = "has nothing to train"
+UNMADE = '[factors]\nnetwork.hidden.irreps = ["4x0e", "4x2o"]\n'
 
 
 @pytest.fixture
@@ -207,6 +211,8 @@ def test_long_labels_are_wrapped_and_brackets_are_kept(write, tmp_path):
         ("", "", FACTORS + '[match]\nby = "parameters"\nto = "lmax=7"\n', ["match.to", "'lmax=7'"]),
         ("", "", FACTORS + SEARCH.replace("learning_rate", "learnin_rate"), ["search.space", "learnin_rate"]),
         ("allow_unreachable = true", "", FACTORS, ["study.allow_unreachable", "cannot reach", "4e"]),
+        ("", "", UNMADE, ["network.hidden", "irreps=4x2o", UNTRAINABLE]),
+        ("", "", UNMADE + '[match]\nby = "parameters"\n', ["network.hidden", "irreps=4x2o", UNTRAINABLE]),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(write, tmp_path, old, new, more, words):
@@ -214,6 +220,42 @@ def test_a_mistake_is_one_sentence(write, tmp_path, old, new, more, words):
     path.write_text(path.read_text().replace(old, new, 1))
     assert_refused(tesseral("plan", path, "--storage", tmp_path / "runs"), *words)
     assert not (tmp_path / "runs").exists()
+
+
+WEIGHTLESS = """
+import torch
+
+
+class Frozen(torch.nn.Linear):
+    def forward(self, graph):
+        return super().forward(graph.elements)
+
+
+def build(settings, *, elements, irreps_out, num_neighbors):
+    return Frozen(elements, irreps_out.dim).requires_grad_(False)
+"""
+
+
+def test_a_network_of_ones_own_without_weights_is_refused(write, tmp_path):
+    (tmp_path / "weightless.py").write_text(WEIGHTLESS)
+    path = write('[[arms]]\nnetwork.define = "weightless:build"\nnetwork.hidden.lmax = 0\n')
+    assert_refused(tesseral("plan", path, "--storage", tmp_path), "network.define", "weightless:build", UNTRAINABLE)
+
+
+def test_operations_are_matched_per_structure(write):
+    more = '[match]\nby = "flops"\n' + SEARCH.replace(
+        "training.learning_rate = { low = 1e-3, high = 1e-1, log = true }", "training.batch_size = [2, 4, 8]"
+    )
+    plan = planned(write("[factors]\nnetwork.hidden.lmax = [1, 2]\n" + more))
+    for arm in plan.arms:
+        assert abs(arm.network.residual) < 0.01
+        found = [plan.sized(arm, {"training.batch_size": size}) for size in (2, 4, 8)]
+        assert {one.hidden for one in found} == {arm.network.hidden}
+        assert [one.size.flops / found[0].size.flops for one in found] == [1, 2, 4], "of the whole step"
+        assert {round(one.residual, 9) for one in found} == {round(arm.network.residual, 9)}
+    factors = "[factors]\ntraining.batch_size = [2, 8]\nnetwork.hidden.lmax = [1]\n"
+    batches = planned(write(factors + "[match]\nby = 'flops'\n"))
+    assert len({arm.network.hidden for arm in batches.arms}) == 1
 
 
 def test_probe_needs_the_data(write, tmp_path):

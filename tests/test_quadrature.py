@@ -5,7 +5,7 @@ import pytest
 import torch
 from pyscf import dft, gto
 
-from tesseral.models.quadrature import BOHR, PRECISION, RADII, atom_grid
+from tesseral.models.quadrature import BOHR, PRECISION, RADII, along_curve, atom_grid
 
 POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]], dtype=torch.float64)
 
@@ -80,3 +80,23 @@ def test_the_grid_is_double_and_without_a_gradient():
     assert points.dtype == weights.dtype == torch.float64
     assert not points.requires_grad
     assert not weights.requires_grad
+
+
+def test_chunks_are_all_points_near_each_other():
+    grid = atom_grid(POSITIONS)
+    parts = list(grid.chunks(500))
+    assert max(len(part.points) for part in parts) == 500
+    assert sum(len(part.points) for part in parts) == len(grid.points)
+    assert float(sum(part.weights.sum() for part in parts)) == pytest.approx(float(grid.weights.sum()))
+    assert len(torch.cat([part.points for part in parts]).unique(dim=0)) == len(grid.points.unique(dim=0))
+    inside = [part.points.std(dim=0).norm() for part in parts]
+    assert float(np.median(inside)) < 0.25 * float(grid.points.std(dim=0).norm())
+
+
+def test_the_curve_visits_cells_one_by_one():
+    points = torch.rand(4000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 4
+    order = along_curve(points, cell=1.0)
+    assert order.sort().values.tolist() == list(range(4000))
+    cells = (points[order] - points.amin(dim=0)).floor().long()
+    changes = int((cells.diff(dim=0).abs().sum(dim=1) > 0).sum())
+    assert changes == len(cells.unique(dim=0)) - 1

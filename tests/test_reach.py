@@ -51,7 +51,7 @@ def test_depth_reaches_further():
 @given(hidden=IRREPS, layers=st.integers(1, 3), harmonics=st.integers(0, 3), seed=st.integers(0, 2**31))
 def test_built_networks_agree(hidden, layers, harmonics, seed):
     configuration = small_configuration(hidden=hidden, layers=layers, harmonics_lmax=harmonics)
-    network = build_network(configuration.network, BASIS, num_neighbors=4.0, seed=seed)
+    network = build_network(configuration.network, 2, BASIS.layout, num_neighbors=4.0, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     positions = 1.2 * torch.randn(7, 3, dtype=torch.float64, generator=generator)
     species = torch.tensor([1, 0, 0, 1, 0, 1, 0])

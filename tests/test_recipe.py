@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -27,6 +28,18 @@ def test_the_examples_are_read(name, counts):
     assert recipe.method.auxiliary_basis == "def2-universal-jfit"
 
 
+def test_the_example_of_molecules_is_read():
+    with resources.as_file(resources.files("tesseral.study.examples") / "molecules.toml") as file:
+        recipe = read_recipe(file)
+    assert [(table.kind, table.ids) for table in recipe.structures] == [
+        ("displacements", "methanol"),
+        ("displacements", "ammonia"),
+        ("inline", "hydroxide"),
+        ("inline", "hydroxyl"),
+    ]
+    assert recipe.method.quantities == ("forces", "polarizability", "charges")
+
+
 def changed(path: str, value: object) -> dict:
     """RECIPE with one key set."""
     tree = {
@@ -45,9 +58,14 @@ def changed(path: str, value: object) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        ("method.gridlevel", 3, "unknown key 'gridlevel'; did you mean 'grid_level'? valid keys are method, basis, "),
+        ("method.gridlevel", 3, "unknown key 'gridlevel'; did you mean 'grid_level'? valid keys are method, "),
         ("methods", 3, "unknown key 'methods'; did you mean 'method'? valid keys are reference, structures, method"),
         ("structures.0.zzz", 3, "unknown key 'zzz'; valid keys are kind, molecules, count, seed"),
+        (
+            "structures.0.kind",
+            "water_cluster",
+            "expected 'water_clusters' or 'xyz' or 'inline' or 'displacements', got ",
+        ),
         ("structures.0.count", "4", 'expected an integer, got "4"'),
         ("structures.0.count", 4.5, "expected an integer, got 4.5"),
         ("structures.0.count", True, "expected an integer, got true"),
@@ -143,3 +161,62 @@ def test_two_tables_of_equal_clusters_are_refused(tmp_path):
     with pytest.raises(StudyFileError, match=r"raise the count of structures\.0 instead") as error:
         read_recipe(file)
     assert error.value.path == "structures.1.molecules"
+
+
+WATERS = 'kind = "water_clusters"\nmolecules = 2\ncount = 2'
+XYZ = 'kind = "xyz"\nfile = "a/b.xyz.gz"'
+HELIUM = 'kind = "inline"\nname = "he"\nelements = ["He"]\npositions = [[0, 0, 0.0]]'
+DISPLACED = (
+    'kind = "displacements"\nname = "h2"\nelements = ["H", "H"]\npositions = [[0, 0, 0], [0, 0, 0.74]]\ncount = 3'
+)
+
+
+def read(folder: Path, *tables: str) -> Recipe:
+    file = folder / "recipe.toml"
+    file.write_text('[reference]\nname = "a"\n' + "".join(f"[[structures]]\n{table}\n" for table in tables))
+    return read_recipe(file)
+
+
+def test_tables_of_every_kind_are_read(tmp_path):
+    clusters, xyz, helium, hydrogen = read(tmp_path, WATERS, XYZ, HELIUM, DISPLACED).structures
+    assert (clusters.ids, xyz.ids, helium.ids, hydrogen.ids) == ("dimer", "b", "he", "h2")
+    assert xyz.file == str(tmp_path / "a" / "b.xyz.gz")
+    assert (xyz.charge, xyz.spin, xyz.first, xyz.every, xyz.count) == (None, 0, 0, 1, None)
+    assert (helium.atomic_numbers, helium.positions) == ((2,), ((0.0, 0.0, 0.0),))
+    assert (hydrogen.atomic_numbers, hydrogen.mode, hydrogen.temperature) == ((1, 1), "thermal", 300.0)
+    assert (hydrogen.method, hydrogen.basis, hydrogen.optimise) == ("HF", "def2-SVP", True)
+    (of_a_file,) = read(tmp_path, 'kind = "displacements"\nname = "h2"\nfile = "/x.xyz"\ncount = 1').structures
+    assert (of_a_file.file, of_a_file.elements) == ("/x.xyz", ())
+
+
+@pytest.mark.parametrize(
+    ("tables", "path", "sentence"),
+    [
+        ((XYZ, XYZ), "structures.1.name", "'b' makes those of structures.0, too; give one of them another name"),
+        ((HELIUM, WATERS, HELIUM), "structures.2.name", "'he' makes those of structures.0, too"),
+        ((WATERS, HELIUM.replace('"he"', '"dimer-0001"')), "structures.1.name", "'dimer-0001' makes those"),
+        ((DISPLACED.replace('"h2"', '"dimer"'), WATERS), "structures.1", "'dimer' makes those of structures.0, too"),
+        ((HELIUM.replace('"He"', '"Hx"'),), "structures.0", "symbols such as 'C' and 'O' in elements, got 'Hx'"),
+        ((HELIUM.replace('"he"', '"h e"'),), "structures.0", "expected a name of letters, digits, "),
+        ((HELIUM.replace("0.0]]", "0.0], [0, 0, 1]]"),), "structures.0", "got 1 elements and 2 positions"),
+        ((HELIUM.replace("0.0]]", "nan]]"),), "structures.0.positions.0.2", "expected a finite number, got NaN"),
+        ((HELIUM.replace(", 0.0]]", "]]"),), "structures.0.positions.0", "a list of at least 3 entries, got [0, 0]"),
+        ((HELIUM + "\nspin = -1",), "structures.0.spin", "expected a number of at least 0, got -1"),
+        (('kind = "inline"\nname = "none"',), "structures.0", "expected elements and positions of at least one atom"),
+        ((DISPLACED + '\nfile = "h2.xyz"',), "structures.0", "either elements and positions or a file, got both"),
+        (('kind = "displacements"\nname = "h2"\ncount = 1',), "structures.0", "or a file, got neither"),
+        ((DISPLACED + "\ntemperature = -3.0",), "structures.0.temperature", "a number of at least 0.0, got -3.0"),
+        ((WATERS.replace('kind = "water_clusters"\n', ""),), "structures.0.kind", "'displacements', it is missing"),
+        ((XYZ + "\nmolecules = 3",), "structures.0.molecules", "unknown key 'molecules'; valid keys are kind, file, "),
+        ((XYZ + '\nname = "../b"',), "structures.0", "expected a name of letters, digits, "),
+    ],
+)  # fmt: skip
+def test_a_table_that_makes_no_sense_is_refused_by_its_path(tables, path, sentence, tmp_path):
+    with pytest.raises(StudyFileError) as error:
+        read(tmp_path, *tables)
+    assert error.value.path == path
+    assert sentence in error.value.message
+
+
+def test_ids_that_only_look_alike_are_allowed(tmp_path):
+    assert len(read(tmp_path, WATERS, HELIUM.replace('"he"', '"dimer-1"'), XYZ + '\nname = "dimers"').structures) == 3

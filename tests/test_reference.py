@@ -1,5 +1,6 @@
 """Reference calculations against plain PySCF, closed forms, and e3nn's own rotation matrices."""
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,13 +10,12 @@ from e3nn import o3
 from pyscf import dft, gto, scf
 
 from tesseral.models import density_fit, reference
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.density_fit import auxiliary_molecule, auxiliary_shells
+from tesseral.models.auxiliary_shells import auxiliary_shells
 from tesseral.models.isolated_atom import occupations
 from tesseral.models.reference import calculate, reference_basis
 from tesseral.models.structures import Structure
-from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.recipe import Method
+from tesseral.study.method import Method
+from tesseral.study.records import REFERENCE, to_table
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -177,41 +177,24 @@ def test_the_fits_error_is_the_known_one(pbe0):
     assert calculate(WATER, Method(decontracted=False))["fit_error"] == pytest.approx(1.5, abs=0.1)
 
 
-def test_a_field_that_does_not_converge_is_a_row_all_the_same(monkeypatch):
-    def one_cycle(field):
-        field.max_cycle = 1
-        field.kernel()
-        return field
-
-    monkeypatch.setattr(reference, "converge", one_cycle)
-    row = calculate(WATER, HARTREE_FOCK)
-    assert row["converged"] is False
-    assert row["electrons"] == pytest.approx(10, abs=1e-9)
-
-
-def test_decontracted_shells_are_the_published_ones():
-    shells = {number: auxiliary_shells(number, "def2-universal-jfit", True) for number in (1, 8)}
-    layout = AuxiliaryBasis("jfit", shells).layout
-    assert [term.mul for term in layout] == [12, 5, 4, 2, 1]
-    assert [sum(shell.l == order for shell in shells[1]) for order in range(3)] == [5, 2, 1]
-    for one in shells.values():
-        order = [(shell.l, -shell.exponents[0]) for shell in one]
-        assert order == sorted(order)
-        assert all(shell.coefficients == (1.0,) for shell in one)
-
-
-@pytest.mark.parametrize("decontracted", [True, False])
-def test_pyscf_keeps_our_order_of_shells_and_their_norm(decontracted):
-    shells = {8: auxiliary_shells(8, "def2-universal-jfit", decontracted)}
-    molecule = auxiliary_molecule(shells, [8], np.zeros((1, 3)))
-    found = [(molecule.bas_angular(i), *molecule.bas_exp(i)) for i in range(molecule.nbas)]
-    assert found == [(shell.l, *shell.exponents) for shell in shells[8]]
-    np.testing.assert_allclose(np.diag(molecule.intor("int1e_ovlp")), 1.0, atol=1e-12)
+def test_a_row_fits_the_schema_and_says_how_it_was_made():
+    method = Method(
+        method="HF", basis="STO-3G", density_fitting=True, quantities=("forces", "polarizability", "charges")
+    )
+    row = calculate(WATER, method)
+    assert set(row) == set(REFERENCE.names)
+    assert to_table([row], REFERENCE).num_rows == 1
+    timings, provenance = json.loads(row["timings"]), json.loads(row["provenance"])
+    assert set(timings) == {"field", "multipoles", "fit", "fit errors", "forces", "polarizability", "charges"}
+    assert 0 < sum(timings.values()) <= row["seconds"]
+    assert provenance["versions"]["pyscf"]
+    assert provenance["density_fitting"] is True
+    assert provenance["settings"]["basis"] == "STO-3G"
 
 
 @pytest.mark.parametrize("method", [Method(), Method(method="HF", basis="STO-3G", metric="overlap")])
 def test_isolated_atoms_hold_their_electrons(method):
-    atoms = Structure("atoms", (1, 6, 8), np.zeros((3, 3)))
+    atoms = Structure("atoms", (1, 6, 8), np.diag([1.0, 2.0, 3.0]), spin=1)
     basis = reference_basis([atoms, atoms], method)
     assert sorted(basis.shells) == [1, 6, 8]
     for number, shells in basis.shells.items():
@@ -222,7 +205,7 @@ def test_isolated_atoms_hold_their_electrons(method):
 
 def test_the_isolated_hydrogen_atom_is_the_exact_one():
     """ρ = exp(−2r)/π in atomic units; Gaussians come within a few percent where the electron is."""
-    basis = reference_basis([Structure("h", (1,), np.zeros((1, 3)))], Method(method="HF", basis="def2-QZVP"))
+    basis = reference_basis([Structure("h", (1,), np.zeros((1, 3)), spin=1)], Method(method="HF", basis="def2-QZVP"))
     for radius in (0.5, 1.0, 1.5, 2.0):  # bohr
         fitted = sum(
             s.isolated * (2 * s.exponents[0] / np.pi) ** 0.75 * np.exp(-s.exponents[0] * radius**2)
@@ -239,22 +222,3 @@ def test_ground_states_follow_hunds_rule(number, unpaired):
     occupied = occupations(number)
     assert sum(up + down for up, down in occupied) == number
     assert sum(up - down for up, down in occupied) == unpaired
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "came"),
-    [
-        (Method(method="PBE00"), "method.method", "'PBE00'"),
-        (Method(basis="def3-SVP"), "method.basis", "'def3-SVP'"),
-        (Method(method="HF", auxiliary_basis="jfut"), "method.auxiliary_basis", "'jfut'"),
-    ],
-)
-def test_what_pyscf_does_not_know_is_refused_by_its_path(method, path, came):
-    with pytest.raises(StudyFileError, match=came) as error:
-        calculate(WATER, method)
-    assert error.value.path == path
-
-
-def test_impossible_spins_are_refused():
-    with pytest.raises(DataError, match="10 electrons allow, odd has 1"):
-        calculate(Structure("odd", (8, 1, 1), WATER.positions, spin=1), HARTREE_FOCK)

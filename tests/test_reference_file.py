@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
+from tesseral.models.label import Label
 from tesseral.models.reference_file import encode_reference, read_reference
 from tesseral.study.errors import DataError
+from tesseral.study.irreps import parse_irreps
 from tesseral.study.records import CURVES, REFERENCE, to_table
 
 BASIS = AuxiliaryBasis(
@@ -81,7 +83,7 @@ def hash_of(rows: list[dict], basis: AuxiliaryBasis = BASIS, **metadata: str) ->
 
 def test_the_hash_does_not_change_with_what_training_does_not_see():
     plain = hash_of([row("a"), row("b")])
-    renamed = [row("c", seconds=1.0, provenance="{}", energy=None, method="HF"), row("d", fit_error=0.5)]
+    renamed = [row("c", seconds=1.0, provenance="{}", method="HF", spin=2), row("d", fit_error=0.5)]
     assert hash_of(renamed, recipe="another") == plain
     assert len(plain) == 64
 
@@ -118,7 +120,7 @@ def test_rows_that_did_not_converge_are_left_out():
         ([row("a", id=None)], "expected id in every row, .* holds 1 without it"),
         ([row("a", converged=None)], "expected converged in every row"),
         ([row("a", atomic_numbers=[8, 2])], r"expected the elements \[1, 8\] .*'a' .* holds \[2\]"),
-        ([row("a", positions=[[0.0, 0.0, 0.0]])], "structure 'a' .* has 1 positions and coefficients"),
+        ([row("a", positions=[[0.0, 0.0, 0.0]])], "each of 2 atoms, structure 'a' .* has 1 positions"),
         ([row("a", coefficients=[[1.0, 2.0], [5.0]])], r"\(\[4, 1\]\), structure 'a' .* coefficients \[2, 1\]"),
         ([row("a", coefficients=[[1.0] * 4])], r"coefficients \[4\]"),
         ([row("a", atomic_numbers=[], positions=[], coefficients=[])], "each of 0 atoms"),
@@ -202,3 +204,121 @@ def test_columns_that_a_training_can_do_without_may_be_missing_and_unknown_ones_
     found = read_reference(path).table
     assert found.schema.equals(REFERENCE)
     assert found["overlap"].to_pylist() == [None]
+
+
+LABELS = {
+    "beta": Label(parse_irreps("1o+3o"), "au", "structure"),
+    "shielding": Label(parse_irreps("0e"), "ppm", "atom"),
+}
+
+
+def labelled(name: str, **changes: object) -> dict:
+    """A row without coefficients, with a label of either kind."""
+    given = {"label.beta": np.arange(10.0), "label.shielding": [[30.0], [100.0]], "dipole": [0.0, 0.1, 0.2]}
+    return {key: value for key, value in row(name).items() if key not in ("coefficients", "overlap")} | given | changes
+
+
+def test_labels_without_a_density_come_back(path):
+    rows = [labelled("a"), labelled("b", **{"label.beta": None})]
+    path.write_bytes(encode_reference(rows, None, labels=LABELS))
+    found = read_reference(path)
+    assert found.basis is None
+    assert found.labels == LABELS
+    assert found.elements == (1, 8)
+    assert found.filled == ("energy", "dipole", "label.beta", "label.shielding")
+    assert found.table["label.beta"].to_pylist() == [list(range(10)), None]
+    assert found.table["label.shielding"].to_pylist() == [[[30.0], [100.0]]] * 2
+    assert found.table["coefficients"].null_count == 2
+    assert found.converged.labels == LABELS
+    assert LABELS["beta"].width == 10
+
+
+def test_the_elements_are_those_of_the_basis_or_of_what_converged():
+    with_basis = io.BytesIO(
+        encode_reference([row("a", atomic_numbers=[1, 1], coefficients=[[1.0], [2.0]], overlap=None)], BASIS)
+    )
+    assert read_reference(with_basis).elements == (1, 8)
+    rows = [labelled("a"), labelled("b", atomic_numbers=[7, 1], converged=False)]
+    assert read_reference(io.BytesIO(encode_reference(rows, None, labels=LABELS))).elements == (1, 8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"energy": None},
+        {"dipole": [0.0, 0.1, 0.2 + 1e-15]},
+        {"forces": [[0.0] * 3] * 2},
+        {"polarizability": [1.0] * 6},
+        {"gap": 0.5},
+        {"label.beta": None},
+        {"label.shielding": [[30.0], [100.5]]},
+    ],
+)
+def test_the_hash_knows_every_column_that_can_be_a_target(change):
+    plain, other = (
+        read_reference(io.BytesIO(encode_reference([labelled("a"), second], None, labels=LABELS))).content_hash
+        for second in (labelled("b"), labelled("b", **change))
+    )
+    assert plain != other
+
+
+def test_the_hash_knows_what_labels_mean():
+    rows = [labelled("a")]
+    hashes = {
+        read_reference(io.BytesIO(encode_reference(rows, None, labels=LABELS | {"beta": beta}))).content_hash
+        for beta in (
+            LABELS["beta"],
+            Label(parse_irreps("10x0e"), "au", "structure"),
+            Label(parse_irreps("1o+3o"), "bohr", "structure"),
+        )
+    }
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"dipole": [0.0, 1.0]}, "expected 3 numbers in dipole, structure 'a' in the new file has 2"),
+        ({"polarizability": [0.0] * 9}, "expected 6 numbers in polarizability, .* has 9"),
+        ({"label.beta": [0.0] * 3}, r"expected 10 numbers in label\.beta, .* has 3"),
+        ({"label.shielding": [[1.0]]}, r"expected an entry of label\.shielding for each of 2 atoms, .* has 1"),
+        ({"label.shielding": [[1.0], [1.0, 2.0]]}, r"expected 1 numbers for each atom in label\.shielding, .* has 2"),
+        ({"forces": [[0.0] * 3]}, "expected an entry of forces for each of 2 atoms"),
+        ({"charges": [0.0] * 3}, "expected an entry of charges for each of 2 atoms, .* has 3"),
+        ({"energy": float("nan")}, "expected finite numbers, structure 'a' .* in energy"),
+        ({"label.beta": [0.0] * 9 + [np.inf]}, r"others in label\.beta"),
+        ({"forces": [[0.0] * 3, [0.0, None, 0.0]]}, "others in forces"),
+        ({"forces": [[0.0] * 3, None]}, "has none for one in forces"),
+        ({"positions": [[0.0] * 3, None]}, "has none for one in positions"),
+        ({"coefficients": [[1.0], [2.0]]}, "structure 'a' in the new file has coefficients and no basis"),
+    ],
+)
+def test_labels_that_contradict_their_irreps_are_not_written(change, sentence):
+    with pytest.raises(DataError, match=sentence):
+        encode_reference([labelled("b"), labelled("a", **change)], None, labels=LABELS)
+
+
+def test_the_row_is_named_however_far_down_it_stands():
+    rows = [labelled(str(i)) for i in range(700)]
+    rows[600]["label.shielding"] = [[1.0], [float("nan")]]
+    with pytest.raises(DataError, match=r"structure '600' .* in label\.shielding"):
+        encode_reference(rows, None, labels=LABELS)
+
+
+def test_a_row_that_did_not_converge_needs_no_coefficients():
+    lost = row("b", converged=False, coefficients=None, overlap=None)
+    assert len(read_reference(io.BytesIO(encode_reference([row("a"), lost], BASIS)))) == 2
+    with pytest.raises(DataError, match="expected coefficients in every row that converged, structure 'b'"):
+        encode_reference([row("a"), lost | {"converged": True}], BASIS)
+
+
+def test_labels_that_are_not_declared_or_not_there_are_refused(path):
+    table = read_reference(io.BytesIO(encode_reference([labelled("a")], None, labels=LABELS))).table
+    metadata = table.schema.metadata
+    for text in (b"[]", b"{", b'{"beta": {}}', b'{"beta": {"irreps": "x", "unit": "", "per": "atom"}}'):
+        pq.write_table(table.replace_schema_metadata(metadata | {b"tesseral.labels": text}), path)
+        with pytest.raises(DataError, match="expected labels declared in the file's metadata"):
+            read_reference(path)
+    pq.write_table(table.drop_columns(["label.beta"]), path)
+    with pytest.raises(DataError, match=r"lacks label\.beta"):
+        read_reference(path)

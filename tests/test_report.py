@@ -14,7 +14,8 @@ from synthetic_study import info, study_tables, table, trial_row, trial_rows
 from tesseral.analysis import summary
 from tesseral.analysis.findings import compared, findings, verdict
 from tesseral.analysis.illustrations import Figure, error_curves, error_figures, feature_figures, learning_figures
-from tesseral.analysis.load import ReferenceInfo, load
+from tesseral.analysis.info import ReferenceInfo
+from tesseral.analysis.load import load
 from tesseral.analysis.report import report
 from tesseral.analysis.statistics import Comparison, Estimate, against, by_arm
 from tesseral.analysis.svg import arm_scale, order_scale
@@ -123,6 +124,21 @@ def test_figures_hold_what_they_should(tables):
     orders = tooltips(figures["error-by-order"])
     assert "lmax=0, l = 4: 100 % (out of reach, predicted zero)" in orders
     assert len({text for text in orders if "out of reach" in text}) == 1
+
+
+def test_dead_irreps_are_told_a_sentence_an_arm(page):
+    assert "nothing feeds or nothing reads" not in page
+    dead = "0o in every layer is made by nothing; 1e in layer 3 is read by nothing"
+    rows = [row | ({"dead": dead} if row["arm"] == "lmax=1" else {}) for row in trial_rows()]
+    told = page_of(rows).split("<h2>Out of reach</h2>")[1].split("</section>")[0]
+    assert f"lmax=1: {dead}.</p>" in told
+    assert told.count("by nothing.") == 1
+    assert "<code>1x4e</code>" in told
+    reached = page_of([row | {"unreachable": None} for row in rows])
+    assert f"lmax=1: {dead}.</p>" in reached
+    assert "predicted zero and counts" not in reached
+    tables = load(table(rows), [], [], info())
+    assert [arm["dead"] for arm in summary.to_dict(tables)["arms"]] == [None, dead, None, None]
 
 
 def test_ids_are_unique_in_the_page_and_point_to_something(page):
@@ -302,8 +318,9 @@ def test_many_arms_are_counted_not_listed():
     ]
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
     told = findings(load(table(rows), [], [], info(arms=arms, baseline=arms[0])))
-    assert len(told) == 4
-    assert "not matched in size (91,000 to 281,000 parameters)" in told[3]
+    assert len(told) == 5
+    assert "is 1.06 %" in told[3]
+    assert "not matched in size (91,000 to 281,000 parameters)" in told[4]
     assert told[1].startswith("Of 11 arms compared with “lmax=0, k=0” in the density error ε: 9 lower")
 
 

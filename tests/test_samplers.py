@@ -1,8 +1,9 @@
 """Samplers: a rebuilt study proposes exactly what the undisturbed one would, and nobody raises on a mixed past."""
 
 import json
+import pickle
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import optuna
 import pytest
@@ -10,6 +11,7 @@ from search_arms import ARMS
 
 from tesseral.cluster.arm_search import ArmSearch, Finding
 from tesseral.cluster.samplers import make_sampler
+from tesseral.study.errors import RecordError
 from tesseral.study.parameter import Parameter
 from tesseral.study.search_space import read_space
 from tesseral.study.stages import Proposal
@@ -114,6 +116,33 @@ def test_cmaes_with_pruned_trials_that_lack_a_parameter():
             proposal = arm.propose(digest)
             arm.tell(proposal.number, finding(proposal, 1))
         assert arm.distinct == 20
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (
+            pickle.dumps(print).hex(),
+            "expected a CMA-ES state of numbers alone in the search's records, it names (builtins|__builtin__).print",
+        ),
+        ("00ff", "the CMA-ES state of proposal 7 is damaged"),
+    ],
+    ids=["foreign", "torn"],
+)
+def test_cmaes_state_of_another_hand(state, message):
+    """What stands in a record is never run: the state is refused before Optuna unpickles it."""
+    search = new("cmaes", 1, UNCONDITIONAL, [], {})
+    proposals: list[Proposal] = []
+    findings: dict[str, Finding] = {}
+    while not proposals or "cma:optimizer:0" not in proposals[-1].system_attrs:
+        proposal = recorded(search.propose(digest))
+        proposals.append(proposal)
+        findings[proposal.trial] = Finding(State.COMPLETE, (float(proposal.number),), {})
+        search.tell(proposal.number, findings[proposal.trial])
+    attributes = {key: text for key, text in proposals[-1].system_attrs.items() if "optimizer" not in key}
+    proposals[-1] = replace(proposals[-1], system_attrs=attributes | {"cma:optimizer:0": state})
+    with pytest.raises(RecordError, match=message):
+        new("cmaes", 1, UNCONDITIONAL, proposals, findings).propose(digest)
 
 
 def test_arms_differ():

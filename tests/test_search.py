@@ -1,23 +1,36 @@
 """The search and confirm stages end to end, in this process: budgets, early stopping, repeats, restarts, reuse."""
 
+import importlib
 import json
+import linecache
+import sys
 import uuid
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 from silent import Silent
 
+from tesseral.analysis import summary
+from tesseral.analysis.endings import endings
 from tesseral.analysis.open import open_study
-from tesseral.cluster import worker
+from tesseral.analysis.report import report
+from tesseral.cluster import campaign
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
+from tesseral.cluster.search_stage import SearchStage
+from tesseral.cluster.standing import standing
+from tesseral.models import training
+from tesseral.study.decision import seal_rung
+from tesseral.study.errors import RecordError, StudyFileError
 from tesseral.study.ledger import Ledger
+from tesseral.study.outcome import seal_outcome
 from tesseral.study.store import Store
 from tesseral.study.study import Study
-from tesseral.study.trial import State
+from tesseral.study.trial import State, canonical
 
 SEARCH = """
 [search]
@@ -44,6 +57,15 @@ def searched(study_file) -> Path:
 def run(study_file: Path, storage: Path, executor=None, display=None):
     plan = prepare(Study.load(study_file), str(storage), study_file.parent)
     return run_study(plan, executor or Inline(), display or Silent())
+
+
+class Once(Inline):
+    """One job, and then the driver ends."""
+
+    def run(self, work):
+        if (job := work.suggest()) is not None:
+            self._runner(job)
+            work.ended(job.trial)
 
 
 def entries(storage: Path, name: str = "small"):
@@ -101,6 +123,8 @@ def test_trials_are_stopped_by_the_rule_and_their_rows_end_at_the_rung(storage, 
             if other.plan["arm"] == entry.plan["arm"]
             for path in storage.glob(f"small/trials/{other.id}/rungs/{decision['epoch']}.json")
         ]
+        assert entry.outcome["metrics"]["validation.l2_error"] == rung["value"]
+        assert 0 < entry.outcome["seconds"] == rung["seconds"]
         assert rung["value"] > min(own), "the best of its own arm is never stopped"
 
 
@@ -125,12 +149,6 @@ def test_interrupted_after_every_trial_it_proposes_the_same(storage, searched, t
         searched.read_text().replace('sampler = "random"', f'sampler = "{sampler}"').replace("epochs = 6", "epochs = 1")
     )
     searched.write_text(text.replace("blocks = 2", "blocks = 1"))
-
-    class Once(Inline):
-        def run(self, work):
-            if (job := work.suggest()) is not None:
-                self._runner(job)
-                work.ended(job.trial)
 
     starts = 0
     while run(searched, storage, Once()).states[State.PLANNED]:
@@ -175,6 +193,21 @@ def test_a_trial_that_another_study_has_trained_is_copied(storage, searched):
         assert mine.height > 0
         assert mine.equals(theirs.filter(pl.col("trial") == entry.id).sort(ours.columns))
         assert (storage / "again" / entry.outcome["checkpoint"]).exists()
+        for rung in (storage / "small" / "trials" / entry.id).glob("rungs/*"):
+            assert (storage / "again" / "trials" / entry.id / "rungs" / rung.name).read_bytes() == rung.read_bytes()
+    assert any(storage.glob("again/trials/*/rungs/*")), "newcomers are compared with them"
+
+
+def test_a_study_that_could_not_finish_a_trial_hides_none_that_did(storage, searched, monkeypatch):
+    text = searched.read_text()
+    searched.write_text(text.replace('name = "small"', 'name = "a-failure"'))
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "train", lambda *_, **__: 1 / 0)
+        run(searched, storage)
+    for name in ("small", "third"):
+        searched.write_text(text.replace('name = "small"', f'name = "{name}"'))
+        ended = run(searched, storage)
+    assert ended.reused.keys() == {"small"}
 
 
 def test_other_traces_are_not_reused(storage, searched):
@@ -211,12 +244,158 @@ def test_what_a_driver_decided_before_it_was_killed_is_carried_out(storage, sear
 
 def test_sequential_allocation_adds_whole_blocks_until_the_difference_is_known(storage, study_file):
     text = study_file.read_text().replace("[0, 1]", "[0, 1, 2]").replace("epochs = 6", "epochs = 2")
-    more = '\nallocate = "sequential"\nprecision = 1e-9\nmax_blocks = 5\nreplicates = 1'
+    more = '\nallocate = "sequential"\nprecision = 1e-9\nmax_blocks = 12\nreplicates = 1'
     study_file.write_text(text.replace("\nreplicates = 1", more))
     ended = run(study_file, storage)
-    assert ended.states == {State.COMPLETE: 15}, "no precision is reached, so the budget ends it"
+    assert ended.states == {State.COMPLETE: 36}, "no precision is reached, so the budget ends it"
     study_file.write_text(study_file.read_text().replace("1e-9", "1e9").replace('"small"', '"loose"'))
-    assert run(study_file, storage).states == {State.COMPLETE: 9}
+    assert run(study_file, storage).states == {State.COMPLETE: 33}, "a look at six blocks, and five more"
+
+
+def test_errors_of_failed_trials_allocate_nothing(storage, study_file):
+    def failing(job, on_progress, on_rung):
+        store = Store(job.storage).child(job.study)
+        metrics = {"test.l2_error": 1.0}
+        seal_outcome(store, job.trial, "0-0", State.FAILED, [], 0, steps=0, lease=job.lease, metrics=metrics)
+
+    more = 'blocks = 3\nallocate = "sequential"\nprecision = 1.0\nmax_blocks = 13'
+    study_file.write_text(study_file.read_text().replace("blocks = 3", more))
+    assert run(study_file, storage, Inline(failing)).states == {State.FAILED: 26}
+
+
+MATCHED = """
+[search]
+trials = 1
+
+[search.space]
+network.radial_width = [8]
+"""
+"""It may change sizes, so arms that are matched in different ways are searched apart; here they come to one network."""
+
+
+def test_arms_that_choose_one_network_share_its_trials(storage, study_file):
+    text = study_file.read_text().replace("blocks = 3", "blocks = 2").replace("epochs = 6", "epochs = 1")
+    study_file.write_text(text.replace("[0, 1]", '[0, 1]\nmatch.by = ["none", "parameters"]') + MATCHED)
+
+    class Counting(Inline):
+        jobs = 0
+
+        def run(self, work):
+            suggest = work.suggest
+
+            def counted():
+                job = suggest()
+                self.jobs += job is not None
+                return job
+
+            work.suggest = counted
+            super().run(work)
+
+    executor = Counting()
+    assert run(study_file, storage, executor).states == {State.COMPLETE: 4 * (1 + 2)}
+    assert executor.jobs == 4 + 3 * 2, "each arm is searched by trials of its own, and two arms confirm the same"
+    found = [e for e in entries(storage) if e.plan["stage"] == "confirm"]
+    (pair,) = {tuple(plan["arm"] for plan in e.plans) for e in found if e.others}
+    assert pair == ("lmax=1, match=none", "lmax=1, match=parameters")
+    trials = open_study(storage, "small").trials
+    shared = trials.filter(pl.col("stage") == "confirm", pl.col("arm").str.starts_with("lmax=1")).sort("block", "arm")
+    assert shared["trial"].n_unique() == 2
+    assert shared.select("arm", "match", "factor.match.by").unique().sort("arm").rows() == [
+        ("lmax=1, match=none", "none", "none"),
+        ("lmax=1, match=parameters", "parameters", "parameters"),
+    ]
+    store = Store(storage).child("small")
+    stands = standing(store, Study.load(study_file), Ledger(store).entries())
+    assert {arm: counts[State.COMPLETE] for arm, counts in stands["confirm"].items()} == dict.fromkeys(
+        [f"lmax={order}, match={by}" for order in (0, 1) for by in ("none", "parameters")], 2
+    )
+    tables = open_study(storage, "small")
+    assert "12 of 12" not in report(tables)
+    assert summary.progress(tables).complete == summary.progress(tables).planned == 8
+    rows = {row.arm: row for row in summary.rows(tables)}
+    assert rows[pair[0]].error == replace(rows[pair[1]].error, arm=pair[0])
+    again = Counting()
+    assert run(study_file, storage, again).states == {State.COMPLETE: 12}
+    assert again.jobs == 0
+
+
+def test_killed_between_two_arms_of_one_trial_nothing_is_lost(storage, study_file):
+    text = study_file.read_text().replace("blocks = 3", "blocks = 2").replace("epochs = 6", "epochs = 1")
+    study_file.write_text(text.replace("[0, 1]", '[0, 1]\nmatch.by = ["none", "parameters"]') + MATCHED)
+    starts = 0
+    while run(study_file, storage, Once()).states[State.PLANNED]:
+        starts += 1
+        assert starts < 12
+    assert run(study_file, storage).states == {State.COMPLETE: 12}
+    assert sum(len(e.others) for e in entries(storage)) == 2
+
+
+def test_arms_that_no_search_can_tell_apart_are_one(storage, study_file):
+    text = study_file.read_text().replace("blocks = 3", "blocks = 2").replace("epochs = 6", "epochs = 1")
+    both = MATCHED.replace("network.radial_width = [8]", "training.batch_size = [2]")
+    study_file.write_text(text.replace("[0, 1]", '[0, 1]\nmatch.by = ["none", "parameters"]') + both)
+    assert run(study_file, storage).states == {State.COMPLETE: 3 * (1 + 2)}
+    assert {e.plan["arm"] for e in entries(storage)} >= {"lmax=1, match=none = lmax=1, match=parameters"}
+
+
+def test_two_names_of_the_same_data_are_refused(storage, study_file):
+    (storage / "reference" / "copy.parquet").symlink_to(storage / "reference" / "water_tiny.parquet")
+    levels = 'data.reference = ["reference/water_tiny.parquet", "reference/copy.parquet"]'
+    study_file.write_text(
+        study_file.read_text().replace("network.hidden.lmax = [0, 1]", f"network.hidden.lmax = [0]\n{levels}")
+    )
+    with pytest.raises(StudyFileError, match="their data differ in name alone"):
+        run(study_file, storage)
+
+
+def test_a_stage_remembers_what_was_judged_before_a_restart(storage, searched):
+    run(searched, storage)
+    plan = prepare(Study.load(searched), str(storage), searched.parent)
+    found = {e.id: e for e in entries(storage)}
+
+    def rebuilt(changed):
+        (arm,) = [one for one in plan.arms if one.label == changed.plan["arm"]]
+        store = Store(storage / "small")
+        return SearchStage(plan, plan.study.file.search, arm, store, found | {changed.id: changed}, None)
+
+    whole = next(e for e in found.values() if e.plan["stage"] == "search" and e.state == State.COMPLETE)
+    steps = whole.trial.configuration.steps_per_epoch
+    begun = whole.begins[0] | {"attempt": 2, "start": 4 * steps + 1}
+    lost = replace(whole, outcome=None)
+    # Rungs at 1, 2 and 4 epochs: of a trial that holds all three, only the last one may not have been judged yet.
+    assert [rebuilt(lost).judge(lost.id, epoch, 1e9) is None for epoch in (1, 2, 4)] == [True, True, False]
+    further = replace(lost, begins=(*whole.begins, begun))
+    assert rebuilt(further).judge(lost.id, 4, 1e9) is None, "its attempt began beyond the rung"
+
+    early = next(e for e in found.values() if e.state == State.PRUNED and e.outcome["steps"] < 4 * 2)
+    end = early.outcome["steps"] // early.trial.configuration.steps_per_epoch
+    seal_rung(Store(storage / "small"), early.id, 4, 1e-9)  # its worker went on until it heard
+    stage = rebuilt(early)
+    assert max(stage._findings[early.id].rungs) == end
+    assert early.id not in stage._halving.values[4]
+
+
+PROPOSER = """
+def space(trial, arm):
+    return {"training.learning_rate": trial.suggest_float("rate", 1e-3, 1e-2)}
+"""
+
+
+def test_another_proposer_is_refused(storage, study_file, monkeypatch):
+    monkeypatch.syspath_prepend(str(study_file.parent))
+    text = study_file.read_text().replace("blocks = 3", "blocks = 1").replace("epochs = 6", "epochs = 1")
+    study_file.write_text(text + '\n[search]\ntrials = 2\ndefine = "my_proposer:space"\n')
+    module = study_file.parent / "my_proposer.py"
+    monkeypatch.delitem(sys.modules, "my_proposer", raising=False)
+    module.write_text(PROPOSER)
+    assert run(study_file, storage).states == {State.COMPLETE: 2 * (2 + 1)}
+    assert run(study_file, storage, Once()).states == {State.COMPLETE: 6}
+    module.write_text(PROPOSER.replace("1e-2", "1e-1"))
+    monkeypatch.delitem(sys.modules, "my_proposer")
+    linecache.clearcache()
+    importlib.invalidate_caches()
+    with pytest.raises(RecordError, match=r"another source of the module that search\.define names \(content"):
+        run(study_file, storage, Once())
 
 
 def test_the_whole_of_it_on_an_object_store(storage, searched, bucket):
@@ -233,14 +412,14 @@ def test_the_whole_of_it_on_an_object_store(storage, searched, bucket):
 
 
 def test_a_trial_that_runs_out_of_memory_goes_on_in_halves(storage, searched, monkeypatch):
-    real = worker.train
+    real = training.train
 
     def hungry(trial, reference, recorder, *, parts, **options):
         if parts == 1 and trial.configuration.training.batch_size > 2:
             raise MemoryError("expected less")
         return real(trial, reference, recorder, parts=parts, **options)
 
-    monkeypatch.setattr(worker, "train", hungry)
+    monkeypatch.setattr(training, "train", hungry)
     run(searched, storage)
     parts = {e.id: [begin["parts"] for begin in e.begins] for e in entries(storage)}
     for entry in entries(storage):
@@ -253,7 +432,7 @@ def test_memory_that_is_too_small_for_halves_fails_the_trial(storage, study_file
     def hungry(*_, **__):
         raise MemoryError("expected less")
 
-    monkeypatch.setattr(worker, "train", hungry)
+    monkeypatch.setattr(training, "train", hungry)
     assert run(study_file, storage).states == {State.FAILED: 6}
     assert {len(e.begins) for e in entries(storage)} == {2}
 
@@ -268,15 +447,118 @@ def test_a_matched_search_gives_every_arm_its_size_whatever_it_proposes(storage,
     assert len({e.plan["residual"] for e in entries(storage)}) > 1
 
 
+REFUSED = """
+[match]
+by = "parameters"
+to = 4000
+
+[search]
+trials = 4
+sampler = "tpe"
+
+[search.space]
+network.radial_width = [8, 2000]
+training.learning_rate = { low = 1e-3, high = 1e-1, log = true }
+"""
+"""A radial network of 2,000 neurons alone has more than 4,000 parameters."""
+
+
+def refusing(study_file: Path, more: str = REFUSED) -> None:
+    text = study_file.read_text().replace("epochs = 6", "epochs = 1").replace("blocks = 3", "blocks = 1")
+    study_file.write_text(text + more)
+
+
+def test_a_proposal_that_cannot_be_matched_fails_and_the_search_goes_on(storage, study_file):
+    refusing(study_file)
+    ended = run(study_file, storage)
+    found = [e for e in entries(storage) if e.plan["stage"] == "search"]
+    refused = [e for e in found if e.trial.configuration.network.radial_width == 2000]
+    assert Counter(e.plan["arm"] for e in found) == {"lmax=0": 4, "lmax=1": 4}, "they count in the budget"
+    assert 0 < len(refused) == ended.states[State.FAILED] < 8
+    for entry in refused:
+        assert entry.begins == (), "never trained"
+        assert entry.plan["hidden_natural"] == entry.trial.configuration.network.hidden.irreps
+        assert entry.plan["residual"] > 1
+        assert (
+            "cannot be given the size of their arm in parameters: expected a size that widths"
+            in (entry.outcome["reason"])
+        )
+    assert {e.state for e in found if e not in refused} == {State.COMPLETE}
+    tables = open_study(storage, "small")
+    (group,) = endings(tables.trials)
+    assert (group.state, group.stage, group.trials) == ("failed", "search", len(refused))
+    assert group.reason in report(tables)
+    assert sum(arm.failed for arm in summary.search_rows(tables)) == len(refused)
+
+
+def test_a_restart_knows_the_proposals_that_could_not_be_matched(storage, study_file, tmp_path_factory, monkeypatch):
+    """Killed before a refused proposal's outcome, and once more after each trial, it comes to the same."""
+    refusing(study_file)
+    other = tmp_path_factory.mktemp("undisturbed")
+    (other / "reference").symlink_to(storage / "reference")
+    run(study_file, other)
+    real = campaign.seal_outcome
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(campaign, "seal_outcome", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(study_file, storage)
+    (half,) = [e for e in entries(storage) if e.outcome is None]
+    assert half.trial.configuration.network.radial_width == 2000
+    monkeypatch.setattr(campaign, "seal_outcome", real)
+    starts = 0
+    while run(study_file, storage, Once()).states[State.PLANNED]:
+        starts += 1
+        assert starts < 20
+    for arm, records in proposals(storage).items():
+        undisturbed = proposals(other)[arm]
+        assert [(r["trial"], r["params"]) for r in records] == [(r["trial"], r["params"]) for r in undisturbed]
+    assert {e.id: e.state for e in entries(storage)} == {e.id: e.state for e in entries(other)}
+    before = proposals(storage)
+    run(study_file, storage)
+    assert proposals(storage) == before
+
+
+def test_a_refused_proposal_is_no_trial_of_an_arm_that_may_have_any_size(storage, study_file):
+    """Both arms propose the same settings; what one refuses for its size the other trains."""
+    more = REFUSED.replace("training.learning_rate = { low = 1e-3, high = 1e-1, log = true }\n", "")
+    refusing(study_file, more)
+    text = study_file.read_text().replace("network.hidden.lmax = [0, 1]", 'match.by = ["none", "parameters"]')
+    study_file.write_text(text.replace("mul = [4, 2]", "lmax = 1, mul = [4, 2]"))
+    run(study_file, storage)
+    wide = [e for e in entries(storage) if e.trial.configuration.network.radial_width == 2000]
+    states = {(e.plan["match"], e.state) for e in wide if e.plan["stage"] == "search"}
+    assert states == {("none", State.COMPLETE), ("parameters", State.FAILED)}
+    assert len({canonical(e.trial.configuration.to_dict()) for e in wide}) == 1
+
+
+def test_dead_irreps_are_those_of_the_trial_itself(storage, searched):
+    """The search changes the depth, and with it where an irrep is of no use."""
+    text = searched.read_text().replace("training.batch_size = [2, 4]", "network.layers = [1, 3]")
+    searched.write_text(text.replace("trials = 6", "trials = 4").replace("epochs = 6", "epochs = 2"))
+    run(searched, storage)
+    plan = prepare(Study.load(searched), str(storage), searched.parent)
+    for entry in entries(storage):
+        assert entry.plan["dead"] == plan.measure.dead(entry.trial.configuration)
+    trials = open_study(storage, "small").trials
+    vectors = trials.filter(pl.col("arm") == "lmax=1", pl.col("stage") == "search")
+    told = dict(vectors.group_by("setting.network.layers").agg(pl.col("dead").unique()).iter_rows())
+    assert told[1] == ["0o+1e in layer 1 are made by nothing"]
+    assert len(told[3]) == 1
+    assert told[3] != told[1]
+
+
 def test_an_arm_whose_search_fails_is_not_confirmed_and_the_others_are(storage, searched, monkeypatch):
-    real = worker.train
+    real = training.train
 
     def fragile(trial, *arguments, **options):
         if "1o" in trial.configuration.network.hidden.irreps:
             raise RuntimeError("no vectors today")
         return real(trial, *arguments, **options)
 
-    monkeypatch.setattr(worker, "train", fragile)
+    monkeypatch.setattr(training, "train", fragile)
     display = Silent()
     ended = run(searched, storage, display=display)
     assert ended.states[State.FAILED] == 6

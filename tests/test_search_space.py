@@ -8,6 +8,8 @@ from search_arms import ARMS, FACTORS
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parameter import Parameter, cardinality
 from tesseral.study.search_space import apply, arm_values, is_active, read_space
+from tesseral.study.stages import objectives
+from tesseral.study.study import Study
 from tesseral.study.study_file import Search
 
 
@@ -112,6 +114,8 @@ def test_apply_makes_settings():
         ('network.hidden.irreps = ["4x0e"]', "network.hidden.irreps", "arms differ in network.hidden.lmax"),
         ("network = [{ hidden = { lmax = 1 } }]", "network", "arms differ in network.hidden.lmax"),
         ('data.reference = ["a.parquet"]', "data.reference", "cannot be searched"),
+        ('network.define = ["mine:build", "mine:other"]', "network.define", "held to the source of the networks"),
+        ('network = [{ define = "mine:build" }]', "network", "held to the source of the networks"),
         ("data.test = [4, 5]", "data.test", "cannot be searched"),
         ("training.epochs = [4, 5]", "training.epochs", "cannot be searched"),
         ('network.layers = { choices = [1], when = "network.layer > 1" }', "network.layers.when", "'network.layers'"),
@@ -136,6 +140,31 @@ def test_conditions_in_a_circle():
             network.radial_layers = { choices = [1, 2], when = "network.layers > 1" }
             """
         )
+
+
+def test_every_arm_has_something_to_validate_on():
+    text = """
+        [study]
+        name = "s"
+        metric = "l2_error"
+        [factors]
+        data.validation = LEVELS
+        [search]
+        trials = 2
+        space.training.batch_size = [2, 4]
+        [data]
+        reference = "r.parquet"
+        train = 4
+        validation = BASE
+        test = 4
+        [network]
+        hidden.lmax = 1
+        """
+    fine = Study.parse(text.replace("LEVELS", "[2, 4]").replace("BASE", "0"), "s")
+    assert objectives(fine.file, fine.arms) == ("validation.l2_error",)
+    bad = Study.parse(text.replace("LEVELS", "[2, 0]").replace("BASE", "2"), "s")
+    with pytest.raises(StudyFileError, match=r"data\.validation: .*got 0 in arm 'validation=0'"):
+        objectives(bad.file, bad.arms)
 
 
 def test_hidden_widths():

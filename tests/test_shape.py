@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import EXAMPLES
 from pyscf import scf
 from synthetic_density import BASIS, synthetic_reference
+from water_study import EXAMPLES
 
 from tesseral.models import shape
 from tesseral.models.graph import build_graph

@@ -1,11 +1,14 @@
 """The store, on a local folder and on an S3 server: create-only, whole or not at all, hidden files never listed."""
 
+import os
 import threading
 
 import pytest
 
 from tesseral.study.errors import RecordError
+from tesseral.study.ledger import freeze
 from tesseral.study.store import Store
+from tesseral.study.study import Study
 
 
 def test_create_is_first_come_first_served(store):
@@ -28,6 +31,24 @@ def test_one_of_many_creators_wins(store):
         thread.join()
     assert len(won) == 1
     assert store.read("name") == won[0]
+
+
+def test_what_is_written_piece_by_piece_is_there_whole_or_not_at_all(store):
+    def write(file) -> None:
+        for piece in (b"one ", b"two"):
+            file.write(piece)
+            assert store.read("long") is None
+
+    def fail(file) -> None:
+        file.write(b"half")
+        raise KeyError("other")
+
+    with pytest.raises(KeyError, match="other"):
+        store.create_from("long", fail)
+    assert store.paths() == []
+    assert store.create_from("long", write)
+    assert not store.create_from("long", lambda file: file.write(b"three"))
+    assert store.read("long") == b"one two"
 
 
 def test_replace_read_paths_delete(store):
@@ -72,3 +93,25 @@ def test_folders(store):
     assert store.folders() == ["a", "b"]
     assert store.folders("b") == ["x"]
     assert store.folders("none") == []
+
+
+def test_what_killed_writers_left_is_found_once_it_is_old(tmp_path):
+    store = Store(tmp_path)
+    store.create("trials/a/outcome.json", b"{}")
+    left = tmp_path / "trials" / "a" / f".1-5.{'0' * 32}"
+    for path in (left, tmp_path / ".hidden", tmp_path / "trials" / ".nfs0001"):
+        path.write_bytes(b"half")
+        os.utime(path, (1e9, 1e9))
+    young = left.with_name(f".1-6.{'1' * 32}")
+    young.write_bytes(b"half")
+    assert store.stale(60.0) == [f"trials/a/{left.name}"]
+    store.delete(store.stale(60.0))
+    assert young.exists()
+    assert not left.exists()
+
+
+def test_a_storage_that_overwrites_what_is_there_is_refused(tmp_path, study_file, monkeypatch):
+    """As an S3-compatible server that ignores If-None-Match does."""
+    monkeypatch.setattr(Store, "create", lambda self, path, data: self.replace(path, data) or True)
+    with pytest.raises(RecordError, match="expected a storage that refuses to create a file twice"):
+        freeze(Store(tmp_path), Study.load(study_file))

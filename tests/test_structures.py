@@ -1,99 +1,199 @@
-"""Random water clusters: the same for the same seed, physical, and varied."""
+"""The structures of a recipe: each by its number with the same bits as among all, from tables of every kind."""
 
-from itertools import combinations
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tesseral.models.structures import CLOSEST, HOH_ANGLE, OH_BOND, structures, water_clusters
-from tesseral.study.recipe import Recipe, ReferenceName, WaterClusters
+from tesseral.models import shape, structures
+from tesseral.models.shape import recipe_shape
+from tesseral.models.structures import content, count_structures, elements, ids, structure_at
+from tesseral.study.errors import DataError
+from tesseral.study.recipe import Recipe, ReferenceName, read_recipe
+from tesseral.study.structure_tables import Displacements, Inline, Table, WaterClusters, Xyz
 
-DIMERS = water_clusters(2, 300, seed=7)
+FRAMES = """3
+Properties=species:S:1:pos:R:3 charge=0
+O 0.0 0.0 0.1
+H 0.0 0.8 0.7
+H 0.0 -0.8 0.7
+2
+Properties=species:S:1:pos:R:3 charge=-1
+O 0.0 0.0 0.0
+H 0.0 0.0 0.97
+1
+Properties=species:S:1:pos:R:3 charge=1
+Li 0.0 0.0 0.0
+3
 
-
-def molecules(positions: np.ndarray) -> np.ndarray:
-    """Shape (molecules, 3 atoms, 3)."""
-    return positions.reshape(-1, 3, 3)
-
-
-def test_a_seed_decides_everything():
-    again = water_clusters(2, 300, seed=7)
-    other = water_clusters(2, 300, seed=8)
-    assert all((a.positions == b.positions).all() for a, b in zip(DIMERS, again, strict=True))
-    assert all((a.positions != b.positions).any() for a, b in zip(DIMERS, other, strict=True))
-
-
-def test_a_larger_count_keeps_the_first_clusters():
-    for few, many in zip(water_clusters(3, 4, seed=1), water_clusters(3, 9, seed=1), strict=False):
-        assert few.id == many.id
-        assert (few.positions == many.positions).all()
-
-
-def test_names_and_atoms():
-    assert [s.id for s in water_clusters(1, 2, 0)] == ["monomer-0000", "monomer-0001"]
-    assert water_clusters(9, 1, 0)[0].id == "9-mer-0000"
-    assert DIMERS[7].id == "dimer-0007"
-    assert DIMERS[0].atomic_numbers == (8, 1, 1, 8, 1, 1)
-    assert (DIMERS[0].charge, DIMERS[0].spin) == (0, 0)
+O 0.0 0.0 0.2
+H 0.0 0.8 0.8
+H 0.0 -0.8 0.8
+"""
 
 
-@pytest.mark.parametrize("clusters", [DIMERS, water_clusters(5, 40, seed=3)])
-def test_no_atoms_of_two_molecules_come_too_close(clusters):
-    for cluster in clusters:
-        for one, other in combinations(molecules(cluster.positions), 2):
-            distances = np.linalg.norm(one[:, None] - other[None], axis=-1)
-            for i, j in np.ndindex(3, 3):
-                elements = tuple(sorted(((8, 1, 1)[i], (8, 1, 1)[j])))
-                assert distances[i, j] >= CLOSEST[elements]
+@pytest.fixture
+def frames(tmp_path) -> Path:
+    path = tmp_path / "some molecules.extxyz"
+    path.write_text(FRAMES)
+    return path
 
 
-def test_internal_geometries_vary_within_their_limits():
-    waters = np.concatenate([molecules(cluster.positions) for cluster in DIMERS])
-    bonds = waters[:, 1:] - waters[:, :1]
-    lengths = np.linalg.norm(bonds, axis=-1)
-    cosines = (bonds[:, 0] * bonds[:, 1]).sum(axis=-1) / lengths.prod(axis=-1)
-    angles = np.degrees(np.arccos(cosines))
-    for values, (mean, deviation, low, high) in [(lengths, OH_BOND), (angles, HOH_ANGLE)]:
-        assert values.min() >= low - 1e-9
-        assert values.max() <= high + 1e-9
-        assert values.mean() == pytest.approx(mean, abs=0.15 * deviation)
-        assert values.std() == pytest.approx(deviation, rel=0.15)
+def recipe(*tables: Table) -> Recipe:
+    return Recipe(reference=ReferenceName(name="mixed"), structures=tables)
 
 
-def test_hydrogen_bonds_are_common_and_others_occur():
-    """A hydrogen bond: H···O below 2.5 Å and O–H···O above 130°."""
-    bonded = 0
-    distances = []
-    for cluster in DIMERS:
-        one, other = molecules(cluster.positions)
-        distances.append(np.linalg.norm(one[0] - other[0]))
-        for donor, acceptor in ((one, other), (other, one)):
-            for hydrogen in donor[1:]:
-                to_acceptor, to_donor = acceptor[0] - hydrogen, donor[0] - hydrogen
-                length = np.linalg.norm(to_acceptor)
-                cosine = to_acceptor @ to_donor / length / np.linalg.norm(to_donor)
-                bonded += length < 2.5 and cosine < np.cos(np.radians(130))
-    assert 0.3 < bonded / len(DIMERS) < 0.8
-    assert min(distances) < 2.8
-    assert max(distances) > 4.5
+def waters(molecules: int, count: int, seed: int) -> WaterClusters:
+    return WaterClusters(kind="water_clusters", molecules=molecules, count=count, seed=seed)
 
 
-def test_orientations_are_isotropic():
-    """The mean of n random unit vectors is about 1/√n long; each component's mean square is 1/3."""
-    waters = np.concatenate([molecules(cluster.positions) for cluster in DIMERS])
-    normals = np.cross(waters[:, 1] - waters[:, 0], waters[:, 2] - waters[:, 0])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    assert np.linalg.norm(normals.mean(axis=0)) < 3 / np.sqrt(len(normals))
-    np.testing.assert_allclose((normals**2).mean(axis=0), 1 / 3, atol=0.06)
+HYDRIDE = Inline(
+    kind="inline", name="hydride", elements=("H", "He"), positions=((0, 0, 0), (0.0, 0.5, 0.75)), charge=1, spin=0
+)
+MIXED = recipe(waters(2, 5, 7), waters(1, 1, 0), HYDRIDE, waters(5, 4, 3), waters(9, 2, 7))
 
 
-def test_a_recipes_tables_follow_one_another():
-    recipe = Recipe(
-        reference=ReferenceName(name="water"),
-        structures=(
-            WaterClusters(kind="water_clusters", molecules=2, count=3, seed=5),
-            WaterClusters(kind="water_clusters", molecules=1, count=2),
-        ),
+def test_a_structure_by_its_number_is_that_of_all_of_them():
+    wanted = list(structures.structures(MIXED))
+    assert len(wanted) == count_structures(MIXED) == 13
+    for index in (7, 0, 12, 4, 5, 6, 10, 9, 8, 3, 2, 1, 11):  # in any order: none depends on those before it
+        found, expected = structure_at(MIXED, index), wanted[index]
+        assert found.positions.tobytes() == expected.positions.tobytes()
+        assert (found.id, found.atomic_numbers) == (expected.id, expected.atomic_numbers)
+        assert (found.charge, found.spin) == (expected.charge, expected.spin)
+
+
+def test_tables_follow_one_another_and_ids_differ():
+    wanted = [structure.id for structure in structures.structures(MIXED)]
+    assert wanted == list(ids(MIXED))
+    assert wanted[:8] == [*(f"dimer-000{n}" for n in range(5)), "monomer-0000", "hydride", "pentamer-0000"]
+    assert wanted[-1] == "9-mer-0001"
+    assert len(set(wanted)) == len(wanted)
+
+
+def test_a_larger_count_keeps_the_first_structures():
+    few, many = recipe(waters(3, 4, 1)), recipe(waters(3, 9, 1))
+    for one, same in zip(structures.structures(few), structures.structures(many), strict=False):
+        assert one.id == same.id
+        assert (one.positions == same.positions).all()
+
+
+@pytest.mark.parametrize("index", [-1, -13, 13, 100])
+def test_a_number_out_of_range_is_refused(index):
+    with pytest.raises(IndexError, match=f"expected one of 13 structures, counted from 0, got {index}"):
+        structure_at(MIXED, index)
+
+
+def test_elements_are_those_of_all_structures():
+    for each in (MIXED, recipe(waters(1, 3, 0))):
+        made = {number for structure in structures.structures(each) for number in structure.atomic_numbers}
+        assert elements(each) == sorted(made)
+
+
+def test_a_shape_makes_only_the_structures_that_it_counts(monkeypatch):
+    water = recipe(waters(2, 5, 7), waters(1, 1, 0), waters(5, 4, 3), waters(9, 2, 7))
+    monkeypatch.setattr(shape, "COUNTED", 4)
+    wanted = list(structures.structures(water))
+    made = []
+    cluster = structures.water_cluster
+    monkeypatch.setattr(structures, "water_cluster", lambda *arguments: made.append(cluster(*arguments)) or made[-1])
+    found = recipe_shape(water, 3.5)
+    assert [positions.tobytes() for positions in made] == [wanted[i].positions.tobytes() for i in (0, 3, 6, 9)]
+    assert found.atoms == (6 + 6 + 15 + 15) / 4
+    assert found.edges == sum(shape.count_edges(wanted[i].positions, 3.5) for i in (0, 3, 6, 9)) / 4
+    assert found.elements == 2
+
+
+def test_inline_coordinates_are_taken_as_they_stand():
+    hydride = structure_at(MIXED, 6)
+    assert hydride.atomic_numbers == (1, 2)
+    assert hydride.positions.tolist() == [[0, 0, 0], [0.0, 0.5, 0.75]]
+    assert (hydride.charge, hydride.spin) == (1, 0)
+
+
+def test_frames_of_a_file_keep_their_numbers_and_charges(frames):
+    found = list(structures.structures(recipe(Xyz(kind="xyz", file=str(frames)))))
+    assert [one.id for one in found] == [f"some-molecules-000{n}" for n in range(4)]
+    assert [one.charge for one in found] == [0, -1, 1, 0]
+    assert found[1].atomic_numbers == (8, 1)
+    np.testing.assert_array_equal(found[3].positions, [[0, 0, 0.2], [0, 0.8, 0.8], [0, -0.8, 0.8]])
+    chosen = recipe(Xyz(kind="xyz", file=str(frames), name="w", first=1, every=2, count=2, charge=3, spin=1))
+    assert [(one.id, one.charge, one.spin) for one in structures.structures(chosen)] == [
+        ("w-0001", 3, 1),
+        ("w-0003", 3, 1),
+    ]
+    assert elements(recipe(Xyz(kind="xyz", file=str(frames), first=2))) == [1, 3, 8]
+    assert count_structures(recipe(Xyz(kind="xyz", file=str(frames), first=2))) == 2
+
+
+def test_a_file_is_read_again_when_it_has_changed(frames):
+    table = recipe(Xyz(kind="xyz", file=str(frames)))
+    before = content(table)
+    frames.write_text(FRAMES.replace("0.97", "0.98765"))
+    assert structure_at(table, 1).positions[1, 2] == 0.98765
+    assert content(table) != before
+
+
+def test_what_decides_the_structures_is_the_files_content_not_its_place(frames, tmp_path):
+    elsewhere = tmp_path / "other" / frames.name
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(FRAMES.replace("charge=0", "charge=0 note=none"))
+    here, there = (recipe(Xyz(kind="xyz", file=str(path))) for path in (frames, elsewhere))
+    assert content(here) == content(there)
+    assert content(here) != content(recipe(Xyz(kind="xyz", file=str(frames), count=3)))
+    molecule = {"kind": "displacements", "name": "water", "count": 2}
+    here, there = (recipe(Displacements(**molecule, file=str(path))) for path in (frames, elsewhere))
+    assert content(here) == content(there)
+    assert content(here) != content(recipe(Displacements(**molecule, file=str(frames), temperature=10.0)))
+
+
+def test_every_key_of_a_table_decides():
+    molecule = {"kind": "displacements", "name": "h2", "elements": ("H", "H"), "positions": ((0, 0, 0), (0, 0, 0.74))}
+    shaken = Displacements(**molecule, count=2)
+    assert content(recipe(shaken)) == content(recipe(Displacements(**molecule, count=2)))
+    others = [
+        replace(shaken, seed=1),
+        replace(shaken, count=3),
+        replace(shaken, positions=((0, 0, 0), (0, 0, 0.75))),
+        replace(shaken, spin=2),
+        replace(shaken, mode="normal_modes"),
+        HYDRIDE,
+        replace(HYDRIDE, charge=0),
+        waters(2, 2, 0),
+        waters(2, 2, 1),
+    ]
+    digests = {json.dumps(content(recipe(table))) for table in (shaken, *others)}
+    assert len(digests) == 1 + len(others)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"first": 4}, "expected at least 1 frames from number 4 on by steps of 1, .* holds 0"),
+        ({"count": 5}, "expected at least 5 frames from number 0 on by steps of 1, .* holds 4"),
+        ({"file": "none.xyz"}, "expected an extended XYZ file at none.xyz, cannot read it: No such file"),
+    ],
+)
+def test_a_file_without_what_is_asked_for_is_refused(table, sentence, frames):
+    with pytest.raises(DataError, match=sentence):
+        count_structures(recipe(Xyz(**{"kind": "xyz", "file": str(frames)} | table)))
+
+
+@pytest.mark.parametrize("stated", ["0.5", "nan", '"1 2 3"', "much"])
+def test_a_charge_that_is_no_whole_number_is_refused(stated, frames):
+    frames.write_text(FRAMES.replace("charge=-1", f"charge={stated}"))
+    with pytest.raises(DataError, match="expected a whole number as the charge of frame 1 of"):
+        count_structures(recipe(Xyz(kind="xyz", file=str(frames))))
+    assert count_structures(recipe(Xyz(kind="xyz", file=str(frames), charge=0))) == 4
+
+
+def test_files_are_looked_for_beside_the_recipe(frames):
+    file = frames.parent / "recipe.toml"
+    file.write_text(
+        f'[reference]\nname = "a"\n[[structures]]\nkind = "xyz"\nfile = "{frames.name}"\n'
+        '[[structures]]\nkind = "water_clusters"\nmolecules = 1\ncount = 1\n'
     )
-    names = [structure.id for structure in structures(recipe)]
-    assert names == ["dimer-0000", "dimer-0001", "dimer-0002", "monomer-0000", "monomer-0001"]
+    read = read_recipe(file)
+    assert list(ids(read))[-2:] == ["some-molecules-0003", "monomer-0000"]

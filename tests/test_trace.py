@@ -66,7 +66,7 @@ def test_a_layer_that_does_not_return_its_irreps_is_refused():
 def test_traces_do_not_turn_with_the_input(positions, parity):
     import numpy as np
 
-    network = build_network(small_configuration().network, BASIS, num_neighbors=4.0, seed=1)
+    network = build_network(small_configuration().network, 2, BASIS.layout, num_neighbors=4.0, seed=1)
     rotation = torch.from_numpy(rotations(1, np.random.default_rng(2))[0]) * parity
     first, second = (
         trace_features(network, build_graph(SPECIES, x, 2, cutoff=3.5, lmax=2, number=6))
@@ -81,7 +81,7 @@ def test_traces_do_not_turn_with_the_input(positions, parity):
 
 
 def test_tracing_changes_nothing(positions):
-    network = build_network(small_configuration().network, BASIS, num_neighbors=4.0, seed=1)
+    network = build_network(small_configuration().network, 2, BASIS.layout, num_neighbors=4.0, seed=1)
     graph = build_graph(SPECIES, positions, 2, cutoff=3.5, lmax=2, number=6)
     before = network(graph)
     trace_features(network, graph)

@@ -6,14 +6,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
+from synthetic_density import (
+    EMPTY,
+    Memory,
+    count_parameters,
+    small_configuration,
+    synthetic_reference,
+    synthetic_trial,
+)
 
 from tesseral.models.checkpoint import read_checkpoint, restore_model
-from tesseral.models.data_set import DataSet, split
+from tesseral.models.data_set import DataSet
 from tesseral.models.device import find_device
 from tesseral.models.metrics import evaluation_batches, measure
-from tesseral.models.network import count_parameters
-from tesseral.models.training import DivergedError, Result, step_size, train
+from tesseral.models.recorder import DivergedError, Result
+from tesseral.models.split import split
+from tesseral.models.training import step_size, train
 from tesseral.study.configuration import Training
 from tesseral.study.errors import DataError, RecordError, StudyFileError, TesseralError
 from tesseral.study.records import CURVES, TRACES, to_table
@@ -30,7 +38,7 @@ def run(trial: Trial, checkpoint: bytes | None = None) -> tuple[Result, Memory]:
 
 def same_numbers(first: bytes, second: bytes, trial: Trial) -> bool:
     """Whether two checkpoints hold the same model, to the last bit."""
-    one, other = (restore_model(content, trial, BASIS).state_dict() for content in (first, second))
+    one, other = (restore_model(content, trial, EMPTY).state_dict() for content in (first, second))
     return all(torch.equal(one[key], other[key]) for key in one)
 
 
@@ -43,7 +51,7 @@ def unbroken() -> tuple[Trial, Result, Memory]:
 def test_rows_and_result(unbroken):
     trial, result, memory = unbroken
     assert result.steps == 4 * 3 == trial.configuration.max_steps  # ten structures in batches of four
-    assert result.parameters == count_parameters(trial.configuration, BASIS)
+    assert result.parameters == count_parameters(trial.configuration)
     assert result.device == "cpu"
     assert result.seconds > 0
     assert result.peak_memory > 50e6
@@ -207,7 +215,7 @@ def test_divergence_is_told_with_the_last_finite_values():
 
 def test_a_checkpoint_is_a_model_that_predicts(unbroken):
     trial, result, memory = unbroken
-    model = restore_model(memory.states[12], trial, BASIS)
+    model = restore_model(memory.states[12], trial, EMPTY)
     data = DataSet(REFERENCE, trial.configuration.network, torch.float32, torch.device("cpu"))
     test = split(trial.configuration.data, len(data), trial.seeds.split).test
     for value in measure(model, evaluation_batches(data, test)):

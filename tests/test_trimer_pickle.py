@@ -13,15 +13,16 @@ from tesseral.models import tensor_pickle
 from tesseral.models.auxiliary import Shell
 from tesseral.models.density_fit import auxiliary_molecule, auxiliary_shells, fit_density, function_charges
 from tesseral.models.reference import calculate, reference_basis
-from tesseral.models.structures import Structure, water_clusters
+from tesseral.models.structures import Structure
 from tesseral.models.tensor_pickle import load_tensors
 from tesseral.models.trimer_pickle import import_trimers
+from tesseral.models.water_clusters import WATER, water_cluster
 from tesseral.study.errors import DataError
-from tesseral.study.recipe import Method
+from tesseral.study.method import Method
 
 METHOD = Method(method="HF", basis="STO-3G")
 COUNTS = [(12, 0), (5, 1), (4, 2), (2, 3), (1, 4)]
-WATERS = water_clusters(1, 2, seed=4)
+WATERS = [Structure(f"monomer-{index:04d}", WATER, water_cluster(1, index, seed=4)) for index in range(2)]
 SHELLS = {number: auxiliary_shells(number, "def2-universal-jfit", True) for number in (1, 8)}
 
 

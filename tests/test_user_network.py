@@ -10,17 +10,26 @@ from pathlib import Path
 import pytest
 import torch
 from e3nn import o3
-from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
+from synthetic_density import (
+    BASIS,
+    EMPTY,
+    Memory,
+    count_parameters,
+    small_configuration,
+    synthetic_reference,
+    synthetic_trial,
+)
 
 from tesseral.models.checkpoint import restore_model
 from tesseral.models.data_set import DataSet
-from tesseral.models.network import build_network, count_parameters
+from tesseral.models.network import build_network
 from tesseral.models.probe import measure_size, probe_unreachable
 from tesseral.models.reach import unreachable
+from tesseral.models.recorder import Result
 from tesseral.models.shape import Shape
 from tesseral.models.size import size
 from tesseral.models.trace import trace_features
-from tesseral.models.training import Result, train
+from tesseral.models.training import train
 from tesseral.models.user_network import load, source_hash
 from tesseral.study.configuration import Configuration, Hidden
 from tesseral.study.errors import StudyFileError
@@ -265,7 +274,7 @@ def test_a_trial_of_another_source_is_refused():
         ):
             run(replace(trial, source=other))
         with pytest.raises(StudyFileError, match="expected source code of the trial's hash"):
-            restore_model(b"", replace(trial, source=other), BASIS)
+            restore_model(b"", replace(trial, source=other), EMPTY)
     with pytest.raises(StudyFileError, match="got none"):
         run(replace(synthetic_trial(REFERENCE, small_configuration()), source="0" * 64))
 
@@ -293,14 +302,14 @@ def unbroken() -> tuple[Trial, Result, Memory]:
 
 def test_it_trains_is_traced_and_predicts(unbroken):
     trial, result, memory = unbroken
-    assert result.parameters == count_parameters(trial.configuration, BASIS)
+    assert result.parameters == count_parameters(trial.configuration)
     losses = [row["value"] for row in memory.curve_rows if row["metric"] == "loss"]
     assert losses[-1] < losses[0]
     traced = {(row["layer"], row["l"], row["p"]) for row in memory.trace_rows}
     assert traced == {(layer, *ir) for layer in (1, 2) for ir in ((0, 1), (1, -1), (2, 1))}
     assert {row["epoch"] for row in memory.trace_rows} == {0, 1, 2, 4}
     assert "test.epsilon" in result.metrics
-    model = restore_model(memory.states[12], trial, BASIS)
+    model = restore_model(memory.states[12], trial, EMPTY)
     assert isinstance(model.network.network, load("own_network:Network"))
 
 
@@ -341,8 +350,8 @@ def test_a_network_without_features_is_trained_untraced():
 def test_our_own_network_is_such_a_function():
     """The same weights, outputs and features by either way."""
     settings = small_configuration().network
-    ours = build_network(settings, BASIS, num_neighbors=4.0, seed=5)
-    named = build_network(replace(settings, define=OURS), BASIS, num_neighbors=4.0, seed=5)
+    ours = build_network(settings, 2, BASIS.layout, num_neighbors=4.0, seed=5)
+    named = build_network(replace(settings, define=OURS), 2, BASIS.layout, num_neighbors=4.0, seed=5)
     graph = DataSet(REFERENCE, settings, torch.float64, torch.device("cpu")).batch([0, 1]).graph
     assert torch.equal(ours(graph), named(graph))
     assert trace_features(ours, graph) == trace_features(named, graph)
@@ -381,7 +390,7 @@ def test_our_own_network_probed(hidden, layers, harmonics):
     """Selection rules say the same."""
     asked = {"hidden": hidden, "layers": layers, "harmonics_lmax": harmonics}
     found = probe_unreachable(own(OURS, **asked), BASIS.layout, 2)
-    assert found == unreachable(small_configuration(**asked), BASIS)
+    assert found == unreachable(small_configuration(**asked), BASIS.layout)
 
 
 def measure(configuration: Configuration, layout: tuple[MulIrrep, ...] = BASIS.layout):

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 from silent import Silent
 
-from tesseral.cluster import references, worker
+from tesseral.cluster import references
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
 from tesseral.cluster.worker import Job, run_trial
+from tesseral.models import device, training
 from tesseral.models.reference_file import encode_reference, read_reference
-from tesseral.study.errors import LeaseLostError, RecordError, StoreError, TesseralError
+from tesseral.study.errors import DataError, DeviceLostError, LeaseLostError, RecordError, StoreError, TesseralError
 from tesseral.study.ledger import Ledger
 from tesseral.study.store import Store
 from tesseral.study.study import Study
@@ -46,7 +47,7 @@ def test_a_diverged_trial_is_failed_with_its_reason_and_last_values(storage, stu
 
 
 def test_an_exception_in_one_trial_stops_no_other(storage, study_file, monkeypatch):
-    real, calls = worker.train, []
+    real, calls = training.train, []
 
     def fragile(*arguments, **options):
         calls.append(1)
@@ -54,7 +55,7 @@ def test_an_exception_in_one_trial_stops_no_other(storage, study_file, monkeypat
             raise RuntimeError("the network does not like this batch\nand says so at length")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(worker, "train", fragile)
+    monkeypatch.setattr(training, "train", fragile)
     states = run_study(prepare(load(study_file), str(storage)), Inline(), Silent()).states
     assert states == {State.COMPLETE: 5, State.FAILED: 1}
     (failed,) = (e for e in Ledger(Store(storage / "small")).entries() if e.state == State.FAILED)
@@ -116,6 +117,66 @@ def test_what_a_machine_lacks_costs_a_trial_nothing(storage, study_file):
     with pytest.raises(RecordError, match="storage that all of them share"):
         run_trial(replace(nothing.jobs[0], trial="0" * 64))
     assert not list(storage.glob("small/trials/*/attempts"))
+
+
+def test_other_data_or_another_version_on_one_machine_costs_a_trial_nothing(
+    storage, study_file, tiny_reference, monkeypatch
+):
+    nothing = Nothing()
+    run_study(prepare(load(study_file), str(storage)), nothing, Silent())
+    with monkeypatch.context() as older:
+        older.setattr(training, "NUMERICS", 0)
+        with pytest.raises(RecordError, match="numerics"):
+            run_trial(nothing.jobs[0])
+    reference = read_reference(tiny_reference)
+    rows = reference.table.to_pylist()
+    path = storage / "reference" / tiny_reference.name
+    path.write_bytes(encode_reference([rows[1], rows[0], *rows[2:]], reference.basis))
+    references.open_reference.cache_clear()
+    with pytest.raises(DataError, match="expected the trial's data"):
+        run_trial(nothing.jobs[0])
+    assert not list(storage.glob("small/trials/*/attempts"))
+
+
+def test_a_damaged_checkpoint_is_named_and_ends_no_trial(storage, study_file):
+    def kill(step: int, steps: int) -> None:
+        if step > 2:
+            raise KeyboardInterrupt
+
+    nothing = Nothing()
+    run_study(prepare(load(study_file), str(storage)), nothing, Silent())
+    job = replace(nothing.jobs[0], checkpoint_every=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(job, kill)
+    (checkpoint,) = storage.glob(f"small/trials/{job.trial}/checkpoint/*")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    with pytest.raises(RecordError, match=f"remove .*{checkpoint.name} and run again"):
+        run_trial(job)
+    checkpoint.unlink()
+    assert run_trial(job) is State.COMPLETE
+
+
+def test_a_process_that_has_lost_its_device_takes_no_trial_with_it(storage, study_file, monkeypatch):
+    """After some errors of a kernel CUDA fails for good: the trial that caused it fails, the others go on elsewhere."""
+    nothing = Nothing()
+    run_study(prepare(load(study_file), str(storage)), nothing, Silent())
+    first, second = nothing.jobs[:2]
+    with monkeypatch.context() as broken:
+        alive = [True]
+
+        def assertion(*_, **__):
+            alive.clear()
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+        broken.setattr(device, "usable", lambda _: bool(alive))
+        broken.setattr(training, "train", assertion)
+        with pytest.raises(DeviceLostError):
+            run_trial(first)
+        with pytest.raises(DeviceLostError):
+            run_trial(second)
+    outcomes = {path.parent.name for path in storage.glob("small/trials/*/outcome.json")}
+    assert outcomes == {first.trial}
+    assert run_trial(second) is State.COMPLETE
 
 
 def test_a_storage_that_fails_leaves_the_trial_for_the_next_start(storage, study_file, monkeypatch):

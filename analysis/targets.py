@@ -1,0 +1,90 @@
+"""What the arms of a study predict, as a report names it, and which arm each of them is compared with.
+
+Errors of different targets have different spreads and mean different things, so arms are compared within a target
+alone: with the arm that has the same levels of every factor that decides what is predicted, and the baseline's levels
+of all others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tesseral.study.arm import Arm
+from tesseral.study.configuration import Target as Setting
+from tesseral.study.irreps import parse_irreps
+from tesseral.study.metrics import unit_of
+from tesseral.study.quantities import LABEL, QUANTITIES
+
+FACTORS = ("target", "target.quantity", "target.orders")
+"""Dotted paths of the factors that decide what is predicted."""
+_NAMES = {
+    "forces_direct": "direct forces",
+    "dipole_sum": "dipole as a plain sum",
+    "dipole_magnitude": "dipole's length",
+    "homo": "HOMO energy",
+    "lumo": "LUMO energy",
+    "gap": "HOMO–LUMO gap",
+    "r2": "extent ⟨r²⟩",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an arm predicts."""
+
+    quantity: str = "density"
+    """As `target.quantity`."""
+    chosen: tuple[int, ...] | None = None
+    """Of the density, the orders l that are predicted; None for all."""
+    unit: str = ""
+    """Of its metric `error`; empty where it has none, or where it is not known."""
+    orders: tuple[int, ...] = ()
+    """Orders l of what is predicted, ascending; empty where the auxiliary basis decides, or where not known."""
+
+    @property
+    def name(self) -> str:
+        """For the middle of a sentence, after 'the': 'energy', 'density of l = 0, 1', 'label strain'."""
+        if self.quantity.startswith(LABEL):
+            return f"label {self.quantity.removeprefix(LABEL)}"
+        name = _NAMES.get(self.quantity, self.quantity)
+        return name if self.chosen is None else f"{name} of l = {', '.join(map(str, self.chosen))}"
+
+    @property
+    def title(self) -> str:
+        """For a heading."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
+    def own_metric(self) -> str:
+        """The error in the target's own measure: ε of a density, else `error`, which is in the target's unit."""
+        return "epsilon" if self.quantity == "density" else "error"
+
+
+def make_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> Target:
+    """The target of a configuration.
+
+    :param labels: those that the reference data declare, by name, each with `irreps` and `unit`.
+    """
+    declared = QUANTITIES.get(setting.quantity)
+    unit, irreps = unit_of("error", setting.quantity), declared.irreps if declared else None
+    if setting.quantity == "density":
+        return Target(setting.quantity, setting.orders, "", setting.orders or ())
+    label = labels.get(setting.quantity.removeprefix(LABEL)) if declared is None else None
+    if label is not None:
+        unit, irreps = str(label["unit"]), parse_irreps(str(label["irreps"]))
+    return Target(setting.quantity, None, unit, tuple(sorted({term.l for term in irreps or ()})))
+
+
+def baselines(arms: Sequence[Arm], baseline: Arm) -> dict[str, str | None]:
+    """Label of an arm → label of the arm that it is compared with: that of its target with the baseline's levels.
+
+    A baseline has itself. None where no arm of the target has these levels.
+    """
+    paths = {path for arm in arms for path in arm.factors}.difference(FACTORS)
+    alike = [arm for arm in arms if all(arm.factors.get(path) == baseline.factors.get(path) for path in paths)]
+    found = {_key(arm): arm.label for arm in [*reversed(alike), baseline]}
+    return {arm.label: found.get(_key(arm)) for arm in arms}
+
+
+def _key(arm: Arm) -> tuple[str, tuple[int, ...] | None]:
+    return arm.configuration.target.quantity, arm.configuration.target.orders

@@ -1,0 +1,106 @@
+"""An arm made ready: the network that it trains, with its own settings or with those that a search proposes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tesseral.cluster.measure import Measure
+from tesseral.models.size import Size
+from tesseral.study.configuration import Configuration
+from tesseral.study.design import Arm
+from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.match import Matched, fit
+from tesseral.study.search_space import apply
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A configuration as it is trained, and what is known of it before."""
+
+    configuration: Configuration
+    """Resolved, its widths matched."""
+    natural: str
+    """Hidden irreps before they were matched."""
+    size: Size
+    residual: float
+    """Size over target, less 1; 0 where nothing is matched."""
+    unreachable: tuple[str, ...]
+    dead: str
+    """Hidden irreps that nothing feeds or nothing reads, in words; empty if there are none."""
+    refusal: str | None = None
+    """Why it cannot be given its arm's size: its widths are the natural ones, and it is not to be trained."""
+
+    @property
+    def hidden(self) -> str:
+        """Hidden irreps as they are trained."""
+        return str(self.configuration.network.hidden.irreps)
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """An arm, and what is known of it before anything is spent."""
+
+    arm: Arm
+    network: Sized
+    target: float | None
+    """The size that it is matched to."""
+
+    @property
+    def label(self) -> str:
+        """The arm's."""
+        return self.arm.label
+
+    @property
+    def dead(self) -> str:
+        """Its network's."""
+        return self.network.dead
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of one trial."""
+        return self.network.configuration.max_steps
+
+
+def plan_arm(found: Matched, measure: Measure) -> ArmPlan:
+    """An arm with its own settings."""
+    return ArmPlan(found.arm, _sized(measure, found.configuration, found.natural, found.residual), found.target)
+
+
+def resize(arm: ArmPlan, settings: dict[str, Any], measure: Measure) -> Sized:
+    """The arm's configuration with `settings`, matched to the arm's target whatever they change.
+
+    Where no widths have that size, it is the natural one, with a `refusal`.
+    """
+    if not settings:
+        return arm.network
+    natural = apply(arm.arm.configuration, settings)
+    configuration, residual, refusal = natural, 0.0, None
+    if arm.target is not None:
+        try:
+            configuration, _ = fit(natural, arm.target, arm.arm.match, measure.count)
+        except TesseralError as error:
+            refusal = f"these settings cannot be given the size of their arm in {arm.arm.match}: {error}"
+        residual = measure.count(configuration, arm.arm.match) / arm.target - 1
+    return _sized(measure, configuration, str(natural.network.hidden.irreps), residual, refusal)
+
+
+def _sized(
+    measure: Measure, configuration: Configuration, natural: str, residual: float, refusal: str | None = None
+) -> Sized:
+    size, unreachable = measure.size(configuration), measure.unreachable(configuration)
+    return Sized(configuration, natural, size, residual, unreachable, measure.dead(configuration), refusal)
+
+
+def refuse_untrainable(arm: Arm, measure: Measure) -> None:
+    """Whether a gradient reaches any parameter of the arm; what is dead is so at all widths.
+
+    :raises StudyFileError: if not.
+    """
+    if measure.size(arm.configuration).parameters_live:
+        return
+    network = arm.configuration.network
+    if network.define is not None:
+        why = f"expected a network with weights that a gradient can reach, got {network.define!r}"
+        raise StudyFileError("network.define", f"arm {arm.label!r} has nothing to train: {why}")
+    hidden = network.hidden.irreps
+    why = f"expected features that scalars and harmonics can make and an output depends on, got {hidden}"
+    raise StudyFileError("network.hidden", f"arm {arm.label!r} has nothing to train: {why}")

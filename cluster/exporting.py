@@ -1,0 +1,182 @@
+"""Densities taken out: those of reference data, and those that a trained trial predicts."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tesseral.cluster.references import open_reference
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.checkpoint import restore_model
+from tesseral.models.prediction import predict_density
+from tesseral.models.reference_file import Reference
+from tesseral.models.training import check_trial
+from tesseral.study.errors import DataError, RecordError
+from tesseral.study.ledger import Entry, Ledger
+from tesseral.study.store import Store
+from tesseral.study.trial import State, Trial
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """Where the density is wanted."""
+
+    name: str
+    atomic_numbers: tuple[int, ...]
+    positions: NDArray[np.float64]
+    """Å, shape (atoms, 3)."""
+    charge: int = 0
+    """e."""
+
+
+@dataclass(frozen=True)
+class Density:
+    """A molecule's density, and where it comes from."""
+
+    molecule: Molecule
+    basis: AuxiliaryBasis
+    coefficients: Sequence[Tensor]
+    """For each atom, shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2)."""
+    title: str
+    """One line."""
+
+    @property
+    def electrons(self) -> float:
+        """∫ρ, analytic."""
+        charges = [
+            torch.tensor(
+                [shell.charge for shell in self.basis.shells[number] for _ in range(2 * shell.l + 1)],
+                dtype=torch.float64,
+            )
+            for number in self.molecule.atomic_numbers
+        ]
+        return float(sum(part @ values for part, values in zip(charges, self.coefficients, strict=True)))
+
+
+def stored_density(reference: Reference, structure: str | None, name: str) -> Density:
+    """The density of a structure of reference data.
+
+    :param structure: its id; None where there is one structure alone.
+    :param name: what error messages and titles call the reference data.
+    :raises DataError: if there is no such structure, or no coefficients of it.
+    """
+    row = find_structure(reference, structure, name)
+    if reference.basis is None or row["coefficients"] is None:
+        raise DataError(f"expected density coefficients of {row['id']!r}, {name} holds none")
+    title = f"electron density of {row['id']} in {name}" + ("" if row["converged"] else ", not converged")
+    coefficients = [torch.tensor(part, dtype=torch.float64) for part in row["coefficients"]]
+    return Density(molecule_of(row), reference.basis, coefficients, title)
+
+
+def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, folder: str = "") -> Density:
+    """The density that a finished trial's network predicts.
+
+    :param trial: its id, or the first digits of it.
+    :param folder: where the user's own modules are.
+    :raises RecordError: if no finished trial of the study has that id, or its weights are gone.
+    :raises DataError: if its reference data is not there or another, or lacks an element of the molecule.
+    :raises StudyFileError: if it does not predict the density, or its network is the user's own and was edited.
+    """
+    store = Store(storage).child(study)
+    entry = find_trial(store, study, trial)
+    found, reference = trial_data(storage, entry)
+    path = (entry.outcome or {}).get("checkpoint")
+    content = store.read(path) if path else None
+    if content is None:
+        raise RecordError(f"expected the weights of trial {entry.id[:10]} at {path} in {store.url}, found none there")
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)
+    check_trial(found, reference)
+    configuration = found.configuration.resolved()
+    basis, coefficients = predict_density(
+        restore_model(content, found, reference),
+        configuration,
+        reference,
+        molecule.atomic_numbers,
+        molecule.positions,
+        molecule.charge,
+    )
+    title = f"electron density of {molecule.name}, predicted by trial {entry.id[:10]} of {study}"
+    return Density(molecule, basis, coefficients, title)
+
+
+def difference(predicted: Density, reference: Density) -> Density:
+    """The predicted density less that of the reference data, of the shells that both have."""
+    kept = []
+    for number, values in zip(reference.molecule.atomic_numbers, reference.coefficients, strict=True):
+        orders = {shell.l for shell in predicted.basis.shells[number]}
+        mask = [shell.l in orders for shell in reference.basis.shells[number] for _ in range(2 * shell.l + 1)]
+        kept.append(values[torch.tensor(mask)])
+    less = [mine - theirs for mine, theirs in zip(predicted.coefficients, kept, strict=True)]
+    return replace(predicted, coefficients=less, title=f"{predicted.title}, less the reference")
+
+
+def find_trial(store: Store, study: str, trial: str) -> Entry:
+    """The finished trial whose id begins so.
+
+    :raises RecordError: if there is none, or more than one, or it was not finished.
+    """
+    entries = Ledger(store).entries()
+    complete = [entry for entry in entries if entry.state is State.COMPLETE]
+    found = [entry for entry in entries if entry.id.startswith(trial)]
+    if len(found) != 1 or not trial:
+        known = ", ".join(f"{entry.id[:10]} ({entry.plan['arm']})" for entry in complete[:10]) or "none"
+        more = f" and {len(complete) - 10} others" if len(complete) > 10 else ""
+        raise RecordError(
+            f"expected the id of a complete trial of {study}, {trial!r} begins {len(found)} of them; "
+            f"there are: {known}{more}"
+        )
+    if found[0].state is not State.COMPLETE:
+        raise RecordError(f"expected a complete trial, {found[0].id[:10]} of {study} is {found[0].state}")
+    return found[0]
+
+
+def trial_data(storage: str, entry: Entry) -> tuple[Trial, Reference]:
+    """A trial and the reference data that it was trained on."""
+    trial = entry.trial
+    return trial, open_reference(storage, trial.configuration.data.reference)
+
+
+def find_structure(reference: Reference, structure: str | None, name: str) -> dict[str, Any]:
+    """A row of reference data.
+
+    :raises DataError: if there is none of that id.
+    """
+    ids = reference.table["id"].to_pylist()
+    if structure is None and len(ids) == 1:
+        structure = ids[0]
+    if structure not in ids:
+        known = ", ".join(ids[:5]) + (f" and {len(ids) - 5} others" if len(ids) > 5 else "")
+        raise DataError(f"expected the id of a structure in {name}, got {structure or 'none'}; there are: {known}")
+    row: dict[str, Any] = reference.table.slice(ids.index(structure), 1).to_pylist()[0]
+    return row
+
+
+def molecule_of(row: dict[str, Any]) -> Molecule:
+    """The molecule of a row of reference data."""
+    return Molecule(row["id"], tuple(row["atomic_numbers"]), np.array(row["positions"]), row["charge"])
+
+
+def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
+    """A molecule of an extended XYZ file.
+
+    :param frame: its number, from 0.
+    :param charge: e; None: the frame's own key `charge`, else 0.
+    :raises DataError: as `tesseral.models.extended_xyz.read_frames`, and if there is no such frame.
+    """
+    from tesseral.models.extended_xyz import read_frames
+
+    found = next(islice(read_frames(path), frame, None), None)
+    if found is None:
+        raise DataError(f"expected frame {frame} of {path}, it has fewer")
+    own = found.info.get("charge")
+    if charge is None:
+        charge = 0 if own is None else int(own)
+    return Molecule(f"frame {frame} of {path.name}", found.atomic_numbers, found.positions, charge)

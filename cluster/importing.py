@@ -1,0 +1,100 @@
+"""Reference data from elsewhere: public water trimers, and labels of extended XYZ files by a mapping."""
+
+import io
+import json
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tesseral.models.reference_file import encode_reference, read_reference
+from tesseral.study.errors import DataError
+from tesseral.study.mapping import Mapping, read_mapping
+from tesseral.study.recipe import ReferenceName
+from tesseral.study.store import Store
+from tesseral.study.validation import validate
+
+
+@dataclass(frozen=True)
+class Import:
+    """What an import made."""
+
+    location: str
+    """Where the file lies."""
+    structures: int
+    elements: tuple[int, ...]
+    """Atomic numbers."""
+    columns: tuple[str, ...]
+    """Those that hold values a study can train on."""
+    notes: tuple[str, ...] = ()
+    """What was done to the labels, and what checks found, a sentence each."""
+    doubts: tuple[str, ...] = ()
+    """What may be wrong with them."""
+
+
+def import_pickle(pickle: Path, isolated: dict[str, Path], name: str, storage: str) -> Import:
+    """Import the public water trimers.
+
+    :param isolated: by element symbol, the text file of the isolated atom's coefficients.
+    :raises DataError: if the pickle holds more than plain tensors, or its physics does not come out right.
+    """
+    from tesseral.models.trimer_pickle import import_trimers
+
+    name = validate(ReferenceName, {"name": name}).name
+    rows, basis = import_trimers(pickle, isolated)
+    return _stored(encode_reference(rows, basis, name=name), name, storage)
+
+
+def import_mapping(file: Path, storage: str) -> Import:
+    """Import the labels of an extended XYZ file, and warn of what may be wrong with them.
+
+    :param file: the mapping (TOML); a relative `source.file` starts beside it.
+    :raises StudyFileError: if the mapping is wrong.
+    :raises DataError: if the file's frames are, or a reference of that name exists.
+    """
+    mapping = read_mapping(file)
+
+    from tesseral.models.frame_labels import import_frames
+
+    imported = import_frames(mapping, file.parent)
+    name = mapping.reference.name
+    content = encode_reference(
+        imported.rows, None, name, imported.labels, mapping=json.dumps(asdict(mapping), ensure_ascii=False)
+    )
+    checks, doubts = _check_frames(mapping, imported.rows)
+    for doubt in doubts:
+        warnings.warn(doubt, stacklevel=2)
+    return _stored(content, name, storage, (*imported.notes, *checks), doubts)
+
+
+def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the frame check finds, and what it doubts, of each vector that belongs to a whole structure."""
+    from tesseral.models.frame_check import check_frame
+
+    numbers = [row["atomic_numbers"] for row in rows]
+    positions = [np.array(row["positions"]) for row in rows]
+    charges = [row["charge"] for row in rows]
+    checks, doubts = [], []
+    for label in mapping.labels:
+        if label.of == "structure" and [str(term) for term in label.kept] == ["1x1o"]:
+            found = check_frame(numbers, positions, charges, np.array([row[label.target] for row in rows]))
+            if found is None:
+                checks.append(f"{label.name}: too few neutral structures to check its axes")
+                continue
+            checks.append(f"{label.name}: {found}")
+            if found.doubt:
+                doubts.append(f"{label.name}: {found.doubt}")
+    return tuple(checks), tuple(doubts)
+
+
+def _stored(
+    content: bytes, name: str, storage: str, notes: tuple[str, ...] = (), doubts: tuple[str, ...] = ()
+) -> Import:
+    store = Store(storage).child("reference")
+    location = store.location(f"{name}.parquet")
+    if not store.create(f"{name}.parquet", content):
+        raise DataError(f"{location} exists already; give the import another name, or remove the file")
+    made = read_reference(io.BytesIO(content), location)
+    return Import(location, len(made), made.elements, made.filled, notes, doubts)

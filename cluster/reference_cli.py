@@ -1,0 +1,62 @@
+"""The command line of reference data: `tesseral reference make | import`."""
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tesseral.cluster.display import console, counted, errors
+from tesseral.cluster.ending import resumable
+from tesseral.cluster.import_cli import reference_import
+from tesseral.cluster.options import AsJson, ExecutorName, Storage
+from tesseral.study.recipe import read_recipe
+
+reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
+
+
+@reference.command("make")
+def reference_make(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML).", show_default=False)],
+    storage: Storage = "runs",
+    executor: ExecutorName = "ray",
+    as_json: AsJson = False,
+) -> None:
+    """Compute reference densities with PySCF. A killed run goes on where it stopped.
+
+    Example: `tesseral reference make study/examples/water.toml`
+    """
+    loaded = read_recipe(recipe)  # before the imports, which take seconds
+
+    from tesseral.cluster.contents import contents, describe
+    from tesseral.cluster.references import IncompleteError, Spread, inline, make_reference
+
+    spread: Spread = inline
+    if executor == "ray":
+        from tesseral.cluster.ray_session import as_completed
+
+        spread = as_completed
+    try:
+        with resumable(), nullcontext() if as_json else counted("structures", rate=True) as shown:
+            location, made = make_reference(loaded, storage, spread, shown or _unseen, _say)
+    except IncompleteError as error:
+        _say(str(error))
+        sys.exit(1)
+    found = contents(location)
+    if as_json:
+        print(json.dumps(found | {"made": made}, indent=2))
+    else:
+        console.print(f"{'Made' if made else 'Already made'}: {describe(found)}", soft_wrap=True, markup=False)
+
+
+reference.command("import")(reference_import)
+
+
+def _unseen(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def _say(sentence: str) -> None:
+    errors.print(f"tesseral: {sentence}", style="red", soft_wrap=True, markup=False)

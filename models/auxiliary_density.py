@@ -1,0 +1,98 @@
+"""Coefficients of a density as an auxiliary density of PySCF, to compute with, and back."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from pyscf import gto
+
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.density_fit import auxiliary_molecule, e3nn_rotation, function_charges
+from tesseral.study.errors import DataError
+
+Array = NDArray[np.float64]
+
+SNIPPET = """\
+import json
+import numpy as np
+from pyscf import gto
+
+saved = np.load({path!r})
+atoms = list(zip(saved["symbols"].tolist(), saved["positions"].tolist()))
+mol = gto.M(atom=atoms, unit="Bohr", basis=json.loads(str(saved["basis"])), spin=None)
+c = saved["coefficients"]
+electrons = saved["charges"] @ c
+repulsion = c @ mol.intor("int2c2e") @ c / 2                     # of the density with itself, hartree
+density = mol.eval_gto("GTOval_sph", mol.atom_coords()) @ c      # electron/bohr^3, at any points in bohr
+"""
+"""How to use a saved density without tesseral; `path` is to be filled in."""
+
+
+@dataclass(frozen=True)
+class AuxiliaryDensity:
+    """ρ(r) = Σ_P c_P χ_P(r), as PySCF has it."""
+
+    molecule: gto.Mole
+    """Atoms, and the auxiliary functions as its basis."""
+    coefficients: Array
+    """c in the order of the molecule's functions, shape (functions,), electron · bohr^(−3/2)."""
+    charges: Array
+    """∫χ_P, shape (functions,), bohr^(3/2): ρ holds charges · coefficients electrons."""
+
+    def save(self, path: str | Path) -> None:
+        """Write a NumPy file `.npz` of plain arrays; `SNIPPET` reads it with PySCF alone, `load` here.
+
+        :raises DataError: if it cannot be written.
+        """
+        try:
+            with Path(path).open("wb") as file:
+                np.savez(
+                    file,
+                    symbols=np.array([self.molecule.atom_pure_symbol(i) for i in range(self.molecule.natm)]),
+                    positions=self.molecule.atom_coords(),
+                    basis=np.array(json.dumps(self.molecule._basis)),
+                    coefficients=self.coefficients,
+                    charges=self.charges,
+                )
+        except OSError as error:
+            raise DataError(
+                f"expected to write an auxiliary density, {path} cannot be written: {error.strerror}"
+            ) from None
+
+
+def to_pyscf(
+    basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Array, coefficients: Sequence[Array]
+) -> AuxiliaryDensity:
+    """The density of e3nn's coefficients with PySCF's functions: c^PySCF = Qᵀ c^e3nn, Q orthogonal.
+
+    :param positions: Å, shape (atoms, 3).
+    :param coefficients: for each atom, shape (basis.size(Z),), e3nn's order and axes.
+    """
+    molecule = auxiliary_molecule(basis.shells, atomic_numbers, positions)
+    charges = function_charges(basis.shells, atomic_numbers)
+    return AuxiliaryDensity(molecule, e3nn_rotation(molecule).T @ np.concatenate(coefficients), charges)
+
+
+def from_pyscf(density: AuxiliaryDensity) -> list[Array]:
+    """The inverse of `to_pyscf`: for each atom its coefficients, in e3nn's order and axes."""
+    flat = e3nn_rotation(density.molecule) @ density.coefficients
+    ends = [stop for _, _, _, stop in density.molecule.aoslice_by_atom()]
+    return list(np.split(flat, ends[:-1]))
+
+
+def load(path: str | Path) -> AuxiliaryDensity:
+    """Read what `AuxiliaryDensity.save` wrote: plain arrays, of which nothing is run.
+
+    :raises DataError: if it is missing, or another file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            atoms = list(zip(saved["symbols"].tolist(), saved["positions"].tolist(), strict=True))
+            molecule = gto.M(atom=atoms, unit="Bohr", basis=json.loads(str(saved["basis"])), spin=None, verbose=0)
+            return AuxiliaryDensity(molecule, saved["coefficients"], saved["charges"])
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise DataError(f"expected an auxiliary density, {path} cannot be read: {error}") from None

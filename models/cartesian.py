@@ -1,0 +1,96 @@
+"""Cartesian tensors as irreps of O(3), and back, by an orthonormal change of basis.
+
+A tensor T of rank n, with axes (x, y, z), has the component ⟨T, E⟩ = Σ T_ij… E_ij… along each basis tensor E of
+
+    rank 0:  0e                  E = 1
+    rank 1:  1o                  the unit vectors, so that (x, y, z) stays (x, y, z)
+    rank 2:  0e + 1e + 2e        E_0 = δ_ij/√3, E_1a = ε_aij/√2, and r·E_2m·r ∝ Y_2m(r)
+    rank 3:  1o + 3o             of the totally symmetric tensors: E_1a·rrr ∝ r² Y_1a(r), E_3m·rrr ∝ Y_3m(r)
+
+with positive factors, Y in e3nn's order and axes, and ‖E‖² = Σ E_ij…² = 1: the squared norm of a symmetric tensor is
+that of its components. The 0e of a polarizability is therefore trace/√3, √3 times its mean.
+"""
+
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+import torch
+from e3nn import o3
+from numpy.typing import NDArray
+
+from tesseral.study.irreps import MulIrrep
+
+Array = NDArray[np.float64]
+
+_SAMPLES = 64  # random points; more than the ten coefficients of any cubic
+
+
+@cache
+def basis_tensors(rank: int) -> dict[tuple[int, int], Array]:
+    """(l, p) → the 2l+1 basis tensors of that irrep, shape (2l+1, 3, …, 3).
+
+    :raises ValueError: if the rank is above 3.
+    """
+    found: dict[tuple[int, int], Array]
+    if rank == 0:
+        found = {(0, 1): np.ones(1)}
+    elif rank == 1:
+        found = {(1, -1): np.eye(3)}
+    elif rank == 2:
+        found = {(0, 1): _symmetric(0, 2), (1, 1): _levi_civita() / np.sqrt(2), (2, 1): _symmetric(2, 2)}
+    elif rank == 3:
+        found = {(1, -1): _symmetric(1, 3), (3, -1): _symmetric(3, 3)}
+    else:
+        raise ValueError(f"expected a tensor of rank 0 to 3, got {rank}")
+    for tensors in found.values():
+        tensors.flags.writeable = False
+    return found
+
+
+def to_irreps(tensors: Array, irreps: tuple[MulIrrep, ...], rank: int) -> tuple[Array, Array]:
+    """Components of Cartesian tensors in `irreps`, and how much of each tensor they leave out.
+
+    :param tensors: shape (…, 3, …, 3), the last `rank` axes those of the tensor.
+    :param irreps: those that are kept, each once, in the order of the components.
+    :return: components, shape (…, Σ(2l+1)), and ‖T − its part in `irreps`‖ / ‖T‖, shape (…), 0 for T = 0.
+    """
+    axes = tuple(range(-rank, 0))
+    basis = np.concatenate([basis_tensors(rank)[term.l, term.p] for term in irreps])
+    components = np.tensordot(tensors, basis, axes=(axes, tuple(range(1, rank + 1)))) if rank else tensors[..., None]
+    rest = tensors - from_irreps(components, irreps, rank)
+    norm = np.sqrt(np.sum(tensors**2, axis=axes))
+    left_out = np.sqrt(np.sum(rest**2, axis=axes))
+    return components, np.divide(left_out, norm, out=np.zeros_like(norm), where=norm > 0)
+
+
+def from_irreps(components: Array, irreps: tuple[MulIrrep, ...], rank: int) -> Array:
+    """Σ components · E, shape (…, 3, …, 3): the tensors whose components, by `to_irreps`, these are."""
+    basis = np.concatenate([basis_tensors(rank)[term.l, term.p] for term in irreps])
+    result: Array = np.tensordot(components, basis, axes=1)
+    return result
+
+
+def _symmetric(order: int, rank: int) -> Array:
+    """E_m, totally symmetric, with E_m·r…r ∝ |r|^(rank − l) Y_lm(r) by a positive factor.
+
+    A homogeneous cubic has ten coefficients, a quadric six: they follow from its values at random points.
+    """
+    points = torch.randn(_SAMPLES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    values = o3.spherical_harmonics(order, points, normalize=False) * points.norm(dim=1, keepdim=True) ** (rank - order)
+    powers = points.numpy()
+    for _ in range(rank - 1):
+        powers = powers[..., None] * points.numpy().reshape(_SAMPLES, *[1] * (powers.ndim - 1), 3)
+    # The solution of least norm is the symmetric one: equal monomials share their coefficient evenly.
+    flat = np.linalg.lstsq(powers.reshape(_SAMPLES, -1), values.numpy(), rcond=None)[0].T
+    unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    # The squares are multiples of 1/120: exact elements, the same on every machine.
+    exact: Array = np.sign(unit) * np.sqrt(np.round(unit**2 * 120) / 120) + 0.0
+    return exact.reshape(-1, *[3] * rank)
+
+
+def _levi_civita() -> Array:
+    result = np.zeros((3, 3, 3))
+    for a, b, c in permutations(range(3)):
+        result[a, b, c] = (a - b) * (b - c) * (c - a) / 2
+    return result

@@ -1,0 +1,124 @@
+"""One label of a frame in our unit, irreps, axes and origin."""
+
+import numpy as np
+from ase.data import atomic_masses
+from numpy.typing import NDArray
+
+from tesseral.models.axes import to_e3nn
+from tesseral.models.cartesian import to_irreps
+from tesseral.models.extended_xyz import Frame
+from tesseral.study.errors import DataError
+from tesseral.study.irreps import MulIrrep, parse_irreps
+from tesseral.study.mapping import LabelSource
+from tesseral.study.units import BOHR
+
+Array = NDArray[np.float64]
+
+LEFT_OUT = 1e-6
+"""Largest share of a label's norm that may lie outside its irreps: a file's digits leave 1e-7, another tensor more."""
+
+
+def label_values(frame: Frame, label: LabelSource, charge: int, where: str) -> tuple[Array, float]:
+    """A frame's label in the column's unit, order and axes, and the share of its norm that its irreps leave out.
+
+    :param charge: of the molecule, e.
+    :return: shape (width,), or (atoms, width) of a label per atom; the largest share, at most 1e-6 unless the
+        mapping symmetrizes.
+    :raises DataError: as `import_frames`.
+    """
+    raw = _numbers(frame, label, where)
+    components, left_out = _components(raw, label, where)
+    if left_out > LEFT_OUT and not label.symmetrize:
+        raise DataError(
+            f"expected {label.name} to hold {format_terms(label.kept)} alone, in {where} {left_out:.2g} of its norm is "
+            "something else, an asymmetric part or another irrep; symmetrize = true leaves it out"
+        )
+    components = components * (label.scale * label.size)
+    if label.column == "dipole" and charge:
+        components = components + charge * _origin(frame, label, where)
+    return components, left_out
+
+
+def _numbers(frame: Frame, label: LabelSource, where: str) -> Array:
+    """A label as a list of numbers for the structure, or for each atom, as the file has it."""
+    here, there = (frame.info, frame.arrays) if label.of == "structure" else (frame.arrays, frame.info)
+    if label.name not in here:
+        other = "atom" if label.of == "structure" else "structure"
+        hint = f"it has one for each {other}" if label.name in there else f"it has {', '.join(here) or 'none'}"
+        raise DataError(f"expected a label {label.name!r} for each {label.of}, {where} has none: {hint}")
+    try:
+        values = np.asarray(here[label.name], dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"expected numbers in {label.name}, {where} has {here[label.name]!r}") from None
+    if not np.isfinite(values).all():
+        raise DataError(f"expected finite numbers in {label.name}, {where} has others")
+    return values.reshape(len(frame.atomic_numbers) if label.of == "atom" else 1, -1)
+
+
+def _components(raw: Array, label: LabelSource, where: str) -> tuple[Array, float]:
+    """Irreps of the numbers of each atom or of the structure, and the largest share of their norm left out.
+
+    :param raw: shape (atoms or 1, numbers).
+    """
+    kept, found = label.kept, raw.shape[1]
+    if label.form == "spherical":
+        orders = [term.l for term in kept for _ in range(term.mul)]
+        width = sum(2 * order + 1 for order in orders)
+        if found != width:
+            raise DataError(f"expected {width} numbers of {format_terms(kept)} in {label.name}, {where} has {found}")
+        if label.order == "m":
+            parts = np.split(raw, np.cumsum([2 * order + 1 for order in orders])[:-1], axis=1)
+            raw = np.concatenate([part @ to_e3nn(order).T for part, order in zip(parts, orders, strict=True)], axis=1)
+        return (raw if label.of == "atom" else raw[0]), 0.0
+    rank = next((rank for rank in label.ranks if 3**rank == found), None)
+    if rank is None:
+        sizes = " or ".join(str(3**rank) for rank in label.ranks)
+        raise DataError(
+            f"expected {sizes} numbers of a Cartesian tensor that holds {format_terms(kept)} in {label.name}, "
+            f"{where} has {found}"
+        )
+    tensors = raw.reshape(-1, *[3] * rank)
+    if label.convention is None:
+        components, left_out = to_irreps(tensors, kept, rank)
+    else:
+        components, left_out = _racah(tensors, label, rank)
+    return (components if label.of == "atom" else components[0]), float(left_out.max())
+
+
+def _racah(tensors: Array, label: LabelSource, rank: int) -> tuple[Array, Array]:
+    """Racah's multipole Σ q C_lm r^l of Cartesian ones, l the rank.
+
+    The traceless part of r…r has the norm r^l √(l!/(2l−1)!!), and Σ_m C_lm² = 1: each C_lm r^l is (2l−1)!!/l! to the
+    power ½ times the component of r…r. Buckingham's multipoles are (2l−1)!!/l! times the traceless part.
+    """
+    ratio = {2: 3 / 2, 3: 5 / 2}[rank]  # (2l − 1)!!/l!
+    if label.convention == "buckingham":
+        components, left_out = to_irreps(tensors, label.kept, rank)
+        return components / np.sqrt(ratio), left_out
+    every = parse_irreps("0e+2e" if rank == 2 else "1o+3o")  # the trace of a moment is no mistake
+    components, left_out = to_irreps(tensors, every, rank)
+    return components[:, -(2 * rank + 1) :] * np.sqrt(ratio), left_out
+
+
+def _origin(frame: Frame, label: LabelSource, where: str) -> Array:
+    """O − C, bohr: a charge of 1 e adds this to a dipole about O that is moved to C, the centre of nuclear charge."""
+    if label.origin is None:
+        raise DataError(
+            f"expected an origin of {label.name}, for the dipole of the charged molecule in {where} depends on it; "
+            "valid are 'nuclear_charge', 'coordinates' and 'mass'"
+        )
+    charges = np.array(frame.atomic_numbers, dtype=float)
+    centre = charges @ frame.positions / charges.sum()
+    masses = atomic_masses[list(frame.atomic_numbers)]
+    origin = {
+        "nuclear_charge": centre,
+        "coordinates": np.zeros(3),
+        "mass": masses @ frame.positions / masses.sum(),
+    }[label.origin]
+    result: Array = (origin - centre) / BOHR
+    return result
+
+
+def format_terms(irreps: tuple[MulIrrep, ...]) -> str:
+    """Irreps as text, in their order."""
+    return "+".join(map(str, irreps))

@@ -1,0 +1,81 @@
+"""A partial charge for each atom, from a converged field."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyscf import dft, lo
+from pyscf.data.elements import ELEMENTS
+
+from tesseral.models.basis_set import load_basis
+from tesseral.models.isolated_atom import isolated_density
+from tesseral.models.mean_field import total_density_matrix
+from tesseral.study.method import Method
+
+Array = NDArray[np.float64]
+
+MINIMAL_BASIS = "minao"
+"""PySCF's free-atom orbitals, to which intrinsic atomic orbitals are as near as the molecule lets them be."""
+HIRSHFELD_GRID_LEVEL = 3
+"""PySCF's level of the Becke grid of Hirshfeld's integrals."""
+_BLOCK = 4096  # grid points at a time
+
+
+def check_scheme(atomic_numbers: set[int], method: Method) -> None:
+    """Refuse elements for which the scheme has no reference.
+
+    :raises StudyFileError: if an element has no minimal basis (`iao`).
+    """
+    if method.charge_scheme == "iao":
+        for number in sorted(atomic_numbers):
+            load_basis(MINIMAL_BASIS, ELEMENTS[number], "method.charge_scheme")
+
+
+def partial_charges(field: Any, method: Method) -> Array:
+    """By `method.charge_scheme`, shape (atoms,), e; they add up to the total charge."""
+    return intrinsic_charges(field) if method.charge_scheme == "iao" else hirshfeld_charges(field, method)
+
+
+def intrinsic_charges(field: Any) -> Array:
+    """q_A = Z_A − Σ_{μ on A} ⟨μ|D|μ⟩ over orthonormal intrinsic atomic orbitals (Knizia, J. Chem. Theory Comput. 9,
+    4834, 2013): as many as a minimal basis has, and they span all occupied orbitals.
+    """
+    mol, overlap = field.mol, field.mol.intor_symmetric("int1e_ovlp")
+    coefficients, filled = np.asarray(field.mo_coeff), np.asarray(field.mo_occ)
+    if filled.ndim == 1:
+        coefficients, filled = coefficients[None], filled[None]
+    atoms = lo.iao.reference_mol(mol, MINIMAL_BASIS).aoslice_by_atom()
+    charges: Array = mol.atom_charges().astype(float)
+    for orbitals, numbers in zip(coefficients, filled, strict=True):
+        occupied = orbitals[:, numbers > 0]
+        if not occupied.shape[1]:
+            continue
+        intrinsic = lo.orth.vec_lowdin(lo.iao.iao(mol, occupied, MINIMAL_BASIS), overlap)
+        shares = (intrinsic.T @ overlap @ occupied) ** 2 @ numbers[numbers > 0]
+        charges -= [shares[first:last].sum() for _, _, first, last in atoms]
+    return charges
+
+
+def hirshfeld_charges(field: Any, method: Method) -> Array:
+    """q_A = Z_A − ∫ρ ρ_A⁰ / Σ_B ρ_B⁰ (Hirshfeld, Theor. Chim. Acta 44, 129, 1977), ρ_A⁰ the spherical ground state of
+    the neutral atom at the same level. The grid's integrals are scaled to the right number of electrons.
+    """
+    mol, matrix = field.mol, total_density_matrix(field)
+    atoms = [isolated_density(int(number), method) for number in mol.atom_charges()]
+    grid = dft.gen_grid.Grids(mol)
+    grid.level = HIRSHFELD_GRID_LEVEL
+    grid.build(sort_grids=False)
+    populations = np.zeros(mol.natm)
+    for start in range(0, len(grid.weights), _BLOCK):
+        points, weights = grid.coords[start : start + _BLOCK], grid.weights[start : start + _BLOCK]
+        density = weights * dft.numint.eval_rho(mol, mol.eval_gto("GTOval_sph", points), matrix)
+        free = np.stack(
+            [
+                dft.numint.eval_rho(atom, atom.eval_gto("GTOval_sph", points - centre), isolated)
+                for (atom, isolated), centre in zip(atoms, mol.atom_coords(), strict=True)
+            ]
+        )
+        total = free.sum(axis=0)
+        populations += (free / np.where(total > 0, total, 1.0)) @ density
+    charges: Array = mol.atom_charges() - populations * mol.nelectron / populations.sum()
+    return charges

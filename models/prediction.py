@@ -1,0 +1,74 @@
+"""What a trained model says of a structure that it may never have seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.graph import Graph, build_graph
+from tesseral.models.model import Model
+from tesseral.models.reference_file import Reference
+from tesseral.models.target_columns import chosen_basis
+from tesseral.study.configuration import Configuration
+from tesseral.study.errors import DataError, StudyFileError
+
+
+def predict_density(
+    model: Model,
+    configuration: Configuration,
+    reference: Reference,
+    atomic_numbers: Sequence[int],
+    positions: NDArray[np.float64],
+    charge: int = 0,
+) -> tuple[AuxiliaryBasis, list[Tensor]]:
+    """The density's coefficients as a model predicts them, and the basis that they refer to.
+
+    :param model: as `tesseral.models.checkpoint.restore_model` gives it.
+    :param configuration: of its trial.
+    :param reference: the trial's data.
+    :param positions: Å, shape (atoms, 3).
+    :param charge: total charge, e.
+    :return: for each atom, shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2); the basis has the
+        orders that the model predicts alone.
+    :raises StudyFileError: if the model predicts something else than the density.
+    :raises DataError: if the structure holds an element that the model was not trained on, or two atoms at one place.
+    """
+    basis = chosen_basis(reference, configuration.target)
+    if basis is None:
+        raise StudyFileError(
+            "target.quantity", f"expected a trial that predicts the density, got one of {configuration.target.quantity}"
+        )
+    graph = _graph(configuration, reference.elements, atomic_numbers, positions, charge)
+    dtype = next(model.parameters()).dtype
+    graph = Graph(*(part.to(dtype) if part.is_floating_point() else part for part in graph))
+    with torch.no_grad():
+        rows = model(graph).double()
+    return basis, [row[basis.columns(number)] for number, row in zip(atomic_numbers, rows, strict=True)]
+
+
+def _graph(
+    configuration: Configuration,
+    elements: Sequence[int],
+    atomic_numbers: Sequence[int],
+    positions: NDArray[np.float64],
+    charge: int,
+) -> Graph:
+    """As a data set builds it, positions about the centre of nuclear charge."""
+    unknown = sorted(set(atomic_numbers) - set(elements))
+    if unknown:
+        raise DataError(f"expected the elements {list(elements)} that the trial was trained on, got {unknown}")
+    places, weights = torch.from_numpy(positions), torch.tensor(atomic_numbers, dtype=torch.float64)
+    settings = configuration.network
+    graph = build_graph(
+        torch.tensor([elements.index(number) for number in atomic_numbers]),
+        places,
+        len(elements),
+        cutoff=settings.radial_cutoff,
+        lmax=settings.harmonics_lmax,
+        number=settings.radial_functions,
+        charge=charge,
+    )
+    return graph._replace(positions=places - weights @ places / weights.sum())

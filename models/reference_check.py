@@ -1,0 +1,160 @@
+"""Whether a table of reference data agrees with itself: lists have the lengths that atoms, basis and irreps demand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tesseral.study.errors import DataError
+
+REQUIRED = ("id", "atomic_numbers", "positions", "charge", "converged")
+"""What no row can do without; the other columns are null where a quantity was not asked for."""
+_WIDTHS = {
+    "forces": ("atom", 3),
+    "charges": ("atom", 1),
+    "dipole": ("structure", 3),
+    "quadrupole": ("structure", 5),
+    "octupole": ("structure", 7),
+    "polarizability": ("structure", 6),
+}
+_SCALARS = ("energy", "homo", "lumo", "gap", "r2")
+
+_SLICE = 256  # rows whose numbers are looked at together, so that memory stays flat
+
+Integers = NDArray[np.int64]
+
+
+def check_table(
+    table: pa.Table, sizes: Mapping[int, int] | None, labels: Mapping[str, tuple[str, int]], name: str
+) -> None:
+    """Refuse the first row that contradicts the basis or itself, or holds numbers that are not finite.
+
+    :param sizes: atomic number → coefficients on such an atom; None where there is no auxiliary basis.
+    :param labels: column → ("structure" or "atom", numbers of one label).
+    :param name: what error messages call the table.
+    :raises DataError: naming the structure.
+    """
+    if not len(table):
+        raise DataError(f"expected at least one structure, {name} holds no rows")
+    for column in REQUIRED:
+        if table[column].null_count:
+            raise DataError(f"expected {column} in every row, {name} holds {table[column].null_count} without it")
+    repeated = [item["values"] for item in table["id"].value_counts().to_pylist() if item["counts"] > 1]
+    if repeated:
+        raise DataError(f"expected an id of its own for each structure, {name} holds {repeated[0]!r} more than once")
+    columns = {column: table[column].combine_chunks() for column in table.column_names}
+    atoms = _lengths(columns["atomic_numbers"])
+    where = _Where(columns["id"], name)
+    for row in np.flatnonzero((atoms < 1) | (_lengths(columns["positions"]) != atoms)):
+        raise DataError(
+            f"expected a position for each of {atoms[row]} atoms, "
+            f"{where(row)} has {len(columns['positions'][row])} positions"
+        )
+    _check_coefficients(columns, sizes, atoms, where)
+    for column, (per, width) in (_WIDTHS | dict(labels)).items():
+        _check_width(columns[column], column, per, width, atoms, where)
+    for column in ("positions", "coefficients", "overlap", *_SCALARS, *_WIDTHS, *labels):
+        for start in range(0, len(table), _SLICE):
+            _check_finite(columns[column].slice(start, _SLICE), start, column, where)
+
+
+class _Where:
+    """Names a row in an error message."""
+
+    def __init__(self, ids: pa.Array, name: str) -> None:
+        self._ids, self._name = ids, name
+
+    def __call__(self, row: int | np.integer[Any]) -> str:
+        return f"structure {self._ids[int(row)].as_py()!r} in {self._name}"
+
+
+def _lengths(lists: Any) -> Integers:
+    """Of each list, −1 where it is null."""
+    return np.asarray(pc.fill_null(pc.list_value_length(lists), -1), dtype=np.int64)
+
+
+def _rows(lists: Any) -> Integers:
+    """For each entry of the lists, flattened, the row that it stands in."""
+    return np.repeat(np.arange(len(lists)), np.maximum(_lengths(lists), 0))
+
+
+def _check_coefficients(
+    columns: Mapping[str, Any], sizes: Mapping[int, int] | None, atoms: Integers, where: _Where
+) -> None:
+    """Every converged structure has as many as the basis says, or none has any; the overlap matches."""
+    coefficients, overlap = columns["coefficients"], columns["overlap"]
+    if sizes is None:
+        for row in np.flatnonzero(_lengths(coefficients) >= 0):
+            raise DataError(
+                f"expected the auxiliary basis in the file's metadata, {where(row)} has coefficients and no basis"
+            )
+        return
+    numbers = np.asarray(columns["atomic_numbers"].flatten(), dtype=np.int64)
+    for entry in np.flatnonzero(~np.isin(numbers, list(sizes))):
+        row = _rows(columns["atomic_numbers"])[entry]
+        raise DataError(
+            f"expected the elements {sorted(sizes)} of the auxiliary basis, {where(row)} holds [{numbers[entry]}]"
+        )
+    found = _lengths(coefficients)
+    converged = np.asarray(columns["converged"].to_numpy(zero_copy_only=False), dtype=bool)
+    for row in np.flatnonzero(converged & (found < 0)):
+        raise DataError(f"expected coefficients in every row that converged, {where(row)} has none")
+    expected = np.array([sizes[number] for number in numbers.tolist()])
+    of_atom = np.repeat(np.arange(len(atoms)), atoms)
+    per_atom = _lengths(coefficients.flatten())
+    same = (found < 0) | (found == atoms)
+    if same.all():
+        kept = found[of_atom] >= 0
+        same[of_atom[kept][per_atom != expected[kept]]] = False
+    for row in np.flatnonzero(~same):
+        came = pc.list_value_length(coefficients[row].values).to_pylist()
+        raise DataError(
+            f"expected as many coefficients as the basis has for each of {atoms[row]} atoms "
+            f"({expected[of_atom == row].tolist()}), {where(row)} has coefficients {came}"
+        )
+    totals = np.bincount(of_atom, weights=expected, minlength=len(atoms)).astype(np.int64)
+    packed = _lengths(overlap)
+    for row in np.flatnonzero((packed >= 0) & (packed != totals * (totals + 1) // 2)):
+        total = totals[row]
+        raise DataError(
+            f"expected {total * (total + 1) // 2} elements in the lower triangle of the overlap of {total} "
+            f"functions, {where(row)} has {packed[row]}"
+        )
+
+
+def _check_width(values: Any, column: str, per: str, width: int, atoms: Integers, where: _Where) -> None:
+    """A row has a list of `width` numbers, or one for each atom, or null."""
+    lengths = _lengths(values)
+    if per == "structure":
+        for row in np.flatnonzero((lengths >= 0) & (lengths != width)):
+            raise DataError(f"expected {width} numbers in {column}, {where(row)} has {lengths[row]}")
+        return
+    for row in np.flatnonzero((lengths >= 0) & (lengths != atoms)):
+        raise DataError(
+            f"expected an entry of {column} for each of {atoms[row]} atoms, {where(row)} has {lengths[row]}"
+        )
+    inner = values.flatten()
+    if pa.types.is_list(inner.type):
+        for entry in np.flatnonzero(_lengths(inner) != width):
+            raise DataError(
+                f"expected {width} numbers for each atom in {column}, {where(_rows(values)[entry])} has "
+                f"{_lengths(inner)[entry]}"
+            )
+
+
+def _check_finite(values: Any, start: int, column: str, where: _Where) -> None:
+    """Rows from number `start` on hold finite numbers, and no null inside a list."""
+    leaves, rows = values, start + np.arange(len(values))
+    if not pa.types.is_nested(values.type):
+        leaves, rows = values.drop_null(), rows[np.asarray(values.is_valid())]
+    while pa.types.is_nested(leaves.type):
+        rows, leaves = rows[_rows(leaves)], leaves.flatten()
+        if pa.types.is_nested(leaves.type) and leaves.null_count:
+            entry = int(np.flatnonzero(_lengths(leaves) < 0)[0])
+            raise DataError(f"expected numbers for each atom, {where(rows[entry])} has none for one in {column}")
+    finite = np.isfinite(leaves.to_numpy(zero_copy_only=False))  # a null in a list is NaN
+    for wrong in np.flatnonzero(~finite):
+        raise DataError(f"expected finite numbers, {where(rows[wrong])} holds others in {column}")

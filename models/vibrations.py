@@ -1,0 +1,174 @@
+"""The minimum of a molecule's energy and its harmonic vibrations about it (by PySCF)."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyscf import lib
+from pyscf.data import nist
+from scipy.optimize import minimize
+
+from tesseral.models.mean_field import converge, mean_field, molecule
+from tesseral.models.structures import Structure
+from tesseral.study.errors import DataError
+from tesseral.study.method import Method
+
+Array = NDArray[np.float64]
+
+FORCE_TOLERANCE = 3e-5
+"""Largest component of the gradient at a minimum, hartree/bohr."""
+LOWEST_WAVENUMBER = 20.0
+"""Below this, 1/cm, a mode is no vibration about a minimum: it is imaginary, or so soft that it is anharmonic."""
+DEGENERATE = 1.0
+"""Modes whose wavenumbers differ by less, 1/cm, are degenerate: which of their combinations is which is arbitrary."""
+_ITERATIONS = 500
+_RANK = 1e-3  # of a rotation: that of a linear molecule about its axis moves nothing
+
+
+@dataclass(frozen=True)
+class Vibrations:
+    """A minimum and the normal modes about it."""
+
+    positions: Array
+    """Of the minimum, shape (atoms, 3), Å."""
+    masses: Array
+    """Of each atom, the mean of its isotopes, electron masses."""
+    frequencies: Array
+    """Angular frequency ω of each mode, ascending, hartree/ħ."""
+    modes: Array
+    """Shape (modes, 3 · atoms): orthonormal displacements times the square root of the mass."""
+
+    @property
+    def wavenumbers(self) -> Array:
+        """Of each mode, 1/cm."""
+        return self.frequencies * nist.HARTREE2WAVENUMBER
+
+
+def vibrations(structure: Structure, method: Method, optimise: bool) -> Vibrations:
+    """Normal modes by the analytic second derivatives at the minimum nearest to a structure, once in a process.
+
+    ω² are the eigenvalues of M^(-1/2) H M^(-1/2), from which the molecule's translations and rotations are projected.
+
+    :param optimise: go to the minimum first, by quasi-Newton steps (BFGS) in Cartesian coordinates; else the
+        structure is taken for it.
+    :raises DataError: if the field or the minimum does not converge, PySCF has no second derivatives of the method,
+        or the structure has a mode below `LOWEST_WAVENUMBER`, so that it is no minimum.
+    """
+    place = tuple(map(tuple, structure.positions.tolist()))
+    return _vibrations(
+        structure.id, structure.atomic_numbers, place, structure.charge, structure.spin, method, optimise
+    )
+
+
+@lru_cache(maxsize=64)
+def _vibrations(
+    name: str,
+    atomic_numbers: tuple[int, ...],
+    place: tuple[tuple[float, ...], ...],
+    charge: int,
+    spin: int,
+    method: Method,
+    optimise: bool,
+) -> Vibrations:
+    structure = Structure(name, atomic_numbers, np.array(place), charge, spin)
+    if len(atomic_numbers) < 2:
+        raise DataError(f"expected a molecule of at least two atoms, {name} has {len(atomic_numbers)} and no vibration")
+    with lib.with_omp_threads(1):  # the last bits of a sum depend on it
+        if optimise:
+            structure = _minimum(structure, method)
+        field = _converged(structure, method)
+        try:
+            hessian = field.Hessian().kernel()
+        except (NotImplementedError, AttributeError, KeyError) as error:
+            raise DataError(
+                f"expected a method whose second derivatives PySCF has, {method.method}/{method.basis} is none "
+                f"({error}); valid are HF, PBE, PBE0 and others"
+            ) from None
+    masses = field.mol.atom_mass_list(isotope_avg=True) * nist.AMU2AU
+    size = 3 * len(masses)
+    root = np.sqrt(np.repeat(masses, 3))
+    weighted = hessian.transpose(0, 2, 1, 3).reshape(size, size) / np.outer(root, root)
+    inner = _vibrational(field.mol.atom_coords(), masses)
+    squares, vectors = np.linalg.eigh(inner @ weighted @ inner.T)
+    frequencies = np.sign(squares) * np.sqrt(np.abs(squares))
+    if (lowest := frequencies[0] * nist.HARTREE2WAVENUMBER) < LOWEST_WAVENUMBER:
+        said = f"an imaginary mode of {-lowest:.0f}i" if lowest < 0 else f"a mode of {lowest:.0f}"
+        raise DataError(
+            f"expected a minimum of {method.method}/{method.basis}, {name} has {said} 1/cm: start "
+            + ("from a geometry that is less symmetric" if optimise else "from its minimum, or set optimise = true")
+        )
+    return Vibrations(structure.positions, masses, frequencies, _canonical(frequencies, vectors.T @ inner))
+
+
+def _minimum(structure: Structure, method: Method) -> Structure:
+    """The nearest minimum, reached from the structure by steps downhill."""
+
+    def at(flat: Array) -> Structure:
+        positions = flat.reshape(-1, 3) * nist.BOHR
+        return Structure(structure.id, structure.atomic_numbers, positions, structure.charge, structure.spin)
+
+    def energy_and_gradient(flat: Array) -> tuple[float, Array]:
+        field = _converged(at(flat), method)
+        return float(field.e_tot), np.asarray(field.nuc_grad_method().kernel()).ravel()
+
+    start = structure.positions.ravel() / nist.BOHR
+    found = minimize(
+        energy_and_gradient,
+        start,
+        jac=True,
+        method="BFGS",
+        options={"gtol": FORCE_TOLERANCE, "norm": np.inf, "maxiter": _ITERATIONS},
+    )
+    if np.abs(found.jac).max() > 10 * FORCE_TOLERANCE:  # steps may end a little early, lost in the grid's noise
+        raise DataError(
+            f"expected a minimum of {method.method}/{method.basis} near the geometry of {structure.id}, after "
+            f"{found.nit} steps a force of {np.abs(found.jac).max():.1e} hartree/bohr is left; give a better geometry"
+        )
+    return at(found.x)
+
+
+def _converged(structure: Structure, method: Method) -> Any:
+    field = converge(mean_field(molecule(structure, method), method))
+    if not field.converged:
+        raise DataError(
+            f"expected {structure.id} to converge on the way to its vibrations, with {method.method}/{method.basis} "
+            "it did not; give another method, basis or geometry"
+        )
+    return field
+
+
+def _vibrational(positions: Array, masses: Array) -> Array:
+    """An orthonormal basis of the mass-weighted motions that neither shift nor turn the molecule.
+
+    :return: shape (modes, 3 · atoms), modes = 3 · atoms − 6, or − 5 where all atoms are in line.
+    """
+    root = np.sqrt(masses)[:, None]
+    centred = positions - (masses @ positions) / masses.sum()
+    shifts = [root * axis for axis in np.eye(3)]
+    turns = [root * np.cross(axis, centred) for axis in np.linalg.svd(centred)[2]]
+    rigid = np.array([motion.ravel() for motion in (*shifts, *turns)])
+    scale = np.abs(rigid).max()
+    _, values, motions = np.linalg.svd(rigid / scale)
+    rank = int((values > _RANK * values[0]).sum())
+    rest: Array = motions[rank:]
+    return rest
+
+
+def _canonical(frequencies: Array, modes: Array) -> Array:
+    """The same modes, where eigenvectors left their sign and the mixture of degenerate ones to chance.
+
+    Each set of degenerate modes is spanned anew by the projections of fixed vectors on it, made orthonormal.
+    """
+    fixed = np.random.default_rng(0).normal(size=modes.shape)
+    canonical = np.empty_like(modes)
+    start = 0
+    for stop in range(1, len(modes) + 1):
+        gap = stop == len(modes) or frequencies[stop] - frequencies[stop - 1] > DEGENERATE / nist.HARTREE2WAVENUMBER
+        if gap:
+            span = modes[start:stop]
+            turned, triangle = np.linalg.qr(span @ fixed[start:stop].T)
+            canonical[start:stop] = (turned * np.sign(np.diag(triangle))).T @ span
+            start = stop
+    return canonical

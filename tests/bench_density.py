@@ -1,0 +1,154 @@
+"""Speed of densities on points beside PySCF's own evaluation of the same points, on one thread.
+
+    python tests/bench_density.py --figures build/bench.json
+
+PySCF evaluates the orbital density (`eval_gto` and `eval_rho`, def2-SVP) and the auxiliary functions themselves
+(`eval_gto` times their coefficients), each with and without its own screening, and the faster counts. ε needs two
+densities by every l, PySCF's are one in all. Times are those of the processor, and printed as ratios too, for
+machines differ.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from e3nn import o3
+from pyscf import dft, gto, lib
+from pyscf.data.elements import ELEMENTS
+
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.cube_grid import COARSE, cube_grid
+from tesseral.models.density import density_on_points, epsilon_by_order
+from tesseral.models.density_fit import auxiliary_molecule, auxiliary_shells
+from tesseral.models.quadrature import BOHR, along_curve, atom_grid
+
+WATER = torch.tensor([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]], dtype=torch.float64)
+BLOCK = 4096
+"""Points that PySCF is given at a time."""
+
+
+def cluster(molecules: int) -> tuple[tuple[int, ...], torch.Tensor]:
+    """Waters 3 Å apart on a cubic lattice, turned at random."""
+    generator = torch.Generator().manual_seed(0)
+    side = int(np.ceil(molecules ** (1 / 3)))
+    parts = []
+    for place in range(molecules):
+        turn = o3.angles_to_matrix(*(6 * torch.rand(3, dtype=torch.float64, generator=generator)))
+        corner = torch.tensor([place % side, place // side % side, place // side**2], dtype=torch.float64)
+        parts.append(WATER @ turn.T + 3 * corner)
+    return (8, 1, 1) * molecules, torch.cat(parts)
+
+
+def seconds(call: Callable[[], object], repeats: int = 3) -> float:
+    """The least processor time of some calls, after one that warms up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        began = time.process_time()
+        call()
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+def by_pyscf(molecule: gto.Mole, points: np.ndarray, density: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Seconds of PySCF's functions on points, bohr, and of what a density makes of each block of them."""
+    blocks = [points[start : start + BLOCK] for start in range(0, len(points), BLOCK)]
+
+    def plain() -> None:
+        for block in blocks:
+            density(molecule.eval_gto("GTOval_sph", block))
+
+    def screened() -> None:
+        for block in blocks:
+            mask = dft.gen_grid.make_mask(molecule, block)
+            density(molecule.eval_gto("GTOval_sph", block, non0tab=mask))
+
+    return min(seconds(plain), seconds(screened))
+
+
+def figures() -> list[tuple[str, float, str, float | None]]:
+    """What, value, unit and the most that it should be, for a water, a trimer and ten waters."""
+    basis = AuxiliaryBasis("jfit", {z: auxiliary_shells(z, "def2-universal-jfit", True) for z in (1, 8)})
+    rows: list[tuple[str, float, str, float | None]] = []
+    for name, molecules, limits in (("a water", 1, (4, 4)), ("3 waters", 3, (2, 3)), ("10 waters", 10, (1, 1))):
+        numbers, positions = cluster(molecules)
+        generator = torch.Generator().manual_seed(1)
+        # Positive s functions and small errors: ε is of the size of a trained model's.
+        reference = [
+            torch.cat([torch.full((2 * s.l + 1,), float(s.l == 0), dtype=torch.float64) for s in basis.shells[z]])
+            for z in numbers
+        ]
+        other = [c + 1e-2 * torch.randn(c.shape, generator=generator, dtype=torch.float64) for c in reference]
+        arguments = (basis, numbers, positions)
+        grid = atom_grid(positions)
+        bohr = grid.points[along_curve(grid.points)].numpy() / BOHR
+        auxiliary = auxiliary_molecule(basis.shells, numbers, positions.numpy())
+        vector = torch.cat(other).numpy()
+        molecule = gto.M(
+            atom=[(ELEMENTS[z], r) for z, r in zip(numbers, positions.tolist(), strict=True)],
+            basis="def2-svp",
+            verbose=0,
+        )
+        matrix = np.eye(molecule.nao)
+        rho = by_pyscf(molecule, bohr, lambda values: dft.numint.eval_rho(molecule, values, matrix))
+        functions = by_pyscf(auxiliary, bohr, lambda values: values @ vector)
+        density = seconds(lambda: density_on_points(*arguments, other, grid.points))
+        epsilon = seconds(lambda: epsilon_by_order(*arguments, other, reference, grid))
+        whole, coarse = cube_grid(positions), cube_grid(positions, levels=COARSE)
+        found = [epsilon_by_order(*arguments, other, reference, one)[None] for one in (whole, coarse)]
+        published, fast = (
+            seconds(lambda: epsilon_by_order(*arguments, other, reference, one), 1) for one in (whole, coarse)
+        )
+        rows += [
+            (f"density of {name} over PySCF's auxiliary functions", density / functions, "ratio", limits[0]),
+            (f"ε of {name} over PySCF's eval_rho", epsilon / rho, "ratio", limits[1]),
+            (f"coarse ε of {name} against the published grid", 100 * abs(found[1] / found[0] - 1), "%", 1.0),
+            (f"time of the coarse ε of {name} over the published grid's", fast / published, "ratio", 0.3),
+            (f"points of the Becke grid of {name}", len(grid.points), "points", None),
+            (f"density of {name}", 1000 * density, "ms", None),
+            (f"ε of {name}", 1000 * epsilon, "ms", None),
+            (f"PySCF's eval_rho of {name}", 1000 * rho, "ms", None),
+            (f"PySCF's auxiliary functions of {name}", 1000 * functions, "ms", None),
+            (f"ε of {name} on the published grid", 1000 * published, "ms", None),
+            (f"ε of {name} on the coarse grid", 1000 * fast, "ms", None),
+            (f"Becke grid of {name}", 1000 * seconds(lambda: atom_grid(positions)), "ms", None),
+        ]
+    return rows
+
+
+def merge(path: Path, rows: list[dict]) -> None:
+    """Write rows into a file of them; those of the same `what` are replaced."""
+    known = {row["what"]: row for row in json.loads(path.read_text())} if path.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(list((known | {row["what"]: row for row in rows}).values()), indent=2) + "\n")
+
+
+def main() -> None:
+    """Measure, print and merge into the file of figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--figures", type=Path, default=Path("build/bench.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    lib.num_threads(1)
+    rows = [
+        {
+            "what": what,
+            "value": round(value, 3),
+            "unit": unit,
+            "threshold": most,
+            "holds": most is None or value <= most,
+        }
+        for what, value, unit, most in figures()
+    ]
+    for row in rows:
+        limit = "" if row["threshold"] is None else f" (at most {row['threshold']})"
+        print(f"{row['what']}: {row['value']} {row['unit']}{limit}")
+    merge(options.figures, rows)
+
+
+if __name__ == "__main__":
+    main()

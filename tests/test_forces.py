@@ -1,0 +1,209 @@
+"""Forces by gradient: the derivative of the energy that is predicted, in training and in evaluation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from synthetic_density import Memory, synthetic_trial
+from synthetic_properties import ATOMIC, property_configuration, property_reference
+from torch import Tensor
+from torch.nn import Module
+
+from tesseral.models.data_set import Batch, DataSet
+from tesseral.models.force_target import EnergyForces
+from tesseral.models.graph import Graph, at_positions, build_graph
+from tesseral.models.loss import build_loss
+from tesseral.models.metrics import evaluation_batches, measure
+from tesseral.models.model import Model, build_model
+from tesseral.models.quadrature import BOHR
+from tesseral.models.reference_file import Reference
+from tesseral.models.training import train
+from tesseral.study.configuration import Loss
+from tesseral.study.errors import DataError
+
+CPU = torch.device("cpu")
+REFERENCE = property_reference(8)
+CONFIGURATION = property_configuration("forces")
+
+
+def made(reference: Reference = REFERENCE, dtype: torch.dtype = torch.float64) -> tuple[Model, DataSet]:
+    data = DataSet(reference, CONFIGURATION.network, dtype, CPU, CONFIGURATION.target)
+    model = build_model(CONFIGURATION, reference, num_neighbors=3.0, seed=5)
+    model.target.standardise(data.select(range(len(data))))
+    return model.to(dtype), data
+
+
+def without_energies(missing: range = range(8)) -> Reference:
+    index = REFERENCE.table.column_names.index("energy")
+    values = [None if i in missing else value for i, value in enumerate(REFERENCE.table["energy"].to_pylist())]
+    return replace(REFERENCE, table=REFERENCE.table.set_column(index, "energy", pa.array(values, pa.float64())))
+
+
+def energy(model: Model, batch: Batch, positions: Tensor) -> Tensor:
+    """As predicted at other positions, from a graph built anew."""
+    network = CONFIGURATION.network
+    graph = build_graph(
+        batch.graph.species,
+        positions,
+        2,
+        cutoff=network.radial_cutoff,
+        lmax=network.harmonics_lmax,
+        number=network.radial_functions,
+    )
+    with torch.no_grad():
+        return model.target.read(model.network(graph), graph)[0, 0]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_forces_are_minus_the_numerical_gradient_of_the_energy(index):
+    """Central differences of fourth order, to 1e-6 of the largest force; edges cross the cutoff's smooth end."""
+    model, data = made()
+    batch, step = data.structures[index], 1e-3
+    positions = batch.graph.positions
+    expected = torch.zeros_like(positions)
+    for place in np.ndindex(*positions.shape):
+        values = []
+        for shift in (-2, -1, 1, 2):
+            moved = positions.clone()
+            moved[place] += shift * step
+            values.append(float(energy(model, batch, moved)))
+        expected[place] = -BOHR * (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
+    found = model(batch.graph)
+    assert found.energy.item() == pytest.approx(float(energy(model, batch, positions)), rel=1e-13)
+    assert expected.abs().max() > 1e-4
+    torch.testing.assert_close(found.forces.detach(), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_forces_of_a_structure_add_up_to_nothing():
+    model, data = made()
+    batch = data.batch(range(4))
+    forces = model(batch.graph).forces.detach()
+    net = forces.new_zeros(4, 3).index_add(0, batch.graph.structure, forces)
+    assert forces.abs().max() > 1e-3
+    assert net.abs().max() < 1e-12
+
+
+def test_weights_get_the_gradient_of_the_force_loss():
+    """A derivative through the derivative, against differences of the loss."""
+    model, data = made()
+    batch = data.batch(range(3))
+    loss = build_loss(Loss(name="squared", forces=1.0, energy=0.3), model.target, data.select(range(8)))
+
+    def value() -> Tensor:
+        return loss(model.target.error(model(batch.graph), batch), batch)
+
+    value().backward()
+    generator = torch.Generator().manual_seed(0)
+    weights = [weight for weight in model.parameters() if weight.grad is not None]
+    direction = [torch.randn(weight.shape, dtype=torch.float64, generator=generator) for weight in weights]
+    expected = sum(float((weight.grad * part).sum()) for weight, part in zip(weights, direction, strict=True))
+    values = []
+    for shift in (-2e-4, -1e-4, 1e-4, 2e-4):
+        for weight, part in zip(weights, direction, strict=True):
+            weight.data += shift * part
+        values.append(float(value().detach()))
+        for weight, part in zip(weights, direction, strict=True):
+            weight.data -= shift * part
+    slope = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / 12e-4
+    assert abs(expected) > 1e-3
+    assert slope == pytest.approx(expected, rel=1e-6)
+
+
+def test_evaluation_keeps_no_graph():
+    """And gives the numbers of training."""
+    model, data = made()
+    graph = data.batch(range(2)).graph
+    training = model(graph)
+    with torch.no_grad():
+        found = model(graph)
+    assert training.forces.requires_grad
+    assert not found.forces.requires_grad
+    assert not found.energy.requires_grad
+    torch.testing.assert_close(found.forces, training.forces.detach(), rtol=0, atol=1e-15)
+
+
+def test_the_loss_is_its_formula():
+    model, data = made()
+    batch = data.batch([0, 1, 3])
+    loss = build_loss(Loss(name="squared", forces=2.0, energy=0.5), model.target, data.select(range(8)))
+    generator = torch.Generator().manual_seed(1)
+    error = EnergyForces(
+        torch.randn(3, 1, dtype=torch.float64, generator=generator),
+        torch.randn(batch.values.shape, dtype=torch.float64, generator=generator),
+    )
+    spread = (np.concatenate(REFERENCE.table["forces"].to_pylist()) ** 2).mean()
+    parts = error.forces.split([3, 6, 6])
+    expected = np.mean(
+        [
+            2.0 * float(part.square().mean()) / spread + 0.5 * float(one) ** 2 / len(part) * BOHR**2 / spread
+            for part, one in zip(parts, error.energy, strict=True)
+        ]
+    )
+    assert float(loss(error, batch)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_energies_are_learnt_where_they_are():
+    """Beside forces they have an error of their own; without them the forces alone are trained."""
+    configuration = replace(CONFIGURATION, data=replace(CONFIGURATION.data, train=5, validation=1, test=2))
+    with_them, without = (
+        train(synthetic_trial(reference, configuration), reference, Memory(), device="cpu").metrics
+        for reference in (REFERENCE, without_energies())
+    )
+    assert with_them["test.energy_error"] < 0.01 * -ATOMIC[8]
+    assert with_them.keys() - without.keys() == {"test.energy_error", "validation.energy_error"}
+    only_energies = replace(configuration, loss=Loss(name="squared", forces=0.0))
+    with pytest.raises(DataError, match=r"loss\.forces: expected a weight above 0"):
+        train(synthetic_trial(without_energies(), only_energies), without_energies(), Memory(), device="cpu")
+
+
+def test_energies_of_some_structures_are_refused():
+    with pytest.raises(DataError, match="expected an energy beside the forces of every structure or of none"):
+        made(without_energies(range(3)))
+
+
+def test_forces_that_vanish_are_refused():
+    index = REFERENCE.table.column_names.index("forces")
+    zero = [[[0.0] * 3 for _ in row] for row in REFERENCE.table["forces"].to_pylist()]
+    column = pa.array(zero, REFERENCE.table.schema.field("forces").type)
+    with pytest.raises(DataError, match="expected forces in the training split, all of them are zero"):
+        made(replace(REFERENCE, table=REFERENCE.table.set_column(index, "forces", column)))
+
+
+def test_a_network_that_does_not_look_at_positions_has_no_forces():
+    class Elements(Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(2, 1, dtype=torch.float64))
+
+        def forward(self, graph: Graph) -> Tensor:
+            return graph.elements @ self.weight
+
+    model, data = made()
+    blind = Model(Elements(), model.target)
+    assert (blind(data.batch([0, 1]).graph).forces == 0).all()
+    assert {value.key for value in measure(blind, evaluation_batches(data, [0, 1]))} == {
+        "error",
+        "relative_error",
+        "energy_error",
+    }
+
+
+def test_edges_at_other_positions_are_those_of_a_graph_built_there():
+    _, data = made()
+    network = CONFIGURATION.network
+    settings = {"cutoff": network.radial_cutoff, "lmax": network.harmonics_lmax, "number": network.radial_functions}
+    graph = data.batch(range(3)).graph
+    again = at_positions(graph, graph.positions, *settings.values())
+    torch.testing.assert_close(again.harmonics, graph.harmonics, rtol=0, atol=1e-12)
+    torch.testing.assert_close(again.radial, graph.radial, rtol=0, atol=1e-12)
+    assert torch.equal(again.structure, graph.structure)
+
+
+def test_single_precision_is_near():
+    (double, data), (single, rounded) = made(), made(dtype=torch.float32)
+    one, other = (model(part.batch(range(4)).graph) for model, part in ((double, data), (single, rounded)))
+    assert other.energy.dtype == torch.float64
+    torch.testing.assert_close(other.energy, one.energy, rtol=1e-7, atol=0)
+    torch.testing.assert_close(other.forces, one.forces, rtol=0, atol=2e-5 * one.forces.abs().max().item())

@@ -1,0 +1,362 @@
+"""Making reference data: killed and resumed, on Ray and inline, the file is the same; a failure costs one structure."""
+
+import json
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tesseral.cluster import parts as parts_module
+from tesseral.cluster.cli import main
+from tesseral.cluster.contents import contents, describe
+from tesseral.cluster.references import BASIS, IncompleteError, inline, make_reference
+from tesseral.models import reference
+from tesseral.models.reference_file import read_reference
+from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.recipe import Recipe, read_recipe
+
+HEADER = '[reference]\nname = "small"\n[method]\nmethod = "HF"\nbasis = "STO-3G"\n'
+WATERS = '[[structures]]\nkind = "water_clusters"\nmolecules = {}\ncount = {}\n'
+
+
+def inline_table(name: str, elements: str, positions: list, rest: str = "") -> str:
+    return (
+        f'[[structures]]\nkind = "inline"\nname = "{name}"\nelements = {json.dumps(elements.split())}\n'
+        f"positions = {json.dumps(positions).replace('NaN', 'nan')}\n{rest}"
+    )
+
+
+HYDROGEN = inline_table("h2", "H H", [[0, 0, 0], [0, 0, 0.74]])
+HELIUM = inline_table("he", "He", [[0, 0, 0]])
+# More electrons of one spin than orbitals: found when it is computed.
+TRIPLET = inline_table("triplet", "He", [[0, 0, 0]], "spin = 2\n")
+
+
+def recipe(folder: Path, *tables: str, header: str = HEADER) -> Path:
+    file = folder / "recipe.toml"
+    file.write_text(header + "".join(tables))
+    return file
+
+
+def make(storage: Path, *tables: str, header: str = HEADER, **listeners) -> tuple[str, bool]:
+    return make_reference(read_recipe(recipe(storage, *tables, header=header)), str(storage), inline, **listeners)
+
+
+def sealed(storage: Path) -> set[str]:
+    """Ids of the structures of which there is a row, and no file yet."""
+    return {path.stem for path in storage.glob("reference/.parts/*/*.parquet")}
+
+
+def timeless(path: Path) -> tuple[pa.Table, bytes]:
+    """The file without what the clock wrote into it, and its bytes when it is written so."""
+    file = pq.ParquetFile(path)
+    groups = [file.read_row_group(index) for index in range(file.num_row_groups)]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, file.schema_arrow, compression="zstd") as writer:
+        for group in groups:
+            for column, value in (("seconds", 0.0), ("timings", "{}")):
+                place = group.column_names.index(column)
+                group = group.set_column(place, group.field(column), pa.array([value] * len(group)))
+            writer.write_table(group)
+    return file.read().drop_columns(["seconds", "timings"]), sink.getvalue().to_pybytes()
+
+
+DRIVER = """
+import os, signal, sys
+from tesseral.cluster.ray_session import as_completed
+from tesseral.cluster.references import inline, make_reference
+from tesseral.study.recipe import read_recipe
+
+def spread(*arguments):
+    for number, result in enumerate({spread}(*arguments), start=1):
+        if number == {kill}:
+            os.kill(os.getpid(), signal.SIGKILL)  # it was sealed before we are told of it
+        yield result
+
+def progress(done, total):
+    print(done, total, flush=True)
+
+make_reference(read_recipe(sys.argv[1]), sys.argv[2], spread, progress)
+"""
+
+
+def drive(file: Path, storage: Path, spread: str, kill: int = 0) -> tuple[int, list[tuple[int, int]]]:
+    """Exit code and the progress that was told, of another process; it kills itself at the `kill`-th result."""
+    command = [sys.executable, "-c", DRIVER.format(spread=spread, kill=kill), str(file), str(storage)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return done.returncode, [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+
+
+def test_killed_twice_and_resumed_is_the_same_file_as_unbroken(tmp_path):
+    """Killed on Ray, then inline, and ended on Ray; the unbroken one is made inline. So either makes the same rows."""
+    file = recipe(tmp_path, WATERS.format(1, 6), HYDROGEN, WATERS.format(2, 2))
+    killed, unbroken = tmp_path / "killed", tmp_path / "unbroken"
+    assert drive(file, unbroken, "inline") == (0, [(done, 9) for done in range(10)])
+
+    assert drive(file, killed, "as_completed", kill=3)[0] == -9
+    first = len(sealed(killed))
+    assert 3 <= first <= 8
+    # What Ray's workers had all but finished was sealed after the driver's end.
+    code, told = drive(file, killed, "inline", kill=1)
+    assert code == -9
+    ((begun, total),) = told
+    assert first <= begun <= 8
+    assert total == 9
+    second = len(sealed(killed))
+    assert second == begun + 1
+    assert not (killed / "reference" / "small.parquet").exists()
+    assert drive(file, killed, "as_completed") == (0, [(done, 9) for done in range(second, 10)])
+    assert sealed(killed) == set()
+
+    paths = [folder / "reference" / "small.parquet" for folder in (killed, unbroken)]
+    (rows, data), (expected, expected_data) = map(timeless, paths)
+    assert rows.equals(expected)
+    assert data == expected_data
+    one, other = map(read_reference, paths)
+    assert one.content_hash == other.content_hash
+    names = [*(f"monomer-000{n}" for n in range(6)), "h2", *(f"dimer-000{n}" for n in range(2))]
+    assert one.table["id"].to_pylist() == names
+
+
+def test_killed_between_the_file_and_its_end_it_is_tidied(tmp_path, monkeypatch):
+    monkeypatch.setattr("tesseral.study.store.Store.delete", lambda store, paths: None)
+    location, made = make(tmp_path, HYDROGEN, HELIUM)
+    assert made
+    assert sealed(tmp_path) == {"h2", "he"}
+    monkeypatch.undo()
+    assert make(tmp_path, HYDROGEN, HELIUM) == (location, False)
+    assert not list(tmp_path.glob("reference/.parts/*/*"))
+
+
+def test_the_file_is_the_recipes_and_no_other_ones(tmp_path):
+    location, _ = make(tmp_path, HYDROGEN)
+    # What changes no number makes no other file.
+    assert make(tmp_path, HYDROGEN, header=HEADER + "max_memory = 500\n") == (location, False)
+    for other in ({"header": HEADER.replace("STO-3G", "6-31G")}, {"header": HEADER + 'metric = "overlap"\n'}):
+        with pytest.raises(DataError, match=r"small.parquet was made by another recipe; give this one another"):
+            make(tmp_path, HYDROGEN, **other)
+    with pytest.raises(DataError, match="made by another recipe"):
+        make(tmp_path, HYDROGEN.replace("0.74", "0.75"))
+
+
+def test_a_torn_file_is_a_sentence(tmp_path):
+    location, _ = make(tmp_path, HYDROGEN)
+    path = Path(location)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(
+        DataError, match=r"expected reference data that this recipe made, .* cannot be read: .*remove it"
+    ):
+        make(tmp_path, HYDROGEN)
+
+
+def test_a_calculation_that_raises_costs_one_structure(tmp_path, monkeypatch):
+    calculate = reference.calculate
+    said, told = [], []
+
+    def failing(structure, method):
+        if structure.id == "he":
+            raise ZeroDivisionError("by\nzero")
+        return calculate(structure, method)
+
+    monkeypatch.setattr(reference, "calculate", failing)
+    listeners = {"on_progress": lambda *done: told.append(done), "on_failure": said.append}
+    with pytest.raises(IncompleteError, match=r"1 of 3 structures could not be computed, .* the other 2 are kept"):
+        make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1), **listeners)
+    assert said == ["he could not be computed: ZeroDivisionError: by"]
+    assert told == [(0, 3), (1, 3), (2, 3)]
+    assert sealed(tmp_path) == {"h2", "monomer-0000"}
+    (trace,) = tmp_path.glob("reference/.parts/*/he.txt")
+    assert "in failing" in trace.read_text()
+
+    monkeypatch.undo()
+    told.clear()
+    location, made = make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1), **listeners)
+    assert made
+    assert told == [(2, 3), (3, 3)]
+    assert read_reference(location).table["id"].to_pylist() == ["he", "h2", "monomer-0000"]
+    assert not list(tmp_path.glob("reference/.parts/*/*"))
+
+
+def test_the_command_says_what_failed_and_ends_with_1(tmp_path, monkeypatch, capsys):
+    file = recipe(tmp_path, TRIPLET, HYDROGEN)
+    command = ["tesseral", "reference", "make", str(file), "--storage", str(tmp_path), "--executor", "inline"]
+    monkeypatch.setattr("warnings.showwarning", warnings.showwarning)  # the command sets its own
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match=r"^1$"):
+        main()
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("tesseral: triplet could not be computed: method.basis: expected a basis with orbitals for")
+    assert second.startswith("tesseral: 1 of 2 structures could not be computed")
+    assert sealed(tmp_path) == {"h2"}
+
+    recipe(tmp_path, HELIUM, HYDROGEN)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main()
+    assert "2/2" in (shown := capsys.readouterr().out)
+    assert "Made: 2 structures of H, He, HF/STO-3G, fitted in " in shown
+    monkeypatch.setattr("sys.argv", [*command, "--json"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main()
+    found = json.loads(capsys.readouterr().out)
+    assert (found["made"], found["structures"], found["elements"]) == (False, 2, ["H", "He"])
+
+
+def test_a_field_that_does_not_converge_is_a_row_that_says_so(tmp_path):
+    location, made = make(tmp_path, HYDROGEN, WATERS.format(1, 1), header=HEADER + "max_cycle = 1\n")
+    assert made
+    found = contents(location)
+    assert (found["structures"], found["converged"]) == (2, 1)  # the orbitals of H2 follow from its symmetry
+    assert "; 1 not converged and never trained on: " in describe(found)
+
+
+def test_what_the_file_holds_is_told(tmp_path):
+    location, _ = make(tmp_path, HYDROGEN, HELIUM)
+    table = read_reference(location).table
+    found = contents(location)
+    for column, size in found["floor"].items():
+        errors = np.abs(table[column].to_numpy())
+        assert size == {"mean": pytest.approx(errors.mean()), "max": errors.max()}
+    assert set(found["floor"]) == {"fit_error", "electron_error", "dipole_error", "self_repulsion_error"}
+    assert {"coefficients", "energy", "dipole", "quadrupole", "octupole", "homo", "lumo", "gap", "r2"} >= {
+        *found["quantities"]
+    }
+    assert found["content_hash"] == read_reference(location).content_hash
+    line = describe(found)
+    assert line.startswith("2 structures of H, He, HF/STO-3G, fitted in def2-universal-jfit, decontracted, floor of ")
+    assert f"fit ε {found['floor']['fit_error']['mean']:.2g} %" in line
+    assert line.endswith(f": {location}")
+
+
+@pytest.mark.parametrize(
+    ("table", "header", "sentence"),
+    [
+        (inline_table("x", "H H", [[0, 0, 0], [0, 0, 0]]), HEADER, "atoms 0 and 1 of x are 0 Å apart"),
+        (inline_table("x", "O H", [[0, 0, 0], [0, 0, 0.97]]), HEADER, "9 electrons allow, x has 0"),
+        (inline_table("x", "H", [[0, 0, 0]], "charge = 1\nspin = 0\n"), HEADER, "0 electrons allow, x has 0"),
+        (inline_table("x", "H", [[0, 0, float("nan")]]), HEADER, "expected a finite number, got NaN"),
+        (inline_table("x", "Og", [[0, 0, 0]]), HEADER, "basis: expected .* Og"),
+        (HYDROGEN, HEADER.replace("HF", "HFX9"), "method.method: expected 'HF' or a functional"),
+        ('[[structures]]\nkind = "xyz"\nfile = "nan.xyz"\n', HEADER, "finite coordinates, atom 1 in frame 0 of"),
+        ('[[structures]]\nkind = "xyz"\nfile = "none.xyz"\n', HEADER, "extended XYZ file at .*none.xyz, cannot"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_computed_is_refused_before_anything_is(table, header, sentence, tmp_path):
+    (tmp_path / "nan.xyz").write_text("2\n\nH 0 0 0\nH 0 nan 0.74\n")
+    with pytest.raises((DataError, StudyFileError), match=sentence) as error:
+        make(tmp_path, HELIUM, table, header=header)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "reference").exists()
+
+
+def test_rows_are_written_in_groups_that_fit_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts_module, "ROW_GROUP", 130_000)  # a water is 45 kB
+    tables = (WATERS.format(1, 10), HYDROGEN)
+    location, _ = make(tmp_path, *tables)
+    file = pq.ParquetFile(location)
+    sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+    assert sum(sizes) == 11
+    assert 3 <= len(sizes) <= 6  # two or three waters each
+    assert read_reference(location).table["id"][-1].as_py() == "h2"
+
+
+@pytest.mark.parametrize("spoil", ["torn", "gone"])
+def test_a_part_that_cannot_be_read_is_named(spoil, tmp_path, monkeypatch):
+    def spoiled(store, path, parts, ids):
+        part = Path(parts.location("h2.parquet"))
+        part.write_bytes(part.read_bytes()[:-9]) if spoil == "torn" else part.unlink()
+        return parts_module.assemble(store, path, parts, ids)
+
+    monkeypatch.setattr("tesseral.cluster.references.assemble", spoiled)
+    with pytest.raises(DataError, match=r"h2.parquet (cannot be read|was removed).*the same command computes it again"):
+        make(tmp_path, HYDROGEN, HELIUM)
+    assert not (tmp_path / "reference" / "small.parquet").exists()
+    assert "he" in sealed(tmp_path)
+
+
+def test_isolated_atoms_are_sealed_with_the_first_structure(tmp_path, monkeypatch):
+    monkeypatch.setattr("tesseral.cluster.references.assemble", lambda *_: None)
+    monkeypatch.setattr("tesseral.study.store.Store.delete", lambda store, paths: None)
+    make(tmp_path, HYDROGEN)
+    (basis,) = tmp_path.glob(f"reference/.parts/*/{BASIS}")
+    marked = basis.read_text().replace('"name":"', '"name":"marked ').replace('"name": "', '"name": "marked ')
+    basis.write_text(marked)
+    (tmp_path / "reference" / ".parts" / basis.parent.name / "h2.parquet").unlink()
+    monkeypatch.undo()
+    location, _ = make(tmp_path, HYDROGEN)
+    assert read_reference(location).basis.name.startswith("marked ")
+
+
+def test_an_object_store_holds_the_same(tmp_path, bucket):
+    local, _ = make(tmp_path, HYDROGEN, HELIUM)
+    loaded: Recipe = read_recipe(recipe(tmp_path, HYDROGEN, HELIUM))
+    remote, made = make_reference(loaded, f"{bucket}/made", inline)
+    assert made
+    assert make_reference(loaded, f"{bucket}/made", inline) == (remote, False)
+    assert contents(remote)["content_hash"] == contents(local)["content_hash"]
+
+
+class TestRay:
+    """One local Ray for all."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _ray(cls) -> Iterator[None]:
+        from tesseral.cluster.ray_session import session
+
+        with session():
+            yield
+
+    def test_items_are_taken_as_cores_come_free(self):
+        from tesseral.cluster.ray_session import AHEAD, as_completed, cores
+
+        numbers = count(1)
+        results = as_completed(lambda item: item * item, numbers, lambda item, why: 0)
+        found = [next(results) for _ in range(20)]
+        results.close()
+        assert all(square == item * item for item, square in found)
+        assert next(numbers) <= 20 + AHEAD * cores() + 1
+
+    def test_an_item_whose_process_ends_is_lost_and_the_others_are_not(self, monkeypatch):
+        from tesseral.cluster import ray_session
+
+        monkeypatch.setattr(ray_session, "RETRIES", 1)
+
+        def work(item: int) -> str:
+            import os
+
+            if item == 2:
+                os._exit(1)
+            return "done"
+
+        found = dict(ray_session.as_completed(work, range(4), lambda item, why: f"{item}: {why}"))
+        assert found.pop(2) == "2: its process was ended 2 times over, such as for lack of memory"
+        assert found == {0: "done", 1: "done", 3: "done"}
+
+    def test_what_a_task_raises_is_raised(self):
+        from tesseral.cluster.ray_session import as_completed
+
+        def work(item: int) -> None:
+            raise DataError("no such thing")
+
+        with pytest.raises(DataError, match=r"^no such thing$"):
+            list(as_completed(work, [1], lambda item, why: None))
+
+    def test_memory_bounds_how_many_run_at_once_and_never_all(self):
+        """More than there is is as much as there is: one runs at a time, and nothing waits for ever."""
+        from tesseral.cluster.ray_session import as_completed, cores
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = dict(as_completed(lambda item: item, range(3), lambda item, why: 0, memory=2**50))
+        assert found == {0: 0, 1: 1, 2: 2}
+        said = [str(one.message) for one in caught if "at a time" in str(one.message)]
+        assert len(said) == (cores() > 1)
+        assert all(re.match(rf"memory for 1 at a time on {cores()} cores: \d+ MB are free", line) for line in said)
