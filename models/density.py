@@ -122,7 +122,7 @@ def _by_order(orders: Sequence[int], elements: Sequence[Element], points: Tensor
                 radial = torch.bmm(amplitudes[..., :count], value)
                 place = orders.index(block.order)
                 for density, part in zip(parts, radial.split(2 * block.order + 1, dim=1), strict=True):
-                    density[place].append((part * harmonics[block.order]).sum(dim=(0, 1)))
+                    density[place].append((part * harmonics[block.order] if block.order else part).sum(dim=(0, 1)))
     zero = points.new_zeros(len(points))
     return [torch.stack([sum(part, zero) for part in density]) for density in parts]
 

@@ -24,11 +24,12 @@ from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.cube_grid import COARSE, cube_grid
 from tesseral.models.density import density_on_points, epsilon_by_order
 from tesseral.models.density_fit import auxiliary_molecule, auxiliary_shells
-from tesseral.models.quadrature import BOHR, along_curve, atom_grid
+from tesseral.models.quadrature import BOHR, Quadrature, along_curve, atom_grid
 
 WATER = torch.tensor([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]], dtype=torch.float64)
 BLOCK = 4096
 """Points that PySCF is given at a time."""
+CLUSTERS = (("a water", 1, (2.5, 4.0)), ("3 waters", 3, (2.5, 2.5)), ("10 waters", 10, (1.5, 1.0)))
 
 
 def cluster(molecules: int) -> tuple[tuple[int, ...], torch.Tensor]:
@@ -70,54 +71,52 @@ def by_pyscf(molecule: gto.Mole, points: np.ndarray, density: Callable[[np.ndarr
     return min(seconds(plain), seconds(screened))
 
 
-def figures() -> list[tuple[str, float, str, float | None]]:
-    """What, value, unit and the most that it should be, for a water, a trimer and ten waters."""
+def of_cluster(name: str, molecules: int, limits: tuple[float, float]) -> list[tuple[str, float, str, float | None]]:
+    """What, value, unit and the most that it should be.
+
+    :param limits: of the density's time over that of PySCF's auxiliary functions, and of ε's over `eval_rho`'s.
+    """
     basis = AuxiliaryBasis("jfit", {z: auxiliary_shells(z, "def2-universal-jfit", True) for z in (1, 8)})
-    rows: list[tuple[str, float, str, float | None]] = []
-    for name, molecules, limits in (("a water", 1, (4, 4)), ("3 waters", 3, (2, 3)), ("10 waters", 10, (1, 1))):
-        numbers, positions = cluster(molecules)
-        generator = torch.Generator().manual_seed(1)
-        # Positive s functions and small errors: ε is of the size of a trained model's.
-        reference = [
-            torch.cat([torch.full((2 * s.l + 1,), float(s.l == 0), dtype=torch.float64) for s in basis.shells[z]])
-            for z in numbers
-        ]
-        other = [c + 1e-2 * torch.randn(c.shape, generator=generator, dtype=torch.float64) for c in reference]
-        arguments = (basis, numbers, positions)
-        grid = atom_grid(positions)
-        bohr = grid.points[along_curve(grid.points)].numpy() / BOHR
-        auxiliary = auxiliary_molecule(basis.shells, numbers, positions.numpy())
-        vector = torch.cat(other).numpy()
-        molecule = gto.M(
-            atom=[(ELEMENTS[z], r) for z, r in zip(numbers, positions.tolist(), strict=True)],
-            basis="def2-svp",
-            verbose=0,
-        )
-        matrix = np.eye(molecule.nao)
-        rho = by_pyscf(molecule, bohr, lambda values: dft.numint.eval_rho(molecule, values, matrix))
-        functions = by_pyscf(auxiliary, bohr, lambda values: values @ vector)
-        density = seconds(lambda: density_on_points(*arguments, other, grid.points))
-        epsilon = seconds(lambda: epsilon_by_order(*arguments, other, reference, grid))
-        whole, coarse = cube_grid(positions), cube_grid(positions, levels=COARSE)
-        found = [epsilon_by_order(*arguments, other, reference, one)[None] for one in (whole, coarse)]
-        published, fast = (
-            seconds(lambda: epsilon_by_order(*arguments, other, reference, one), 1) for one in (whole, coarse)
-        )
-        rows += [
-            (f"density of {name} over PySCF's auxiliary functions", density / functions, "ratio", limits[0]),
-            (f"ε of {name} over PySCF's eval_rho", epsilon / rho, "ratio", limits[1]),
-            (f"coarse ε of {name} against the published grid", 100 * abs(found[1] / found[0] - 1), "%", 1.0),
-            (f"time of the coarse ε of {name} over the published grid's", fast / published, "ratio", 0.3),
-            (f"points of the Becke grid of {name}", len(grid.points), "points", None),
-            (f"density of {name}", 1000 * density, "ms", None),
-            (f"ε of {name}", 1000 * epsilon, "ms", None),
-            (f"PySCF's eval_rho of {name}", 1000 * rho, "ms", None),
-            (f"PySCF's auxiliary functions of {name}", 1000 * functions, "ms", None),
-            (f"ε of {name} on the published grid", 1000 * published, "ms", None),
-            (f"ε of {name} on the coarse grid", 1000 * fast, "ms", None),
-            (f"Becke grid of {name}", 1000 * seconds(lambda: atom_grid(positions)), "ms", None),
-        ]
-    return rows
+    numbers, positions = cluster(molecules)
+    generator = torch.Generator().manual_seed(1)
+    # Positive s functions and small errors.
+    reference = [
+        torch.cat([torch.full((2 * s.l + 1,), float(s.l == 0), dtype=torch.float64) for s in basis.shells[z]])
+        for z in numbers
+    ]
+    other = [c + 1e-2 * torch.randn(c.shape, generator=generator, dtype=torch.float64) for c in reference]
+    grid = atom_grid(positions)
+    bohr = grid.points[along_curve(grid.points)].numpy() / BOHR
+
+    auxiliary = auxiliary_molecule(basis.shells, numbers, positions.numpy())
+    vector = torch.cat(other).numpy()
+    functions = by_pyscf(auxiliary, bohr, lambda values: values @ vector)
+    atoms = [(ELEMENTS[z], r) for z, r in zip(numbers, positions.tolist(), strict=True)]
+    molecule = gto.M(atom=atoms, basis="def2-svp", verbose=0)
+    matrix = np.eye(molecule.nao)
+    rho = by_pyscf(molecule, bohr, lambda values: dft.numint.eval_rho(molecule, values, matrix))
+
+    def epsilon(over: Quadrature) -> float:
+        return epsilon_by_order(basis, numbers, positions, other, reference, over)[None]
+
+    density = seconds(lambda: density_on_points(basis, numbers, positions, other, grid.points))
+    becke = seconds(lambda: epsilon(grid))
+    whole, coarse = cube_grid(positions), cube_grid(positions, levels=COARSE)
+    published, fast = seconds(lambda: epsilon(whole), 1), seconds(lambda: epsilon(coarse))
+    return [
+        (f"density of {name} over PySCF's auxiliary functions", density / functions, "ratio", limits[0]),
+        (f"ε of {name} over PySCF's eval_rho", becke / rho, "ratio", limits[1]),
+        (f"coarse ε of {name} against the published grid", 100 * abs(epsilon(coarse) / epsilon(whole) - 1), "%", 1.0),
+        (f"time of the coarse ε of {name} over the published grid's", fast / published, "ratio", 0.3),
+        (f"points of the Becke grid of {name}", len(grid.points), "points", None),
+        (f"density of {name}", 1000 * density, "ms", None),
+        (f"ε of {name}", 1000 * becke, "ms", None),
+        (f"PySCF's eval_rho of {name}", 1000 * rho, "ms", None),
+        (f"PySCF's auxiliary functions of {name}", 1000 * functions, "ms", None),
+        (f"ε of {name} on the published grid", 1000 * published, "ms", None),
+        (f"ε of {name} on the coarse grid", 1000 * fast, "ms", None),
+        (f"Becke grid of {name}", 1000 * seconds(lambda: atom_grid(positions)), "ms", None),
+    ]
 
 
 def merge(path: Path, rows: list[dict]) -> None:
@@ -142,7 +141,8 @@ def main() -> None:
             "threshold": most,
             "holds": most is None or value <= most,
         }
-        for what, value, unit, most in figures()
+        for name, molecules, limits in CLUSTERS
+        for what, value, unit, most in of_cluster(name, molecules, limits)
     ]
     for row in rows:
         limit = "" if row["threshold"] is None else f" (at most {row['threshold']})"
