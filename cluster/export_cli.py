@@ -55,7 +55,7 @@ def export(
     density = _find(source, trial, structure, xyz, frame, charge, difference, storage)
     written: dict[str, Any] = {"title": density.title, "electrons": density.electrons}
     if cube is not None:
-        from tesseral.models.cube import write_cube
+        from tesseral.reference.cube import write_cube
 
         molecule = density.molecule
         done = write_cube(
@@ -70,7 +70,7 @@ def export(
         )
         written["cube"] = {"file": str(cube), "points": done.points, "electrons": done.electrons}
     if pyscf is not None:
-        from tesseral.models.auxiliary_density import SNIPPET, to_pyscf
+        from tesseral.reference.auxiliary_density import SNIPPET, to_pyscf
 
         molecule = density.molecule
         coefficients = [part.numpy() for part in density.coefficients]

@@ -169,9 +169,9 @@ def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
 
     :param frame: its number, from 0.
     :param charge: e; None: the frame's own key `charge`, else 0.
-    :raises DataError: as `tesseral.models.extended_xyz.read_frames`, and if there is no such frame.
+    :raises DataError: as `tesseral.reference.extended_xyz.read_frames`, and if there is no such frame.
     """
-    from tesseral.models.extended_xyz import read_frames
+    from tesseral.reference.extended_xyz import read_frames
 
     found = next(islice(read_frames(path), frame, None), None)
     if found is None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tesseral.cluster.references import open_reference
 from tesseral.models.reach import describe_dead, unreachable
-from tesseral.models.shape import Shape, recipe_shape, reference_shape
+from tesseral.models.shape import Shape, reference_shape
 from tesseral.models.size import Size, size
+from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.configuration import Configuration, Target
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.quantities import QUANTITIES

@@ -42,11 +42,11 @@ class Computation:
 
         What the calculation raises is kept beside the rows with its traceback, and concerns this structure alone.
 
-        :param structure: a `tesseral.models.structures.Structure`.
+        :param structure: a `tesseral.reference.structures.Structure`.
         :raises: what the storage raises.
         """
         # Imported here, for a machine that trains need not have PySCF.
-        from tesseral.models.reference import calculate
+        from tesseral.reference.calculation import calculate
 
         store = Store(self.parts)
         try:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tesseral.cluster.parts import Computation, assemble, failure, part
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.reference_file import Reference, read_reference
-from tesseral.models.structures import content, count_structures, ids, structure_at
+from tesseral.reference.structures import content, count_structures, ids, structure_at
 from tesseral.study.errors import DataError
 from tesseral.study.recipe import Recipe
 from tesseral.study.records import REFERENCE
@@ -157,7 +157,7 @@ def _basis(recipe: Recipe, left: list[int], parts: Store) -> AuxiliaryBasis:
     """
     if parts.read(BASIS) is None:
         # Imported here, for a machine that trains need not have PySCF.
-        from tesseral.models.reference import reference_basis
+        from tesseral.reference.calculation import reference_basis
 
         basis = reference_basis((structure_at(recipe, index) for index in left), recipe.method)
         parts.create(BASIS, basis.to_json().encode())

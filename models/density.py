@@ -66,7 +66,7 @@ def epsilon_by_order(
 
     ε is Rackers & Rao's (arXiv 2210.04766), who sum over a uniform grid of 0.1 Å that ends 3 Å from the atoms:
     `cube_grid(positions)` of `tesseral.models.cube_grid`, and with its `COARSE` levels the same value to 1 % in
-    about a ninth of the time. Such a grid does not resolve a core: ε on it changes by up to 6 % of itself as a water
+    about an eighth of the time. Such a grid does not resolve a core: ε on it changes by up to 6 % of itself as a water
     molecule moves, and for H2S it was 30 % away from that on the atoms' grid.
 
     Memory does not grow with the number of points, but for what `grid` itself holds.

@@ -24,9 +24,9 @@ from bench_scale import merge
 
 from tesseral.cluster.ray_session import as_completed, cores
 from tesseral.cluster.references import make_reference
-from tesseral.models.reference import calculate
 from tesseral.models.reference_file import read_reference
-from tesseral.models.structures import structure_at
+from tesseral.reference.calculation import calculate
+from tesseral.reference.structures import structure_at
 from tesseral.study.recipe import Recipe, ReferenceName
 from tesseral.study.structure_tables import WaterClusters
 

@@ -9,7 +9,7 @@ from pyscf import gto
 from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.density_fit import (
+from tesseral.reference.density_fit import (
     auxiliary_molecule,
     auxiliary_shells,
     e3nn_rotation,

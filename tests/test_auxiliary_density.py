@@ -6,11 +6,11 @@ import torch
 from pyscf import gto, scf
 from synthetic_density import BASIS, WATER, coefficients
 
-from tesseral.models.auxiliary_density import SNIPPET, from_pyscf, load, to_pyscf
 from tesseral.models.density import density_on_points
 from tesseral.models.quadrature import BOHR
-from tesseral.models.reference import calculate, reference_basis
-from tesseral.models.structures import Structure
+from tesseral.reference.auxiliary_density import SNIPPET, from_pyscf, load, to_pyscf
+from tesseral.reference.calculation import calculate, reference_basis
+from tesseral.reference.structures import Structure
 from tesseral.study.errors import DataError
 from tesseral.study.method import Method
 

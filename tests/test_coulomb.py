@@ -7,13 +7,13 @@ from scipy.special import erf
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.auxiliary_shells import auxiliary_shells
 from tesseral.models.coulomb import coulomb_matrix
 from tesseral.models.data_set import DataSet
-from tesseral.models.density_fit import auxiliary_molecule, e3nn_rotation
 from tesseral.models.loss import CoulombLoss
 from tesseral.models.quadrature import BOHR
 from tesseral.models.training import train
+from tesseral.reference.auxiliary_shells import auxiliary_shells
+from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
 
 NUMBERS = [8, 1, 1, 8, 1, 1]
 POSITIONS = np.array(

@@ -8,9 +8,9 @@ from pyscf import gto
 from pyscf.tools import cubegen
 from synthetic_density import BASIS, WATER, coefficients
 
-from tesseral.models.cube import box_around, write_cube
 from tesseral.models.density import density_on_points
 from tesseral.models.quadrature import BOHR
+from tesseral.reference.cube import box_around, write_cube
 from tesseral.study.errors import DataError
 
 NUMBERS = [8, 1, 1]

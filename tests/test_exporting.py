@@ -16,10 +16,10 @@ from tesseral.cluster.cli import app
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
-from tesseral.models.auxiliary_density import from_pyscf, load
 from tesseral.models.checkpoint import restore_model
 from tesseral.models.data_set import DataSet
 from tesseral.models.reference_file import read_reference
+from tesseral.reference.auxiliary_density import from_pyscf, load
 from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.ledger import Ledger
 from tesseral.study.store import Store

@@ -14,10 +14,10 @@ from pyscf import dft, gto, lib
 from scipy import linalg
 
 from tesseral.models.auxiliary import Shell
-from tesseral.models.auxiliary_shells import method_shells
-from tesseral.models.density_fit import auxiliary_molecule, fit_density, function_charges
-from tesseral.models.reference import calculate
-from tesseral.models.structures import Structure
+from tesseral.reference.auxiliary_shells import method_shells
+from tesseral.reference.calculation import calculate
+from tesseral.reference.density_fit import auxiliary_molecule, fit_density, function_charges
+from tesseral.reference.structures import Structure
 from tesseral.study.method import Method
 
 METHOD = Method(method="HF", basis="STO-3G")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pyscf import gto, scf
 
-from tesseral.models import mean_field, reference
-from tesseral.models.reference import calculate
-from tesseral.models.structures import Structure
+from tesseral.reference import calculation, mean_field
+from tesseral.reference.calculation import calculate
+from tesseral.reference.structures import Structure
 from tesseral.study.method import Method
 
 WATER = Structure("water", (8, 1, 1), np.array([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]]))
@@ -37,7 +37,7 @@ def test_a_field_that_breaks_down_is_a_row_without_quantities(monkeypatch):
     def singular(field):
         raise np.linalg.LinAlgError("leading minor not positive definite")
 
-    monkeypatch.setattr(reference, "converge", singular)
+    monkeypatch.setattr(calculation, "converge", singular)
     row = calculate(WATER, HARTREE_FOCK)
     assert row["converged"] is False
     assert row["id"] == "water"

@@ -9,13 +9,13 @@ import torch
 from pyscf import gto, scf
 
 from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.auxiliary_shells import auxiliary_shells
-from tesseral.models.density_fit import auxiliary_molecule, e3nn_rotation
-from tesseral.models.field_multipoles import field_moments
 from tesseral.models.multipoles import centre_of_charge, harmonic_tensors, local_moments, moments, translated
 from tesseral.models.quadrature import BOHR
-from tesseral.models.reference import calculate
-from tesseral.models.structures import Structure
+from tesseral.reference.auxiliary_shells import auxiliary_shells
+from tesseral.reference.calculation import calculate
+from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
+from tesseral.reference.field_multipoles import field_moments
+from tesseral.reference.structures import Structure
 from tesseral.study.method import Method
 
 # Formamide with a fluorine and a sulfur atom about it: no symmetry, and all of C, N, O, H, F, S.

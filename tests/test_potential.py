@@ -9,9 +9,9 @@ from scipy.integrate import quad
 
 from tesseral.models import potential
 from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.density_fit import auxiliary_molecule, auxiliary_shells, e3nn_rotation
 from tesseral.models.potential import RADII, SHELL_SCALE, boys, potential_on_points, shell_of_points
 from tesseral.models.quadrature import BOHR
+from tesseral.reference.density_fit import auxiliary_molecule, auxiliary_shells, e3nn_rotation
 
 NUMBERS = (8, 1, 1)
 POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]], dtype=torch.float64)

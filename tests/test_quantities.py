@@ -16,8 +16,9 @@ from tesseral.models.model import build_target
 from tesseral.models.network import build_network
 from tesseral.models.probe import measure_size
 from tesseral.models.reach import unreachable
-from tesseral.models.shape import Shape, recipe_shape, reference_shape
+from tesseral.models.shape import Shape, reference_shape
 from tesseral.models.size import size
+from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.configuration import Configuration, Data, Loss, Target
 from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import format_irreps, parse_irreps

@@ -9,11 +9,11 @@ import torch
 from e3nn import o3
 from pyscf import dft, gto, scf
 
-from tesseral.models import density_fit, reference
-from tesseral.models.auxiliary_shells import auxiliary_shells
-from tesseral.models.isolated_atom import occupations
-from tesseral.models.reference import calculate, reference_basis
-from tesseral.models.structures import Structure
+from tesseral.reference import calculation, density_fit
+from tesseral.reference.auxiliary_shells import auxiliary_shells
+from tesseral.reference.calculation import calculate, reference_basis
+from tesseral.reference.isolated_atom import occupations
+from tesseral.reference.structures import Structure
 from tesseral.study.method import Method
 from tesseral.study.records import REFERENCE, to_table
 
@@ -88,7 +88,7 @@ def test_a_forgotten_permutation_of_axes_is_found(order, hartree_fock, monkeypat
             start += width
         return rotation
 
-    monkeypatch.setattr(reference, "e3nn_rotation", forgotten)
+    monkeypatch.setattr(calculation, "e3nn_rotation", forgotten)
     errors = shell_errors(HARTREE_FOCK, calculate(WATER, HARTREE_FOCK), calculate(moved(WATER), HARTREE_FOCK))
     assert errors.pop(order) > 1e-3
     assert max(errors.values()) < 1e-8

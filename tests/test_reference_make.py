@@ -18,8 +18,8 @@ from tesseral.cluster import parts as parts_module
 from tesseral.cluster.cli import main
 from tesseral.cluster.contents import contents, describe
 from tesseral.cluster.references import BASIS, IncompleteError, inline, make_reference
-from tesseral.models import reference
 from tesseral.models.reference_file import read_reference
+from tesseral.reference import calculation
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe import Recipe, read_recipe
 
@@ -158,7 +158,7 @@ def test_a_torn_file_is_a_sentence(tmp_path):
 
 
 def test_a_calculation_that_raises_costs_one_structure(tmp_path, monkeypatch):
-    calculate = reference.calculate
+    calculate = calculation.calculate
     said, told = [], []
 
     def failing(structure, method):
@@ -166,7 +166,7 @@ def test_a_calculation_that_raises_costs_one_structure(tmp_path, monkeypatch):
             raise ZeroDivisionError("by\nzero")
         return calculate(structure, method)
 
-    monkeypatch.setattr(reference, "calculate", failing)
+    monkeypatch.setattr(calculation, "calculate", failing)
     listeners = {"on_progress": lambda *done: told.append(done), "on_failure": said.append}
     with pytest.raises(IncompleteError, match=r"1 of 3 structures could not be computed, .* the other 2 are kept"):
         make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1), **listeners)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pyscf import scf
 
-from tesseral.models import reference
-from tesseral.models.reference import calculate, reference_basis
-from tesseral.models.structures import Structure
+from tesseral.reference import calculation
+from tesseral.reference.calculation import calculate, reference_basis
+from tesseral.reference.structures import Structure
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.method import Method
 
@@ -102,5 +102,5 @@ def no_field(monkeypatch):
     def started(field):
         pytest.fail("a field was started")
 
-    monkeypatch.setattr(reference, "converge", started)
+    monkeypatch.setattr(calculation, "converge", started)
     monkeypatch.setattr(scf.hf.SCF, "kernel", started)

@@ -5,14 +5,14 @@ import pytest
 from pyscf import lo, scf
 from scipy import linalg
 
-from tesseral.models.cartesian import from_irreps
-from tesseral.models.isolated_atom import isolated_density
-from tesseral.models.mean_field import converge, mean_field, molecule, total_density_matrix
-from tesseral.models.partial_charges import hirshfeld_charges, intrinsic_charges, partial_charges
 from tesseral.models.quadrature import BOHR
-from tesseral.models.reference import calculate
-from tesseral.models.response import forces, static_polarizability
-from tesseral.models.structures import Structure
+from tesseral.reference.calculation import calculate
+from tesseral.reference.cartesian import from_irreps
+from tesseral.reference.isolated_atom import isolated_density
+from tesseral.reference.mean_field import converge, mean_field, molecule, total_density_matrix
+from tesseral.reference.partial_charges import hirshfeld_charges, intrinsic_charges, partial_charges
+from tesseral.reference.response import forces, static_polarizability
+from tesseral.reference.structures import Structure
 from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import MulIrrep
 from tesseral.study.method import Method

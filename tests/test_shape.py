@@ -13,7 +13,8 @@ from water_study import EXAMPLES
 from tesseral.models import shape
 from tesseral.models.graph import build_graph
 from tesseral.models.reference_file import Reference, read_reference
-from tesseral.models.shape import count_edges, recipe_shape, reference_shape
+from tesseral.models.shape import count_edges, reference_shape
+from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.irreps import format_irreps
 from tesseral.study.recipe import read_recipe

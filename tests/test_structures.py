@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tesseral.models import shape, structures
-from tesseral.models.shape import recipe_shape
-from tesseral.models.structures import content, count_structures, elements, ids, structure_at
+from tesseral.models import shape
+from tesseral.reference import structures
+from tesseral.reference.recipe_shape import recipe_shape
+from tesseral.reference.structures import content, count_structures, elements, ids, structure_at
 from tesseral.study.errors import DataError
 from tesseral.study.recipe import Recipe, ReferenceName, read_recipe
 from tesseral.study.structure_tables import Displacements, Inline, Table, WaterClusters, Xyz

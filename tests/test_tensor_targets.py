@@ -10,10 +10,10 @@ import pytest
 import torch
 from e3nn import o3
 
-from tesseral.models.auxiliary_shells import method_shells
-from tesseral.models.cartesian import from_irreps
-from tesseral.models.reference import calculate
-from tesseral.models.structures import Structure
+from tesseral.reference.auxiliary_shells import method_shells
+from tesseral.reference.calculation import calculate
+from tesseral.reference.cartesian import from_irreps
+from tesseral.reference.structures import Structure
 from tesseral.study.irreps import MulIrrep
 from tesseral.study.method import Method
 

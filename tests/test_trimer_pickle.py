@@ -9,14 +9,14 @@ import pytest
 import torch
 from pyscf import gto, scf
 
-from tesseral.models import tensor_pickle
 from tesseral.models.auxiliary import Shell
-from tesseral.models.density_fit import auxiliary_molecule, auxiliary_shells, fit_density, function_charges
-from tesseral.models.reference import calculate, reference_basis
-from tesseral.models.structures import Structure
-from tesseral.models.tensor_pickle import load_tensors
-from tesseral.models.trimer_pickle import import_trimers
-from tesseral.models.water_clusters import WATER, water_cluster
+from tesseral.reference import tensor_pickle
+from tesseral.reference.calculation import calculate, reference_basis
+from tesseral.reference.density_fit import auxiliary_molecule, auxiliary_shells, fit_density, function_charges
+from tesseral.reference.structures import Structure
+from tesseral.reference.tensor_pickle import load_tensors
+from tesseral.reference.trimer_pickle import import_trimers
+from tesseral.reference.water_clusters import WATER, water_cluster
 from tesseral.study.errors import DataError
 from tesseral.study.method import Method
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf.data import nist, radii
 
-from tesseral.models.structures import Structure
-from tesseral.models.vibrations import Vibrations, vibrations
+from tesseral.reference.structures import Structure
+from tesseral.reference.vibrations import Vibrations, vibrations
 from tesseral.study.errors import DataError
 from tesseral.study.method import Method
 from tesseral.study.structure_tables import Displacements
@@ -33,7 +33,7 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
     ±`amplitude`. What brings two atoms too close or breaks a bond (`SQUEEZED`, `STRETCHED`) is drawn again.
 
     :return: shape (atoms, 3), Å.
-    :raises DataError: as `tesseral.models.vibrations.vibrations`, or if nearly all displacements are such.
+    :raises DataError: as `tesseral.reference.vibrations.vibrations`, or if nearly all displacements are such.
     """
     found = vibrations(molecule, Method(method=table.method, basis=table.basis), table.optimise)
     sigma = deviations(found, table.temperature)

@@ -5,8 +5,8 @@ from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from tesseral.models.axes import to_e3nn
-from tesseral.models.cartesian import to_irreps
-from tesseral.models.extended_xyz import Frame
+from tesseral.reference.cartesian import to_irreps
+from tesseral.reference.extended_xyz import Frame
 from tesseral.study.errors import DataError
 from tesseral.study.irreps import MulIrrep, parse_irreps
 from tesseral.study.mapping import LabelSource

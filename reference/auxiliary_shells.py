@@ -7,7 +7,7 @@ from pyscf import df, gto
 from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.auxiliary import Shell
-from tesseral.models.basis_set import load_basis, load_orbital_basis
+from tesseral.reference.basis_set import load_basis, load_orbital_basis
 from tesseral.study.errors import StudyFileError
 from tesseral.study.method import Method
 

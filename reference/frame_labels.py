@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tesseral.models.extended_xyz import Frame, read_frames
 from tesseral.models.label import Label
-from tesseral.models.label_values import LEFT_OUT, Array, format_terms, label_values
+from tesseral.reference.extended_xyz import Frame, read_frames
+from tesseral.reference.label_values import LEFT_OUT, Array, format_terms, label_values
 from tesseral.study.errors import DataError
 from tesseral.study.mapping import LabelSource, Mapping
 

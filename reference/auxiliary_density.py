@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 
 from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.density_fit import auxiliary_molecule, e3nn_rotation, function_charges
+from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation, function_charges
 from tesseral.study.errors import DataError
 
 Array = NDArray[np.float64]

@@ -10,8 +10,8 @@ from pyscf import lib
 from pyscf.data import nist
 from scipy.optimize import minimize
 
-from tesseral.models.mean_field import converge, mean_field, molecule
-from tesseral.models.structures import Structure
+from tesseral.reference.mean_field import converge, mean_field, molecule
+from tesseral.reference.structures import Structure
 from tesseral.study.errors import DataError
 from tesseral.study.method import Method
 

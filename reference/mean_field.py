@@ -10,8 +10,8 @@ from pyscf import df, dft, gto, scf
 from pyscf.data.elements import ELEMENTS
 from scipy.spatial.distance import pdist, squareform
 
-from tesseral.models.basis_set import load_orbital_basis
-from tesseral.models.structures import Structure
+from tesseral.reference.basis_set import load_orbital_basis
+from tesseral.reference.structures import Structure
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.method import Method
 

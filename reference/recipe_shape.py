@@ -1,0 +1,39 @@
+"""The shape of the data that a recipe makes, known before anything is computed."""
+
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.shape import Shape, evenly, mean_shape
+from tesseral.models.target_columns import choose_shells
+from tesseral.reference.structures import count_structures, elements, structure_at
+from tesseral.study import configuration
+from tesseral.study.errors import StudyFileError
+from tesseral.study.quantities import ON_REQUEST, find_quantity
+from tesseral.study.recipe import Recipe
+
+
+def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | None = None) -> Shape:
+    """The shape of the data that a recipe makes, without any calculation; equal to `reference_shape` of it.
+
+    Provided that every structure converges, as the means are over converged structures.
+
+    :param cutoff: Å.
+    :raises StudyFileError: if there is no such auxiliary basis or order in it, or the recipe does not make what is
+        predicted; none makes labels.
+    """
+    target, numbers = target or configuration.Target(), elements(recipe)
+    quantity = find_quantity(target.quantity)
+    layout = quantity.outputs
+    if quantity.column in ON_REQUEST and quantity.column not in recipe.method.quantities:
+        asked = ", ".join(recipe.method.quantities) or "none"
+        raise StudyFileError(
+            "data.recipe",
+            f"expected a recipe whose method.quantities hold {quantity.column!r}, for the target {quantity.name}, "
+            f"got {asked}",
+        )
+    if layout is None:
+        # Imported here, for it imports PySCF: a second that a plan of another target does not wait for.
+        from tesseral.reference.auxiliary_shells import method_shells
+
+        shells = {number: method_shells(number, recipe.method) for number in numbers}
+        layout = choose_shells(AuxiliaryBasis(recipe.method.auxiliary_basis, shells), target.orders).layout
+    counted = (structure_at(recipe, index).positions for index in evenly(count_structures(recipe)))
+    return mean_shape(len(numbers), layout, counted, cutoff)
