@@ -8,6 +8,7 @@ from torch import Tensor
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.data_set import Batch, DataSet
 from tesseral.models.density import epsilon_by_order
+from tesseral.models.density_errors import density_errors
 from tesseral.models.model import Model
 from tesseral.models.target import Value as Value
 
@@ -22,7 +23,7 @@ def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_
 
 @torch.no_grad()
 def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
-    """Every metric of the model's target but ε. No values for no batches."""
+    """Every metric of the model's target but those of `measure_densities`. No values for no batches."""
     total: dict[str, Tensor] = {}
     for batch in batches:
         error = model.target.error(model(batch.graph), batch)
@@ -32,16 +33,17 @@ def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
 
 
 @torch.no_grad()
-def measure_epsilon(model: Model, data: DataSet, indices: Iterable[int]) -> list[Value]:
-    """Mean over structures of ε, and of each ε_l, on the default grid of `tesseral.models.density.epsilon_by_order`.
+def measure_densities(model: Model, data: DataSet, indices: Iterable[int]) -> list[Value]:
+    """Means over structures of what takes a grid, one structure after another; nothing for another target.
 
-    Where orders are chosen, both densities have the reference's parts of the other ones: so ε counts the error of
-    those chosen, over the charge of the whole.
+    ε and each ε_l on the default grid of `tesseral.models.density.epsilon_by_order`; the errors of dipole, quadrupole
+    and potential of `tesseral.models.density_errors`. Where orders are chosen, both densities have the reference's
+    parts of the other ones: so ε counts the error of those chosen, over the charge of the whole.
     """
     whole, chosen = data.reference.basis, data.basis
     if whole is None or chosen is None:
         return []
-    sums: dict[int | None, float] = {}
+    sums: dict[tuple[str, int | None], float] = {}
     structures = list(indices)
     orders = {term.l for term in chosen.layout}
     for index in structures:
@@ -54,13 +56,16 @@ def measure_epsilon(model: Model, data: DataSet, indices: Iterable[int]) -> list
             for values in (model(batch.graph), batch.values)
         )
         positions = torch.tensor(row["positions"], dtype=torch.float64, device=device)
-        for order, value in epsilon_by_order(whole, numbers, positions, predicted, fitted).items():
-            sums[order] = sums.get(order, 0.0) + value
-    return [
-        Value("epsilon" if order is None else "block_epsilon", order, value / len(structures))
-        for order, value in sums.items()
-        if order is None or order in orders
-    ]
+        found: dict[tuple[str, int | None], float] = {
+            ("epsilon" if order is None else "block_epsilon", order): value
+            for order, value in epsilon_by_order(whole, numbers, positions, predicted, fitted).items()
+            if order is None or order in orders
+        }
+        errors = density_errors(whole, numbers, positions, predicted, fitted)
+        found |= {(f"{name}_error", None): getattr(errors, name) for name in ("dipole", "quadrupole", "potential")}
+        for key, value in found.items():
+            sums[key] = sums.get(key, 0.0) + value
+    return [Value(metric, order, value / len(structures)) for (metric, order), value in sums.items()]
 
 
 def _completed(

@@ -12,7 +12,7 @@ from tesseral.models.checkpoint import Checkpoint, read_checkpoint
 from tesseral.models.data_set import open_data_set
 from tesseral.models.device import deterministic, device_name, find_device, peak_memory, seeded
 from tesseral.models.loss import build_loss
-from tesseral.models.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_epsilon
+from tesseral.models.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
 from tesseral.models.model import DTYPES, build_model
 from tesseral.models.network import parameters
 from tesseral.models.numerics import NUMERICS
@@ -214,7 +214,7 @@ class _Training:
         batches = evaluation_batches(self.data, test, max(1, BATCH_SIZE // self.parts))
         values = measure(self.model, batches)
         if self.data.basis is not None:
-            values += measure_epsilon(self.model, self.data, test)
+            values += measure_densities(self.model, self.data, test)
         return values
 
     def _record(self, name: str, values: list[Value]) -> None:

@@ -58,6 +58,24 @@ METRICS = {
         Metric("mse", "", "mean squared error of Rackers' y = 2√2·c/N"),
         Metric("electrons", "e", "mean over structures of |∫ρ_ML − ∫ρ|"),
         Metric(
+            "dipole_error",
+            "e bohr",
+            "mean over structures of |μ_ML − μ|, both about the centre of nuclear charge, μ of the fitted density",
+            test_only=True,
+        ),
+        Metric(
+            "quadrupole_error",
+            "e bohr^2",
+            "mean over structures of |Q_ML − Q|, the norm over five components, about the centre of nuclear charge",
+            test_only=True,
+        ),
+        Metric(
+            "potential_error",
+            "mhartree/e",
+            "mean over structures of the root mean square of V_ML − V over points at 1.4 van der Waals radii",
+            test_only=True,
+        ),
+        Metric(
             "relative_error",
             "%",
             "error as a share of the target's spread, 100·√(Σ|err|² / Σ|y − ȳ|²), both over the split; ȳ follows from "

@@ -12,7 +12,8 @@ from tesseral.models import metrics
 from tesseral.models.checkpoint import restore_model
 from tesseral.models.data_set import DataSet
 from tesseral.models.density import epsilon_by_order
-from tesseral.models.metrics import Value, evaluation_batches, measure, measure_epsilon
+from tesseral.models.density_errors import density_errors
+from tesseral.models.metrics import Value, evaluation_batches, measure, measure_densities
 from tesseral.models.model import build_model
 from tesseral.models.split import split
 from tesseral.models.training import train
@@ -112,11 +113,11 @@ def test_metrics_are_their_formulas(data, model, predicted, monkeypatch):
     assert set(measured) == set(expected)
 
 
-def test_epsilon_is_the_mean_over_structures(data, model, predicted):
-    measured = values(measure_epsilon(model, data, SPLIT[:2]))
+def test_measures_of_a_density_are_means_over_structures(data, model, predicted):
+    measured = values(measure_densities(model, data, SPLIT[:2]))
     rows = [data.reference.table.to_pylist()[index] for index in SPLIT[:2]]
-    expected = [
-        epsilon_by_order(
+    pairs = [
+        (
             BASIS,
             row["atomic_numbers"],
             torch.tensor(row["positions"], dtype=torch.float64),
@@ -125,6 +126,12 @@ def test_epsilon_is_the_mean_over_structures(data, model, predicted):
         )
         for row, other in zip(rows, predicted, strict=False)
     ]
+    expected = [epsilon_by_order(*pair) for pair in pairs]
+    errors = [density_errors(*pair) for pair in pairs]
+    for name in ("dipole", "quadrupole", "potential"):
+        mean = np.mean([getattr(one, name) for one in errors])
+        assert measured[f"{name}_error"] == pytest.approx(mean, rel=1e-9)
+        assert mean > 0
     assert measured["epsilon"] == pytest.approx(np.mean([one[None] for one in expected]), rel=1e-9)
     assert measured["block_epsilon.l2"] == pytest.approx(np.mean([one[2] for one in expected]), rel=1e-9)
     assert 0 < measured["block_epsilon.l4"] < measured["epsilon"]
@@ -156,7 +163,7 @@ def test_no_structures_have_no_metrics(model):
 
 
 def test_every_metric_is_declared(data, model):
-    found = measure(model, evaluation_batches(data, SPLIT)) + measure_epsilon(model, data, SPLIT[:1])
+    found = measure(model, evaluation_batches(data, SPLIT)) + measure_densities(model, data, SPLIT[:1])
     assert {value.metric for value in found} == {name for name, metric in METRICS.items() if metric.of("density")}
     for value in found:
         assert METRICS[value.metric].by_l == (value.l is not None) or value.metric == "relative_error"
@@ -174,7 +181,8 @@ def test_chosen_orders_are_measured_alone():
     assert losses[-1] < 0.7 * losses[0]
     keys = {name.removeprefix("test.") for name in result.metrics if name.startswith("test.")}
     by_order = {f"{name}.l{order}" for name in ("block_error", "block_epsilon", "relative_error") for order in (1, 2)}
-    assert keys == {"epsilon", "l2_error", "mse", "relative_error"} | by_order
+    in_use = {"dipole_error", "quadrupole_error", "potential_error"}
+    assert keys == {"epsilon", "l2_error", "mse", "relative_error"} | in_use | by_order
 
     trained = restore_model(memory.states[24], trial, reference)
     chosen = DataSet(reference, configuration.network, torch.float32, torch.device("cpu"), configuration.target)
