@@ -22,7 +22,7 @@ from tesseral.study.trial import canonical
 
 TARGETS = (
     *("coefficients", "energy", "forces", "dipole", "quadrupole", "octupole", "polarizability"),
-    *("homo", "lumo", "gap", "r2", "charges"),
+    *("homo", "lumo", "gap", "r2"),
 )
 """Columns that can be targets; those of imported labels come on top."""
 # What a training can see. Timings and provenance may differ between two files of equal content.

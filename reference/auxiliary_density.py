@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -91,8 +92,19 @@ def load(path: str | Path) -> AuxiliaryDensity:
     """
     try:
         with np.load(path, allow_pickle=False) as saved:
-            atoms = list(zip(saved["symbols"].tolist(), saved["positions"].tolist(), strict=True))
-            molecule = gto.M(atom=atoms, unit="Bohr", basis=json.loads(str(saved["basis"])), spin=None, verbose=0)
-            return AuxiliaryDensity(molecule, saved["coefficients"], saved["charges"])
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+            atoms = list(zip(saved["symbols"].tolist(), saved["positions"].astype(float).tolist(), strict=True))
+            basis = {str(symbol): _shells(shells) for symbol, shells in json.loads(str(saved["basis"])).items()}
+            molecule = gto.M(atom=atoms, unit="Bohr", basis=basis, spin=None, verbose=0)
+            return AuxiliaryDensity(molecule, saved["coefficients"].astype(float), saved["charges"].astype(float))
+    except (OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, BadZipFile) as error:
         raise DataError(f"expected an auxiliary density, {path} cannot be read: {error}") from None
+
+
+def _shells(shells: Any) -> list[Any]:
+    """An element's shells, as numbers: PySCF would parse a text, and evaluate what stands in it.
+
+    :raises ValueError: if they are not [[l, [exponent, coefficient, …], …], …].
+    """
+    if not isinstance(shells, list) or not all(isinstance(shell, list) for shell in shells):
+        raise ValueError("expected a list of shells for each element")
+    return [[int(shell[0]), *([float(number) for number in row] for row in shell[1:])] for shell in shells]

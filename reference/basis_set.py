@@ -1,9 +1,11 @@
 """An element's basis set by its name: PySCF's own, else the Basis Set Exchange's."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pyscf import gto
@@ -13,6 +15,7 @@ from pyscf.gto.basis.bse import basis_set_exchange
 from tesseral.study.errors import StudyFileError
 
 _LOOKUP_ERRORS = (RuntimeError, LookupError, OSError, ValueError, TypeError, AttributeError, AssertionError)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 +*(),._'-]*")
 _LAST_ELEMENT = 86  # radon; no basis that would be named here goes further without a core potential
 
 
@@ -20,8 +23,13 @@ def load_basis(name: str, symbol: str, path: str) -> list[Any]:
     """An element's basis in PySCF's words: [[l, [exponent, coefficient, …], …], …].
 
     :param path: dotted path of the key that named it.
-    :raises StudyFileError: if neither PySCF nor the Basis Set Exchange has it, or has it for this element.
+    :raises StudyFileError: if it is no name, or neither PySCF nor the Basis Set Exchange has it for this element.
     """
+    # PySCF takes text and files too, and evaluates what stands in them.
+    if not _NAME.fullmatch(name) or Path(name).exists():
+        raise StudyFileError(
+            path, f"expected the name of a basis, such as def2-SVP, not its text or a file, got {name[:60]!r}"
+        )
     loaded = _load(name, symbol)
     if loaded:
         return deepcopy(loaded)  # PySCF may change what it is given

@@ -9,6 +9,7 @@ from tesseral.study.quantities import LABEL, QUANTITIES
 
 if TYPE_CHECKING:
     from tesseral.study.arm import Arm
+    from tesseral.study.target import Target
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,14 @@ class Metric:
     """Whether it is measured once, at the end, on the test split alone: too dear for every epoch."""
     optional: bool = False
     """Whether the reference data decides if there is one, so that arms cannot be compared by it."""
+    orders: tuple[int, ...] = ()
+    """Of the density, the orders l without which it says little: arms that do not predict them (`target.orders`) cannot
+    be compared by it."""
+
+    def judges(self, target: "Target") -> bool:
+        """Whether arms of this target can be compared by it, among each other."""
+        complete = target.orders is None or set(self.orders) <= set(target.orders)
+        return self.of(target.quantity) and complete and not (self.by_l or self.optional)
 
     def of(self, quantity: str) -> bool:
         """Whether a target has it."""
@@ -51,23 +60,25 @@ METRICS = {
             by_l=True,
             test_only=True,
         ),
-        Metric("l2_error", "%", "100·√(Σ∫(ρ_ML − ρ)² / Σ∫ρ²), ρ the fitted density"),
+        Metric("l2_error", "%", "100·√(Σ∫(ρ_ML − ρ)² / Σ∫ρ²), ρ the fitted density, of the chosen orders alone"),
         Metric(
             "block_error", "%", "100·√(Σerr² / Σy²) within the block of order l; y less the isolated atoms", by_l=True
         ),
         Metric("mse", "", "mean squared error of Rackers' y = 2√2·c/N"),
-        Metric("electrons", "e", "mean over structures of |∫ρ_ML − ∫ρ|"),
+        Metric("electrons", "e", "mean over structures of |∫ρ_ML − ∫ρ|", orders=(0,)),
         Metric(
             "dipole_error",
             "e bohr",
             "mean over structures of |μ_ML − μ|, both about the centre of nuclear charge, μ of the fitted density",
             test_only=True,
+            orders=(0, 1),
         ),
         Metric(
             "quadrupole_error",
             "e bohr^2",
             "mean over structures of |Q_ML − Q|, the norm over five components, about the centre of nuclear charge",
             test_only=True,
+            orders=(0, 1, 2),
         ),
         Metric(
             "potential_error",
@@ -118,9 +129,7 @@ def common_metrics(arms: Sequence["Arm"]) -> list[Metric]:
     found = [
         metric
         for metric in METRICS.values()
-        if all(map(metric.of, quantities))
-        and not (metric.by_l or metric.optional)
-        and (metric.name != "error" or len(units) == 1)
+        if all(metric.judges(arm.configuration.target) for arm in arms) and (metric.name != "error" or len(units) == 1)
     ]
     first = ("epsilon", "l2_error") if quantities == {"density"} else ("relative_error",)
     return sorted(found, key=lambda metric: metric.name not in first)

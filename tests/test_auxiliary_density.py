@@ -1,5 +1,7 @@
 """Densities handed back to PySCF: the same density, its energies, and the way back."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,10 @@ from synthetic_density import BASIS, WATER, coefficients
 from tesseral.models.density import density_on_points
 from tesseral.models.quadrature import BOHR
 from tesseral.reference.auxiliary_density import SNIPPET, from_pyscf, load, to_pyscf
+from tesseral.reference.basis_set import load_basis
 from tesseral.reference.calculation import calculate, reference_basis
 from tesseral.reference.structures import Structure
-from tesseral.study.errors import DataError
+from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.method import Method
 
 NUMBERS = [8, 1, 1]
@@ -28,6 +31,19 @@ def test_pyscf_has_the_same_density_and_gives_it_back():
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-12)
     for mine, theirs in zip(from_pyscf(density), values, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=2e-15 * np.abs(theirs).max())
+
+
+def test_text_in_a_saved_density_is_never_evaluated(tmp_path):
+    """PySCF parses a basis that is text, and its parser evaluates numbers that are none."""
+    text = f"H    S\n      open({str(tmp_path / 'ran')!r},'w')   1.0\n"
+    saved = {"symbols": np.array(["H"]), "positions": np.zeros((1, 3)), "coefficients": np.zeros(1)}
+    np.savez(tmp_path / "evil.npz", basis=np.array(json.dumps({"H": text})), charges=np.ones(1), **saved)
+    with pytest.raises(DataError, match="expected a list of shells"):
+        load(tmp_path / "evil.npz")
+    for name in (text, str(tmp_path / "evil.npz")):
+        with pytest.raises(StudyFileError, match=r"method\.basis: expected the name of a basis"):
+            load_basis(name, "H", "method.basis")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Targets as a study sees them, before any data: the losses, metrics and outputs of each, and what it cannot reach."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.configuration import Configuration, Data, Loss, Target
 from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import format_irreps, parse_irreps
-from tesseral.study.metrics import METRICS, unit_of
+from tesseral.study.metrics import METRICS, choose_metric, unit_of
 from tesseral.study.quantities import QUANTITIES, find_quantity, losses
 from tesseral.study.recipe import read_recipe
 from tesseral.study.stages import objectives
@@ -339,3 +340,26 @@ def test_every_metric_says_what_it_is_of():
         assert METRICS["epsilon"].of(name) == (name == "density")
     assert find_quantity("label:strain", LABELS).unit == "bohr^3"
     assert Data(reference="x", train=1, test=1).validation == 0
+
+
+@pytest.mark.parametrize(
+    ("orders", "metric", "valid"),
+    [
+        ((0, 1), "electrons", True),
+        ((1, 4), "electrons", False),
+        ((0, 1), "dipole_error", True),
+        ((0, 2), "dipole_error", False),
+        ((0, 1, 2), "quadrupole_error", True),
+        ((2, 4), "quadrupole_error", False),
+        ((4,), "potential_error", True),
+    ],
+)
+def test_a_metric_that_chosen_orders_leave_without_meaning_compares_no_arms(orders, metric, valid):
+    arm = SimpleNamespace(configuration=SimpleNamespace(target=Target(orders=orders)))
+    whole = SimpleNamespace(configuration=SimpleNamespace(target=Target()))
+    assert choose_metric(metric, [whole]) == metric
+    if valid:
+        assert choose_metric(metric, [whole, arm]) == metric
+    else:
+        with pytest.raises(StudyFileError, match=rf"study\.metric: expected a metric .* got '{metric}'"):
+            choose_metric(metric, [whole, arm])
