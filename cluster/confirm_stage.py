@@ -30,7 +30,7 @@ class ConfirmStage:
         indices = {arm.label: index for index, arm in enumerate(plan.arms)}
         self._baselines: dict[int, int] = {}
         """Arm → the arm of its target that it is compared with, if there is one."""
-        for label, other in baselines(plan.study.arms, plan.study.baseline).items():
+        for label, other in baselines([arm.arm for arm in plan.arms], plan.baseline.arm).items():
             if other is not None and other != label:
                 self._baselines[indices[label]] = indices[other]
 

@@ -3,8 +3,12 @@
 from typing import Any
 
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from tesseral.cluster.references import open_reference
+from tesseral.cluster.parquet import open_parquet
+from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.reference_file import TARGETS
+from tesseral.study.errors import DataError
 from tesseral.study.structure_tables import SYMBOLS
 
 FLOOR = {
@@ -16,32 +20,39 @@ FLOOR = {
 """Errors of the fitted density against the field's own: what no model of the coefficients can be better than."""
 
 
+STATED = ("method", "basis", "auxiliary_basis")
+"""Columns of text of which each value is told once."""
+
+
 def contents(location: str) -> dict[str, Any]:
-    """What the file holds.
+    """What a file that a recipe made holds, of which only columns of one value a structure are read.
 
     `floor` has the mean and the largest size of each error of `FLOOR` over the converged structures; `seconds` is
     the time of all calculations together.
+
+    :raises DataError: if it is missing, torn, or no Parquet file.
     """
-    data = open_reference("", location)
-    table, converged = data.table, data.converged.table
-    floor = {}
-    for column in FLOOR:
-        sizes = pc.abs(converged[column])
-        if sizes.null_count < len(sizes):
-            floor[column] = {"mean": pc.mean(sizes).as_py(), "max": pc.max(sizes).as_py()}
-    return {
-        "reference": location,
-        "structures": len(table),
-        "converged": len(converged),
-        "elements": [SYMBOLS[number - 1] for number in data.elements],
-        "method": _stated(table, "method"),
-        "basis": _stated(table, "basis"),
-        "auxiliary_basis": _stated(table, "auxiliary_basis"),
-        "quantities": list(data.filled),
-        "floor": floor,
-        "seconds": pc.sum(table["seconds"]).as_py(),
-        "content_hash": data.content_hash,
-    }
+    file = open_parquet(location)
+    if file is None:
+        raise DataError(f"expected reference data at {location}, found nothing there")
+    with file:
+        table = file.read(columns=["converged", "seconds", *STATED, *FLOOR])
+        converged = table.filter(table["converged"])
+        floor = {}
+        for column in FLOOR:
+            sizes = pc.abs(converged[column])
+            if sizes.null_count < len(sizes):
+                floor[column] = {"mean": pc.mean(sizes).as_py(), "max": pc.max(sizes).as_py()}
+        return {
+            "reference": location,
+            "structures": len(table),
+            "converged": len(converged),
+            "elements": [SYMBOLS[number - 1] for number in _elements(file)],
+            **{column: _stated(table, column) for column in STATED},
+            "quantities": [column for column in TARGETS if _filled(file, column)],
+            "floor": floor,
+            "seconds": pc.sum(table["seconds"]).as_py(),
+        }
 
 
 def describe(tree: dict[str, Any]) -> str:
@@ -60,3 +71,18 @@ def describe(tree: dict[str, Any]) -> str:
 def _stated(table: Any, column: str) -> str | None:
     """What the rows say, each value once."""
     return ", ".join(sorted(value for value in pc.unique(table[column]).to_pylist() if value)) or None
+
+
+def _elements(file: pq.ParquetFile) -> list[int]:
+    """Atomic numbers of the file's auxiliary basis."""
+    return sorted(AuxiliaryBasis.from_json(file.schema_arrow.metadata[b"tesseral.auxiliary"].decode()).shells)
+
+
+def _filled(file: pq.ParquetFile, column: str) -> bool:
+    """Whether any row has a value, by the counts that the file keeps beside each column."""
+    for index in range(file.num_row_groups):
+        group = file.metadata.row_group(index)
+        for leaf in map(group.column, range(group.num_columns)):
+            if leaf.path_in_schema.split(".")[0] == column and leaf.num_values > leaf.statistics.null_count:
+                return True
+    return False

@@ -169,14 +169,18 @@ def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
 
     :param frame: its number, from 0.
     :param charge: e; None: the frame's own key `charge`, else 0.
-    :raises DataError: as `tesseral.reference.extended_xyz.read_frames`, and if there is no such frame.
+    :raises DataError: as `tesseral.reference.extended_xyz.read_frames`; if there is no such frame, or its key `charge`
+        holds no whole number and none is given.
     """
     from tesseral.reference.extended_xyz import read_frames
+    from tesseral.reference.structures import _stated_charge
 
     found = next(islice(read_frames(path), frame, None), None)
     if found is None:
         raise DataError(f"expected frame {frame} of {path}, it has fewer")
-    own = found.info.get("charge")
     if charge is None:
-        charge = 0 if own is None else int(own)
+        try:
+            charge = _stated_charge(found.info, frame, str(path))
+        except DataError as error:  # which ends with what helps in a recipe
+            raise DataError(f"{str(error).rpartition('; ')[0]}; --charge states it instead") from None
     return Molecule(f"frame {frame} of {path.name}", found.atomic_numbers, found.positions, charge)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tesseral.models.reference_file import encode_reference, read_reference
-from tesseral.study.errors import DataError
-from tesseral.study.mapping import Mapping, read_mapping
+from tesseral.study.errors import DataError, TesseralError
+from tesseral.study.mapping import LabelSource, Mapping, read_mapping
 from tesseral.study.recipe import ReferenceName
 from tesseral.study.store import Store
+from tesseral.study.units import size_of
 from tesseral.study.validation import validate
 
 
@@ -70,7 +71,7 @@ def import_mapping(file: Path, storage: str) -> Import:
 
 
 def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the frame check finds, and what it doubts, of each vector that belongs to a whole structure."""
+    """What the frame check finds, and what it doubts, of each dipole of a whole structure."""
     from tesseral.reference.frame_check import check_frame
 
     numbers = [row["atomic_numbers"] for row in rows]
@@ -78,8 +79,9 @@ def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[s
     charges = [row["charge"] for row in rows]
     checks, doubts = [], []
     for label in mapping.labels:
-        if label.of == "structure" and [str(term) for term in label.kept] == ["1x1o"]:
-            found = check_frame(numbers, positions, charges, np.array([row[label.target] for row in rows]))
+        unit = _dipole_unit(label)
+        if unit is not None:
+            found = check_frame(numbers, positions, charges, unit * np.array([row[label.target] for row in rows]))
             if found is None:
                 checks.append(f"{label.name}: too few neutral structures to check its axes")
                 continue
@@ -87,6 +89,23 @@ def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[s
             if found.doubt:
                 doubts.append(f"{label.name}: {found.doubt}")
     return tuple(checks), tuple(doubts)
+
+
+def _dipole_unit(label: LabelSource) -> float | None:
+    """How many e bohr one unit of the column is; None if it holds no dipoles.
+
+    Other vectors, such as the sum of forces, are not what charges explain.
+    """
+    if label.of != "structure" or [str(term) for term in label.kept] != ["1x1o"]:
+        return None
+    if label.standard:
+        return 1.0 if label.column == "dipole" else None
+    if label.unit.strip().lower() == "au":  # of anything
+        return None
+    try:
+        return size_of(label.unit, "e bohr")
+    except TesseralError:
+        return None
 
 
 def _stored(

@@ -31,7 +31,7 @@ def reference_make(
     loaded = read_recipe(recipe)  # before the imports, which take seconds
 
     from tesseral.cluster.contents import contents, describe
-    from tesseral.cluster.references import IncompleteError, Spread, inline, make_reference
+    from tesseral.cluster.references import IncompleteError, Spread, inline, make_reference, open_reference
 
     spread: Spread = inline
     if executor == "ray":
@@ -46,7 +46,9 @@ def reference_make(
         sys.exit(1)
     found = contents(location)
     if as_json:
-        print(json.dumps(found | {"made": made}, indent=2))
+        # What trials are told apart by, and the only thing that all columns are read for.
+        content_hash = open_reference("", location).content_hash
+        print(json.dumps(found | {"content_hash": content_hash, "made": made}, indent=2))
     else:
         console.print(f"{'Made' if made else 'Already made'}: {describe(found)}", soft_wrap=True, markup=False)
 

@@ -1,21 +1,18 @@
 """Reference data on the storage: where it lies, reading it once a process, and making it."""
 
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from tesseral.cluster.parts import Computation, assemble, failure, part
+from tesseral.cluster.parquet import open_parquet
+from tesseral.cluster.parts import Computation, assemble, failure, level, part, recall_vibrations, settings
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.reference_file import Reference, read_reference
-from tesseral.reference.structures import content, count_structures, ids, structure_at
+from tesseral.reference.structures import Structure, content, structure_at, structures
 from tesseral.study.errors import DataError
 from tesseral.study.recipe import Recipe
-from tesseral.study.records import REFERENCE
 from tesseral.study.store import Store
 from tesseral.study.trial import digest
 
@@ -25,8 +22,10 @@ R = TypeVar("R")
 STALE = 3600.0
 """Seconds after which a file that is half written is a killed writer's, and ours to remove."""
 
-BASIS = "basis.json"
-"""Name of the auxiliary basis among the sealed rows."""
+BASIS = "basis"
+"""What the name of an auxiliary basis among the sealed rows begins with."""
+NAMED = 10
+"""Structures that are named where that many could not be computed."""
 
 
 class Spread(Protocol):
@@ -75,7 +74,9 @@ def make_reference(
     """Compute what a recipe asks for, and return where it lies and whether there was anything to do.
 
     Each finished structure is sealed at once in `reference/.parts/`, so a killed run loses only what it was
-    at; the parts become one file at the end.
+    at; the parts become one file at the end. A part is found by its structure, method and versions, so that a recipe
+    of the same name takes over what it has in common with one that was changed. Of two runs at once, one makes the
+    file, and for the other it is made already.
 
     :param on_progress: told (structures done, structures in all), at the start and after each.
     :param on_failure: told of each structure whose calculation raised; the others go on.
@@ -85,80 +86,91 @@ def make_reference(
     """
     path = f"{recipe.reference.name}.parquet"
     store = Store(storage).child("reference")
-    key = digest([content(recipe), _settings(recipe)])
-    # Rows of an earlier version, which had other columns, are none of this file's.
-    parts = store.child(f".parts/{recipe.reference.name}-{digest([key, REFERENCE.names])[:16]}")
-    if (made_by := _made_by(store, path)) is not None:
-        if made_by != key:
-            raise DataError(
-                f"{store.location(path)} was made by another recipe; give this one another reference.name, or remove "
-                "the file"
-            )
+    key = digest([content(recipe), settings(recipe.method)])
+    parts = store.child(f".parts/{recipe.reference.name}")
+    if _made(store, path, key):
         parts.delete(parts.paths())  # of a run that was killed between making the file and this
         return store.location(path), False
-    total, sealed = count_structures(recipe), set(parts.paths())
-    left = [index for index, name in enumerate(ids(recipe)) if part(name) not in sealed]
-    basis = _basis(recipe, left, parts)
-    done, failed = total - len(left), 0
+    rows, left, basis = _prepare(recipe, parts)
+    total, done, failed = len(rows), len(rows) - len(left), list[str]()
     on_progress(done, total)
-    compute = Computation(recipe.method, basis, key, parts.url)
+    compute = Computation(recipe.method, basis, level(recipe.method), parts.url)
     waiting = (structure_at(recipe, index) for index in left)
-    for _, reason in spread(compute, waiting, failure, recipe.method.max_memory * 10**6):
+    for structure, reason in spread(compute, waiting, failure, recipe.method.max_memory * 10**6):
         if reason is None:
             done += 1
             on_progress(done, total)
         else:
-            failed += 1
+            failed.append(structure.id)
             on_failure(reason)
-    if failed:
-        raise IncompleteError(
-            f"{failed} of {total} structures could not be computed, why in full is in {parts.url}; the other "
-            f"{done} are kept, and the same command tries these again"
-        )
-    assemble(store, path, parts, ids(recipe))
+    try:
+        # Another run of the same recipe may have made the file, and removed the rows, meanwhile.
+        if failed and not _made(store, path, key):
+            raise IncompleteError(_incomplete(failed, done, parts.url))
+        made = assemble(store, path, parts, rows, auxiliary=basis.to_json(), recipe=key)
+    except DataError:
+        if not _made(store, path, key):
+            raise
+        made = False
+    if not made:
+        _made(store, path, key)
     parts.delete(parts.paths())
     store.delete(store.stale(STALE))
-    return store.location(path), True
+    return store.location(path), made
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    """The settings of the method that change a number; those that do not are left out of its `repr`, too."""
-    return {setting.name: getattr(recipe.method, setting.name) for setting in fields(recipe.method) if setting.repr}
+def _incomplete(failed: list[str], done: int, url: str) -> str:
+    named = json.dumps(failed) if len(failed) <= NAMED else "[…]"
+    return (
+        f"{len(failed)} of {len(failed) + done} structures could not be computed, why in full is in {url}; the other "
+        f"{done} are kept: the same command tries these again, and goes on without them if the recipe's [reference] "
+        f"says without = {named}" + ("" if len(failed) <= NAMED else ", the ids that were told")
+    )
 
 
-def _made_by(store: Store, path: str) -> str | None:
-    """Key of the recipe that made a file; None if there is no file.
+def _made(store: Store, path: str, key: str) -> bool:
+    """Whether the file is there already.
 
-    :raises DataError: if it is torn, or no Parquet file.
+    :raises DataError: if another recipe made it, it is torn, or no Parquet file.
     """
-    location = store.location(path)
-    source: Any = location
-    if "://" in location:
-        data = store.read(path)
-        if data is None:
-            return None
-        source = io.BytesIO(data)
-    try:
-        metadata = pq.read_schema(source).metadata or {}
-    except FileNotFoundError:
-        return None
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+    file = open_parquet(store.location(path))
+    if file is None:
+        return False
+    with file:
+        metadata = file.schema_arrow.metadata or {}
+    if metadata.get(b"tesseral.recipe", b"").decode() != key:
         raise DataError(
-            f"expected reference data that this recipe made, {location} cannot be read: {reason}; remove it"
-        ) from None
-    return str(metadata.get(b"tesseral.recipe", b"").decode())
+            f"{store.location(path)} was made by another recipe; give this one another reference.name, or remove "
+            "the file"
+        )
+    return True
 
 
-def _basis(recipe: Recipe, left: list[int], parts: Store) -> AuxiliaryBasis:
-    """The basis of the file's coefficients, sealed with its isolated atoms when the file is begun.
+def _prepare(recipe: Recipe, parts: Store) -> tuple[list[tuple[str, str]], list[int], AuxiliaryBasis]:
+    """Check every structure and the method before anything is computed.
 
-    This checks the method, and every structure, before any is computed.
+    :return: (id, name of its part) of each structure; the numbers of those that are not sealed; and the basis of the
+        file's coefficients with its isolated atoms, which is sealed beside the rows.
     """
-    if parts.read(BASIS) is None:
-        # Imported here, for a machine that trains need not have PySCF.
-        from tesseral.reference.calculation import reference_basis
+    # Imported here, for a machine that trains need not have PySCF.
+    from tesseral.reference.calculation import reference_basis
+    from tesseral.reference.mean_field import check
 
-        basis = reference_basis((structure_at(recipe, index) for index in left), recipe.method)
-        parts.create(BASIS, basis.to_json().encode())
-    return AuxiliaryBasis.from_json((parts.read(BASIS) or b"").decode())
+    recall_vibrations(recipe, parts)
+    decides, sealed = level(recipe.method), set(parts.paths())
+    rows: list[tuple[str, str]] = []
+    left: list[int] = []
+    examples: dict[frozenset[int], Structure] = {}  # a structure of each set of elements
+    for index, structure in enumerate(structures(recipe)):
+        check(structure, recipe.method)
+        rows.append((structure.id, part(structure, decides)))
+        examples.setdefault(frozenset(structure.atomic_numbers), structure)
+        if rows[-1][1] not in sealed:
+            left.append(index)
+    name = f"{BASIS}-{digest([decides, sorted(frozenset().union(*examples))])[:32]}.json"
+    data = parts.read(name)
+    if data is None:
+        data = reference_basis(examples.values(), recipe.method).to_json().encode()
+        if not parts.create(name, data):
+            data = parts.read(name) or data  # another run was first, and may have ended since
+    return rows, left, AuxiliaryBasis.from_json(data.decode())

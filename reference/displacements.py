@@ -35,7 +35,7 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
     :return: shape (atoms, 3), Å.
     :raises DataError: as `tesseral.reference.vibrations.vibrations`, or if nearly all displacements are such.
     """
-    found = vibrations(molecule, Method(method=table.method, basis=table.basis), table.optimise)
+    found = vibrations(molecule, vibrating(table), table.optimise)
     sigma = deviations(found, table.temperature)
     random = np.random.default_rng(seed(table.seed, table.name, index))
     nearest, farthest = _limits(molecule.atomic_numbers, found.positions)
@@ -55,6 +55,11 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
         f"expected a displacement of {table.name} without a broken bond or atoms too close, {_ATTEMPTS} in a row had "
         "one; lower " + ("the temperature" if table.mode == "thermal" else "the amplitude")
     )
+
+
+def vibrating(table: Displacements) -> Method:
+    """The method of a table's minimum and vibrations."""
+    return Method(method=table.method, basis=table.basis)
 
 
 def deviations(found: Vibrations, temperature: float) -> Array:

@@ -13,6 +13,7 @@ import ase.data
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.io.extxyz import key_val_str_to_dict
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -21,6 +22,8 @@ from tesseral.study.errors import DataError
 SAME_PLACE = 0.01
 """Two atoms closer than this, Å, are at one place: a slip in the file."""
 _ITS_OWN = ("numbers", "positions")  # columns of ASE's atoms that are no labels
+_MATRICES = ("stress", "virial")  # what ASE makes a matrix of, of stress the symmetric part alone
+_DIGITS = 18  # of a number of atoms, at most
 
 
 @dataclass(frozen=True)
@@ -48,18 +51,19 @@ def read_frames(path: str | Path, ignore_cell: bool = False) -> Iterator[Frame]:
     """The frames of a file `.xyz` or `.xyz.gz`, one in memory at a time; plain XYZ is read too.
 
     ASE hands labels of the names that it knows (`energy`, `forces`, `dipole`, `charges`, …) to a calculator: here
-    they stand among `info` and `arrays` like all others. It reads nine numbers as a vector, but for `stress` and
-    `virial`, which become 3×3.
+    they stand among `info` and `arrays` like all others. Nine numbers are a vector in the file's order, those
+    of `stress` and `virial` too, which ASE itself symmetrizes and transposes.
 
     :param ignore_cell: take a periodic frame as one molecule in empty space; else it is refused.
     :raises DataError: if the file is missing or no extended XYZ, holds no frame, or a frame is periodic, has
-        coordinates that are not finite, an unknown element, or two atoms at one place. The frame is named.
+        coordinates that are not finite, an unknown element, two atoms at one place, or fewer atoms than it says.
+        The frame is named.
     """
     count = 0
     for index, block in enumerate(_blocks(Path(path))):
         where = f"frame {index} of {path}"
         try:
-            atoms = next(ase.io.iread(io.StringIO(block), format="extxyz"))
+            atoms = _read_atoms(block)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             raise DataError(f"expected extended XYZ, {where} cannot be read: {_reason(error)}") from None
         count += 1
@@ -91,12 +95,30 @@ def _block(file: TextIO, where: str) -> str | None:
         head = file.readline()
     if not head:
         return None
-    if not head.strip().isdecimal() or int(head) < 1:
-        raise DataError(f"expected extended XYZ, {where} begins with {head.strip()[:40]!r}: no number of atoms")
-    lines = [head, file.readline(), *(file.readline() for _ in range(int(head)))]
-    if not lines[-1].strip():
-        raise DataError(f"expected extended XYZ, {where} ends before its {int(head)} atoms do")
+    said = head.strip()
+    if not said.isdecimal() or len(said) > _DIGITS or int(said) < 1:
+        raise DataError(f"expected extended XYZ, {where} begins with {said[:40]!r}: no number of atoms")
+    lines = [head, file.readline()]
+    for found in range(int(said)):
+        line = file.readline()
+        if len(line.split()) < 2:  # the end of the file, a blank line, or the next frame's number of atoms
+            raise DataError(f"expected extended XYZ, {where} ends before its {said} atoms do: it has {found}")
+        lines.append(line)
     return "".join(lines)
+
+
+def _read_atoms(block: str) -> Atoms:
+    matrices = {}
+
+    def parse(comment: str) -> dict[str, Any]:
+        values: dict[str, Any] = key_val_str_to_dict(comment)
+        for key in values.keys() & {*_MATRICES}:
+            matrices[key] = values.pop(key).ravel(order="F")  # as it stands in the file
+        return values
+
+    atoms = next(ase.io.iread(io.StringIO(block), format="extxyz", properties_parser=parse))
+    atoms.info |= matrices
+    return atoms
 
 
 def _frame(atoms: Atoms, comment: str, index: int, where: str, ignore_cell: bool) -> Frame:

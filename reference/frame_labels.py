@@ -88,7 +88,8 @@ def _integer(frame: Frame, key: int | str, where: str) -> int:
     if isinstance(key, int):
         return key
     value = frame.info.get(key)
-    if not isinstance(value, np.ndarray) or value.shape != () or value != round(float(value)):
+    number = isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in "iuf"
+    if not number or not float(value).is_integer():
         raise DataError(f"expected a whole number under {key}, {where} has {'none' if value is None else value}")
     return int(value)
 

@@ -24,11 +24,13 @@ def forces(field: Any) -> Array:
     """F_A = −dE/dR_A, shape (atoms, 3), hartree/bohr.
 
     Of a density functional the weights of the grid are differentiated too, so that forces are the derivative of the
-    energy that is stored, and add up to zero.
+    energy that is stored, and add up to zero. Not so with nonlocal correlation (VV10, as in wB97X-V), where that would
+    take pairs of points, 40 s for a water molecule: such forces add up to zero, and are the derivative, only as far as
+    the grid is fine.
     """
     gradient = field.nuc_grad_method()
     if hasattr(gradient, "grid_response"):
-        gradient.grid_response = True
+        gradient.grid_response = not field.do_nlc()
     result: Array = -np.asarray(gradient.kernel())
     return result
 

@@ -1,5 +1,6 @@
 """The structures that a recipe asks for, each by its number: none depends on those before it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -36,7 +37,7 @@ def structures(recipe: Recipe) -> Iterator[Structure]:
 
     :raises DataError: as `structure_at`.
     """
-    return (_structure(table, index) for table in recipe.structures for index in range(_count(table)))
+    return (_structure(table, index) for table, index in _numbers(recipe))
 
 
 def structure_at(recipe: Recipe, index: int) -> Structure:
@@ -46,10 +47,13 @@ def structure_at(recipe: Recipe, index: int) -> Structure:
     :raises DataError: if a file that the recipe names cannot be read, or a molecule cannot be displaced.
     """
     left = index
-    for table in recipe.structures:
-        if 0 <= left < _count(table):
+    for table, without in _tables(recipe):
+        count = _count(table) - len(without)
+        if 0 <= left < count:
+            for number in without:
+                left += number <= left
             return _structure(table, left)
-        left -= _count(table)
+        left -= count
     raise IndexError(f"expected one of {count_structures(recipe)} structures, counted from 0, got {index}")
 
 
@@ -58,7 +62,7 @@ def ids(recipe: Recipe) -> Iterator[str]:
 
     :raises DataError: if a file that the recipe names cannot be read.
     """
-    return (_id(table, index) for table in recipe.structures for index in range(_count(table)))
+    return (_id(table, index) for table, index in _numbers(recipe))
 
 
 def count_structures(recipe: Recipe) -> int:
@@ -66,7 +70,7 @@ def count_structures(recipe: Recipe) -> int:
 
     :raises DataError: if a file that the recipe names cannot be read.
     """
-    return sum(_count(table) for table in recipe.structures)
+    return sum(_count(table) - len(without) for table, without in _tables(recipe))
 
 
 def elements(recipe: Recipe) -> list[int]:
@@ -74,7 +78,15 @@ def elements(recipe: Recipe) -> list[int]:
 
     :raises DataError: if a file that the recipe names cannot be read.
     """
-    return sorted({number for table in recipe.structures for number in _elements(table)})
+    return sorted({number for table, without in _tables(recipe) for number in _elements(table, without)})
+
+
+def displaced_molecules(recipe: Recipe) -> Iterator[tuple[Displacements, Structure]]:
+    """The tables of displacements, each with the molecule that it displaces.
+
+    :raises DataError: if a file that the recipe names cannot be read.
+    """
+    return ((table, _molecule(table)) for table in recipe.structures if isinstance(table, Displacements))
 
 
 def content(recipe: Recipe) -> list[Any]:
@@ -90,7 +102,8 @@ def content(recipe: Recipe) -> list[Any]:
             tables.append(asdict(table) | {"file": None, "molecule": _as_json(_molecule(table))})
         else:
             tables.append(asdict(table))
-    return tables
+    without = sorted(set(recipe.reference.without))
+    return [*tables, {"without": without}] if without else tables
 
 
 def _as_json(structure: Structure) -> list[Any]:
@@ -123,12 +136,46 @@ def _count(table: Table) -> int:
     return len(_frames(table)) if isinstance(table, Xyz) else table.count
 
 
-def _elements(table: Table) -> set[int]:
-    if isinstance(table, WaterClusters):
-        return set(WATER)
+def _elements(table: Table, without: list[int]) -> set[int]:
     if isinstance(table, Xyz):
-        return {number for frame in _frames(table) for number in frame.atomic_numbers}
-    return set(_molecule(table).atomic_numbers)
+        kept = (frame for index, frame in enumerate(_frames(table)) if index not in without)
+        return {number for frame in kept for number in frame.atomic_numbers}
+    if len(without) == _count(table):
+        return set()
+    return set(WATER) if isinstance(table, WaterClusters) else set(_molecule(table).atomic_numbers)
+
+
+def _numbers(recipe: Recipe) -> Iterator[tuple[Table, int]]:
+    """Each structure of a recipe as its table and its number there."""
+    for table, without in _tables(recipe):
+        yield from ((table, index) for index in range(_count(table)) if index not in without)
+
+
+def _tables(recipe: Recipe) -> list[tuple[Table, list[int]]]:
+    """The tables, each with the numbers in it that `reference.without` names, ascending."""
+    without: list[set[int]] = [set() for _ in recipe.structures]
+    for name in recipe.reference.without:
+        found = [_number(table, name) for table in recipe.structures]
+        for numbers, number in zip(without, found, strict=True):
+            numbers |= set() if number is None else {number}
+        if not any(number is not None for number in found):
+            raise DataError(f"expected ids of structures in reference.without, got {name!r}, which no table makes")
+    if any(without) and sum(map(_count, recipe.structures)) == sum(map(len, without)):
+        raise DataError("expected a structure that reference.without leaves in the recipe, it names all of them")
+    return [(table, sorted(numbers)) for table, numbers in zip(recipe.structures, without, strict=True)]
+
+
+def _number(table: Table, name: str) -> int | None:
+    """The inverse of `_id`; None if the table makes no structure of that id."""
+    if isinstance(table, Inline):
+        return 0 if name == table.name else None
+    digits = name.rpartition("-")[2]
+    if not re.fullmatch("[0-9]{4,18}", digits):
+        return None
+    number = int(digits)
+    if isinstance(table, Xyz):
+        number = (number - table.first) // table.every
+    return number if 0 <= number < _count(table) and _id(table, number) == name else None
 
 
 def _molecule(table: Inline | Displacements) -> Structure:

@@ -1,8 +1,9 @@
 """The minimum of a molecule's energy and its harmonic vibrations about it (by PySCF)."""
 
+import json
+from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,18 @@ class Vibrations:
         """Of each mode, 1/cm."""
         return self.frequencies * nist.HARTREE2WAVENUMBER
 
+    def to_json(self) -> str:
+        """JSON that holds every bit."""
+        return json.dumps({key: value.tolist() for key, value in vars(self).items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        return cls(**{key: np.array(value) for key, value in json.loads(text).items()})
+
+
+_FOUND: dict[Hashable, Vibrations] = {}
+
 
 def vibrations(structure: Structure, method: Method, optimise: bool) -> Vibrations:
     """Normal modes by the analytic second derivatives at the minimum nearest to a structure, once in a process.
@@ -56,23 +69,24 @@ def vibrations(structure: Structure, method: Method, optimise: bool) -> Vibratio
     :raises DataError: if the field or the minimum does not converge, PySCF has no second derivatives of the method,
         or the structure has a mode below `LOWEST_WAVENUMBER`, so that it is no minimum.
     """
-    place = tuple(map(tuple, structure.positions.tolist()))
-    return _vibrations(
-        structure.id, structure.atomic_numbers, place, structure.charge, structure.spin, method, optimise
-    )
+    key = _key(structure, method, optimise)
+    if key not in _FOUND:
+        _FOUND[key] = _compute(structure, method, optimise)
+    return _FOUND[key]
 
 
-@lru_cache(maxsize=64)
-def _vibrations(
-    name: str,
-    atomic_numbers: tuple[int, ...],
-    place: tuple[tuple[float, ...], ...],
-    charge: int,
-    spin: int,
-    method: Method,
-    optimise: bool,
-) -> Vibrations:
-    structure = Structure(name, atomic_numbers, np.array(place), charge, spin)
+def recall(structure: Structure, method: Method, optimise: bool, found: Vibrations) -> None:
+    """Let `vibrations` of these give what was found before, such as by a run that was killed."""
+    _FOUND[_key(structure, method, optimise)] = found
+
+
+def _key(structure: Structure, method: Method, optimise: bool) -> Hashable:
+    place = structure.positions.tobytes()
+    return structure.atomic_numbers, place, structure.charge, structure.spin, method, optimise
+
+
+def _compute(structure: Structure, method: Method, optimise: bool) -> Vibrations:
+    name, atomic_numbers = structure.id, structure.atomic_numbers
     if len(atomic_numbers) < 2:
         raise DataError(f"expected a molecule of at least two atoms, {name} has {len(atomic_numbers)} and no vibration")
     with lib.with_omp_threads(1):  # the last bits of a sum depend on it

@@ -24,10 +24,18 @@ class ReferenceName(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecipeReference(ReferenceName):
+    """The file that is made, and what is left out of it."""
+
+    without: tuple[str, ...] = ()
+    """Ids of structures that the tables ask for and the file does not hold, such as one that cannot be computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe(Section):
     """A file of reference data, from structures to coefficients."""
 
-    reference: ReferenceName
+    reference: RecipeReference
     structures: Annotated[tuple[Table, ...], Range(min_length=1)]
     method: Method = field(default_factory=Method)
 

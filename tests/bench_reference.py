@@ -27,7 +27,7 @@ from tesseral.cluster.references import make_reference
 from tesseral.models.reference_file import read_reference
 from tesseral.reference.calculation import calculate
 from tesseral.reference.structures import structure_at
-from tesseral.study.recipe import Recipe, ReferenceName
+from tesseral.study.recipe import Recipe, RecipeReference
 from tesseral.study.structure_tables import WaterClusters
 
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
     dimers = WaterClusters(kind="water_clusters", molecules=2, count=options.structures, seed=1)
-    recipe = Recipe(reference=ReferenceName(name="dimers"), structures=(dimers,))
+    recipe = Recipe(reference=RecipeReference(name="dimers"), structures=(dimers,))
     with tempfile.TemporaryDirectory(prefix="reference-") as storage:
         rows = measured(recipe, options.sample, storage, lambda line: print(line, flush=True))
     for row in rows:

@@ -17,7 +17,7 @@ def stage() -> ConfirmStage:
     text = text.replace("[replication]", '[replication]\nallocate = "sequential"\nprecision = 2.0\nmax_blocks = 40')
     study = Study.parse(text, "sequential.toml")
     arms = [SimpleNamespace(label=arm.label, arm=arm) for arm in study.arms]
-    found = ConfirmStage(SimpleNamespace(study=study, arms=arms))
+    found = ConfirmStage(SimpleNamespace(study=study, arms=arms, baseline=arms[0]))
     for arm in arms:
         found.choose(arm, SimpleNamespace())
     return found

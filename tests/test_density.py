@@ -177,6 +177,25 @@ def test_epsilon_beyond_the_second_row_is_pyscfs(fit):
     assert epsilon_by_order(*found_fit)[None] == pytest.approx(expected, rel=5e-3)
 
 
+def test_epsilon_of_errors_in_the_core_alone_is_less_exact():
+    """As documented: to 0.2 % of itself, but of functions with exponents above 50 on lithium to about 1 %."""
+    numbers, positions = (3, 1), torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.6]], dtype=torch.float64)
+    mine = AuxiliaryBasis("jfit", {z: auxiliary_shells(z, "def2-universal-jfit", True) for z in (1, 3)})
+    fine = atom_grid(positions, radii=150, precision=47)
+    shells = [[shell for shell in mine.shells[z] for _ in range(2 * shell.l + 1)] for z in numbers]
+    reference = [torch.tensor([float(shell.l == 0) for shell in part]).double() for part in shells]
+    cores = [torch.tensor([max(shell.exponents) > 50 for shell in part]) for part in shells]
+    worst = {True: 0.0, False: 0.0}
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        errors = [1e-2 * torch.randn(len(part), dtype=torch.float64, generator=generator) for part in reference]
+        for core in worst:
+            other = [a + b * (c == core) for a, b, c in zip(reference, errors, cores, strict=True)]
+            found, exact = (epsilon_by_order(mine, numbers, positions, other, reference, g)[None] for g in (None, fine))
+            worst[core] = max(worst[core], abs(found / exact - 1))
+    assert worst[False] < 2e-3 < worst[True] < 2e-2
+
+
 def test_what_is_left_out_is_negligible():
     """Twelve waters in a row, so that most primitives are left out at most points."""
     positions = torch.cat([POSITIONS + torch.tensor([4.0 * place, 0.0, 0.0]) for place in range(12)])

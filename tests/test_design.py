@@ -172,7 +172,7 @@ FACTORS = [
     ("network.radial_width = [8, 16]", ["radial_width=8", "radial_width=16"]),
     ("network.radial_layers = [0, 2]", ["radial_layers=0", "radial_layers=2"]),
     ("network.num_neighbors = [8.0, 12.2]", ["num_neighbors=8.0", "num_neighbors=12.2"]),
-    ("target.scale = ['shell', 'none']", ["scale=shell", "scale=none"]),
+    ("target.scale = ['spread', 'none']", ["scale=spread", "scale=none"]),
     ("loss.name = ['raw', 'equal', 'overlap']", ["loss=raw", "loss=equal", "loss=overlap"]),
     ("training.epochs = [1, 2]", ["epochs=1", "epochs=2"]),
     ("training.batch_size = [1, 2]", ["batch_size=1", "batch_size=2"]),

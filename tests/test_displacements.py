@@ -14,7 +14,7 @@ from tesseral.reference.structures import Structure, elements, structure_at, str
 from tesseral.reference.vibrations import FORCE_TOLERANCE, vibrations
 from tesseral.study.errors import DataError
 from tesseral.study.method import Method
-from tesseral.study.recipe import Recipe, ReferenceName
+from tesseral.study.recipe import Recipe, RecipeReference
 from tesseral.study.structure_tables import Displacements
 
 CHEAP = {"method": "HF", "basis": "STO-3G"}
@@ -39,7 +39,7 @@ def molecule(table: Displacements) -> Structure:
 
 
 def recipe(*tables: Displacements) -> Recipe:
-    return Recipe(reference=ReferenceName(name="displaced"), structures=tables)
+    return Recipe(reference=RecipeReference(name="displaced"), structures=tables)
 
 
 def minimum(table: Displacements) -> module.Vibrations:

@@ -15,6 +15,7 @@ from water_study import water_study
 from tesseral.cluster.cli import app
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
+from tesseral.cluster.exporting import read_molecule
 from tesseral.cluster.plan import prepare
 from tesseral.models.checkpoint import restore_model
 from tesseral.models.data_set import DataSet
@@ -128,6 +129,27 @@ def test_the_difference_is_predicted_less_reference_of_the_orders_predicted(trai
         shells = [shell.l for shell in reference.basis.shells[number] for _ in range(2 * shell.l + 1)]
         kept = np.array(theirs)[np.isin(shells, (0, 2))]
         np.testing.assert_allclose(mine - kept, less, atol=1e-12)
+
+
+@pytest.mark.parametrize("stated", [0.5, "minus", np.array([1, 1]), True, float("nan")])
+def test_a_charge_that_is_no_whole_number_is_refused_unless_another_is_given(tmp_path, stated):
+    path = tmp_path / "ion.xyz"
+    write_frames(path, [Atoms("OH", np.eye(3)[:2]), Atoms("OH", np.eye(3)[:2], info={"charge": stated})])
+    with pytest.raises(
+        DataError, match=r"whole number as the charge of frame 1 of .*ion\.xyz, got .*; --charge"
+    ) as error:
+        read_molecule(path, 1, None)
+    assert "table" not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert read_molecule(path, 1, -1).charge == -1
+    assert read_molecule(path, 0, None).charge == 0
+
+
+def test_the_charge_of_a_frame_is_taken(tmp_path):
+    path = tmp_path / "ion.xyz"
+    write_frames(path, Atoms("OH", np.eye(3)[:2], info={"charge": -1.0}))
+    assert read_molecule(path, 0, None).charge == -1
+    assert read_molecule(path, 0, 2).charge == 2
 
 
 def test_what_cannot_be_exported_is_one_sentence(trained, tiny_reference, tmp_path):

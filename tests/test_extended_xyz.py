@@ -61,6 +61,20 @@ def test_a_column_is_told_from_a_label_of_the_same_name(write):
     assert frame.arrays == {}
 
 
+@pytest.mark.parametrize("key", ["stress", "virial"])
+def test_nine_numbers_stay_in_the_files_order_whatever_they_are_called(write, key):
+    """ASE makes six numbers of a stress, the first three and the last of each pair, and transposes a virial."""
+    (frame,) = read_frames(write(f'1\n{key}="1 2 3 4 5 6 7 8 9" energy=-1\nH 0 0 0\n'))
+    assert frame.info[key].tolist() == list(range(1, 10))
+    assert frame.info["energy"].item() == -1
+    text = f'1\nProperties=species:S:1:pos:R:3:{key}:R:9 {key}="9 8 7 6 5 4 3 2 1"\nH 0 0 0 1 2 3 4 5 6 7 8 9\n'
+    (frame,) = read_frames(write(text))
+    assert frame.info[key].tolist() == list(range(9, 0, -1))
+    assert frame.arrays[key].tolist() == [list(range(1, 10))]
+    with pytest.raises(DataError, match=f"frame 0 of .* cannot be read: Got info item {key}"):
+        list(read_frames(write(f'1\n{key}="1 2 3 4 5 6"\nH 0 0 0\n')))
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -70,6 +84,10 @@ def test_a_column_is_told_from_a_label_of_the_same_name(write):
         (WATER + PLAIN.replace("H 0 0 0.74", "X 0 0 0.74"), "expected a chemical element .* atom 1 in frame 1"),
         (WATER + PLAIN.replace("0 0 0.74", "0 0"), "frame 1 of .* cannot be read"),
         (WATER + PLAIN.replace("H 0 0 0.74\n", ""), "frame 1 of .* ends before its 2 atoms do"),
+        (PLAIN.replace("2", "4", 1) + WATER, "frame 0 of .* ends before its 4 atoms do: it has 2"),
+        (PLAIN.replace("2", "9" * 15, 1), "frame 0 of .* ends before its 9{15} atoms do: it has 2"),
+        (PLAIN.replace("2", "9" * 5000, 1), "frame 0 of .* begins with '9{40}': no number of atoms"),
+        ("3\n", "frame 0 of .* ends before its 3 atoms do: it has 0"),
         (WATER + "and so on\n", r"frame 1 of .* begins with 'and so on': no number of atoms"),
         ("0\n\n", "frame 0 of .* begins with '0'"),
         ("id,energy\n1,2\n", "frame 0 of .* begins with 'id,energy'"),

@@ -99,6 +99,27 @@ def test_doubtful_axes_are_warned_of_and_imported_all_the_same(mapping, tmp_path
     assert (tmp_path / "runs" / "reference" / "made.parquet").exists()
 
 
+@pytest.mark.parametrize(
+    ("column", "unit", "checked"),
+    [
+        ("dipole", "au", True),
+        ("mine", "e*angstrom", True),
+        ("mine", "debye", True),
+        ("mine", "hartree/bohr", False),
+        ("mine", "furlong", False),
+        ("mine", "au", False),
+    ],
+)
+def test_axes_of_dipoles_alone_are_checked(mapping, tmp_path, column, unit, checked):
+    """Charges do not explain vectors of other kinds, such as the sum of forces: they were always doubted."""
+    keys = f'column = "{column}"\nunit = "{unit}"\nirreps = "1o"'
+    mapping.write_text(MAPPING.replace('column = "dipole"\nunit = "e angstrom"', keys))
+    done = import_mapping(mapping, str(tmp_path / "runs"))
+    assert [note.partition(":")[0] for note in done.notes] == ["mu"] * checked
+    if unit == "e*angstrom":  # fitted charges are in e, whatever the unit
+        assert "(H +0.600, O -0.600)" in done.notes[0]
+
+
 def test_nothing_is_overwritten_and_mistakes_write_nothing(mapping, tmp_path):
     storage = str(tmp_path / "runs")
     import_mapping(mapping, storage)

@@ -213,6 +213,23 @@ def test_an_asymmetric_part_is_refused_or_left_out_and_said(tmp_path):
         import_frames(mapping(label("polarizability")), tmp_path)
 
 
+@pytest.mark.parametrize("key", ["stress", "virial"])
+def test_an_asymmetric_stress_is_refused_too(tmp_path, key):
+    """Of which ASE would leave the symmetric part alone, or the transpose."""
+    path, made = tmp_path / "made.xyz", label("mine", irreps="0e+2e") | {"name": key}
+    path.write_text(f'1\n{key}="1 2 3 2 5 6 3 6.1 9"\nH 0 0 0\n')
+    with pytest.raises(DataError, match=f"expected {key} to hold 1x0e\\+1x2e alone, in frame 0 .* asymmetric part"):
+        import_frames(mapping(made), tmp_path)
+    path.write_text(f'1\n{key}="1 2 3 2 5 6 3 6 9"\nH 0 0 0\n')
+    (row,) = import_frames(mapping(made), tmp_path).rows
+    matrix = np.array([[1.0, 2, 3], [2, 5, 6], [3, 6, 9]])
+    np.testing.assert_allclose(row["label.mine"], values(frame(mine=matrix), column="mine", irreps="0e+2e"))
+    path.write_text(f'1\n{key}="0 0 0 0 0 1 0 -1 0"\nH 0 0 0\n')
+    (row,) = import_frames(mapping(made | {"irreps": "1e"}), tmp_path).rows
+    turn = np.array([[0.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # by rows, and not its transpose
+    np.testing.assert_allclose(row["label.mine"], values(frame(mine=turn), column="mine", irreps="1e"))
+
+
 def save(folder: Path, labels: list, **info: object) -> None:
     """Waters with a label each, as ASE writes them."""
     frames = [Atoms("OHH", POINTS, info={"mine": np.asarray(one).ravel(), **info}) for one in labels]
@@ -256,6 +273,15 @@ def test_a_bad_label_is_one_sentence(one, keys, sentence):
     with pytest.raises(DataError, match=sentence) as caught:
         values(frame(**one), **keys)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stated", ["nan", "inf", "0.5", '"1 1"', "T", "minus", '"_JSON true"'])
+def test_a_charge_is_a_whole_number(tmp_path, stated):
+    (tmp_path / "made.xyz").write_text(f"1\ncharge={stated} energy=-1\nH 0 0 0\n")
+    with pytest.raises(DataError, match="expected a whole number under charge, frame 0 of"):
+        import_frames(mapping(label("energy") | {"name": "energy"}), tmp_path)
+    (row,) = import_frames(mapping(label("energy") | {"name": "energy"}, charge=1), tmp_path).rows
+    assert row["charge"] == 1
 
 
 def test_rows_hold_what_the_file_says(tmp_path):

@@ -124,6 +124,32 @@ def test_hirshfelds_atoms_have_no_charge_of_their_own():
     assert np.vdot(atom.intor("int1e_ovlp"), matrix) == pytest.approx(7)
 
 
+@pytest.mark.parametrize(("functional", "differentiated"), [("wB97X-V", False), ("PBE", True)])
+def test_the_grid_is_not_differentiated_for_nonlocal_correlation(functional, differentiated):
+    """Its part alone costs pairs of points; without it forces are the slope to what the grid leaves."""
+    step = 1e-3  # Å
+    method = Method(method=functional, basis="STO-3G", grid_level=1)
+
+    def hydrogen(z: float):
+        moved = Structure("h2", (1, 1), np.array([[0.0, 0.0, 0.0], [0.1, 0.2, 0.8 + z]]))
+        field = mean_field(molecule(moved, method), method)
+        field.nlcgrids.atom_grid = (15, 26)  # else eight seconds
+        return converge(field)
+
+    field, gradients = hydrogen(0.0), []
+    make = field.nuc_grad_method
+
+    def watched():
+        gradients.append(make())
+        return gradients[-1]
+
+    field.nuc_grad_method = watched
+    found = forces(field)
+    assert [gradient.grid_response for gradient in gradients] == [differentiated]
+    slope = (hydrogen(step).e_tot - hydrogen(-step).e_tot) / (2 * step / BOHR)
+    assert found[1, 2] == pytest.approx(-slope, abs=1e-5 if differentiated else 2e-3)
+
+
 def test_what_is_not_asked_for_is_null():
     row = calculate(WATER, Method(method="HF", basis="STO-3G"))
     assert not {"forces", "polarizability", "charges"} & set(row)

@@ -12,7 +12,7 @@ from tesseral.reference import structures
 from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.reference.structures import content, count_structures, elements, ids, structure_at
 from tesseral.study.errors import DataError
-from tesseral.study.recipe import Recipe, ReferenceName, read_recipe
+from tesseral.study.recipe import Recipe, RecipeReference, read_recipe
 from tesseral.study.structure_tables import Displacements, Inline, Table, WaterClusters, Xyz
 
 FRAMES = """3
@@ -43,7 +43,7 @@ def frames(tmp_path) -> Path:
 
 
 def recipe(*tables: Table) -> Recipe:
-    return Recipe(reference=ReferenceName(name="mixed"), structures=tables)
+    return Recipe(reference=RecipeReference(name="mixed"), structures=tables)
 
 
 def waters(molecules: int, count: int, seed: int) -> WaterClusters:

@@ -1,0 +1,57 @@
+"""Opening a Parquet file of a storage, of which only what is asked for is read."""
+
+import io
+from typing import Any
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+from obstore.exceptions import NotFoundError
+from obstore.store import from_url
+
+from tesseral.study.errors import DataError
+
+
+def open_parquet(location: str) -> pq.ParquetFile | None:
+    """Open a file by its absolute path or URL, and read its footer; None if there is none.
+
+    :raises DataError: if it is torn, or no Parquet file.
+    """
+    try:
+        return pq.ParquetFile(_Ranges(location) if "://" in location else location)
+    except (FileNotFoundError, NotFoundError):
+        return None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"expected reference data that this recipe made, {location} cannot be read: {reason}; remove it"
+        ) from None
+
+
+class _Ranges(io.RawIOBase):
+    """An object of an object store as a file: each read is one request for its bytes."""
+
+    def __init__(self, url: str) -> None:
+        folder, _, self._path = url.rpartition("/")
+        self._store = from_url(folder)
+        self._size, self._at = obstore.head(self._store, self._path)["size"], 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        length = max(0, min(len(buffer), self._size - self._at))
+        if length:
+            buffer[:length] = memoryview(obstore.get_range(self._store, self._path, start=self._at, length=length))
+            self._at += length
+        return length
