@@ -80,8 +80,10 @@ class Campaign:
         entries = self._entries.values()
         finished = sum(entry.outcome is not None for entry in entries)
         steps = sum(arm.steps for arm in plan.arms) * (self.trials // len(plan.arms))
+        self._steps = {arm.label: arm.steps for arm in plan.arms}
         for entry in entries:  # one that several arms have is run, and shown, once
-            steps -= entry.plan["max_steps"] * (len(entry.others) + (entry.outcome is not None))
+            times = len(entry.others) + (entry.outcome is not None)
+            steps -= self._steps[entry.plan["arm"]] * times
         display.started(self.trials - sum(len(entry.others) for entry in entries), finished, max(steps, 0))
         self._first = self._find()
 
@@ -109,6 +111,7 @@ class Campaign:
             if entry is None or (entry.outcome is None and trial not in self._running):
                 self._check()
                 entry = self._record(planned, sized, facts)
+                self.display.added(0, steps - self._steps[planned.arm.label])  # a searched batch makes other steps
                 if entry.outcome is not None:
                     self.display.ended(trial, steps)
             entry = self._entries[trial] = self._join(entry, planned, sized)

@@ -199,7 +199,8 @@ def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
         rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in summary.table(tables)]
         title = f"{tables.study.name}: {summary.standing(tables)}; 95 % intervals"
         console.print(table(title, list(rows[0]), [list(row.values()) for row in rows]))
-        if floor := floor_sentence(tables.study):
+        parts = any(target.chosen is not None for target in tables.study.targets.values())
+        if not parts and (floor := floor_sentence(tables.study)):
             console.print(floor, soft_wrap=True)
     store.replace("report.html", html.encode())
     if not as_json:

@@ -101,7 +101,10 @@ def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
     if search is None or search.define is None:
         return
     now, path = define_hash(search.define), "search/define.json"
-    store.create(path, canonical({"define": search.define, "source": now}).encode())
+    text = canonical({"define": search.define, "source": now}).encode()
+    if not [name for name in store.paths("search") if name != path]:
+        store.replace(path, text)  # a first version that could propose nothing binds nobody
+    store.create(path, text)
     if (record := read_document(store, path, "source")) is None:
         raise RecordError(f"{store.location(path)} is damaged; remove it and run again")
     if record["source"] != now:

@@ -14,6 +14,9 @@ from tesseral.study.study import Study
 if TYPE_CHECKING:  # it imports torch
     from tesseral.cluster.exporting import Density
 
+COARSE = 0.02
+"""Share of the electrons that a cube's points may miss before it is said."""
+
 
 def export(
     source: Annotated[
@@ -53,7 +56,11 @@ def export(
     if cube is None and pyscf is None:
         raise DataError("expected a file to write, got neither --cube nor --pyscf")
     density = _find(source, trial, structure, xyz, frame, charge, difference, storage)
-    written: dict[str, Any] = {"title": density.title, "electrons": density.electrons}
+    written: dict[str, Any] = {
+        "title": density.title,
+        "electrons": density.electrons,
+        "expected": density.expected,
+    }
     if cube is not None:
         from tesseral.reference.cube import write_cube
 
@@ -127,10 +134,12 @@ def _show(written: dict[str, Any]) -> None:
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False)
 
-    say(f"{written['title']}: {written['electrons']:.4f} electrons")
+    say(f"{written['title']}: {written['electrons']:.4f} electrons of {written['expected']}")
     if "cube" in written:
         found = written["cube"]
         points = " × ".join(map(str, found["points"]))
         say(f"Cube: {found['file']}, {points} points, {found['electrons']:.4f} electrons on them")
+        if abs(found["electrons"] - written["electrons"]) > COARSE * max(written["expected"], 1):
+            say("The points are too coarse for the cores of the atoms, or end too near: see --spacing and --margin.")
     if "pyscf" in written:
         say(f"PySCF: {written['pyscf']['file']}, to be used so:\n\n{written['pyscf']['snippet']}")

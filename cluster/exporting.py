@@ -35,6 +35,11 @@ class Molecule:
     charge: int = 0
     """e."""
 
+    @property
+    def electrons(self) -> int:
+        """Of the whole molecule."""
+        return sum(self.atomic_numbers) - self.charge
+
 
 @dataclass(frozen=True)
 class Density:
@@ -46,6 +51,8 @@ class Density:
     """For each atom, shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2)."""
     title: str
     """One line."""
+    expected: int
+    """Electrons that ρ should hold."""
 
     @property
     def electrons(self) -> float:
@@ -72,7 +79,8 @@ def stored_density(reference: Reference, structure: str | None, name: str) -> De
         raise DataError(f"expected density coefficients of {row['id']!r}, {name} holds none")
     title = f"electron density of {row['id']} in {name}" + ("" if row["converged"] else ", not converged")
     coefficients = [torch.tensor(part, dtype=torch.float64) for part in row["coefficients"]]
-    return Density(molecule_of(row), reference.basis, coefficients, title)
+    molecule = molecule_of(row)
+    return Density(molecule, reference.basis, coefficients, title, molecule.electrons)
 
 
 def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, folder: str = "") -> Density:
@@ -81,7 +89,7 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
     :param trial: its id, or the first digits of it.
     :param folder: where the user's own modules are.
     :raises RecordError: if no finished trial of the study has that id, or its weights are gone.
-    :raises DataError: if its reference data is not there or another, or lacks an element of the molecule.
+    :raises DataError: if its reference data is not there or another, or lacks an element or the charge of the molecule.
     :raises StudyFileError: if it does not predict the density, or its network is the user's own and was edited.
     """
     store = Store(storage).child(study)
@@ -94,6 +102,12 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
     if folder and folder not in sys.path:
         sys.path.insert(0, folder)
     check_trial(found, reference)
+    charges = sorted(set(reference.converged.table["charge"].to_pylist()))
+    if molecule.charge not in charges:
+        raise DataError(
+            f"expected a molecule of a charge that the trial's data holds, {', '.join(map(str, charges))}, got one of "
+            f"{molecule.charge}: a density is predicted from elements and positions alone"
+        )
     configuration = found.configuration.resolved()
     basis, coefficients = predict_density(
         restore_model(content, found, reference),
@@ -104,7 +118,7 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
         molecule.charge,
     )
     title = f"electron density of {molecule.name}, predicted by trial {entry.id[:10]} of {study}"
-    return Density(molecule, basis, coefficients, title)
+    return Density(molecule, basis, coefficients, title, molecule.electrons)
 
 
 def difference(predicted: Density, reference: Density) -> Density:
@@ -115,7 +129,7 @@ def difference(predicted: Density, reference: Density) -> Density:
         mask = [shell.l in orders for shell in reference.basis.shells[number] for _ in range(2 * shell.l + 1)]
         kept.append(values[torch.tensor(mask)])
     less = [mine - theirs for mine, theirs in zip(predicted.coefficients, kept, strict=True)]
-    return replace(predicted, coefficients=less, title=f"{predicted.title}, less the reference")
+    return replace(predicted, coefficients=less, title=f"{predicted.title}, less the reference", expected=0)
 
 
 def find_trial(store: Store, study: str, trial: str) -> Entry:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tesseral.cluster.references import open_reference
 from tesseral.models.reach import describe_dead, unreachable
+from tesseral.models.reference_file import Reference
 from tesseral.models.shape import Shape, reference_shape
 from tesseral.models.size import Size, size
 from tesseral.reference.recipe_shape import recipe_shape
@@ -37,6 +38,13 @@ class Measure:
         if key not in self._shapes:
             self._shapes[key] = self._find_shape(*key)
         return self._shapes[key]
+
+    def data(self, reference: str) -> Reference | None:
+        """The reference data, if it is there."""
+        try:
+            return open_reference(self.storage, reference)
+        except DataError:
+            return None
 
     def _find_shape(self, reference: str, recipe: str | None, cutoff: float, target: Target) -> Shape:
         try:

@@ -103,7 +103,7 @@ def plan_study(study: Study, storage: str, folder: str | Path = ".") -> StudyPla
 
     :raises StudyFileError: if an arm has nothing to train, or cannot reach all of its target and the study does not
         allow it, or cannot be matched, or the search is not valid.
-    :raises DataError: if neither data nor recipe is there.
+    :raises DataError: if neither data nor recipe is there, or there is too little data.
     """
     folder = Path(folder).absolute()
     if str(folder) not in sys.path:
@@ -115,6 +115,9 @@ def plan_study(study: Study, storage: str, folder: str | Path = ".") -> StudyPla
     if study.file.search is not None:
         matched = any(arm.match != "none" for arm in study.arms)
         space = read_space(study.file.search, {path for arm in study.arms for path in arm.factors}, matched, study.arms)
+    for one in study.arms:
+        if (found_data := measure.data(one.configuration.data.reference)) is not None:
+            check_sizes(one.configuration.data, found_data)
     for one in study.arms:  # before they are matched, for that would fail on them in other words
         refuse_untrainable(one, measure)
     arms = []

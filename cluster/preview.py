@@ -6,6 +6,7 @@ from itertools import pairwise
 from math import isclose
 from typing import Any
 
+from tesseral.analysis.allocation import FIRST_LOOK, MORE
 from tesseral.cluster.cost import Rate
 from tesseral.cluster.plan import ArmPlan, StudyPlan
 from tesseral.study.irreps import parse_irreps
@@ -109,6 +110,12 @@ def notes(plan: StudyPlan, found: list[Forecast]) -> list[str]:
             f"blocks are added until the paired change is known to ±{replication.precision:g} %: {least:,} trials of "
             f"the confirm stage at least, {most:,} at most"
         )
+        soonest = max(FIRST_LOOK, replication.blocks) + MORE
+        if (replication.max_blocks or 0) <= soonest:
+            lines.append(
+                f"the width is looked at from {soonest - MORE} blocks on, and {MORE} more follow once it is small "
+                f"enough: with max_blocks = {replication.max_blocks} all of them are run"
+            )
     if plan.space and any(parameter.path.startswith(COUNTED) for parameter in plan.space):
         lines.append("the search changes the cost of a step: times are those of the arms' own settings")
     if file.search and file.search.define:

@@ -25,7 +25,7 @@ STALE = 3600.0
 BASIS = "basis"
 """What the name of an auxiliary basis among the sealed rows begins with."""
 NAMED = 10
-"""Structures that are named where that many could not be computed."""
+"""Structures up to which those to leave out are named in one sentence."""
 
 
 class Spread(Protocol):
@@ -106,25 +106,27 @@ def make_reference(
     try:
         # Another run of the same recipe may have made the file, and removed the rows, meanwhile.
         if failed and not _made(store, path, key):
-            raise IncompleteError(_incomplete(failed, done, parts.url))
+            raise IncompleteError(_incomplete(recipe, failed, done, parts.url))
         made = assemble(store, path, parts, rows, auxiliary=basis.to_json(), recipe=key)
     except DataError:
         if not _made(store, path, key):
             raise
         made = False
     if not made:
-        _made(store, path, key)
+        _made(store, path, key)  # refuses another recipe's
     parts.delete(parts.paths())
     store.delete(store.stale(STALE))
     return store.location(path), made
 
 
-def _incomplete(failed: list[str], done: int, url: str) -> str:
-    named = json.dumps(failed) if len(failed) <= NAMED else "[…]"
+def _incomplete(recipe: Recipe, failed: list[str], done: int, url: str) -> str:
+    """What is said where some structures could not be computed: how to go on with them, and without."""
+    without = [*recipe.reference.without, *failed]
+    named = json.dumps(without) if len(without) <= NAMED else "[…], these, too, by the ids that were told"
     return (
         f"{len(failed)} of {len(failed) + done} structures could not be computed, why in full is in {url}; the other "
         f"{done} are kept: the same command tries these again, and goes on without them if the recipe's [reference] "
-        f"says without = {named}" + ("" if len(failed) <= NAMED else ", the ids that were told")
+        f"says without = {named}"
     )
 
 

@@ -76,7 +76,7 @@ def epsilon_by_order(
     :param reference: of ρ_ref, in the same layout.
     :param grid: of the integrals; None: `atom_grid(positions)`, on which ε changes by less than 0.2 % of itself, and
         ε_l by less than 1 %, as a molecule moves or turns, for errors not confined to cores (exponents above
-        50 bohr⁻²): of such an error in LiH ε came out 0.9 % too small.
+        50 bohr⁻²): of one that was, in LiH, ε came out 0.9 % too small.
     :return: by l, and under None.
     """
     orders = [term.l for term in basis.layout]

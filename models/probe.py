@@ -10,7 +10,7 @@ from tesseral.models.device import initialising
 from tesseral.models.graph import Graph, build_graph
 from tesseral.models.shape import Shape
 from tesseral.models.size import Size
-from tesseral.models.user_network import UserNetwork, load, resolved, to_irreps
+from tesseral.models.user_network import UserNetwork, faults_of, load, resolved, to_irreps
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration
 from tesseral.study.irreps import MulIrrep
@@ -39,7 +39,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
     settings = configuration.network
     build, irreps_out = load(settings.define or ""), to_irreps(shape.layout)
     neighbors = settings.num_neighbors or shape.edges / shape.atoms
-    with initialising(0):
+    with faults_of(settings.define), initialising(0):
         network = UserNetwork(build, settings, elements=shape.elements, irreps_out=irreps_out, num_neighbors=neighbors)
         network.eval()
         weights = [weight for weight in network.parameters() if weight.requires_grad]
@@ -76,7 +76,7 @@ def probe_unreachable(
     build, irreps_out = load(settings.define or ""), to_irreps(layout)
     zero = torch.ones(len(layout), dtype=torch.bool)
     for seed in range(DRAWS):
-        with initialising(seed), torch.no_grad():
+        with faults_of(settings.define), initialising(seed), torch.no_grad():
             network = UserNetwork(
                 build, settings, elements=elements, irreps_out=irreps_out, num_neighbors=settings.num_neighbors or 4.0
             )

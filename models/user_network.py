@@ -12,7 +12,8 @@ for each atom (`o3.Irreps`) and the typical number of neighbours. It returns a `
 import hashlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
@@ -99,6 +100,21 @@ def _imported(name: str) -> tuple[ModuleType, str]:
     except (OSError, TypeError):
         raise StudyFileError(_PATH, f"expected a module of Python source, {name!r} has none to be read") from None
     return module, hashlib.sha256(source.encode()).hexdigest()
+
+
+@contextmanager
+def faults_of(define: str | None) -> Iterator[None]:
+    """Say what a network of the user's own raises in one sentence; where it runs for the first time.
+
+    :raises StudyFileError: in place of anything that it raises.
+    """
+    try:
+        yield
+    except StudyFileError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise StudyFileError(_PATH, f"{define!r} raised {type(error).__name__}: {reason}") from error
 
 
 def to_irreps(layout: tuple[MulIrrep, ...]) -> o3.Irreps:

@@ -88,10 +88,9 @@ def _integer(frame: Frame, key: int | str, where: str) -> int:
     if isinstance(key, int):
         return key
     value = frame.info.get(key)
-    number = isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in "iuf"
-    if not number or not float(value).is_integer():
-        raise DataError(f"expected a whole number under {key}, {where} has {'none' if value is None else value}")
-    return int(value)
+    if isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in "iuf" and float(value).is_integer():
+        return int(value)
+    raise DataError(f"expected a whole number under {key}, {where} has {'none' if value is None else value}")
 
 
 def _plain(values: Array, label: LabelSource) -> Any:

@@ -155,10 +155,11 @@ def _tables(recipe: Recipe) -> list[tuple[Table, list[int]]]:
     """The tables, each with the numbers in it that `reference.without` names, ascending."""
     without: list[set[int]] = [set() for _ in recipe.structures]
     for name in recipe.reference.without:
-        found = [_number(table, name) for table in recipe.structures]
-        for numbers, number in zip(without, found, strict=True):
-            numbers |= set() if number is None else {number}
-        if not any(number is not None for number in found):
+        found = [(numbers, _number(table, name)) for numbers, table in zip(without, recipe.structures, strict=True)]
+        places = [(numbers, number) for numbers, number in found if number is not None]
+        for numbers, number in places:
+            numbers.add(number)
+        if not places:
             raise DataError(f"expected ids of structures in reference.without, got {name!r}, which no table makes")
     if any(without) and sum(map(_count, recipe.structures)) == sum(map(len, without)):
         raise DataError("expected a structure that reference.without leaves in the recipe, it names all of them")

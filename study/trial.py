@@ -79,8 +79,11 @@ class Trial:
         return asdict(self)
 
     def settings(self) -> dict[str, Any]:
-        """Dotted path → value of everything in the configuration that is not null."""
-        return {path: value for path, value in flatten(self.configuration.to_dict()).items() if value is not None}
+        """Dotted path → value of everything in the configuration that is not null, and counts."""
+        tree = self.configuration.to_dict()
+        if tree["network"]["hidden"]["irreps"] is not None:  # which stand for the other keys
+            tree["network"]["hidden"] = {"irreps": tree["network"]["hidden"]["irreps"]}
+        return {path: value for path, value in flatten(tree).items() if value is not None}
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:

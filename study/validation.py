@@ -166,7 +166,7 @@ def _valid(keys: list[str]) -> str:
 
 
 def _nearest(word: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(word, valid, n=1)
+    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.65)
     return f"did you mean {close[0]!r}? " if close else ""
 
 

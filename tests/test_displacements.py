@@ -175,3 +175,11 @@ def test_a_molecule_without_a_minimum_is_refused(monkeypatch):
     far = replace(WATER, name="far", positions=((0, 0, 0), (0, 0.9, 0.9), (0, -0.9, 0.9)))
     with pytest.raises(DataError, match=r"after 1 steps a force of .* is left; give a better geometry"):
         structure_at(recipe(far), 0)
+
+
+def test_vibrations_come_back_from_json_with_every_bit():
+    found = minimum(AMMONIA)
+    again = module.Vibrations.from_json(found.to_json())
+    for key, value in vars(found).items():
+        assert getattr(again, key).tobytes() == value.tobytes()
+        assert getattr(again, key).shape == value.shape

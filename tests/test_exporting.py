@@ -64,7 +64,7 @@ def test_a_reference_density_becomes_a_cube_and_an_auxiliary_density(tiny_refere
     words = ["--structure", "dimer-0001", "--cube", cube, "--spacing", 0.5, "--margin", 2, "--pyscf", saved]
     done = export(tiny_reference, *words)
     assert done.exit_code == 0, done.output
-    assert "electron density of dimer-0001 in water_tiny: 20.0000 electrons" in done.output
+    assert "electron density of dimer-0001 in water_tiny: 20.0000 electrons of 20" in done.output
     assert f"np.load('{saved}')" in done.output
     reference = read_reference(tiny_reference)
     row = next(row for row in reference.table.to_pylist() if row["id"] == "dimer-0001")
@@ -75,7 +75,7 @@ def test_a_reference_density_becomes_a_cube_and_an_auxiliary_density(tiny_refere
     assert "dimer-0001" in cube.read_text().splitlines()[0]
     tree = json.loads(export(tiny_reference, *words, "--json").stdout)
     assert tree["electrons"] == pytest.approx(20, abs=1e-6)
-    assert set(tree) == {"title", "electrons", "cube", "pyscf"}
+    assert set(tree) == {"title", "electrons", "expected", "cube", "pyscf"}
 
 
 def test_a_prediction_is_that_of_the_model_on_its_data(trained, tmp_path):
@@ -113,6 +113,8 @@ def test_another_molecule_is_predicted_wherever_it_lies(trained, tmp_path):
         found.append(load(saved).coefficients)
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
     assert np.abs(found[0]).max() > 0.1
+    ion = export("export", one.id, "--xyz", tmp_path / "w.xyz", "--charge", 1, "--pyscf", saved, "--storage", trained)
+    refused(ion, "expected a molecule of a charge that the trial's data holds, 0, got one of 1")
 
 
 def test_the_difference_is_predicted_less_reference_of_the_orders_predicted(trained, tmp_path):

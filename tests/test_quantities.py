@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from synthetic_density import BASIS, small_configuration, synthetic_reference
+from synthetic_density import BASIS, small_configuration, synthetic_reference, synthetic_trial
 from synthetic_properties import LABELS, property_configuration, property_reference
 from test_size import build, geometry, measured, operations, shape_of
 from torch.utils.flop_counter import FlopCounterMode
@@ -340,6 +340,13 @@ def test_every_metric_says_what_it_is_of():
         assert METRICS["epsilon"].of(name) == (name == "density")
     assert find_quantity("label:strain", LABELS).unit == "bohr^3"
     assert Data(reference="x", train=1, test=1).validation == 0
+
+
+def test_settings_say_widths_once():
+    """Hidden irreps stand for what they were made of: default multiplicities that nobody set are no settings."""
+    trial = synthetic_trial(synthetic_reference(4), small_configuration())
+    hidden = {path for path in trial.settings() if path.startswith("network.hidden")}
+    assert hidden == {"network.hidden.irreps"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
@@ -17,9 +18,9 @@ import pytest
 from tesseral.cluster import parts as parts_module
 from tesseral.cluster.cli import main
 from tesseral.cluster.contents import contents, describe
-from tesseral.cluster.references import BASIS, IncompleteError, inline, make_reference
+from tesseral.cluster.references import BASIS, IncompleteError, inline, make_reference, open_reference
 from tesseral.models.reference_file import read_reference
-from tesseral.reference import calculation
+from tesseral.reference import calculation, vibrations
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe import Recipe, read_recipe
 
@@ -70,13 +71,24 @@ def timeless(path: Path) -> tuple[pa.Table, bytes]:
 
 
 DRIVER = """
-import os, signal, sys
+import os, signal, sys, time
 from tesseral.cluster.ray_session import as_completed
 from tesseral.cluster.references import inline, make_reference
 from tesseral.study.recipe import read_recipe
 
-def spread(*arguments):
-    for number, result in enumerate({spread}(*arguments), start=1):
+def spread(function, *arguments):
+    driver = os.getpid()
+
+    def held(structure):
+        while structure.id == {hold!r}:  # never computed, however fast the machine is
+            try:
+                os.kill(driver, 0)
+            except ProcessLookupError:
+                os._exit(1)
+            time.sleep(0.05)
+        return function(structure)
+
+    for number, result in enumerate({spread}(held, *arguments), start=1):
         if number == {kill}:
             os.kill(os.getpid(), signal.SIGKILL)  # it was sealed before we are told of it
         yield result
@@ -88,9 +100,14 @@ make_reference(read_recipe(sys.argv[1]), sys.argv[2], spread, progress)
 """
 
 
-def drive(file: Path, storage: Path, spread: str, kill: int = 0) -> tuple[int, list[tuple[int, int]]]:
-    """Exit code and the progress that was told, of another process; it kills itself at the `kill`-th result."""
-    command = [sys.executable, "-c", DRIVER.format(spread=spread, kill=kill), str(file), str(storage)]
+def drive(
+    file: Path, storage: Path, spread: str, kill: int = 0, hold: str | None = None
+) -> tuple[int, list[tuple[int, int]]]:
+    """Exit code and the progress that was told, of another process; it kills itself at the `kill`-th result.
+
+    :param hold: the structure of this id is not finished before the process ends.
+    """
+    command = [sys.executable, "-c", DRIVER.format(spread=spread, kill=kill, hold=hold), str(file), str(storage)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     return done.returncode, [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
 
@@ -101,20 +118,22 @@ def test_killed_twice_and_resumed_is_the_same_file_as_unbroken(tmp_path):
     killed, unbroken = tmp_path / "killed", tmp_path / "unbroken"
     assert drive(file, unbroken, "inline") == (0, [(done, 9) for done in range(10)])
 
-    assert drive(file, killed, "as_completed", kill=3)[0] == -9
-    first = sealed(killed)
-    assert len(first) >= 3
-    # Ray's workers may seal what they had all but finished after the driver's end; so that this run has something to
-    # do, however long that takes, it begins once they are gone and with one row removed.
-    first = settled(killed)
-    next(iter(first.values())).unlink()
+    assert drive(file, killed, "as_completed", kill=3, hold="dimer-0001")[0] == -9
+    first = len(sealed(killed))
+    assert 3 <= first <= 8
+    # What Ray's workers had all but finished may be sealed after the driver's end, at any time.
     code, told = drive(file, killed, "inline", kill=1)
     assert code == -9
-    assert told == [(len(first) - 1, 9)]
-    second = sealed(killed)
-    assert len(second) == len(first)
+    ((begun, total),) = told
+    assert first <= begun <= 8
+    assert total == 9
+    second = len(sealed(killed))
+    assert begun < second <= 9
     assert not (killed / "reference" / "small.parquet").exists()
-    assert drive(file, killed, "as_completed") == (0, [(done, 9) for done in range(len(second), 10)])
+    code, told = drive(file, killed, "as_completed")
+    assert code == 0
+    assert told == [(done, 9) for done in range(told[0][0], 10)]
+    assert second <= told[0][0] <= 9
     assert sealed(killed) == {}
 
     paths = [folder / "reference" / "small.parquet" for folder in (killed, unbroken)]
@@ -131,7 +150,7 @@ def test_killed_between_the_file_and_its_end_it_is_tidied(tmp_path, monkeypatch)
     monkeypatch.setattr("tesseral.study.store.Store.delete", lambda store, paths: None)
     location, made = make(tmp_path, HYDROGEN, HELIUM)
     assert made
-    assert sealed(tmp_path) == {"h2", "he"}
+    assert {*sealed(tmp_path)} == {"h2", "he"}
     monkeypatch.undo()
     assert make(tmp_path, HYDROGEN, HELIUM) == (location, False)
     assert not list(tmp_path.glob("reference/.parts/*/*"))
@@ -173,7 +192,14 @@ def test_a_calculation_that_raises_costs_one_structure(tmp_path, monkeypatch):
         make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1), **listeners)
     assert said == ["he could not be computed: ZeroDivisionError: by"]
     assert told == [(0, 3), (1, 3), (2, 3)]
-    assert sealed(tmp_path) == {"h2", "monomer-0000"}
+    assert {*sealed(tmp_path)} == {"h2", "monomer-0000"}
+    monkeypatch.setattr("tesseral.cluster.references.NAMED", 0)
+    with pytest.raises(IncompleteError, match=r"says without = \[…\], these, too, by the ids that were told$"):
+        make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1))
+    monkeypatch.setattr("tesseral.cluster.references.NAMED", 2)
+    less = HEADER.replace("[method]", 'without = ["h2"]\n[method]')
+    with pytest.raises(IncompleteError, match=r"""says without = \["h2", "he"\]$"""):
+        make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1), header=less)
     (trace,) = tmp_path.glob("reference/.parts/*/he.txt")
     assert "in failing" in trace.read_text()
 
@@ -196,18 +222,20 @@ def test_the_command_says_what_failed_and_ends_with_1(tmp_path, monkeypatch, cap
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("tesseral: triplet could not be computed: method.basis: expected a basis with orbitals for")
     assert second.startswith("tesseral: 1 of 2 structures could not be computed")
-    assert sealed(tmp_path) == {"h2"}
+    assert second.endswith("""goes on without them if the recipe's [reference] says without = ["triplet"]""")
+    assert {*sealed(tmp_path)} == {"h2"}
 
-    recipe(tmp_path, HELIUM, HYDROGEN)
+    recipe(tmp_path, TRIPLET, HYDROGEN, header=HEADER.replace("[method]", 'without = ["triplet"]\n[method]'))
     with pytest.raises(SystemExit, match=r"^0$"):
         main()
-    assert "2/2" in (shown := capsys.readouterr().out)
-    assert "Made: 2 structures of H, He, HF/STO-3G, fitted in " in shown
+    assert "1/1" in (shown := capsys.readouterr().out)
+    assert "Made: 1 structures of H, HF/STO-3G, fitted in " in shown
     monkeypatch.setattr("sys.argv", [*command, "--json"])
     with pytest.raises(SystemExit, match=r"^0$"):
         main()
     found = json.loads(capsys.readouterr().out)
-    assert (found["made"], found["structures"], found["elements"]) == (False, 2, ["H", "He"])
+    assert (found["made"], found["structures"], found["elements"]) == (False, 1, ["H"])
+    assert found["content_hash"] == read_reference(found["reference"]).content_hash
 
 
 def test_a_field_that_does_not_converge_is_a_row_that_says_so(tmp_path):
@@ -229,7 +257,7 @@ def test_what_the_file_holds_is_told(tmp_path):
     assert {"coefficients", "energy", "dipole", "quadrupole", "octupole", "homo", "lumo", "gap", "r2"} >= {
         *found["quantities"]
     }
-    assert found["content_hash"] == read_reference(location).content_hash
+    assert found["quantities"] == list(read_reference(location).filled)
     line = describe(found)
     assert line.startswith("2 structures of H, He, HF/STO-3G, fitted in def2-universal-jfit, decontracted, floor of ")
     assert f"fit ε {found['floor']['fit_error']['mean']:.2g} %" in line
@@ -270,29 +298,172 @@ def test_rows_are_written_in_groups_that_fit_in_memory(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spoil", ["torn", "gone"])
 def test_a_part_that_cannot_be_read_is_named(spoil, tmp_path, monkeypatch):
-    def spoiled(store, path, parts, ids):
-        part = Path(parts.location("h2.parquet"))
+    def spoiled(store, path, parts, rows, **metadata):
+        part = sealed(tmp_path)["h2"]
         part.write_bytes(part.read_bytes()[:-9]) if spoil == "torn" else part.unlink()
-        return parts_module.assemble(store, path, parts, ids)
+        return parts_module.assemble(store, path, parts, rows, **metadata)
 
     monkeypatch.setattr("tesseral.cluster.references.assemble", spoiled)
-    with pytest.raises(DataError, match=r"h2.parquet (cannot be read|was removed).*the same command computes it again"):
+    with pytest.raises(DataError, match=r"the row of h2, .*(cannot be read|was removed).*the same command"):
         make(tmp_path, HYDROGEN, HELIUM)
     assert not (tmp_path / "reference" / "small.parquet").exists()
-    assert "he" in sealed(tmp_path)
+    if spoil == "gone":
+        assert {*sealed(tmp_path)} == {"he"}
+
+
+class Killed(BaseException):
+    """The process ends."""
+
+
+def killed_before_the_end(storage: Path, monkeypatch, *tables: str, **listeners) -> None:
+    """Every structure is sealed, and no file made."""
+
+    def end(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tesseral.cluster.references.assemble", end)
+        with pytest.raises(Killed):
+            make(storage, *tables, **listeners)
 
 
 def test_isolated_atoms_are_sealed_with_the_first_structure(tmp_path, monkeypatch):
-    monkeypatch.setattr("tesseral.cluster.references.assemble", lambda *_: None)
-    monkeypatch.setattr("tesseral.study.store.Store.delete", lambda store, paths: None)
-    make(tmp_path, HYDROGEN)
-    (basis,) = tmp_path.glob(f"reference/.parts/*/{BASIS}")
-    marked = basis.read_text().replace('"name":"', '"name":"marked ').replace('"name": "', '"name": "marked ')
-    basis.write_text(marked)
-    (tmp_path / "reference" / ".parts" / basis.parent.name / "h2.parquet").unlink()
-    monkeypatch.undo()
+    killed_before_the_end(tmp_path, monkeypatch, HYDROGEN)
+    (basis,) = tmp_path.glob(f"reference/.parts/*/{BASIS}-*.json")
+    basis.write_text(basis.read_text().replace('"name":"', '"name":"marked ').replace('"name": "', '"name": "marked '))
+    sealed(tmp_path)["h2"].unlink()
     location, _ = make(tmp_path, HYDROGEN)
     assert read_reference(location).basis.name.startswith("marked ")
+
+
+def test_a_changed_recipe_takes_over_what_it_has_in_common(tmp_path, monkeypatch):
+    """A raised count, a table less, one more, and another name of one: only what is new is computed."""
+    killed_before_the_end(tmp_path, monkeypatch, WATERS.format(1, 3), HYDROGEN, HELIUM)
+    told: list[tuple[int, int]] = []
+    changed = (HYDROGEN.replace('"h2"', '"hydrogen"'), WATERS.format(1, 5))
+    location, made = make(tmp_path, *changed, on_progress=lambda *done: told.append(done))
+    assert made
+    assert told == [(4, 6), (5, 6), (6, 6)]
+    found = read_reference(location)
+    assert found.table["id"].to_pylist() == ["hydrogen", *(f"monomer-000{number}" for number in range(5))]
+    assert found.elements == (1, 8)
+
+    anew = tmp_path / "anew"
+    anew.mkdir()
+    (rows, data), (expected, expected_data) = (timeless(Path(place)) for place in (location, make(anew, *changed)[0]))
+    assert rows.equals(expected)
+    assert data == expected_data
+
+
+def test_a_row_is_another_ones_by_every_key_that_decides_it(tmp_path, monkeypatch):
+    def computed(*tables: str, header: str = HEADER) -> int:
+        told: list[tuple[int, int]] = []
+        killed_before_the_end(
+            tmp_path, monkeypatch, *tables, header=header, on_progress=lambda *done: told.append(done)
+        )
+        return len(told) - 1
+
+    assert computed(HYDROGEN) == 1
+    assert computed(HYDROGEN) == 0
+    assert computed(HYDROGEN, header=HEADER + "max_memory = 500\n") == 0
+    assert computed(HYDROGEN.replace("0.74", "0.75")) == 1
+    assert computed(HYDROGEN + "charge = -2\n") == 1
+    assert computed(HYDROGEN + "spin = 2\n") == 1
+    assert computed(HYDROGEN, header=HEADER.replace("STO-3G", "6-31G")) == 1
+    for program in ("pyscf", "tesseral", "basis_set_exchange"):
+        with monkeypatch.context() as patched:
+            patched.setattr(parts_module, "version", lambda name, new=program: version(name) + ".1" * (name == new))
+            assert computed(HYDROGEN) == 1
+            assert computed(HYDROGEN) == 0
+    assert computed(HYDROGEN) == 0
+
+
+def test_a_minimum_and_its_vibrations_are_computed_once_and_sealed(tmp_path, monkeypatch):
+    displaced = HYDROGEN.replace('"inline"', '"displacements"') + 'count = 2\nmethod = "HF"\nbasis = "STO-3G"\n'
+    monkeypatch.setattr(vibrations, "_FOUND", {})
+    killed_before_the_end(tmp_path, monkeypatch, displaced)
+    first = {name: pq.read_table(path)["positions"] for name, path in sealed(tmp_path).items()}
+    vibrations._FOUND.clear()  # as another process begins
+
+    def again(*_):
+        raise AssertionError("it was sealed")
+
+    monkeypatch.setattr(vibrations, "_compute", again)
+    location, _ = make(tmp_path, displaced)
+    table = read_reference(location).table
+    assert dict(zip(table["id"].to_pylist(), table["positions"].to_pylist(), strict=True)) == {
+        name: positions[0].as_py() for name, positions in first.items()
+    }
+
+
+@pytest.mark.parametrize("moment", ["begun", "computing", "failing", "making"])
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_of_two_runs_at_once_the_slower_finds_it_made(moment, place, tmp_path, monkeypatch, request):
+    """The other run makes the whole file, and removes the rows, at one moment or another of this one."""
+    url = str(tmp_path) if place == "local" else f"{request.getfixturevalue('bucket')}/{moment}"
+    loaded = read_recipe(recipe(tmp_path, HYDROGEN, HELIUM))
+    others: list[tuple[str, bool]] = []
+
+    def other() -> None:
+        if not others:
+            others.append(("", False))  # it is not its own other
+            others[0] = make_reference(loaded, url, inline)
+
+    def spread(function, items, lost, memory):
+        for item in items:
+            result = function(item)
+            if moment != "making":
+                other()
+            yield item, "he could not be computed" if moment == "failing" else result
+
+    reference_basis = calculation.reference_basis
+
+    def basis(*arguments):
+        found = reference_basis(*arguments)
+        if moment == "begun":
+            other()
+        return found
+
+    monkeypatch.setattr(calculation, "reference_basis", basis)
+    assemble = parts_module.assemble
+
+    def late(*arguments, **metadata):
+        if moment == "making":
+            other()
+        return assemble(*arguments, **metadata)
+
+    monkeypatch.setattr("tesseral.cluster.references.assemble", late)
+    location, made = make_reference(loaded, url, spread)
+    assert others == [(location, True)]
+    assert not made
+    assert len(open_reference("", location)) == 2
+    assert make_reference(loaded, url, inline) == (location, False)
+
+
+def test_a_file_that_another_recipe_made_meanwhile_is_refused(tmp_path):
+    def spread(*arguments):
+        make(tmp_path, HELIUM)
+        return inline(*arguments)
+
+    loaded = read_recipe(recipe(tmp_path, HYDROGEN))
+    with pytest.raises(DataError, match="made by another recipe"):
+        make_reference(loaded, str(tmp_path), spread)
+
+
+def test_the_line_reads_only_what_it_needs(tmp_path, monkeypatch):
+    """A file whose large columns cannot be read is described all the same."""
+    location, _ = make(tmp_path, HYDROGEN, HELIUM)
+    wanted = describe(contents(location))
+    metadata = pq.ParquetFile(location).metadata.row_group(0)
+    spoiled = bytearray(Path(location).read_bytes())
+    for leaf in map(metadata.column, range(metadata.num_columns)):
+        if leaf.path_in_schema.split(".")[0] in ("overlap", "coefficients", "positions", "provenance"):
+            start = leaf.dictionary_page_offset or leaf.data_page_offset
+            spoiled[start : start + leaf.total_compressed_size] = bytes(leaf.total_compressed_size)
+    Path(location).write_bytes(spoiled)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_reference(location)
+    assert describe(contents(location)) == wanted
 
 
 def test_an_object_store_holds_the_same(tmp_path, bucket):
@@ -301,7 +472,11 @@ def test_an_object_store_holds_the_same(tmp_path, bucket):
     remote, made = make_reference(loaded, f"{bucket}/made", inline)
     assert made
     assert make_reference(loaded, f"{bucket}/made", inline) == (remote, False)
-    assert contents(remote)["content_hash"] == contents(local)["content_hash"]
+    told = [contents(location) | {"reference": "", "seconds": 0.0} for location in (remote, local)]
+    assert told[0] == told[1]
+    assert open_reference("", remote).content_hash == open_reference("", local).content_hash
+    with pytest.raises(DataError, match="made by another recipe"):
+        make_reference(read_recipe(recipe(tmp_path, HELIUM)), f"{bucket}/made", inline)
 
 
 class TestRay:

@@ -165,6 +165,30 @@ def test_interrupted_after_every_trial_it_proposes_the_same(storage, searched, t
     assert {e.id for e in entries(storage)} == {e.id for e in entries(other)}
 
 
+def test_the_bar_counts_the_steps_that_the_search_makes_of_a_batch(storage, searched):
+    class Bar(Silent):
+        total = done = 0
+
+        def started(self, trials, finished, steps):
+            self.total, self.done = steps, 0
+
+        def added(self, trials, steps):
+            self.total += steps
+
+        def ended(self, trial, steps):
+            self.done += steps
+
+    text = searched.read_text().replace("[search.asha]\nmin_epochs = 1\nreduction = 2\n", "")
+    searched.write_text(text.replace("epochs = 6", "epochs = 1"))
+    first, second, whole = Bar(), Bar(), Bar()
+    run(searched, storage, Once(), first)
+    ended = run(searched, storage, display=second)
+    assert ended.states == {State.COMPLETE: 16}
+    assert second.done == second.total
+    run(searched, storage, display=whole)
+    assert whole.total == 0
+
+
 def test_repeats_are_answered_and_not_counted_and_an_exhausted_space_is_said(storage, searched):
     text = searched.read_text().replace("training.learning_rate = { low = 1e-3, high = 1e-1, log = true }", "")
     searched.write_text(text)
@@ -386,14 +410,20 @@ def test_another_proposer_is_refused(storage, study_file, monkeypatch):
     text = study_file.read_text().replace("blocks = 3", "blocks = 1").replace("epochs = 6", "epochs = 1")
     study_file.write_text(text + '\n[search]\ntrials = 2\ndefine = "my_proposer:space"\n')
     module = study_file.parent / "my_proposer.py"
-    monkeypatch.delitem(sys.modules, "my_proposer", raising=False)
-    module.write_text(PROPOSER)
-    assert run(study_file, storage).states == {State.COMPLETE: 2 * (2 + 1)}
+
+    def rewrite(source: str) -> None:
+        module.write_text(source)
+        monkeypatch.delitem(sys.modules, "my_proposer", raising=False)
+        linecache.clearcache()
+        importlib.invalidate_caches()
+
+    rewrite(PROPOSER.replace("trial, arm", "trial"))
+    with pytest.raises(StudyFileError, match="TypeError"):
+        run(study_file, storage)
+    rewrite(PROPOSER)
+    assert run(study_file, storage).states == {State.COMPLETE: 2 * (2 + 1)}, "a version that failed binds nobody"
     assert run(study_file, storage, Once()).states == {State.COMPLETE: 6}
-    module.write_text(PROPOSER.replace("1e-2", "1e-1"))
-    monkeypatch.delitem(sys.modules, "my_proposer")
-    linecache.clearcache()
-    importlib.invalidate_caches()
+    rewrite(PROPOSER.replace("1e-2", "1e-1"))
     with pytest.raises(RecordError, match=r"another source of the module that search\.define names \(content"):
         run(study_file, storage, Once())
 

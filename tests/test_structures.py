@@ -198,3 +198,49 @@ def test_files_are_looked_for_beside_the_recipe(frames):
     )
     read = read_recipe(file)
     assert list(ids(read))[-2:] == ["some-molecules-0003", "monomer-0000"]
+
+
+def left_out(*names: str, tables: tuple[Table, ...] = MIXED.structures) -> Recipe:
+    return Recipe(reference=RecipeReference(name="mixed", without=names), structures=tables)
+
+
+def test_what_is_left_out_leaves_the_others_as_they_are(frames):
+    file = Xyz(kind="xyz", file=str(frames), name="w", first=1, every=2)
+    tables = (*MIXED.structures, file)
+    names = ("w-0001", "dimer-0003", "hydride", "dimer-0000", "dimer-0003", "9-mer-0001")
+    without = left_out(*names, tables=tables)
+    wanted = [one for one in structures.structures(recipe(*tables)) if one.id not in names]
+    assert count_structures(without) == len(wanted) == 10
+    assert list(ids(without)) == [one.id for one in wanted]
+    for index, one in enumerate(wanted):
+        found = structure_at(without, index)
+        assert found.id == one.id
+        assert found.positions.tobytes() == one.positions.tobytes()
+    assert [one.id for one in structures.structures(without)] == [one.id for one in wanted]
+    with pytest.raises(IndexError, match="expected one of 10 structures"):
+        structure_at(without, 10)
+
+
+def test_elements_that_only_what_is_left_out_has_are_none_of_the_files(frames):
+    ions = Xyz(kind="xyz", file=str(frames), name="w")
+    tables = (waters(1, 1, 0), HYDRIDE, ions)
+    assert elements(recipe(*tables)) == [1, 2, 3, 8]
+    assert elements(left_out("hydride", "w-0002", tables=tables)) == [1, 8]
+    assert elements(left_out("w-0000", "w-0001", "w-0003", "monomer-0000", tables=tables)) == [1, 2, 3]
+
+
+def test_what_is_left_out_decides_in_any_order():
+    assert content(left_out()) == content(MIXED)
+    assert content(left_out("hydride", "dimer-0001")) == content(left_out("dimer-0001", "hydride"))
+    assert content(left_out("hydride")) != content(MIXED)
+
+
+@pytest.mark.parametrize("name", ["dimer-0005", "dimer-3", "dimer-00003", "trimer-0000", "hydride-0000", "dimer", ""])
+def test_leaving_out_what_no_table_makes_is_refused(name):
+    with pytest.raises(DataError, match=f"structures in reference.without, got '{name}', which no table makes"):
+        count_structures(left_out(name))
+
+
+def test_leaving_out_everything_is_refused():
+    with pytest.raises(DataError, match=r"reference.without leaves in the recipe, it names all of them"):
+        count_structures(left_out("hydride", tables=(HYDRIDE,)))

@@ -30,7 +30,7 @@ from tesseral.models.shape import Shape
 from tesseral.models.size import size
 from tesseral.models.trace import trace_features
 from tesseral.models.training import train
-from tesseral.models.user_network import load, source_hash
+from tesseral.models.user_network import faults_of, load, source_hash
 from tesseral.study.configuration import Configuration, Hidden
 from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import MulIrrep
@@ -277,6 +277,17 @@ def test_a_trial_of_another_source_is_refused():
             restore_model(b"", replace(trial, source=other), EMPTY)
     with pytest.raises(StudyFileError, match="got none"):
         run(replace(synthetic_trial(REFERENCE, small_configuration()), source="0" * 64))
+
+
+def test_what_a_network_raises_when_it_is_first_run_is_one_sentence():
+    def broken():
+        raise IndexError("index 5 is out of range\nand at length")
+
+    with pytest.raises(StudyFileError) as caught, faults_of("mine:build"):
+        broken()
+    assert str(caught.value) == "network.define: 'mine:build' raised IndexError: index 5 is out of range"
+    with pytest.raises(StudyFileError, match="expected another"), faults_of("mine:build"):
+        raise StudyFileError("network.define", "expected another")
 
 
 @pytest.mark.parametrize(
