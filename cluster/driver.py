@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tesseral.cluster.ask import define_hash
 from tesseral.cluster.campaign import TAKEN_OVER, Campaign
+from tesseral.cluster.composition import undetermined
 from tesseral.cluster.cost import record_rate
 from tesseral.cluster.display import Display
 from tesseral.cluster.executor import Executor
@@ -62,6 +63,8 @@ def run_study(
         ledger = Ledger(store)
         _refuse_other_content(plan, ledger)
         _refuse_other_proposer(plan, store)
+        for sentence in undetermined(plan):
+            display.said(sentence)
         campaign = Campaign(plan, store, lease, ledger, display, mirror)
         try:
             with _Snapshots(ledger):

@@ -1,0 +1,67 @@
+"""What a study cannot learn from its splits: energies of compositions that the training structures do not span."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tesseral.cluster.plan import StudyPlan
+from tesseral.models.reference_file import Reference
+from tesseral.models.split import split
+from tesseral.study.configuration import Data
+from tesseral.study.quantities import QUANTITIES
+from tesseral.study.stages import confirm_seeds
+from tesseral.study.structure_tables import SYMBOLS
+
+TOLERANCE = 1e-6
+"""Part of a composition's length that may lie outside of the training structures' span: rounding."""
+
+
+def undetermined(plan: StudyPlan) -> Iterator[str]:
+    """A sentence for each data set of which a test split holds compositions that its training split does not span.
+
+    What grows with a structure, such as its energy, is measured from a number for each element, fitted by least squares
+    on the training split. Water alone says what 2 H + O have together, and nothing of OH: there the reference is off by
+    as much as an atom's energy.
+    """
+    file = plan.study.file
+    found: dict[tuple[str, Data], set[str]] = {}
+    for arm in plan.study.arms:
+        data, quantity = arm.configuration.data, QUANTITIES.get(arm.configuration.target.quantity)
+        reference = plan.measure.data(data.reference)
+        if quantity is None or not quantity.extensive or reference is None or (quantity.name, data) in found:
+            continue
+        formulas: set[str] = set()
+        for block in range(file.replication.blocks):
+            seed = confirm_seeds(file.study.seed, block, 0).split
+            formulas |= outside(reference, data, seed)
+        found[quantity.name, data] = formulas
+    for (name, data), formulas in found.items():
+        if formulas:
+            shown = ", ".join(sorted(formulas)[:5]) + (" and others" if len(formulas) > 5 else "")
+            yield (
+                f"the training split of {data.reference} does not determine the atomic references of {shown} in the "
+                f"test split: their {name} is predicted far off, and rules the errors; add such structures, or leave "
+                "these out"
+            )
+
+
+def outside(reference: Reference, data: Data, seed: int) -> set[str]:
+    """Formulas of test structures whose composition is no combination of those of the training structures."""
+    rows = reference.converged.table["atomic_numbers"].to_pylist()
+    counts = np.array([[row.count(number) for number in reference.elements] for row in rows], dtype=float)
+    chosen = split(data, len(rows), seed)
+    _, values, directions = np.linalg.svd(counts[list(chosen.train)], full_matrices=False)
+    span = directions[values > TOLERANCE * values.max()]
+    return {_formula(rows[index]) for index in chosen.test if _missed(counts[index], span) > TOLERANCE}
+
+
+def _missed(composition: NDArray[np.float64], span: NDArray[np.float64]) -> float:
+    rest = composition - span.T @ (span @ composition)
+    return float(np.linalg.norm(rest) / np.linalg.norm(composition))
+
+
+def _formula(atomic_numbers: list[int]) -> str:
+    counted = Counter(SYMBOLS[number - 1] for number in atomic_numbers)
+    return "".join(f"{symbol}{number if number > 1 else ''}" for symbol, number in sorted(counted.items()))
