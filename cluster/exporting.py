@@ -187,14 +187,10 @@ def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
         holds no whole number and none is given.
     """
     from tesseral.reference.extended_xyz import read_frames
-    from tesseral.reference.structures import _stated_charge
 
     found = next(islice(read_frames(path), frame, None), None)
     if found is None:
         raise DataError(f"expected frame {frame} of {path}, it has fewer")
     if charge is None:
-        try:
-            charge = _stated_charge(found.info, frame, str(path))
-        except DataError as error:  # which ends with what helps in a recipe
-            raise DataError(f"{str(error).rpartition('; ')[0]}; --charge states it instead") from None
+        charge = found.charge(str(path), "--charge states it instead")
     return Molecule(f"frame {frame} of {path.name}", found.atomic_numbers, found.positions, charge)

@@ -9,7 +9,6 @@ from pyscf.data.elements import ELEMENTS
 from scipy import linalg
 
 from tesseral.models.auxiliary import Shell
-from tesseral.reference.auxiliary_shells import auxiliary_shells as auxiliary_shells
 
 FIT_ERROR_GRID_LEVEL = 3
 """PySCF's level of the Becke grid on which a fit is compared with the density that it fits."""

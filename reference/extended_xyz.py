@@ -46,6 +46,21 @@ class Frame:
         """Chemical symbol of each atom."""
         return tuple(ase.data.chemical_symbols[number] for number in self.atomic_numbers)
 
+    def charge(self, file: str, remedy: str) -> int:
+        """The total charge that its key `charge` states, e; 0 without one.
+
+        :param file: what an error message calls the file.
+        :param remedy: how the message ends: what helps.
+        :raises DataError: if it is no whole number.
+        """
+        stated = np.asarray(self.info.get("charge", 0))
+        if stated.shape != () or stated.dtype.kind not in "iuf" or not float(stated).is_integer():
+            raise DataError(
+                f"expected a whole number as the charge of frame {self.index} of {file}, got {self.info['charge']}; "
+                f"{remedy}"
+            )
+        return int(stated)
+
 
 def read_frames(path: str | Path, ignore_cell: bool = False) -> Iterator[Frame]:
     """The frames of a file `.xyz` or `.xyz.gz`, one in memory at a time; plain XYZ is read too.

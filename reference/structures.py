@@ -211,7 +211,9 @@ def _read_frames(table: Xyz, modified: int, size: int) -> tuple[Structure, ...]:
         if len(chosen) == table.count:
             break
         if frame.index >= table.first and (frame.index - table.first) % table.every == 0:
-            charge = table.charge if table.charge is not None else _stated_charge(frame.info, frame.index, table.file)
+            charge = table.charge
+            if charge is None:
+                charge = frame.charge(table.file, "set the table's charge")
             name = f"{table.ids}-{frame.index:04d}"
             chosen.append(Structure(name, frame.atomic_numbers, frame.positions, charge, table.spin))
     wanted = table.count or 1
@@ -221,13 +223,3 @@ def _read_frames(table: Xyz, modified: int, size: int) -> tuple[Structure, ...]:
             f"{table.file} holds {len(chosen)}"
         )
     return tuple(chosen)
-
-
-def _stated_charge(info: dict[str, Any], index: int, file: str) -> int:
-    stated = np.asarray(info.get("charge", 0))
-    if stated.shape != () or stated.dtype.kind not in "iuf" or stated % 1 != 0:
-        raise DataError(
-            f"expected a whole number as the charge of frame {index} of {file}, got {info['charge']}; "
-            "set the table's charge"
-        )
-    return int(stated)

@@ -24,7 +24,8 @@ from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.cube_grid import COARSE, cube_grid
 from tesseral.models.density import density_on_points, epsilon_by_order
 from tesseral.models.quadrature import BOHR, Quadrature, along_curve, atom_grid
-from tesseral.reference.density_fit import auxiliary_molecule, auxiliary_shells
+from tesseral.reference.auxiliary_shells import auxiliary_shells
+from tesseral.reference.density_fit import auxiliary_molecule
 
 WATER = torch.tensor([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]], dtype=torch.float64)
 BLOCK = 4096

@@ -16,7 +16,8 @@ from tesseral.models.auxiliary import AuxiliaryBasis, Shell
 from tesseral.models.density import density_on_points, epsilon_by_order
 from tesseral.models.quadrature import BOHR, Grid, atom_grid
 from tesseral.models.solid_harmonics import solid_harmonics
-from tesseral.reference.density_fit import auxiliary_molecule, auxiliary_shells, e3nn_rotation
+from tesseral.reference.auxiliary_shells import auxiliary_shells
+from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
 
 NUMBERS = (8, 1, 1)
 POSITIONS = torch.tensor(WATER, dtype=torch.float64)

@@ -9,7 +9,8 @@ from tesseral.models.auxiliary import AuxiliaryBasis, Shell
 from tesseral.models.density import density_on_points
 from tesseral.models.overlap import l2_error, overlap_matrix
 from tesseral.models.quadrature import atom_grid
-from tesseral.reference.density_fit import auxiliary_molecule, auxiliary_shells, e3nn_rotation, packed_overlap
+from tesseral.reference.auxiliary_shells import auxiliary_shells
+from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation, packed_overlap
 
 NUMBERS = (8, 1, 1, 16)
 POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32], [1.2, -2.4, 0.9]]).double()

@@ -25,7 +25,7 @@ from tesseral.cluster.search_stage import SearchStage
 from tesseral.cluster.standing import standing
 from tesseral.models import training
 from tesseral.study.decision import seal_rung
-from tesseral.study.errors import RecordError, StudyFileError
+from tesseral.study.errors import RecordError, StudyFileError, TesseralError
 from tesseral.study.ledger import Ledger
 from tesseral.study.outcome import seal_outcome
 from tesseral.study.store import Store
@@ -418,7 +418,7 @@ def test_another_proposer_is_refused(storage, study_file, monkeypatch):
         importlib.invalidate_caches()
 
     rewrite(PROPOSER.replace("trial, arm", "trial"))
-    with pytest.raises(StudyFileError, match="TypeError"):
+    with pytest.raises(TesseralError, match="TypeError"):
         run(study_file, storage)
     rewrite(PROPOSER)
     assert run(study_file, storage).states == {State.COMPLETE: 2 * (2 + 1)}, "a version that failed binds nobody"

@@ -11,8 +11,9 @@ from pyscf import gto, scf
 
 from tesseral.models.auxiliary import Shell
 from tesseral.reference import tensor_pickle
+from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.calculation import calculate, reference_basis
-from tesseral.reference.density_fit import auxiliary_molecule, auxiliary_shells, fit_density, function_charges
+from tesseral.reference.density_fit import auxiliary_molecule, fit_density, function_charges
 from tesseral.reference.structures import Structure
 from tesseral.reference.tensor_pickle import load_tensors
 from tesseral.reference.trimer_pickle import import_trimers
