@@ -9,9 +9,9 @@ from pyscf import gto
 from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.density_fit import (
     auxiliary_molecule,
-    auxiliary_shells,
     e3nn_rotation,
     fit_density,
     function_charges,
