@@ -93,7 +93,7 @@ def best_by_proposal(steps: pl.DataFrame, arms: Sequence[str], metric: MetricLab
 
 def _spread_over_trials(curves: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     """Median, lowest and highest value over trials by epoch, at no more epochs than a page can show."""
-    every = max(1, -(-int(curves["epoch"].max() or 0) // _MOST_EPOCHS))  # type: ignore[arg-type]
+    every = max(1, -(-(curves.select(pl.max("epoch")).item() or 0) // _MOST_EPOCHS))
     return (
         curves.filter(pl.col("epoch") % every == 0, pl.col("value").is_finite())
         .group_by(*by, "epoch")

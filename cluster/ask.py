@@ -1,22 +1,21 @@
 """What a trial of Optuna is asked for: the parameters of the declared space, or a function of the user's own."""
 
-import hashlib
-import importlib
-import inspect
 from collections.abc import Callable, Sequence
-from functools import cache
-from types import ModuleType
 from typing import Any
 
 import optuna
 
 from tesseral.study.arm import Arm
 from tesseral.study.configuration import flatten
-from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.define import load
+from tesseral.study.errors import TesseralError
 from tesseral.study.parameter import Parameter
 from tesseral.study.search_space import arm_values, is_active, refusal
 from tesseral.study.study_file import Search
 from tesseral.study.trial import canonical
+
+DEFINE = "search.define"
+"""Where a study file names a function."""
 
 Ask = Callable[[optuna.Trial], dict[str, Any]]
 """From a trial of Optuna to settings: dotted path → value."""
@@ -57,41 +56,8 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     return trial.suggest_float(path, low, high, log=log, step=step)
 
 
-def define_hash(name: str) -> str:
-    """SHA-256 of the source text of the module that `search.define` names, as this process imported it.
-
-    Other modules that it imports are not in it.
-
-    :raises StudyFileError: if it cannot be imported, or has no source text.
-    """
-    _load(name)
-    return _source_hash(importlib.import_module(name.partition(":")[0]))
-
-
-@cache  # taken once for each import: what runs is what was hashed
-def _source_hash(module: ModuleType) -> str:
-    try:
-        return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
-    except (OSError, TypeError):
-        message = f"expected a module of Python source, {module.__name__!r} has none to be read"
-        raise StudyFileError("search.define", message) from None
-
-
-def _load(name: str) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a module of the user's can raise anything
-        raise StudyFileError(
-            "search.define", f"expected module:function that can be imported, got {name!r}: {error}"
-        ) from error
-    if not callable(function):
-        raise StudyFileError("search.define", f"expected a function, got {name!r}, a {type(function).__name__}")
-    return function
-
-
 def _user_ask(name: str, arm: Arm, values: dict[str, Any]) -> Ask:
-    function = _load(name)
+    function = load(name, DEFINE)
 
     def ask(trial: optuna.Trial) -> dict[str, Any]:
         try:

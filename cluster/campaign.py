@@ -83,7 +83,7 @@ class Campaign:
         self._steps = {arm.label: arm.steps for arm in plan.arms}
         for entry in entries:  # one that several arms have is run, and shown, once
             times = len(entry.others) + (entry.outcome is not None)
-            steps -= self._steps[entry.plan["arm"]] * times
+            steps -= self._steps.get(entry.plan["arm"], 0) * times
         display.started(self.trials - sum(len(entry.others) for entry in entries), finished, max(steps, 0))
         self._first = self._find()
 

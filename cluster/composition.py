@@ -1,7 +1,7 @@
 """What a study cannot learn from its splits: energies of compositions that the training structures do not span."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,8 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
         reference = plan.measure.data(data.reference)
         if quantity is None or not quantity.extensive or reference is None or (quantity.name, data) in found:
             continue
-        formulas: set[str] = set()
-        for block in range(file.replication.blocks):
-            seed = confirm_seeds(file.study.seed, block, 0).split
-            formulas |= outside(reference, data, seed)
-        found[quantity.name, data] = formulas
+        seeds = (confirm_seeds(file.study.seed, block, 0).split for block in range(file.replication.blocks))
+        found[quantity.name, data] = outside(reference, data, seeds)
     for (name, data), formulas in found.items():
         if formulas:
             shown = ", ".join(sorted(formulas)[:5]) + (" and others" if len(formulas) > 5 else "")
@@ -47,14 +44,20 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
             )
 
 
-def outside(reference: Reference, data: Data, seed: int) -> set[str]:
-    """Formulas of test structures whose composition is no combination of those of the training structures."""
+def outside(reference: Reference, data: Data, seeds: Iterable[int]) -> set[str]:
+    """Formulas of test structures whose composition is no combination of those of the training structures.
+
+    :param seeds: of the splits.
+    """
     rows = reference.converged.table["atomic_numbers"].to_pylist()
     counts = np.array([[row.count(number) for number in reference.elements] for row in rows], dtype=float)
-    chosen = split(data, len(rows), seed)
-    _, values, directions = np.linalg.svd(counts[list(chosen.train)], full_matrices=False)
-    span = directions[values > TOLERANCE * values.max()]
-    return {_formula(rows[index]) for index in chosen.test if _missed(counts[index], span) > TOLERANCE}
+    formulas: set[str] = set()
+    for seed in seeds:
+        chosen = split(data, len(rows), seed)
+        _, values, directions = np.linalg.svd(counts[list(chosen.train)], full_matrices=False)
+        span = directions[values > TOLERANCE * values.max()]
+        formulas |= {_formula(rows[index]) for index in chosen.test if _missed(counts[index], span) > TOLERANCE}
+    return formulas
 
 
 def _missed(composition: NDArray[np.float64], span: NDArray[np.float64]) -> float:

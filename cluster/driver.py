@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tesseral.cluster.ask import define_hash
+from tesseral.cluster.ask import DEFINE
 from tesseral.cluster.campaign import TAKEN_OVER, Campaign
 from tesseral.cluster.composition import undetermined
 from tesseral.cluster.cost import record_rate
@@ -15,6 +15,7 @@ from tesseral.cluster.executor import Executor
 from tesseral.cluster.mirror import Mirror
 from tesseral.cluster.plan import StudyPlan
 from tesseral.models.numerics import NUMERICS
+from tesseral.study.define import source_hash
 from tesseral.study.document import read_document
 from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError
 from tesseral.study.lease import LENGTH, Lease
@@ -103,7 +104,7 @@ def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
     search = plan.study.file.search
     if search is None or search.define is None:
         return
-    now, path = define_hash(search.define), "search/define.json"
+    now, path = source_hash(search.define, DEFINE), "search/define.json"
     text = canonical({"define": search.define, "source": now}).encode()
     if not [name for name in store.paths("search") if name != path]:
         store.replace(path, text)  # a first version that could propose nothing binds nobody

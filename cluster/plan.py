@@ -14,6 +14,7 @@ from tesseral.models.numerics import NUMERICS
 from tesseral.models.split import check_sizes
 from tesseral.models.target_columns import check_values
 from tesseral.study.configuration import Configuration, Data
+from tesseral.study.define import source_hash
 from tesseral.study.errors import StudyFileError
 from tesseral.study.match import match_arms
 from tesseral.study.parameter import Parameter
@@ -158,8 +159,4 @@ def prepare(study: Study, storage: str, folder: str | Path = ".") -> StudyPlan:
 def _source(configuration: Configuration) -> str | None:
     """Hash of the source of a user's own network; None for the networks of tesseral."""
     define = configuration.network.define
-    if define is None:
-        return None
-    from tesseral.models.user_network import source_hash  # imports torch: seconds, and 250 MB
-
-    return source_hash(define)
+    return None if define is None else source_hash(define, "network.define")

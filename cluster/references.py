@@ -13,14 +13,11 @@ from tesseral.models.reference_file import Reference, read_reference
 from tesseral.reference.structures import Structure, content, structure_at, structures
 from tesseral.study.errors import DataError
 from tesseral.study.recipe import Recipe
-from tesseral.study.store import Store
+from tesseral.study.store import ABANDONED, Store
 from tesseral.study.trial import digest
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-STALE = 3600.0
-"""Seconds after which a file that is half written is a killed writer's, and ours to remove."""
 
 BASIS = "basis"
 """What the name of an auxiliary basis among the sealed rows begins with."""
@@ -115,7 +112,7 @@ def make_reference(
     if not made:
         _made(store, path, key)  # refuses another recipe's
     parts.delete(parts.paths())
-    store.delete(store.stale(STALE))
+    store.delete(store.stale(ABANDONED))
     return store.location(path), made
 
 

@@ -11,8 +11,9 @@ from tesseral.models.convolution import Convolution
 from tesseral.models.device import initialising
 from tesseral.models.gate import Gate
 from tesseral.models.graph import Graph
-from tesseral.models.user_network import UserNetwork, load, to_irreps
+from tesseral.models.user_network import DEFINE, UserNetwork, to_irreps
 from tesseral.study import configuration
+from tesseral.study.define import load
 from tesseral.study.irreps import MulIrrep
 
 
@@ -125,7 +126,7 @@ def build_network(
     irreps_out = to_irreps(outputs)
     build: Callable[..., Network | UserNetwork] = Network
     if settings.define is not None:
-        build = partial(UserNetwork, load(settings.define))
+        build = partial(UserNetwork, load(settings.define, DEFINE))
     with initialising(seed):
         return build(settings, elements=elements, irreps_out=irreps_out, num_neighbors=num_neighbors)
 

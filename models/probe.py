@@ -10,9 +10,10 @@ from tesseral.models.device import initialising
 from tesseral.models.graph import Graph, build_graph
 from tesseral.models.shape import Shape
 from tesseral.models.size import Size
-from tesseral.models.user_network import UserNetwork, faults_of, load, resolved, to_irreps
+from tesseral.models.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration
+from tesseral.study.define import load
 from tesseral.study.irreps import MulIrrep
 from tesseral.study.quantities import QUANTITIES
 
@@ -34,10 +35,10 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
     the mean structure, times the batch size; of forces by gradient, those of the gradient and of the way back through
     it too.
 
-    :raises StudyFileError: as `load` and `UserNetwork`.
+    :raises StudyFileError: as `define.load` and `UserNetwork`.
     """
     settings = configuration.network
-    build, irreps_out = load(settings.define or ""), to_irreps(shape.layout)
+    build, irreps_out = load(settings.define or "", DEFINE), to_irreps(shape.layout)
     neighbors = settings.num_neighbors or shape.edges / shape.atoms
     with faults_of(settings.define), initialising(0):
         network = UserNetwork(build, settings, elements=shape.elements, irreps_out=irreps_out, num_neighbors=neighbors)
@@ -70,10 +71,10 @@ def probe_unreachable(
 ) -> tuple[MulIrrep, ...]:
     """The irreps of the layout that a user's network predicts as zero in each of `DRAWS` draws of weights and geometry.
 
-    :raises StudyFileError: as `load` and `UserNetwork`.
+    :raises StudyFileError: as `define.load` and `UserNetwork`.
     """
     settings = configuration.network
-    build, irreps_out = load(settings.define or ""), to_irreps(layout)
+    build, irreps_out = load(settings.define or "", DEFINE), to_irreps(layout)
     zero = torch.ones(len(layout), dtype=torch.bool)
     for seed in range(DRAWS):
         with faults_of(settings.define), initialising(seed), torch.no_grad():

@@ -9,15 +9,9 @@ for each atom (`o3.Irreps`) and the typical number of neighbours. It returns a `
 `tesseral.models.graph.Graph` and returns (atoms, irreps_out.dim). `tesseral.models.network.Network` is such a function.
 """
 
-import hashlib
-import inspect
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 from e3nn import o3
@@ -26,80 +20,25 @@ from torch.nn import Module
 
 from tesseral.models.graph import Graph
 from tesseral.study import configuration
+from tesseral.study.define import source_hash
 from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import MulIrrep
 from tesseral.study.trial import Trial
 
-_PATH = "network.define"
-
-
-def load(define: str) -> Callable[..., Any]:
-    """The function that `module:function` names.
-
-    :raises StudyFileError: if it is not of that form, or there is no such module or function.
-    """
-    name, function = _names(define)
-    module, _ = _imported(name)
-    if not hasattr(module, function):
-        own = sorted(key for key, value in vars(module).items() if getattr(value, "__module__", None) == name)
-        valid = f"one of {', '.join(own)}" if own else "a function, but it defines none"
-        raise StudyFileError(_PATH, f"expected of module {name!r} {valid}, got {function!r}")
-    found = getattr(module, function)
-    if not callable(found):
-        raise StudyFileError(_PATH, f"expected a function, {define!r} is of type {type(found).__name__}")
-    return found
-
-
-def source_hash(define: str) -> str:
-    """SHA-256 of the source text of the module that `module:function` names, as this process imported it.
-
-    Other modules that it imports are not in it.
-
-    :raises StudyFileError: as `load`, or if the module has no source text.
-    """
-    load(define)
-    name, _ = _names(define)
-    return _imported(name)[1]
+DEFINE = "network.define"
+"""Where a study file names it."""
 
 
 def check_source(trial: Trial) -> None:
     """Check that a trial's own network, if it has one, is still of the source that the trial was planned with.
 
-    :raises StudyFileError: if not, or as `source_hash`.
+    :raises StudyFileError: if not, or as `define.source_hash`.
     """
     define = trial.configuration.network.define
-    source = None if define is None else source_hash(define)
+    source = None if define is None else source_hash(define, DEFINE)
     if trial.source != source:
         expected, got = (value[:12] if value else "none" for value in (trial.source, source))
-        raise StudyFileError(_PATH, f"expected source code of the trial's hash, {expected}, got {got}")
-
-
-def _names(define: str) -> tuple[str, str]:
-    match = re.fullmatch(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)", define)
-    if match is None:
-        raise StudyFileError(_PATH, f"expected 'module:function', such as 'my_networks:build', got {define!r}")
-    return match[1], match[2]
-
-
-@lru_cache
-def _imported(name: str) -> tuple[ModuleType, str]:
-    """The module and the hash of its source, taken together: what runs is what was hashed."""
-    try:
-        module = import_module(name)
-    except Exception as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        if missing and f"{name}.".startswith(f"{missing}."):
-            raise StudyFileError(
-                _PATH,
-                f"expected a module in the study file's folder or on PYTHONPATH, found no {missing!r}"
-                + (f" of {name!r}" if missing != name else ""),
-            ) from None
-        raise StudyFileError(_PATH, f"importing {name!r} raised {type(error).__name__}: {error}") from error
-    try:
-        source = inspect.getsource(module)
-    except (OSError, TypeError):
-        raise StudyFileError(_PATH, f"expected a module of Python source, {name!r} has none to be read") from None
-    return module, hashlib.sha256(source.encode()).hexdigest()
+        raise StudyFileError(DEFINE, f"expected source code of the trial's hash, {expected}, got {got}")
 
 
 @contextmanager
@@ -114,7 +53,7 @@ def faults_of(define: str | None) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise StudyFileError(_PATH, f"{define!r} raised {type(error).__name__}: {reason}") from error
+        raise StudyFileError(DEFINE, f"{define!r} raised {type(error).__name__}: {reason}") from error
 
 
 def to_irreps(layout: tuple[MulIrrep, ...]) -> o3.Irreps:
@@ -133,7 +72,7 @@ def resolved(settings: configuration.Network) -> configuration.Network:
 class UserNetwork(Module):
     """What a user's function built, held to the irreps that it is asked for.
 
-    :param build: from `load`; the rest is what it is called with.
+    :param build: from `define.load`; the rest is what it is called with.
     :raises StudyFileError: if it returns no module, or one that states other irreps.
     """
 
@@ -151,10 +90,10 @@ class UserNetwork(Module):
         settings = resolved(settings)
         network = build(settings, elements=elements, irreps_out=self.irreps_out, num_neighbors=num_neighbors)
         if not isinstance(network, Module):
-            raise StudyFileError(_PATH, f"expected a torch.nn.Module of {settings.define!r}, got {type(network)}")
+            raise StudyFileError(DEFINE, f"expected a torch.nn.Module of {settings.define!r}, got {type(network)}")
         stated = getattr(network, "irreps_out", None)
         if stated is not None and o3.Irreps(stated).simplify() != self.irreps_out.simplify():
-            raise StudyFileError(_PATH, f"expected a network of irreps_out {self.irreps_out}, got one of {stated}")
+            raise StudyFileError(DEFINE, f"expected a network of irreps_out {self.irreps_out}, got one of {stated}")
         self.network = network
 
     def forward(self, graph: Graph) -> Tensor:
@@ -167,7 +106,7 @@ class UserNetwork(Module):
         if not isinstance(outputs, Tensor) or outputs.shape != expected:
             came = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
             raise StudyFileError(
-                _PATH,
+                DEFINE,
                 f"expected a network that returns a tensor of shape {expected}, atoms × dimension of "
                 f"{self.irreps_out}, got {came}",
             )

@@ -19,11 +19,8 @@ from tesseral.study.segments import (
     read_counting,
     segment_sources,
 )
-from tesseral.study.store import Store
+from tesseral.study.store import ABANDONED, Store
 from tesseral.study.trial import State, canonical
-
-ABANDONED = 3600.0
-"""Seconds after which a file that a writer has not finished is one that it never will."""
 
 
 def seal_outcome(

@@ -26,6 +26,8 @@ from tesseral.study.errors import RecordError
 STORE_ERRORS = (OSError, obstore.exceptions.BaseError)
 """What reading and writing can raise: a full disk, a lost connection, missing permissions."""
 
+ABANDONED = 3600.0
+"""Seconds after which a file that a writer has not finished is one that it never will: it was killed."""
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 

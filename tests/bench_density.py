@@ -9,7 +9,6 @@ machines differ.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from e3nn import o3
+from figures import Figure, report
 from pyscf import dft, gto, lib
 from pyscf.data.elements import ELEMENTS
 
@@ -72,8 +72,8 @@ def by_pyscf(molecule: gto.Mole, points: np.ndarray, density: Callable[[np.ndarr
     return min(seconds(plain), seconds(screened))
 
 
-def of_cluster(name: str, molecules: int, limits: tuple[float, float]) -> list[tuple[str, float, str, float | None]]:
-    """What, value, unit and the most that it should be.
+def of_cluster(name: str, molecules: int, limits: tuple[float, float]) -> list[Figure]:
+    """What is measured of one cluster.
 
     :param limits: of the density's time over that of PySCF's auxiliary functions, and of ε's over `eval_rho`'s.
     """
@@ -105,26 +105,21 @@ def of_cluster(name: str, molecules: int, limits: tuple[float, float]) -> list[t
     whole, coarse = cube_grid(positions), cube_grid(positions, levels=COARSE)
     published, fast = seconds(lambda: epsilon(whole), 1), seconds(lambda: epsilon(coarse))
     return [
-        (f"density of {name} over PySCF's auxiliary functions", density / functions, "ratio", limits[0]),
-        (f"ε of {name} over PySCF's eval_rho", becke / rho, "ratio", limits[1]),
-        (f"coarse ε of {name} against the published grid", 100 * abs(epsilon(coarse) / epsilon(whole) - 1), "%", 1.0),
-        (f"time of the coarse ε of {name} over the published grid's", fast / published, "ratio", 0.3),
-        (f"points of the Becke grid of {name}", len(grid.points), "points", None),
-        (f"density of {name}", 1000 * density, "ms", None),
-        (f"ε of {name}", 1000 * becke, "ms", None),
-        (f"PySCF's eval_rho of {name}", 1000 * rho, "ms", None),
-        (f"PySCF's auxiliary functions of {name}", 1000 * functions, "ms", None),
-        (f"ε of {name} on the published grid", 1000 * published, "ms", None),
-        (f"ε of {name} on the coarse grid", 1000 * fast, "ms", None),
-        (f"Becke grid of {name}", 1000 * seconds(lambda: atom_grid(positions)), "ms", None),
+        Figure(f"density of {name} over PySCF's auxiliary functions", density / functions, "ratio", limits[0]),
+        Figure(f"ε of {name} over PySCF's eval_rho", becke / rho, "ratio", limits[1]),
+        Figure(
+            f"coarse ε of {name} against the published grid", 100 * abs(epsilon(coarse) / epsilon(whole) - 1), "%", 1.0
+        ),
+        Figure(f"time of the coarse ε of {name} over the published grid's", fast / published, "ratio", 0.3),
+        Figure(f"points of the Becke grid of {name}", len(grid.points), "points"),
+        Figure(f"density of {name}", 1000 * density, "ms"),
+        Figure(f"ε of {name}", 1000 * becke, "ms"),
+        Figure(f"PySCF's eval_rho of {name}", 1000 * rho, "ms"),
+        Figure(f"PySCF's auxiliary functions of {name}", 1000 * functions, "ms"),
+        Figure(f"ε of {name} on the published grid", 1000 * published, "ms"),
+        Figure(f"ε of {name} on the coarse grid", 1000 * fast, "ms"),
+        Figure(f"Becke grid of {name}", 1000 * seconds(lambda: atom_grid(positions)), "ms"),
     ]
-
-
-def merge(path: Path, rows: list[dict]) -> None:
-    """Write rows into a file of them; those of the same `what` are replaced."""
-    known = {row["what"]: row for row in json.loads(path.read_text())} if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(list((known | {row["what"]: row for row in rows}).values()), indent=2) + "\n")
 
 
 def main() -> None:
@@ -134,21 +129,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lib.num_threads(1)
-    rows = [
-        {
-            "what": what,
-            "value": round(value, 3),
-            "unit": unit,
-            "threshold": most,
-            "holds": most is None or value <= most,
-        }
-        for name, molecules, limits in CLUSTERS
-        for what, value, unit, most in of_cluster(name, molecules, limits)
-    ]
-    for row in rows:
-        limit = "" if row["threshold"] is None else f" (at most {row['threshold']})"
-        print(f"{row['what']}: {row['value']} {row['unit']}{limit}")
-    merge(options.figures, rows)
+    report(
+        (figure for name, molecules, limits in CLUSTERS for figure in of_cluster(name, molecules, limits)),
+        options.figures,
+    )
 
 
 if __name__ == "__main__":

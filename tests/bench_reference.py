@@ -20,7 +20,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench_scale import merge
+from figures import Figure, report
 
 from tesseral.cluster.ray_session import as_completed, cores
 from tesseral.cluster.references import make_reference
@@ -58,8 +58,8 @@ def alone(recipe: Recipe, sample: list[int]) -> dict[str, float]:
     return {structure.id: calculate(structure, recipe.method)["seconds"] for structure in structures}
 
 
-def measured(recipe: Recipe, sample: int, storage: str, tell: Callable[[str], None]) -> list[dict]:
-    """The rows of figures."""
+def measured(recipe: Recipe, sample: int, storage: str, tell: Callable[[str], None]) -> list[Figure]:
+    """The figures."""
     count = recipe.structures[0].count
     sample = min(sample, count)
     single = alone(recipe, [index * count // sample for index in range(sample)])
@@ -83,27 +83,18 @@ def measured(recipe: Recipe, sample: int, storage: str, tell: Callable[[str], No
     ideal = total * scale / cores()
     first, *_, last = memory.values()
     what = f"{count} water dimers, PBE0/def2-SVP, {cores()} cores"
-    rows = [
-        ("time over (times alone on one core / cores)", wall / ideal, "ratio", 1.15),
-        ("time", wall, "s", None),
-        ("a structure alone on one core", total * scale / count, "s", None),
-        ("a structure beside the others, over alone", 1 / scale, "ratio", None),
-        ("time over (times beside one another / cores)", wall / (total / cores()), "ratio", None),
-        ("driver's memory at the end over that at 10 %", last[0] / first[0], "ratio", 1.1),
-        ("driver's memory once the file is made", after, "MB", None),
-        ("a worker's memory at the end over that at 10 %", last[1] / first[1], "ratio", 1.2),
-        ("a worker's memory at the end", last[1], "MB", None),
+    figures = [
+        Figure("time over (times alone on one core / cores)", wall / ideal, "ratio", 1.15),
+        Figure("time", wall, "s"),
+        Figure("a structure alone on one core", total * scale / count, "s"),
+        Figure("a structure beside the others, over alone", 1 / scale, "ratio"),
+        Figure("time over (times beside one another / cores)", wall / (total / cores()), "ratio"),
+        Figure("driver's memory at the end over that at 10 %", last[0] / first[0], "ratio", 1.1),
+        Figure("driver's memory once the file is made", after, "MB"),
+        Figure("a worker's memory at the end over that at 10 %", last[1] / first[1], "ratio", 1.2),
+        Figure("a worker's memory at the end", last[1], "MB"),
     ]
-    return [
-        {
-            "what": f"{what}: {name}",
-            "value": round(value, 3),
-            "unit": unit,
-            "threshold": most,
-            "holds": most is None or value <= most,
-        }
-        for name, value, unit, most in rows
-    ]
+    return [figure._replace(what=f"{what}: {figure.what}") for figure in figures]
 
 
 def main() -> None:
@@ -116,11 +107,8 @@ def main() -> None:
     dimers = WaterClusters(kind="water_clusters", molecules=2, count=options.structures, seed=1)
     recipe = Recipe(reference=RecipeReference(name="dimers"), structures=(dimers,))
     with tempfile.TemporaryDirectory(prefix="reference-") as storage:
-        rows = measured(recipe, options.sample, storage, lambda line: print(line, flush=True))
-    for row in rows:
-        limit = "" if row["threshold"] is None else f" (at most {row['threshold']})"
-        print(f"{row['what']}: {row['value']} {row['unit']}{limit}")
-    merge(options.figures, rows)
+        figures = measured(recipe, options.sample, storage, lambda line: print(line, flush=True))
+    report(figures, options.figures)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import Figure, report
+
 ARMS = 100
 
 
@@ -123,8 +125,8 @@ def apart(what: str, storage: Path, trials: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def figures(trials: int, storage: Path) -> list[dict]:
-    """Everything measured, as rows."""
+def measured(trials: int, storage: Path) -> list[Figure]:
+    """Everything measured."""
     alone = apart("bare", storage, trials)
     study = apart("ours", storage, trials)
     again = apart("ours", storage, trials)
@@ -133,33 +135,16 @@ def figures(trials: int, storage: Path) -> list[dict]:
     block = max(trials // 10, 2)
     flat = (stamps[-1] - stamps[-block]) / (stamps[block - 1] - stamps[0])
     milliseconds = 1000 / trials
-    rows = [
-        (f"{trials} no-op trials over bare Tune", study["seconds"] / alone["seconds"], "ratio", 1.5),
-        ("last tenth of them over the first", flat, "ratio", 1.3),
-        ("restart of that study", again["seconds"], "s", 10.0),
-        ("memory of its driver", study["memory"], "GB", 1.0),
-        ("a no-op trial with records", study["seconds"] * milliseconds, "ms", None),
-        ("a no-op trial through bare Tune", alone["seconds"] * milliseconds, "ms", None),
-        ("memory of bare Tune", alone["memory"], "GB", None),
-        ("a no-op trial through OptunaSearch, defaults, of 200", search["seconds"] * 5, "ms", None),
-    ]
     return [
-        {
-            "what": what,
-            "value": round(value, 3),
-            "unit": unit,
-            "threshold": most,
-            "holds": most is None or value <= most,
-        }
-        for what, value, unit, most in rows
+        Figure(f"{trials} no-op trials over bare Tune", study["seconds"] / alone["seconds"], "ratio", 1.5),
+        Figure("last tenth of them over the first", flat, "ratio", 1.3),
+        Figure("restart of that study", again["seconds"], "s", 10.0),
+        Figure("memory of its driver", study["memory"], "GB", 1.0),
+        Figure("a no-op trial with records", study["seconds"] * milliseconds, "ms"),
+        Figure("a no-op trial through bare Tune", alone["seconds"] * milliseconds, "ms"),
+        Figure("memory of bare Tune", alone["memory"], "GB"),
+        Figure("a no-op trial through OptunaSearch, defaults, of 200", search["seconds"] * 5, "ms"),
     ]
-
-
-def merge(path: Path, rows: list[dict]) -> None:
-    """Write rows into a file of them; those of the same `what` are replaced."""
-    known = {row["what"]: row for row in json.loads(path.read_text())} if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(list((known | {row["what"]: row for row in rows}).values()), indent=2) + "\n")
 
 
 def main() -> None:
@@ -182,11 +167,7 @@ def main() -> None:
 
     storage = Path(tempfile.mkdtemp(prefix="scale-"))
     make_water(storage)
-    rows = figures(options.trials, storage)
-    for row in rows:
-        limit = "" if row["threshold"] is None else f" (at most {row['threshold']})"
-        print(f"{row['what']}: {row['value']} {row['unit']}{limit}")
-    merge(options.figures, rows)
+    report(measured(options.trials, storage), options.figures)
 
 
 if __name__ == "__main__":

@@ -208,12 +208,14 @@ def test_define_by_run(user_module):
 
 
 def test_mistakes_of_a_users_function(user_module):
-    with pytest.raises(StudyFileError, match=r"search\.define: .*no_such_module:space"):
+    with pytest.raises(StudyFileError, match=r"search\.define: .*found no 'no_such_module'"):
         new({}, define="no_such_module:space")
-    with pytest.raises(StudyFileError, match="no attribute 'space'"):
+    with pytest.raises(
+        StudyFileError, match="expected of module 'my_search' a function, but it defines none, got 'space'"
+    ):
         new({}, define="my_search:space")
     user_module.space = 3
-    with pytest.raises(StudyFileError, match="expected a function, got 'my_search:space', a int"):
+    with pytest.raises(StudyFileError, match="expected a function, 'my_search:space' is of type int"):
         new({}, define="my_search:space")
     for function, sentence in [
         (lambda trial, arm: arm["nonsense"], r"my_search:space raised KeyError in arm 'lmax=1': 'nonsense'"),

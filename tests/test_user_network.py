@@ -30,8 +30,9 @@ from tesseral.models.shape import Shape
 from tesseral.models.size import size
 from tesseral.models.trace import trace_features
 from tesseral.models.training import train
-from tesseral.models.user_network import faults_of, load, source_hash
+from tesseral.models.user_network import DEFINE, faults_of
 from tesseral.study.configuration import Configuration, Hidden
+from tesseral.study.define import load, source_hash
 from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import MulIrrep
 from tesseral.study.trial import Traces, Trial
@@ -206,7 +207,7 @@ def own(define: str, **changes: object) -> Configuration:
 
 
 def own_trial(define: str, **changes: object) -> Trial:
-    return replace(synthetic_trial(REFERENCE, own(define, **changes)), source=source_hash(define))
+    return replace(synthetic_trial(REFERENCE, own(define, **changes)), source=source_hash(define, DEFINE))
 
 
 def run(trial: Trial, checkpoint: bytes | None = None, **options: object) -> tuple[Result, Memory]:
@@ -233,23 +234,23 @@ def run(trial: Trial, checkpoint: bytes | None = None, **options: object) -> tup
 )
 def test_what_cannot_be_loaded(define, sentence):
     with pytest.raises(StudyFileError, match=sentence) as caught:
-        load(define)
+        load(define, DEFINE)
     assert caught.value.path == "network.define"
 
 
 def test_the_hash_is_of_the_source(folder):
-    assert source_hash("own_network:build") == hashlib.sha256(SOURCE.encode()).hexdigest()
-    assert source_hash("own_network:with_dropout") == source_hash("own_network:build")
-    assert load("own_package.networks:build")() == 1
+    assert source_hash("own_network:build", DEFINE) == hashlib.sha256(SOURCE.encode()).hexdigest()
+    assert source_hash("own_network:with_dropout", DEFINE) == source_hash("own_network:build", DEFINE)
+    assert load("own_package.networks:build", DEFINE)() == 1
     assert (
-        source_hash("own_package.networks:build")
+        source_hash("own_package.networks:build", DEFINE)
         == hashlib.sha256((folder / "own_package" / "networks.py").read_bytes()).hexdigest()
     )
 
 
 def test_another_source_is_another_trial(tmp_path):
     """In processes of their own, as a study that is started again after an edit."""
-    script = "from tesseral.models.user_network import source_hash; print(source_hash('edited:build'))"
+    script = "from tesseral.study.define import source_hash; print(source_hash('edited:build', 'network.define'))"
     hashes = []
     for text in ("def build(): return 1\n", "def build(): return 2  # edited\n"):
         (tmp_path / "edited.py").write_text(text)
@@ -321,7 +322,7 @@ def test_it_trains_is_traced_and_predicts(unbroken):
     assert {row["epoch"] for row in memory.trace_rows} == {0, 1, 2, 4}
     assert "test.epsilon" in result.metrics
     model = restore_model(memory.states[12], trial, EMPTY)
-    assert isinstance(model.network.network, load("own_network:Network"))
+    assert isinstance(model.network.network, load("own_network:Network", DEFINE))
 
 
 @pytest.mark.parametrize("define", ["build", "with_dropout"])
