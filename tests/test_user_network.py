@@ -218,7 +218,7 @@ def run(trial: Trial, checkpoint: bytes | None = None, **options: object) -> tup
 @pytest.mark.parametrize(
     ("define", "sentence"),
     [
-        ("own_network", r"expected 'module:function', such as 'my_networks:build', got 'own_network'"),
+        ("own_network", r"expected 'module:function', such as 'my_study:build', got 'own_network'"),
         ("own network:build", "expected 'module:function'"),
         ("own_network:", "expected 'module:function'"),
         ("own_absent:build", "in the study file's folder or on PYTHONPATH, found no 'own_absent'$"),
