@@ -234,7 +234,7 @@ def run(trial: Trial, checkpoint: bytes | None = None, **options: object) -> tup
 )
 def test_what_cannot_be_loaded(define, sentence):
     with pytest.raises(StudyFileError, match=sentence) as caught:
-        load(define, DEFINE)
+        source_hash(define, DEFINE)
     assert caught.value.path == "network.define"
 
 
