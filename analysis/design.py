@@ -58,17 +58,17 @@ def sizes(study: StudyInfo, summary: list[Row]) -> str | None:
     caution = "so a change may come from size as well as from the factor."
     if units == {"none"}:
         parameters = [row.parameters for row in known if row.parameters is not None]
-        compared = [[row.parameters or 0 for row in known if row.target == target] for target in study.groups]
+        compared = [[row.parameters or 0 for row in known if row.arm in arms] for arms in study.groups.values()]
         if all(max(alike) <= UNEQUAL * min(alike) for alike in compared if alike):
             return None
         return f"The arms are not matched in size ({min(parameters):,} to {max(parameters):,} parameters), {caution}"
-    if len(units) > 1:
+    if any(len({row.match for row in known if row.arm in arms}) > 1 for arms in study.groups.values()):
         return f"The arms are matched in different ways ({', '.join(sorted(units))}), {caution}"
     if not units:
         return None
-    told = f"The arms are matched in {_SIZES[units.pop()]}"
-    if study.match.within:
-        return f"{told} within each level of {' and '.join(study.match.within)} alone, {caution}"
+    told = f"The arms are matched in {' or '.join(_SIZES[unit] for unit in sorted(units - {'none'}))}"
+    if "none" in units:
+        told += " where they are matched at all"
     loose = [row for row in known if row.residual is not None and abs(row.residual) > LOOSE]
     if loose:
         return f"{told}, but {count(len(loose), 'arm')} not to {100 * LOOSE:g} %, {caution}"

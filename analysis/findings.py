@@ -25,7 +25,7 @@ def findings(tables: StudyTables) -> list[str]:
     """The report's opening paragraph, a list of sentences.
 
     A change is stated as a fact only where its interval excludes zero and Holm's correction over all arms agrees;
-    elsewhere the sentence says so, or why there is no interval. Arms of one target are told together.
+    elsewhere the sentence says so, or why there is no interval. Arms of one group are told together.
     """
     study, summary, stands, metric = tables.study, rows(tables), progress(tables), tables.study.metric
     comparisons = [row.comparison for row in summary if row.comparison is not None]
@@ -40,12 +40,12 @@ def findings(tables: StudyTables) -> list[str]:
     if all(row.error.error is None for row in summary):
         which = "trial of the confirm stage" if searching else "trial"
         return [*sentences, f"No {which} is complete, so there is nothing to compare yet."]
-    alone = study.target is not None
-    for target, arms in study.groups.items():
+    alone = len(study.groups) == 1
+    for group, arms in study.groups.items():
         own = [row for row in summary if row.arm in arms]
-        sentences += _of_target(own, metric, target, counted=len(comparisons) > _MOST_SENTENCES, alone=alone)
+        sentences += _of_group(own, metric, group.target, counted=len(comparisons) > _MOST_SENTENCES, alone=alone)
     if not alone and len(comparisons) > _MOST_SENTENCES:
-        within = f"Of {len(comparisons)} comparisons within targets in {describe(metric).noun}: "
+        within = f"Of {len(comparisons)} comparisons within groups in {describe(metric).noun}: "
         sentences.append(f"{within}{_verdicts(comparisons)}.")
     if (fit := floor_sentence(study)) is not None:
         sentences.append(fit)
@@ -98,11 +98,11 @@ def _mean(row: Row) -> float:
     return row.error.error.value if row.error.error is not None else float("inf")
 
 
-def _of_target(summary: list[Row], metric: str, target: Target, *, counted: bool, alone: bool) -> list[str]:
-    """What the arms of one target show; nothing before a trial of them is complete.
+def _of_group(summary: list[Row], metric: str, target: Target, *, counted: bool, alone: bool) -> list[str]:
+    """What the arms of one group show; nothing before a trial of them is complete.
 
     :param counted: whether comparisons are too many to be told one by one.
-    :param alone: whether no arm predicts anything else.
+    :param alone: whether there is no other group.
     """
     measured = [row for row in summary if row.error.error is not None]
     if not measured:

@@ -11,7 +11,7 @@ NOTHING = 1e-6
 def floor(study: StudyInfo) -> dict[str, float | None] | None:
     """The fit's own errors: ε in percent, electrons in e, dipole in e bohr, self_repulsion in percent; None each where
     it is not known, and as a whole where no arm predicts a density. See `info.ReferenceInfo`."""
-    if not any(target.quantity == "density" for target in study.groups):
+    if not study.predicts("density"):
         return None
     fit = study.reference
     return {

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tesseral.analysis.targets import Target
+from tesseral.analysis.targets import FACTORS, Group, Target
 from tesseral.study.arm import Excluded
+from tesseral.study.labels import short_names
 from tesseral.study.study_file import Match, Search
 
 
@@ -34,12 +35,14 @@ class StudyInfo:
     arms: tuple[str, ...]
     """Labels as in the column `arm`, merged ones joined by ' = '; target by target, else as in the study file."""
     baseline: str
-    """The arm that the others of its target are compared with."""
+    """The arm that the others of its group are compared with."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """Arm → what it predicts; the density where it is not named."""
     baselines: Mapping[str, str | None] = field(default_factory=dict)
-    """Arm → the arm of its target that it is compared with, itself for a baseline, None where there is none;
+    """Arm → the arm of its group that it is compared with, itself for a baseline, None where there is none;
     `baseline` where it is not named. See `targets.baselines`."""
+    within: tuple[str, ...] = ()
+    """Factors at each combination of whose levels arms are compared apart."""
     levels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Arm → dotted path → level as text."""
     metric: str = "test.epsilon"
@@ -87,16 +90,25 @@ class StudyInfo:
         return self.baselines.get(arm, self.baseline)
 
     @property
-    def groups(self) -> dict[Target, tuple[str, ...]]:
-        """What is predicted → the arms that predict it."""
-        found: dict[Target, tuple[str, ...]] = {}
+    def groups(self) -> dict[Group, tuple[str, ...]]:
+        """Arms that are compared with one another, by what they share."""
+        names = short_names(self.factors)
+        found: dict[Group, tuple[str, ...]] = {}
         for arm in self.arms:
-            target = self.target_of(arm)
-            found[target] = (*found.get(target, ()), arm)
+            levels = self.levels.get(arm, {})
+            shared = tuple(
+                (names[path], levels[path]) for path in self.within if path in levels and path not in FACTORS
+            )
+            group = Group(self.target_of(arm), shared)
+            found[group] = (*found.get(group, ()), arm)
         return found
 
     @property
     def target(self) -> Target | None:
         """What all arms predict; None where they predict different things."""
-        groups = list(self.groups)
-        return groups[0] if len(groups) == 1 else None
+        found = {self.target_of(arm) for arm in self.arms}
+        return found.pop() if len(found) == 1 else None
+
+    def predicts(self, quantity: str) -> bool:
+        """Whether an arm predicts it."""
+        return any(self.target_of(arm).quantity == quantity for arm in self.arms)

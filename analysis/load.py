@@ -36,8 +36,8 @@ class StudyTables:
     left_out: tuple[str, ...] = ()
     """One sentence for each file that could not be read."""
 
-    def by_target(self) -> list[Self]:
-        """The study of each target alone. Holm's correction in them is over fewer comparisons than in the whole."""
+    def by_group(self) -> list[Self]:
+        """The study of each group of arms alone. Holm's correction in them is over fewer comparisons than in all."""
         groups = self.study.groups.values()
         return [self] if len(groups) < 2 else [self._only(arms) for arms in groups]
 

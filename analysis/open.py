@@ -8,6 +8,7 @@ tables.curves.filter(pl.col("split") == "validation").collect()
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,11 +94,12 @@ def study_info(study: Study, storage: str | Path, recorded: Iterable[str] = ()) 
         for arm in study.arms
     }
     order = list(dict.fromkeys(targets.values()))
-    compared = baselines(study.arms, study.baseline)
-    return StudyInfo(
+    compared = baselines(study.arms, study.baseline, study.within)
+    info = StudyInfo(
         name=study.name,
         description=file.study.description,
         arms=tuple(sorted(targets, key=lambda arm: order.index(targets[arm]))),
+        within=study.within,
         baseline=known[study.baseline.label],
         targets=targets,
         baselines={known[arm]: base and known[base] for arm, base in compared.items()},
@@ -122,6 +124,7 @@ def study_info(study: Study, storage: str | Path, recorded: Iterable[str] = ()) 
         reference=_reference(study, storage),
         study_file=study.text,
     )
+    return replace(info, arms=tuple(arm for arms in info.groups.values() for arm in arms))
 
 
 def _recorded(arms: Iterable[Arm], recorded: Iterable[str]) -> dict[str, str]:

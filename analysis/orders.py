@@ -76,7 +76,7 @@ def benefit(tables: StudyTables) -> pl.DataFrame:
     """
     rows: list[tuple[Any, ...]] = []
     several: set[str] = set()
-    for part in tables.by_target():
+    for part in tables.by_group():
         study = part.study
         arms = [arm for arm in study.arms if _differs_in_hidden_alone(study, arm)]
         own = {arm: study.baseline_of(arm) for arm in study.arms}
@@ -121,7 +121,9 @@ def _differs_in_hidden_alone(study: StudyInfo, arm: str) -> bool:
 
 def _metrics(tables: StudyTables) -> list[tuple[int, str]]:
     """Order and metric of each order that the only target has and that is recorded."""
-    (target,) = tables.study.groups
+    target = tables.study.target
+    if target is None:
+        return []
     if len(target.orders) == 1 and target.quantity != "density":
         return [(target.orders[0], _RELATIVE)] if f"metric.{_RELATIVE}" in tables.trials.columns else []
     pattern = re.compile(re.escape(f"metric.{_RELATIVE}.l") + r"(\d+)")

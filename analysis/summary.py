@@ -70,7 +70,7 @@ def beside(tables: StudyTables) -> list[str]:
     other = bool(_other(study.metric, rows(tables)))
     if share and other:
         parts = "the mean absolute error in the target’s unit, of vectors and tensors the mean length of the error"
-        dense = any(target.quantity == "density" for target in study.groups)
+        dense = study.predicts("density")
         told.append(f"Beside it {parts}{', of a density ε' if dense else ''}.")
     elif other:
         told.append("Beside it the relative error, as a share of the target’s spread.")
@@ -126,18 +126,18 @@ def _p(comparison: Comparison | None) -> str:
 def _unit(study: StudyInfo) -> str:
     name = study.metric.removeprefix("test.")
     if name == "error":
-        units = {target.unit for target in study.groups}
+        units = {group.target.unit for group in study.groups}
         return units.pop() if len(units) == 1 else ""
     return METRICS[name].unit if name in METRICS else ""
 
 
 def to_dict(tables: StudyTables) -> dict[str, Any]:
-    """The summary as plain values that JSON can hold: study, metric and its unit, baseline, targets, the floor of
-    density errors, progress, and each arm's `Row`; the search's progress, `ArmSearched` and `Saved`, a sequential
+    """The summary as plain values that JSON can hold: study, metric and its unit, baseline, groups of arms, the floor
+    of density errors, progress, and each arm's `Row`; the search's progress, `ArmSearched` and `Saved`, a sequential
     allocation's `Allocated`, and notes in sentences.
 
-    Estimates hold value, low, high (95 %) and p; `change` is in percent of the error of the baseline of the target.
-    The unit is empty where targets have different ones: that of each stands in `targets`, and in an arm's `errors`.
+    Estimates hold value, low, high (95 %) and p; `change` is in percent of the error of the baseline of the group.
+    The unit is empty where targets have different ones: that of each stands in `groups`, and in an arm's `errors`.
     """
     study = tables.study
     summary, searching, stopped = rows(tables), search_progress(tables), saved(tables.trials)
@@ -147,9 +147,10 @@ def to_dict(tables: StudyTables) -> dict[str, Any]:
         "metric": study.metric,
         "unit": _unit(study),
         "baseline": study.baseline,
-        "targets": [
-            asdict(target) | {"baseline": study.baseline_of(arms[0]), "arms": arms}
-            for target, arms in study.groups.items()
+        "groups": [
+            {"target": asdict(group.target), "levels": dict(group.levels)}
+            | {"baseline": study.baseline_of(arms[0]), "arms": arms}
+            for group, arms in study.groups.items()
         ],
         "floor": floor(study),
         "progress": asdict(progress(tables)),

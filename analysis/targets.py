@@ -1,8 +1,8 @@
 """What the arms of a study predict, as a report names it, and which arm each of them is compared with.
 
 Errors of different targets have different spreads and mean different things, so arms are compared within a target
-alone: with the arm that has the same levels of every factor that decides what is predicted, and the baseline's levels
-of all others.
+alone, and within each combination of levels of the factors that the study compares apart: with the arm that has the
+same levels of all these, and the baseline's levels of all others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from tesseral.study.configuration import Target as Setting
 from tesseral.study.irreps import parse_irreps
 from tesseral.study.metrics import unit_of
 from tesseral.study.quantities import LABEL, QUANTITIES
+from tesseral.study.trial import canonical
 
 FACTORS = ("target", "target.quantity", "target.orders")
 """Dotted paths of the factors that decide what is predicted."""
@@ -60,6 +61,29 @@ class Target:
         return "epsilon" if self.quantity == "density" else "error"
 
 
+@dataclass(frozen=True)
+class Group:
+    """Arms that are compared with one another: they share a target, and levels of the factors compared apart."""
+
+    target: Target = Target()
+    levels: tuple[tuple[str, str], ...] = ()
+    """Short name of the factor and level as text."""
+
+    @property
+    def name(self) -> str:
+        """For the middle of a sentence, after 'the': 'energy at epochs=30'."""
+        return self.target.name + (f" at {self._told}" if self.levels else "")
+
+    @property
+    def title(self) -> str:
+        """For a heading."""
+        return self.target.title + (f": {self._told}" if self.levels else "")
+
+    @property
+    def _told(self) -> str:
+        return ", ".join(f"{name}={level}" for name, level in self.levels)
+
+
 def make_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> Target:
     """The target of a configuration.
 
@@ -75,16 +99,19 @@ def make_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> Ta
     return Target(setting.quantity, None, unit, tuple(sorted({term.l for term in irreps or ()})))
 
 
-def baselines(arms: Sequence[Arm], baseline: Arm) -> dict[str, str | None]:
-    """Label of an arm → label of the arm that it is compared with: that of its target with the baseline's levels.
+def baselines(arms: Sequence[Arm], baseline: Arm, within: Sequence[str] = ()) -> dict[str, str | None]:
+    """Label of an arm → label of the arm that it is compared with: that of its group with the baseline's levels.
 
-    A baseline has itself. None where no arm of the target has these levels.
+    A baseline has itself. None where no arm of the group has these levels.
+
+    :param within: factors at each combination of whose levels arms are compared apart.
     """
-    paths = {path for arm in arms for path in arm.factors}.difference(FACTORS)
+
+    def group(arm: Arm) -> str:
+        target = arm.configuration.target
+        return canonical([target.quantity, target.orders, [arm.factors.get(path) for path in within]])
+
+    paths = {path for arm in arms for path in arm.factors}.difference(FACTORS, within)
     alike = [arm for arm in arms if all(arm.factors.get(path) == baseline.factors.get(path) for path in paths)]
-    found = {_key(arm): arm.label for arm in [*reversed(alike), baseline]}
-    return {arm.label: found.get(_key(arm)) for arm in arms}
-
-
-def _key(arm: Arm) -> tuple[str, tuple[int, ...] | None]:
-    return arm.configuration.target.quantity, arm.configuration.target.orders
+    found = {group(arm): arm.label for arm in [*reversed(alike), baseline]}
+    return {arm.label: found.get(group(arm)) for arm in arms}

@@ -10,7 +10,7 @@ import typer
 from tesseral.cluster.display import StudyProgress, bar, console, counted, table
 from tesseral.cluster.ending import explained, finish, resumable
 from tesseral.cluster.export_cli import export
-from tesseral.cluster.options import AsJson, ExecutorName, Storage, StudyName, StudyPath
+from tesseral.cluster.options import AsJson, ExecutorName, Preset, Storage, StudyName, StudyPath, records_name
 from tesseral.cluster.reference_cli import reference
 from tesseral.study.errors import StudyFileError
 from tesseral.study.lease import LENGTH, driver
@@ -62,6 +62,7 @@ def _top(
 @app.command()
 def plan(
     study_file: StudyPath,
+    preset: Preset = None,
     storage: Storage = "runs",
     probe: Annotated[
         bool, typer.Option("--probe", help="Also run and time a training step of each arm; needs the data.")
@@ -74,7 +75,7 @@ def plan(
 
     Example: `tesseral plan study/examples/quickstart.toml`
     """
-    study = Study.load(study_file)  # before the imports, which take seconds
+    study = Study.load(study_file, preset)  # before the imports, which take seconds
 
     from tesseral.cluster import plan_tables, preview
     from tesseral.cluster.cost import read_rate
@@ -100,6 +101,7 @@ def plan(
 @app.command()
 def run(
     study_file: StudyPath,
+    preset: Preset = None,
     storage: Storage = "runs",
     executor: ExecutorName = "ray",
     lease: Annotated[float, typer.Option(min=1, help="Seconds of silence after which another may take over.")] = LENGTH,
@@ -116,7 +118,7 @@ def run(
 
     Example: `tesseral run study/examples/quickstart.toml`
     """
-    study = Study.load(study_file)  # before the imports, which take seconds
+    study = Study.load(study_file, preset)  # before the imports, which take seconds
 
     from tesseral.cluster.driver import run_study
     from tesseral.cluster.executor import Executor, Inline
@@ -137,14 +139,14 @@ def run(
 
 
 @app.command()
-def status(study: StudyName, storage: Storage = "runs", as_json: AsJson = False) -> None:
+def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", as_json: AsJson = False) -> None:
     """Show how far a study is, from its records; safe at any moment.
 
     Example: `tesseral status quickstart`
     """
     from tesseral.cluster.standing import standing
 
-    name = _name(study)
+    name = records_name(study, preset)
     store = Store(storage).child(name)
     started = frozen(store)
     if started is None:
@@ -181,7 +183,7 @@ def status(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
 
 
 @app.command()
-def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False) -> None:
+def report(study: StudyName, preset: Preset = None, storage: Storage = "runs", as_json: AsJson = False) -> None:
     """Write a study's report.html and print its headline table; while it runs too.
 
     Example: `tesseral report quickstart`
@@ -191,8 +193,9 @@ def report(study: StudyName, storage: Storage = "runs", as_json: AsJson = False)
     from tesseral.analysis.open import read_study
     from tesseral.analysis.report import report as render
 
-    tables, html = read_study(storage, _name(study), lambda tables: (tables, render(tables)))
-    store = Store(storage).child(_name(study))
+    name = records_name(study, preset)
+    tables, html = read_study(storage, name, lambda tables: (tables, render(tables)))
+    store = Store(storage).child(name)
     if as_json:
         _print_json(summary.to_dict(tables) | {"report": store.location("report.html")})
     else:
@@ -214,10 +217,6 @@ def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2."""
     with explained():
         app()
-
-
-def _name(study: str) -> str:
-    return Study.load(study).name if study.endswith(".toml") else study
 
 
 def _print_json(tree: Any) -> None:

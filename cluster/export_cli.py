@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tesseral.cluster.display import console
-from tesseral.cluster.options import AsJson, Storage
+from tesseral.cluster.options import AsJson, Preset, Storage, records_name
 from tesseral.study.errors import DataError
-from tesseral.study.study import Study
 
 if TYPE_CHECKING:  # it imports torch
     from tesseral.cluster.exporting import Density
@@ -26,6 +25,7 @@ def export(
     trial: Annotated[
         str | None, typer.Argument(help="Of a study: id of a complete trial, or how it begins.", show_default=False)
     ] = None,
+    preset: Preset = None,
     structure: Annotated[
         str | None, typer.Option(help="Id of a structure of the reference data.", show_default=False)
     ] = None,
@@ -55,7 +55,7 @@ def export(
     """
     if cube is None and pyscf is None:
         raise DataError("expected a file to write, got neither --cube nor --pyscf")
-    density = _find(source, trial, structure, xyz, frame, charge, difference, storage)
+    density = _find(source, trial, preset, structure, xyz, frame, charge, difference, storage)
     written: dict[str, Any] = {
         "title": density.title,
         "electrons": density.electrons,
@@ -92,6 +92,7 @@ def export(
 def _find(
     source: str,
     trial: str | None,
+    preset: str | None,
     structure: str | None,
     xyz: Path | None,
     frame: int,
@@ -104,17 +105,19 @@ def _find(
     from tesseral.cluster.references import open_reference
 
     if source.endswith(".parquet"):
-        if trial is not None or xyz is not None or difference:
-            raise DataError(f"expected a study for a trial, --xyz or --difference, {source} is reference data")
+        if trial is not None or preset is not None or xyz is not None or difference:
+            raise DataError(
+                f"expected a study for a trial, --preset, --xyz or --difference, {source} is reference data"
+            )
         location = str(Path(source).resolve()) if Path(source).is_file() else source
         return exporting.stored_density(open_reference(storage, location), structure, Path(source).stem)
     if trial is None:
         raise DataError(f"expected reference data (.parquet), or a study and a trial, got {source} without a trial")
     if (xyz is None) == (structure is None):
         raise DataError("expected the molecule as either --structure or --xyz, got " + ("both" if xyz else "neither"))
-    name, folder = source, ""
+    name, folder = records_name(source, preset), ""
     if source.endswith(".toml"):
-        name, folder = Study.load(source).name, str(Path(source).resolve().parent)
+        folder = str(Path(source).resolve().parent)
     from tesseral.study.store import Store
 
     entry = exporting.find_trial(Store(storage).child(name), name, trial)

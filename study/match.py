@@ -40,7 +40,8 @@ class Matched:
 def match_arms(study: "Study", count: Count) -> list[Matched]:
     """Every arm of a study at its matched widths; arms that became the same network are one, with all their labels.
 
-    With a search that may change sizes, only those that are to have the same size in it too.
+    With a search that may change sizes, only those that are to have the same size in it too; and none that are compared
+    apart: these share their trials.
 
     :raises StudyFileError: if `match.to` or `match.within` name nothing, or an arm cannot be given its size.
     """
@@ -50,7 +51,8 @@ def match_arms(study: "Study", count: Count) -> list[Matched]:
     for arm in study.arms:
         made = _matched(arm, targets[arm.key], count)
         searched = [arm.match, made.target] if resized else None
-        key = canonical([made.configuration.to_dict(), searched])
+        apart = [arm.factors.get(path) for path in study.within]
+        key = canonical([made.configuration.to_dict(), searched, apart])
         same = found.get(key)
         found[key] = _joined(same, made) if same else made
     return list(found.values())
@@ -88,17 +90,26 @@ def check_match(arms: Sequence[Arm], match: Match) -> None:
 
     :raises StudyFileError: if they do not.
     """
-    paths = list(dict.fromkeys(path for arm in arms for path in arm.factors))
-    for index, path in enumerate(match.within):
-        if path not in paths:
-            expected = (
-                f"expected a factor, one of {', '.join(paths)}" if paths else "expected none, for there is no factor"
-            )
-            raise StudyFileError(f"match.within[{index}]", f"{expected}, got {path!r}")
+    check_within("match.within", match.within, arms)
     labels = [label for arm in arms for label in (arm.label, *arm.labels)]
     if isinstance(match.to, str) and match.to not in labels:
         expected = f"expected a number or an arm's label, one of {list(dict.fromkeys(labels))}"
         raise StudyFileError("match.to", f"{expected}, got {match.to!r}")
+
+
+def check_within(key: str, within: Sequence[str], arms: Sequence[Arm]) -> None:
+    """Whether each of these is a factor.
+
+    :param key: of the study file, for errors.
+    :raises StudyFileError: if one is not.
+    """
+    paths = list(dict.fromkeys(path for arm in arms for path in arm.factors))
+    for index, path in enumerate(within):
+        if path not in paths:
+            expected = (
+                f"expected a factor, one of {', '.join(paths)}" if paths else "expected none, for there is no factor"
+            )
+            raise StudyFileError(f"{key}[{index}]", f"{expected}, got {path!r}")
 
 
 def _matched(arm: Arm, target: float | None, count: Count) -> Matched:

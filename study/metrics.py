@@ -145,8 +145,6 @@ def choose_metric(name: str | None, arms: Sequence["Arm"]) -> str:
         return valid[0]
     if name not in valid:
         targets = sorted({arm.configuration.target.quantity for arm in arms})
-        expected = f"expected a metric of the target {targets[0]}"
-        if len(targets) > 1:
-            expected = f"expected a metric that the targets {', '.join(targets)} share, in one unit"
-        raise StudyFileError("study.metric", f"{expected}, one of {', '.join(valid)}, got {name!r}")
+        of = f"the target {targets[0]} has" if len(targets) == 1 else f"all of {', '.join(targets)} have in one unit"
+        raise StudyFileError("study.metric", f"expected a metric that {of}, {' or '.join(valid)}, got {name!r}")
     return name

@@ -1,6 +1,8 @@
 """A study: what its file asks for, as arms and trials."""
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -9,14 +11,24 @@ from tesseral.study.arm import Arm, Excluded
 from tesseral.study.configuration import flatten
 from tesseral.study.design import Designed, make_design
 from tesseral.study.errors import StudyFileError
-from tesseral.study.match import check_match
+from tesseral.study.match import check_match, check_within
 from tesseral.study.metrics import choose_metric
+from tesseral.study.preset import apply_preset, blame, choose, merge, read_presets
 from tesseral.study.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.study_file import CONFIGURATION, Header, Replication, StudyFile
 from tesseral.study.validation import validate
 
 RESERVED = {"reference": "the folder of reference data", "rates": "the folder of measured speeds"}
 """Folders of a storage that are no study."""
+
+
+@contextmanager
+def _blamed(tables: dict[str, Any], preset: str) -> Iterator[None]:
+    """Errors within carry their path in the preset, where it says what is wrong."""
+    try:
+        yield
+    except StudyFileError as error:
+        raise blame(error, tables, preset) from None
 
 
 @dataclass(frozen=True)
@@ -34,9 +46,10 @@ class Study:
     """What is to be known of the design, a line each: its baseline, or its resolution and aliases."""
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, preset: str | None = None) -> Self:
         """Read and validate a study file.
 
+        :param preset: of the file, chosen as if its text said so.
         :raises StudyFileError: with the dotted path, what came and what is valid.
         """
         try:
@@ -44,15 +57,28 @@ class Study:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise StudyFileError("", f"expected a study file, but it cannot be read: {reason}", str(path)) from None
-        return cls.parse(text, str(path))
+        return cls.parse(choose(text, preset, str(path)), str(path))
 
     @classmethod
     def parse(cls, text: str, name: str) -> Self:
-        """Validate the text of a study file; `name` is what errors call it."""
+        """Validate the text of a study file; `name` is what errors call it.
+
+        :raises StudyFileError: with the dotted path, what came and what is valid; of its presets' tables too.
+        """
         try:
             tree = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise StudyFileError("", f"expected TOML: {error}", name) from None
+        asked, presets = apply_preset(tree, name), read_presets(tree, name)
+        for preset, tables in presets.items():
+            with _blamed(tables, preset):
+                validate(StudyFile, merge(tree, tables, preset), name)
+        chosen = tree.get("preset", "")
+        with _blamed(presets.get(chosen, {}), chosen):
+            return cls._build(text, asked, name)
+
+    @classmethod
+    def _build(cls, text: str, tree: dict[str, Any], name: str) -> Self:
         file = validate(StudyFile, tree, name)
         try:
             designed = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
@@ -60,6 +86,7 @@ class Study:
             file = replace(file, study=replace(file.study, metric=choose_metric(file.study.metric, designed.arms)))
             cls._check_replication(file.replication)
             check_match(designed.arms, file.match)
+            check_within("study.within", file.study.within, designed.arms)
         except StudyFileError as error:
             raise StudyFileError(error.path, error.message, name) from None
         return cls(text, file, designed.arms, designed.excluded, designed.notes)
@@ -104,6 +131,11 @@ class Study:
     def name(self) -> str:
         """`study.name`."""
         return self.file.study.name
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """Factors within each combination of whose levels arms are compared: of `study.within` and `match.within`."""
+        return tuple(dict.fromkeys((*self.file.study.within, *self.file.match.within)))
 
     @property
     def baseline(self) -> Arm:

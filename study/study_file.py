@@ -25,6 +25,9 @@ class Header(Section):
     `tesseral.study.metrics`). `epsilon` if not given and all arms predict the density, else `relative_error`."""
     baseline: str | None = None
     """Label of the arm that the others are compared with; the first one if not given."""
+    within: tuple[str, ...] = ()
+    """Factors at each combination of whose levels arms are compared apart, such as `training.epochs`: each combination
+    has a baseline of its own, and so does each target. Those of `match.within` are among them."""
     allow_unreachable: bool = False
     """Admit arms that cannot reach all of their target; those outputs count as predicted zero, and are flagged."""
 
@@ -125,6 +128,10 @@ class Resources(Section):
 class StudyFile(Section):
     """A study file, table by table."""
 
+    preset: str | None = None
+    """Which of `presets` is asked for, and named after the study: `hierarchy-small`. `--preset` writes it."""
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Versions of the study: tables that set keys in its own, but `factors` and `arms`, which they replace whole."""
     study: Header
     data: Data
     factors: dict[str, Any] = field(default_factory=dict)

@@ -78,15 +78,15 @@ def test_the_default_metric_is_one_that_all_targets_have(names, metric, objectiv
 @pytest.mark.parametrize(
     ("names", "metric", "words"),
     [
-        (["energy"], "epsilon", "expected a metric of the target energy, one of relative_error, error, got 'epsilon'"),
-        (["density"], "error", "expected a metric of the target density, one of epsilon, l2_error, "),
+        (["energy"], "epsilon", "expected a metric that the target energy has, relative_error or error, got 'epsilon'"),
+        (["density"], "error", "expected a metric that the target density has, epsilon or l2_error or "),
         (
             ["dipole", "energy"],
             "error",
-            "that the targets dipole, energy share, in one unit, one of relative_error, got",
+            "that all of dipole, energy have in one unit, relative_error, got",
         ),
-        (["label:a", "label:b"], "error", "share, in one unit, one of relative_error, got 'error'"),
-        (["forces"], "energy_error", "one of relative_error, error, got 'energy_error'"),
+        (["label:a", "label:b"], "error", "have in one unit, relative_error, got 'error'"),
+        (["forces"], "energy_error", "relative_error or error, got 'energy_error'"),
         (["density"], "block_error", "got 'block_error'"),
     ],
 )

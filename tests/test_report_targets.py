@@ -15,7 +15,7 @@ from tesseral.analysis import summary
 from tesseral.analysis.allocation import allocation
 from tesseral.analysis.findings import findings
 from tesseral.analysis.floor import floor, floor_told
-from tesseral.analysis.illustrations import benefit_figures, by_target, error_curves, error_figures, learning_figures
+from tesseral.analysis.illustrations import benefit_figures, by_group, error_curves, error_figures, learning_figures
 from tesseral.analysis.info import ReferenceInfo
 from tesseral.analysis.load import load
 from tesseral.analysis.open import study_info
@@ -73,7 +73,7 @@ def test_arms_of_a_target_stand_together_and_share_a_baseline(tables):
     assert {arm: study.baseline_of(arm) for arm in study.arms} == {
         label(k, quantity): label(0, quantity) for quantity in TARGETS for k in range(3)
     }
-    assert [(t.quantity, t.unit, t.orders) for t in study.groups] == [
+    assert [(g.target.quantity, g.target.unit, g.target.orders) for g in study.groups] == [
         ("energy", "hartree", (0,)), ("density", "", ()), ("quadrupole", "e bohr^2", (2,)), ("dipole", "e bohr", (1,)),
     ]  # fmt: skip
 
@@ -92,12 +92,34 @@ def test_the_baselines_levels_are_taken_in_each_target(tmp_path):
         assert study.baseline_of(arm) == "layers=3, scale=none, quantity=" + study.target_of(arm).quantity
 
 
+def test_arms_are_compared_within_levels_of_a_factor(tmp_path):
+    factors = "network.hidden.lmax = [0, 1]\ntraining.epochs = [3, 9]\nmatch.by = ['none', 'components']"
+    text = CROSSED.replace("network.hidden.lmax = [0, 1, 2]", factors).replace(
+        "allow_unreachable", "within = ['training.epochs', 'match.by']\nallow_unreachable"
+    )
+    study = study_info(Study.parse(text, "t"), tmp_path)
+    assert (len(study.arms), len(study.groups)) == (32, 16)
+    group, arms = next(iter(study.groups.items()))
+    assert (group.name, group.title) == ("energy at epochs=3, match=none", "Energy: epochs=3, match=none")
+    assert arms == tuple(f"lmax={lmax}, epochs=3, match=none, quantity=energy" for lmax in (0, 1))
+    for arm in study.arms:
+        base = study.baseline_of(arm)
+        assert base == arm.replace("lmax=1", "lmax=0")
+
+
+def test_levels_that_match_arms_apart_compare_them_apart(tmp_path):
+    text = CROSSED.replace("network.hidden.lmax = [0, 1, 2]", "network.hidden.lmax = [0, 1]\nnetwork.layers = [2, 3]")
+    study = study_info(Study.parse(text + '[match]\nby = "components"\nwithin = ["network.layers"]', "t"), tmp_path)
+    assert {dict(group.levels)["layers"] for group in study.groups} == {"2", "3"}
+    assert study.baseline_of("lmax=1, layers=3, quantity=dipole") == "lmax=0, layers=3, quantity=dipole"
+
+
 def test_densities_of_other_orders_are_other_targets(tmp_path):
     text = CROSSED.replace(
         'target.quantity = ["energy", "density", "quadrupole", "dipole"]', "target.orders = [[0], [1]]"
     )
     study = study_info(Study.parse(text, "t"), tmp_path)
-    assert [target.name for target in study.groups] == ["density of l = 0", "density of l = 1"]
+    assert [group.name for group in study.groups] == ["density of l = 0", "density of l = 1"]
     assert study.baseline_of("lmax=2, orders=[1]") == "lmax=0, orders=[1]"
     assert study.metric == "test.epsilon"
 
@@ -209,7 +231,7 @@ def test_opening_sentences_keep_to_a_target(tables):
         "Against “lmax=0, quantity=quadrupole”, “lmax=2, quantity=quadrupole” lowers the relative error of the "
         "quadrupole by 58.0 % [56.0, 60.0] (8 pairs in 4 blocks)."
     )
-    assert "Of 8 comparisons within targets in the relative error: 4 undecided, 4 lower." in told
+    assert "Of 8 comparisons within groups in the relative error: 4 undecided, 4 lower." in told
     for sentence in told:
         assert len({quantity for quantity in TARGETS if f"quantity={quantity}" in sentence}) <= 1
 
@@ -217,9 +239,9 @@ def test_opening_sentences_keep_to_a_target(tables):
 def test_json_carries_units_and_targets(tables):
     tree = json.loads(json.dumps(summary.to_dict(tables), allow_nan=False))
     assert (tree["metric"], tree["unit"]) == (RELATIVE, "%")
-    assert tree["targets"][3] == {
-        "quantity": "dipole", "chosen": None, "unit": "e bohr", "orders": [1], "baseline": label(0, "dipole"),
-        "arms": [label(k, "dipole") for k in range(3)],
+    assert tree["groups"][3] == {
+        "target": {"quantity": "dipole", "chosen": None, "unit": "e bohr", "orders": [1]}, "levels": {},
+        "baseline": label(0, "dipole"), "arms": [label(k, "dipole") for k in range(3)],
     }  # fmt: skip
     arm = {row["arm"]: row for row in tree["arms"]}[label(2, "quadrupole")]
     assert arm["target"]["quantity"] == "quadrupole"
@@ -266,7 +288,7 @@ def test_the_benefit_is_of_hidden_features_alone(tables):
 
 
 def test_each_target_has_its_figures(tables, page):
-    sections = by_target(tables, lambda part: [*error_figures(part), *learning_figures(part, error_curves(part))])
+    sections = by_group(tables, lambda part: [*error_figures(part), *learning_figures(part, error_curves(part))])
     assert [section.title for section in sections] == ["Energy", "Density", "Quadrupole", "Dipole"]
     energy, density = ([figure.name for figure in section.figures] for section in sections[:2])
     assert energy == ["error-by-arm-1", "change-by-arm-1", "error-against-cost-1", "learning-1"]
@@ -280,7 +302,7 @@ def test_each_target_has_its_figures(tables, page):
 
 
 def test_errors_by_order_are_a_table(tables, page):
-    (density,) = [found for part in tables.by_target() for found in order_tables(part) if found.metric == RELATIVE]
+    (density,) = [found for part in tables.by_group() for found in order_tables(part) if found.metric == RELATIVE]
     assert density.orders == (0, 1, 2, 3, 4)
     assert density.whole
     assert density.unreachable == {(label(0, "density"), 4)}
@@ -314,7 +336,7 @@ def test_the_floor_stands_beside_errors_of_a_density(tables, page):
     rounding = ReferenceInfo(fit_error=1.0, electron_error=2e-15, dipole_error=0.5)
     misses = "The fit misses less than 10⁻⁶ e of the electrons and 0.500 e bohr of the dipole, each in the mean"
     assert misses in " ".join(floor_told(info(reference=rounding)))
-    sections = by_target(tables, lambda part: [*error_figures(part), *learning_figures(part, error_curves(part))])
+    sections = by_group(tables, lambda part: [*error_figures(part), *learning_figures(part, error_curves(part))])
     for section in sections:
         for figure in section.figures:
             if not figure.name.startswith("change"):
@@ -405,9 +427,9 @@ def test_parameters_are_weighed_within_a_target(tables):
 
 
 def test_trials_of_a_target_alone_are_a_study(tables):
-    parts = tables.by_target()
+    parts = tables.by_group()
     assert [part.study.baseline for part in parts] == [label(0, quantity) for quantity in TARGETS]
     assert sum(part.trials.height for part in parts) == tables.trials.height
     assert all(part.trials.filter(~pl.col("arm").is_in(list(part.study.arms))).is_empty() for part in parts)
-    (alone,) = parts[0].by_target()
+    (alone,) = parts[0].by_group()
     assert alone is parts[0]
