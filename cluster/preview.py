@@ -8,6 +8,7 @@ from typing import Any
 
 from tesseral.analysis.allocation import FIRST_LOOK, MORE
 from tesseral.cluster.cost import Rate
+from tesseral.cluster.fusion_notes import fusion_notes
 from tesseral.cluster.plan import ArmPlan, StudyPlan
 from tesseral.study.irreps import parse_irreps
 
@@ -96,6 +97,7 @@ def notes(plan: StudyPlan, found: list[Forecast]) -> list[str]:
     for (where, condition), labels in left_out.items():
         lines.append(f"{where} ({condition}) leaves out {_count(len(labels), 'arm')}: {_named(labels)}")
     lines += [f"one configuration, and so one arm: {one.label}" for one in plan.arms if len(one.arm.labels) > 1]
+    lines += fusion_notes(plan)
     for one in plan.arms:
         if abs(one.network.residual) > LOOSE:
             scalars = any((term.l, term.p) == (0, 1) for term in parse_irreps(one.network.natural))

@@ -93,14 +93,14 @@ class Fusion(Section):
     """Channels of every irrep inside the diagram; if not given, the least multiplicity of the hidden irreps."""
 
     def resolve(self) -> Self:
-        """With the tree in canonical text, and without what has no meaning where there is none.
+        """With the tree in canonical text, its children in order, and without what has no meaning where there is none.
 
         :raises StudyFileError: if the text is no tree of those leaves.
         """
         if self.diagram == "none":
             return type(self)()
         try:
-            return replace(self, diagram=str(parse_tree(self.diagram)))
+            return replace(self, diagram=str(parse_tree(self.diagram).canonical))
         except TesseralError as error:
             raise StudyFileError("network.fusion.diagram", str(error)) from None
 
