@@ -47,6 +47,11 @@ class ChannelProduct(Module):
         self.irreps_out = o3.Irreps([(self.paths[k].mul, self.paths[k].ir) for k in self.order])
         self.weight_numel = sum(path.mul for path in self.paths)
         self.groups = [[path for path in self.paths if path.source == source] for source in range(len(irreps_in))]
+        # Plain numbers of the forward: `torch.compile` cannot read irreps there.
+        self.shapes = [(mul, ir.dim) for mul, ir in irreps_in]
+        self.sizes = [mul_ir.dim for mul_ir in irreps_in]
+        self.weight_sizes = [mul * len(group) for group, (mul, _) in zip(self.groups, irreps_in, strict=True)]
+        self.widths = [[path.ir.dim for path in group] for group in self.groups]
         for source, (group, (_, ir_in)) in enumerate(zip(self.groups, irreps_in, strict=True)):
             widths = torch.tensor([path.ir.dim for path in group], dtype=torch.long)
             coupling = torch.zeros(self.irreps_edge.dim, ir_in.dim, int(widths.sum()))
@@ -72,21 +77,18 @@ class ChannelProduct(Module):
         :param weights: (edges, weight_numel), by input irrep, channel, path.
         """
         edges = len(harmonics)
-        sizes = [mul * len(group) for group, (mul, _) in zip(self.groups, self.irreps_in, strict=True)]
-        parts = zip(
-            features.split([mul_ir.dim for mul_ir in self.irreps_in], dim=1), weights.split(sizes, dim=1), strict=True
-        )
+        parts = zip(features.split(self.sizes, dim=1), weights.split(self.weight_sizes, dim=1), strict=True)
         outputs = []
-        for source, ((x, weight), (mul, ir)) in enumerate(zip(parts, self.irreps_in, strict=True)):
+        for source, ((x, weight), (mul, dim)) in enumerate(zip(parts, self.shapes, strict=True)):
             coupling, spread = getattr(self, f"coupling{source}"), getattr(self, f"spread{source}")
-            matrix = (harmonics @ coupling).reshape(edges, ir.dim, spread.shape[1])
-            product = torch.bmm(x.reshape(edges, mul, ir.dim), matrix)
+            matrix = (harmonics @ coupling).reshape(edges, dim, spread.shape[1])
+            product = torch.bmm(x.reshape(edges, mul, dim), matrix)
             outputs.append(product * (weight.reshape(edges, mul, len(spread)) @ spread))
         return outputs
 
     def arrange(self, outputs: list[Tensor]) -> Tensor:
         """(rows, irreps_out.dim) from what `forward` returns, or from sums of its rows."""
         pieces: list[Tensor] = []
-        for output, group in zip(outputs, self.groups, strict=True):
-            pieces += output.split([path.ir.dim for path in group], dim=2) if group else []
+        for output, widths in zip(outputs, self.widths, strict=True):
+            pieces += output.split(widths, dim=2) if widths else []
         return torch.cat([pieces[k].flatten(1) for k in self.order], dim=1)

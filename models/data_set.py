@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tesseral.models.graph import Graph, build_graph, join
+from tesseral.models.graph import EdgeBasis, Graph, build_graph, edge_basis, join
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import chosen_basis, wanted_columns
 from tesseral.models.target_values import density_labels, energy_of, property_values
@@ -48,7 +48,7 @@ class Batch(NamedTuple):
 class DataSet:
     """The converged structures of reference data, with the edges and harmonics that a network asks for.
 
-    :param settings: `radial_cutoff`, `harmonics_lmax` and `radial_functions` count.
+    :param settings: what counts is in `edge_basis`.
     :param target: what of the reference data is predicted.
     :param coulomb: whether the Coulomb matrices of the density's basis are made.
     :raises DataError: if a structure lacks what is predicted, or two of its atoms lie at one place.
@@ -88,10 +88,8 @@ class DataSet:
                 torch.tensor(species),
                 positions,
                 len(self.elements),
-                cutoff=self.settings.radial_cutoff,
-                lmax=self.settings.harmonics_lmax,
-                number=self.settings.radial_functions,
                 charge=row["charge"],
+                **edge_basis(self.settings)._asdict(),
             )
         except DataError as error:
             raise DataError(f"structure {row['id']!r}: {error}") from None
@@ -166,9 +164,8 @@ def open_data_set(
 ) -> DataSet:
     """The data set that a configuration trains on, or an equal one that this process made before."""
     network, target, coulomb = settings.network, settings.target, settings.loss.name == "coulomb"
-    geometry = (network.radial_cutoff, network.harmonics_lmax, network.radial_functions)
     asked = (target.quantity, target.orders, coulomb)
-    return _kept(_Request(reference.content_hash, geometry, asked, dtype, device, reference, settings))
+    return _kept(_Request(reference.content_hash, edge_basis(network), asked, dtype, device, reference, settings))
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ class _Request:
     """What makes two data sets equal, and what they are made from."""
 
     content_hash: str
-    geometry: tuple[float, int, int]
+    edges: EdgeBasis
     asked: tuple[str, tuple[int, ...] | None, bool]
     dtype: torch.dtype
     device: torch.device

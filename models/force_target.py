@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data_set import Batch
-from tesseral.models.graph import Graph, at_positions
+from tesseral.models.graph import Graph, at_positions, edge_basis
 from tesseral.models.property_target import PropertyTarget
 from tesseral.models.quadrature import BOHR
 from tesseral.models.target import Target, Value
@@ -38,7 +38,7 @@ class ForceTarget(Target):
     within it make forces of the right size. Harmonics and radial values are computed again from the positions, so that
     the gradient reaches them, and a second one goes through it.
 
-    :param settings: of the network, whose edges it has: `radial_cutoff`, `harmonics_lmax`, `radial_functions`.
+    :param settings: of the network, whose edges it has: what counts is in `edge_basis`.
     """
 
     spread: Tensor
@@ -46,7 +46,7 @@ class ForceTarget(Target):
 
     def __init__(self, settings: configuration.Network, elements: int, scale: Literal["spread", "none"]) -> None:
         super().__init__()
-        self.geometry = (settings.radial_cutoff, settings.harmonics_lmax, settings.radial_functions)
+        self.edges = edge_basis(settings)
         self.energy = PropertyTarget(QUANTITIES["energy"], elements, scale)
         self.outputs = self.energy.outputs
         self.register_buffer("spread", torch.ones((), dtype=torch.float64))
@@ -73,7 +73,7 @@ class ForceTarget(Target):
         wanted = torch.is_grad_enabled()
         with torch.enable_grad():
             positions = graph.positions.detach().requires_grad_()
-            moved = at_positions(graph, positions, *self.geometry)
+            moved = at_positions(graph, positions, *self.edges)
             energy = self.read(network(moved), moved)
             gradient = None
             if energy.requires_grad:

@@ -44,6 +44,7 @@ class Gate(Module):
         gated = o3.Irreps([(mul, ir) for mul, ir in self.irreps_out if ir.l > 0])
         self.even, self.odd = self.irreps_out.count("0e"), self.irreps_out.count("0o")
         self.gates = gated.num_irreps
+        self.sizes = [self.even, self.gates, self.odd, gated.dim]
         scalars = o3.Irreps([(self.even + self.gates, "0e"), (self.odd, "0o")])
         self.irreps_in = (scalars + gated).remove_zero_multiplicities()
         # spread[g, i] = 1 where component i belongs to the copy that gate g multiplies. A product with it is much
@@ -58,8 +59,7 @@ class Gate(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
-        sizes = [self.even, self.gates, self.odd, self.irreps_out.dim - self.even - self.odd]
-        even, gates, odd, gated = x.split(sizes, dim=-1)
+        even, gates, odd, gated = x.split(self.sizes, dim=-1)
         parts = []
         if self.even:
             parts.append(normalized_silu(even))

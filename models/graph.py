@@ -1,12 +1,13 @@
 """What a network and its target see of a molecule: elements, and edges with their harmonics and radial values."""
 
-from math import pi
 from typing import NamedTuple
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
+from tesseral.models.radial_basis import radial_functions, smooth_cutoff
+from tesseral.study import configuration
 from tesseral.study.errors import DataError
 
 
@@ -38,50 +39,65 @@ class Graph(NamedTuple):
         return len(self.charge)
 
 
-def radial_functions(distances: Tensor, cutoff: float, number: int) -> Tensor:
-    """φ_k(r) = √n (2/π)^¼ exp(−((r − c_k)/δ)²) with c_k = kδ, k = 1..n, δ = cutoff/(n+1).
+class EdgeBasis(NamedTuple):
+    """What edges are described by: the numbers that `build_graph` and `at_positions` ask for."""
 
-    Centres lie evenly inside the cutoff. The factor makes the mean of φ_k² over k about 1 away from the ends.
-
-    :param distances: (edges,), Å.
-    :param cutoff: Å.
-    :returns: (edges, number).
-    """
-    spacing = cutoff / (number + 1)
-    centres = spacing * torch.arange(1, number + 1, dtype=distances.dtype, device=distances.device)
-    return (number**0.5 * (2 / pi) ** 0.25) * ((distances[:, None] - centres) / spacing).square().neg().exp()
-
-
-def smooth_cutoff(x: Tensor) -> Tensor:
-    """u(x) = 1 up to x = 1/2, then sin²(πx), 0 from x = 1 on; continuous with its first derivative."""
-    return torch.where(x < 0.5, 1.0, torch.where(x < 1, (pi * x).sin().square(), 0.0))
+    cutoff: float
+    """Atoms nearer than this are neighbours, Å."""
+    lmax: int
+    """Of the harmonics."""
+    number: int
+    """Radial functions."""
+    basis: str = "gaussian"
+    """See `tesseral.models.radial_basis.radial_functions`."""
+    envelope: str = "sine"
+    """See `tesseral.models.radial_basis.smooth_cutoff`."""
 
 
-def edge_values(vectors: Tensor, cutoff: float, lmax: int, number: int) -> tuple[Tensor, Tensor]:
+def edge_basis(settings: configuration.Network) -> EdgeBasis:
+    """Of the edges that a network asks for."""
+    return EdgeBasis(
+        settings.radial_cutoff,
+        settings.harmonics_lmax,
+        settings.radial_functions,
+        settings.radial_basis,
+        settings.radial_envelope,
+    )
+
+
+def edge_values(
+    vectors: Tensor, cutoff: float, lmax: int, number: int, basis: str = "gaussian", envelope: str = "sine"
+) -> tuple[Tensor, Tensor]:
     """`Graph.harmonics` and `Graph.radial` of edges; a gradient passes, twice over too.
 
     Y is e3nn's, of 'component' normalization (Σ_m Y_lm² = 2l+1), in the axes x, y, z of the positions.
 
-    :param vectors: (edges, 3), from destination to source, Å.
-    :param cutoff: Å.
-    :param number: radial functions.
+    :param vectors: (edges, 3), from destination to source, Å; the other parameters are those of `EdgeBasis`.
     """
     distances = vectors.norm(dim=-1)
     harmonics = o3.spherical_harmonics(list(range(lmax + 1)), vectors, normalize=True, normalization="component")
-    return smooth_cutoff(distances / cutoff)[:, None] * harmonics, radial_functions(distances, cutoff, number)
+    shares = smooth_cutoff(distances / cutoff, envelope)[:, None]
+    return shares * harmonics, radial_functions(distances, cutoff, number, basis)
 
 
 def build_graph(
-    species: Tensor, positions: Tensor, elements: int, *, cutoff: float, lmax: int, number: int, charge: float = 0.0
+    species: Tensor,
+    positions: Tensor,
+    elements: int,
+    *,
+    cutoff: float,
+    lmax: int,
+    number: int,
+    basis: str = "gaussian",
+    envelope: str = "sine",
+    charge: float = 0.0,
 ) -> Graph:
     """The graph of one structure, in the precision of `positions`.
 
     :param species: (atoms,) int64.
     :param positions: (atoms, 3), Å.
     :param elements: length of the one-hot.
-    :param cutoff: atoms nearer than this are neighbours, Å.
-    :param number: radial functions.
-    :param charge: total charge, e.
+    :param charge: total charge, e; the other parameters are those of `EdgeBasis`.
     :raises DataError: if two atoms lie at one place.
     """
     vectors = positions[None, :] - positions[:, None]  # [destination, source]
@@ -90,7 +106,7 @@ def build_graph(
     if (distances[~alone] == 0).any():
         raise DataError("expected atoms at different positions, got two at one place")
     destination, source = ((distances < cutoff) & ~alone).nonzero().unbind(1)
-    harmonics, radial = edge_values(vectors[destination, source], cutoff, lmax, number)
+    harmonics, radial = edge_values(vectors[destination, source], cutoff, lmax, number, basis, envelope)
     return Graph(
         species=species,
         elements=torch.nn.functional.one_hot(species, elements).to(positions.dtype),
@@ -104,13 +120,21 @@ def build_graph(
     )
 
 
-def at_positions(graph: Graph, positions: Tensor, cutoff: float, lmax: int, number: int) -> Graph:
+def at_positions(
+    graph: Graph,
+    positions: Tensor,
+    cutoff: float,
+    lmax: int,
+    number: int,
+    basis: str = "gaussian",
+    envelope: str = "sine",
+) -> Graph:
     """The same edges with the harmonics and radial values of other positions, to which a gradient passes.
 
     :param positions: (atoms, 3), Å; the other parameters are those that the graph was built with.
     """
     vectors = positions.index_select(0, graph.source) - positions.index_select(0, graph.destination)
-    harmonics, radial = edge_values(vectors, cutoff, lmax, number)
+    harmonics, radial = edge_values(vectors, cutoff, lmax, number, basis, envelope)
     return graph._replace(harmonics=harmonics, radial=radial, positions=positions)
 
 

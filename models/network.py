@@ -1,4 +1,4 @@
-"""The gated network after Rackers & Rao (arXiv 2210.04766), from e3nn's o3 primitives."""
+"""The networks of this project: an embedding of the elements, layers of one kind, a readout."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,63 +8,37 @@ from torch import Tensor
 from torch.nn import Module, ModuleList
 
 from tesseral.models.convolution import Convolution
+from tesseral.models.cormorant_layer import CormorantLayer
 from tesseral.models.device import initialising
-from tesseral.models.gate import Gate
+from tesseral.models.embedding import Embedding
+from tesseral.models.gated_layer import GatedLayer
 from tesseral.models.graph import Graph
+from tesseral.models.linear_readout import LinearReadout
+from tesseral.models.mace_layer import MaceLayer
+from tesseral.models.messages import radial_sizes
+from tesseral.models.residual import Residual, shared_irreps
 from tesseral.models.user_network import DEFINE, UserNetwork, to_irreps
 from tesseral.study import configuration
 from tesseral.study.define import load
 from tesseral.study.irreps import MulIrrep
 
-
-class Layer(Module):
-    """A convolution and a gate: the hidden features that it makes are those of `irreps_hidden` it can reach."""
-
-    def __init__(
-        self,
-        irreps_in: o3.Irreps,
-        irreps_hidden: o3.Irreps,
-        *,
-        lmax: int,
-        elements: int,
-        radial: list[int],
-        num_neighbors: float,
-    ) -> None:
-        super().__init__()
-        harmonics = o3.Irreps.spherical_harmonics(lmax)
-        reached = {ir for _, ir_in in irreps_in for _, harmonic in harmonics for ir in ir_in * harmonic}
-        # If anything is reached then 0e is too, for the gates: features of l = 1, 2, … contract with the harmonics
-        # of the same l that made them, in the first layer, and no layer loses an irrep.
-        self.gate = Gate(o3.Irreps([(mul, ir) for mul, ir in irreps_hidden if ir in reached]))
-        self.convolution = Convolution(
-            irreps_in,
-            self.gate.irreps_in,
-            lmax=lmax,
-            elements=elements,
-            radial=radial,
-            num_neighbors=num_neighbors,
-        )
-        self.irreps_in, self.irreps_out = self.convolution.irreps_in, self.gate.irreps_out
-
-    def extra_repr(self) -> str:
-        """Irreps, in -> out."""
-        return f"{self.irreps_in} -> {self.irreps_out}"
-
-    def forward(self, features: Tensor, graph: Graph) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
-        return self.gate(self.convolution(features, graph))
+LAYERS: dict[str, Callable[..., Module]] = {"gated": GatedLayer, "cormorant": CormorantLayer, "mace": MaceLayer}
+"""By `network.interaction`. Each is called as `GatedLayer` is, and states `irreps_in` and `irreps_out`."""
 
 
 class Network(Module):
-    """`settings.layers` gated convolutions, then an output convolution; the input is the one-hot of the element.
+    """`settings.layers` layers, then the readout; what enters is the element, one-hot or embedded.
 
     Outputs of an irrep that the network cannot reach are exactly zero (`tesseral.models.reach` names them).
 
-    :param settings: the `network` section, `hidden` resolved.
+    :param settings: the `network` section.
     :param elements: number of elements.
     :param irreps_out: what is predicted for each atom, as e3nn's irreps.
     :param num_neighbors: messages are divided by its square root.
+    :raises StudyFileError: if the settings cannot be resolved.
     """
+
+    embedding: Embedding | None
 
     def __init__(
         self,
@@ -75,31 +49,35 @@ class Network(Module):
         num_neighbors: float,
     ) -> None:
         super().__init__()
+        settings = settings.resolve()
         self.irreps_in = o3.Irreps([(elements, "0e")])
-        self.irreps_hidden = o3.Irreps(settings.hidden.resolve().irreps)
+        self.irreps_hidden = o3.Irreps(settings.hidden.irreps)
         self.irreps_out = o3.Irreps(irreps_out)
-        radial = [settings.radial_functions, *settings.radial_layers * [settings.radial_width]]
+        self.embedding = None if settings.embedding is None else Embedding(elements, settings.embedding)
+        # Products take features of second moment 1; a one-hot's is 1/E, and the gated network has it as it is.
+        self.scale = 1.0 if settings.interaction == "gated" else elements**0.5
         self.layers = ModuleList()
-        irreps = self.irreps_in
+        irreps = o3.Irreps([(settings.embedding or elements, "0e")])
         for _ in range(settings.layers):
-            layer = Layer(
-                irreps,
-                self.irreps_hidden,
-                lmax=settings.harmonics_lmax,
-                elements=elements,
-                radial=radial,
-                num_neighbors=num_neighbors,
+            layer = LAYERS[settings.interaction](
+                irreps, self.irreps_hidden, settings, elements=elements, num_neighbors=num_neighbors
             )
+            if settings.residual and shared_irreps(irreps, layer.irreps_out):
+                layer = Residual(layer)
             self.layers.append(layer)
             irreps = layer.irreps_out
-        self.output = Convolution(
-            irreps,
-            self.irreps_out,
-            lmax=settings.harmonics_lmax,
-            elements=elements,
-            radial=radial,
-            num_neighbors=num_neighbors,
-        )
+        self.output: Convolution | LinearReadout
+        if settings.readout == "linear":
+            self.output = LinearReadout([layer.irreps_out for layer in self.layers], self.irreps_out)
+        else:
+            self.output = Convolution(
+                irreps,
+                self.irreps_out,
+                lmax=settings.harmonics_lmax,
+                elements=elements,
+                radial=radial_sizes(settings),
+                num_neighbors=num_neighbors,
+            )
 
     def extra_repr(self) -> str:
         """Irreps, in -> out."""
@@ -107,9 +85,15 @@ class Network(Module):
 
     def forward(self, graph: Graph) -> Tensor:
         """(atoms, irreps_out.dim)."""
-        features = graph.elements
+        features = graph.elements if self.embedding is None else self.embedding(graph.elements)
+        if self.scale != 1:
+            features = features * self.scale
+        made = []
         for layer in self.layers:
             features = layer(features, graph)
+            made.append(features)
+        if isinstance(self.output, LinearReadout):
+            return self.output(made)
         return self.output(features, graph)
 
 

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.graph import Graph, build_graph
+from tesseral.models.graph import Graph, build_graph, edge_basis
 from tesseral.models.model import Model
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import chosen_basis
 from tesseral.study.configuration import Configuration
 from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.structure_tables import SYMBOLS
 
 
 def predict_density(
@@ -59,16 +60,14 @@ def _graph(
     """As a data set builds it, positions about the centre of nuclear charge."""
     unknown = sorted(set(atomic_numbers) - set(elements))
     if unknown:
-        raise DataError(f"expected the elements {list(elements)} that the trial was trained on, got {unknown}")
+        known, came = (", ".join(SYMBOLS[number - 1] for number in numbers) for numbers in (elements, unknown))
+        raise DataError(f"expected the elements that the trial was trained on, {known}, got {came}")
     places, weights = torch.from_numpy(positions), torch.tensor(atomic_numbers, dtype=torch.float64)
-    settings = configuration.network
     graph = build_graph(
         torch.tensor([elements.index(number) for number in atomic_numbers]),
         places,
         len(elements),
-        cutoff=settings.radial_cutoff,
-        lmax=settings.harmonics_lmax,
-        number=settings.radial_functions,
         charge=charge,
+        **edge_basis(configuration.network)._asdict(),
     )
     return graph._replace(positions=places - weights @ places / weights.sum())

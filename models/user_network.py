@@ -87,6 +87,7 @@ class UserNetwork(Module):
     ) -> None:
         super().__init__()
         self.irreps_out = o3.Irreps(irreps_out)
+        self.dim = self.irreps_out.dim  # torch.compile follows no irreps
         settings = resolved(settings)
         network = build(settings, elements=elements, irreps_out=self.irreps_out, num_neighbors=num_neighbors)
         if not isinstance(network, Module):
@@ -102,7 +103,7 @@ class UserNetwork(Module):
         :raises StudyFileError: if the network returns something else.
         """
         outputs = self.network(graph)
-        expected = (len(graph.species), self.irreps_out.dim)
+        expected = (len(graph.species), self.dim)
         if not isinstance(outputs, Tensor) or outputs.shape != expected:
             came = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
             raise StudyFileError(

@@ -100,7 +100,8 @@ def test_geometry_is_computed_once(reference, monkeypatch):
     assert again is first
     assert len(calls) == 8
     assert open_data_set(reference, asking(settings), torch.float64, CPU) is not first
-    assert open_data_set(reference, asking(Network(radial_cutoff=2.7)), torch.float32, CPU) is not first
+    for other in ({"radial_cutoff": 2.7}, {"radial_basis": "bessel"}, {"radial_envelope": "polynomial"}):
+        assert open_data_set(reference, asking(replace(settings, **other)), torch.float32, CPU) is not first
     assert open_data_set(synthetic_reference(8, seed=1), asking(settings), torch.float32, CPU) is not first
 
 

@@ -13,14 +13,14 @@ from torch.nn import Module
 
 from tesseral.models.data_set import Batch, DataSet
 from tesseral.models.force_target import EnergyForces
-from tesseral.models.graph import Graph, at_positions, build_graph
+from tesseral.models.graph import Graph, at_positions, build_graph, edge_basis
 from tesseral.models.loss import build_loss
 from tesseral.models.metrics import evaluation_batches, measure
 from tesseral.models.model import Model, build_model
 from tesseral.models.quadrature import BOHR
 from tesseral.models.reference_file import Reference
 from tesseral.models.training import train
-from tesseral.study.configuration import Loss
+from tesseral.study.configuration import Configuration, Fusion, Hidden, Loss
 from tesseral.study.errors import DataError
 
 CPU = torch.device("cpu")
@@ -28,9 +28,26 @@ REFERENCE = property_reference(8)
 CONFIGURATION = property_configuration("forces")
 
 
-def made(reference: Reference = REFERENCE, dtype: torch.dtype = torch.float64) -> tuple[Model, DataSet]:
-    data = DataSet(reference, CONFIGURATION.network, dtype, CPU, CONFIGURATION.target)
-    model = build_model(CONFIGURATION, reference, num_neighbors=3.0, seed=5)
+def network_of(**changes: object) -> Configuration:
+    return replace(CONFIGURATION, network=replace(CONFIGURATION.network, **changes))
+
+
+NETWORKS = {
+    "gated": CONFIGURATION,
+    "bessel": network_of(radial_basis="bessel", radial_envelope="polynomial", readout="linear", residual=True),
+    "cosine": network_of(radial_basis="cosine", fusion=Fusion(diagram="((neighbours edges) centre)", k_max=1)),
+    "cormorant": network_of(interaction="cormorant", hidden=Hidden(irreps="4x0e+3x1o"), radial_envelope="polynomial"),
+    "mace": network_of(interaction="mace", hidden=Hidden(irreps="4x0e+3x1o"), radial_basis="bessel", embedding=3),
+}
+
+
+def made(
+    reference: Reference = REFERENCE,
+    dtype: torch.dtype = torch.float64,
+    configuration: Configuration = CONFIGURATION,
+) -> tuple[Model, DataSet]:
+    data = DataSet(reference, configuration.network, dtype, CPU, configuration.target)
+    model = build_model(configuration, reference, num_neighbors=3.0, seed=5)
     model.target.standardise(data.select(range(len(data))))
     return model.to(dtype), data
 
@@ -41,25 +58,19 @@ def without_energies(missing: range = range(8)) -> Reference:
     return replace(REFERENCE, table=REFERENCE.table.set_column(index, "energy", pa.array(values, pa.float64())))
 
 
-def energy(model: Model, batch: Batch, positions: Tensor) -> Tensor:
+def energy(model: Model, batch: Batch, positions: Tensor, configuration: Configuration = CONFIGURATION) -> Tensor:
     """As predicted at other positions, from a graph built anew."""
-    network = CONFIGURATION.network
-    graph = build_graph(
-        batch.graph.species,
-        positions,
-        2,
-        cutoff=network.radial_cutoff,
-        lmax=network.harmonics_lmax,
-        number=network.radial_functions,
-    )
+    edges = edge_basis(configuration.network)
+    graph = build_graph(batch.graph.species, positions, 2, **edges._asdict())
     with torch.no_grad():
         return model.target.read(model.network(graph), graph)[0, 0]
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_forces_are_minus_the_numerical_gradient_of_the_energy(index):
+@pytest.mark.parametrize(("network", "index"), [("gated", 0), *((name, 1) for name in NETWORKS)])
+def test_forces_are_minus_the_numerical_gradient_of_the_energy(network, index):
     """Central differences of fourth order, to 1e-6 of the largest force; edges cross the cutoff's smooth end."""
-    model, data = made()
+    configuration = NETWORKS[network]
+    model, data = made(configuration=configuration)
     batch, step = data.structures[index], 1e-3
     positions = batch.graph.positions
     expected = torch.zeros_like(positions)
@@ -68,10 +79,10 @@ def test_forces_are_minus_the_numerical_gradient_of_the_energy(index):
         for shift in (-2, -1, 1, 2):
             moved = positions.clone()
             moved[place] += shift * step
-            values.append(float(energy(model, batch, moved)))
+            values.append(float(energy(model, batch, moved, configuration)))
         expected[place] = -BOHR * (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
     found = model(batch.graph)
-    assert found.energy.item() == pytest.approx(float(energy(model, batch, positions)), rel=1e-13)
+    assert found.energy.item() == pytest.approx(float(energy(model, batch, positions, configuration)), rel=1e-13)
     assert expected.abs().max() > 1e-4
     torch.testing.assert_close(found.forces.detach(), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
 
@@ -85,9 +96,10 @@ def test_forces_of_a_structure_add_up_to_nothing():
     assert net.abs().max() < 1e-12
 
 
-def test_weights_get_the_gradient_of_the_force_loss():
+@pytest.mark.parametrize("network", NETWORKS)
+def test_weights_get_the_gradient_of_the_force_loss(network):
     """A derivative through the derivative, against differences of the loss."""
-    model, data = made()
+    model, data = made(configuration=NETWORKS[network])
     batch = data.batch(range(3))
     loss = build_loss(Loss(name="squared", forces=1.0, energy=0.3), model.target, data.select(range(8)))
 
@@ -190,20 +202,10 @@ def test_a_network_that_does_not_look_at_positions_has_no_forces():
     }
 
 
-def test_edges_at_other_positions_are_those_of_a_graph_built_there():
-    _, data = made()
-    network = CONFIGURATION.network
-    settings = {"cutoff": network.radial_cutoff, "lmax": network.harmonics_lmax, "number": network.radial_functions}
+@pytest.mark.parametrize("network", NETWORKS)
+def test_edges_at_other_positions_are_those_of_a_graph_built_there(network):
+    model, data = made(configuration=NETWORKS[network])
     graph = data.batch(range(3)).graph
-    again = at_positions(graph, graph.positions, *settings.values())
+    again = at_positions(graph, graph.positions, *model.target.edges)
     torch.testing.assert_close(again.harmonics, graph.harmonics, rtol=0, atol=1e-12)
     torch.testing.assert_close(again.radial, graph.radial, rtol=0, atol=1e-12)
-    assert torch.equal(again.structure, graph.structure)
-
-
-def test_single_precision_is_near():
-    (double, data), (single, rounded) = made(), made(dtype=torch.float32)
-    one, other = (model(part.batch(range(4)).graph) for model, part in ((double, data), (single, rounded)))
-    assert other.energy.dtype == torch.float64
-    torch.testing.assert_close(other.energy, one.energy, rtol=1e-7, atol=0)
-    torch.testing.assert_close(other.forces, one.forces, rtol=0, atol=2e-5 * one.forces.abs().max().item())

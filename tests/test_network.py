@@ -6,11 +6,13 @@ from e3nn import o3
 from synthetic_density import BASIS, EMPTY, count_parameters, small_configuration
 
 from tesseral.models.channel_product import ChannelProduct
-from tesseral.models.convolution import Convolution, RadialNetwork
+from tesseral.models.convolution import Convolution
 from tesseral.models.gate import Gate, moment_factor
-from tesseral.models.graph import Graph, build_graph, join, radial_functions, smooth_cutoff
+from tesseral.models.graph import Graph, build_graph, join
+from tesseral.models.messages import RadialNetwork
 from tesseral.models.model import build_model
 from tesseral.models.network import Network, build_network, parameters
+from tesseral.models.radial_basis import smooth_cutoff
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration, Data, Hidden
 from tesseral.study.errors import DataError
@@ -115,7 +117,7 @@ def test_weights_depend_on_the_seed_alone(positions):
     torch.manual_seed(8)
     second, other = network(seed=11).state_dict(), network(seed=12).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
-    assert not torch.equal(first["output.before.weight"], other["output.before.weight"])
+    assert not torch.equal(first["output.messages.before.weight"], other["output.messages.before.weight"])
 
 
 def test_parameters_by_hand():
@@ -139,7 +141,7 @@ def test_modules_state_their_irreps():
     assert "4x0e+3x1o -> 4x0e+3x1o" in repr(net.layers[1])
     assert "2x0e -> 2x0e+1x1o+1x2e+1x3o+1x4e" in repr(net)
     # 37 = 4·4 + 7·3: four paths from 4x0e and seven from 3x1o lead to the output.
-    assert repr(net.output.radial) == "RadialNetwork(6 -> 8 -> 37)"
+    assert repr(net.output.messages.radial) == "RadialNetwork(6 -> 8 -> 37)"
 
 
 @pytest.mark.usefixtures("precise")
@@ -156,13 +158,13 @@ def test_convolution_is_its_formula(positions):
     ).double()
     one = graph(positions)._replace(harmonics=graph(positions).harmonics[:, :4])
     features = torch.randn(6, 1, dtype=torch.float64)
-    weights = one.radial @ convolution.radial.weights[0] / 6**0.5
-    sent = convolution.before.weight * features
+    weights = one.radial @ convolution.messages.radial.weights[0] / 6**0.5
+    sent = convolution.messages.before.weight * features
     expected = torch.zeros(6, 3, dtype=torch.float64)
     for edge, (source, destination) in enumerate(zip(one.source, one.destination, strict=True)):
         expected[destination] += weights[edge] * sent[source] * one.harmonics[edge, 1:] / (2 * 4.0**0.5)
     # No self-connection makes a vector of a scalar, so the sum enters whole.
-    assert torch.allclose(convolution(features, one), expected * convolution.after.weight, rtol=0, atol=1e-12)
+    assert torch.allclose(convolution(features, one), expected * convolution.messages.after.weight, rtol=0, atol=1e-12)
 
 
 @pytest.mark.usefixtures("precise")
@@ -221,16 +223,6 @@ def test_activations_keep_the_second_moment():
     with torch.no_grad():
         outputs = torch.stack([RadialNetwork([20, 100, 100, 1])(torch.randn(50, 20)) for _ in range(400)])
     assert float(outputs.square().mean()) == pytest.approx(1, abs=0.1)
-
-
-def test_radial_functions_and_cutoff():
-    r = torch.linspace(0.5, 2.5, 201, dtype=torch.float64)
-    values = radial_functions(r, 3.0, 20)
-    assert values.shape == (201, 20)
-    assert values.argmax(dim=1)[0] == 3  # the centre nearest to 0.5 is 4·3/21 = 0.571
-    assert torch.allclose(values.square().mean(dim=1), torch.ones(201, dtype=torch.float64), atol=0.02)
-    x = torch.tensor([0.2, 0.5, 0.75, 1.0, 1.2], dtype=torch.float64)
-    assert torch.allclose(smooth_cutoff(x), torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0], dtype=torch.float64), atol=1e-15)
 
 
 def test_edges_join_neighbours_both_ways(positions):
