@@ -7,7 +7,7 @@ from torch.nn import Module
 from torch.utils.flop_counter import FlopCounterMode
 
 from tesseral.models.device import initialising
-from tesseral.models.graph import Graph, build_graph
+from tesseral.models.graph import Graph, build_graph, edge_basis
 from tesseral.models.shape import Shape
 from tesseral.models.size import Size
 from tesseral.models.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
@@ -121,14 +121,7 @@ def _probe(settings: configuration.Network, elements: int) -> Graph:
     atoms = max(5, 2 * elements)
     # The diagonal of the cube is shorter than the cutoff.
     positions = torch.rand(atoms, 3) * (settings.radial_cutoff / 2)
-    return build_graph(
-        torch.arange(atoms) % elements,
-        positions,
-        elements,
-        cutoff=settings.radial_cutoff,
-        lmax=settings.harmonics_lmax,
-        number=settings.radial_functions,
-    )
+    return build_graph(torch.arange(atoms) % elements, positions, elements, **edge_basis(settings)._asdict())
 
 
 def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:

@@ -10,7 +10,7 @@ from synthetic_density import BASIS, small_configuration
 
 from tesseral.models.graph import build_graph
 from tesseral.models.network import build_network
-from tesseral.models.reach import dead, describe_dead, reached, self_product, symmetric_power, unreachable
+from tesseral.models.reach import dead, describe_dead, self_product, symmetric_power, unreachable
 from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
 
 IRREPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, -1])), min_size=1, max_size=4, unique=True).map(
@@ -41,10 +41,11 @@ def test_known_arms(hidden, harmonics, missing):
 
 
 def test_depth_reaches_further():
-    assert (0, -1) not in reached([(0, 1), (1, -1), (1, 1), (0, -1)], layers=1, harmonics_lmax=1)
-    # 1e appears in the second layer, 0o = 1e ⊗ 1o in the third.
-    assert (0, -1) in reached([(0, 1), (1, -1), (1, 1), (0, -1)], layers=2, harmonics_lmax=1)
-    assert reached([], layers=1, harmonics_lmax=3) == frozenset()
+    pseudoscalar = parse_irreps("1x0o")
+    # 1e appears in the second layer, 0o = 1e ⊗ 1o in the third: the output's convolution, after two.
+    for layers, missing in [(1, pseudoscalar), (2, ()), (3, ())]:
+        configuration = small_configuration(hidden="2x0e+2x0o+2x1e+2x1o", layers=layers, harmonics_lmax=1)
+        assert unreachable(configuration, pseudoscalar) == missing
 
 
 @settings(max_examples=40, deadline=None)
