@@ -33,6 +33,7 @@ chaos: install
 bench: install
 	@.venv/bin/python tests/bench_scale.py --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python tests/bench_density.py --figures build/bench.json
+	@OMP_NUM_THREADS=1 .venv/bin/python tests/bench_traces.py --figures build/bench.json
 	@.venv/bin/python tests/bench_reference.py --structures 1000 --sample 30 --figures build/bench.json
 
 install: .venv/installed

@@ -22,27 +22,27 @@ from tesseral.analysis.wording import describe
 
 _BY_ORDER = ("block_error", "relative_error")
 """Metrics that are recorded by order; the first one that a target has is drawn."""
-_PANELS = 4
+PANELS = 4
 """Arms side by side in a chart with a panel for each."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """The figures of one target, or of the whole study."""
+    """The figures of one group of arms, or of the whole study."""
 
     title: str
-    """Of a target; empty in a study of one."""
+    """Of a group; empty in a study of one."""
     figures: list["Figure"]
 
 
-def by_target(tables: StudyTables, make: Callable[[StudyTables], Iterable["Figure"]]) -> list[Section]:
-    """The figures that `make` gives of each target alone; in a study of several, their names end in the target's."""
+def by_group(tables: StudyTables, make: Callable[[StudyTables], Iterable["Figure"]]) -> list[Section]:
+    """The figures that `make` gives of each group alone; in a study of several, their names end in the group's."""
     sections = []
-    for number, part in enumerate(tables.by_target(), start=1):
-        several, target = part is not tables, part.study.target
+    for number, part in enumerate(tables.by_group(), start=1):
+        several, (group, *_) = part is not tables, part.study.groups
         made = [replace(figure, name=f"{figure.name}-{number}") if several else figure for figure in make(part)]
         if made:
-            sections.append(Section(target.title if several and target else "", made))
+            sections.append(Section(group.title if several else "", made))
     return sections
 
 
@@ -167,10 +167,10 @@ def feature_figures(tables: StudyTables, features: pl.DataFrame) -> Iterator[Fig
     """
     means = hierarchy.mean_features(features)
     arms = [arm for arm in tables.study.arms if arm in set(means["arm"])]
-    for start in range(0, len(arms), _PANELS):
-        part = arms[start : start + _PANELS]
+    for start in range(0, len(arms), PANELS):
+        part = arms[start : start + PANELS]
         yield Figure(
-            f"features-{start // _PANELS + 1}",
+            f"features-{start // PANELS + 1}",
             curve_figures.features_by_order(means, part),
             "Means over the complete trials of an arm; parities are added. The shares of a layer sum to one.",
         )

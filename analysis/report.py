@@ -7,23 +7,25 @@ from typing import Any
 import jinja2
 import polars as pl
 
-from tesseral.analysis import hierarchy
+from tesseral.analysis import hierarchy, layers
 from tesseral.analysis.allocation import allocation
 from tesseral.analysis.arm_rows import rows
 from tesseral.analysis.design import allocating, blocks_planned, kind, matching, searching
+from tesseral.analysis.diagram_figure import drawings
 from tesseral.analysis.endings import endings
 from tesseral.analysis.findings import findings
 from tesseral.analysis.floor import floor_line, floor_told
 from tesseral.analysis.illustrations import (
     Section,
     benefit_figures,
-    by_target,
+    by_group,
     error_curves,
     error_figures,
     feature_figures,
     learning_figures,
     search_figures,
 )
+from tesseral.analysis.layer_figures import ablation_figures, audit_lines, inner_figures
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.notes import by_condition, reuse
 from tesseral.analysis.orders import order_tables
@@ -42,17 +44,19 @@ def report(tables: StudyTables) -> str:
     """
     # All files are read at once and first, for a running study compacts them.
     features, curves = hierarchy.features(tables.traces, tables.trials), error_curves(tables)
+    layer_rows = layers.layer_rows(tables.traces, tables.trials)
     study, summary = tables.study, rows(tables)
     comparisons = [row.comparison for row in summary if row.comparison is not None]
     overview = list(benefit_figures(tables))
-    errors = by_target(tables, lambda part: [*error_figures(part), *learning_figures(part, curves)])
+    errors = by_group(tables, lambda part: [*error_figures(part), *learning_figures(part, curves)])
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return template.from_string(files("tesseral.analysis").joinpath("report.html.j2").read_text("utf-8")).render(
         study=study,
         metric=describe(study.metric, study.target),
-        targets=[(target, study.baseline_of(arms[0])) for target, arms in study.groups.items()],
+        groups=[(group, study.baseline_of(arms[0])) for group, arms in study.groups.items()],
+        targets=list(dict.fromkeys(group.target for group in study.groups)),
         floor=floor_told(study),
         standing=standing(tables),
         findings=findings(tables),
@@ -62,9 +66,12 @@ def report(tables: StudyTables) -> str:
         order_tables=_order_tables(tables),
         feature_figures=list(feature_figures(tables, features)),
         emergence=_emergence(features, study.arms),
+        ablations=list(ablation_figures(tables, layers.ablations(layer_rows))),
+        inner_figures=list(inner_figures(tables, layer_rows)),
+        audit=audit_lines(tables, layer_rows),
         searches=search_rows(tables),
         saved=saved(tables.trials),
-        search_figures=by_target(tables, search_figures),
+        search_figures=by_group(tables, search_figures),
         objective=describe(study.objectives[0], study.target) if study.objectives else None,
         allocated=allocation(tables, comparisons),
         unreachable=[row for row in summary if row.unreachable],
@@ -76,6 +83,7 @@ def report(tables: StudyTables) -> str:
         allocating=allocating(study),
         excluded=by_condition(study.excluded),
         merged=[arm.split(" = ") for arm in study.arms if " = " in arm],
+        diagrams=list(drawings(tables.trials, study.arms)),
         settings=_settings(tables.trials.filter(pl.col("stage") == "confirm")),
         reuse=reuse(tables),
         provenance=_provenance(tables.trials),
@@ -100,7 +108,7 @@ def _order_tables(tables: StudyTables) -> list[dict[str, Any]]:
                 for arm, errors in found.rows
             ],
         }
-        for part in tables.by_target()
+        for part in tables.by_group()
         for found in order_tables(part)
         for columns in [[*([None] if found.whole else []), *found.orders]]
     ]

@@ -1,7 +1,8 @@
-"""Feature traces: how large the hidden features of each layer and irrep are, measured by forward hooks."""
+"""Feature traces: what the hidden features of each layer and irrep are, found by forward hooks."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -13,20 +14,24 @@ from tesseral.models.graph import Graph
 
 
 class Feature(NamedTuple):
-    """What is measured of one irrep of one layer. Both are the same for every orientation of the input."""
+    """What is measured of one irrep of one layer. All of it is the same for every orientation of the input."""
 
     layer: int
     """From 1 at the input."""
     l: int  # noqa: E741 - the column's name
     p: int
     rms: float
-    """√(mean of x² over atoms, copies and components)."""
+    """√(mean of x² over atoms, channels and components)."""
     share: float
     """Part of the layer's Σx²; 0 where that vanishes."""
+    effective_rank: float
+    """exp(−Σ q_i ln q_i), q_i = σ_i²/Σσ², σ the singular values of the matrix x of channels × (atoms · components), not
+    centred (Roy & Vetterli, 2007, of σ² in place of σ). n where n orthogonal directions are equally strong; 1 where all
+    channels are multiples of one; 0 where x vanishes. A rotation mixes columns alone, and changes no σ."""
 
 
-def hidden_layers(network: Module) -> list[Module]:
-    """The outermost parts of a network that state `irreps_out`, in the order of their registration, but the last.
+def outermost_parts(network: Module) -> list[Module]:
+    """The outermost parts of a network that state `irreps_out`, in the order of their registration.
 
     The last makes the output. A part that alone states them is a network in a wrapper: its parts count. Any network
     built of such parts can be traced; its code need not know.
@@ -34,7 +39,12 @@ def hidden_layers(network: Module) -> list[Module]:
     found = list(_outermost(network))
     while len(found) == 1:
         found = list(_outermost(found[0]))
-    return found[:-1]
+    return found
+
+
+def hidden_layers(network: Module) -> list[Module]:
+    """`outermost_parts` but the last."""
+    return outermost_parts(network)[:-1]
 
 
 def _outermost(module: Module) -> Iterator[Module]:
@@ -45,42 +55,44 @@ def _outermost(module: Module) -> Iterator[Module]:
             yield from _outermost(child)
 
 
-@torch.no_grad()
-def trace_features(network: Module, graph: Graph, *, strict: bool = True) -> list[Feature]:
-    """Run the network on a graph and measure what its hidden layers return.
+@contextmanager
+def keeping_outputs(layers: Sequence[Module]) -> Iterator[dict[int, Any]]:
+    """While open: number of a layer, from 1 → what it returned last."""
+    returned: dict[int, Any] = {}
 
-    :param strict: otherwise a layer that returns something else than one tensor of its irreps is left out.
-    :raises TypeError: if a layer does so, and `strict`.
-    """
-    layers = hidden_layers(network)
-    returned: dict[int, Tensor] = {}
-    hooks = []
-    for number, layer in enumerate(layers, start=1):
+    def keep(number: int) -> Callable[[Module, Any, Any], None]:
+        return lambda module, inputs, output: returned.update({number: output})
 
-        def keep(module: Module, inputs: object, output: Tensor, number: int = number) -> None:
-            returned[number] = output
-
-        hooks.append(layer.register_forward_hook(keep))
+    hooks = [layer.register_forward_hook(keep(number)) for number, layer in enumerate(layers, start=1)]
     try:
-        network(graph)
+        yield returned
     finally:
         for hook in hooks:
             hook.remove()
-    features = []
-    for number, layer in enumerate(layers, start=1):
-        if number in returned:
-            stated, values = layer.irreps_out, returned[number]
-            irreps = _fitting(stated, values)
-            if irreps is not None:
-                features += _measure(number, irreps, values)
-            elif strict:
-                raise TypeError(
-                    f"expected layer {number} to return a tensor of its irreps_out {stated}, got {type(values)}"
-                )
-    return features
 
 
-def _fitting(stated: Any, values: Any) -> o3.Irreps | None:
+def feature_tensors(
+    layers: Sequence[Module], returned: dict[int, Any], *, strict: bool
+) -> dict[int, tuple[o3.Irreps, Tensor]]:
+    """Number of a layer → its irreps and its features, (…, irreps.dim), of those that were called.
+
+    :param strict: otherwise a layer that returned something else than one tensor of its irreps is left out.
+    :raises TypeError: if a layer did so, and `strict`.
+    """
+    found = {}
+    for number, values in sorted(returned.items()):
+        stated = layers[number - 1].irreps_out
+        irreps = fitting(stated, values)
+        if irreps is not None:
+            found[number] = (irreps, values)
+        elif strict:
+            raise TypeError(
+                f"expected layer {number} to return a tensor of its irreps_out {stated}, got {type(values)}"
+            )
+    return found
+
+
+def fitting(stated: Any, values: Any) -> o3.Irreps | None:
     """The stated irreps, if they are irreps and the values are a tensor of them."""
     try:
         irreps = o3.Irreps(stated)
@@ -90,14 +102,56 @@ def _fitting(stated: Any, values: Any) -> o3.Irreps | None:
     return irreps if fits else None
 
 
-def _measure(layer: int, irreps: o3.Irreps, values: Tensor) -> list[Feature]:
-    squares: dict[tuple[int, int], float] = defaultdict(float)
-    numbers: dict[tuple[int, int], int] = defaultdict(int)
-    for (_, ir), part in zip(irreps, irreps.slices(), strict=True):
-        squares[ir.l, ir.p] += float(values[..., part].double().square().sum())
-        numbers[ir.l, ir.p] += values[..., part].numel()
+@torch.no_grad()
+def trace_features(network: Module, graph: Graph, *, strict: bool = True) -> list[Feature]:
+    """Run the network on a graph and measure what its hidden layers return; see `feature_tensors`."""
+    layers = hidden_layers(network)
+    with keeping_outputs(layers) as returned:
+        network(graph)
+    found = feature_tensors(layers, returned, strict=strict)
+    return [
+        feature for number, (irreps, values) in found.items() for feature in measure_features(number, irreps, values)
+    ]
+
+
+@torch.no_grad()
+def measure_features(layer: int, irreps: o3.Irreps, values: Tensor) -> list[Feature]:
+    """One row for each (l, p) among the irreps, in their order.
+
+    :param values: (…, irreps.dim).
+    """
+    matrices = by_irrep(irreps, values)
+    squares = {key: float(matrix.square().sum()) for key, matrix in matrices.items()}
     total = sum(squares.values())
     return [
-        Feature(layer, *key, (square / numbers[key]) ** 0.5 if square else 0.0, square / total if total else 0.0)
-        for key, square in squares.items()
+        Feature(
+            layer,
+            *key,
+            (squares[key] / matrix.numel()) ** 0.5 if squares[key] else 0.0,
+            squares[key] / total if total else 0.0,
+            effective_rank(matrix),
+        )
+        for key, matrix in matrices.items()
     ]
+
+
+def by_irrep(irreps: o3.Irreps, values: Tensor) -> dict[tuple[int, int], Tensor]:
+    """(l, p) → (channels, atoms · components), float64. Irreps that stand apart are joined, empty ones left out."""
+    parts: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
+    rows = values.reshape(-1, irreps.dim).double()
+    for (mul, ir), part in zip(irreps, irreps.slices(), strict=True):
+        if mul and len(rows):
+            parts[ir.l, ir.p].append(rows[:, part].reshape(-1, mul, ir.dim).transpose(0, 1).flatten(1))
+    return {key: torch.cat(matrices) for key, matrices in parts.items()}
+
+
+def effective_rank(matrix: Tensor) -> float:
+    """See `Feature.effective_rank`; not a number where the matrix is not finite."""
+    if matrix.shape[0] > matrix.shape[1]:
+        matrix = matrix.T
+    gram = (matrix @ matrix.T).cpu()
+    scale = float(gram.trace())
+    if not 0 < scale < float("inf"):
+        return 0.0 if scale == 0 else float("nan")
+    q = torch.linalg.eigvalsh(gram / scale).clamp(min=0)
+    return float(torch.special.entr(q).sum().exp())

@@ -2,27 +2,27 @@
 
 import math
 import time
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from tesseral.models.ablation import STRUCTURES, TOGETHER, ablate
+from tesseral.models.accumulation import parted, partial_losses
 from tesseral.models.checkpoint import Checkpoint, read_checkpoint
-from tesseral.models.data_set import open_data_set
+from tesseral.models.data_set import Batch, open_data_set
 from tesseral.models.device import deterministic, device_name, find_device, peak_memory, seeded
 from tesseral.models.loss import build_loss
 from tesseral.models.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
 from tesseral.models.model import DTYPES, build_model
 from tesseral.models.network import parameters
-from tesseral.models.numerics import NUMERICS
 from tesseral.models.recorder import DivergedError, Recorder, Result
 from tesseral.models.reference_file import Reference
 from tesseral.models.split import check_sizes, permutation, split
-from tesseral.models.trace import trace_features
-from tesseral.models.user_network import check_source
+from tesseral.models.tracing import Measurement, Tracer
+from tesseral.models.trial_check import check_trial as check_trial
+from tesseral.models.trial_check import check_weights
 from tesseral.study import configuration
-from tesseral.study.errors import DataError, RecordError, StudyFileError
 from tesseral.study.trial import Traces, Trial
 from tesseral.study.trial import seed as seed_of
 
@@ -62,25 +62,7 @@ def train(
     check_trial(trial, reference)
     where = find_device(device)
     with deterministic(where):
-        training = _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, test, parts)
-        return training.run()
-
-
-def check_trial(trial: Trial, reference: Reference) -> None:
-    """Check that this machine has what the trial was planned with: version, data, source of a user's own network.
-
-    :raises RecordError: if the trial is of other numerics.
-    :raises DataError: if the reference data is not the trial's.
-    :raises StudyFileError: if a network of the user's own cannot be loaded, or is not the source of the trial.
-    """
-    if trial.numerics != NUMERICS:
-        raise RecordError(f"expected a trial of numerics {NUMERICS}, which this version computes, got {trial.numerics}")
-    if trial.data_hash != reference.content_hash:
-        raise DataError(
-            f"data.reference: expected the trial's data, of content {trial.data_hash[:12]}, "
-            f"got {reference.content_hash[:12]}"
-        )
-    check_source(trial)
+        return _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, test, parts).run()
 
 
 def step_size(settings: configuration.Training, step: int, steps: int) -> float:
@@ -88,12 +70,6 @@ def step_size(settings: configuration.Training, step: int, steps: int) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def parted(indices: Sequence[int], parts: int) -> list[Sequence[int]]:
-    """At most `parts` runs of the indices, in their order: none empty, and of sizes that differ by one at most."""
-    count = min(parts, len(indices))
-    return [indices[i:j] for i, j in pairwise(len(indices) * k // count for k in range(count + 1))]
 
 
 class _Training:
@@ -111,33 +87,30 @@ class _Training:
         parts: int,
     ) -> None:
         self.began = time.perf_counter()
-        self.trial, self.recorder, self.device, self.traces = trial, recorder, device, traces
-        self.test, self.parts = test, parts
+        self.trial, self.recorder, self.device = trial, recorder, device
+        self.traces, self.test, self.parts = traces, test, parts
         self.configuration = trial.configuration.resolved()
         self.settings = self.configuration.training
         dtype = DTYPES[self.settings.dtype]
         check_sizes(self.configuration.data, reference)
         self.data = open_data_set(reference, self.configuration, dtype, device)
         self.split = split(self.configuration.data, len(self.data), trial.seeds.split)
-        self.validation = evaluation_batches(self.data, self.split.validation, max(1, BATCH_SIZE // self.parts))
-        self.probe = self.data.batch(self.split.train[: traces.probe]).graph
+        self.validation = self._batches(self.split.validation)
         model = build_model(
             self.configuration,
             reference,
             num_neighbors=self.data.neighbors(self.split.train),
             seed=trial.seeds.initialisation,
         ).to(device)
-        if not parameters(model):
-            if self.configuration.network.define is not None:
-                raise StudyFileError("network.define", "expected a network with weights to train, got one without")
-            hidden = self.configuration.network.hidden.irreps
-            raise StudyFileError(
-                "network.hidden", f"expected features that the network can make of scalars and harmonics, got {hidden}"
-            )
+        check_weights(model, self.configuration.network)
         structures = self.data.select(self.split.train)
         model.target.standardise(structures)
         self.loss = build_loss(self.configuration.loss, model.target, structures).to(dtype)
         self.model = model.to(dtype).eval()
+        # Of no more structures at once than are trained on, for gradients are taken here too.
+        largest = -(-self.settings.batch_size // parts)
+        probe = evaluation_batches(self.data, self.split.train[: traces.probe], largest)
+        self.tracer = Tracer(self.model, self.loss, probe, strict=trial.source is None)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
         self.epoch = 0
         self.before = 0.0
@@ -159,16 +132,19 @@ class _Training:
         steps, epochs = self.configuration.max_steps, self.settings.epochs
         if self.epoch == 0:
             self._record("validation", measure(self.model, self.validation))
-            self._trace()
+            self._trace(self.tracer.measure())
         while self.epoch < epochs:
-            loss = self._train_epoch()
+            due = self.traces.due(self.epoch + 1, epochs)
+            loss, before = self._train_epoch(keep_weights=due)
             self.epoch += 1
             self._record("train", [Value("loss", None, loss)])
             self._record("validation", measure(self.model, self.validation))
             if self.test and self.epoch == epochs:
                 self._record("test", self._measure_test())
-            if self.traces.due(self.epoch, epochs):
-                self._trace()
+            if due:
+                self._trace(self.tracer.measure(before))
+            if self.epoch == epochs:  # before the boundary, so that what is killed on the way to it comes here again
+                self._trace(self._ablate())
             self.recorder.boundary(self.step, steps, self._state, dict(self.metrics))
         return Result(
             metrics=self.metrics,
@@ -179,11 +155,11 @@ class _Training:
             peak_memory=peak_memory(self.device),
         )
 
-    def _train_epoch(self) -> float:
-        """One pass over the training split; the mean of its steps' losses, weighted by their structures."""
+    def _train_epoch(self, *, keep_weights: bool) -> tuple[float, dict[int, Tensor] | None]:
+        """One pass over the training split: the mean loss of its structures, and the weights before the last step."""
         train, size, order_seed = self.split.train, self.settings.batch_size, self.trial.seeds.order
         order = [train[i] for i in permutation(seed_of(order_seed, self.epoch), len(train))]
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        total, before = torch.zeros((), dtype=torch.float64, device=self.device), None
         self.model.train()
         # Our own networks draw nothing; a user's may, for dropout.
         with seeded(seed_of(order_seed, "network", self.epoch), self.device):
@@ -193,29 +169,27 @@ class _Training:
                     group["lr"] = step_size(self.settings, self.step + number, self.configuration.max_steps)
                 self.optimizer.zero_grad()
                 total += self._add_gradients(indices) * len(indices)
+                if keep_weights and start + size >= len(order):
+                    before = self.tracer.weights()
                 self.optimizer.step()
         self.model.eval()
-        return float(total) / len(order)
+        return float(total) / len(order), before
 
     def _add_gradients(self, indices: Sequence[int]) -> Tensor:
-        """The loss of these structures, its gradients added to the weights', part by part."""
+        """The loss of these structures; its gradients are added to the weights', part by part."""
         batches = [self.data.batch(part) for part in parted(indices, self.parts)]
-        whole = sum(self.loss.denominator(batch) for batch in batches)
         total = torch.zeros((), dtype=DTYPES[self.settings.dtype], device=self.device)
-        for batch in batches:
-            mean = self.loss(self.model.target.error(self.model(batch.graph), batch), batch)
-            loss = mean * (self.loss.denominator(batch) / whole)
+        for loss in partial_losses(self.model, self.loss, batches):
             loss.backward()
             total += loss.detach()
         return total
 
     def _measure_test(self) -> list[Value]:
-        test = self.split.test
-        batches = evaluation_batches(self.data, test, max(1, BATCH_SIZE // self.parts))
-        values = measure(self.model, batches)
-        if self.data.basis is not None:
-            values += measure_densities(self.model, self.data, test)
-        return values
+        whole = measure(self.model, self._batches(self.split.test))
+        return whole + measure_densities(self.model, self.data, self.split.test)
+
+    def _batches(self, indices: Sequence[int]) -> list[Batch]:
+        return evaluation_batches(self.data, indices, max(1, BATCH_SIZE // self.parts))
 
     def _record(self, name: str, values: list[Value]) -> None:
         for value in values:
@@ -226,15 +200,14 @@ class _Training:
         where = {"step": self.step, "epoch": self.epoch, "split": name}
         self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in values])
 
-    def _trace(self) -> None:
-        self.recorder.traces(
-            [
-                {"step": self.step, "epoch": self.epoch, "layer": feature.layer, "path": None}
-                | {"l": feature.l, "p": feature.p, "statistic": statistic, "value": value}
-                for feature in trace_features(self.model.network, self.probe, strict=self.trial.source is None)
-                for statistic, value in (("rms", feature.rms), ("share", feature.share))
-            ]
-        )
+    def _ablate(self) -> list[Measurement]:
+        batches = evaluation_batches(self.data, self.split.validation[:STRUCTURES], TOGETHER)
+        # By a seed of the block: in all its arms alike.
+        return ablate(self.model, batches, seed=seed_of(self.trial.seeds.order, "ablation"))
+
+    def _trace(self, measured: Iterable[Measurement]) -> None:
+        where = {"step": self.step, "epoch": self.epoch}
+        self.recorder.traces([where | row._asdict() for row in measured])
 
     def _state(self) -> bytes:
         return Checkpoint(

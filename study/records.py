@@ -24,21 +24,46 @@ CURVES = _table(
     ("value", pa.float64(), "in the unit that the metric's name states"),
 )
 
+STATISTICS = {
+    "rms": "root mean square per component of the features",
+    "share": "part of the layer's squared norm",
+    "effective_rank": "exp(-sum q ln q) of the squared singular values q, over their sum, of the features as a matrix "
+    "of channels by atoms and components: from 1, all channels alike, to the number of channels; 0 of no features",
+    "feature_gradient": "root mean square per component of the loss's gradient by the features; exactly 0 where "
+    "nothing reads them",
+    "weight_rms": "root mean square of the weights that make the features",
+    "gradient_rms": "root mean square of the loss's gradient by them",
+    "update": "norm of their change in the last optimizer step over their norm before it",
+    "edge_weight_rms": "root mean square of a product's weights that a network computes for each edge",
+    "edge_gradient_rms": "root mean square of the loss's gradient by them",
+    "edge_update": "as update, of the columns of the last matrix of the network that computes them",
+    "ablation_none": "error of the trained network, see ABLATION_METRICS",
+    "ablation_zero": "the same with the layer's features of order l, of both parities, set to zero",
+    "ablation_shuffle": "the same with them permuted among the atoms",
+}
+"""What is measured of a network's features and weights: statistic to its meaning.
+
+Features and gradients are those of a fixed batch of training structures, the probe, and of the training loss on it.
+Weights are attributed to the irrep (l, p) of a layer that they make: those of e3nn's `o3.Linear` and
+`o3.TensorProduct` and of our own products. With a path, those of this path of the products; without one, of all paths
+and linear maps together. Weights of the output stand in a layer after the last hidden one. Ablations are measured once,
+after training, on the first structures of the validation split (`tesseral.models.ablation`).
+"""
+
+ABLATION_METRICS = ("l2_error", "relative_error")
+"""Of `tesseral.study.metrics`; ablations are measured by the first that the target has."""
+
 TRACES = _table(
     "traces",
     ("trial", pa.string(), "trial id"),
     ("step", pa.int64(), "optimizer steps done when measured; 0 is before training"),
     ("epoch", pa.int64(), "epochs done when measured"),
-    ("layer", pa.int16(), "hidden layer, from 1 at the input"),
-    ("path", pa.string(), "tensor-product path such as '1x1->2'; null where it has none"),
-    ("l", pa.int8(), "order of the feature"),
-    ("p", pa.int8(), "parity of the feature, +1 or -1"),
-    (
-        "statistic",
-        pa.string(),
-        "rms: root mean square per component; share: part of the layer's squared norm",
-    ),
-    ("value", pa.float64(), "dimensionless"),
+    ("layer", pa.int16(), "hidden layer, from 1 at the input; the one after the last is the output; null of the whole"),
+    ("path", pa.string(), "tensor-product path such as '1x1->2'; null of all together and where there is none"),
+    ("l", pa.int8(), "order of the feature, or of what the weights make; null of the whole network"),
+    ("p", pa.int8(), "its parity, +1 or -1; null of both together"),
+    ("statistic", pa.string(), "; ".join(f"{name}: {meaning}" for name, meaning in STATISTICS.items())),
+    ("value", pa.float64(), "dimensionless; gradients in the loss's unit, errors of ablations in the metric's"),
 )
 
 # One row a trial, or one for each arm that chose its network; `factor.<path>`, `setting.<path>` and `metric.<name>`

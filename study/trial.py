@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import ceil
 from typing import Annotated, Any, Self
 
 from tesseral.study.configuration import Configuration, Range, Section, flatten
@@ -35,19 +36,26 @@ class Seeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Traces(Section):
-    """When hidden features are measured: every epoch of the first `dense_epochs`, then every `every` epochs, and
-    at the end. Not in a trial's id, for it changes no number of the training."""
+    """When hidden features are measured: before training, after each of the first `dense_epochs`, then ever more
+    rarely, and at the end. Not in a trial's id, for it changes no number of the training."""
 
     dense_epochs: Annotated[int, Range(ge=0)] = 5
     """Epochs at the start of which each is measured: the hierarchy of features forms early."""
-    every: Annotated[int, Range(ge=1)] = 5
-    """Epochs between measurements after that."""
+    growth: Annotated[float, Range(ge=1)] = 1.25
+    """After those, each measurement comes at this many times the epoch of the one before, rounded up: with the defaults
+    after epochs 7, 9, 12, 15, 19, 24, 30, … With 1 every epoch is measured."""
     probe: Annotated[int, Range(ge=1)] = 8
     """Structures of the training split that the features are measured on, always the same ones."""
 
     def due(self, epoch: int, epochs: int) -> bool:
         """Whether the features are measured after `epoch` epochs (0 is before training)."""
-        return epoch <= self.dense_epochs or epoch % self.every == 0 or epoch == epochs
+        if epoch <= self.dense_epochs or epoch == epochs or self.growth == 1:
+            return True
+        measured = self.dense_epochs
+        while measured < epoch:
+            # Rounded, for 1.1 · 10 is a little more than 11.
+            measured = max(measured + 1, ceil(round(self.growth * measured, 9)))
+        return measured == epoch
 
 
 @dataclass(frozen=True, kw_only=True)

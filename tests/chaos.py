@@ -226,7 +226,7 @@ class Chaos:
             int(frame.select(keys).is_duplicated().sum())
             for frame, keys in (
                 (curves, ["trial", "step", "split", "metric", "l"]),
-                (traces, ["trial", "step", "layer", "l", "p", "statistic"]),
+                (traces, ["trial", "step", "layer", "path", "l", "p", "statistic"]),
             )
         )
         steps = dict(zip(trials["trial"], trials["steps"].fill_null(0), strict=True))

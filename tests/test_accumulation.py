@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_density import EMPTY, Memory, small_configuration, synthetic_reference, synthetic_trial
 
+from tesseral.models.accumulation import parted
 from tesseral.models.checkpoint import read_checkpoint, restore_model
 from tesseral.models.data_set import DataSet
 from tesseral.models.device import out_of_memory
 from tesseral.models.recorder import Result
-from tesseral.models.training import parted, train
+from tesseral.models.training import train
 from tesseral.study.trial import Trial
 
 REFERENCE = synthetic_reference()
@@ -56,14 +57,14 @@ def test_a_training_in_parts_is_the_same_training(loss):
 
 
 def test_no_part_is_larger_than_it_must_be(monkeypatch):
-    """Of every batch that the training builds, and that the probe and the evaluation do not."""
+    """Of every batch that gradients are taken of, the probe's too."""
     trial = synthetic_trial(REFERENCE, small_configuration(epochs=1, batch_size=5))
     sizes: list[int] = []
     batch = DataSet.batch
     monkeypatch.setattr(DataSet, "batch", lambda self, indices: sizes.append(len(indices)) or batch(self, indices))
     run(trial, 2)
-    # Validation, the probe, two steps of five structures, the test split.
-    assert sizes == [4, 8, 2, 3, 2, 3, 4]
+    # Validation, the probe, two steps of five structures, the test split, ablations.
+    assert sizes == [4, 3, 3, 2, 2, 3, 2, 3, 4, 4]
 
 
 @given(size=st.integers(1, 60), parts=st.integers(1, 70))

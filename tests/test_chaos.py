@@ -70,7 +70,7 @@ def assert_whole(storage: Path, study: Study) -> None:
     assert tables.trials["state"].unique().to_list() == [State.COMPLETE]
     for frame, keys in (
         (tables.curves.collect(), ["trial", "step", "split", "metric", "l"]),
-        (tables.traces.collect(), ["trial", "step", "layer", "l", "p", "statistic"]),
+        (tables.traces.collect(), ["trial", "step", "layer", "path", "l", "p", "statistic"]),
     ):
         assert frame.height > 0
         assert not frame.select(keys).is_duplicated().any()

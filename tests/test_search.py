@@ -236,7 +236,7 @@ def test_a_study_that_could_not_finish_a_trial_hides_none_that_did(storage, sear
 
 def test_other_traces_are_not_reused(storage, searched):
     run(searched, storage)
-    searched.write_text(searched.read_text().replace('name = "small"', 'name = "again"') + "\n[traces]\nevery = 3\n")
+    searched.write_text(searched.read_text().replace('name = "small"', 'name = "again"') + "\n[traces]\ngrowth = 3.0\n")
     assert not run(searched, storage).reused
 
 

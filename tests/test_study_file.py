@@ -70,7 +70,7 @@ def test_arms_share_seeds_in_pairs():
 def test_identity_is_content_and_nothing_else():
     study = Study.parse(GOOD, "try.toml")
     ids = [planned.trial.id for planned in confirm(study)]
-    same = GOOD.replace('name = "try"', 'name = "other"') + "\n[resources]\ncpus = 2\n[traces]\nevery = 1\n"
+    same = GOOD.replace('name = "try"', 'name = "other"') + "\n[resources]\ncpus = 2\n[traces]\ndense_epochs = 1\n"
     assert [planned.trial.id for planned in confirm(Study.parse(same, ""))] == ids
     for old, new in [("epochs = 4", "epochs = 5"), ("seed = 7", "seed = 8"), ("train = 10", "train = 9")]:
         assert not set(ids) & {planned.trial.id for planned in confirm(Study.parse(GOOD.replace(old, new), ""))}
@@ -137,7 +137,7 @@ min_epochs = 2
         ("[network]", "[match]\nby = 'flops'\n[network]", "match.by is 'flops' and was 'none'"),
         ("[network]", "[match]\nwithin = ['loss.name']\n[network]", "match.within is ('loss.name',) and was ()"),
         ("[network]", "[design]\nwhere = ['true']\n[network]", "design.where is ('true',) and was ()"),
-        ("[network]", "[traces]\nevery = 2\n[network]", "traces.every is 2 and was 5"),
+        ("[network]", "[traces]\nprobe = 2\n[network]", "traces.probe is 2 and was 8"),
     ],
 )
 def test_differences_are_dotted_paths(old, new, difference):

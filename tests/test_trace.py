@@ -108,3 +108,41 @@ def test_a_stock_network_is_traced_unchanged(positions):
     features = trace_features(network, graph)
     assert [feature[:3] for feature in features] == [(1, 0, 1), (1, 1, -1), (2, 0, 1), (2, 1, -1)]
     assert all(feature.rms > 0 for feature in features)
+
+
+def ranks(values: torch.Tensor, irreps: str) -> list[float]:
+    """Effective rank of each (l, p) of one layer that returns `values`."""
+    found = trace_features(Stack(Fixed(irreps, values), Fixed("1x0e", values[:, :1])), None)
+    return [feature.effective_rank for feature in found]
+
+
+def test_effective_rank_in_closed_form():
+    """Two orthogonal channels of squared norms a and b: exp(H(a/(a+b)))."""
+    values = torch.tensor([[2.0, 0.0], [0.0, 1.0]])  # atoms × channels
+    q = 4 / 5
+    assert ranks(values, "2x0e") == pytest.approx([q**-q * (1 - q) ** (q - 1)])
+    assert ranks(values / 2 ** torch.arange(2), "2x0e") != pytest.approx(ranks(values, "2x0e"))
+    assert ranks(1e-20 * values, "2x0e") == pytest.approx(ranks(values, "2x0e"))
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+def test_effective_rank_of_equal_directions_is_their_number(n):
+    atoms = torch.eye(8)[:, :n]
+    assert ranks(torch.cat([atoms, atoms], dim=1), f"{2 * n}x0e") == pytest.approx([n])
+    assert ranks(torch.ones(5, n), f"{n}x0e") == pytest.approx([1])
+    assert ranks(torch.zeros(5, n), f"{n}x0e") == [0]
+
+
+def test_effective_rank_counts_channels_and_not_components():
+    """One channel of vectors is of rank 1 whatever way they point; channels that stand apart are of one irrep."""
+    draw = torch.Generator().manual_seed(0)
+    vectors = torch.randn(20, 3, generator=draw, dtype=torch.float64)
+    assert ranks(vectors, "1x1o") == pytest.approx([1])
+    assert ranks(torch.cat([vectors, 2 * vectors], dim=1), "1x1o+1x1o") == pytest.approx([1])
+    many = torch.randn(3, 6, generator=draw, dtype=torch.float64)  # three atoms: no more than three directions
+    (rank,) = ranks(many, "6x0e")
+    assert 1 < rank <= 3
+
+
+def test_effective_rank_of_what_is_not_finite_is_none():
+    assert torch.tensor(ranks(torch.tensor([[1.0, float("inf")]]), "2x0e")).isnan().all()

@@ -28,7 +28,7 @@ from tesseral.study.records import CURVES, TRACES, to_table
 from tesseral.study.trial import Traces, Trial
 
 REFERENCE = synthetic_reference()
-TRACES_OFTEN = Traces(dense_epochs=1, every=2, probe=3)
+TRACES_OFTEN = Traces(dense_epochs=1, growth=2, probe=3)
 
 
 def run(trial: Trial, checkpoint: bytes | None = None) -> tuple[Result, Memory]:

@@ -125,7 +125,7 @@ def test_other_data_or_another_version_on_one_machine_costs_a_trial_nothing(
     nothing = Nothing()
     run_study(prepare(load(study_file), str(storage)), nothing, Silent())
     with monkeypatch.context() as older:
-        older.setattr(training, "NUMERICS", 0)
+        older.setattr("tesseral.models.trial_check.NUMERICS", 0)
         with pytest.raises(RecordError, match="numerics"):
             run_trial(nothing.jobs[0])
     reference = read_reference(tiny_reference)

@@ -1,0 +1,140 @@
+"""Which irrep, and by which path, each weight of a network makes: read off the modules that hold the weights.
+
+Known are e3nn's `o3.Linear` and `o3.TensorProduct` (so `o3.FullyConnectedTensorProduct` too) and our `ChannelProduct`
+and `SymmetricContraction`. What a layer makes on its way to its features counts under its own irrep. Other weights,
+such as the first layers of a radial network, belong to none.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from e3nn import o3
+from torch import Tensor
+from torch.nn import Module, Parameter
+
+from tesseral.models.channel_product import ChannelProduct
+from tesseral.models.symmetric_contraction import SymmetricContraction
+
+
+class Key(NamedTuple):
+    """What weights make."""
+
+    l: int  # noqa: E741 - the column's name
+    p: int
+    path: str | None
+    """`l1xl2->l` of a product's path; None of a linear map, and of symmetric powers."""
+
+
+class Group(NamedTuple):
+    """Some of the weights along one axis of a tensor."""
+
+    key: Key
+    where: slice
+
+
+class Attributed(NamedTuple):
+    """A parameter whose weights are told apart along one axis."""
+
+    parameter: Parameter
+    axis: int
+    groups: list[Group]
+    edges: bool
+    """Whether it is a matrix that makes the weights of edges, and so no weight of a product itself."""
+
+
+def attributed(part: Module) -> Iterator[Attributed]:
+    """The parameters of a part of a network that can be attributed, in the order of their registration.
+
+    Weights that are computed for each edge are the product of some features of the edge and a matrix: the last one in
+    the module that holds the product whose columns (or else rows, as in `torch.nn.Linear`) are as many as the weights.
+    Where a module holds several such products with equally many weights, none is attributed.
+    """
+    for module in part.modules():
+        if isinstance(module, o3.Linear):
+            yield from _of_linear(module)
+        elif isinstance(module, o3.TensorProduct) and module.internal_weights and module.weight_numel:
+            yield Attributed(module.weight, -1, product_groups(module), edges=False)
+        elif isinstance(module, SymmetricContraction):
+            for weight, (_, ir) in zip(module.weights, module.irreps_out, strict=True):
+                yield Attributed(weight, -1, [Group(Key(ir.l, ir.p, None), slice(None))], edges=False)
+        products = [child for child in module.children() if is_edge_product(child)]
+        for product in products:
+            if sum(other.weight_numel == product.weight_numel for other in products) == 1:
+                yield from _of_edges(module, product)
+
+
+def edge_products(part: Module) -> list[Module]:
+    """The products in a part of a network whose weights are computed and passed to their forward."""
+    return [module for module in part.modules() if is_edge_product(module)]
+
+
+def is_edge_product(module: Module) -> bool:
+    """Whether weights are passed to its forward, as the third argument or by the name `weight` or `weights`."""
+    outer = isinstance(module, o3.TensorProduct) and not module.internal_weights
+    return (outer or isinstance(module, ChannelProduct)) and bool(module.weight_numel)
+
+
+def product_groups(product: Module) -> list[Group]:
+    """Where the weights of each path of a product stand in its `weight_numel` weights."""
+    if isinstance(product, ChannelProduct):
+        return list(_of_channels(product))
+    if not isinstance(product, o3.TensorProduct):
+        raise TypeError(f"expected a ChannelProduct or an o3.TensorProduct, got {type(product).__name__}")
+    weighted = [instruction for instruction in product.instructions if instruction.has_weight]
+    groups = []
+    for ins, where in zip(weighted, _slices(prod(ins.path_shape) for ins in weighted), strict=True):
+        l1, l2 = product.irreps_in1[ins.i_in1].ir.l, product.irreps_in2[ins.i_in2].ir.l
+        groups.append(Group(_key(l1, l2, product.irreps_out[ins.i_out].ir), where))
+    return groups
+
+
+def squares(values: Tensor, axis: int = -1) -> np.ndarray:
+    """Σ of the squares over all but one axis, float64."""
+    others = [other for other in range(values.ndim) if other != axis % values.ndim]
+    if not others:
+        return values.detach().double().square().cpu().numpy()
+    norms = torch.linalg.vector_norm(values.detach(), dim=others, dtype=torch.float64)
+    return norms.square().cpu().numpy()
+
+
+def _of_linear(linear: o3.Linear) -> Iterator[Attributed]:
+    if not linear.internal_weights:
+        return
+    for parameter, biases in ((linear.weight, False), (linear.bias, True)):
+        chosen = [ins for ins in linear.instructions if (ins.i_in == -1) is biases]
+        if isinstance(parameter, Parameter) and parameter.numel():
+            irreps = [linear.irreps_out[ins.i_out].ir for ins in chosen]
+            places = _slices(prod(ins.path_shape) for ins in chosen)
+            groups = [Group(Key(ir.l, ir.p, None), where) for ir, where in zip(irreps, places, strict=True)]
+            yield Attributed(parameter, -1, groups, edges=False)
+
+
+def _of_channels(product: ChannelProduct) -> Iterator[Group]:
+    first = 0
+    for group, (mul, ir_in) in zip(product.groups, product.irreps_in, strict=True):
+        end = first + mul * len(group)
+        for number, path in enumerate(group):  # of each channel, the weights of all paths stand side by side
+            yield Group(_key(ir_in.l, path.harmonic, path.ir), slice(first + number, end, len(group)))
+        first = end
+
+
+def _of_edges(holder: Module, product: Module) -> Iterator[Attributed]:
+    matrices = [weight for weight in holder.parameters() if weight.ndim == 2]
+    for axis in (1, 0):
+        fitting = [matrix for matrix in matrices if matrix.shape[axis] == product.weight_numel]
+        if fitting:
+            yield Attributed(fitting[-1], axis, product_groups(product), edges=True)
+            return
+
+
+def _key(l1: int, l2: int, ir: o3.Irrep) -> Key:
+    return Key(ir.l, ir.p, f"{l1}x{l2}->{ir.l}")
+
+
+def _slices(sizes: Iterable[int]) -> list[slice]:
+    ends = np.cumsum([0, *sizes]).tolist()
+    return [slice(start, end) for start, end in pairwise(ends)]

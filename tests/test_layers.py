@@ -1,0 +1,195 @@
+"""What layers hold and use, against rows with known answers; and how a report shows it."""
+
+import math
+import re
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from synthetic_study import info, table, trial_row, trial_rows
+
+from tesseral.analysis.layer_figures import ablation_figures, audit_lines, inner_figures
+from tesseral.analysis.layers import Irrep, ablations, audit, effective_ranks, gradients, layer_rows, planned_dead
+from tesseral.analysis.load import StudyTables, load
+from tesseral.analysis.report import report
+from tesseral.study.records import STATISTICS, TRACES, to_table
+
+
+def row(trial: str, statistic: str, value: float, epoch: int = 4, **place: object) -> dict:
+    assert statistic in STATISTICS
+    return {"trial": trial, "step": epoch, "epoch": epoch, "statistic": statistic, "value": value} | place
+
+
+def at(layer: int, order: int, p: int | None = 1, path: str | None = None) -> dict:
+    return {"layer": layer, "l": order, "p": p, "path": path}
+
+
+def read(rows: list[dict], trials: list[dict]) -> pl.DataFrame:
+    lazy = pl.DataFrame(pl.from_arrow(to_table(rows, TRACES))).lazy()
+    return layer_rows(lazy, pl.DataFrame(pl.from_arrow(table(trials))))
+
+
+TRIALS = [trial_row(1, block, 0) for block in range(2)]
+ONE, TWO = (trial["trial"] for trial in TRIALS)
+
+
+def test_only_complete_trials_of_the_confirm_stage_count():
+    others = [trial_row(1, 2, 0, state="running"), trial_row(1, 3, 0, stage="search")]
+    rows = [row(trial["trial"], "effective_rank", 2.0, **at(1, 0)) for trial in [*TRIALS, *others]]
+    rows.append(row(ONE, "effective_rank", math.inf, **at(1, 1)))
+    found = read(rows, [*TRIALS, *others])
+    assert sorted(found["trial"]) == sorted([ONE, TWO])
+    assert set(found["arm"]) == {"lmax=1"}
+
+
+def test_effective_ranks_add_parities_at_the_end_and_average_trials():
+    rows = [
+        row(ONE, "effective_rank", 9.0, epoch=0, **at(1, 1)),
+        row(ONE, "effective_rank", 2.0, **at(1, 1)),
+        row(ONE, "effective_rank", 1.5, **at(1, 1, -1)),
+        row(TWO, "effective_rank", 4.5, **at(1, 1)),
+    ]
+    assert effective_ranks(read(rows, TRIALS)).rows() == [("lmax=1", 1, 1, 4.0)]
+
+
+def test_gradients_are_those_of_the_last_hidden_layer():
+    rows = [row(trial, "rms", 1.0, **at(layer, 0)) for trial in (ONE, TWO) for layer in (1, 2)]
+    for trial, scale in ((ONE, 1.0), (TWO, 100.0)):
+        for layer in (1, 2, 3):  # the third is the output's
+            rows.append(row(trial, "weight_rms", 2.0, **at(layer, 0)))
+            rows.append(row(trial, "gradient_rms", 0.5 * layer * scale, **at(layer, 0)))
+        rows.append(row(trial, "weight_rms", 1.0, **at(2, 1)))
+        rows.append(row(trial, "gradient_rms", 0.0, **at(2, 1)))
+        rows.append(row(trial, "gradient_rms", 7.0, **at(2, 0, 1, "0x0->0")))
+    ((arm, epoch, order, effect),) = gradients(read(rows, TRIALS)).rows()
+    assert (arm, epoch, order) == ("lmax=1", 4, 0)
+    assert effect == pytest.approx(2.0 * 10)
+
+
+def ablated(trial: str, intact: float, errors: dict[tuple[int, int], float]) -> list[dict]:
+    rows = [row(trial, "ablation_none", intact)]
+    for (layer, order), error in errors.items():
+        rows.append(row(trial, "ablation_zero", error, **at(layer, order, None)))
+        rows.append(row(trial, "ablation_shuffle", 0.5 * error, **at(layer, order, None)))
+    return rows
+
+
+def test_ablations_stand_beside_the_error_of_the_same_networks():
+    rows = ablated(ONE, 0.2, {(1, 0): 8.0, (1, 1): 4.0}) + ablated(TWO, 0.4, {(1, 0): 6.0, (1, 1): 2.0})
+    found = ablations(read(rows, TRIALS))
+    assert found.columns == ["arm", "layer", "l", "kind", "error", "intact"]
+    assert [(order, kind, round(error, 9)) for _, _, order, kind, error, _ in found.rows()] == [
+        (0, "zero", 7.0),
+        (0, "shuffle", 3.5),
+        (1, "zero", 3.0),
+        (1, "shuffle", 1.5),
+    ]
+    assert found["intact"].to_list() == pytest.approx([0.3] * 4)
+
+
+def traced(zero_paths: tuple[str, ...] = (), zero: tuple[Irrep, ...] = ()) -> list[dict]:
+    """Two trials of one layer of 0e+0o+1o, with a path to each."""
+    rows = []
+    for trial in (ONE, TWO):
+        for order, p in ((0, 1), (0, -1), (1, -1)):
+            path = f"0x{order}->{order}"
+            dead = Irrep(1, order, p) in zero
+            rows.append(row(trial, "feature_gradient", 0.0 if dead else 1e-30, **at(1, order, p)))
+            value = 0.0 if dead or path in zero_paths else 1e-9
+            rows.append(row(trial, "edge_gradient_rms", value, **at(1, order, p, path)))
+    return rows
+
+
+def test_the_audit_compares_with_the_plan():
+    odd = Irrep(1, 0, -1)
+    healthy = audit(read(traced(), TRIALS), None)
+    assert healthy == ((), (), (), 3, 0, ())
+    foreseen = audit(read(traced(zero=(odd,)), TRIALS), "0o in layer 1 is read by nothing")
+    assert foreseen == ((odd,), (), (), 3, 1, ())
+    assert audit(read(traced(zero=(odd,)), TRIALS), None).unforeseen == (odd,)
+    assert audit(read(traced(), TRIALS), "0o+1o in every layer are read by nothing").alive == (odd, Irrep(1, 1, -1))
+    assert audit(read(traced(zero_paths=("0x1->1",)), TRIALS), "").wasted == ("0x1->1 of 1o in layer 1",)
+    # What is made by nothing is not among the features, and a gradient in one trial is a gradient.
+    assert audit(read(traced(), TRIALS), "2e in layer 1 is made by nothing").alive == ()
+    rows = [{**each, "value": 1.0} if each["trial"] == TWO else each for each in traced(zero=(odd,))]
+    assert audit(read(rows, TRIALS), "").dead == ()
+    assert audit(read([row(ONE, "rms", 1.0, **at(1, 0))], TRIALS), "") is None
+
+
+def test_the_plans_words_are_read():
+    from synthetic_density import BASIS, small_configuration
+
+    from tesseral.models.reach import dead, describe_dead
+
+    for hidden in ("6x0e+2x0o+4x1e+4x1o+2x2e+2x2o", "4x0e+4x2o+4x3e", "4x0e"):
+        configuration = small_configuration(hidden=hidden, layers=3).resolved()
+        expected = {Irrep(layer, term.l, term.p) for layer, term, _ in dead(configuration, BASIS.layout)}
+        assert set(planned_dead(describe_dead(configuration, BASIS.layout), 3)) == expected
+
+
+def tables(rows: list[dict], tmp_path, **changes: object) -> StudyTables:
+    import pyarrow.parquet as pq
+
+    from tesseral.study.segments import Source
+
+    path = tmp_path / "traces.parquet"
+    pq.write_table(to_table(rows, TRACES), path)
+    return load(table(trial_rows()), [], [Source(str(path), "", None)], info(**changes))
+
+
+def of_arms() -> list[dict]:
+    rows = []
+    for trial in trial_rows():
+        orders = range(trial["factor.network.hidden.lmax"] + 1)
+        rows += ablated(trial["trial"], 0.25, {(layer, k): 8.0 / (k + layer) for layer in (1, 2) for k in orders})
+        for layer in (1, 2):
+            for k in orders:
+                place = at(layer, k, (-1) ** k)
+                rows += [row(trial["trial"], name, 1.0 + k, **place) for name in ("rms", "effective_rank")]
+                rows += [row(trial["trial"], name, 0.1, **place) for name in ("weight_rms", "gradient_rms")]
+                rows.append(row(trial["trial"], "feature_gradient", 0.0 if k == 3 else 0.1, **place))
+                rows.append(row(trial["trial"], "share", 1 / len(orders), **place))
+    return rows
+
+
+def test_a_report_shows_what_networks_use(tmp_path):
+    study = tables(of_arms(), tmp_path)
+    found = layer_rows(study.traces, study.trials)
+    (bars,) = ablation_figures(study, ablations(found))
+    assert "lmax=3, 0.250 % as trained: the error is highest without l = 0 in layer 1 (8.00 %)" in bars.caption
+    assert "lowest without l = 3 in layer 2 (1.60 %)" in bars.caption
+    assert len(re.findall("<title>[^<]*exchanged among atoms: ", bars.svg)) == 2 * (1 + 2 + 3 + 4)
+    names = [figure.name for figure in inner_figures(study, found)]
+    assert names == ["effective-rank", "gradients-1"]
+    lines = audit_lines(study, found)
+    assert lines == [
+        "In 3 of 4 arms the loss has a gradient by the features of every irrep, and by every path.",
+        "lmax=3: the loss has no gradient by the features 3o in layer 1, 3o in layer 2, "
+        "which the plan does not call dead.",
+    ]
+    page = report(study)
+    for text in (
+        "What the trained networks use",
+        "Effective rank and gradients of each order",
+        lines[1].partition(",")[0],
+    ):
+        assert text in page
+
+
+def test_a_report_without_such_traces_says_nothing_of_it(tmp_path):
+    kept = [each for each in of_arms() if each["statistic"] in ("rms", "share")]
+    page = report(tables(kept, tmp_path))
+    assert "Hidden features by order" in page
+    for text in ("What the trained networks use", "Effective rank", "no gradient reaches"):
+        assert text not in page
+
+
+def test_one_sentence_tells_that_all_is_as_planned(tmp_path):
+    rows = traced(zero=(Irrep(1, 0, -1),))
+    study = tables(rows, tmp_path)
+    dead = pl.when(pl.col("arm") == "lmax=1").then(pl.lit("0o in every layer is read by nothing"))
+    study = replace(study, trials=study.trials.with_columns(dead=dead))
+    assert audit_lines(study, layer_rows(study.traces, study.trials)) == [
+        "In every arm the loss has a gradient by the features of every irrep but those that the plan says nothing "
+        "reads, and by 2 of 3 paths, all but those into such irreps."
+    ]
