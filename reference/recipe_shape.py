@@ -3,7 +3,7 @@
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.shape import Shape, evenly, mean_shape
 from tesseral.models.target_columns import choose_shells
-from tesseral.reference.structures import count_structures, elements, structure_at
+from tesseral.reference.structures import count_structures, elements, outline_at
 from tesseral.study import configuration
 from tesseral.study.errors import StudyFileError
 from tesseral.study.quantities import ON_REQUEST, find_quantity
@@ -13,7 +13,8 @@ from tesseral.study.recipe import Recipe
 def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | None = None) -> Shape:
     """The shape of the data that a recipe makes, without any calculation; equal to `reference_shape` of it.
 
-    Provided that every structure converges, as the means are over converged structures.
+    Provided that every structure converges, as the means are over converged structures, and that displaced molecules
+    have as many edges as the ones that the recipe displaces.
 
     :param cutoff: Å.
     :raises StudyFileError: if there is no such auxiliary basis or order in it, or the recipe does not make what is
@@ -35,5 +36,5 @@ def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | N
 
         shells = {number: method_shells(number, recipe.method) for number in numbers}
         layout = choose_shells(AuxiliaryBasis(recipe.method.auxiliary_basis, shells), target.orders).layout
-    counted = (structure_at(recipe, index).positions for index in evenly(count_structures(recipe)))
+    counted = (outline_at(recipe, index).positions for index in evenly(count_structures(recipe)))
     return mean_shape(len(numbers), layout, counted, cutoff)
