@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tesseral.cluster.measure import Measure
-from tesseral.models.size import Size
+from tesseral.networks.size import Size
 from tesseral.study.configuration import Configuration
 from tesseral.study.design import Arm
 from tesseral.study.errors import StudyFileError, TesseralError

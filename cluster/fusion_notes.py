@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tesseral.cluster.plan import StudyPlan
-from tesseral.models.fusion_paths import Path, paths
-from tesseral.models.fusion_rank import same_functions
-from tesseral.models.selection_rules import SCALAR, Orders, harmonics
+from tesseral.networks.fusion_paths import Path, paths
+from tesseral.networks.fusion_rank import same_functions
+from tesseral.networks.selection_rules import SCALAR, Orders, harmonics
 from tesseral.study.configuration import Configuration, Fusion, Network
 from tesseral.study.diagram import Tree, parse_tree
 from tesseral.study.irreps import parse_irreps

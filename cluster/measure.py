@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from tesseral.cluster.references import open_reference
-from tesseral.models.reach import describe_dead, unreachable
 from tesseral.models.reference_file import Reference
-from tesseral.models.shape import Shape, reference_shape
-from tesseral.models.size import Size, size
+from tesseral.models.shape import reference_shape
+from tesseral.networks.reach import describe_dead, unreachable
+from tesseral.networks.shape import Shape
+from tesseral.networks.size import Size, size
 from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.configuration import Configuration, Target
 from tesseral.study.errors import DataError, StudyFileError
@@ -71,7 +72,7 @@ class Measure:
         shape = self.shape(configuration)
         if configuration.network.define is None:
             return size(configuration, shape)
-        from tesseral.models.probe import measure_size
+        from tesseral.networks.probe import measure_size
 
         return measure_size(configuration, shape)
 
@@ -97,7 +98,7 @@ class Measure:
         if configuration.network.define is None:
             missing = unreachable(configuration, shape.layout)
         else:
-            from tesseral.models.probe import probe_unreachable
+            from tesseral.networks.probe import probe_unreachable
 
             missing = probe_unreachable(configuration, shape.layout, shape.elements)
         quantity = QUANTITIES.get(configuration.target.quantity)  # a label's outputs are what is predicted

@@ -1,1 +1,1 @@
-"""What is trained: reference densities, data, networks, training and traces."""
+"""What is trained: reference densities, data, targets, training and traces."""

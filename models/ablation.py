@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data_set import Batch
-from tesseral.models.device import seeded
 from tesseral.models.metrics import measure
 from tesseral.models.model import Model
 from tesseral.models.split import permutation
 from tesseral.models.trace import feature_tensors, hidden_layers, keeping_outputs
 from tesseral.models.tracing import Measurement
+from tesseral.networks.seeding import seeded
 from tesseral.study.records import ABLATION_METRICS
 
 STRUCTURES = 16

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tesseral.models.graph import EdgeBasis, Graph, build_graph, edge_basis, join
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import chosen_basis, wanted_columns
 from tesseral.models.target_values import density_labels, energy_of, property_values
+from tesseral.networks.graph import EdgeBasis, Graph, build_graph, edge_basis, join
 from tesseral.study import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.quantities import find_quantity

@@ -10,8 +10,8 @@ from torch import Tensor
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.data_set import Batch
 from tesseral.models.density_norms import squared_norms, squared_norms_by_order
-from tesseral.models.graph import Graph
 from tesseral.models.target import Target, Value
+from tesseral.networks.graph import Graph
 
 
 class DensityTarget(Target):

@@ -10,8 +10,6 @@ import torch
 
 from tesseral.study.errors import TesseralError
 
-CPU = torch.device("cpu")
-
 _FULL = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
@@ -61,30 +59,6 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
-    """Random numbers that depend on `seed` alone; torch's global generators are afterwards as they were before."""
-    on_cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_cuda else []):
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed every accelerator
-        if on_cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def initialising(seed: int) -> Iterator[None]:
-    """Weights that depend on `seed` alone, in float64 on the CPU, while a network is built."""
-    default = torch.get_default_dtype()
-    with seeded(seed):
-        torch.set_default_dtype(torch.float64)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(default)
 
 
 def out_of_memory(error: BaseException) -> bool:

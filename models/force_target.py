@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data_set import Batch
-from tesseral.models.graph import Graph, at_positions, edge_basis
 from tesseral.models.property_target import PropertyTarget
 from tesseral.models.quadrature import BOHR
 from tesseral.models.target import Target, Value
+from tesseral.networks.graph import Graph, at_positions, edge_basis
 from tesseral.study import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.quantities import QUANTITIES

@@ -7,12 +7,12 @@ from torch.nn import Module
 
 from tesseral.models.density_target import DensityTarget
 from tesseral.models.force_target import ForceTarget
-from tesseral.models.graph import Graph
-from tesseral.models.network import build_network
 from tesseral.models.property_target import PropertyTarget
 from tesseral.models.reference_file import Reference
 from tesseral.models.target import Target
 from tesseral.models.target_columns import chosen_basis
+from tesseral.networks.graph import Graph
+from tesseral.networks.network import build_network
 from tesseral.study.configuration import Configuration
 from tesseral.study.quantities import find_quantity
 

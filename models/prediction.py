@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.graph import Graph, build_graph, edge_basis
 from tesseral.models.model import Model
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import chosen_basis
+from tesseral.networks.graph import Graph, build_graph, edge_basis
 from tesseral.study.configuration import Configuration
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.structure_tables import SYMBOLS

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from tesseral.models.data_set import Batch
-from tesseral.models.graph import Graph
 from tesseral.models.quadrature import BOHR
 from tesseral.models.readout import components, dipole, mean, total
 from tesseral.models.target import Target, Value
+from tesseral.networks.graph import Graph
 from tesseral.study.errors import DataError
 from tesseral.study.irreps import MulIrrep
 from tesseral.study.quantities import Quantity

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from tesseral.models.graph import Graph
 from tesseral.models.quadrature import BOHR
+from tesseral.networks.graph import Graph
 
 
 def total(values: Tensor, graph: Graph) -> Tensor:

@@ -1,33 +1,19 @@
 """The shape of a data set: all that a network's size and cost depend on besides its configuration."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import target_outputs
+from tesseral.networks.shape import Shape
 from tesseral.study import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.irreps import MulIrrep
 
 COUNTED = 256
 """Structures whose edges are counted, evenly spaced over the data: more would hardly change the means."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a network's size and cost depend on besides its configuration."""
-
-    elements: int
-    """Length of the one-hot."""
-    layout: tuple[MulIrrep, ...]
-    """Outputs for each atom: of the density `AuxiliaryBasis.layout`, else `Quantity.outputs`."""
-    atoms: float
-    """Mean atoms of a structure."""
-    edges: float
-    """Mean directed edges of a structure: pairs of atoms nearer than the cutoff, each counted both ways."""
 
 
 def reference_shape(reference: Reference, cutoff: float, target: configuration.Target | None = None) -> Shape:
@@ -46,7 +32,7 @@ def reference_shape(reference: Reference, cutoff: float, target: configuration.T
 
 
 def count_edges(positions: NDArray[np.float64], cutoff: float) -> int:
-    """Directed edges of one structure, as `tesseral.models.graph.build_graph` finds them.
+    """Directed edges of one structure, as `tesseral.networks.graph.build_graph` finds them.
 
     :param positions: (atoms, 3), Å.
     """

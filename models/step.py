@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from tesseral.models.data_set import open_data_set
-from tesseral.models.device import deterministic, device_name, find_device, peak_memory, seeded
+from tesseral.models.device import deterministic, device_name, find_device, peak_memory
 from tesseral.models.loss import build_loss
 from tesseral.models.model import DTYPES, build_model
-from tesseral.models.network import parameters
 from tesseral.models.reference_file import Reference
 from tesseral.models.split import check_sizes, split
+from tesseral.networks.network import parameters
+from tesseral.networks.seeding import seeded
 from tesseral.study.configuration import Configuration
 from tesseral.study.errors import StudyFileError
 

@@ -10,7 +10,7 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.graph import Graph
+from tesseral.networks.graph import Graph
 
 
 class Feature(NamedTuple):

@@ -16,8 +16,8 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from tesseral.models.channel_product import ChannelProduct
-from tesseral.models.symmetric_contraction import SymmetricContraction
+from tesseral.networks.channel_product import ChannelProduct
+from tesseral.networks.symmetric_contraction import SymmetricContraction
 
 
 class Key(NamedTuple):

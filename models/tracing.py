@@ -18,11 +18,11 @@ from torch.nn import Module
 
 from tesseral.models.accumulation import partial_losses
 from tesseral.models.data_set import Batch
-from tesseral.models.device import seeded
 from tesseral.models.loss import Loss
 from tesseral.models.model import Model
 from tesseral.models.trace import by_irrep, feature_tensors, keeping_outputs, measure_features, outermost_parts
 from tesseral.models.trace_weights import Group, Key, attributed, edge_products, product_groups, squares
+from tesseral.networks.seeding import seeded
 
 _OF_PARAMETERS = ("weight_rms", "gradient_rms", "update")
 _OF_EDGES = ("edge_weight_rms", "edge_gradient_rms", "edge_update")

@@ -11,17 +11,18 @@ from tesseral.models.ablation import STRUCTURES, TOGETHER, ablate
 from tesseral.models.accumulation import parted, partial_losses
 from tesseral.models.checkpoint import Checkpoint, read_checkpoint
 from tesseral.models.data_set import Batch, open_data_set
-from tesseral.models.device import deterministic, device_name, find_device, peak_memory, seeded
+from tesseral.models.device import deterministic, device_name, find_device, peak_memory
 from tesseral.models.loss import build_loss
 from tesseral.models.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
 from tesseral.models.model import DTYPES, build_model
-from tesseral.models.network import parameters
 from tesseral.models.recorder import DivergedError, Recorder, Result
 from tesseral.models.reference_file import Reference
 from tesseral.models.split import check_sizes, permutation, split
 from tesseral.models.tracing import Measurement, Tracer
 from tesseral.models.trial_check import check_trial as check_trial
 from tesseral.models.trial_check import check_weights
+from tesseral.networks.network import parameters
+from tesseral.networks.seeding import seeded
 from tesseral.study import configuration
 from tesseral.study.trial import Traces, Trial
 from tesseral.study.trial import seed as seed_of

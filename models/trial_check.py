@@ -2,10 +2,10 @@
 
 from torch.nn import Module
 
-from tesseral.models.network import parameters
 from tesseral.models.numerics import NUMERICS
 from tesseral.models.reference_file import Reference
-from tesseral.models.user_network import check_source
+from tesseral.networks.network import parameters
+from tesseral.networks.user_network import check_source
 from tesseral.study import configuration
 from tesseral.study.errors import DataError, RecordError, StudyFileError
 from tesseral.study.trial import Trial

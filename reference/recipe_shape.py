@@ -1,8 +1,9 @@
 """The shape of the data that a recipe makes, known before anything is computed."""
 
 from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.shape import Shape, evenly, mean_shape
+from tesseral.models.shape import evenly, mean_shape
 from tesseral.models.target_columns import choose_shells
+from tesseral.networks.shape import Shape
 from tesseral.reference.structures import count_structures, elements, outline_at
 from tesseral.study import configuration
 from tesseral.study.errors import StudyFileError

@@ -16,7 +16,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class FusionDiagram:
-    """What `tesseral.models.fusion.FusionBlock` is made from. Its text parses back to an equal diagram.
+    """What `tesseral.networks.fusion.FusionBlock` is made from. Its text parses back to an equal diagram.
 
     :raises TesseralError: if a leaf of the tree has no irreps, or there are irreps of a leaf that the tree has not, or
         fewer than one channel.

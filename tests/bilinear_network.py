@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import silu
 
-from tesseral.models.graph import Graph
+from tesseral.networks.graph import Graph
 from tesseral.study import configuration
 
 

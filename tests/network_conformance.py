@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import Module
 
-from tesseral.models.graph import Graph, at_positions, build_graph, edge_basis, join
-from tesseral.models.network import build_network, parameters
-from tesseral.models.probe import measure_size, probe_unreachable
-from tesseral.models.reach import unreachable
-from tesseral.models.shape import Shape
-from tesseral.models.size import size
+from tesseral.networks.graph import Graph, at_positions, build_graph, edge_basis, join
+from tesseral.networks.network import build_network, parameters
+from tesseral.networks.probe import measure_size, probe_unreachable
+from tesseral.networks.reach import unreachable
+from tesseral.networks.shape import Shape
+from tesseral.networks.size import size
 from tesseral.study.configuration import Configuration
 from tesseral.study.irreps import MulIrrep, parse_irreps
 

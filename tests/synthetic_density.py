@@ -5,8 +5,8 @@ import torch
 from e3nn import o3
 
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.network import build_network
 from tesseral.models.reference_file import Reference
+from tesseral.networks.network import build_network
 from tesseral.study.configuration import Configuration, Data, Hidden, Loss, Network, Target, Training
 from tesseral.study.records import REFERENCE, to_table
 from tesseral.study.trial import Seeds, Trial

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from synthetic_density import small_configuration
 from test_size import WATER, build, geometry, irreps, measured, shape_of
 
-from tesseral.models import contraction_part, contraction_plan
-from tesseral.models.architecture import _blueprint
-from tesseral.models.network import Network
-from tesseral.models.reach import dead, unreachable
-from tesseral.models.shape import Shape
-from tesseral.models.size import size
+from tesseral.networks.architecture import _blueprint
+from tesseral.networks.network import Network
+from tesseral.networks.reach import dead, unreachable
+from tesseral.networks.shape import Shape
+from tesseral.networks.size import size
 from tesseral.study.configuration import Configuration, Fusion
 from tesseral.study.diagram import LEAVES, Tree
 from tesseral.study.errors import StudyFileError
@@ -193,10 +192,6 @@ def test_fusion_by_hand():
     assert size(distinct, SHAPE).parameters - without == elements * channels + edges + channels * hidden
 
 
-def test_the_matrix_of_a_contraction_is_made_in_the_same_blocks():
-    assert contraction_part.LARGEST == contraction_plan.LARGEST
-
-
 def test_what_does_not_depend_on_multiplicities_is_found_once():
     """A match counts a hundred sizes of an arm."""
     fusion = Fusion(diagram="((neighbours neighbours) centre)", k_max=1)
@@ -229,9 +224,9 @@ def test_what_is_too_large_to_build_is_refused(path, changes):
 def test_any_network_is_counted_without_torch():
     program = """
 import sys
-from tesseral.models.reach import describe_dead
-from tesseral.models.shape import Shape
-from tesseral.models.size import size
+from tesseral.networks.reach import describe_dead
+from tesseral.networks.shape import Shape
+from tesseral.networks.size import size
 from tesseral.study.configuration import Configuration, Data, Fusion, Hidden, Network
 from tesseral.study.irreps import parse_irreps
 

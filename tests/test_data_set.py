@@ -9,9 +9,9 @@ import torch
 from synthetic_density import BASIS, small_configuration, synthetic_reference
 
 from tesseral.models.data_set import DataSet, collate, open_data_set
-from tesseral.models.graph import build_graph
 from tesseral.models.reference_file import Reference
 from tesseral.models.split import check_sizes, permutation, split
+from tesseral.networks.graph import build_graph
 from tesseral.study.configuration import Configuration, Data, Network
 from tesseral.study.errors import DataError
 

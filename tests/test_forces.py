@@ -13,13 +13,13 @@ from torch.nn import Module
 
 from tesseral.models.data_set import Batch, DataSet
 from tesseral.models.force_target import EnergyForces
-from tesseral.models.graph import Graph, at_positions, build_graph, edge_basis
 from tesseral.models.loss import build_loss
 from tesseral.models.metrics import evaluation_batches, measure
 from tesseral.models.model import Model, build_model
 from tesseral.models.quadrature import BOHR
 from tesseral.models.reference_file import Reference
 from tesseral.models.training import train
+from tesseral.networks.graph import Graph, at_positions, build_graph, edge_basis
 from tesseral.study.configuration import Configuration, Fusion, Hidden, Loss
 from tesseral.study.errors import DataError
 

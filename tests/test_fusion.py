@@ -11,11 +11,11 @@ from sympy.physics.wigner import wigner_6j
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.models.fusion import EdgeSum, FusionBlock, FusionProduct, orders
-from tesseral.models.fusion_diagram import diagram_parameters
-from tesseral.models.fusion_paths import Leaf, Path, Vertex
-from tesseral.models.graph import build_graph
-from tesseral.models.network import parameters
+from tesseral.networks.fusion import EdgeSum, FusionBlock, FusionProduct, orders
+from tesseral.networks.fusion_diagram import diagram_parameters
+from tesseral.networks.fusion_paths import Leaf, Path, Vertex
+from tesseral.networks.graph import build_graph
+from tesseral.networks.network import parameters
 from tesseral.study.diagram import LEAVES, Tree, comb, parse_tree
 from tesseral.study.errors import TesseralError
 from tesseral.study.fusion_diagram import fusion_diagram

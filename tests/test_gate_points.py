@@ -10,14 +10,14 @@ from e3nn.nn.models import gate_points_2101
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
 from tesseral.models.data_set import DataSet
-from tesseral.models.device import initialising
-from tesseral.models.graph import Graph
-from tesseral.models.network import build_network
-from tesseral.models.probe import measure_size, probe_unreachable
-from tesseral.models.shape import Shape
 from tesseral.models.trace import trace_features
 from tesseral.models.training import train
-from tesseral.models.user_network import DEFINE
+from tesseral.networks.graph import Graph
+from tesseral.networks.network import build_network
+from tesseral.networks.probe import measure_size, probe_unreachable
+from tesseral.networks.seeding import initialising
+from tesseral.networks.shape import Shape
+from tesseral.networks.user_network import DEFINE
 from tesseral.study.configuration import Configuration
 from tesseral.study.define import source_hash
 from tesseral.study.irreps import parse_irreps

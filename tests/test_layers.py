@@ -119,7 +119,7 @@ def test_the_audit_compares_with_the_plan():
 def test_the_plans_words_are_read():
     from synthetic_density import BASIS, small_configuration
 
-    from tesseral.models.reach import dead, describe_dead
+    from tesseral.networks.reach import dead, describe_dead
 
     for hidden in ("6x0e+2x0o+4x1e+4x1o+2x2e+2x2o", "4x0e+4x2o+4x3e", "4x0e"):
         configuration = small_configuration(hidden=hidden, layers=3).resolved()

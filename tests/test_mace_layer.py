@@ -7,11 +7,11 @@ import torch
 from e3nn import o3
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
-from tesseral.models.graph import Graph, build_graph, join
-from tesseral.models.mace_layer import MaceLayer, contracted
-from tesseral.models.network import Network, build_network
-from tesseral.models.saturation import saturate
 from tesseral.models.training import train
+from tesseral.networks.graph import Graph, build_graph, join
+from tesseral.networks.mace_layer import MaceLayer, contracted
+from tesseral.networks.network import Network, build_network
+from tesseral.networks.saturation import saturate
 from tesseral.study import configuration
 from tesseral.study.configuration import Fusion, Hidden
 

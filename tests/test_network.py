@@ -5,14 +5,14 @@ import torch
 from e3nn import o3
 from synthetic_density import BASIS, EMPTY, count_parameters, small_configuration
 
-from tesseral.models.channel_product import ChannelProduct
-from tesseral.models.convolution import Convolution
-from tesseral.models.gate import Gate, moment_factor
-from tesseral.models.graph import Graph, build_graph, join
-from tesseral.models.messages import RadialNetwork
 from tesseral.models.model import build_model
-from tesseral.models.network import Network, build_network, parameters
-from tesseral.models.radial_basis import smooth_cutoff
+from tesseral.networks.channel_product import ChannelProduct
+from tesseral.networks.convolution import Convolution
+from tesseral.networks.gate import Gate, moment_factor
+from tesseral.networks.graph import Graph, build_graph, join
+from tesseral.networks.messages import RadialNetwork
+from tesseral.networks.network import Network, build_network, parameters
+from tesseral.networks.radial_basis import smooth_cutoff
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration, Data, Hidden
 from tesseral.study.errors import DataError

@@ -8,17 +8,17 @@ from e3nn import o3
 from synthetic_density import Memory, small_configuration, synthetic_reference, synthetic_trial
 from torch import Tensor
 
-from tesseral.models.cormorant_layer import CormorantLayer
-from tesseral.models.gated_layer import GatedLayer
-from tesseral.models.graph import Graph, build_graph, edge_basis, join
-from tesseral.models.layer_fusion import PART, fused
-from tesseral.models.linear_readout import LinearReadout
-from tesseral.models.network import LAYERS, Network, build_network, parameters
-from tesseral.models.residual import Residual
-from tesseral.models.saturation import saturate
-from tesseral.models.shape import Shape
-from tesseral.models.size import size
 from tesseral.models.training import train
+from tesseral.networks.cormorant_layer import CormorantLayer
+from tesseral.networks.gated_layer import GatedLayer
+from tesseral.networks.graph import Graph, build_graph, edge_basis, join
+from tesseral.networks.layer_fusion import PART, fused
+from tesseral.networks.linear_readout import LinearReadout
+from tesseral.networks.network import LAYERS, Network, build_network, parameters
+from tesseral.networks.residual import Residual
+from tesseral.networks.saturation import saturate
+from tesseral.networks.shape import Shape
+from tesseral.networks.size import size
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration, Data, Fusion, Hidden
 from tesseral.study.irreps import parse_irreps

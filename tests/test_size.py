@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from synthetic_density import small_configuration
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.models.graph import Graph, build_graph
-from tesseral.models.network import Network
-from tesseral.models.shape import Shape
-from tesseral.models.size import Size, size
+from tesseral.networks.graph import Graph, build_graph
+from tesseral.networks.network import Network
+from tesseral.networks.shape import Shape
+from tesseral.networks.size import Size, size
 from tesseral.study.configuration import Configuration
 from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
 
@@ -202,5 +202,5 @@ def test_nothing_but_dead_weights():
 
 
 def test_counting_needs_no_torch():
-    program = "import sys, tesseral.models.size, tesseral.models.shape; sys.exit('torch' in sys.modules)"
+    program = "import sys, tesseral.networks.size, tesseral.models.shape; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

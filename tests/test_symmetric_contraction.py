@@ -12,10 +12,11 @@ import pytest
 import torch
 from e3nn import o3
 
-from tesseral.models.contraction_plan import LARGEST, contraction_plan
-from tesseral.models.monomials import monomials, polynomial, second_moment
-from tesseral.models.selection_rules import Irrep, symmetric_power
-from tesseral.models.symmetric_contraction import SymmetricContraction
+from tesseral.networks.contraction_part import LARGEST
+from tesseral.networks.contraction_plan import contraction_plan
+from tesseral.networks.monomials import monomials, polynomial, second_moment
+from tesseral.networks.selection_rules import Irrep, symmetric_power
+from tesseral.networks.symmetric_contraction import SymmetricContraction
 
 GOLDEN = json.loads(Path(__file__).with_name("mace_contraction.json").read_text(encoding="utf-8"))
 """Made by `golden_mace_contraction.py`."""

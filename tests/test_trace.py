@@ -7,9 +7,9 @@ from e3nn.nn.models.gate_points_2101 import Network as StockNetwork
 from synthetic_density import BASIS, rotations, small_configuration
 from torch.nn import Module, ModuleList
 
-from tesseral.models.graph import build_graph
-from tesseral.models.network import build_network
 from tesseral.models.trace import hidden_layers, trace_features
+from tesseral.networks.graph import build_graph
+from tesseral.networks.network import build_network
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
 

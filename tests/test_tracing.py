@@ -18,16 +18,16 @@ from synthetic_density import (
 from torch.nn import Linear, Module, ModuleList
 from torch.utils.checkpoint import checkpoint
 
-from tesseral.models.channel_product import ChannelProduct
 from tesseral.models.data_set import open_data_set
 from tesseral.models.loss import build_loss
 from tesseral.models.model import build_model
-from tesseral.models.reach import dead
 from tesseral.models.reference_file import Reference
-from tesseral.models.symmetric_contraction import SymmetricContraction
 from tesseral.models.trace_weights import attributed, product_groups
 from tesseral.models.tracing import Measurement, Tracer
 from tesseral.models.training import train
+from tesseral.networks.channel_product import ChannelProduct
+from tesseral.networks.reach import dead
+from tesseral.networks.symmetric_contraction import SymmetricContraction
 from tesseral.study.configuration import Configuration, Fusion
 from tesseral.study.records import REFERENCE, STATISTICS, to_table
 from tesseral.study.trial import Traces

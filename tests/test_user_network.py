@@ -22,15 +22,15 @@ from synthetic_density import (
 
 from tesseral.models.checkpoint import restore_model
 from tesseral.models.data_set import DataSet
-from tesseral.models.network import build_network
-from tesseral.models.probe import measure_size, probe_unreachable
-from tesseral.models.reach import unreachable
 from tesseral.models.recorder import Result
-from tesseral.models.shape import Shape
-from tesseral.models.size import size
 from tesseral.models.trace import trace_features
 from tesseral.models.training import train
-from tesseral.models.user_network import DEFINE, faults_of
+from tesseral.networks.network import build_network
+from tesseral.networks.probe import measure_size, probe_unreachable
+from tesseral.networks.reach import unreachable
+from tesseral.networks.shape import Shape
+from tesseral.networks.size import size
+from tesseral.networks.user_network import DEFINE, faults_of
 from tesseral.study.configuration import Configuration, Hidden
 from tesseral.study.define import load, source_hash
 from tesseral.study.errors import StudyFileError
@@ -40,7 +40,7 @@ from tesseral.study.trial import Traces, Trial
 REFERENCE = synthetic_reference()
 TRACES = Traces(dense_epochs=1, growth=2, probe=3)
 SHAPE = Shape(elements=2, layout=BASIS.layout, atoms=4.5, edges=18.2)
-OURS = "tesseral.models.network:Network"
+OURS = "tesseral.networks.network:Network"
 
 SOURCE = '''
 """Against e3nn alone."""

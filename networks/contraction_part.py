@@ -8,14 +8,15 @@ from itertools import combinations_with_replacement
 from math import comb, prod
 from typing import NamedTuple
 
-from tesseral.models.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
-from tesseral.models.fusion_paths import MOST, paths
-from tesseral.models.parts import ELEMENTS, of
-from tesseral.models.selection_rules import SCALAR, Irrep, Orders, symmetric_power
+from tesseral.networks.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
+from tesseral.networks.fusion_paths import MOST, paths
+from tesseral.networks.parts import ELEMENTS, of
+from tesseral.networks.selection_rules import SCALAR, Irrep, Orders, symmetric_power
 from tesseral.study import diagram
 
 LARGEST = 2**15
-"""As `tesseral.models.contraction_plan` has it."""
+"""Contents that follow each other share a block, much of it zeros, of at most so many coefficients: few products are
+fast where blocks are small, few zeros where they are large."""
 MANY = MOST // 24
 """Paths from which on there may be more than `MOST` labellings: of four equal leaves, 4! for each path at most."""
 
@@ -32,7 +33,7 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True)
 class SymmetricContraction(Part):
-    """Of `tesseral.models.symmetric_contraction`: the powers of each channel, with weights for each element."""
+    """Of `tesseral.networks.symmetric_contraction`: the powers of each channel, with weights for each element."""
 
     asked: Orders
     correlation: int

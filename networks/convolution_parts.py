@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from tesseral.models.blueprint import Count, Features, Part, Place, Widths, orders
-from tesseral.models.parts import ELEMENTS, of
-from tesseral.models.selection_rules import Irrep, harmonics, product
+from tesseral.networks.blueprint import Count, Features, Part, Place, Widths, orders
+from tesseral.networks.parts import ELEMENTS, of
+from tesseral.networks.selection_rules import Irrep, harmonics, product
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _self_connection(u: int, v: int, w: int, i: int, constant: int, entering: in
 
 @dataclass(frozen=True)
 class Messages(Part):
-    """Of `tesseral.models.messages`: linear, product with the edge's harmonics, sum over neighbours, linear."""
+    """Of `tesseral.networks.messages`: linear, product with the edge's harmonics, sum over neighbours, linear."""
 
     asked: Features
     lmax: int

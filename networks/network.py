@@ -7,17 +7,17 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, ModuleList
 
-from tesseral.models.convolution import Convolution
-from tesseral.models.cormorant_layer import CormorantLayer
-from tesseral.models.device import initialising
-from tesseral.models.embedding import Embedding
-from tesseral.models.gated_layer import GatedLayer
-from tesseral.models.graph import Graph
-from tesseral.models.linear_readout import LinearReadout
-from tesseral.models.mace_layer import MaceLayer
-from tesseral.models.messages import radial_sizes
-from tesseral.models.residual import Residual, shared_irreps
-from tesseral.models.user_network import DEFINE, UserNetwork, to_irreps
+from tesseral.networks.convolution import Convolution
+from tesseral.networks.cormorant_layer import CormorantLayer
+from tesseral.networks.embedding import Embedding
+from tesseral.networks.gated_layer import GatedLayer
+from tesseral.networks.graph import Graph
+from tesseral.networks.linear_readout import LinearReadout
+from tesseral.networks.mace_layer import MaceLayer
+from tesseral.networks.messages import radial_sizes
+from tesseral.networks.residual import Residual, shared_irreps
+from tesseral.networks.seeding import initialising
+from tesseral.networks.user_network import DEFINE, UserNetwork, to_irreps
 from tesseral.study import configuration
 from tesseral.study.define import load
 from tesseral.study.irreps import MulIrrep
@@ -29,7 +29,7 @@ LAYERS: dict[str, Callable[..., Module]] = {"gated": GatedLayer, "cormorant": Co
 class Network(Module):
     """`settings.layers` layers, then the readout; what enters is the element, one-hot or embedded.
 
-    Outputs of an irrep that the network cannot reach are exactly zero (`tesseral.models.reach` names them).
+    Outputs of an irrep that the network cannot reach are exactly zero (`tesseral.networks.reach` names them).
 
     :param settings: the `network` section.
     :param elements: number of elements.

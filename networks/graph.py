@@ -6,7 +6,7 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.radial_basis import radial_functions, smooth_cutoff
+from tesseral.networks.radial_basis import radial_functions, smooth_cutoff
 from tesseral.study import configuration
 from tesseral.study.errors import DataError
 
@@ -49,9 +49,9 @@ class EdgeBasis(NamedTuple):
     number: int
     """Radial functions."""
     basis: str = "gaussian"
-    """See `tesseral.models.radial_basis.radial_functions`."""
+    """See `tesseral.networks.radial_basis.radial_functions`."""
     envelope: str = "sine"
-    """See `tesseral.models.radial_basis.smooth_cutoff`."""
+    """See `tesseral.networks.radial_basis.smooth_cutoff`."""
 
 
 def edge_basis(settings: configuration.Network) -> EdgeBasis:

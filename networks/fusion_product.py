@@ -8,9 +8,9 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.fusion_paths import Path, paths
-from tesseral.models.fusion_plan import Spread, Stack, plan
-from tesseral.models.selection_rules import Irrep, Orders
+from tesseral.networks.fusion_paths import Path, paths
+from tesseral.networks.fusion_plan import Spread, Stack, plan
+from tesseral.networks.selection_rules import Irrep, Orders
 from tesseral.study.diagram import Tree, leaf_names
 from tesseral.study.errors import TesseralError
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tesseral.models.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
-from tesseral.models.selection_rules import SCALAR, Irrep, Orders
+from tesseral.networks.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
+from tesseral.networks.selection_rules import SCALAR, Irrep, Orders
 
 ELEMENTS: Width = ("elements", None)
 EMBEDDED: Width = ("embedding", None)
@@ -41,7 +41,7 @@ class OneHot(Part):
 
 @dataclass(frozen=True)
 class Embedding(Part):
-    """Of `tesseral.models.embedding`: scalars learned for each element."""
+    """Of `tesseral.networks.embedding`: scalars learned for each element."""
 
     def makes(self, *inputs: Features) -> Features:
         """Scalars."""
@@ -107,7 +107,7 @@ class Sum(Part):
 
 @dataclass(frozen=True)
 class Saturate(Part):
-    """Of `tesseral.models.saturation`: features divided by a number that depends on all of them."""
+    """Of `tesseral.networks.saturation`: features divided by a number that depends on all of them."""
 
     weighted: ClassVar[bool] = False
 
@@ -126,7 +126,7 @@ class Saturate(Part):
 
 @dataclass(frozen=True)
 class Residual(Part):
-    """Of `tesseral.models.residual`: what a layer makes, and beside it what enters the layer, added up where alike."""
+    """Of `tesseral.networks.residual`: what a layer makes, and what enters it, added up where alike."""
 
     shared: Orders
     """Irreps of which as many enter as are made."""
@@ -147,7 +147,7 @@ class Residual(Part):
 
 @dataclass(frozen=True)
 class Gate(Part):
-    """Of `tesseral.models.gate`: scalars pass, the others are multiplied by scalars made for them."""
+    """Of `tesseral.networks.gate`: scalars pass, the others are multiplied by scalars made for them."""
 
     asked: Features
 

@@ -6,11 +6,11 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.models.device import initialising
-from tesseral.models.graph import Graph, build_graph, edge_basis
-from tesseral.models.shape import Shape
-from tesseral.models.size import Size
-from tesseral.models.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
+from tesseral.networks.graph import Graph, build_graph, edge_basis
+from tesseral.networks.seeding import initialising
+from tesseral.networks.shape import Shape
+from tesseral.networks.size import Size
+from tesseral.networks.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration
 from tesseral.study.define import load

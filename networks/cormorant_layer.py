@@ -5,12 +5,12 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.convolution import Convolution
-from tesseral.models.fusion import FusionProduct
-from tesseral.models.graph import Graph
-from tesseral.models.layer_fusion import LayerFusion, fused, shares
-from tesseral.models.messages import radial_sizes, reached
-from tesseral.models.saturation import saturate
+from tesseral.networks.convolution import Convolution
+from tesseral.networks.fusion import FusionProduct
+from tesseral.networks.graph import Graph
+from tesseral.networks.layer_fusion import LayerFusion, fused, shares
+from tesseral.networks.messages import radial_sizes, reached
+from tesseral.networks.saturation import saturate
 from tesseral.study import configuration
 from tesseral.study.diagram import Tree
 
@@ -22,9 +22,9 @@ class CormorantLayer(Module):
     """x ↦ √(1−p) L(x ⊕ G) + √p M(U·U ⊕ U·G), with as many channels C of every irrep as the rarest hidden one has.
 
     U = A x and the convolution G, times the number of elements that it is divided by, have C channels of each irrep.
-    The products are of channel u with channel u, all irreps with all, their vertices as in `tesseral.models.fusion` and
-    their factors bounded by `saturate`; A, L and M are linear. An irrep that only one of the terms reaches takes it
-    whole. p, and a fusion diagram of x and G, as in `tesseral.models.layer_fusion`.
+    The products are of channel u with channel u, all irreps with all, their vertices as in `tesseral.networks.fusion`
+    and their factors bounded by `saturate`; A, L and M are linear. An irrep that only one of the terms reaches takes it
+    whole. p, and a fusion diagram of x and G, as in `tesseral.networks.layer_fusion`.
 
     :param irreps_in: features of each atom, each irrep once.
     :param irreps_hidden: what is asked for; what nothing makes is left out.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tesseral.models.selection_rules import Irrep
+from tesseral.networks.selection_rules import Irrep
 
 
 class Monomials(NamedTuple):

@@ -8,13 +8,13 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, ModuleDict
 
-from tesseral.models.fusion_paths import in_order
-from tesseral.models.fusion_product import FusionProduct as FusionProduct
-from tesseral.models.fusion_product import orders as orders
-from tesseral.models.graph import Graph
-from tesseral.models.messages import RadialNetwork
-from tesseral.models.selection_rules import Orders
-from tesseral.models.user_network import to_irreps
+from tesseral.networks.fusion_paths import in_order
+from tesseral.networks.fusion_product import FusionProduct as FusionProduct
+from tesseral.networks.fusion_product import orders as orders
+from tesseral.networks.graph import Graph
+from tesseral.networks.messages import RadialNetwork
+from tesseral.networks.selection_rules import Orders
+from tesseral.networks.user_network import to_irreps
 from tesseral.study.diagram import Tree
 from tesseral.study.fusion_diagram import FusionDiagram
 
@@ -57,7 +57,7 @@ class FusionBlock(Module):
 
     @classmethod
     def from_diagram(cls, diagram: FusionDiagram) -> Self:
-        """The module of a diagram; `tesseral.models.fusion_diagram.diagram_parameters` counts its parameters."""
+        """The module of a diagram; `tesseral.networks.fusion_diagram.diagram_parameters` counts its parameters."""
         leaves = {name: to_irreps(irreps) for name, irreps in diagram.leaves}
         return cls(diagram.tree, leaves, to_irreps(diagram.roots), diagram.channels, diagram.k_max)
 

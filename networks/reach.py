@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from tesseral.models.architecture import blueprint, hidden_irreps
-from tesseral.models.blueprint import orders
-from tesseral.models.selection_rules import Irrep
-from tesseral.models.selection_rules import self_product as self_product
-from tesseral.models.selection_rules import symmetric_power as symmetric_power
+from tesseral.networks.architecture import blueprint, hidden_irreps
+from tesseral.networks.blueprint import orders
+from tesseral.networks.selection_rules import Irrep
+from tesseral.networks.selection_rules import self_product as self_product
+from tesseral.networks.selection_rules import symmetric_power as symmetric_power
 from tesseral.study.configuration import Configuration
 from tesseral.study.irreps import MulIrrep
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from tesseral.models.architecture import blueprint
-from tesseral.models.shape import Shape
+from tesseral.networks.architecture import blueprint
+from tesseral.networks.shape import Shape
 from tesseral.study.configuration import Configuration
 from tesseral.study.quantities import QUANTITIES
 
@@ -26,7 +26,7 @@ class Size:
 
 
 def size(configuration: Configuration, shape: Shape) -> Size:
-    """Count parameters, components and operations of `tesseral.models.network.Network`, part by part.
+    """Count parameters, components and operations of `tesseral.networks.network.Network`, part by part.
 
     A product of an (m, k) by a (k, n) matrix counts 2·m·k·n forward, and as much again for each operand that needs
     a gradient backward: a weight does, and so do features, but for the one-hot that enters the network; harmonics,
@@ -43,7 +43,7 @@ def size(configuration: Configuration, shape: Shape) -> Size:
 
     Networks of a user's own (`network.define`) are not counted so: build them.
 
-    :raises TesseralError: if a fusion diagram has too many paths (`tesseral.models.fusion_paths`).
+    :raises TesseralError: if a fusion diagram has too many paths (`tesseral.networks.fusion_paths`).
     """
     found, widths = blueprint(configuration, shape.layout, shape.elements)
     total = found.count(widths)

@@ -6,7 +6,8 @@
 
 with the `network` section of the configuration (`hidden.irreps` as text), the number of elements, what is predicted
 for each atom (`o3.Irreps`) and the typical number of neighbours. It returns a `torch.nn.Module` whose forward takes a
-`tesseral.models.graph.Graph` and returns (atoms, irreps_out.dim). `tesseral.models.network.Network` is such a function.
+`tesseral.networks.graph.Graph` and returns (atoms, irreps_out.dim). `tesseral.networks.network.Network` is such a
+function.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.graph import Graph
+from tesseral.networks.graph import Graph
 from tesseral.study import configuration
 from tesseral.study.define import source_hash
 from tesseral.study.errors import StudyFileError

@@ -5,14 +5,14 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.fusion import orders
-from tesseral.models.fusion_paths import in_order, paths
-from tesseral.models.graph import Graph
-from tesseral.models.layer_fusion import LayerFusion, fused
-from tesseral.models.messages import Messages, radial_sizes, reached
-from tesseral.models.saturation import saturate
-from tesseral.models.selection_rules import Orders
-from tesseral.models.symmetric_contraction import SymmetricContraction
+from tesseral.networks.fusion import orders
+from tesseral.networks.fusion_paths import in_order, paths
+from tesseral.networks.graph import Graph
+from tesseral.networks.layer_fusion import LayerFusion, fused
+from tesseral.networks.messages import Messages, radial_sizes, reached
+from tesseral.networks.saturation import saturate
+from tesseral.networks.selection_rules import Orders
+from tesseral.networks.symmetric_contraction import SymmetricContraction
 from tesseral.study import configuration
 from tesseral.study.diagram import comb
 
@@ -20,11 +20,11 @@ from tesseral.study.diagram import comb
 class MaceLayer(Module):
     """x ↦ (L B + √E C(x, z))/√2 with B the symmetric contraction of A, all its powers of degree 1..ν.
 
-    A are messages (`tesseral.models.messages`) times the number of elements E that these are divided by: of every
+    A are messages (`tesseral.networks.messages`) times the number of elements E that these are divided by: of every
     hidden irrep and every harmonic's as many channels as the rarest hidden irrep has, bounded by `saturate`. L is
     linear; so is C, with weights of its own for each element z (the self-connection), times √E because e3nn norms it by
     1/√E. An irrep that only one of the terms reaches takes it whole. A fusion diagram of x and A is added as in
-    `tesseral.models.layer_fusion`.
+    `tesseral.networks.layer_fusion`.
 
     :param irreps_in: features of each atom, each irrep once.
     :param irreps_hidden: what is asked for; what nothing makes is left out.

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product as pairs
 
-from tesseral.models.fusion_rank import Rank
-from tesseral.models.fusion_rank import multiplicity as multiplicity
-from tesseral.models.labelled_tree import Leaf as Leaf
-from tesseral.models.labelled_tree import Path as Path
-from tesseral.models.labelled_tree import Vertex as Vertex
-from tesseral.models.selection_rules import Irrep, Orders, product
+from tesseral.networks.fusion_rank import Rank
+from tesseral.networks.fusion_rank import multiplicity as multiplicity
+from tesseral.networks.labelled_tree import Leaf as Leaf
+from tesseral.networks.labelled_tree import Path as Path
+from tesseral.networks.labelled_tree import Vertex as Vertex
+from tesseral.networks.selection_rules import Irrep, Orders, product
 from tesseral.study.diagram import Tree, canonical, leaf_names
 from tesseral.study.errors import TesseralError
 

@@ -1,15 +1,15 @@
-"""The blueprint of the network that a configuration asks for, part by part as `tesseral.models.network` builds it."""
+"""The blueprint of the network that a configuration asks for, part by part as `tesseral.networks.network` builds it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 
-from tesseral.models.blueprint import Blueprint, Channels, Draft, Features, Width, Widths, orders
-from tesseral.models.contraction_part import SymmetricContraction
-from tesseral.models.convolution_parts import Messages, SelfConnection
-from tesseral.models.fusion_parts import EdgeSum, FusionProduct
-from tesseral.models.fusion_paths import paths
-from tesseral.models.parts import (
+from tesseral.networks.blueprint import Blueprint, Channels, Draft, Features, Width, Widths, orders
+from tesseral.networks.contraction_part import SymmetricContraction
+from tesseral.networks.convolution_parts import Messages, SelfConnection
+from tesseral.networks.fusion_parts import EdgeSum, FusionProduct
+from tesseral.networks.fusion_paths import paths
+from tesseral.networks.parts import (
     ELEMENTS,
     EMBEDDED,
     Embedding,
@@ -22,7 +22,7 @@ from tesseral.models.parts import (
     before_gate,
     hidden,
 )
-from tesseral.models.selection_rules import SCALAR, Orders, harmonics, product
+from tesseral.networks.selection_rules import SCALAR, Orders, harmonics, product
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration, Hidden
 from tesseral.study.diagram import Tree, parse_tree
@@ -91,7 +91,7 @@ def _blueprint(settings: configuration.Network, asked: Orders, layout: Orders, a
 
 
 def _gated(draft: Draft, features: int, settings: configuration.Network, asked: Orders) -> int:
-    """Of `tesseral.models.gated_layer`."""
+    """Of `tesseral.networks.gated_layer`."""
     entering, reached = draft.orders(features), _reached(draft, features, settings)
     made = reached & asked
     while True:
@@ -106,7 +106,7 @@ def _gated(draft: Draft, features: int, settings: configuration.Network, asked: 
 
 
 def _cormorant(draft: Draft, features: int, settings: configuration.Network, asked: Orders) -> int:
-    """Of `tesseral.models.cormorant_layer`."""
+    """Of `tesseral.networks.cormorant_layer`."""
     own = draft.add(Linear(_channels(draft.orders(features))), features)
     gathered = _convolution(draft, features, settings, _channels(_reached(draft, features, settings) & asked))
     trees = Tree("centre", "centre"), Tree("centre", "neighbours")
@@ -118,7 +118,7 @@ def _cormorant(draft: Draft, features: int, settings: configuration.Network, ask
 
 
 def _mace(draft: Draft, features: int, settings: configuration.Network, asked: Orders) -> int:
-    """Of `tesseral.models.mace_layer`."""
+    """Of `tesseral.networks.mace_layer`."""
     kept = asked | harmonics(settings.harmonics_lmax)
     gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & kept))
     try:
@@ -141,7 +141,7 @@ LAYERS: dict[str, Callable[[Draft, int, configuration.Network, Orders], int]] = 
 
 
 def _convolution(draft: Draft, features: int, settings: configuration.Network, asked: Features) -> int:
-    """Of `tesseral.models.convolution`."""
+    """Of `tesseral.networks.convolution`."""
     own = draft.add(SelfConnection(asked), features)
     return draft.add(Sum(), own, _messages(draft, features, settings, asked))
 
@@ -157,7 +157,7 @@ def _radial(settings: configuration.Network) -> tuple[int, ...]:
 def _fusion(
     draft: Draft, features: int, gathered: int, settings: configuration.Network, out: Features
 ) -> tuple[int, ...]:
-    """Of `tesseral.models.layer_fusion`; nothing if it makes none of `out`."""
+    """Of `tesseral.networks.layer_fusion`; nothing if it makes none of `out`."""
     if not _fused(draft.orders(features), draft.orders(gathered), orders(out), settings):
         return ()
     tree = parse_tree(settings.fusion.diagram)

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from tesseral.models.fusion_paths import Path, paths
-from tesseral.models.selection_rules import Orders
+from tesseral.networks.fusion_paths import Path, paths
+from tesseral.networks.selection_rules import Orders
 from tesseral.study.fusion_diagram import FusionDiagram
 from tesseral.study.irreps import MulIrrep
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
-from tesseral.models.selection_rules import Irrep, Orders
+from tesseral.networks.selection_rules import Irrep, Orders
 
 Width = tuple[str, Irrep | None]
 """Name of a number of channels, such as ("hidden", (1, -1))."""

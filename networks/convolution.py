@@ -7,8 +7,8 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.graph import Graph
-from tesseral.models.messages import Messages, reached
+from tesseral.networks.graph import Graph
+from tesseral.networks.messages import Messages, reached
 
 _SELF, _NEIGHBOURS = sin(pi / 8), cos(pi / 8)  # their squares add up to 1, so the sum keeps its variance
 
@@ -17,7 +17,7 @@ class Convolution(Module):
     """out_i = sin(π/8) C(x_i, z_i) + cos(π/8)/(E √num_neighbors) B Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)).
 
     C is linear in the features with weights of its own for each element z (the self-connection); the second term is
-    `tesseral.models.messages`: A and B are linear, ⊗ is the tensor product with the edge's harmonics.
+    `tesseral.networks.messages`: A and B are linear, ⊗ is the tensor product with the edge's harmonics.
     E is the number of elements. In the network cited, A and B are weighted by the one-hot of the element, and e3nn
     norms each by 1/√E; without that, one start in ten of a network with two elements is too large, and stays worse.
     An irrep that no self-connection reaches takes the neighbours' sum whole; one that nothing reaches is zero. After

@@ -9,14 +9,11 @@ import numpy as np
 import torch
 from e3nn import o3
 
-from tesseral.models.fusion_paths import Leaf, Path, paths
-from tesseral.models.monomials import Monomials, monomials, polynomial, second_moment
-from tesseral.models.selection_rules import Irrep
+from tesseral.networks.contraction_part import LARGEST
+from tesseral.networks.fusion_paths import Leaf, Path, paths
+from tesseral.networks.monomials import Monomials, monomials, polynomial, second_moment
+from tesseral.networks.selection_rules import Irrep
 from tesseral.study.diagram import comb
-
-LARGEST = 2**15
-"""Contents that follow each other share a block, much of it zeros, of at most so many coefficients: few products are
-fast where blocks are small, few zeros where they are large."""
 
 
 class Block(NamedTuple):
@@ -49,7 +46,7 @@ class Plan(NamedTuple):
 def contraction_plan(irreps: tuple[Irrep, ...], roots: tuple[Irrep, ...], correlation: int) -> Plan:
     """Of one channel of `irreps`, the paths of degree 1..correlation to each of `roots`.
 
-    They are those of a left comb of equal leaves (`tesseral.models.fusion_paths`), scaled to a second moment of 1 for
+    They are those of a left comb of equal leaves (`tesseral.networks.fusion_paths`), scaled to a second moment of 1 for
     independent normal components of variance 1.
     """
     bases = tuple(monomials(irreps, degree) for degree in range(1, correlation + 1))

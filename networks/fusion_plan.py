@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-from tesseral.models.fusion_paths import Path, Vertex, in_order
-from tesseral.models.selection_rules import Irrep, Orders
+from tesseral.networks.fusion_paths import Path, Vertex, in_order
+from tesseral.networks.selection_rules import Irrep, Orders
 from tesseral.study.diagram import Tree, size
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tesseral.models.labelled_tree import Leaf, Path, Vertex
-from tesseral.models.selection_rules import Irrep, symmetric_power
-from tesseral.models.transvectant import Residues, independent, random_forms, transvectant
+from tesseral.networks.labelled_tree import Leaf, Path, Vertex
+from tesseral.networks.selection_rules import Irrep, symmetric_power
+from tesseral.networks.transvectant import Residues, independent, random_forms, transvectant
 
 Degree = frozenset[tuple[Leaf, int]]
 """Leaves that a function takes, and how often: that of each, as a polynomial."""

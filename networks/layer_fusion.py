@@ -5,11 +5,11 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.fusion import EdgeSum, FusionBlock, orders
-from tesseral.models.fusion_paths import paths
-from tesseral.models.graph import Graph
-from tesseral.models.messages import radial_sizes
-from tesseral.models.saturation import saturate
+from tesseral.networks.fusion import EdgeSum, FusionBlock, orders
+from tesseral.networks.fusion_paths import paths
+from tesseral.networks.graph import Graph
+from tesseral.networks.messages import radial_sizes
+from tesseral.networks.saturation import saturate
 from tesseral.study import configuration
 from tesseral.study.diagram import Tree, parse_tree
 
@@ -20,7 +20,7 @@ PART = 0.15
 class LayerFusion(Module):
     """y ↦ √(1−p) y + √p F(x, g, e): a layer's features y, and those of `settings.fusion`.
 
-    F is the diagram (`tesseral.models.fusion`) of the atom's features x (`centre`), of what the layer gathers, g
+    F is the diagram (`tesseral.networks.fusion`) of the atom's features x (`centre`), of what the layer gathers, g
     (`neighbours`), and of e = Σ_j w(r_ij) Y(r_ij) (`edges`), each bounded by `saturate`. p is `PART`; an irrep that
     only one of the terms reaches takes it whole.
 

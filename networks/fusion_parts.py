@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tesseral.models.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
-from tesseral.models.convolution_parts import radial_count
-from tesseral.models.fusion_paths import Path, paths
-from tesseral.models.fusion_plan import plan, read
-from tesseral.models.parts import of
-from tesseral.models.selection_rules import Orders, harmonics
+from tesseral.networks.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
+from tesseral.networks.convolution_parts import radial_count
+from tesseral.networks.fusion_paths import Path, paths
+from tesseral.networks.fusion_plan import plan, read
+from tesseral.networks.parts import of
+from tesseral.networks.selection_rules import Orders, harmonics
 from tesseral.study.diagram import Tree
 
 
 @dataclass(frozen=True)
 class FusionProduct(Part):
-    """Of `tesseral.models.fusion`: the paths of trees whose leaves are its inputs, channel by channel."""
+    """Of `tesseral.networks.fusion`: the paths of trees whose leaves are its inputs, channel by channel."""
 
     trees: tuple[Tree, ...]
     leaves: tuple[str, ...]
@@ -66,7 +66,7 @@ def _operations(part: FusionProduct, inputs: tuple[Features, ...]) -> tuple[int,
 
 @dataclass(frozen=True)
 class EdgeSum(Part):
-    """Of `tesseral.models.fusion`: the sum of harmonics over an atom's edges, weighted by distance."""
+    """Of `tesseral.networks.fusion`: the sum of harmonics over an atom's edges, weighted by distance."""
 
     lmax: int
     radial: tuple[int, ...]

@@ -4,7 +4,7 @@ from e3nn import o3
 from torch import Tensor, cat
 from torch.nn import Module
 
-from tesseral.models.graph import Graph
+from tesseral.networks.graph import Graph
 
 
 def shared_irreps(irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> set[o3.Irrep]:

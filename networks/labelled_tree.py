@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from tesseral.models.selection_rules import Irrep
+from tesseral.networks.selection_rules import Irrep
 from tesseral.study.diagram import Tree
 
 

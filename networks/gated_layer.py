@@ -4,11 +4,11 @@ from e3nn import o3
 from torch import Tensor, cat
 from torch.nn import Module
 
-from tesseral.models.convolution import Convolution
-from tesseral.models.gate import Gate
-from tesseral.models.graph import Graph
-from tesseral.models.layer_fusion import LayerFusion, fused
-from tesseral.models.messages import radial_sizes, reached
+from tesseral.networks.convolution import Convolution
+from tesseral.networks.gate import Gate
+from tesseral.networks.graph import Graph
+from tesseral.networks.layer_fusion import LayerFusion, fused
+from tesseral.networks.messages import radial_sizes, reached
 from tesseral.study import configuration
 
 
@@ -16,7 +16,7 @@ class GatedLayer(Module):
     """gate(convolution(x)): the features that it makes are those of `irreps_hidden` it can reach.
 
     With a fusion diagram, gate(y) where y is the sum of the convolution and the diagram of x and of the convolution
-    (`tesseral.models.layer_fusion`): it makes gates too, and irreps that the convolution does not reach.
+    (`tesseral.networks.layer_fusion`): it makes gates too, and irreps that the convolution does not reach.
 
     :param irreps_in: features of each atom.
     :param irreps_hidden: what is asked for.

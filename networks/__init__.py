@@ -1,0 +1,1 @@
+"""What the network is: layers and their pieces, fusion diagrams, sizes and reach."""
