@@ -17,7 +17,6 @@ from tesseral.networks.parts import (
     Linear,
     OneHot,
     Residual,
-    Saturate,
     Sum,
     before_gate,
     hidden,
@@ -110,8 +109,7 @@ def _cormorant(draft: Draft, features: int, settings: configuration.Network, ask
     own = draft.add(Linear(_channels(draft.orders(features))), features)
     gathered = _convolution(draft, features, settings, _channels(_reached(draft, features, settings) & asked))
     trees = Tree("centre", "centre"), Tree("centre", "neighbours")
-    factors = draft.add(Saturate(), own), draft.add(Saturate(), gathered)
-    products = draft.add(FusionProduct(trees, ("centre", "neighbours"), asked, CHANNELS), *factors)
+    products = draft.add(FusionProduct(trees, ("centre", "neighbours"), asked, CHANNELS), own, gathered)
     out = frozenset(map(hidden, asked))
     carried, mixed = draft.add(Linear(out), features, gathered), draft.add(Linear(out), products)
     return draft.add(Sum(), carried, mixed, *_fusion(draft, features, gathered, settings, out))
@@ -122,7 +120,7 @@ def _mace(draft: Draft, features: int, settings: configuration.Network, asked: O
     kept = asked | harmonics(settings.harmonics_lmax)
     gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & kept))
     try:
-        powers = draft.add(SymmetricContraction(asked, settings.correlation, CHANNELS), draft.add(Saturate(), gathered))
+        powers = draft.add(SymmetricContraction(asked, settings.correlation, CHANNELS), gathered)
     except TesseralError as error:
         advice = "a lower one, fewer hidden irreps or harmonics of smaller l have fewer"
         came = f"expected a correlation of fewer paths, got {settings.correlation}; {advice} ({error})"
@@ -168,8 +166,8 @@ def _fusion(
     maps = []
     for name in leaves:
         inside = frozenset(Channels(irrep, INSIDE) for irrep in draft.orders(sources[name]))
-        maps.append(draft.add(Linear(inside), draft.add(Saturate(), sources[name])))
-    fused = draft.add(FusionProduct((tree,), leaves, orders(out), INSIDE, settings.fusion.k_max), *maps)
+        maps.append(draft.add(Linear(inside), sources[name]))
+    fused = draft.add(FusionProduct((tree,), leaves, orders(out), INSIDE, settings.fusion.bound), *maps)
     return (draft.add(Linear(out), fused),)
 
 
@@ -179,7 +177,7 @@ def _fused(features: Orders, gathered: Orders, out: Orders, settings: configurat
         return frozenset()
     leaves = {"centre": features, "neighbours": gathered, "edges": harmonics(settings.harmonics_lmax)}
     try:
-        found = paths(parse_tree(settings.fusion.diagram), leaves, out, settings.fusion.k_max)
+        found = paths(parse_tree(settings.fusion.diagram), leaves, out, settings.fusion.bound)
     except TesseralError as error:
         raise StudyFileError("network.fusion.diagram", str(error)) from None
     return frozenset(path.irrep for path in found)

@@ -10,7 +10,7 @@ from tesseral.networks.fusion import FusionProduct
 from tesseral.networks.graph import Graph
 from tesseral.networks.layer_fusion import LayerFusion, fused, shares
 from tesseral.networks.messages import radial_sizes, reached
-from tesseral.networks.saturation import saturate
+from tesseral.networks.saturation import Saturation
 from tesseral.study import configuration
 from tesseral.study.diagram import Tree
 
@@ -23,8 +23,8 @@ class CormorantLayer(Module):
 
     U = A x and the convolution G, times the number of elements that it is divided by, have C channels of each irrep.
     The products are of channel u with channel u, all irreps with all, their vertices as in `tesseral.networks.fusion`
-    and their factors bounded by `saturate`; A, L and M are linear. An irrep that only one of the terms reaches takes it
-    whole. p, and a fusion diagram of x and G, as in `tesseral.networks.layer_fusion`.
+    and their factors bounded by `Saturation`; A, L and M are linear. An irrep that only one of the terms reaches takes
+    it whole. p, and a fusion diagram of x and G, as in `tesseral.networks.layer_fusion`.
 
     :param irreps_in: features of each atom, each irrep once.
     :param irreps_hidden: what is asked for; what nothing makes is left out.
@@ -60,6 +60,7 @@ class CormorantLayer(Module):
             radial=radial_sizes(settings),
             num_neighbors=num_neighbors,
         )
+        self.centre, self.neighbours = Saturation(own), Saturation(gathered)
         self.product = FusionProduct(SQUARES, {"centre": own, "neighbours": gathered}, irreps_hidden, channels)
         carried, products = self.irreps_in + gathered, self.product.irreps_out
         further = fused(self.irreps_in, gathered, irreps_hidden, settings)
@@ -90,7 +91,7 @@ class CormorantLayer(Module):
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
         gathered = self.convolution(features, graph) * self.elements
-        products = self.product({"centre": saturate(self.own(features)), "neighbours": saturate(gathered)})
+        products = self.product({"centre": self.centre(self.own(features)), "neighbours": self.neighbours(gathered)})
         carried = self.linear(torch.cat([features, gathered], dim=1))
         made = self.keep * carried + self.take * self.mix(products)
         return made if self.fusion is None else self.fusion(made, features, gathered, graph)

@@ -3,13 +3,13 @@
 import torch
 from e3nn import o3
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, ModuleDict
 
 from tesseral.networks.fusion import EdgeSum, FusionBlock, orders
 from tesseral.networks.fusion_paths import paths
 from tesseral.networks.graph import Graph
 from tesseral.networks.messages import radial_sizes
-from tesseral.networks.saturation import saturate
+from tesseral.networks.saturation import Saturation
 from tesseral.study import configuration
 from tesseral.study.diagram import Tree, parse_tree
 
@@ -21,7 +21,7 @@ class LayerFusion(Module):
     """y ↦ √(1−p) y + √p F(x, g, e): a layer's features y, and those of `settings.fusion`.
 
     F is the diagram (`tesseral.networks.fusion`) of the atom's features x (`centre`), of what the layer gathers, g
-    (`neighbours`), and of e = Σ_j w(r_ij) Y(r_ij) (`edges`), each bounded by `saturate`. p is `PART`; an irrep that
+    (`neighbours`), and of e = Σ_j w(r_ij) Y(r_ij) (`edges`), each bounded by `Saturation`. p is `PART`; an irrep that
     only one of the terms reaches takes it whole.
 
     :param irreps_in: of x.
@@ -54,8 +54,8 @@ class LayerFusion(Module):
         if "edges" in tree.leaves:
             self.edges = EdgeSum(lmax, channels, radial=radial_sizes(settings), num_neighbors=num_neighbors)
             leaves["edges"] = self.edges.irreps_out
-        self.names = sorted(set(tree.leaves))
-        self.block = FusionBlock(tree, leaves, self.irreps_out, channels, settings.fusion.k_max)
+        self.saturations = ModuleDict({name: Saturation(leaves[name]) for name in sorted(set(tree.leaves))})
+        self.block = FusionBlock(tree, leaves, self.irreps_out, channels, settings.fusion.bound)
         made = {o3.Irrep(ir) for ir in self.block.reached}
         keep, take = shares(self.irreps_out, others, made)
         self.register_buffer("keep", keep, persistent=False)
@@ -66,7 +66,7 @@ class LayerFusion(Module):
         leaves = {"centre": features, "neighbours": gathered}
         if self.edges is not None:
             leaves["edges"] = self.edges(graph)
-        bounded = {name: saturate(leaves[name]) for name in self.names}
+        bounded = {name: bound(leaves[name]) for name, bound in self.saturations.items()}
         return self.keep * made + self.take * self.block(bounded)
 
 
@@ -96,5 +96,5 @@ def fused(
         "neighbours": orders(o3.Irreps(gathered)),
         "edges": orders(harmonics),
     }
-    found = paths(tree, leaves, orders(o3.Irreps(irreps_out)), settings.fusion.k_max)
+    found = paths(tree, leaves, orders(o3.Irreps(irreps_out)), settings.fusion.bound)
     return {o3.Irrep(path.irrep) for path in found}

@@ -10,7 +10,7 @@ from tesseral.networks.fusion_paths import in_order, paths
 from tesseral.networks.graph import Graph
 from tesseral.networks.layer_fusion import LayerFusion, fused
 from tesseral.networks.messages import Messages, radial_sizes, reached
-from tesseral.networks.saturation import saturate
+from tesseral.networks.saturation import Saturation
 from tesseral.networks.selection_rules import Orders
 from tesseral.networks.symmetric_contraction import SymmetricContraction
 from tesseral.study import configuration
@@ -21,7 +21,7 @@ class MaceLayer(Module):
     """x ↦ (L B + √E C(x, z))/√2 with B the symmetric contraction of A, all its powers of degree 1..ν.
 
     A are messages (`tesseral.networks.messages`) times the number of elements E that these are divided by: of every
-    hidden irrep and every harmonic's as many channels as the rarest hidden irrep has, bounded by `saturate`. L is
+    hidden irrep and every harmonic's as many channels as the rarest hidden irrep has, bounded by `Saturation`. L is
     linear; so is C, with weights of its own for each element z (the self-connection), times √E because e3nn norms it by
     1/√E. An irrep that only one of the terms reaches takes it whole. A fusion diagram of x and A is added as in
     `tesseral.networks.layer_fusion`.
@@ -65,6 +65,7 @@ class MaceLayer(Module):
         )
         self.contraction: SymmetricContraction | None = None
         if powers:
+            self.saturation = Saturation(gathered)
             self.contraction = SymmetricContraction(
                 gathered, powers, correlation=settings.correlation, elements=elements
             )
@@ -91,7 +92,7 @@ class MaceLayer(Module):
         gathered = self.messages(features, graph) * self.elements
         made: Tensor = self.self_connection(features, graph.elements) * self.elements**0.5
         if self.contraction is not None:
-            powers = self.contraction(saturate(gathered), graph.elements)
+            powers = self.contraction(self.saturation(gathered), graph.elements)
             made = (made + self.update(powers)) * self.keep
         return made if self.fusion is None else self.fusion(made, features, gathered, graph)
 

@@ -106,25 +106,6 @@ class Sum(Part):
 
 
 @dataclass(frozen=True)
-class Saturate(Part):
-    """Of `tesseral.networks.saturation`: features divided by a number that depends on all of them."""
-
-    weighted: ClassVar[bool] = False
-
-    def makes(self, *inputs: Features) -> Features:
-        """All that enters."""
-        return inputs[0]
-
-    def reads(self, wanted: Features, *inputs: Features) -> tuple[Features, ...]:
-        """All that enters."""
-        return inputs if wanted else (frozenset(),)
-
-    def count(self, place: Place, widths: Widths) -> Count:
-        """Nothing: elementwise."""
-        return Count()
-
-
-@dataclass(frozen=True)
 class Residual(Part):
     """Of `tesseral.networks.residual`: what a layer makes, and what enters it, added up where alike."""
 

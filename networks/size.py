@@ -20,7 +20,8 @@ class Size:
     parameters_live: int
     """Those that a gradient can reach."""
     components: int
-    """Σ mul·(2l+1) over the live hidden features (made and read) of the widest layer."""
+    """Σ mul·(2l+1) over the live hidden features (made and read) of the widest layer; of a network of the user's own,
+    of which these are not known, over all hidden irreps that it is asked for."""
     flops: float
     """Floating-point operations of one training step's matrix products, forward and backward."""
 

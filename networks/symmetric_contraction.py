@@ -19,7 +19,7 @@ class SymmetricContraction(Module):
     The paths are those of the left comb of n equal leaves (`tesseral.networks.fusion_paths`), an independent set: as
     many as L has copies in Symⁿ of one channel. Each has a second moment of 1 for independent normal components of
     variance 1; P_n of them have degree n, N degrees have any, and weights begin normal of variance 1. So, for such
-    inputs, outputs have a variance of 1, and every degree an equal part of it.
+    inputs, outputs have a second moment of 1, and every degree an equal part of it.
 
     A path is a polynomial of one channel's components: outputs are a matrix times all monomials of them. The weights
     enter the matrix before it meets an atom, and then it has as many rows as there are outputs, however many paths.

@@ -16,7 +16,7 @@ from tesseral.networks.layer_fusion import PART, fused
 from tesseral.networks.linear_readout import LinearReadout
 from tesseral.networks.network import LAYERS, Network, build_network, parameters
 from tesseral.networks.residual import Residual
-from tesseral.networks.saturation import saturate
+from tesseral.networks.saturation import Saturation
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
 from tesseral.study import configuration
@@ -105,14 +105,26 @@ def test_what_no_layer_makes_is_zero(interaction, readout):
 
 
 def test_saturation_is_its_formula():
-    x = torch.randn(5, 40)
+    saturate, x = Saturation(o3.Irreps("10x0e+10x1o")), torch.randn(5, 40)
     x[0], x[1] = 0, x[1] * 1e6
-    x[2] *= x[2].square().mean() ** -0.5
-    expected = torch.stack([row * (2 / (1 + (row**2).sum() / 40)) ** 0.5 for row in x])
-    torch.testing.assert_close(saturate(x), expected)
-    torch.testing.assert_close(saturate(x)[2], x[2])
-    assert saturate(x)[1].square().mean() == pytest.approx(2)
-    assert torch.autograd.gradgradcheck(saturate, x[2:4, :4].clone().requires_grad_())
+    x[2, :10] *= x[2, :10].square().mean() ** -0.5
+    expected = [part * (2 / (1 + part.square().mean(dim=1, keepdim=True))) ** 0.5 for part in x.split([10, 30], dim=1)]
+    torch.testing.assert_close(saturate(x), torch.cat(expected, dim=1))
+    torch.testing.assert_close(saturate(x)[2, :10], x[2, :10])
+    assert saturate(x)[1, 10:].square().mean() == pytest.approx(2)
+    small = Saturation(o3.Irreps("1x0e+1x1o"))
+    assert torch.autograd.gradgradcheck(small, x[2:4, :4].clone().requires_grad_())
+
+
+@pytest.mark.parametrize("interaction", ["cormorant", "mace"])
+def test_no_irrep_of_a_product_feels_another(interaction):
+    """Scalars of scalars that no path joins to a direction do not change with the angles of a molecule."""
+    settings = asked("2x0e", interaction=interaction, harmonics_lmax=2, correlation=1, layers=1, readout="linear")
+    net = built(settings)
+    one = graph(settings)
+    turned = one.harmonics.clone()
+    turned[:, 1:] = torch.randn_like(turned[:, 1:])
+    torch.testing.assert_close(net(one), net(one._replace(harmonics=turned)), rtol=0, atol=1e-14)
 
 
 def test_the_cormorant_layer_is_its_formula():
@@ -121,6 +133,7 @@ def test_the_cormorant_layer_is_its_formula():
     layer = CormorantLayer(o3.Irreps("3x0e"), o3.Irreps("2x0e"), settings, elements=2, num_neighbors=4.0)
     one, x = graph(settings), torch.randn(6, 3)
     gathered = 2 * layer.convolution(x, one)
+    saturate = Saturation(o3.Irreps("2x0e"))
     own = saturate(x @ layer.own.weight.view(3, 2) / 3**0.5)
     linear = torch.cat([x, gathered], dim=1) @ layer.linear.weight.view(-1, 2) / 5**0.5
     squares = torch.stack([own * own, own * saturate(gathered)], dim=2).flatten(1)
@@ -168,7 +181,7 @@ def test_a_diagram_in_the_gated_layer_reaches_further(diagram, k_max, expected):
     leaves = {"centre": x, "neighbours": leaf}
     if layer.fusion.edges is not None:
         leaves["edges"] = layer.fusion.edges(one)
-    added = layer.fusion.block({name: saturate(leaf) for name, leaf in leaves.items()})
+    added = layer.fusion.block({name: bound(leaves[name]) for name, bound in layer.fusion.saturations.items()})
     total = convolved + added
     both = (convolved.abs().amax(dim=0) > 0) & (added.abs().amax(dim=0) > 0)
     total[:, both] = (1 - PART) ** 0.5 * convolved[:, both] + PART**0.5 * added[:, both]

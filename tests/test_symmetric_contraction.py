@@ -203,7 +203,7 @@ def test_atoms_and_channels_in_another_order():
 
 
 @pytest.mark.parametrize("correlation", [1, 2, 3])
-def test_outputs_of_unit_variance(correlation):
+def test_outputs_of_second_moment_one(correlation):
     """Over random weights and normal inputs of variance 1; an irrep without paths of degree 1 too."""
     torch.manual_seed(3)
     channels = 400
