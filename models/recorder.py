@@ -31,7 +31,7 @@ class Result:
     steps: int
     """Optimizer steps."""
     seconds: float
-    """Wall time over all attempts."""
+    """Wall time over all attempts, without the ablations after the last step."""
     parameters: int
     """Trainable numbers."""
     device: str

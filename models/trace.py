@@ -10,6 +10,7 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
+from tesseral.models.trace_layers import find_layers
 from tesseral.networks.graph import Graph
 
 
@@ -25,34 +26,15 @@ class Feature(NamedTuple):
     share: float
     """Part of the layer's Σx²; 0 where that vanishes."""
     effective_rank: float
-    """exp(−Σ q_i ln q_i), q_i = σ_i²/Σσ², σ the singular values of the matrix x of channels × (atoms · components), not
-    centred (Roy & Vetterli, 2007, of σ² in place of σ). n where n orthogonal directions are equally strong; 1 where all
-    channels are multiples of one; 0 where x vanishes. A rotation mixes columns alone, and changes no σ."""
+    """exp(−Σ q_i ln q_i), q_i = σ_i²/Σσ², σ the singular values of the matrix x of channels × (atoms · components)
+    (Roy & Vetterli, 2007, of σ² in place of σ). n where n orthogonal directions are equally strong; 1 where all
+    channels are multiples of one; 0 where x vanishes. A rotation mixes columns alone, and changes no σ.
 
+    Of the invariants, 0e, each channel's mean over atoms is taken off first: they alone can have one over all
+    orientations, and it would stand as one strong direction. So it is 0 where no invariant differs among atoms.
 
-def outermost_parts(network: Module) -> list[Module]:
-    """The outermost parts of a network that state `irreps_out`, in the order of their registration.
-
-    The last makes the output. A part that alone states them is a network in a wrapper: its parts count. Any network
-    built of such parts can be traced; its code need not know.
-    """
-    found = list(_outermost(network))
-    while len(found) == 1:
-        found = list(_outermost(found[0]))
-    return found
-
-
-def hidden_layers(network: Module) -> list[Module]:
-    """`outermost_parts` but the last."""
-    return outermost_parts(network)[:-1]
-
-
-def _outermost(module: Module) -> Iterator[Module]:
-    for child in module.children():
-        if hasattr(child, "irreps_out"):
-            yield child
-        else:
-            yield from _outermost(child)
+    Never more than min(channels, atoms · (2l+1)), of 0e min(channels, atoms − 1): of few atoms or channels, orders l
+    cannot be compared by it. Of each (l, p) by itself: the directions of two parities are not those of one matrix."""
 
 
 @contextmanager
@@ -105,7 +87,7 @@ def fitting(stated: Any, values: Any) -> o3.Irreps | None:
 @torch.no_grad()
 def trace_features(network: Module, graph: Graph, *, strict: bool = True) -> list[Feature]:
     """Run the network on a graph and measure what its hidden layers return; see `feature_tensors`."""
-    layers = hidden_layers(network)
+    layers = find_layers(network, graph).hidden
     with keeping_outputs(layers) as returned:
         network(graph)
     found = feature_tensors(layers, returned, strict=strict)
@@ -129,7 +111,7 @@ def measure_features(layer: int, irreps: o3.Irreps, values: Tensor) -> list[Feat
             *key,
             (squares[key] / matrix.numel()) ** 0.5 if squares[key] else 0.0,
             squares[key] / total if total else 0.0,
-            effective_rank(matrix),
+            effective_rank(centred(matrix) if key == (0, 1) else matrix),
         )
         for key, matrix in matrices.items()
     ]
@@ -143,6 +125,12 @@ def by_irrep(irreps: o3.Irreps, values: Tensor) -> dict[tuple[int, int], Tensor]
         if mul and len(rows):
             parts[ir.l, ir.p].append(rows[:, part].reshape(-1, mul, ir.dim).transpose(0, 1).flatten(1))
     return {key: torch.cat(matrices) for key, matrices in parts.items()}
+
+
+def centred(matrix: Tensor) -> Tensor:
+    """Each row less its mean; exactly 0 where they differ by rounding alone."""
+    found = matrix - matrix.mean(dim=1, keepdim=True)
+    return torch.where(found.norm() <= 1e-12 * matrix.norm(), torch.zeros_like(found), found)
 
 
 def effective_rank(matrix: Tensor) -> float:

@@ -1,11 +1,12 @@
 """Which irrep, and by which path, each weight of a network makes: read off the modules that hold the weights.
 
-Known are e3nn's `o3.Linear` and `o3.TensorProduct` (so `o3.FullyConnectedTensorProduct` too) and our `ChannelProduct`
-and `SymmetricContraction`. What a layer makes on its way to its features counts under its own irrep. Other weights,
-such as the first layers of a radial network, belong to none.
+Known are e3nn's `o3.Linear` and `o3.TensorProduct` (so `o3.FullyConnectedTensorProduct` too) and our `ChannelProduct`,
+`SymmetricContraction`, and the linear maps that read the paths of a `FusionProduct`, in `FusionBlock` and
+`CormorantLayer`. What a layer makes on its way to its features counts under its own irrep. Other weights, such as the
+first layers of a radial network, belong to none.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
@@ -13,10 +14,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from e3nn import o3
+from e3nn.nn import FullyConnectedNet
 from torch import Tensor
 from torch.nn import Module, Parameter
 
 from tesseral.networks.channel_product import ChannelProduct
+from tesseral.networks.cormorant_layer import CormorantLayer
+from tesseral.networks.fusion import FusionBlock, FusionProduct
+from tesseral.networks.fusion_paths import Leaf, Path
+from tesseral.networks.messages import RadialNetwork
 from tesseral.networks.symmetric_contraction import SymmetricContraction
 
 
@@ -26,14 +32,15 @@ class Key(NamedTuple):
     l: int  # noqa: E741 - the column's name
     p: int
     path: str | None
-    """`l1xl2->l` of a product's path; None of a linear map, and of symmetric powers."""
+    """`l1xl2->l` of a product's path, `(1x1->2)x1->1` of a path along a tree; None of a linear map."""
 
 
 class Group(NamedTuple):
     """Some of the weights along one axis of a tensor."""
 
     key: Key
-    where: slice
+    where: slice | np.ndarray
+    """Positions along the axis."""
 
 
 class Attributed(NamedTuple):
@@ -50,17 +57,21 @@ def attributed(part: Module) -> Iterator[Attributed]:
     """The parameters of a part of a network that can be attributed, in the order of their registration.
 
     Weights that are computed for each edge are the product of some features of the edge and a matrix: the last one in
-    the module that holds the product whose columns (or else rows, as in `torch.nn.Linear`) are as many as the weights.
-    Where a module holds several such products with equally many weights, none is attributed.
+    the module that holds the product with as many outputs as there are weights. The outputs of a `torch.nn.Linear` are
+    its rows; those of a radial network, e3nn's `FullyConnectedNet` or ours, its columns; those of another matrix its
+    columns, or else its rows. A square matrix of which neither is known might have either: where it is the last, none
+    is attributed, nor where a module holds several such products with equally many weights.
     """
+    mixing = dict(filter(None, map(_mixed_paths, part.modules())))
     for module in part.modules():
         if isinstance(module, o3.Linear):
-            yield from _of_linear(module)
+            yield from _of_linear(module, mixing.get(module))
         elif isinstance(module, o3.TensorProduct) and module.internal_weights and module.weight_numel:
             yield Attributed(module.weight, -1, product_groups(module), edges=False)
         elif isinstance(module, SymmetricContraction):
-            for weight, (_, ir) in zip(module.weights, module.irreps_out, strict=True):
-                yield Attributed(weight, -1, [Group(Key(ir.l, ir.p, None), slice(None))], edges=False)
+            for weight, paths in zip(module.weights, module.paths, strict=True):
+                groups = [Group(_path_key(path), slice(row, row + 1)) for row, path in enumerate(paths)]
+                yield Attributed(weight, 0, groups, edges=False)
         products = [child for child in module.children() if is_edge_product(child)]
         for product in products:
             if sum(other.weight_numel == product.weight_numel for other in products) == 1:
@@ -101,16 +112,38 @@ def squares(values: Tensor, axis: int = -1) -> np.ndarray:
     return norms.square().cpu().numpy()
 
 
-def _of_linear(linear: o3.Linear) -> Iterator[Attributed]:
+def _mixed_paths(module: Module) -> tuple[o3.Linear, FusionProduct] | None:
+    """The linear map that reads the paths of a product, and the product, where a module is known to hold both."""
+    if isinstance(module, CormorantLayer):
+        return module.mix, module.product
+    if isinstance(module, FusionBlock) and module.reached:
+        return module.root, module.product
+    return None
+
+
+def _of_linear(linear: o3.Linear, product: FusionProduct | None) -> Iterator[Attributed]:
+    """:param product: of which it reads the paths, if it does."""
     if not linear.internal_weights:
         return
     for parameter, biases in ((linear.weight, False), (linear.bias, True)):
         chosen = [ins for ins in linear.instructions if (ins.i_in == -1) is biases]
         if isinstance(parameter, Parameter) and parameter.numel():
-            irreps = [linear.irreps_out[ins.i_out].ir for ins in chosen]
             places = _slices(prod(ins.path_shape) for ins in chosen)
-            groups = [Group(Key(ir.l, ir.p, None), where) for ir, where in zip(irreps, places, strict=True)]
+            groups = []
+            for ins, where in zip(chosen, places, strict=True):
+                ir = linear.irreps_out[ins.i_out].ir
+                if product is None or biases:
+                    groups.append(Group(Key(ir.l, ir.p, None), where))
+                else:
+                    groups += _of_paths(product.paths[ir.l, ir.p], product.channels, ins.path_shape[1], where.start)
             yield Attributed(parameter, -1, groups, edges=False)
+
+
+def _of_paths(paths: Sequence[Path], channels: int, outputs: int, start: int) -> Iterator[Group]:
+    """Of a matrix of (channels · paths) × outputs whose first weight is number `start`."""
+    positions = start + np.arange(channels * len(paths) * outputs).reshape(channels, len(paths), outputs)
+    for number, path in enumerate(paths):
+        yield Group(_path_key(path), positions[:, number].ravel())
 
 
 def _of_channels(product: ChannelProduct) -> Iterator[Group]:
@@ -123,16 +156,44 @@ def _of_channels(product: ChannelProduct) -> Iterator[Group]:
 
 
 def _of_edges(holder: Module, product: Module) -> Iterator[Attributed]:
-    matrices = [weight for weight in holder.parameters() if weight.ndim == 2]
-    for axis in (1, 0):
-        fitting = [matrix for matrix in matrices if matrix.shape[axis] == product.weight_numel]
-        if fitting:
-            yield Attributed(fitting[-1], axis, product_groups(product), edges=True)
-            return
+    number = product.weight_numel
+    columns: list[tuple[Parameter, int | None]] = []
+    rows: list[tuple[Parameter, int | None]] = []
+    known = {
+        id(matrix): axis
+        for kinds, axis in (((torch.nn.Linear,), 0), ((FullyConnectedNet, RadialNetwork), 1))
+        for module in holder.modules()
+        if isinstance(module, kinds)
+        for matrix in module.parameters()
+    }
+    for matrix in holder.parameters():
+        if matrix.ndim == 2 and number in matrix.shape:
+            axis = known.get(id(matrix))
+            if axis is not None and matrix.shape[axis] == number:
+                columns.append((matrix, axis))
+            elif axis is None and matrix.shape[1] == number:
+                columns.append((matrix, None if matrix.shape[0] == number else 1))
+            elif axis is None:
+                rows.append((matrix, 0))
+    for matrix, axis in (columns or rows)[-1:]:
+        if axis is not None:
+            yield Attributed(matrix, axis, product_groups(product), edges=True)
 
 
 def _key(l1: int, l2: int, ir: o3.Irrep) -> Key:
     return Key(ir.l, ir.p, f"{l1}x{l2}->{ir.l}")
+
+
+def _path_key(path: Path) -> Key:
+    return Key(*path.irrep, None if isinstance(path, Leaf) else _text(path))
+
+
+def _text(path: Path) -> str:
+    """Such as `(1x1->2)x1->1`."""
+    if isinstance(path, Leaf):
+        return str(path.irrep[0])
+    left, right = (_text(one) if isinstance(one, Leaf) else f"({_text(one)})" for one in (path.left, path.right))
+    return f"{left}x{right}->{path.irrep[0]}"
 
 
 def _slices(sizes: Iterable[int]) -> list[slice]:

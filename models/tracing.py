@@ -20,7 +20,8 @@ from tesseral.models.accumulation import partial_losses
 from tesseral.models.data_set import Batch
 from tesseral.models.loss import Loss
 from tesseral.models.model import Model
-from tesseral.models.trace import by_irrep, feature_tensors, keeping_outputs, measure_features, outermost_parts
+from tesseral.models.trace import by_irrep, feature_tensors, keeping_outputs, measure_features
+from tesseral.models.trace_layers import find_layers
 from tesseral.models.trace_weights import Group, Key, attributed, edge_products, product_groups, squares
 from tesseral.networks.seeding import seeded
 
@@ -65,7 +66,9 @@ class Tracer:
     def __init__(self, model: Model, loss: Loss, probe: Sequence[Batch], *, strict: bool) -> None:
         self.model, self.loss, self.probe, self.strict = model, loss, probe, strict
         self.device = probe[0].values.device
-        self.parts = outermost_parts(model.network)
+        with seeded(0, self.device):
+            layers = find_layers(model.network, probe[0].graph)
+        self.hidden, self.parts = layers.hidden, layers.parts
         self.products = {product: product_groups(product) for part in self.parts for product in edge_products(part)}
         self.attributed = [list(attributed(part)) for part in self.parts]
 
@@ -89,7 +92,7 @@ class Tracer:
         return rows
 
     def _run(self) -> _Pass:
-        found, hidden = _Pass(), self.parts[:-1]
+        found, hidden = _Pass(), self.hidden
         losses = partial_losses(self.model, self.loss, self.probe)
         with _gradients_aside(self.model) as gradients:
             for _ in self.probe:

@@ -51,7 +51,7 @@ def train(
     :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
     :param traces: when features are measured.
     :param checkpoint: from `Recorder.boundary`.
-    :param test: whether the test split is measured at the end. A search must not see it.
+    :param test: whether the test split is measured at the end, which a search must not see, and features are ablated.
     :param parts: how many each batch is computed in, as equal as can be and none empty; their gradients add up.
     :raises DataError: if the reference data is not the trial's, or too small.
     :raises StudyFileError: if the network can make no features at all, so that there is nothing to train; if a
@@ -104,8 +104,7 @@ class _Training:
             seed=trial.seeds.initialisation,
         ).to(device)
         check_weights(model, self.configuration.network)
-        structures = self.data.select(self.split.train)
-        model.target.standardise(structures)
+        model.target.standardise(structures := self.data.select(self.split.train))
         self.loss = build_loss(self.configuration.loss, model.target, structures).to(dtype)
         self.model = model.to(dtype).eval()
         # Of no more structures at once than are trained on, for gradients are taken here too.
@@ -113,8 +112,7 @@ class _Training:
         probe = evaluation_batches(self.data, self.split.train[: traces.probe], largest)
         self.tracer = Tracer(self.model, self.loss, probe, strict=trial.source is None)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
-        self.epoch = 0
-        self.before = 0.0
+        self.epoch, self.before, self.aside = 0, 0.0, 0.0
         self.metrics: dict[str, float] = {}
         if checkpoint is not None:
             kept = read_checkpoint(checkpoint, trial)
@@ -127,7 +125,7 @@ class _Training:
 
     @property
     def seconds(self) -> float:
-        return self.before + time.perf_counter() - self.began
+        return self.before + time.perf_counter() - self.began - self.aside
 
     def run(self) -> Result:
         steps, epochs = self.configuration.max_steps, self.settings.epochs
@@ -142,10 +140,9 @@ class _Training:
             self._record("validation", measure(self.model, self.validation))
             if self.test and self.epoch == epochs:
                 self._record("test", self._measure_test())
+                self._ablate()  # before the boundary, so that what is killed on the way to it comes here again
             if due:
                 self._trace(self.tracer.measure(before))
-            if self.epoch == epochs:  # before the boundary, so that what is killed on the way to it comes here again
-                self._trace(self._ablate())
             self.recorder.boundary(self.step, steps, self._state, dict(self.metrics))
         return Result(
             metrics=self.metrics,
@@ -186,8 +183,8 @@ class _Training:
         return total
 
     def _measure_test(self) -> list[Value]:
-        whole = measure(self.model, self._batches(self.split.test))
-        return whole + measure_densities(self.model, self.data, self.split.test)
+        test = self.split.test
+        return measure(self.model, self._batches(test)) + measure_densities(self.model, self.data, test)
 
     def _batches(self, indices: Sequence[int]) -> list[Batch]:
         return evaluation_batches(self.data, indices, max(1, BATCH_SIZE // self.parts))
@@ -201,10 +198,12 @@ class _Training:
         where = {"step": self.step, "epoch": self.epoch, "split": name}
         self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in values])
 
-    def _ablate(self) -> list[Measurement]:
+    def _ablate(self) -> None:
+        began = time.perf_counter()
         batches = evaluation_batches(self.data, self.split.validation[:STRUCTURES], TOGETHER)
-        # By a seed of the block: in all its arms alike.
-        return ablate(self.model, batches, seed=seed_of(self.trial.seeds.order, "ablation"))
+        seed = seed_of(self.trial.seeds.order, "ablation")  # of the block: in all its arms alike
+        self._trace(ablate(self.model, batches, seed=seed, layers=self.tracer.hidden))
+        self.aside += time.perf_counter() - began  # its time is not training's
 
     def _trace(self, measured: Iterable[Measurement]) -> None:
         where = {"step": self.step, "epoch": self.epoch}

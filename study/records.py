@@ -28,26 +28,29 @@ STATISTICS = {
     "rms": "root mean square per component of the features",
     "share": "part of the layer's squared norm",
     "effective_rank": "exp(-sum q ln q) of the squared singular values q, over their sum, of the features as a matrix "
-    "of channels by atoms and components: from 1, all channels alike, to the number of channels; 0 of no features",
+    "of channels by atoms and components, invariants (0e) less each channel's mean over the atoms: from 1, all "
+    "channels alike, to the number of channels, or of atoms times components if there are fewer; 0 of no features",
     "feature_gradient": "root mean square per component of the loss's gradient by the features; exactly 0 where "
     "nothing reads them",
     "weight_rms": "root mean square of the weights that make the features",
     "gradient_rms": "root mean square of the loss's gradient by them",
-    "update": "norm of their change in the last optimizer step over their norm before it",
+    "update": "norm of their change in the last optimizer step over their norm before it; at the end of a cosine "
+    "schedule nearly zero by construction, for so is the last step's size",
     "edge_weight_rms": "root mean square of a product's weights that a network computes for each edge",
     "edge_gradient_rms": "root mean square of the loss's gradient by them",
     "edge_update": "as update, of the columns of the last matrix of the network that computes them",
     "ablation_none": "error of the trained network, see ABLATION_METRICS",
     "ablation_zero": "the same with the layer's features of order l, of both parities, set to zero",
-    "ablation_shuffle": "the same with them permuted among the atoms",
+    "ablation_shuffle": "the same with them exchanged among the atoms of one element, of several structures",
 }
 """What is measured of a network's features and weights: statistic to its meaning.
 
 Features and gradients are those of a fixed batch of training structures, the probe, and of the training loss on it.
 Weights are attributed to the irrep (l, p) of a layer that they make: those of e3nn's `o3.Linear` and
-`o3.TensorProduct` and of our own products. With a path, those of this path of the products; without one, of all paths
-and linear maps together. Weights of the output stand in a layer after the last hidden one. Ablations are measured once,
-after training, on the first structures of the validation split (`tesseral.models.ablation`).
+`o3.TensorProduct`, and those of our own products or that read their paths. With a path, those of this path of the
+products, whatever features it is a path of; without one, of all paths and linear maps together. Weights of the output
+stand in a layer after the last hidden one. Ablations are measured once, after training, on the first structures of the
+validation split (`tesseral.models.ablation`), where the test split is measured too.
 """
 
 ABLATION_METRICS = ("l2_error", "relative_error")
@@ -58,8 +61,16 @@ TRACES = _table(
     ("trial", pa.string(), "trial id"),
     ("step", pa.int64(), "optimizer steps done when measured; 0 is before training"),
     ("epoch", pa.int64(), "epochs done when measured"),
-    ("layer", pa.int16(), "hidden layer, from 1 at the input; the one after the last is the output; null of the whole"),
-    ("path", pa.string(), "tensor-product path such as '1x1->2'; null of all together and where there is none"),
+    (
+        "layer",
+        pa.int16(),
+        "hidden layer, from 1, by its first call; the one after the last: output; null of the whole",
+    ),
+    (
+        "path",
+        pa.string(),
+        "path of products such as '1x1->2' or '(1x1->2)x1->1'; null of all together and where there is none",
+    ),
     ("l", pa.int8(), "order of the feature, or of what the weights make; null of the whole network"),
     ("p", pa.int8(), "its parity, +1 or -1; null of both together"),
     ("statistic", pa.string(), "; ".join(f"{name}: {meaning}" for name, meaning in STATISTICS.items())),
@@ -96,7 +107,7 @@ TRIALS = _table(
     ("dead", pa.string(), "hidden irreps that nothing feeds or nothing reads, in words; null if none"),
     ("steps", pa.int64(), "optimizer steps done; of a pruned trial, up to the rung where it was stopped"),
     ("max_steps", pa.int64(), "optimizer steps of the whole training"),
-    ("seconds", pa.float64(), "wall time of training over all attempts, s; null where not known"),
+    ("seconds", pa.float64(), "wall time of training over all attempts, without ablations, s; null where not known"),
     ("device", pa.string(), "cpu or the accelerator's name"),
     ("peak_memory", pa.int64(), "largest resident memory (CPU) or allocated memory (CUDA), bytes"),
     ("attempts", pa.int32(), "executions, one unless a worker was lost"),

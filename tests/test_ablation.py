@@ -7,14 +7,27 @@ import numpy as np
 import pytest
 import torch
 from e3nn import o3
-from synthetic_density import Memory, rotations, small_configuration, synthetic_reference, synthetic_trial
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_density import (
+    BASIS,
+    Memory,
+    coefficients,
+    rotations,
+    small_configuration,
+    synthetic_reference,
+    synthetic_trial,
+)
 from test_tracing import small, structures, tracer
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from tesseral.models.ablation import ablate
+from tesseral.models.ablation import ablate, exchanged
+from tesseral.models.checkpoint import read_checkpoint
+from tesseral.models.reference_file import Reference
 from tesseral.models.target import Value
 from tesseral.models.training import train
+from tesseral.study.records import REFERENCE, STATISTICS, to_table
 
 FEATURES = torch.tensor([[3.0, 0.0, 4.0, 0.0], [1.0, 0.0, 0.0, 2.0], [2.0, 6.0, 0.0, 0.0]])
 """1x0e+1x1o of three atoms."""
@@ -59,7 +72,12 @@ class PlainModel(Module):
         return self.network(graph)
 
 
-EXACT = SimpleNamespace(graph=None, values=Plain().output(FEATURES))
+def batch(*species: int) -> SimpleNamespace:
+    """Three atoms of these elements; their values are those predicted."""
+    return SimpleNamespace(graph=SimpleNamespace(species=torch.tensor(species)), values=Plain().output(FEATURES))
+
+
+EXACT = batch(0, 0, 0)
 
 
 def test_zeroed_features_in_closed_form():
@@ -76,21 +94,71 @@ def test_zeroed_features_in_closed_form():
 
 
 def test_shuffled_features_are_those_of_other_atoms():
-    """Whatever the permutation, l = 0 and l = 1 follow the same one; and over seeds, each of them occurs."""
+    """Each atom has another's, l = 0 and l = 1 of the same one; and over seeds, each way that leaves none occurs."""
     scalars, vectors = FEATURES[:, 0], FEATURES[:, 1:].norm(dim=1)
     seen = set()
     for seed in range(60):
-        (zero, one) = (
-            row.value for row in ablate(PlainModel(), [EXACT], seed=seed) if row.statistic == "ablation_shuffle"
-        )
+        (zero, one) = shuffled([EXACT], seed)
         seen.add((zero, one))
-        assert (zero, one) == tuple(
-            row.value for row in ablate(PlainModel(), [EXACT], seed=seed) if row.statistic == "ablation_shuffle"
-        )
-    places = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+        assert (zero, one) == tuple(shuffled([EXACT], seed))
     assert seen == {
-        (float((scalars[p] - scalars).abs().sum()), float((vectors[p] - vectors).abs().sum())) for p in places
+        (float((scalars[p] - scalars).abs().sum()), float((vectors[p] - vectors).abs().sum()))
+        for p in ([1, 2, 0], [2, 0, 1])
     }
+
+
+def test_shuffled_features_are_those_of_the_same_element():
+    """The first and the last atom change places; where all elements differ, none does."""
+    assert shuffled([batch(1, 0, 1)], 5) == [2.0, 4.0]
+    assert shuffled([batch(0, 1, 2)], 5) == [0.0, 0.0]
+
+
+def shuffled(batches: list[SimpleNamespace], seed: int) -> list[float]:
+    """Of l = 0 and l = 1."""
+    return [row.value for row in ablate(PlainModel(), batches, seed=seed) if row.statistic == "ablation_shuffle"]
+
+
+@given(species=st.lists(st.integers(0, 3), max_size=30), seed=st.integers(0, 2**31))
+def test_an_exchange_is_a_derangement_of_each_element(species, seed):
+    others = exchanged(species, seed)
+    assert sorted(others) == list(range(len(species)))
+    for atom, other in enumerate(others):
+        assert species[other] == species[atom]
+        assert (other == atom) is (species.count(species[atom]) == 1)
+    assert others == exchanged(species, seed)
+
+
+def test_features_without_a_row_for_each_atom_are_not_exchanged():
+    rows = ablate(PlainModel(), [batch(0, 0)], seed=1)
+    assert [row.statistic for row in rows] == ["ablation_none", "ablation_zero", "ablation_zero"]
+
+
+def diatomics() -> Reference:
+    """OH at several distances: of each element a structure has one atom."""
+    rows = []
+    for index in range(8):
+        positions = np.array([[0.0, 0.0, 0.0], [0.8 + 0.1 * index, 0.0, 0.0]])
+        values = coefficients([8, 1], positions)
+        matrix = np.eye(sum(map(len, values)))
+        row = {"id": str(index), "atomic_numbers": [8, 1], "positions": positions.tolist(), "charge": 0, "spin": 1}
+        rows.append(row | {"converged": True, "coefficients": values, "overlap": matrix[np.tril_indices(len(matrix))]})
+    return Reference(to_table(rows, REFERENCE), BASIS)
+
+
+def test_features_are_exchanged_among_structures(monkeypatch):
+    reference, configuration = diatomics(), small_configuration(epochs=1, loss="raw")
+    configuration = replace(configuration, data=replace(configuration.data, train=3, validation=4, test=1))
+
+    def changed() -> set[bool]:
+        memory = Memory()
+        train(synthetic_trial(reference, configuration), reference, memory, device="cpu")
+        values = {name: [r["value"] for r in memory.trace_rows if r["statistic"] == name] for name in STATISTICS}
+        assert values["ablation_shuffle"]
+        return {value != values["ablation_none"][0] for value in values["ablation_shuffle"]}
+
+    assert changed() == {True}
+    monkeypatch.setattr("tesseral.models.training.TOGETHER", 1)  # then no atom has another to exchange with
+    assert changed() == {False}
 
 
 def test_nothing_is_told_without_structures_or_metric():
@@ -134,6 +202,31 @@ def test_a_training_ends_with_it():
     memory = Memory()
     train(synthetic_trial(reference, without), reference, memory, device="cpu")
     assert not any(row["statistic"].startswith("ablation") for row in memory.trace_rows)
+
+
+def test_no_trial_of_a_search_is_ablated():
+    reference = synthetic_reference()
+    memory = Memory()
+    train(synthetic_trial(reference, small_configuration(epochs=2)), reference, memory, device="cpu", test=False)
+    assert {row["epoch"] for row in memory.trace_rows} == {0, 1, 2}
+    assert not any(row["statistic"].startswith("ablation") for row in memory.trace_rows)
+
+
+def test_its_time_is_not_training_s(monkeypatch):
+    """By a clock that stands still but for it: neither the result nor the last checkpoint counts it."""
+    now = [5.0]
+
+    def slow(*args: object, **kwargs: object) -> list:
+        now[0] += 1000
+        return []
+
+    monkeypatch.setattr("tesseral.models.training.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("tesseral.models.training.ablate", slow)
+    reference, memory = synthetic_reference(), Memory()
+    trial = synthetic_trial(reference, small_configuration(epochs=2))
+    assert train(trial, reference, memory, device="cpu").seconds == 0
+    assert now == [1005]
+    assert [read_checkpoint(state, trial).seconds for state in memory.states.values()] == [0, 0]
 
 
 def test_one_that_is_killed_after_its_last_step_is_ablated_again():

@@ -1,9 +1,12 @@
 """What is traced of gradients and weights: against autograd, closed forms and other orientations; and nothing else."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from e3nn import o3
+from e3nn.nn import FullyConnectedNet
 from e3nn.nn.models.gate_points_2101 import Network as StockNetwork
 from synthetic_density import (
     BASIS,
@@ -15,7 +18,7 @@ from synthetic_density import (
     synthetic_reference,
     synthetic_trial,
 )
-from torch.nn import Linear, Module, ModuleList
+from torch.nn import Linear, Module, ModuleList, Parameter, ParameterList, Sequential
 from torch.utils.checkpoint import checkpoint
 
 from tesseral.models.data_set import open_data_set
@@ -26,9 +29,12 @@ from tesseral.models.trace_weights import attributed, product_groups
 from tesseral.models.tracing import Measurement, Tracer
 from tesseral.models.training import train
 from tesseral.networks.channel_product import ChannelProduct
+from tesseral.networks.fusion import FusionBlock
+from tesseral.networks.messages import RadialNetwork
 from tesseral.networks.reach import dead
 from tesseral.networks.symmetric_contraction import SymmetricContraction
 from tesseral.study.configuration import Configuration, Fusion
+from tesseral.study.diagram import parse_tree
 from tesseral.study.records import REFERENCE, STATISTICS, to_table
 from tesseral.study.trial import Traces
 
@@ -206,10 +212,161 @@ def test_biases_and_internal_products_are_attributed():
 
 
 def test_the_symmetric_contraction_is_attributed():
-    contraction = SymmetricContraction(o3.Irreps("2x0e+2x1o"), o3.Irreps("2x0e+2x1o"), correlation=2, elements=3)
-    found = [(one.parameter, [key for key, _ in one.groups]) for one in attributed(contraction)]
-    assert [keys for _, keys in found] == [[(0, 1, None)], [(1, -1, None)]]
-    assert sum(parameter.numel() for parameter, _ in found) == sum(w.numel() for w in contraction.parameters())
+    """With all but the weights of one path at zero: of the path's degree and irreps alone."""
+    irreps = o3.Irreps("2x0e+2x1o")
+    contraction = SymmetricContraction(irreps, irreps, correlation=3, elements=3)
+    found = list(attributed(contraction))
+    assert [one.parameter for one in found] == list(contraction.weights)
+    texts = [[key.path for key, _ in one.groups] for one in found]
+    assert [len(group) for group in texts] == [len(paths) for paths in contraction.paths]
+    assert set(texts[0]) == {None, "0x0->0", "1x1->0", "(0x0->0)x0->0", "(1x1->0)x0->0"}
+    assert texts[1][0] is None
+    draw = torch.Generator().manual_seed(1)
+    features, elements = torch.randn(5, irreps.dim, generator=draw), torch.eye(3)[[0, 1, 2, 0, 1]]
+    values = [weight.detach().clone() for weight in contraction.weights]
+    for one, value, part in zip(found, values, irreps.slices(), strict=True):
+        for key, where in one.groups:
+            with torch.no_grad():
+                for weight in contraction.weights:
+                    weight.zero_()
+                one.parameter[where] = value[where]
+                made, twice = (contraction(scale * features, elements) for scale in (1, 2))
+                orders = {int(c) for c in re.sub(r"->\d+", "", key.path or str(key.l)) if c.isdigit()}
+                kept = torch.tensor([float(ir.l in orders) for mul, ir in irreps for _ in range(mul * ir.dim)])
+                same = contraction(features * kept, elements)
+            degree = 1 if key.path is None else key.path.count("x") + 1
+            assert made[:, part].abs().max() > 1e-3
+            assert made.abs().sum() == pytest.approx(made[:, part].abs().sum().item())
+            assert torch.allclose(twice, 2**degree * made, rtol=1e-4, atol=1e-5)
+            assert torch.allclose(same, made, rtol=1e-4, atol=1e-5)
+
+
+def test_the_weights_after_a_diagram_are_told_apart_by_its_paths():
+    """With all but one path's weights at zero: a combination, over channels, of what its text says."""
+    irreps = {name: o3.Irreps("2x0e+2x1o+2x2e") for name in ("centre", "neighbours")}
+    block = FusionBlock(parse_tree("((neighbours neighbours) centre)"), irreps, o3.Irreps("3x0e+1x1o"), 2).double()
+    (root,) = [one for one in attributed(block) if one.parameter is block.root.weight]
+    places = np.concatenate([np.arange(root.parameter.numel())[where] for _, where in root.groups])
+    assert sorted(places) == list(range(root.parameter.numel()))
+    draw = torch.Generator().manual_seed(1)
+    features = {name: torch.randn(9, 18, generator=draw, dtype=torch.float64) for name in irreps}
+    inside = {name: block.maps[name](values) for name, values in features.items()}
+
+    def of(name: str, order: int) -> torch.Tensor:
+        return inside[name][:, irreps[name].slices()[order]].reshape(9, 2, 2 * order + 1)
+
+    weights = root.parameter.detach().clone()
+    for (order, _, path), where in root.groups:
+        with torch.no_grad():
+            root.parameter.zero_()
+            root.parameter[where] = weights[where]
+            made = block(features)[:, block.irreps_out.slices()[order]].reshape(9, -1, 2 * order + 1)
+        one, other, between, last, end = (int(c) for c in re.findall(r"\d", path))
+        assert path == f"({one}x{other}->{between})x{last}->{order}"
+        assert end == order
+        first = torch.einsum(
+            "ijk,aui,auj->auk",
+            o3.wigner_3j(one, other, between).double(),
+            of("neighbours", one),
+            of("neighbours", other),
+        )
+        expected = torch.einsum(
+            "ijk,aui,auj->auk", o3.wigner_3j(between, last, order).double(), first, of("centre", last)
+        )
+        columns = expected.transpose(1, 2).flatten(0, 1)
+        for channel in made.transpose(0, 1):
+            solution = torch.linalg.lstsq(columns, channel.flatten()[:, None]).solution
+            assert channel.norm() > 1e-3
+            assert torch.allclose(columns @ solution, channel.flatten()[:, None], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "path", "leaves"),
+    [
+        ({"interaction": "cormorant"}, "1x1->0", [1, 1]),
+        ({"interaction": "mace", "correlation": 2}, "1x1->0", [1, 1]),
+        ({"fusion": Fusion(diagram="((neighbours neighbours) centre)")}, "(1x1->0)x0->0", [1, 1, 0]),
+    ],
+    ids=["cormorant", "mace", "fusion"],
+)
+def test_products_of_features_are_traced_by_path(pieces, path, leaves):
+    """Of the second layer, by the orders of their leaves: weights and gradients are those of autograd."""
+    made = tracer(structures(np.eye(3)), small(hidden="4x0e+4x1o", layers=2, **pieces))
+    layer, (batch,) = made.parts[1], made.probe
+    loss = made.loss(made.model.target.error(made.model(batch.graph), batch), batch)
+    rows = by_name(made.measure())
+    module = {"cormorant": layer, "mace": getattr(layer, "contraction", None)}.get(pieces.get("interaction"))
+    if module is None:
+        module = layer.fusion.block
+    if isinstance(module, SymmetricContraction):
+        weight, paths = module.weights[0], module.paths[0]
+    else:
+        linear = module.root if isinstance(module, FusionBlock) else module.mix
+        weight, paths = linear.weight, module.product.paths[0, 1]
+    (gradient,) = torch.autograd.grad(loss, weight)
+    numbers = [k for k, one in enumerate(paths) if [leaf.irrep[0] for leaf in one.leaves] == leaves]
+    assert numbers
+    for name, values in (("weight_rms", weight), ("gradient_rms", gradient)):
+        if isinstance(module, SymmetricContraction):
+            found = values[numbers].flatten()
+        else:
+            views = zip(linear.instructions, linear.weight_views(values), strict=True)
+            into = [view for ins, view in views if linear.irreps_out[ins.i_out].ir.l == 0]
+            found = torch.cat([v.reshape(-1, len(paths), v.shape[1])[:, numbers].flatten() for v in into])
+        assert rows[2, path, 0, 1, name] == pytest.approx(found.square().mean().sqrt().item(), rel=1e-9)
+
+
+class Holder(Module):
+    """A product and what computes its weights, of six numbers an edge."""
+
+    def __init__(self, radial: Module) -> None:
+        super().__init__()
+        self.product, self.radial = e3nn_product(o3.Irreps("4x0e+4x1o"), 1, o3.Irreps("4x0e+4x1o")), radial
+
+
+class Raw(Module):
+    """Matrices without a type that says which axis is which."""
+
+    def __init__(self, *sizes: tuple[int, int]) -> None:
+        super().__init__()
+        self.matrices = ParameterList(Parameter(torch.randn(size)) for size in sizes)
+
+    def forward(self, values):
+        for matrix in self.matrices:
+            values = values @ matrix
+        return values
+
+
+@pytest.mark.parametrize(
+    "radial",
+    [
+        Sequential(Linear(6, 16), Linear(16, 16)),
+        Linear(6, 16),
+        FullyConnectedNet([6, 16, 16]),
+        RadialNetwork([6, 16, 16]),
+        Raw((6, 8), (8, 16)),
+    ],
+    ids=["torch's, square", "torch's", "e3nn's", "ours", "raw"],
+)
+def test_the_weights_of_edges_are_told_apart_along_their_outputs(radial):
+    """With the weights of a path doubled, the numbers that it is given change and no others."""
+    holder = Holder(radial)
+    (found,) = (one for one in attributed(holder) if one.edges)
+    values = torch.rand(5, 6)
+    with torch.no_grad():
+        before = radial(values)
+        assert holder.product.weight_numel == before.shape[1] == 16
+        for _, where in found.groups:
+            part = found.parameter.narrow(found.axis, where.start, where.stop - where.start)
+            part *= 2
+            changed = (radial(values) != before).any(dim=0)
+            part /= 2
+            assert changed.nonzero().flatten().tolist() == list(range(16))[where]
+
+
+@pytest.mark.parametrize("radial", [Raw((6, 16), (16, 16)), Sequential(Linear(6, 16), Raw((16, 16)))])
+def test_a_square_matrix_of_unknown_axes_is_attributed_to_nothing(radial):
+    assert not [one for one in attributed(Holder(radial)) if one.edges]
 
 
 class Own(Module):
@@ -264,6 +421,26 @@ def test_a_network_of_the_users_own_is_traced_whole():
     assert rows[2, "1x1->0", 0, 1, "edge_gradient_rms"] > 0
 
 
+class Headed(Own):
+    """Ends in torch's own linear map, which states no irreps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = Linear(26, 26)
+
+    def forward(self, graph):
+        return self.head(super().forward(graph))
+
+
+def test_the_last_layer_before_a_foreign_head_is_hidden():
+    made = own_tracer(Headed())
+    rows = by_name(made.measure())
+    assert {key[0] for key in rows if key[4] == "feature_gradient"} == {1, 2} == {key[0] for key in rows}
+    assert rows[2, None, 3, -1, "feature_gradient"] > 0
+    plain = by_name(own_tracer(Own()).measure())
+    assert {key[0] for key in plain if key[4] == "feature_gradient"} == {1}
+
+
 def test_the_stock_network_of_e3nn_is_traced_by_path():
     layout = o3.Irreps([(mul, (order, p)) for mul, order, p in BASIS.layout])
 
@@ -316,8 +493,11 @@ def test_what_the_plan_calls_dead_has_no_gradient():
     every = {(layer, l, p) for layer in (1, 2, 3) for l in (0, 1, 2) for p in (1, -1)}  # noqa: E741
     assert planned
     assert every - live == planned
-    zero = {(row.layer, row.l, row.p) for row in rows if row.statistic == "edge_gradient_rms" and row.value == 0}
-    assert {key for key in zero if key[0] < 4} <= planned | {(layer, 0, 1) for layer in (1, 2, 3)}
+    of_paths = [row for row in rows if row.statistic == "edge_gradient_rms" and row.path]
+    zero = {(row.layer, row.l, row.p) for row in of_paths if row.value == 0}
+    assert zero == planned & {(row.layer, row.l, row.p) for row in of_paths} != set()
+    # Paths into 0e make gates too, of dead irreps among others; but none of them these alone.
+    assert all(row.value > 0 for row in of_paths if (row.layer, row.l, row.p) not in planned)
 
 
 @pytest.mark.parametrize(
