@@ -36,8 +36,9 @@ LEFT_OUT = (
     "residual, %",
     "flops a step",
     "error in its unit",
+    "notes",
 )
-"""Columns of the summary that only the report shows: a terminal is 80 characters wide."""
+"""Columns of the summary that only the report shows: a terminal is 80 characters wide. Notes stand below the table."""
 
 
 def _version(asked: bool) -> None:
@@ -194,14 +195,19 @@ def report(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
     from tesseral.analysis.report import report as render
 
     name = records_name(study, preset)
-    tables, html = read_study(storage, name, lambda tables: (tables, render(tables)))
+    tables, html, tree = read_study(
+        storage, name, lambda tables: (tables, render(tables), summary.to_dict(tables) if as_json else {})
+    )
     store = Store(storage).child(name)
     if as_json:
-        _print_json(summary.to_dict(tables) | {"report": store.location("report.html")})
+        _print_json(tree | {"report": store.location("report.html")})
     else:
         rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in summary.table(tables)]
         title = f"{tables.study.name}: {summary.standing(tables)}; 95 % intervals"
-        console.print(table(title, list(rows[0]), [list(row.values()) for row in rows]))
+        console.print(title, style="bold", markup=False, soft_wrap=True)
+        console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
+        for line in summary.flag_lines(tables):
+            console.print(line, soft_wrap=True, markup=False)
         parts = any(target.chosen is not None for target in tables.study.targets.values())
         if not parts and (floor := floor_sentence(tables.study)):
             console.print(floor, soft_wrap=True)

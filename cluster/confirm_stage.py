@@ -14,7 +14,7 @@ Place = tuple[int, int, int]
 class ConfirmStage:
     """Which trials are due. Told of every one that ends, it adds whole blocks to pairs that are not yet precise.
 
-    With `allocate = "sequential"`, an arm and the baseline of its target are given another block once all of their
+    With `allocate = "sequential"`, an arm and the baseline of its group are given another block once all of their
     trials so far have ended, until the paired change is known to `precision` or `max_blocks` are given: see
     `tesseral.analysis.allocation` for when that is, and how often the interval then holds the change. Its width alone
     is looked at, never on which side of zero it lies (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965).
@@ -29,8 +29,9 @@ class ConfirmStage:
         self._errors: dict[Place, float | None] = {}
         indices = {arm.label: index for index, arm in enumerate(plan.arms)}
         self._baselines: dict[int, int] = {}
-        """Arm → the arm of its target that it is compared with, if there is one."""
-        for label, other in baselines([arm.arm for arm in plan.arms], plan.baseline.arm).items():
+        """Arm → the arm of its group that it is compared with in the report, if there is one."""
+        arms = [arm.arm for arm in plan.arms]
+        for label, other in baselines(arms, plan.baseline.arm, plan.study.within).items():
             if other is not None and other != label:
                 self._baselines[indices[label]] = indices[other]
 

@@ -33,8 +33,8 @@ def fusion_notes(plan: StudyPlan) -> Iterator[str]:
     uncut: dict[tuple[str, int | None], list[str]] = defaultdict(list)
     for found in alike.values():
         for one in found:
-            if not one.cuts and one.network.fusion.k_max is not None:
-                uncut[str(one.tree), one.network.fusion.k_max].append(one.label)
+            if not one.cuts and one.network.fusion.bound is not None:
+                uncut[str(one.tree), one.network.fusion.bound].append(one.label)
         for same in _classes(found):
             if len(same) > 1:
                 yield (
@@ -58,7 +58,7 @@ class _Fused:
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        return self._paths(self.network.fusion.k_max)
+        return self._paths(self.network.fusion.bound)
 
     @cached_property
     def cuts(self) -> bool:
@@ -96,7 +96,7 @@ def _classes(found: list[_Fused]) -> list[list[_Fused]]:
 def _reason(same: list[_Fused]) -> str:
     if any(one.cuts for one in same):
         return "what their bounds leave is the same"
-    bounded = any(one.network.fusion.k_max is not None for one in same)
+    bounded = any(one.network.fusion.bound is not None for one in same)
     none_cut = "no k_max cuts any of them" if bounded else "internal edges are not bounded"
     if len({one.tree for one in same}) == 1:
         return none_cut

@@ -104,7 +104,7 @@ def _costs(plan: StudyPlan, found: Sequence[Forecast]) -> Table:
         confirm = sum(one.confirm for one in found)
         all_confirm = f"{confirm:,} to {sum(one.most for one in found):,}" if grows else f"{confirm:,}"
         sums = [f"{plan.search_trials:,}", all_confirm, "", "", duration(total), amount(hours(plan, total))]
-        rows.append(["in all", "", *sums])
+        rows.append(["in all, one after another", "", *sums])
     return table("", *_kept(columns, rows, kept))
 
 

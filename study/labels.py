@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tesseral.study.configuration import flatten
+from tesseral.study.diagram import parse_tree
+from tesseral.study.errors import TesseralError
 
 
 def short_names(factors: Iterable[str]) -> dict[str, str]:
@@ -42,9 +44,19 @@ def _level_text(level: Any, levels: list[Any]) -> str:
 
 
 def text_of(level: Any) -> str:
-    """A level on one line: lists in brackets, tables in braces with dotted keys."""
+    """A level on one line: lists in brackets, tables in braces with dotted keys, diagrams with one space in pairs."""
     if isinstance(level, dict):
         return "{" + ", ".join(f"{key}={text_of(value)}" for key, value in flatten(level).items()) + "}"
     if isinstance(level, list):
         return "[" + ",".join(text_of(value) for value in level) + "]"
+    if isinstance(level, str) and level.lstrip().startswith("("):
+        return _tree_text(level)
     return str(level).lower() if isinstance(level, bool) else str(level)
+
+
+def _tree_text(text: str) -> str:
+    """A fusion diagram as its parser writes it, its children as they stand; any other text as it is."""
+    try:
+        return str(parse_tree(text))
+    except TesseralError:
+        return text

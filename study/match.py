@@ -65,7 +65,8 @@ def target_sizes(arms: Sequence[Arm], match: Match, count: Count) -> dict[str, f
     is a factor. The target is the largest natural size among them, or the number `match.to`, or the size of the arm
     that `match.to` names: with `match.within`, of the arm that has its levels in all other factors.
 
-    :raises StudyFileError: if `match.to` or `match.within` name nothing.
+    :raises StudyFileError: if `match.to` or `match.within` name nothing, or components are to be equal between networks
+        of tesseral and a user's own.
     """
     check_match(arms, match)
     groups: dict[str, list[Arm]] = {}
@@ -75,10 +76,17 @@ def target_sizes(arms: Sequence[Arm], match: Match, count: Count) -> dict[str, f
     targets: dict[str, float | None] = {arm.key: None for arm in arms}
     for members in groups.values():
         by = members[0].match
+        named = [_counterpart(arms, match, members[0])] if isinstance(match.to, str) else []
+        if by == "components" and len({arm.configuration.network.define is None for arm in (*members, *named)}) > 1:
+            raise StudyFileError(
+                "match.by",
+                "expected another size than 'components' between networks of tesseral and one of your own, of which it "
+                "is not known which hidden features are made and read",
+            )
         if isinstance(match.to, int):
             target = float(match.to)
-        elif match.to is not None:
-            target = count(_counterpart(arms, match, members[0]).configuration, by)
+        elif named:
+            target = count(named[0].configuration, by)
         else:
             target = max(count(arm.configuration, by) for arm in members)
         targets |= {arm.key: target for arm in members}

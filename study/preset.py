@@ -6,6 +6,7 @@ the text, which `--preset <name>` writes there: so the frozen file says which on
 
 import copy
 import json
+import re
 import tomllib
 from typing import Any
 
@@ -51,13 +52,16 @@ def apply_preset(tree: dict[str, Any], file: str) -> dict[str, Any]:
 def read_presets(tree: dict[str, Any], file: str) -> dict[str, dict[str, Any]]:
     """The presets of a study file, by name.
 
-    :raises StudyFileError: if one is no table of the study's tables.
+    :raises StudyFileError: if one is no table of the study's tables, or has a name that no study can have.
     """
     presets = tree.get("presets", {})
     if not isinstance(presets, dict):
         raise StudyFileError("presets", f"expected tables such as [presets.small.data], got {presets!r}", file)
     for name, preset in presets.items():
-        path = f"presets.{name}"
+        path = _path(name)
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            expected = "expected a name of letters, digits, '.', '_' and '-', for it ends the name of the study"
+            raise StudyFileError(path, f"{expected}, got {name!r}", file)
         if not isinstance(preset, dict):
             raise StudyFileError(path, f"expected a table such as [{path}.data], got {preset!r}", file)
         for key in REFUSED:
@@ -90,7 +94,12 @@ def blame(error: StudyFileError, preset: dict[str, Any], name: str) -> StudyFile
         if key.partition("[")[0] in REPLACED:
             break
         tree = tree[key.partition("[")[0]]
-    return StudyFileError(f"presets.{name}.{error.path}", error.message, error.file)
+    return StudyFileError(f"{_path(name)}.{error.path}", error.message, error.file)
+
+
+def _path(name: str) -> str:
+    """Of a preset, as TOML writes it: quoted where it must be."""
+    return f"presets.{name}" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f"presets.{json.dumps(name)}"
 
 
 def _merge(tree: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -53,8 +53,9 @@ class Match(Section):
     may be a factor."""
 
     by: Literal["none", "parameters", "components", "flops"] = "none"
-    """`parameters` that a gradient can reach, `components` of the hidden features, `flops`: floating-point operations
-    of a training step, per structure, so that no batch size makes an arm narrower."""
+    """`parameters` that a gradient can reach, `components` of the hidden features (not between a network of the user's
+    own and others), `flops`: floating-point operations of a training step, per structure, so that no batch size makes
+    an arm narrower."""
     to: str | Annotated[int, Range(ge=1)] | None = None
     """Label of the arm that the others are made equal to, or a number; the largest arm if not given."""
     within: tuple[str, ...] = ()

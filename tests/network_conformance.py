@@ -40,6 +40,7 @@ class NetworkConformance:
 
         class TestMine(NetworkConformance):
             configuration = small_configuration(define="my_networks:build")
+            expected_parameters = 1234
 
     Networks are small: the gradients' check takes some hundred steps of it. Override `build` for a network that no
     study file can name. It is asked in evaluation mode.
@@ -47,6 +48,9 @@ class NetworkConformance:
 
     configuration: ClassVar[Configuration]
     """Its `[network]` is built; its target does not matter."""
+    expected_parameters: ClassVar[int | None] = None
+    """How many numbers it trains. It must be stated of a network by `define`, which is counted by building it; of ours
+    it follows from the configuration."""
     outputs: ClassVar[tuple[MulIrrep, ...]] = parse_irreps("2x0e+1x0o+1x1e+2x1o+1x2e+1x2o+1x3e+1x3o+1x5o")
     """What is predicted for each atom: some of it out of reach of most networks."""
     compiles: ClassVar[bool] = True
@@ -159,10 +163,16 @@ class NetworkConformance:
         copies = [weight.detach().clone().requires_grad_() for weight in weights]
         assert gradcheck(outputs, copies, fast_mode=True, **DERIVATIVE)
 
-    def test_parameters_are_counted_from_the_configuration(self):
-        shape = Shape(elements=2, layout=self.outputs, atoms=6.0, edges=20.0)
-        measure = size if self.configuration.network.define is None else measure_size
-        assert measure(self.configuration, shape).parameters == parameters(built(type(self))) > 0
+    def test_parameters_are_as_many_as_expected(self):
+        """Counted from the configuration, or by building; and as many as are stated, where any are."""
+        shape, defined = (
+            Shape(elements=2, layout=self.outputs, atoms=6.0, edges=20.0),
+            self.configuration.network.define,
+        )
+        counted = (size if defined is None else measure_size)(self.configuration, shape).parameters
+        expected = counted if self.expected_parameters is None else self.expected_parameters
+        assert defined is None or self.expected_parameters is not None, "state expected_parameters"
+        assert expected == counted == parameters(built(type(self))) > 0
 
     @pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
     def test_what_is_out_of_reach_is_zero_and_nothing_else(self, dtype):

@@ -85,11 +85,15 @@ class TestMaceFusion(NetworkConformance):
 
 class TestBilinear(NetworkConformance):
     configuration = small(NATURAL, define="bilinear_network:Bilinear")
+    # Radial functions × weights of 2 × (3 + 2 + 2) paths; then those of products to 0e, 1e, 1o, 2e, 2o, 3e and 3o.
+    expected_parameters = 5 * 2 * 7 + (34 + 8 + 40 + 20 + 8 + 4 + 8)
     compiles, why_not = False, "NotImplementedError"  # of irreps, whose length Dynamo asks for
 
 
 class TestGatePoints(NetworkConformance):
     configuration = small("3x0e+2x1o", layers=1, define="tesseral.study.examples.gate_points:GatePoints")
+    # Of each convolution: self-connection, linear map before, radial network, linear map after.
+    expected_parameters = (20 + 8 + 6 * (5 + 4) + 28) + (20 + 26 + 6 * (5 + 23) + 70)
 
 
 @pytest.mark.parametrize("interaction", ["gated", "cormorant", "mace"])
@@ -177,4 +181,13 @@ def test_the_suite_counts_a_parameter_too_many():
             return network
 
     with pytest.raises(AssertionError):
-        Larger().test_parameters_are_counted_from_the_configuration()
+        Larger().test_parameters_are_as_many_as_expected()
+
+
+@pytest.mark.parametrize("stated", [None, 191, 193])
+def test_the_suite_counts_a_network_of_ones_own_against_what_is_stated(stated):
+    class Other(TestBilinear):
+        expected_parameters = stated
+
+    with pytest.raises(AssertionError):
+        Other().test_parameters_are_as_many_as_expected()

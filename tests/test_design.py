@@ -327,3 +327,32 @@ def test_a_baseline_that_was_left_out_is_named():
     assert "'layers=1, loss=raw, harmonics_lmax=2'" in caught.value.message
     assert "design.where[0]" in caught.value.message
     assert "network.layers > 1" in caught.value.message
+
+
+def test_a_diagram_is_labelled_as_its_parser_writes_it():
+    """Whatever its spaces; its children stay as they stand, for exchanged ones are two labels of one arm."""
+    assert labels(
+        parse('[factors]\nnetwork.fusion.diagram = ["none", "( ( edges   centre)edges)", "(edges (edges centre))"]')
+    ) == ["diagram=none", "diagram=((edges centre) edges) = diagram=(edges (edges centre))"]
+    table = '[factors]\nnetwork.fusion = [{ diagram = "(centre  edges)", k_max = 1 }, { diagram = "(edges edges)" }]'
+    assert labels(parse(table))[0] == "fusion={diagram=(centre edges), k_max=1}"
+    with pytest.raises(StudyFileError, match=r"got '\(neighbours\)'"):
+        parse('[factors]\nnetwork.fusion.diagram = ["(neighbours)"]')
+
+
+def test_no_bound_is_a_level_of_it():
+    diagram = '\n[network.fusion]\ndiagram = "((neighbours centre) edges)"\nchannels = 2\n'
+    study = parse('[factors]\nnetwork.fusion.k_max = ["none", 1]', HEAD + diagram)
+    assert labels(study) == ["k_max=none", "k_max=1"]
+    assert [arm.configuration.network.fusion.bound for arm in study.arms] == [None, 1]
+    assert study.arms[0].configuration == parse("", HEAD + diagram).arms[0].configuration
+    with pytest.raises(StudyFileError, match=r"factors\.network\.fusion\.k_max: expected .*'none'.*, got .all"):
+        parse('[factors]\nnetwork.fusion.k_max = ["all", 1]', HEAD + diagram)
+
+
+def test_what_has_no_effect_is_dropped_but_of_a_network_of_ones_own():
+    """What that makes of its settings is its affair."""
+    given = "\nfusion = { k_max = 2, channels = 3 }\ncorrelation = 2\n"
+    plain, own = (parse(more, HEAD + given).arms[0].configuration.network for more in ("", 'define = "own:Network"'))
+    assert plain == parse("").arms[0].configuration.network
+    assert (own.fusion.k_max, own.fusion.channels, own.correlation) == (2, 3, 2)

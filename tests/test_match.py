@@ -269,6 +269,26 @@ def test_with_a_search_arms_are_one_only_if_their_sizes_stay_the_same():
     assert len(match_arms(same, count)) == 6
 
 
+TWO_KINDS = """
+[[arms]]
+network.hidden.lmax = 1
+[[arms]]
+network.hidden.lmax = 2
+network.define = "own:Network"
+"""
+NAMED = TWO_KINDS.replace("= 1", '= 1\nmatch.by = "none"').replace("= 2", '= 2\nmatch.by = "components"') + (
+    '[match]\nto = "lmax=1, match=none"'
+)
+
+
+def test_components_of_networks_of_ones_own_are_matched_among_themselves():
+    """What a user's network makes and reads is not known: its components are those that it is asked for."""
+    study = parse(TWO_KINDS + '[match]\nby = "components"\nwithin = ["network.define"]')
+    assert list(target_sizes(study.arms, study.file.match, count).values()) == [2 * (32 + 48), 2 * (32 + 48 + 40)]
+    both = parse(TWO_KINDS + '[match]\nby = "parameters"')
+    assert len(set(target_sizes(both.arms, both.file.match, count).values())) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "path", "words"),
     [
@@ -289,6 +309,8 @@ def test_with_a_search_arms_are_one_only_if_their_sizes_stay_the_same():
             "match.to",
             ["'lmax=0, layers=2'", "network.layers = 3", "a number"],
         ),
+        (TWO_KINDS + '[match]\nby = "components"', "match.by", ["another size than 'components'", "of your own"]),
+        (NAMED, "match.by", ["another size than 'components'", "of your own"]),
     ],
 )
 def test_mistakes_are_one_sentence_each(text, path, words):

@@ -103,7 +103,10 @@ def test_the_text_says_which_preset_it_is():
         ("[0, 2]", "[0]", "other", "presets.other.factors.network.hidden.orders[1]", ["twice"]),
         ("training.epochs = 2", "study.baseline = 'x'", "tiny", "presets.tiny.study.baseline", ["lmax=0", "'x'"]),
         ("train = 8", "train = 0", "tiny", "data.train", ["at least 1"]),
-        ('[presets.tiny]', '[presets."ti ny"]', "ti ny", "study.name", ["wide-ti ny"]),
+        ('[presets.tiny]', '[presets."ti ny"]', "ti ny", 'presets."ti ny"', ["letters, digits", "'ti ny'"]),
+        ('[presets.tiny]', '[presets."ti ny"]', "other", 'presets."ti ny"', ["letters, digits", "'ti ny'"]),
+        ('[presets.tiny]', '[presets."a.b"]\ntraining.epochs = 0\n[presets.tiny]', "other",
+         'presets."a.b".training.epochs', ["at least 1", "got 0"]),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(old, new, chosen, path, words):

@@ -15,9 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tesseral.networks.graph import Graph, build_graph
 from tesseral.networks.network import Network
+from tesseral.networks.probe import measure_size
 from tesseral.networks.shape import Shape
-from tesseral.networks.size import Size, size
-from tesseral.study.configuration import Configuration
+from tesseral.networks.size import FORCES, Size, size
+from tesseral.study.configuration import Configuration, Fusion, Target
 from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
 
 WATER = parse_irreps("12x0e+5x1o+4x2e+2x3o+1x4e")
@@ -199,6 +200,47 @@ def test_nothing_but_dead_weights():
     assert not network(graph).requires_grad
     assert found.parameters > found.parameters_live == found.components == 0
     assert found.flops == operations(network, graph) > 0
+
+
+NARROW = {"layers": 1, "radial_width": 8}
+FUSION = Fusion(diagram="(((neighbours centre) edges) neighbours)", k_max=1, channels=4)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "changes", "expected"),
+    [
+        ("24x0e+8x1o+8x2e", {}, 2.17),
+        ("24x0e+8x0o+8x1o+8x1e", {"layers": 3}, 2.15),
+        ("16x0e+8x1o", {"fusion": FUSION}, 2.24),
+        ("24x0e+8x1o+8x2e", {"interaction": "cormorant"}, 2.16),
+        ("24x0e+8x1o+8x2e", {"interaction": "mace", "correlation": 2}, 2.15),
+        ("24x0e+8x1o+8x2e", {"interaction": "mace", "correlation": 3}, 2.04),
+        ("4x0e+4x1o+4x2e+4x3o", NARROW | {"interaction": "mace", "harmonics_lmax": 3}, 1.76),
+        ("2x0e+2x1o", NARROW, 2.65),
+        ("1x0e", {"layers": 1, "radial_width": 1, "radial_layers": 0, "harmonics_lmax": 0}, 2.77),
+    ],
+)
+def test_a_step_on_forces_against_one_on_energies(hidden, changes, expected):
+    """By torch's counter, on a batch of 24 atoms: within what `size` says, and mostly what it takes."""
+    configuration = replace(
+        small_configuration(
+            hidden=hidden, define="tesseral.networks.network:Network", batch_size=1,
+            **({"radial_functions": 10, "radial_width": 128} | changes),
+        ),
+        target=Target(quantity="energy"),
+    )  # fmt: skip
+    shape = Shape(3, parse_irreps("1x0e"), atoms=24.0, edges=120.0)
+    energies, forces = (
+        measure_size(replace(configuration, target=Target(quantity=quantity)), shape).flops
+        for quantity in ("energy", "forces")
+    )
+    ours = replace(configuration, network=replace(configuration.network, define=None))
+    counted = [size(replace(ours, target=Target(quantity=each)), shape).flops for each in ("energy", "forces")]
+    assert counted == [energies, FORCES * energies]
+    assert forces / energies == pytest.approx(expected, abs=0.01)
+    assert 1.7 < forces / energies < 2.9
+    usual = 2.1 < expected < 2.3
+    assert not usual or counted[1] == pytest.approx(forces, rel=0.03)
 
 
 def test_counting_needs_no_torch():

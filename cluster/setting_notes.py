@@ -1,0 +1,53 @@
+"""Settings that a study file sets and that change nothing, as `tesseral plan` says of them."""
+
+import tomllib
+from collections.abc import Iterator
+
+from tesseral.cluster.plan import StudyPlan
+from tesseral.study.arm import Arm
+from tesseral.study.configuration import flatten
+from tesseral.study.network_settings import without_effect
+from tesseral.study.preset import apply_preset
+from tesseral.study.study_file import CONFIGURATION
+
+WEIGHTS = ("loss.forces", "loss.energy")
+"""Of the target `forces`."""
+
+
+def setting_notes(plan: StudyPlan) -> Iterator[str]:
+    """A sentence for each setting, of the file, a factor or the search, that has an effect in no arm that has it.
+
+    Where a search proposes what decides, such as the interaction, or its proposals are not known, none is made.
+    """
+    study = plan.study
+    if study.file.search is not None and study.file.search.define is not None:
+        return
+    searched = {parameter.path for parameter in plan.space}
+    tree = apply_preset(tomllib.loads(study.text), "")
+    written = set(flatten({key: tree[key] for key in CONFIGURATION if key in tree})) | searched
+    idle: dict[str, str] = {}
+    used: set[str] = set()
+    for arm in study.arms:
+        without = _without(arm)
+        for path in written | set(flatten(arm.factors)):
+            if path in without and searched.isdisjoint(_DECIDE[path]):
+                idle[path] = without[path]
+            else:
+                used.add(path)
+    yield from (f"{path} has no effect {why}" for path, why in sorted(idle.items()) if path not in used)
+
+
+_DECIDE = {
+    "network.correlation": {"network.interaction"},
+    "network.fusion.k_max": {"network.fusion.diagram"},
+    "network.fusion.channels": {"network.fusion.diagram"},
+} | {weight: {"target.quantity"} for weight in WEIGHTS}
+"""Setting → what decides whether it has an effect."""
+
+
+def _without(arm: Arm) -> dict[str, str]:
+    """`without_effect`, of the whole configuration."""
+    found = without_effect(arm.configuration.network)
+    if arm.configuration.target.quantity != "forces":
+        found |= dict.fromkeys(WEIGHTS, "but with the target forces")
+    return found
