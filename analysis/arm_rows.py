@@ -1,4 +1,4 @@
-"""The arms of a study: the error of each, its change against the baseline of its target, and what it cost."""
+"""The arms of a study: the error of each, its change against the baseline of its group, and what it cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Row:
     arm: str
     target: Target
     baseline: str | None
-    """The arm that it is compared with, itself for a baseline; None where no arm of its target has the levels."""
+    """The arm that it is compared with, itself for a baseline; None where no arm of its group has the levels."""
     error: ArmError
     """By the study's metric."""
     errors: Mapping[str, Measured]
@@ -71,7 +71,7 @@ class Row:
         if not self.confirmed:
             flags.append("not confirmed: no trial of its search was completed")
         if self.baseline is None:
-            flags.append("compared with none: no arm of its target has the baseline's levels")
+            flags.append("compared with none: no arm of its group has the baseline's levels")
         if self.match != "none" and self.residual is not None and abs(self.residual) > LOOSE:
             flags.append(f"{signed_percent(self.residual)} % off the size that it is matched to")
         if self.failed:

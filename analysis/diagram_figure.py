@@ -1,4 +1,8 @@
-"""The drawing of a fusion diagram: leaves above, with their irreps; lines that meet at vertices; the root below."""
+"""The drawing of a fusion diagram: leaves above, with their orders; lines that meet at vertices; the root below.
+
+Which irreps enter a diagram, and with how many channels, is up to the layer that holds it. The records say which orders
+l they have at most, and so no more is drawn.
+"""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -9,20 +13,39 @@ from markupsafe import Markup, escape
 
 from tesseral.analysis.svg import FONT, INK, MUTED
 from tesseral.study.diagram import LEAVES, Tree, parse_tree
-from tesseral.study.fusion_diagram import FusionDiagram, fusion_diagram
-from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
+from tesseral.study.irreps import parse_irreps
 
 # As the first colours of arms in `tesseral.analysis.svg`: seen on a light ground and on a dark one.
 _COLOURS = dict(zip(LEAVES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
 _LINE, _RISE, _MARGIN = 17, 58, 14
 _LETTER = 6.9
 """Width of a letter of 12 px, a little more than it is."""
-_WRAP = 16
-"""Letters of irreps in a line under a leaf."""
 _DARK = (
     f'<style>@media (prefers-color-scheme: dark) {{ [fill="{INK}"] {{ fill: #e6e8eb }} [stroke="{INK}"] '
     f'{{ stroke: #e6e8eb }} [fill="{MUTED}"] {{ fill: #9aa2ad }} }}</style>'
 )
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is drawn of a fusion diagram."""
+
+    tree: Tree
+    leaves: tuple[tuple[str, tuple[int, ...]], ...]
+    """Name of each leaf and the orders l that can enter there, ascending; in the order of the names."""
+    roots: tuple[int, ...]
+    """Orders that can be made, ascending."""
+    k_max: int | None = None
+    """Largest l of internal edges; None: not limited."""
+
+    def __str__(self) -> str:
+        leaves = ", ".join(f"{name} {_orders(orders)}" for name, orders in self.leaves)
+        return f"{self.tree} -> {_orders(self.roots)}; {leaves}; {self.bound}"
+
+    @property
+    def bound(self) -> str:
+        """Of internal edges."""
+        return "every k" if self.k_max is None else f"k ≤ {self.k_max}"
 
 
 @dataclass(frozen=True)
@@ -45,7 +68,7 @@ class Drawing:
 def drawings(trials: pl.DataFrame, arms: tuple[str, ...]) -> Iterator[Drawing]:
     """One drawing for each distinct diagram of the arms, in their order; none where no arm has any.
 
-    Irreps are those of a layer in the middle of the network: a first layer's features are scalars alone.
+    Orders are those of a layer in the middle of the network: a first layer's features are scalars alone.
 
     :param trials: with the columns `arm` and `setting.network.…`.
     :param arms: in the report's order.
@@ -53,43 +76,47 @@ def drawings(trials: pl.DataFrame, arms: tuple[str, ...]) -> Iterator[Drawing]:
     columns = {
         name: f"setting.network.{name}"
         for name in (
+            "define",
             "interaction",
             "hidden.irreps",
             "harmonics_lmax",
             "fusion.diagram",
             "fusion.k_max",
-            "fusion.channels",
         )
     }
     present = {name: column for name, column in columns.items() if column in trials.columns}
     if not {"fusion.diagram", "hidden.irreps", "harmonics_lmax"} <= set(present):
         return
-    found: dict[FusionDiagram, list[str]] = {}
+    found: dict[Outline, list[str]] = {}
     for arm in arms:
         rows = trials.filter(pl.col("arm") == arm).select(**{name: pl.col(path) for name, path in present.items()})
         for row in rows.unique(maintain_order=True).to_dicts():
-            if row["fusion.diagram"] not in (None, "none") and row["hidden.irreps"] is not None:
-                of_diagram = found.setdefault(_diagram(row), [])
+            given = row["fusion.diagram"] not in (None, "none") and row["hidden.irreps"] is not None
+            if given and row.get("define") is None:  # what a user's own network makes of a diagram is its affair
+                of_diagram = found.setdefault(_outline(row), [])
                 of_diagram += [arm] if arm not in of_diagram else []
     for number, (diagram, having) in enumerate(found.items(), start=1):
         yield Drawing(f"diagram-{number}", draw(diagram), "; ".join(having))
 
 
-def _diagram(row: dict[str, object]) -> FusionDiagram:
-    hidden, k_max = str(row["hidden.irreps"]), row.get("fusion.k_max")
-    terms = parse_irreps(hidden)
-    least = min(term.mul for term in terms)
-    edges = [MulIrrep(1, order, (-1) ** order) for order in range(int(str(row["harmonics_lmax"])) + 1)]
-    gathered = hidden
-    if row.get("interaction") == "mace":  # what it gathers has the irreps of the harmonics, too
-        gathered = format_irreps(MulIrrep(least, *irrep) for irrep in {(term.l, term.p) for term in (*terms, *edges)})
-    leaves = {"centre": hidden, "neighbours": gathered, "edges": format_irreps(edges)}
-    channels = row.get("fusion.channels") or least
-    bound = None if k_max is None else int(str(k_max))
-    return fusion_diagram(parse_tree(str(row["fusion.diagram"])), leaves, hidden, int(str(channels)), bound)
+def _outline(row: dict[str, object]) -> Outline:
+    hidden = {term.l for term in parse_irreps(str(row["hidden.irreps"]))}
+    edges = set(range(int(str(row["harmonics_lmax"])) + 1))
+    gathered, made = hidden, hidden
+    match row.get("interaction"):
+        case "mace":  # what it gathers may have the orders of the harmonics, too
+            gathered = hidden | edges
+        case "cormorant":
+            pass
+        case _:  # a gate takes scalars besides, which are gathered and made with the features
+            gathered = made = hidden | {0}
+    orders = {"centre": hidden, "edges": edges, "neighbours": gathered}
+    tree, k_max = parse_tree(str(row["fusion.diagram"])), row.get("fusion.k_max")
+    leaves = tuple((name, tuple(sorted(orders[name]))) for name in sorted(set(tree.leaves)))
+    return Outline(tree, leaves, tuple(sorted(made)), None if k_max is None else int(str(k_max)))
 
 
-def draw(diagram: FusionDiagram) -> Markup:
+def draw(diagram: Outline) -> Markup:
     """An `<svg>` element that needs nothing else.
 
     A vertex is a Clebsch-Gordan product, a line between two of them an internal edge with its bound.
@@ -100,30 +127,28 @@ def draw(diagram: FusionDiagram) -> Markup:
 class _Canvas:
     """Positions of everything, in pixels."""
 
-    def __init__(self, diagram: FusionDiagram) -> None:
+    def __init__(self, diagram: Outline) -> None:
         self.diagram = diagram
         leaves = dict(diagram.leaves)
-        self.labels = [[name, *_wrapped(leaves[name])] for name in diagram.tree.leaves]
-        self.root = _wrapped(diagram.roots, 40)
+        self.labels = [(name, _orders(leaves[name])) for name in diagram.tree.leaves]
+        self.root = _orders(diagram.roots)
         widest = max(len(line) for lines in self.labels for line in lines)
         self.step = max(84.0, _LETTER * widest + 18)
-        self.top = _MARGIN + _LINE * max(map(len, self.labels)) + 4
+        self.top = _MARGIN + 2 * _LINE + 4
         self.parts: list[str] = []
         self.next_leaf = 0
 
     def svg(self) -> Markup:
-        self.bound = "every k" if self.diagram.k_max is None else f"k ≤ {self.diagram.k_max}"
         count = len(self.labels)
         x, y = self._node(self.diagram.tree)
         bottom = y + 0.7 * _RISE
         self._line(x, y, x, bottom, INK)
         self._dot(x, y)
-        for number, line in enumerate(self.root):
-            self._text(x, bottom + _LINE * (number + 1), line, MUTED)
+        self._text(x, bottom + _LINE, self.root, MUTED)
         # The root's text is centred on the root, which is not the middle of the picture.
-        reach = _LETTER * max(map(len, self.root)) / 2 + _MARGIN
+        reach = _LETTER * len(self.root) / 2 + _MARGIN
         left, right = min(0.0, x - reach), max(self.step * count, x + reach)
-        height = bottom + _LINE * len(self.root) + _MARGIN
+        height = bottom + _LINE + _MARGIN
         label = escape(f"Fusion diagram {self.diagram}")
         return Markup(  # noqa: S704 - its text is escaped where it is written
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" width="{right - left:.0f}" '
@@ -156,7 +181,7 @@ class _Canvas:
         """Beside the middle of an internal edge, outside of the angle at its lower end."""
         outwards = -1 if x1 < x2 else 1
         anchor = "end" if outwards < 0 else "start"
-        self._text((x1 + x2) / 2 + 7 * outwards, (y1 + y2) / 2 + 8, self.bound, INK, anchor=anchor)
+        self._text((x1 + x2) / 2 + 7 * outwards, (y1 + y2) / 2 + 8, self.diagram.bound, INK, anchor=anchor)
 
     def _line(self, x1: float, y1: float, x2: float, y2: float, colour: str) -> None:
         self.parts.append(
@@ -174,19 +199,8 @@ class _Canvas:
         )
 
 
-def _wrapped(irreps: tuple[MulIrrep, ...], width: int = _WRAP) -> list[str]:
-    """Irreps without their multiplicities, in as few lines as that width needs, and those of one length."""
-    lines = _lines(irreps, width)
-    while width > 1 and len(narrower := _lines(irreps, width - 1)) == len(lines):
-        width, lines = width - 1, narrower
-    return lines
-
-
-def _lines(irreps: tuple[MulIrrep, ...], width: int) -> list[str]:
-    lines = [""]
-    for number, term in enumerate(irreps):
-        text = f"{term.l}{'e' if term.p == 1 else 'o'}" + ("+" if number + 1 < len(irreps) else "")
-        if lines[-1] and len(lines[-1] + text) > width:
-            lines.append("")
-        lines[-1] += text
-    return lines
+def _orders(orders: tuple[int, ...]) -> str:
+    """Such as `l ≤ 2`, of all up to it, or `l = 0, 2`."""
+    if len(orders) > 1 and orders == tuple(range(len(orders))):
+        return f"l ≤ {orders[-1]}"
+    return f"l = {', '.join(map(str, orders))}"

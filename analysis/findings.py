@@ -1,5 +1,6 @@
 """What a study found, in sentences that say no more than its intervals do."""
 
+import re
 from collections import Counter
 from typing import Literal
 
@@ -9,12 +10,11 @@ from tesseral.analysis.design import sizes
 from tesseral.analysis.floor import floor_sentence
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.progress import progress, search_progress
-from tesseral.analysis.statistics import FEWEST_UNITS, Comparison, Estimate
+from tesseral.analysis.statistics import FEWEST_UNITS, SIGNIFICANCE, Comparison, Estimate
 from tesseral.analysis.targets import Target
-from tesseral.analysis.wording import count, describe, interval, p_value
+from tesseral.analysis.wording import count, describe, interval, listed, p_value
 
-SIGNIFICANCE = 0.05
-"""A comparison is decided when its Holm-corrected p-value is below this."""
+_IRREP = re.compile(r"\d+[eo]")
 _MOST_SENTENCES = 6
 """Comparisons that are told one by one; of more, a count."""
 
@@ -47,6 +47,7 @@ def findings(tables: StudyTables) -> list[str]:
     if not alone and len(comparisons) > _MOST_SENTENCES:
         within = f"Of {len(comparisons)} comparisons within groups in {describe(metric).noun}: "
         sentences.append(f"{within}{_verdicts(comparisons)}.")
+    sentences += _out_of_reach(summary)
     if (fit := floor_sentence(study)) is not None:
         sentences.append(fit)
     if (sized := sizes(study, summary)) is not None:
@@ -92,6 +93,33 @@ def compared(comparison: Comparison, metric: str, target: Target | None = None) 
             return f"Against {baseline}, {arm} lowers {noun} by {interval(reduction, '%')} ({basis})."
         case "higher":
             return f"Against {baseline}, {arm} raises {noun} by {interval(change, '%')} ({basis})."
+
+
+def _out_of_reach(summary: list[Row]) -> list[str]:
+    """That changes are in part those of reach, where an arm and the one that it is compared with differ in it.
+
+    A sentence for baselines, one for arms that reach less than theirs.
+    """
+    by_arm = {row.arm: row for row in summary}
+    lost = {row.arm: set(_IRREP.findall(row.unreachable or "")) for row in summary}
+    pairs = [
+        (row.arm, row.baseline)
+        for row in summary
+        if row.comparison is not None and row.comparison.pairs and row.baseline
+    ]
+    sentences = []
+    if bases := list(dict.fromkeys(base for arm, base in pairs if lost[base] - lost[arm])):
+        every = all(lost[base] - lost[arm] for arm, base in pairs if base in bases)
+        whose = "each change" if every else "each change of an arm that reaches it"
+        sentences.append(f"{_missed(bases, by_arm)}: part of {whose} is that.")
+    if arms := [arm for arm, base in pairs if lost[arm] - lost[base]]:
+        sentences.append(f"{_missed(arms, by_arm)}: part of {'its' if len(arms) == 1 else 'their'} change is that.")
+    return sentences
+
+
+def _missed(arms: list[str], by_arm: dict[str, Row]) -> str:
+    what = dict.fromkeys(by_arm[arm].unreachable or "" for arm in arms)
+    return f"{listed([_quoted(arm) for arm in arms])} cannot reach {listed(list(what))}, which counts as predicted zero"
 
 
 def _mean(row: Row) -> float:

@@ -115,7 +115,7 @@ def benefit_figures(tables: StudyTables) -> Iterator[Figure]:
             "benefit-by-order",
             order_figures.benefit_by_order(found),
             "From the ratio of the relative errors of each pair; below zero, the arm is better than the baseline of "
-            "its target, which differs from it in its hidden features alone. Bars are 95 % intervals, each for itself; "
+            "its group, which differs from it in its hidden features alone. Bars are 95 % intervals, each for itself; "
             "that benefits of two orders differ is not tested.",
         )
 

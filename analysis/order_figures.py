@@ -47,7 +47,7 @@ def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLab
 
 
 def benefit_by_order(benefit: pl.DataFrame) -> alt.LayerChart:
-    """The change against the baseline of each target for each order of it, a colour for each set of hidden features.
+    """The change against the baseline of each group for each order of its target, a colour for each set of features.
 
     :param benefit: of `orders.benefit`.
     """
@@ -66,7 +66,7 @@ def benefit_by_order(benefit: pl.DataFrame) -> alt.LayerChart:
     outputs, hidden = (list(dict.fromkeys(rows[name])) for name in ("output", "hidden"))
     x = alt.X("output:N", sort=outputs, title=None, axis=alt.Axis(labelAngle=0, labelExpr=_LINES, ticks=False))
     offset = alt.XOffset("hidden:N", sort=hidden, scale=alt.Scale(paddingOuter=0.7))
-    title = "change against the baseline of the target, %"
+    title = "change against the baseline of the group, %"
     y = alt.Y("change:Q", title=title, scale=alt.Scale(zero=True, padding=12))
     colour = alt.Color(
         "hidden:N", title=None, scale=order_scale(hidden), sort=hidden, legend=alt.Legend(symbolType="circle")

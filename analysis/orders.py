@@ -1,6 +1,6 @@
 """Errors of each order l of what is predicted: as tables, and as the benefit of hidden features by order.
 
-The benefit of an arm for an order is its paired change against the baseline of its target, in the relative error of
+The benefit of an arm for an order is its paired change against the baseline of its group, in the relative error of
 that order. A target of one order has it as its `relative_error`; one of several has `relative_error.l<l>` for each.
 """
 
@@ -69,9 +69,9 @@ def _whole(tables: StudyTables, metric: str) -> list[ArmError]:
 def benefit(tables: StudyTables) -> pl.DataFrame:
     """What other hidden features than the baseline's change, by order of what is predicted.
 
-    Only arms that differ from the baseline of their target in `network.hidden` alone are here.
+    Only arms that differ from the baseline of their group in `network.hidden` alone are here.
 
-    :returns: l, target (its name), arm, hidden (its levels as text), reachable (by the arm and the baseline both),
+    :returns: l, target (name of the group), arm, hidden (its levels as text), reachable (by the arm and its baseline),
         pairs, change, low, high in percent; sorted by l, otherwise in the study's order.
     """
     rows: list[tuple[Any, ...]] = []

@@ -8,8 +8,11 @@ import jinja2
 import polars as pl
 
 from tesseral.analysis import hierarchy, layers
+from tesseral.analysis.ablation_figures import ablation_figures
+from tesseral.analysis.ablations import ablations
 from tesseral.analysis.allocation import allocation
 from tesseral.analysis.arm_rows import rows
+from tesseral.analysis.audit import audit_lines, audits
 from tesseral.analysis.design import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.diagram_figure import drawings
 from tesseral.analysis.endings import endings
@@ -25,7 +28,7 @@ from tesseral.analysis.illustrations import (
     learning_figures,
     search_figures,
 )
-from tesseral.analysis.layer_figures import ablation_figures, audit_lines, inner_figures
+from tesseral.analysis.layer_figures import inner_figures
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.notes import by_condition, reuse
 from tesseral.analysis.orders import order_tables
@@ -66,9 +69,9 @@ def report(tables: StudyTables) -> str:
         order_tables=_order_tables(tables),
         feature_figures=list(feature_figures(tables, features)),
         emergence=_emergence(features, study.arms),
-        ablations=list(ablation_figures(tables, layers.ablations(layer_rows))),
+        ablations=list(ablation_figures(tables, layer_rows, ablations(layer_rows, study.most_blocks))),
         inner_figures=list(inner_figures(tables, layer_rows)),
-        audit=audit_lines(tables, layer_rows),
+        audit=audit_lines(audits(tables, layer_rows)),
         searches=search_rows(tables),
         saved=saved(tables.trials),
         search_figures=by_group(tables, search_figures),

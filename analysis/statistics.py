@@ -31,6 +31,8 @@ from tesseral.study.errors import RecordError, TesseralError
 from tesseral.study.trial import State
 
 CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+"""A comparison is decided when its Holm-corrected p-value is below this."""
 FEWEST_UNITS = 3
 """Planned blocks from which on the block is the unit, and units from which on there is an interval."""
 _PLACES = pl.struct("block", "replicate")
@@ -194,7 +196,7 @@ def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, 
     differences = _units(pairs, x - x_baseline, blocks)
     change = None
     if pairs.height and min(x.min(), x_baseline.min()) > 0:
-        change = _percent(t_estimate(_units(pairs, np.log(x / x_baseline), blocks)))
+        change = relative_change(pairs, np.log(x / x_baseline), blocks)
     return Comparison(
         arm=arm,
         baseline=baseline,
@@ -205,6 +207,16 @@ def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, 
         difference=t_estimate(differences) if differences.size else None,
         change=change,
     )
+
+
+def relative_change(rows: pl.DataFrame, logs: np.ndarray, blocks: int) -> Estimate:
+    """100·(exp(mean of the logarithms of paired ratios) − 1), percent, with its 95 % interval.
+
+    :param rows: with the column `block`, one for each of `logs`.
+    :param blocks: planned ones, which decide the unit.
+    :raises TesseralError: if there is no ratio.
+    """
+    return _percent(t_estimate(_units(rows, logs, blocks)))
 
 
 def _units(rows: pl.DataFrame, values: np.ndarray, blocks: int) -> np.ndarray:

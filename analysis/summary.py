@@ -8,6 +8,7 @@ from tesseral.analysis.arm_rows import Row as Row
 from tesseral.analysis.arm_rows import rows as rows
 from tesseral.analysis.floor import floor
 from tesseral.analysis.info import StudyInfo
+from tesseral.analysis.layer_summary import layers_to_dict
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.notes import notes
 from tesseral.analysis.progress import progress as progress
@@ -43,6 +44,18 @@ def table(tables: StudyTables) -> list[dict[str, str]]:
             "notes": "; ".join(row.flags),
         }
         for row in summary
+    ]
+
+
+def flag_lines(tables: StudyTables) -> list[str]:
+    """The cells `notes` of the summary as sentences for below it, one for each note, with the arms that have it."""
+    summary = rows(tables)
+    arms: dict[str, list[str]] = {}
+    for row in summary:
+        for flag in row.flags:
+            arms.setdefault(flag, []).append(row.arm)
+    return [
+        f"{'every arm' if len(having) == len(summary) else '; '.join(having)}: {flag}" for flag, having in arms.items()
     ]
 
 
@@ -134,12 +147,15 @@ def _unit(study: StudyInfo) -> str:
 def to_dict(tables: StudyTables) -> dict[str, Any]:
     """The summary as plain values that JSON can hold: study, metric and its unit, baseline, groups of arms, the floor
     of density errors, progress, and each arm's `Row`; the search's progress, `ArmSearched` and `Saved`, a sequential
-    allocation's `Allocated`, and notes in sentences.
+    allocation's `Allocated`, notes in sentences, and under `layers` what trained networks hold and use by layer and l
+    (`layer_summary.layers_to_dict`).
 
     Estimates hold value, low, high (95 %) and p; `change` is in percent of the error of the baseline of the group.
     The unit is empty where targets have different ones: that of each stands in `groups`, and in an arm's `errors`.
+
+    :raises FileNotFoundError: if a file was compacted since `tables` were loaded; `open.read_study` reads anew then.
     """
-    study = tables.study
+    layers, study = layers_to_dict(tables), tables.study  # files first: a running study compacts them
     summary, searching, stopped = rows(tables), search_progress(tables), saved(tables.trials)
     comparisons = [row.comparison for row in summary if row.comparison is not None]
     return {
@@ -163,4 +179,5 @@ def to_dict(tables: StudyTables) -> dict[str, Any]:
         },
         "allocation": [asdict(arm) for arm in allocation(tables, comparisons)],
         "notes": notes(tables),
+        "layers": layers,
     }

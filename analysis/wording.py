@@ -1,6 +1,7 @@
 """Numbers and metrics in words: how many digits an interval deserves, and what a metric is called."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor, log10
 
@@ -163,6 +164,14 @@ def scaled(n: float) -> str:
 def count(n: int, noun: str) -> str:
     """Such as `1 trial`, `8 trials`."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def listed(things: Sequence[object], most: int = 6) -> str:
+    """Such as `a, b and c`; of more than `most`, the first ones and how many more."""
+    shown = [str(thing) for thing in things[:most]]
+    if len(things) > most:
+        shown.append(f"{len(things) - most} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def signed_percent(share: float) -> str:

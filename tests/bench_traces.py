@@ -2,17 +2,21 @@
 
     python tests/bench_traces.py --figures build/bench.json
 
-Networks of Rackers & Rao's kind learn the density of water dimers and trimers in a basis of the size of
+Networks, loss, batches, epochs and the schedule of traces are those of the shipped study `hierarchy` and of its small
+preset, read from its file. They learn the density of water dimers and trimers in a basis of the size of
 def2-universal-jfit (O 12s5p4d2f1g, H 5s2p1d), with random coefficients: what is learnt changes no time. A training
 step, a trace with its rows as a file, and the ablations after training are timed by turns. Medians are weighed as often
-as each comes in a trial of the study `hierarchy` on the average: 100 epochs of 78 steps of 4 structures (13 to 200, by
-the size of the training set), at the default schedule. Evaluations, which training makes too, are left out of it.
+as each comes in a trial of the study on the average over its sizes of the training set. Evaluations, which training
+makes too, are left out of it. Nothing is claimed of the preset: it has nearly as many traces and far fewer steps.
 """
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +31,49 @@ from tesseral.models.metrics import evaluation_batches
 from tesseral.models.model import build_model
 from tesseral.models.reference_file import Reference
 from tesseral.models.tracing import Tracer
-from tesseral.study.configuration import Configuration, Data, Hidden, Loss, Network, Training
+from tesseral.study.configuration import Configuration, Data, Hidden
+from tesseral.study.irreps import parse_irreps
 from tesseral.study.records import REFERENCE, TRACES, to_table
 from tesseral.study.segments import encode, rows_to_table
+from tesseral.study.study import Study
 from tesseral.study.trial import Traces
 
-EPOCHS, STEPS, BATCH = 100, 78, 4
-SMALL = (80, 9, (24, 12, 8, 4))
-"""Epochs, steps and widths of the study's small preset, where nothing is claimed: it has as many traces and fewer
-steps."""
+STUDY = resources.files("tesseral.study.examples") / "hierarchy.toml"
 TURNS = 5
 STEPS_PER_TURN = 5
 WATER = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
-WIDTHS = {"Rackers & Rao's widths": (125, 40, 25, 15), "a quarter of them": (32, 10, 6, 4)}
 LMAX = (0, 2, 4)
+SMALL_LMAX = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a trial of the study with one l_max is on the average over its sizes of the training set."""
+
+    configuration: Configuration
+    """Of one of them, at natural widths."""
+    traces: Traces
+    steps: float
+    """Of an epoch."""
+    measured: int
+    """Structures of the validation split that ablations are measured on."""
+
+
+def case(preset: str | None, lmax: int) -> Case:
+    """Of the whole study, or of a preset of it."""
+    study = Study.load(str(STUDY), preset)
+    found = [arm.configuration for arm in study.arms if arm.factors["network.hidden.lmax"] == lmax]
+    steps = statistics.mean(math.ceil(one.data.train / one.training.batch_size) for one in found)
+    return Case(found[0], study.file.traces, steps, min(STRUCTURES, found[0].data.validation))
+
+
+def quarter(given: Case) -> Case:
+    """The same with a quarter of the channels."""
+    configuration = given.configuration
+    terms = parse_irreps(str(configuration.network.hidden.irreps))
+    irreps = "+".join(str(term._replace(mul=math.ceil(term.mul / 4))) for term in terms)
+    network = replace(configuration.network, hidden=Hidden(irreps=irreps))
+    return replace(given, configuration=replace(configuration, network=network).resolved())
 
 
 def shells(counts: tuple[int, ...]) -> tuple[Shell, ...]:
@@ -74,30 +107,27 @@ def seconds(call: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def cost(
-    reference: Reference, lmax: int, mul: tuple[int, ...], epochs: int = EPOCHS, steps: int = STEPS
-) -> tuple[float, float, float]:
+def cost(reference: Reference, given: Case) -> tuple[float, float, float]:
     """Traces and ablations over the time of training, and seconds of a step."""
-    configuration = Configuration(
-        data=Data(reference="", train=len(reference.table) - STRUCTURES, validation=STRUCTURES, test=1),
-        network=Network(hidden=Hidden(lmax=lmax, mul=mul), harmonics_lmax=4),
-        loss=Loss(name="raw"),
-        training=Training(epochs=epochs, batch_size=BATCH),
-    ).resolved()
-    cpu, traces = torch.device("cpu"), Traces()
+    held, batch_size = given.measured, given.configuration.training.batch_size
+    data_of = Data(reference="", train=len(reference.table) - held, validation=held, test=1)
+    configuration = replace(given.configuration, data=data_of)
+    epochs, traces = configuration.training.epochs, given.traces
+    cpu = torch.device("cpu")
     data = open_data_set(reference, configuration, torch.float32, cpu)
     model = build_model(configuration, reference, num_neighbors=data.neighbors(range(len(data))), seed=0)
     model.target.standardise(data.structures)
     loss = build_loss(configuration.loss, model.target, data.structures).float()
     model = model.float()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    train = range(STRUCTURES, len(data))
-    probe = [data.batch(train[start : start + BATCH]) for start in range(0, traces.probe, BATCH)]
+    train = range(held, len(data))
+    starts = range(0, traces.probe, batch_size)
+    probe = [data.batch(train[start : min(start + batch_size, traces.probe)]) for start in starts]
     tracer = Tracer(model, loss, probe, strict=True)
-    validation = evaluation_batches(data, range(STRUCTURES), TOGETHER)
+    validation = evaluation_batches(data, range(held), TOGETHER)
 
     def step(number: int) -> None:
-        batch = data.batch([train[(number * BATCH + k) % len(train)] for k in range(BATCH)])
+        batch = data.batch([train[(number * batch_size + k) % len(train)] for k in range(batch_size)])
         optimizer.zero_grad()
         loss(model.target.error(model(batch.graph), batch), batch).backward()
         optimizer.step()
@@ -115,7 +145,7 @@ def cost(
             for name, value in (("step", each), ("trace", traced), ("ablation", ablated)):
                 times[name] += [] if value is None else [value]
     medians = {name: statistics.median(values) for name, values in times.items()}
-    training = epochs * steps * medians["step"]
+    training = epochs * given.steps * medians["step"]
     traced = sum(traces.due(epoch, epochs) for epoch in range(epochs + 1)) * medians["trace"]
     return traced / training, medians["ablation"] / training, medians["step"]
 
@@ -127,17 +157,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     reference, figures = clusters(STRUCTURES + 40), []
-    for name, mul in WIDTHS.items():
-        for lmax in LMAX:
-            traced, ablated, step = cost(reference, lmax, mul)
+    for lmax in LMAX:
+        whole = case(None, lmax)
+        for name, given in (("the study's widths", whole), ("a quarter of them", quarter(whole))):
+            traced, ablated, step = cost(reference, given)
             which = f"l_max {lmax}, {name}"
             figures.append(Figure(f"traces of {which}, over training", 100 * traced, "%", 1.0))
             figures.append(Figure(f"ablations of {which}, over training", 100 * ablated, "%", 5.0))
             figures.append(Figure(f"a step of {which}", 1000 * step, "ms"))
-    epochs, steps, mul = SMALL
-    traced, ablated, _ = cost(reference, 2, mul, epochs, steps)
-    figures.append(Figure("traces of the small preset, l_max 2, over training", 100 * traced, "%"))
-    figures.append(Figure("ablations of the small preset, l_max 2, over training", 100 * ablated, "%"))
+    traced, ablated, _ = cost(reference, case("small", SMALL_LMAX))
+    figures.append(Figure(f"traces of the small preset, l_max {SMALL_LMAX}, over training", 100 * traced, "%"))
+    figures.append(Figure(f"ablations of the small preset, l_max {SMALL_LMAX}, over training", 100 * ablated, "%"))
     report(figures, options.figures)
 
 

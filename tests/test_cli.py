@@ -161,6 +161,11 @@ def test_run_status_report_resume(storage, study_file):
     assert status["arms"] == {"lmax=0": {"complete": 3}, "lmax=1": {"complete": 3}}
     report = json.loads(tesseral("report", study_file, "--storage", storage, "--json").stdout)
     assert [arm["arm"] for arm in report["arms"]] == ["lmax=0", "lmax=1"]
+    assert {row["arm"] for row in report["layers"]["effective_rank"]} == {"lmax=0", "lmax=1"}
+    assert set(report["layers"]["audit"]) == {"lmax=0", "lmax=1"}
+    shown = tesseral("report", study_file, "--storage", storage).stdout.splitlines()
+    assert not any("notes" in line for line in shown)
+    assert any(line.startswith("lmax=0: cannot reach ") for line in shown)
     assert report["arms"][0]["error"]["error"]["low"] is not None, "three pairs make an interval"
     assert (storage / "small" / "report.html").stat().st_size > 10_000
     trials = pq.read_table(storage / "small" / "trials.parquet")

@@ -1,20 +1,26 @@
 """Drawings of fusion diagrams: each leaf, edge and irrep is there, and the report shows those that its arms have."""
 
+import re
 from base64 import b64decode
-from itertools import pairwise, product
+from collections.abc import Callable
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import polars as pl
 import pytest
+from e3nn import o3
 from hypothesis import given
+from synthetic_density import BASIS, small_configuration
 from synthetic_study import info, table, trial_rows
 from test_diagram import TREES
 
-from tesseral.analysis.diagram_figure import draw, drawings
+from tesseral.analysis.diagram_figure import Outline, draw, drawings
 from tesseral.analysis.load import load
 from tesseral.analysis.report import report
+from tesseral.networks.layer_fusion import LayerFusion
+from tesseral.networks.network import build_network
+from tesseral.study.configuration import Fusion
 from tesseral.study.diagram import LEAVES, Tree, parse_tree
-from tesseral.study.fusion_diagram import fusion_diagram, parse_diagram
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -23,16 +29,20 @@ def texts(svg: str) -> list[str]:
     return ["".join(one.itertext()) for one in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
+def outline(tree: Tree, orders: tuple[int, ...], roots: tuple[int, ...], k_max: int | None = None) -> Outline:
+    return Outline(tree, tuple((name, orders) for name in sorted(set(tree.leaves))), roots, k_max)
+
+
 @given(TREES)
 def test_every_leaf_vertex_and_edge_is_drawn_inside_the_picture(tree: Tree):
-    diagram = fusion_diagram(tree, dict.fromkeys(LEAVES, "2x0e+2x1o"), "3x0e+3x2e", 4, 2)
+    diagram = outline(tree, (0, 1), (0, 2), 2)
     root = ElementTree.fromstring(draw(diagram))
     leaves = len(tree.leaves)
     written = texts(draw(diagram))
     assert [text for text in written if text in LEAVES] == list(tree.leaves)
-    assert written.count("0e+1o") == leaves
+    assert written.count("l ≤ 1") == leaves
     assert written.count("k ≤ 2") == tree.internal == leaves - 2
-    assert written[-1] == "0e+2e"
+    assert written[-1] == "l = 0, 2"
     assert len(list(root.iter(f"{SVG}circle"))) == leaves - 1
     assert len(list(root.iter(f"{SVG}line"))) == 2 * leaves - 1  # every node has one below it
     left, top, width, height = map(float, root.attrib["viewBox"].split())
@@ -42,13 +52,12 @@ def test_every_leaf_vertex_and_edge_is_drawn_inside_the_picture(tree: Tree):
                 assert left <= float(value) <= left + width
             if key in ("y", "y1", "y2", "cy"):
                 assert top <= float(value) <= top + height
-    assert parse_diagram(root.attrib["aria-label"].removeprefix("Fusion diagram ")) == diagram
+    assert root.attrib["aria-label"] == f"Fusion diagram {diagram}"
 
 
 def test_labels_do_not_overlap():
-    """Leaves stand far enough apart for their irreps, which wrap, and the root's lie inside the picture."""
-    wide = "+".join(f"4x{order}{parity}" for order, parity in product(range(5), "eo"))
-    svg = draw(fusion_diagram(parse_tree("(centre (edges neighbours))"), dict.fromkeys(LEAVES, wide), wide, 4))
+    """Leaves stand far enough apart for their orders, and the root's lie inside the picture."""
+    svg = draw(outline(parse_tree("(centre (edges neighbours))"), (0, 2, 3, 5, 7, 9, 11), (1, 2, 3, 4, 6, 8, 9, 10)))
     root = ElementTree.fromstring(svg)
     left, _, width, _ = map(float, root.attrib["viewBox"].split())
     rows: dict[str, list[tuple[float, float]]] = {}
@@ -94,24 +103,54 @@ def test_one_drawing_for_each_diagram(fused):
     assert [drawing.caption for drawing in found] == [f"{arms[1]}; {arms[2]}", arms[3]]
     label = ElementTree.fromstring(found[0].svg).attrib["aria-label"]
     assert label == (
-        "Fusion diagram ((neighbours edges) centre) -> 8x0e+6x1o; centre = 8x0e+6x1o; edges = 1x0e+1x1o+1x2e; "
-        "neighbours = 8x0e+6x1o; channels = 6; k_max = 1"
+        "Fusion diagram ((neighbours edges) centre) -> l ≤ 1; centre l ≤ 1, edges l ≤ 2, neighbours l ≤ 1; k ≤ 1"
     )
     alone = ElementTree.fromstring(b64decode(found[0].data_url.split(",")[1]))
     assert "prefers-color-scheme: dark" in "".join(alone.itertext())
 
 
-def test_a_mace_gathers_the_irreps_of_harmonics_too(fused):
-    rows = [row | {"setting.network.interaction": "mace"} for row in fused]
-    tables = load(table(rows), [], [], info())
+@pytest.mark.parametrize("interaction", ["gated", "cormorant", "mace"])
+@pytest.mark.parametrize("hidden", ["8x0e+6x1o", "4x1o+2x2e"])
+def test_no_order_is_missing_that_a_layer_has(fused, interaction, hidden, monkeypatch):
+    """Of layers as they are built: what enters their diagrams and what is made of them has no order but those drawn."""
+    built = []
+    monkeypatch.setattr(LayerFusion, "__init__", recording(LayerFusion.__init__, built))
+    fusion = Fusion(diagram="((neighbours edges) centre)", k_max=1)
+    changes = {"interaction": interaction, "fusion": fusion, "layers": 3, "harmonics_lmax": 2}
+    network = small_configuration(hidden=hidden, **changes).network.resolve()
+    build_network(network, 2, BASIS.layout, num_neighbors=3.0, seed=0)
+    assert len(built) == 3
+    irreps = {"setting.network.hidden.irreps": hidden, "setting.network.interaction": interaction}
+    tables = load(table([row | irreps for row in fused]), [], [], info())
     first, _ = drawings(tables.trials, tables.study.arms)
-    assert "; neighbours = 6x0e+6x1o+6x2e;" in ElementTree.fromstring(first.svg).attrib["aria-label"]
+    label = ElementTree.fromstring(first.svg).attrib["aria-label"]
+    made, told = label.split(" -> ")[1].split("; ")[:2]
+    drawn = dict(one.split(" ", 1) for one in re.split(", (?=[a-z])", told)) | {"made": made}
+    for centre, neighbours, out in built[1:]:
+        for name, irreps_of in (("centre", centre), ("neighbours", neighbours), ("made", out)):
+            assert {ir.l for _, ir in irreps_of} <= read_orders(drawn[name]), (name, irreps_of, drawn)
 
 
-def test_lines_of_irreps_are_of_one_length(fused):
-    wide = "4x0e+4x0o+4x1e+4x1o+4x2e+4x2o"
-    written = texts(draw(fusion_diagram(parse_tree("(centre centre)"), {"centre": wide}, "4x0e", 4)))
-    assert written == 2 * ["centre", "0e+0o+1e+", "1o+2e+2o"] + ["0e"]
+def recording(original: Callable[..., None], built: list[tuple[o3.Irreps, ...]]) -> Callable[..., None]:
+    """A constructor that notes its first three arguments."""
+
+    def initialise(self: LayerFusion, *args: object, **named: object) -> None:
+        built.append(tuple(args[:3]))
+        original(self, *args, **named)
+
+    return initialise
+
+
+def read_orders(text: str) -> set[int]:
+    """Of `l ≤ 2` or `l = 0, 2`."""
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    return set(range(numbers[0] + 1)) if "≤" in text else set(numbers)
+
+
+def test_what_a_users_network_makes_of_a_diagram_is_not_drawn(fused):
+    rows = [row | {"setting.network.define": "mine:network"} for row in fused]
+    tables = load(table(rows), [], [], info())
+    assert list(drawings(tables.trials, tables.study.arms)) == []
 
 
 def test_the_report_shows_them(fused):

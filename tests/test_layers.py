@@ -1,5 +1,6 @@
 """What layers hold and use, against rows with known answers; and how a report shows it."""
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -8,8 +9,12 @@ import polars as pl
 import pytest
 from synthetic_study import info, table, trial_row, trial_rows
 
-from tesseral.analysis.layer_figures import ablation_figures, audit_lines, inner_figures
-from tesseral.analysis.layers import Irrep, ablations, audit, effective_ranks, gradients, layer_rows, planned_dead
+from tesseral.analysis import summary
+from tesseral.analysis.ablation_figures import ablation_figures
+from tesseral.analysis.ablations import ablations
+from tesseral.analysis.audit import Irrep, audit, audit_lines, audits, planned_dead
+from tesseral.analysis.layer_figures import inner_figures
+from tesseral.analysis.layers import effective_ranks, gradients, layer_rows
 from tesseral.analysis.load import StudyTables, load
 from tesseral.analysis.report import report
 from tesseral.study.records import STATISTICS, TRACES, to_table
@@ -42,14 +47,14 @@ def test_only_complete_trials_of_the_confirm_stage_count():
     assert set(found["arm"]) == {"lmax=1"}
 
 
-def test_effective_ranks_add_parities_at_the_end_and_average_trials():
+def test_effective_ranks_are_those_of_each_parity_at_the_end_averaged_over_trials():
     rows = [
         row(ONE, "effective_rank", 9.0, epoch=0, **at(1, 1)),
         row(ONE, "effective_rank", 2.0, **at(1, 1)),
         row(ONE, "effective_rank", 1.5, **at(1, 1, -1)),
         row(TWO, "effective_rank", 4.5, **at(1, 1)),
     ]
-    assert effective_ranks(read(rows, TRIALS)).rows() == [("lmax=1", 1, 1, 4.0)]
+    assert effective_ranks(read(rows, TRIALS)).rows() == [("lmax=1", 1, 1, -1, 1.5), ("lmax=1", 1, 1, 1, 3.25)]
 
 
 def test_gradients_are_those_of_the_last_hidden_layer():
@@ -66,25 +71,25 @@ def test_gradients_are_those_of_the_last_hidden_layer():
     assert effect == pytest.approx(2.0 * 10)
 
 
+def test_the_last_hidden_layer_is_each_arms_own():
+    """The readout of a shallow network stands where a deep one has its last hidden layer."""
+    deep = trial_row(2, 0, 0)
+    rows = []
+    for trial, depth in ((ONE, 1), (deep["trial"], 2)):
+        for layer in range(1, depth + 2):
+            rows += [row(trial, "rms", 1.0, **at(layer, 0))] if layer <= depth else []
+            rows.append(row(trial, "weight_rms", 1.0, **at(layer, 0)))
+            rows.append(row(trial, "gradient_rms", 10.0**layer, **at(layer, 0)))
+    found = gradients(read(rows, [*TRIALS, deep]))
+    assert found.select("arm", "effect").rows() == [("lmax=1", pytest.approx(10)), ("lmax=2", pytest.approx(100))]
+
+
 def ablated(trial: str, intact: float, errors: dict[tuple[int, int], float]) -> list[dict]:
     rows = [row(trial, "ablation_none", intact)]
     for (layer, order), error in errors.items():
         rows.append(row(trial, "ablation_zero", error, **at(layer, order, None)))
         rows.append(row(trial, "ablation_shuffle", 0.5 * error, **at(layer, order, None)))
     return rows
-
-
-def test_ablations_stand_beside_the_error_of_the_same_networks():
-    rows = ablated(ONE, 0.2, {(1, 0): 8.0, (1, 1): 4.0}) + ablated(TWO, 0.4, {(1, 0): 6.0, (1, 1): 2.0})
-    found = ablations(read(rows, TRIALS))
-    assert found.columns == ["arm", "layer", "l", "kind", "error", "intact"]
-    assert [(order, kind, round(error, 9)) for _, _, order, kind, error, _ in found.rows()] == [
-        (0, "zero", 7.0),
-        (0, "shuffle", 3.5),
-        (1, "zero", 3.0),
-        (1, "shuffle", 1.5),
-    ]
-    assert found["intact"].to_list() == pytest.approx([0.3] * 4)
 
 
 def traced(zero_paths: tuple[str, ...] = (), zero: tuple[Irrep, ...] = ()) -> list[dict]:
@@ -155,16 +160,17 @@ def of_arms() -> list[dict]:
 def test_a_report_shows_what_networks_use(tmp_path):
     study = tables(of_arms(), tmp_path)
     found = layer_rows(study.traces, study.trials)
-    (bars,) = ablation_figures(study, ablations(found))
-    assert "lmax=3, 0.250 % as trained: the error is highest without l = 0 in layer 1 (8.00 %)" in bars.caption
-    assert "lowest without l = 3 in layer 2 (1.60 %)" in bars.caption
+    (bars,) = ablation_figures(study, found, ablations(found, study.study.most_blocks))
+    assert "lmax=3, 0.250 % as trained: the error rises most without l = 0 in layer 1 (+3,100 % [+3,100, +3,100])." in (
+        bars.caption
+    )
     assert len(re.findall("<title>[^<]*exchanged among atoms: ", bars.svg)) == 2 * (1 + 2 + 3 + 4)
     names = [figure.name for figure in inner_figures(study, found)]
     assert names == ["effective-rank", "gradients-1"]
-    lines = audit_lines(study, found)
+    lines = audit_lines(audits(study, found))
     assert lines == [
-        "In 3 of 4 arms the loss has a gradient by the features of every irrep, and by every path.",
-        "lmax=3: the loss has no gradient by the features 3o in layer 1, 3o in layer 2, "
+        "In 3 of 4 arms the loss has a gradient by the features of every irrep.",
+        "lmax=3: the loss has no gradient by the features 3o in layer 1 and 3o in layer 2, "
         "which the plan does not call dead.",
     ]
     page = report(study)
@@ -189,7 +195,39 @@ def test_one_sentence_tells_that_all_is_as_planned(tmp_path):
     study = tables(rows, tmp_path)
     dead = pl.when(pl.col("arm") == "lmax=1").then(pl.lit("0o in every layer is read by nothing"))
     study = replace(study, trials=study.trials.with_columns(dead=dead))
-    assert audit_lines(study, layer_rows(study.traces, study.trials)) == [
+    assert audit_lines(audits(study, layer_rows(study.traces, study.trials))) == [
         "In every arm the loss has a gradient by the features of every irrep but those that the plan says nothing "
-        "reads, and by 2 of 3 paths, all but those into such irreps."
+        "reads, and by the weights of 2 of 3 paths of products that were traced, all but those into such irreps."
     ]
+
+
+def test_json_holds_what_the_report_shows_of_layers(tmp_path):
+    study = tables(of_arms() + [{**each, "trial": trial_rows()[0]["trial"]} for each in traced()[:6]], tmp_path)
+    found = json.loads(json.dumps(summary.to_dict(study)["layers"]))
+    assert {name: len(rows) for name, rows in found.items() if name != "structures"} == {
+        "effective_rank": 2 * (1 + 2 + 3 + 4),
+        "weight_effects": 1 + 2 + 3 + 4,
+        "ablations": 4 * (1 + 2 + 3 + 4),
+        "metrics": 4,
+        "needs": 4,
+        "audit": 4,
+    }
+    first = {"arm": "lmax=0", "layer": 1, "l": 0, "kind": "zero", "error": 8.0, "intact": 0.25, "rise": 3100.0}
+    assert found["ablations"][0].items() >= {name: pytest.approx(value) for name, value in first.items()}.items()
+    assert found["effective_rank"][0] == {"arm": "lmax=0", "layer": 1, "l": 0, "p": 1, "rank": 1.0}
+    assert found["weight_effects"][0] == {"arm": "lmax=0", "epoch": 4, "l": 0, "effect": pytest.approx(0.01)}
+    assert found["metrics"]["lmax=1"] == "l2_error"
+    assert found["needs"]["lmax=3"] == {"most": [[1, 0]], "unseen": []}
+    assert found["audit"]["lmax=3"]["dead"] == [[1, 3, -1], [2, 3, -1]]
+    json.dumps(summary.to_dict(tables([], tmp_path)))
+
+
+def test_ranks_stand_in_a_panel_for_each_parity(tmp_path):
+    rows = [row(trial_rows()[0]["trial"], "effective_rank", 2.0 + p, **at(1, 1, p)) for p in (1, -1)]
+    study = tables(rows, tmp_path)
+    (ranks,) = inner_figures(study, layer_rows(study.traces, study.trials))
+    titles = re.findall("<title>(lmax=0, [^<]*)</title>", ranks.svg) + re.findall(
+        'aria-label="(lmax=0, [^"]*)"', ranks.svg
+    )
+    assert set(titles) == {"lmax=0, layer 1, l = 1, even: 3", "lmax=0, layer 1, l = 1, odd: 1"}
+    assert "are added" not in ranks.caption

@@ -141,6 +141,29 @@ def test_dead_irreps_are_told_a_sentence_an_arm(page):
     assert [arm["dead"] for arm in summary.to_dict(tables)["arms"]] == [None, dead, None, None]
 
 
+def test_that_a_change_is_one_of_reach_is_said_once():
+    sentence = "lmax=0 cannot reach 1x4e, which counts as predicted zero: part of each change is that."
+    assert findings(load(table(trial_rows()), [], [], info())).count(sentence) == 1
+    alike = [row | {"unreachable": "1x4e"} for row in trial_rows()]
+    assert not any("cannot reach" in told for told in findings(load(table(alike), [], [], info())))
+    some = [row | {"unreachable": None if row["arm"] == "lmax=3" else "1x4e"} for row in trial_rows()]
+    told = findings(load(table(some), [], [], info()))
+    assert sentence.replace("each change", "each change of an arm that reaches it") in told
+    less = [row | {"unreachable": "1x4e" if row["arm"] == "lmax=2" else None} for row in trial_rows()]
+    told = findings(load(table(less), [], [], info()))
+    assert "lmax=2 cannot reach 1x4e, which counts as predicted zero: part of its change is that." in told
+    assert sum("cannot reach" in one for one in told) == 1
+
+
+def test_notes_stand_below_the_table_of_a_terminal():
+    rows = [row for row in trial_rows(blocks=2, replicates=1) if row["arm"] != "lmax=3"]
+    arms = ("lmax=0", "lmax=1", "lmax=2")
+    assert summary.flag_lines(load(table(rows), [], [], info(arms=arms, blocks=2, replicates=1))) == [
+        "lmax=0: cannot reach 1x4e",
+        "every arm: too few trials for an interval",
+    ]
+
+
 def test_ids_are_unique_in_the_page_and_point_to_something(page):
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
@@ -318,9 +341,13 @@ def test_many_arms_are_counted_not_listed():
     ]
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
     told = findings(load(table(rows), [], [], info(arms=arms, baseline=arms[0])))
-    assert len(told) == 5
-    assert "is 1.06 %" in told[3]
-    assert "not matched in size (91,000 to 281,000 parameters)" in told[4]
+    assert len(told) == 6
+    assert told[3] == (
+        "“lmax=0, k=0” cannot reach 1x4e, which counts as predicted zero: part of each change of an arm that reaches "
+        "it is that."
+    )
+    assert "is 1.06 %" in told[4]
+    assert "not matched in size (91,000 to 281,000 parameters)" in told[5]
     assert told[1].startswith("Of 11 arms compared with “lmax=0, k=0” in the density error ε: 9 lower")
 
 

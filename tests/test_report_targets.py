@@ -151,7 +151,7 @@ def test_an_arm_without_a_baseline_is_compared_with_none(tmp_path):
     found = {row.arm: row for row in summary.rows(tables)}
     for lmax in (1, 2):
         assert found[label(lmax, "dipole")].comparison is None
-        assert any("compared with none" in flag for flag in found[label(lmax, "dipole")].flags)
+        assert any("compared with none: no arm of its group" in flag for flag in found[label(lmax, "dipole")].flags)
     assert found[label(2, "energy")].comparison.baseline == label(0, "energy")
     cells = {row["arm"]: row["change, %"] for row in summary.table(tables)}
     assert cells[label(1, "dipole")] == "–"
@@ -271,6 +271,7 @@ def test_the_benefit_stands_by_order(tables):
         assert (row["change"], row["low"], row["high"]) == (alone.change.value, alone.change.low, alone.change.high)
         assert row["reachable"] == ((row["l"], row["target"]) != (4, "density"))
     (figure,) = benefit_figures(tables)
+    assert "better than the baseline of its group, which" in figure.caption
     told = tooltips(figure)
     assert len([text for text in told if "out of reach of the arm or its baseline" in text]) == 4  # points and bars
     assert any(
