@@ -12,6 +12,7 @@ from tesseral.cluster.ending import explained, finish, resumable
 from tesseral.cluster.export_cli import export
 from tesseral.cluster.options import AsJson, ExecutorName, Preset, Storage, StudyName, StudyPath, records_name
 from tesseral.cluster.reference_cli import reference
+from tesseral.cluster.report_cli import report
 from tesseral.study.errors import StudyFileError
 from tesseral.study.lease import LENGTH, driver
 from tesseral.study.ledger import Ledger, frozen
@@ -26,19 +27,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(reference, name="reference")
-
-LEFT_OUT = (
-    "trials",
-    "Holm p",
-    "live parameters",
-    "components",
-    "matched in",
-    "residual, %",
-    "flops a step",
-    "error in its unit",
-    "notes",
-)
-"""Columns of the summary that only the report shows: a terminal is 80 characters wide. Notes stand below the table."""
 
 
 def _version(asked: bool) -> None:
@@ -183,39 +171,7 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
         )
 
 
-@app.command()
-def report(study: StudyName, preset: Preset = None, storage: Storage = "runs", as_json: AsJson = False) -> None:
-    """Write a study's report.html and print its headline table; while it runs too.
-
-    Example: `tesseral report quickstart`
-    """
-    from tesseral.analysis import summary
-    from tesseral.analysis.floor import floor_sentence
-    from tesseral.analysis.open import read_study
-    from tesseral.analysis.report import report as render
-
-    name = records_name(study, preset)
-    tables, html, tree = read_study(
-        storage, name, lambda tables: (tables, render(tables), summary.to_dict(tables) if as_json else {})
-    )
-    store = Store(storage).child(name)
-    if as_json:
-        _print_json(tree | {"report": store.location("report.html")})
-    else:
-        rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in summary.table(tables)]
-        title = f"{tables.study.name}: {summary.standing(tables)}; 95 % intervals"
-        console.print(title, style="bold", markup=False, soft_wrap=True)
-        console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
-        for line in summary.flag_lines(tables):
-            console.print(line, soft_wrap=True, markup=False)
-        parts = any(target.chosen is not None for target in tables.study.targets.values())
-        if not parts and (floor := floor_sentence(tables.study)):
-            console.print(floor, soft_wrap=True)
-    store.replace("report.html", html.encode())
-    if not as_json:
-        console.print(f"Report: {store.location('report.html')}", soft_wrap=True)
-
-
+app.command()(report)
 app.command()(export)
 
 

@@ -168,6 +168,21 @@ class StudyProgress:
         return f"{self._name}: {self._ended} of {self._trials} trials, steps"
 
 
+def fitting(rows: Sequence[dict[str, str]], spare: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a table without those of the `spare` columns that the terminal has no room for; narrow ones stay."""
+
+    def least(column: str) -> int:
+        """Labels are wrapped between words, numbers are not."""
+        cells = [part for row in rows for part in (row[column].split() if column in TEXT else [row[column]])]
+        return max(map(len, [column, *cells]), default=0) + 1
+
+    kept = [column for column in rows[0] if column not in spare]
+    for column in sorted(spare, key=least):
+        if sum(map(least, [*kept, column])) <= console.width:
+            kept.append(column)
+    return [{column: row[column] for column in row if column in kept} for row in rows]
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A plain table; the columns of `TEXT` are text, the others numbers. Labels are wrapped if one of them is long."""
     shown = Table(title=escape(title) or None, title_justify="left", title_style="bold", box=None, pad_edge=False)

@@ -1,0 +1,34 @@
+"""Tables in a terminal: what fits whole is there, what does not is left out, and nothing is cut."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tesseral.cluster import display
+from tesseral.cluster.display import fitting, table
+
+ROWS = [
+    {"arm": "lmax=0, quantity=energy", "error, %": "48 [37, 58]", "error, hartree": "0.0064 [0.0051, 0.0076]"}
+    | {"change, %": "baseline", "time": "66 s"},
+    {"arm": "lmax=1, quantity=energy", "error, %": "41.4 [33.6, 49.2]", "error, hartree": "0.0057 [0.0044, 0.0070]"}
+    | {"change, %": "−12 [−24, +1]", "time": "52 s"},
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (120, ["arm", "error, %", "error, hartree", "change, %", "time"]),
+        (72, ["arm", "error, %", "change, %", "time"]),
+        (50, ["arm", "error, %", "change, %"]),
+    ],
+)
+def test_columns_are_whole_or_left_out(monkeypatch, width, columns):
+    written = io.StringIO()
+    monkeypatch.setattr(display, "console", Console(file=written, width=width))
+    rows = fitting(ROWS, ["error, hartree", "time"])
+    assert list(rows[0]) == columns
+    display.console.print(table("", columns, [list(row.values()) for row in rows]))
+    shown = " ".join(written.getvalue().split())
+    assert all(row[column] in shown for row in ROWS for column in columns[1:])
