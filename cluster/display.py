@@ -168,12 +168,19 @@ class StudyProgress:
         return f"{self._name}: {self._ended} of {self._trials} trials, steps"
 
 
+def _whole(column: str, cells: Sequence[str]) -> bool:
+    """Whether its cells are not wrapped: numbers, and labels if all are short."""
+    return column not in TEXT or (column == "arm" and all(len(cell) <= UNWRAPPED for cell in cells))
+
+
 def fitting(rows: Sequence[dict[str, str]], spare: Sequence[str]) -> list[dict[str, str]]:
     """Rows of a table without those of the `spare` columns that the terminal has no room for; narrow ones stay."""
 
     def least(column: str) -> int:
         """Labels are wrapped between words, numbers are not."""
-        cells = [part for row in rows for part in (row[column].split() if column in TEXT else [row[column]])]
+        cells = [row[column] for row in rows]
+        if not _whole(column, cells):
+            cells = [word for cell in cells for word in cell.split()]
         return max(map(len, [column, *cells]), default=0) + 1
 
     kept = [column for column in rows[0] if column not in spare]
@@ -187,11 +194,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     """A plain table; the columns of `TEXT` are text, the others numbers. Labels are wrapped if one of them is long."""
     shown = Table(title=escape(title) or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
     shown.padding = (0, 1, 0, 0)
-    short = all(len(row[0]) <= UNWRAPPED for row in rows)
-    for column in columns:
-        text = column in TEXT
-        whole = not text or (column == "arm" and short)
-        shown.add_column(column, justify="left" if text else "right", no_wrap=whole, overflow="fold")
+    for number, column in enumerate(columns):
+        whole = _whole(column, [row[number] for row in rows])
+        shown.add_column(column, justify="left" if column in TEXT else "right", no_wrap=whole, overflow="fold")
     for row in rows:
         shown.add_row(*map(escape, row))
     return shown

@@ -21,7 +21,7 @@ ROWS = [
     [
         (120, ["arm", "error, %", "error, hartree", "change, %", "time"]),
         (72, ["arm", "error, %", "change, %", "time"]),
-        (50, ["arm", "error, %", "change, %"]),
+        (60, ["arm", "error, %", "change, %"]),
     ],
 )
 def test_columns_are_whole_or_left_out(monkeypatch, width, columns):
