@@ -55,7 +55,7 @@ def rank_chart(ranks: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart:
         x=alt.X("l:O", title="order l", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("arm:N", sort=list(arms), title=None),
     )
-    largest = float(ranks["rank"].max() or 1.0)  # type: ignore[arg-type]
+    largest = ranks.select(pl.max("rank")).item() or 1.0
     colour = alt.Color(
         "rank:Q",
         title="effective rank",

@@ -3,11 +3,11 @@
 import torch
 from e3nn import o3
 from torch import Tensor
-from torch.nn import Module
 
 from tesseral.networks.convolution import Convolution
 from tesseral.networks.fusion import FusionProduct
 from tesseral.networks.graph import Graph
+from tesseral.networks.layer import Layer
 from tesseral.networks.layer_fusion import LayerFusion, fused, shares
 from tesseral.networks.messages import radial_sizes, reached
 from tesseral.networks.saturation import Saturation
@@ -18,7 +18,7 @@ SQUARES = (Tree("centre", "centre"), Tree("centre", "neighbours"))
 """The products of two: of an atom's features with themselves and with what it gathers."""
 
 
-class CormorantLayer(Module):
+class CormorantLayer(Layer):
     """x ↦ √(1−p) L(x ⊕ G) + √p M(U·U ⊕ U·G), with as many channels C of every irrep as the rarest hidden one has.
 
     U = A x and the convolution G, times the number of elements that it is divided by, have C channels of each irrep.
@@ -83,10 +83,6 @@ class CormorantLayer(Module):
                 settings,
                 num_neighbors=num_neighbors,
             )
-
-    def extra_repr(self) -> str:
-        """Irreps, in -> out."""
-        return f"{self.irreps_in} -> {self.irreps_out}"
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""

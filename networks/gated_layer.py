@@ -2,17 +2,17 @@
 
 from e3nn import o3
 from torch import Tensor, cat
-from torch.nn import Module
 
 from tesseral.networks.convolution import Convolution
 from tesseral.networks.gate import Gate
 from tesseral.networks.graph import Graph
+from tesseral.networks.layer import Layer
 from tesseral.networks.layer_fusion import LayerFusion, fused
 from tesseral.networks.messages import radial_sizes, reached
 from tesseral.study import configuration
 
 
-class GatedLayer(Module):
+class GatedLayer(Layer):
     """gate(convolution(x)): the features that it makes are those of `irreps_hidden` it can reach.
 
     With a fusion diagram, gate(y) where y is the sum of the convolution and the diagram of x and of the convolution
@@ -73,10 +73,6 @@ class GatedLayer(Module):
             self.fusion = LayerFusion(
                 irreps_in, leaf, self.gate.irreps_in, {ir for _, ir in leaf}, settings, num_neighbors=num_neighbors
             )
-
-    def extra_repr(self) -> str:
-        """Irreps, in -> out."""
-        return f"{self.irreps_in} -> {self.irreps_out}"
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""

@@ -3,11 +3,11 @@
 import torch
 from e3nn import o3
 from torch import Tensor
-from torch.nn import Module
 
 from tesseral.networks.fusion import orders
 from tesseral.networks.fusion_paths import in_order, paths
 from tesseral.networks.graph import Graph
+from tesseral.networks.layer import Layer
 from tesseral.networks.layer_fusion import LayerFusion, fused
 from tesseral.networks.messages import Messages, radial_sizes, reached
 from tesseral.networks.saturation import Saturation
@@ -17,7 +17,7 @@ from tesseral.study import configuration
 from tesseral.study.diagram import comb
 
 
-class MaceLayer(Module):
+class MaceLayer(Layer):
     """x ↦ (L B + √E C(x, z))/√2 with B the symmetric contraction of A, all its powers of degree 1..ν.
 
     A are messages (`tesseral.networks.messages`) times the number of elements E that these are divided by: of every
@@ -82,10 +82,6 @@ class MaceLayer(Module):
             self.fusion = LayerFusion(
                 self.irreps_in, gathered, self.irreps_out, others, settings, num_neighbors=num_neighbors
             )
-
-    def extra_repr(self) -> str:
-        """Irreps, in -> out."""
-        return f"{self.irreps_in} -> {self.irreps_out}"
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""

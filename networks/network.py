@@ -12,6 +12,7 @@ from tesseral.networks.cormorant_layer import CormorantLayer
 from tesseral.networks.embedding import Embedding
 from tesseral.networks.gated_layer import GatedLayer
 from tesseral.networks.graph import Graph
+from tesseral.networks.layer import Layer
 from tesseral.networks.linear_readout import LinearReadout
 from tesseral.networks.mace_layer import MaceLayer
 from tesseral.networks.messages import radial_sizes
@@ -22,8 +23,8 @@ from tesseral.study import configuration
 from tesseral.study.define import load
 from tesseral.study.irreps import MulIrrep
 
-LAYERS: dict[str, Callable[..., Module]] = {"gated": GatedLayer, "cormorant": CormorantLayer, "mace": MaceLayer}
-"""By `network.interaction`. Each is called as `GatedLayer` is, and states `irreps_in` and `irreps_out`."""
+LAYERS: dict[str, Callable[..., Layer]] = {"gated": GatedLayer, "cormorant": CormorantLayer, "mace": MaceLayer}
+"""By `network.interaction`. Each is called as `GatedLayer` is."""
 
 
 class Network(Module):

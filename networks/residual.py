@@ -2,9 +2,9 @@
 
 from e3nn import o3
 from torch import Tensor, cat
-from torch.nn import Module
 
 from tesseral.networks.graph import Graph
+from tesseral.networks.layer import Layer
 
 
 def shared_irreps(irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> set[o3.Irrep]:
@@ -12,13 +12,13 @@ def shared_irreps(irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> set[o3.Irrep]:
     return {ir for mul, ir in irreps_out if mul == o3.Irreps(irreps_in).count(ir)}
 
 
-class Residual(Module):
+class Residual(Layer):
     """(layer(x) + x)/√2 for every irrep of which the layer takes and makes equally many; others as the layer makes.
 
     :param layer: called with features and graph; states sorted `irreps_in` and `irreps_out`, each irrep once.
     """
 
-    def __init__(self, layer: Module) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.layer = layer
         self.irreps_in, self.irreps_out = o3.Irreps(layer.irreps_in), o3.Irreps(layer.irreps_out)
@@ -29,10 +29,6 @@ class Residual(Module):
             (sources[ir] if ir in shared else None, part)
             for (_, ir), part in zip(self.irreps_out, self.irreps_out.slices(), strict=True)
         ]
-
-    def extra_repr(self) -> str:
-        """Irreps, in -> out."""
-        return f"{self.irreps_in} -> {self.irreps_out}"
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
