@@ -42,6 +42,12 @@ class Target(Module, ABC):
         :raises DataError: if there is nothing to learn, for all of them have one value.
         """
 
+    def calibrate(self, network: Module, structures: Sequence[Batch]) -> None:
+        """Fit scales, once standardised, to what an untrained network in evaluation gives for a training split.
+
+        Of most targets there is nothing to fit: outputs of a network begin at one or below, whatever its layers.
+        """
+
     @abstractmethod
     def read(self, outputs: Tensor, graph: Graph) -> Tensor:
         """The prediction, from outputs of shape (atoms, dimension of `outputs`)."""

@@ -107,6 +107,7 @@ class _Training:
         model.target.standardise(structures := self.data.select(self.split.train))
         self.loss = build_loss(self.configuration.loss, model.target, structures).to(dtype)
         self.model = model.to(dtype).eval()
+        model.target.calibrate(model.network, structures)
         # Of no more structures at once than are trained on, for gradients are taken here too.
         largest = -(-self.settings.batch_size // parts)
         probe = evaluation_batches(self.data, self.split.train[: traces.probe], largest)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data_set import Batch, DataSet
-from tesseral.models.force_target import EnergyForces
+from tesseral.models.force_target import START, EnergyForces
 from tesseral.models.loss import build_loss
 from tesseral.models.metrics import evaluation_batches, measure
 from tesseral.models.model import Model, build_model
@@ -183,7 +183,9 @@ def test_forces_that_vanish_are_refused():
         made(replace(REFERENCE, table=REFERENCE.table.set_column(index, "forces", column)))
 
 
-def test_a_network_that_does_not_look_at_positions_has_no_forces():
+def blind() -> Module:
+    """A network that does not look at positions."""
+
     class Elements(Module):
         def __init__(self) -> None:
             super().__init__()
@@ -192,14 +194,48 @@ def test_a_network_that_does_not_look_at_positions_has_no_forces():
         def forward(self, graph: Graph) -> Tensor:
             return graph.elements @ self.weight
 
+    return Elements()
+
+
+def test_a_network_that_does_not_look_at_positions_has_no_forces():
     model, data = made()
-    blind = Model(Elements(), model.target)
-    assert (blind(data.batch([0, 1]).graph).forces == 0).all()
-    assert {value.key for value in measure(blind, evaluation_batches(data, [0, 1]))} == {
+    unmoved = Model(blind(), model.target)
+    assert (unmoved(data.batch([0, 1]).graph).forces == 0).all()
+    assert {value.key for value in measure(unmoved, evaluation_batches(data, [0, 1]))} == {
         "error",
         "relative_error",
         "energy_error",
     }
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_first_forces_have_one_size_whatever_the_layers(network):
+    model, data = made(configuration=NETWORKS[network])
+    structures = data.select(range(8))
+    model.target.calibrate(model.network, structures)
+    with torch.no_grad():
+        first = torch.cat([model(one.graph).forces for one in structures]).square().mean().sqrt()
+    assert float(first / model.target.spread) == pytest.approx(START, rel=1e-9)
+
+
+def test_training_begins_with_forces_of_that_size():
+    """Before the first step of a mace-like network, whose own are tens of times larger, the error is that of zero."""
+    shown = replace(NETWORKS["mace"], data=replace(CONFIGURATION.data, train=5, validation=2, test=1))
+    memory = Memory()
+    train(synthetic_trial(REFERENCE, shown), REFERENCE, memory, device="cpu")
+    (first,) = [row for row in memory.curve_rows if row["step"] == 0 and row["metric"] == "relative_error"]
+    assert 80 < first["value"] < 120
+
+
+@pytest.mark.parametrize("case", ["unscaled", "blind"])
+def test_a_scale_that_is_not_asked_for_or_cannot_help_stays(case):
+    configuration = CONFIGURATION
+    if case == "unscaled":
+        configuration = replace(configuration, target=replace(configuration.target, scale="none"))
+    model, data = made(configuration=configuration)
+    before = model.target.energy.factor.clone()
+    model.target.calibrate(blind() if case == "blind" else model.network, data.select(range(4)))
+    assert model.target.energy.factor.equal(before)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
