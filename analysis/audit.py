@@ -1,7 +1,6 @@
 """What no gradient of the loss reaches in trained networks, beside what the plan calls dead."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -9,8 +8,6 @@ import polars as pl
 from tesseral.analysis.layers import last
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.wording import listed
-
-_CLAUSE = re.compile(r"(\d+[eo](?:\+\d+[eo])*) in (every layer|layers? [\d, and]+) (?:is|are) ")
 
 
 class Irrep(NamedTuple):
@@ -41,11 +38,11 @@ class Audit(NamedTuple):
     """Those of them that make an irrep that is not dead itself."""
 
 
-def audit(rows: pl.DataFrame, planned: str | None) -> Audit | None:
+def audit(rows: pl.DataFrame, planned: Iterable[Irrep]) -> Audit | None:
     """The audit of one arm, at its last traces; None where no gradient was traced.
 
     :param rows: of `layer_rows`, of this arm alone.
-    :param planned: the column `dead` of `study.records.TRIALS`.
+    :param planned: what the plan calls dead; of what nothing makes there is no feature, and it is passed over.
     """
     ended = last(rows)
     of_features = _largest(ended.filter(pl.col("statistic") == "feature_gradient"))
@@ -53,7 +50,7 @@ def audit(rows: pl.DataFrame, planned: str | None) -> Audit | None:
         return None
     irreps = {Irrep(*key): value for *key, _, value in of_features.rows()}
     dead = {irrep for irrep, value in irreps.items() if value == 0}
-    expected = set(planned_dead(planned or "", max(irrep.layer for irrep in irreps))) & irreps.keys()
+    expected = set(planned) & irreps.keys()
     of_paths = _largest(ended.filter(pl.col("path").is_not_null()))
     zero = [(Irrep(*key), path) for *key, path, value in of_paths.rows() if value == 0]
     return Audit(
@@ -66,27 +63,22 @@ def audit(rows: pl.DataFrame, planned: str | None) -> Audit | None:
     )
 
 
-def planned_dead(text: str, layers: int) -> Iterator[Irrep]:
-    """The irreps named in words such as `0o in layer 3 is read by nothing; 1e+2o in layers 1 and 2 are …`."""
-    for match in _CLAUSE.finditer(text):
-        numbers = range(1, layers + 1) if match[2] == "every layer" else map(int, re.findall(r"\d+", match[2]))
-        for number in numbers:
-            yield from (Irrep(number, int(name[:-1]), 1 if name[-1] == "e" else -1) for name in match[1].split("+"))
-
-
 def audits(tables: StudyTables, rows: pl.DataFrame) -> dict[str, Audit]:
     """Arm → its audit, in the study's order, of arms of which gradients were traced.
 
     :param rows: of `layers.layer_rows`.
     """
     planned = (
-        tables.trials.filter(pl.col("stage") == "confirm").group_by("arm").agg(pl.col("dead").drop_nulls().first())
+        tables.trials.filter(pl.col("stage") == "confirm")
+        .group_by("arm")
+        .agg(pl.col("dead_irreps").drop_nulls().first())
     )
-    named, own = dict(planned.rows()), set(rows["arm"])
+    named = {arm: [Irrep(**one) for one in dead or ()] for arm, dead in planned.rows()}
+    own = set(rows["arm"])
     return {
         arm: one
         for arm in tables.study.arms
-        if arm in own and (one := audit(rows.filter(pl.col("arm") == arm), named.get(arm))) is not None
+        if arm in own and (one := audit(rows.filter(pl.col("arm") == arm), named.get(arm, ()))) is not None
     }
 
 

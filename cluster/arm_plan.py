@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tesseral.cluster.measure import Measure
+from tesseral.networks.reach import Dead, describe_dead
 from tesseral.networks.size import Size
 from tesseral.study.configuration import Configuration
 from tesseral.study.design import Arm
@@ -24,8 +25,8 @@ class Sized:
     residual: float
     """Size over target, less 1; 0 where nothing is matched."""
     unreachable: tuple[str, ...]
-    dead: str
-    """Hidden irreps that nothing feeds or nothing reads, in words; empty if there are none."""
+    dead: tuple[Dead, ...]
+    """Hidden irreps that nothing feeds or nothing reads."""
     refusal: str | None = None
     """Why it cannot be given its arm's size: its widths are the natural ones, and it is not to be trained."""
 
@@ -33,6 +34,11 @@ class Sized:
     def hidden(self) -> str:
         """Hidden irreps as they are trained."""
         return str(self.configuration.network.hidden.irreps)
+
+    @property
+    def told_dead(self) -> str:
+        """`dead` in words; empty if there are none."""
+        return describe_dead(self.dead, self.configuration.network.layers)
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,8 @@ class ArmPlan:
 
     @property
     def dead(self) -> str:
-        """Its network's."""
-        return self.network.dead
+        """Its network's hidden irreps of no use, in words."""
+        return self.network.told_dead
 
     @property
     def steps(self) -> int:

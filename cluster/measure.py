@@ -5,7 +5,7 @@ from pathlib import Path
 from tesseral.cluster.references import open_reference
 from tesseral.models.reference_file import Reference
 from tesseral.models.shape import reference_shape
-from tesseral.networks.reach import describe_dead, unreachable
+from tesseral.networks.reach import Dead, dead, unreachable
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import Size, size
 from tesseral.reference.recipe_shape import recipe_shape
@@ -104,8 +104,8 @@ class Measure:
         quantity = QUANTITIES.get(configuration.target.quantity)  # a label's outputs are what is predicted
         return tuple(map(str, missing if quantity is None else quantity.unreached(missing)))
 
-    def dead(self, configuration: Configuration) -> str:
-        """Hidden irreps that nothing feeds or nothing reads, in words; empty if there are none that is known of."""
+    def dead(self, configuration: Configuration) -> tuple[Dead, ...]:
+        """Hidden irreps that nothing feeds or nothing reads; of a user's own network none is known."""
         if configuration.network.define is not None:
-            return ""
-        return describe_dead(configuration, self.shape(configuration).layout)
+            return ()
+        return tuple(dead(configuration, self.shape(configuration).layout))

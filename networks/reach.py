@@ -45,14 +45,17 @@ def dead(configuration: Configuration, layout: Iterable[MulIrrep]) -> list[Dead]
     return found
 
 
-def describe_dead(configuration: Configuration, layout: Iterable[MulIrrep]) -> str:
+def describe_dead(found: Iterable[Dead], depth: int) -> str:
     """One phrase on the hidden irreps of no use, such as `0o in layer 3 is read by nothing`; empty if there are none.
 
     Irreps that are dead in the same layers for the same reason share a clause.
+
+    :param found: of `dead`.
+    :param depth: how many layers the network has.
     """
-    layers = tuple(range(1, configuration.network.layers + 1))
+    layers = tuple(range(1, depth + 1))
     where: dict[Irrep, dict[str, tuple[int, ...]]] = {}
-    for layer, (_, order, parity), reason in dead(configuration, layout):
+    for layer, (_, order, parity), reason in found:
         of_irrep = where.setdefault((order, parity), {})
         of_irrep[reason] = (*of_irrep.get(reason, ()), layer)
     clauses: dict[tuple[tuple[int, ...], str], list[str]] = {}

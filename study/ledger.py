@@ -198,6 +198,7 @@ def _row(entry: Entry, plan_: Json) -> Json:
         "state": entry.state,
         "unreachable": plan_.get("unreachable") or None,
         "dead": plan_.get("dead") or None,
+        "dead_irreps": plan_.get("dead_irreps"),
         "attempts": len(entry.begins),
         "started": datetime.fromisoformat(entry.begins[0]["began"]) if entry.begins else None,
         "ended": datetime.fromisoformat(outcome["ended"]) if outcome else None,

@@ -79,6 +79,8 @@ TRACES = _table(
 
 # One row a trial, or one for each arm that chose its network; `factor.<path>`, `setting.<path>` and `metric.<name>`
 # columns are added by the study.
+_IRREPS = pa.list_(pa.struct([("layer", pa.int16()), ("l", pa.int8()), ("p", pa.int8())]))
+
 TRIALS = _table(
     "trials",
     ("study", pa.string(), "name of the study"),
@@ -105,6 +107,7 @@ TRIALS = _table(
     ("target", pa.string(), "what is predicted"),
     ("unreachable", pa.string(), "target irreps this arm cannot reach, predicted zero; null if none"),
     ("dead", pa.string(), "hidden irreps that nothing feeds or nothing reads, in words; null if none"),
+    ("dead_irreps", _IRREPS, "the same: hidden layer, from 1, order l, parity p"),
     ("steps", pa.int64(), "optimizer steps done; of a pruned trial, up to the rung where it was stopped"),
     ("max_steps", pa.int64(), "optimizer steps of the whole training"),
     ("seconds", pa.float64(), "wall time of training over all attempts, without ablations, s; null where not known"),

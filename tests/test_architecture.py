@@ -224,7 +224,7 @@ def test_what_is_too_large_to_build_is_refused(path, changes):
 def test_any_network_is_counted_without_torch():
     program = """
 import sys
-from tesseral.networks.reach import describe_dead
+from tesseral.networks.reach import dead
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
 from tesseral.study.configuration import Configuration, Data, Fusion, Hidden, Network
@@ -235,7 +235,7 @@ for interaction in ("gated", "cormorant", "mace"):
     network = Network(interaction=interaction, hidden=Hidden(lmax=1), fusion=fusion, layers=1)
     configuration = Configuration(data=Data(reference="a", train=1, test=1), network=network)
     assert size(configuration, Shape(2, parse_irreps("1x0e"), atoms=6.0, edges=20.0)).parameters
-    describe_dead(configuration, parse_irreps("1x0e"))
+    dead(configuration, parse_irreps("1x0e"))
 sys.exit("torch" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -12,7 +12,7 @@ from synthetic_study import info, table, trial_row, trial_rows
 from tesseral.analysis import summary
 from tesseral.analysis.ablation_figures import ablation_figures
 from tesseral.analysis.ablations import ablations
-from tesseral.analysis.audit import Irrep, audit, audit_lines, audits, planned_dead
+from tesseral.analysis.audit import Irrep, audit, audit_lines, audits
 from tesseral.analysis.layer_figures import inner_figures
 from tesseral.analysis.layers import effective_ranks, gradients, layer_rows
 from tesseral.analysis.load import StudyTables, load
@@ -107,29 +107,18 @@ def traced(zero_paths: tuple[str, ...] = (), zero: tuple[Irrep, ...] = ()) -> li
 
 def test_the_audit_compares_with_the_plan():
     odd = Irrep(1, 0, -1)
-    healthy = audit(read(traced(), TRIALS), None)
+    healthy = audit(read(traced(), TRIALS), ())
     assert healthy == ((), (), (), 3, 0, ())
-    foreseen = audit(read(traced(zero=(odd,)), TRIALS), "0o in layer 1 is read by nothing")
+    foreseen = audit(read(traced(zero=(odd,)), TRIALS), [odd])
     assert foreseen == ((odd,), (), (), 3, 1, ())
-    assert audit(read(traced(zero=(odd,)), TRIALS), None).unforeseen == (odd,)
-    assert audit(read(traced(), TRIALS), "0o+1o in every layer are read by nothing").alive == (odd, Irrep(1, 1, -1))
-    assert audit(read(traced(zero_paths=("0x1->1",)), TRIALS), "").wasted == ("0x1->1 of 1o in layer 1",)
+    assert audit(read(traced(zero=(odd,)), TRIALS), ()).unforeseen == (odd,)
+    assert audit(read(traced(), TRIALS), [odd, Irrep(1, 1, -1)]).alive == (odd, Irrep(1, 1, -1))
+    assert audit(read(traced(zero_paths=("0x1->1",)), TRIALS), ()).wasted == ("0x1->1 of 1o in layer 1",)
     # What is made by nothing is not among the features, and a gradient in one trial is a gradient.
-    assert audit(read(traced(), TRIALS), "2e in layer 1 is made by nothing").alive == ()
+    assert audit(read(traced(), TRIALS), [Irrep(1, 2, 1)]).alive == ()
     rows = [{**each, "value": 1.0} if each["trial"] == TWO else each for each in traced(zero=(odd,))]
-    assert audit(read(rows, TRIALS), "").dead == ()
-    assert audit(read([row(ONE, "rms", 1.0, **at(1, 0))], TRIALS), "") is None
-
-
-def test_the_plans_words_are_read():
-    from synthetic_density import BASIS, small_configuration
-
-    from tesseral.networks.reach import dead, describe_dead
-
-    for hidden in ("6x0e+2x0o+4x1e+4x1o+2x2e+2x2o", "4x0e+4x2o+4x3e", "4x0e"):
-        configuration = small_configuration(hidden=hidden, layers=3).resolved()
-        expected = {Irrep(layer, term.l, term.p) for layer, term, _ in dead(configuration, BASIS.layout)}
-        assert set(planned_dead(describe_dead(configuration, BASIS.layout), 3)) == expected
+    assert audit(read(rows, TRIALS), ()).dead == ()
+    assert audit(read([row(ONE, "rms", 1.0, **at(1, 0))], TRIALS), ()) is None
 
 
 def tables(rows: list[dict], tmp_path, **changes: object) -> StudyTables:
@@ -193,8 +182,8 @@ def test_a_report_without_such_traces_says_nothing_of_it(tmp_path):
 def test_one_sentence_tells_that_all_is_as_planned(tmp_path):
     rows = traced(zero=(Irrep(1, 0, -1),))
     study = tables(rows, tmp_path)
-    dead = pl.when(pl.col("arm") == "lmax=1").then(pl.lit("0o in every layer is read by nothing"))
-    study = replace(study, trials=study.trials.with_columns(dead=dead))
+    dead = pl.when(pl.col("arm") == "lmax=1").then(pl.lit([{"layer": 1, "l": 0, "p": -1}]))
+    study = replace(study, trials=study.trials.with_columns(dead_irreps=dead))
     assert audit_lines(audits(study, layer_rows(study.traces, study.trials))) == [
         "In every arm the loss has a gradient by the features of every irrep but those that the plan says nothing "
         "reads, and by the weights of 2 of 3 paths of products that were traced, all but those into such irreps."

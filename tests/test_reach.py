@@ -104,7 +104,8 @@ def test_built_networks_agree(hidden, layers, harmonics, seed):
     ],
 )
 def test_a_phrase_on_the_dead(hidden, changes, text):
-    assert describe_dead(small_configuration(hidden=hidden, **changes), BASIS.layout) == text
+    configuration = small_configuration(hidden=hidden, **changes)
+    assert describe_dead(dead(configuration, BASIS.layout), configuration.network.layers) == text
 
 
 def test_dead_for_want_of_outputs():
