@@ -9,6 +9,7 @@ from tesseral.analysis.arm_rows import Row, rows
 from tesseral.analysis.design import sizes
 from tesseral.analysis.floor import floor_sentence
 from tesseral.analysis.load import StudyTables
+from tesseral.analysis.order_trend import trend_sentences, trends
 from tesseral.analysis.progress import progress, search_progress
 from tesseral.analysis.statistics import FEWEST_UNITS, SIGNIFICANCE, Comparison, Estimate
 from tesseral.analysis.targets import Target
@@ -47,6 +48,7 @@ def findings(tables: StudyTables) -> list[str]:
     if not alone and len(comparisons) > _MOST_SENTENCES:
         within = f"Of {len(comparisons)} comparisons within groups in {describe(metric).noun}: "
         sentences.append(f"{within}{_verdicts(comparisons)}.")
+    sentences += trend_sentences(trends(tables))
     sentences += _out_of_reach(summary)
     if (fit := floor_sentence(study)) is not None:
         sentences.append(fit)

@@ -115,8 +115,8 @@ def benefit_figures(tables: StudyTables) -> Iterator[Figure]:
             "benefit-by-order",
             order_figures.benefit_by_order(found),
             "From the ratio of the relative errors of each pair; below zero, the arm is better than the baseline of "
-            "its group, which differs from it in its hidden features alone. Bars are 95 % intervals, each for itself; "
-            "that benefits of two orders differ is not tested.",
+            "its group, which differs from it in its hidden features alone. Bars are 95 % intervals, each for itself: "
+            "whether the benefit depends on the order is tested by its trend, at the top.",
         )
 
 

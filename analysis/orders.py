@@ -5,8 +5,9 @@ that order. A target of one order has it as its `relative_error`; one of several
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -17,7 +18,8 @@ from tesseral.analysis.statistics import ArmError, Estimate, against, by_arm
 from tesseral.analysis.targets import FACTORS
 from tesseral.study.metrics import METRICS
 
-_HIDDEN = "network.hidden"
+HIDDEN = "network.hidden"
+"""Where the factors stand that hidden features are."""
 _RELATIVE = "test.relative_error"
 
 
@@ -66,38 +68,47 @@ def _whole(tables: StudyTables, metric: str) -> list[ArmError]:
     return by_arm(tables.trials, metric, tables.study.arms, tables.study.most_blocks)
 
 
+class Contrast(NamedTuple):
+    """An arm and the baseline of its group, which differs in hidden features alone, in one order of their target."""
+
+    part: StudyTables
+    """Of the group."""
+    arm: str
+    baseline: str
+    order: int
+    metric: str
+    """The relative error of that order."""
+    reachable: bool
+    """By both."""
+
+
+def contrasts(tables: StudyTables) -> Iterator[Contrast]:
+    """Group by group, order by order, arm by arm."""
+    for part in tables.by_group():
+        study = part.study
+        pairs = [(arm, base) for arm in study.arms if (base := _other_features(study, arm)) is not None]
+        arms = {arm for pair in pairs for arm in pair}
+        lost = {arm: hierarchy.unreachable_orders(part.trials.filter(pl.col("arm") == arm)) for arm in arms}
+        for order, metric in _metrics(part) if pairs else ():
+            for arm, base in pairs:
+                yield Contrast(part, arm, base, order, metric, order not in lost[arm] | lost[base])
+
+
 def benefit(tables: StudyTables) -> pl.DataFrame:
     """What other hidden features than the baseline's change, by order of what is predicted.
-
-    Only arms that differ from the baseline of their group in `network.hidden` alone are here.
 
     :returns: l, target (name of the group), arm, hidden (its levels as text), reachable (by the arm and its baseline),
         pairs, change, low, high in percent; sorted by l, otherwise in the study's order.
     """
     rows: list[tuple[Any, ...]] = []
-    several: set[str] = set()
-    for part in tables.by_group():
-        study = part.study
-        arms = [arm for arm in study.arms if _differs_in_hidden_alone(study, arm)]
-        own = {arm: study.baseline_of(arm) for arm in study.arms}
-        name = next(iter(study.groups)).name
-        metrics = _metrics(part)
-        if len(metrics) > 1:
-            several.add(name)
-        for order, metric in metrics:
-            if not arms:
-                continue
-            lost = {arm: hierarchy.unreachable_orders(part.trials.filter(pl.col("arm") == arm)) for arm in study.arms}
-            for found in against(part.trials, metric, study.arms, own, study.most_blocks):
-                if found.arm in arms and found.change is not None:
-                    reachable = order not in lost[found.arm] | lost[found.baseline]
-                    change = found.change
-                    hidden = hidden_text(study, found.arm)
-                    rows.append(
-                        (order, name, found.arm, hidden, reachable, found.pairs, change.value, change.low, change.high)
-                    )
+    for part, arm, base, order, metric, reachable in contrasts(tables):
+        (found,) = against(part.trials, metric, (arm, base), base, part.study.most_blocks)
+        if (change := found.change) is not None:
+            place = (order, next(iter(part.study.groups)).name, arm, hidden_text(part.study, arm), reachable)
+            rows.append((*place, found.pairs, change.value, change.low, change.high))
+    orders = {name: {order for order, other, *_ in rows if other == name} for _, name, *_ in rows}
     # Within an order, targets of that order alone come before one of several.
-    rows.sort(key=lambda row: (row[0], row[1] in several))
+    rows.sort(key=lambda row: (row[0], len(orders[row[1]]) > 1))
     words = dict.fromkeys(("target", "arm", "hidden"), pl.String)
     numbers = dict.fromkeys(("change", "low", "high"), pl.Float64)
     kinds = {"l": pl.Int64, **words, "reachable": pl.Boolean, "pairs": pl.Int64, **numbers}
@@ -107,16 +118,18 @@ def benefit(tables: StudyTables) -> pl.DataFrame:
 def hidden_text(study: StudyInfo, arm: str) -> str:
     """The levels of an arm's hidden features, such as 'lmax=2'."""
     levels = study.levels.get(arm, {})
-    return ", ".join(f"{path.split('.')[-1]}={level}" for path, level in levels.items() if path.startswith(_HIDDEN))
+    return ", ".join(f"{path.split('.')[-1]}={level}" for path, level in levels.items() if path.startswith(HIDDEN))
 
 
-def _differs_in_hidden_alone(study: StudyInfo, arm: str) -> bool:
+def _other_features(study: StudyInfo, arm: str) -> str | None:
+    """The baseline of an arm that differs from it in `network.hidden` alone; None of any other."""
     base = study.baseline_of(arm)
     if base is None or base == arm:
-        return False
+        return None
     ours, theirs = study.levels.get(arm, {}), study.levels.get(base, {})
     different = {path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path)}
-    return bool(different) and all(path.startswith(_HIDDEN) for path in different.difference(FACTORS))
+    alone = bool(different) and all(path.startswith(HIDDEN) for path in different.difference(FACTORS))
+    return base if alone else None
 
 
 def _metrics(tables: StudyTables) -> list[tuple[int, str]]:

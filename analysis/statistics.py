@@ -189,9 +189,7 @@ def against(
 
 def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, given: int, blocks: int) -> Comparison:
     """Of the errors of an arm, which was given so many trials, and those of the baseline."""
-    key = ["block", "replicate"]
-    left, right = (part.select(*key, "error") for part in (rows, others))
-    pairs = left.join(right, on=key, suffix="_baseline").sort(key)
+    pairs = _paired(rows, others)
     x, x_baseline = pairs["error"].to_numpy(), pairs["error_baseline"].to_numpy()
     differences = _units(pairs, x - x_baseline, blocks)
     change = None
@@ -207,6 +205,23 @@ def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, 
         difference=t_estimate(differences) if differences.size else None,
         change=change,
     )
+
+
+def log_ratios(trials: pl.DataFrame, metric: str, arm: str, baseline: str) -> pl.DataFrame:
+    """block, replicate and ratio, log(x_arm / x_baseline), of the pairs in which both errors are above zero, sorted.
+
+    See `errors` for which trials count and what is raised.
+    """
+    found = errors(trials, metric).filter(pl.col("error") > 0)
+    pairs = _paired(*(found.filter(pl.col("arm") == name) for name in (arm, baseline)))
+    return pairs.select("block", "replicate", ratio=(pl.col("error") / pl.col("error_baseline")).log())
+
+
+def _paired(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """block, replicate, error and error_baseline of the pairs in which both have one, sorted."""
+    key = ["block", "replicate"]
+    left, right = (part.select(*key, "error") for part in (rows, others))
+    return left.join(right, on=key, suffix="_baseline").sort(key)
 
 
 def relative_change(rows: pl.DataFrame, logs: np.ndarray, blocks: int) -> Estimate:

@@ -11,6 +11,7 @@ from tesseral.analysis.info import StudyInfo
 from tesseral.analysis.layer_summary import layers_to_dict
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.notes import notes
+from tesseral.analysis.order_trend import trends
 from tesseral.analysis.progress import progress as progress
 from tesseral.analysis.progress import search_progress as search_progress
 from tesseral.analysis.progress import search_rows as search_rows
@@ -146,9 +147,9 @@ def _unit(study: StudyInfo) -> str:
 
 def to_dict(tables: StudyTables) -> dict[str, Any]:
     """The summary as plain values that JSON can hold: study, metric and its unit, baseline, groups of arms, the floor
-    of density errors, progress, and each arm's `Row`; the search's progress, `ArmSearched` and `Saved`, a sequential
-    allocation's `Allocated`, notes in sentences, and under `layers` what trained networks hold and use by layer and l
-    (`layer_summary.layers_to_dict`).
+    of density errors, progress, and each arm's `Row`; trends of the benefit with the order of the output; the search's
+    progress, `ArmSearched` and `Saved`, a sequential allocation's `Allocated`, notes in sentences, and under `layers`
+    what trained networks hold and use by layer and l (`layer_summary.layers_to_dict`).
 
     Estimates hold value, low, high (95 %) and p; `change` is in percent of the error of the baseline of the group.
     The unit is empty where targets have different ones: that of each stands in `groups`, and in an arm's `errors`.
@@ -169,6 +170,7 @@ def to_dict(tables: StudyTables) -> dict[str, Any]:
             for group, arms in study.groups.items()
         ],
         "floor": floor(study),
+        "trends": [asdict(trend) for trend in trends(tables)],
         "progress": asdict(progress(tables)),
         "arms": [asdict(row) | {"flags": row.flags} for row in summary],
         "search": searching

@@ -177,10 +177,16 @@ train = 8
 validation = 2
 test = 4
 """
+TARGETS = ("energy", "density", "quadrupole", "dipole")
 SPREADS = {"energy": 0.012, "dipole": 0.8, "quadrupole": 2.5}
 """Of the targets of `CROSSED`, in their units."""
 BENEFIT = {0: (1.0, 0.95, 0.94), 1: (1.0, 0.62, 0.55), 2: (1.0, 0.8, 0.42), 3: (1.0, 0.9, 0.8), 4: (1.0, 0.95, 0.9)}
 """Order of the output → relative error of hidden l_max = 0, 1, 2 over that of l_max = 0, but for noise."""
+
+
+def label(lmax: int, quantity: str) -> str:
+    """Of an arm of `CROSSED`."""
+    return f"lmax={lmax}, quantity={quantity}"
 
 
 def crossed_rows(seed: int = 3) -> list[dict[str, Any]]:

@@ -9,7 +9,18 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic_study import BENEFIT, CROSSED, SPREADS, crossed_rows, crossed_tables, info, table, trial_rows
+from synthetic_study import (
+    BENEFIT,
+    CROSSED,
+    SPREADS,
+    TARGETS,
+    crossed_rows,
+    crossed_tables,
+    info,
+    label,
+    table,
+    trial_rows,
+)
 
 from tesseral.analysis import summary
 from tesseral.analysis.allocation import allocation
@@ -27,7 +38,6 @@ from tesseral.analysis.wording import describe, typeset
 from tesseral.study.errors import TesseralError
 from tesseral.study.study import Study
 
-TARGETS = ("energy", "density", "quadrupole", "dipole")
 DIPOLE = Target("dipole", None, "e bohr", (1,))
 RELATIVE = "test.relative_error"
 
@@ -40,10 +50,6 @@ def tables(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(tables):
     return report(tables)
-
-
-def label(lmax, quantity):
-    return f"lmax={lmax}, quantity={quantity}"
 
 
 def tooltips(figure):
