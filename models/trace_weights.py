@@ -2,7 +2,8 @@
 
 Known are e3nn's `o3.Linear` and `o3.TensorProduct` (so `o3.FullyConnectedTensorProduct` too) and our `ChannelProduct`,
 `SymmetricContraction`, and the linear maps that read the paths of a `FusionProduct`, in `FusionBlock` and
-`CormorantLayer`. What a layer makes on its way to its features counts under its own irrep. Other weights, such as the
+`CormorantLayer`. What a layer makes on its way to its features counts under its own irrep. A product with invariants
+alone, such as the one-hot of the elements, is a linear map with weights of its own for each. Other weights, such as the
 first layers of a radial network, belong to none.
 """
 
@@ -67,7 +68,10 @@ def attributed(part: Module) -> Iterator[Attributed]:
         if isinstance(module, o3.Linear):
             yield from _of_linear(module, mixing.get(module))
         elif isinstance(module, o3.TensorProduct) and module.internal_weights and module.weight_numel:
-            yield Attributed(module.weight, -1, product_groups(module), edges=False)
+            groups = product_groups(module)
+            if all(ir == o3.Irrep("0e") for _, ir in module.irreps_in2):
+                groups = [Group(group.key._replace(path=None), group.where) for group in groups]
+            yield Attributed(module.weight, -1, groups, edges=False)
         elif isinstance(module, SymmetricContraction):
             for weight, paths in zip(module.weights, module.paths, strict=True):
                 groups = [Group(_path_key(path), slice(row, row + 1)) for row, path in enumerate(paths)]

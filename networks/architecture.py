@@ -99,15 +99,16 @@ def _gated(draft: Draft, features: int, settings: configuration.Network, asked: 
         if fused <= made:
             break
         made |= fused  # what the diagram alone reaches has gates, and these may be a leaf that reaches more
-    gathered = _convolution(draft, features, settings, before_gate(out))
+    own = draft.add(SelfConnection(before_gate(out)), features)
+    gathered = _messages(draft, features, settings, before_gate(out))
     added = _fusion(draft, features, gathered, settings, before_gate(out))
-    return draft.add(Gate(out), draft.add(Sum(), gathered, *added))
+    return draft.add(Gate(out), draft.add(Sum(), own, gathered, *added))
 
 
 def _cormorant(draft: Draft, features: int, settings: configuration.Network, asked: Orders) -> int:
     """Of `tesseral.networks.cormorant_layer`."""
     own = draft.add(Linear(_channels(draft.orders(features))), features)
-    gathered = _convolution(draft, features, settings, _channels(_reached(draft, features, settings) & asked))
+    gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & asked))
     trees = Tree("centre", "centre"), Tree("centre", "neighbours")
     products = draft.add(FusionProduct(trees, ("centre", "neighbours"), asked, CHANNELS), own, gathered)
     out = frozenset(map(hidden, asked))

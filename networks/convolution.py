@@ -69,9 +69,13 @@ class Convolution(Module):
         edges = self.messages.product.irreps_edge
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, edges {edges})"
 
-    def forward(self, features: Tensor, graph: Graph) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
-        gathered: Tensor = self.messages(features, graph)
+    def forward(self, features: Tensor, graph: Graph, gathered: Tensor | None = None) -> Tensor:
+        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim).
+
+        :param gathered: what `messages` return, where that is known.
+        """
+        if gathered is None:
+            gathered = self.messages(features, graph)
         if not self.reaches:
             return gathered
         return _SELF * self.self_connection(features, graph.elements) + self.keep * gathered

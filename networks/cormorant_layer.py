@@ -4,12 +4,11 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.networks.convolution import Convolution
 from tesseral.networks.fusion import FusionProduct
 from tesseral.networks.graph import Graph
 from tesseral.networks.layer import Layer
 from tesseral.networks.layer_fusion import LayerFusion, fused, shares
-from tesseral.networks.messages import radial_sizes, reached
+from tesseral.networks.messages import Messages, radial_sizes, reached
 from tesseral.networks.saturation import Saturation
 from tesseral.study import configuration
 from tesseral.study.diagram import Tree
@@ -21,7 +20,8 @@ SQUARES = (Tree("centre", "centre"), Tree("centre", "neighbours"))
 class CormorantLayer(Layer):
     """x ↦ √(1−p) L(x ⊕ G) + √p M(U·U ⊕ U·G), with as many channels C of every irrep as the rarest hidden one has.
 
-    U = A x and the convolution G, times the number of elements that it is divided by, have C channels of each irrep.
+    U = A x and the messages G (`tesseral.networks.messages`), times the number of elements that these are divided by,
+    have C channels of each irrep.
     The products are of channel u with channel u, all irreps with all, their vertices as in `tesseral.networks.fusion`
     and their factors bounded by `Saturation`; A, L and M are linear. An irrep that only one of the terms reaches takes
     it whole. p, and a fusion diagram of x and G, as in `tesseral.networks.layer_fusion`.
@@ -52,7 +52,7 @@ class CormorantLayer(Layer):
         own = o3.Irreps([(channels, ir) for _, ir in self.irreps_in])
         gathered = o3.Irreps([(channels, ir) for _, ir in irreps_hidden if ir in made])
         self.own = o3.Linear(self.irreps_in, own)
-        self.convolution = Convolution(
+        self.messages = Messages(
             self.irreps_in,
             gathered,
             lmax=settings.harmonics_lmax,
@@ -86,7 +86,7 @@ class CormorantLayer(Layer):
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
-        gathered = self.convolution(features, graph) * self.elements
+        gathered = self.messages(features, graph) * self.elements
         products = self.product({"centre": self.centre(self.own(features)), "neighbours": self.neighbours(gathered)})
         carried = self.linear(torch.cat([features, gathered], dim=1))
         made = self.keep * carried + self.take * self.mix(products)

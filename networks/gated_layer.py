@@ -15,8 +15,9 @@ from tesseral.study import configuration
 class GatedLayer(Layer):
     """gate(convolution(x)): the features that it makes are those of `irreps_hidden` it can reach.
 
-    With a fusion diagram, gate(y) where y is the sum of the convolution and the diagram of x and of the convolution
-    (`tesseral.networks.layer_fusion`): it makes gates too, and irreps that the convolution does not reach.
+    With a fusion diagram, gate(y) where y is the sum of the convolution and the diagram of x and of the convolution's
+    messages, times the number of elements that they are divided by (`tesseral.networks.layer_fusion`): it makes gates
+    too, and irreps that the convolution does not reach.
 
     :param irreps_in: features of each atom.
     :param irreps_hidden: what is asked for.
@@ -35,6 +36,7 @@ class GatedLayer(Layer):
         num_neighbors: float,
     ) -> None:
         super().__init__()
+        self.elements = elements
         made = reached(irreps_in, settings.harmonics_lmax)
 
         def gate(irreps: set[o3.Irrep]) -> Gate:
@@ -63,7 +65,7 @@ class GatedLayer(Layer):
         self.fusion: LayerFusion | None = None
         leaf = gathered(self.gate)
         if fused(irreps_in, leaf, self.gate.irreps_in, settings):
-            # Slices of what the convolution makes, plain numbers for the forward: without what it does not reach.
+            # Slices of what the messages make, plain numbers for the forward: without what they do not reach.
             self.parts = [
                 part
                 for (_, ir), part in zip(self.gate.irreps_in, self.gate.irreps_in.slices(), strict=True)
@@ -76,8 +78,9 @@ class GatedLayer(Layer):
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
-        made: Tensor = self.convolution(features, graph)
+        gathered = self.convolution.messages(features, graph)
+        made: Tensor = self.convolution(features, graph, gathered)
         if self.fusion is not None:
-            gathered = made if self.whole else cat([made[:, part] for part in self.parts], dim=1)
-            made = self.fusion(made, features, gathered, graph)
+            leaf = gathered if self.whole else cat([gathered[:, part] for part in self.parts], dim=1)
+            made = self.fusion(made, features, leaf * self.elements, graph)
         return self.gate(made)

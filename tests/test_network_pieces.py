@@ -132,7 +132,7 @@ def test_the_cormorant_layer_is_its_formula():
     settings = asked("2x0e", interaction="cormorant", harmonics_lmax=0).resolve()
     layer = CormorantLayer(o3.Irreps("3x0e"), o3.Irreps("2x0e"), settings, elements=2, num_neighbors=4.0)
     one, x = graph(settings), torch.randn(6, 3)
-    gathered = 2 * layer.convolution(x, one)
+    gathered = 2 * layer.messages(x, one)
     saturate = Saturation(o3.Irreps("2x0e"))
     own = saturate(x @ layer.own.weight.view(3, 2) / 3**0.5)
     linear = torch.cat([x, gathered], dim=1) @ layer.linear.weight.view(-1, 2) / 5**0.5
@@ -177,7 +177,8 @@ def test_a_diagram_in_the_gated_layer_reaches_further(diagram, k_max, expected):
     reached = [
         part for (_, ir), part in zip(layer.gate.irreps_in, layer.gate.irreps_in.slices(), strict=True) if ir.l < 2
     ]
-    leaf = torch.cat([convolved[:, part] for part in reached], dim=1)
+    messages = 2 * layer.convolution.messages(x, one)
+    leaf = torch.cat([messages[:, part] for part in reached], dim=1)
     leaves = {"centre": x, "neighbours": leaf}
     if layer.fusion.edges is not None:
         leaves["edges"] = layer.fusion.edges(one)
