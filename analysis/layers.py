@@ -44,8 +44,8 @@ def effective_ranks(rows: pl.DataFrame) -> pl.DataFrame:
 def gradients(rows: pl.DataFrame) -> pl.DataFrame:
     """Of the weights that make an arm's last hidden layer: their root mean square times the gradient's.
 
-    The gradient is the loss's by these weights, so the product, in the loss's unit, is what an equal relative change of
-    them does to it. Geometric means over trials; weights without a gradient are left out.
+    The gradient is the loss's by these weights, so the product, in the loss's unit, is about what the same relative
+    change of any one of them does to it. Geometric means over trials; weights without a gradient are left out.
 
     :returns: arm, epoch, l, effect, sorted.
     """
