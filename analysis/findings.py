@@ -9,6 +9,7 @@ from tesseral.analysis.arm_rows import Row, rows
 from tesseral.analysis.design import sizes
 from tesseral.analysis.floor import floor_sentence
 from tesseral.analysis.load import StudyTables
+from tesseral.analysis.notes import chosen_baseline
 from tesseral.analysis.order_trend import trend_sentences, trends
 from tesseral.analysis.progress import progress, search_progress
 from tesseral.analysis.statistics import FEWEST_UNITS, SIGNIFICANCE, Comparison, Estimate
@@ -31,7 +32,7 @@ def findings(tables: StudyTables) -> list[str]:
     study, summary, stands, metric = tables.study, rows(tables), progress(tables), tables.study.metric
     comparisons = [row.comparison for row in summary if row.comparison is not None]
     searching = search_progress(tables)
-    sentences = []
+    sentences = chosen_baseline(study)
     if searching is not None and searching.unfinished:
         sentences.append(f"The search is at {searching.ended} of {count(searching.planned, 'trial')}.")
     if stands.unfinished:

@@ -36,6 +36,8 @@ class StudyInfo:
     """Labels as in the column `arm`, merged ones joined by ' = '; target by target, else as in the study file."""
     baseline: str
     """The arm that the others of its group are compared with."""
+    own_baseline: str = ""
+    """The study's own, where a reader may have chosen another; empty: `baseline`."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """Arm → what it predicts; the density where it is not named."""
     baselines: Mapping[str, str | None] = field(default_factory=dict)
@@ -88,6 +90,11 @@ class StudyInfo:
     def baseline_of(self, arm: str) -> str | None:
         """The arm that an arm is compared with; itself for a baseline."""
         return self.baselines.get(arm, self.baseline)
+
+    @property
+    def chosen_baseline(self) -> bool:
+        """Whether a reader compares with another arm than the study does."""
+        return bool(self.own_baseline) and self.own_baseline != self.baseline
 
     @property
     def groups(self) -> dict[Group, tuple[str, ...]]:

@@ -37,8 +37,8 @@ def inner_figures(tables: StudyTables, rows: pl.DataFrame) -> Iterator[Figure]:
             f"gradients-{start // PANELS + 1}",
             gradient_chart(effects, arms[start : start + PANELS]),
             "Root mean square of the weights that make an order’s features in the last hidden layer, times that of "
-            "the training loss’s gradient by them: about what the same relative change of any one of them does to the loss. "
-            "Geometric means over the complete trials of an arm.",
+            "the training loss’s gradient by them: about what the same relative change of any one of them does to the "
+            "loss. Geometric means over the complete trials of an arm.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from tesseral.analysis.info import StudyInfo
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.wording import count
 from tesseral.study.arm import Excluded
@@ -9,7 +10,17 @@ from tesseral.study.arm import Excluded
 
 def notes(tables: StudyTables) -> list[str]:
     """Sentences on what the study did otherwise than a reader would expect."""
-    return [*reuse(tables), *_excluded(tables), *_searches(tables)]
+    return [*chosen_baseline(tables.study), *reuse(tables), *_excluded(tables), *_searches(tables)]
+
+
+def chosen_baseline(study: StudyInfo) -> list[str]:
+    """That a reader compares with another arm than the study does, if so."""
+    if not study.chosen_baseline:
+        return []
+    return [
+        f"Arms are compared with {study.baseline} because a reader asked for it; the study’s own baseline is "
+        f"{study.own_baseline}. p-values are corrected for the comparisons told here alone."
+    ]
 
 
 def reuse(tables: StudyTables) -> list[str]:

@@ -20,7 +20,7 @@ from tesseral.analysis.load import StudyTables, load, trials_frame
 from tesseral.analysis.search import read_search
 from tesseral.analysis.targets import baselines, make_target
 from tesseral.study.arm import Arm
-from tesseral.study.errors import StudyFileError
+from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.labels import text_of
 from tesseral.study.ledger import Ledger, frozen
 from tesseral.study.stages import objectives
@@ -33,34 +33,35 @@ _READINGS = 5
 """Times that a study is opened before a file that vanishes is an error: one trial's end makes one reading fail."""
 
 
-def open_study(storage: str | Path, name: str) -> StudyTables:
+def open_study(storage: str | Path, name: str, baseline: str | None = None) -> StudyTables:
     """The trials of a study in memory, its curves and traces as lazy frames.
 
     While the study runs, a file can be compacted before its rows are collected; `read_study` then reads anew.
 
     :param storage: the folder or URL that holds the study.
+    :param baseline: label of the arm that others are compared with, in place of the study's own.
     :raises StudyFileError: if no study of that name was started there.
+    :raises TesseralError: if there is no such arm, or if the study's own baseline decided how many blocks arms have.
     """
-    return read_study(storage, name, lambda tables: tables)
+    return read_study(storage, name, lambda tables: tables, baseline)
 
 
-def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T]) -> T:
+def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], baseline: str | None = None) -> T:
     """What `use` makes of a study's tables, whole while the study runs.
 
     A trial that ends compacts its files; where these were listed but not yet read, the study is opened anew and `use`
     is called again, so it should do no more than collect rows and compute.
 
-    :param storage: the folder or URL that holds the study.
-    :raises StudyFileError: if no study of that name was started there.
-    :raises FileNotFoundError: if files vanish in each of five readings.
+    :raises FileNotFoundError: if files vanish in each of five readings; see `open_study` for parameters and what else
+        is raised.
     """
     for _ in range(_READINGS - 1):
         with suppress(FileNotFoundError):
-            return use(_open(storage, name))
-    return use(_open(storage, name))
+            return use(_open(storage, name, baseline))
+    return use(_open(storage, name, baseline))
 
 
-def _open(storage: str | Path, name: str) -> StudyTables:
+def _open(storage: str | Path, name: str, baseline: str | None) -> StudyTables:
     store = Store(storage).child(name)
     study = frozen(store)
     if study is None:
@@ -68,7 +69,7 @@ def _open(storage: str | Path, name: str) -> StudyTables:
         raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
     ledger = Ledger(store)
     trials = trials_frame(ledger.table())
-    info = study_info(study, storage, trials["arm"].unique())
+    info = study_info(study, storage, trials["arm"].unique(), baseline)
     search = read_search(store, info.arms, trials) if info.search else None
     return load(trials, ledger.sources("curves"), ledger.sources("traces"), info, search)
 
@@ -78,11 +79,14 @@ def started(storage: str | Path) -> list[str]:
     return [path.split("/")[0] for path in Store(storage).paths() if path.endswith("/study.toml")]
 
 
-def study_info(study: Study, storage: str | Path, recorded: Iterable[str] = ()) -> StudyInfo:
+def study_info(
+    study: Study, storage: str | Path, recorded: Iterable[str] = (), baseline: str | None = None
+) -> StudyInfo:
     """What was asked, for a reader of the findings.
 
     :param recorded: labels of arms in the trials table. Arms that matching made one network have a joined label
         there, and are one arm here too.
+    :param baseline: as of `open_study`.
     """
     file, replication = study.file, study.file.replication
     known = _recorded(study.arms, recorded)
@@ -94,15 +98,17 @@ def study_info(study: Study, storage: str | Path, recorded: Iterable[str] = ()) 
         for arm in study.arms
     }
     order = list(dict.fromkeys(targets.values()))
-    compared = baselines(study.arms, study.baseline, study.within)
+    base = study.baseline if baseline is None else _chosen(study, known, baseline)
+    compared = baselines(study.arms, base, study.within)
     info = StudyInfo(
         name=study.name,
         description=file.study.description,
         arms=tuple(sorted(targets, key=lambda arm: order.index(targets[arm]))),
         within=study.within,
-        baseline=known[study.baseline.label],
+        baseline=known[base.label],
+        own_baseline=known[study.baseline.label],
         targets=targets,
-        baselines={known[arm]: base and known[base] for arm, base in compared.items()},
+        baselines={known[arm]: other and known[other] for arm, other in compared.items()},
         levels={
             known[arm.label]: {path: text_of(level) for path, level in arm.factors.items()}
             for arm in reversed(study.arms)
@@ -125,6 +131,20 @@ def study_info(study: Study, storage: str | Path, recorded: Iterable[str] = ()) 
         study_file=study.text,
     )
     return replace(info, arms=tuple(arm for arms in info.groups.values() for arm in arms))
+
+
+def _chosen(study: Study, known: Mapping[str, str], label: str) -> Arm:
+    """The arm of this label, as in the study file or as in the records."""
+    if study.file.replication.allocate == "sequential" and label not in study.baseline.labels:
+        raise TesseralError(
+            "expected the study's own baseline, for by the change against it arms were given more blocks or no more, "
+            f"got {label!r}; it is {study.baseline.label!r}"
+        )
+    for arm in study.arms:
+        if label in (*arm.labels, known[arm.label]):
+            return arm
+    there_are = "; ".join(dict.fromkeys(known.values()))
+    raise TesseralError(f"expected the label of an arm as a baseline, got {label!r}; there are: {there_are}")
 
 
 def _recorded(arms: Iterable[Arm], recorded: Iterable[str]) -> dict[str, str]:

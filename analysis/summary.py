@@ -146,7 +146,8 @@ def _unit(study: StudyInfo) -> str:
 
 
 def to_dict(tables: StudyTables) -> dict[str, Any]:
-    """The summary as plain values that JSON can hold: study, metric and its unit, baseline, groups of arms, the floor
+    """The summary as plain values that JSON can hold: study, metric and its unit, baseline (and the study's
+    own, where a reader chose another), groups of arms, the floor
     of density errors, progress, and each arm's `Row`; trends of the benefit with the order of the output; the search's
     progress, `ArmSearched` and `Saved`, a sequential allocation's `Allocated`, notes in sentences, and under `layers`
     what trained networks hold and use by layer and l (`layer_summary.layers_to_dict`).
@@ -164,6 +165,7 @@ def to_dict(tables: StudyTables) -> dict[str, Any]:
         "metric": study.metric,
         "unit": _unit(study),
         "baseline": study.baseline,
+        "own_baseline": study.own_baseline or study.baseline,
         "groups": [
             {"target": asdict(group.target), "levels": dict(group.levels)}
             | {"baseline": study.baseline_of(arms[0]), "arms": arms}

@@ -120,6 +120,34 @@ def test_levels_that_match_arms_apart_compare_them_apart(tmp_path):
     assert study.baseline_of("lmax=1, layers=3, quantity=dipole") == "lmax=0, layers=3, quantity=dipole"
 
 
+def test_a_reader_compares_with_another_arm(tmp_path):
+    """In every group with the arm that has its levels; the study's own baseline is named."""
+    study = Study.parse(CROSSED, "t")
+    asked = study_info(study, tmp_path, baseline=label(2, "dipole"))
+    assert (asked.baseline, asked.own_baseline) == (label(2, "dipole"), label(0, "energy"))
+    assert asked.baseline_of(label(1, "energy")) == label(2, "energy")
+    tables = load(table(crossed_rows()), [], [], asked)
+    found = {row.arm: row for row in summary.rows(tables)}
+    arms = [label(k, "quadrupole") for k in range(3)]
+    alone = against(tables.trials, RELATIVE, arms, arms[2], 4)
+    assert [found[one.arm].comparison.change for one in alone] == [one.change for one in alone]
+    assert findings(tables)[0].startswith(f"Arms are compared with {label(2, 'dipole')} because a reader asked for it")
+    assert summary.to_dict(tables)["own_baseline"] == label(0, "energy")
+    own = study_info(study, tmp_path, baseline=label(0, "energy"))
+    assert not own.chosen_baseline
+    assert "reader asked" not in " ".join(findings(load(table(crossed_rows()), [], [], own)))
+    with pytest.raises(
+        TesseralError, match="expected the label of an arm as a baseline, got 'lmax=9'; there are: lmax=0"
+    ):
+        study_info(study, tmp_path, baseline="lmax=9")
+    text = CROSSED.replace(
+        "blocks = 4\nreplicates = 2",
+        "blocks = 6\nreplicates = 1\nallocate = 'sequential'\nprecision = 2.0\nmax_blocks = 12",
+    )
+    with pytest.raises(TesseralError, match="expected the study's own baseline, for by the change against it"):
+        study_info(Study.parse(text, "t"), tmp_path, baseline=label(2, "dipole"))
+
+
 def test_densities_of_other_orders_are_other_targets(tmp_path):
     text = CROSSED.replace(
         'target.quantity = ["energy", "density", "quadrupole", "dipole"]', "target.orders = [[0], [1]]"
