@@ -2,7 +2,7 @@
 
 Each trained network stands beside itself, so errors are compared in pairs, as those of arms are: the logarithm of the
 ratio of both errors, over blocks where three or more are planned (`statistics`). Which order is needed most is told
-only where its pairs with all others say so, corrected after Holm over these.
+only where its pairs with all others say so, corrected after Holm over these; and that one is needed at all, over all.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,8 @@ class Needs(NamedTuple):
     """The place whose loss raises the error most, first, and those that cannot be told apart from it; empty where no
     place raises the error, or where there are too few units for an interval."""
     unseen: tuple[Place, ...]
-    """Places without which no rise of the error can be told from none; empty where there are too few units."""
+    """Places without which no rise of the error can be told from none, after Holm over all places; empty where there
+    are too few units."""
 
 
 def ablations(rows: pl.DataFrame, blocks: int) -> pl.DataFrame:
@@ -71,7 +72,10 @@ def needs(rows: pl.DataFrame, blocks: int) -> Needs:
     }
     if any(rise.low is None for rise in rises.values()):
         return Needs((), ())
-    unseen = tuple(place for place, rise in rises.items() if not (rise.excludes_zero and rise.value > 0))
+    raised = holm([1.0 if rise.p is None else rise.p for rise in rises.values()])
+    unseen = tuple(
+        place for (place, rise), p in zip(rises.items(), raised, strict=True) if p >= SIGNIFICANCE or rise.value <= 0
+    )
     order = sorted(rises, key=lambda place: -rises[place].value)
     if not order or order[0] in unseen:
         return Needs((), unseen)

@@ -51,12 +51,22 @@ def test_the_order_needed_most_is_named_only_where_its_pairs_say_so():
     blurred = rows_of({(1, 0): [4.0, 2.0, 4.2, 2.9], (1, 1): [3.0, 3.1, 2.9, 3.0], (2, 1): [1.1, 1.2, 1.1, 1.05]})
     assert needs(read(blurred, TRIALS), BLOCKS).most == (Place(1, 0), Place(1, 1))
     # Far apart from block to block, yet always in the same order: pairs tell them apart.
-    paired = rows_of({(1, 0): [2.2, 4.4, 8.8, 17.6], (1, 1): [2.0, 4.0, 8.0, 16.0]})
+    paired = rows_of({(1, 0): [22, 44, 88, 176], (1, 1): [20, 40, 80, 160]})
     assert needs(read(paired, TRIALS), BLOCKS).most == (Place(1, 0),)
     nothing = rows_of({(1, 0): [1.1, 0.9, 1.0, 1.05], (1, 1): [1.0, 1.01, 0.99, 1.0]})
     assert needs(read(nothing, TRIALS), BLOCKS) == ((), (Place(1, 0), Place(1, 1)))
     two = [row for row in clear if row["trial"] in {trial["trial"] for trial in TRIALS if trial["block"] < 2}]
     assert needs(read(two, TRIALS), BLOCKS) == ((), ())
+
+
+def test_that_a_place_is_needed_is_corrected_for_all_places():
+    """One that its own interval alone would call needed is seen by itself, and not as one of many."""
+    doubtful = {(1, 0): [1.3, 1.1, 1.35, 1.2]}
+    (rise,) = ablations(read(rows_of(doubtful), TRIALS), BLOCKS).filter(kind="zero").to_dicts()
+    assert rise["low"] > 0
+    assert needs(read(rows_of(doubtful), TRIALS), BLOCKS) == ((Place(1, 0),), ())
+    flat = {(1, order): [1.02, 0.98, 1.01, 0.99] for order in range(1, 6)}
+    assert Place(1, 0) in needs(read(rows_of(doubtful | flat), TRIALS), BLOCKS).unseen
 
 
 def caption(tmp_path, rises: dict[tuple[int, int], list[float]]) -> str:
