@@ -17,8 +17,9 @@ from tesseral.study.errors import DataError
 from tesseral.study.quantities import QUANTITIES
 
 START = 0.3
-"""First forces over the reference's. On 200 frames of ten small molecules, gated, cormorant-like and mace-like networks
-end within 11 % of their least error from 0.1 to 1, and half as much again above it at 3."""
+"""First forces over the reference's. Networks of all kinds of layers, trained for a short time on frames of one
+drug-like molecule or of ten small ones, end within 4 % of their least error at 0.3, 5 % at 0.1, 17 % at 0.03, 29 % at 1
+and 52 % at 3."""
 SAMPLE = 32
 """Structures of the training split that first forces are taken of."""
 
