@@ -6,8 +6,8 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis.ablations import STRUCTURES, Needs, Place, needs
-from tesseral.analysis.axes import WIDTH, axis
-from tesseral.analysis.illustrations import PANELS, Figure
+from tesseral.analysis.axes import WIDTH, arm_columns, axis, in_panels
+from tesseral.analysis.illustrations import Figure
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.statistics import Estimate
 from tesseral.analysis.svg import INK, order_scale
@@ -15,7 +15,6 @@ from tesseral.analysis.targets import Target
 from tesseral.analysis.wording import MetricLabel, describe, interval, listed
 from tesseral.study.records import ABLATION_METRICS
 
-_LINES = "split(datum.value, ', ')"  # a label of several factors takes a line for each
 _NAMED = 3
 """Places that are named as those that an arm may need most; of more, how many."""
 _KINDS = {"zero": "set to zero", "shuffle": "exchanged among atoms"}
@@ -38,9 +37,9 @@ def ablation_figures(tables: StudyTables, rows: pl.DataFrame, found: pl.DataFram
         if arm in set(found["arm"]):
             by_target.setdefault(study.target_of(arm), []).append(arm)
     parts = [
-        (target, arms[start : start + PANELS], found.filter(pl.col("arm").is_in(arms)))
+        (target, shown, found.filter(pl.col("arm").is_in(arms)))
         for target, arms in by_target.items()
-        for start in range(0, len(arms), PANELS)
+        for shown in in_panels(arms)
     ]
     for number, (target, arms, own) in enumerate(parts, start=1):
         name = ablation_metric(target)
@@ -123,7 +122,7 @@ def ablation_chart(found: pl.DataFrame, arms: Sequence[str], metric: MetricLabel
     lines = lines.encode(y=alt.Y("error_low:Q", title=f"error, {metric.unit}"), y2="error_high:Q")
     panel = alt.layer(bars, lines, data=rows).properties(width=max(70, WIDTH / len(arms) - 12), height=110)
     return panel.facet(
-        column=alt.Column("arm:N", sort=list(arms), title=None, header=alt.Header(labelExpr=_LINES)),
+        column=arm_columns(arms),
         row=alt.Row("layer:O", title=None, header=alt.Header(labelExpr="'layer ' + datum.value")),
         spacing=12,
     ).properties(title=f"{metric.title} when the features of one order are taken away")

@@ -10,6 +10,8 @@ from tesseral.analysis.svg import arm_scale
 
 WIDTH = 620
 """Pixels of a chart's plotting area; labels stand beside it."""
+PANELS = 4
+"""Arms that stand side by side in a figure at most."""
 _CHARACTER = 6.5  # pixels, a mean width
 
 
@@ -19,6 +21,19 @@ def arm_colour(arms: Sequence[str], *, legend: bool = True) -> alt.Color:
     columns = max(1, WIDTH // (_CHARACTER * max(map(len, arms), default=1) + 30))
     shown = alt.Legend(symbolType="circle", symbolOpacity=1, symbolStrokeWidth=0, columns=columns) if legend else None
     return alt.Color("arm:N", title=None, scale=arm_scale(arms), sort=list(arms), legend=shown)
+
+
+def in_panels(arms: Sequence[str]) -> list[Sequence[str]]:
+    """Arms by figure: as many side by side, four at most, as their labels have room for over panels of equal width."""
+    longest = max((len(part) for arm in arms for part in arm.split(", ")), default=1)
+    most = max(1, min(PANELS, int(WIDTH // (_CHARACTER * longest + 12))))
+    return [arms[start : start + most] for start in range(0, len(arms), most)]
+
+
+def arm_columns(arms: Sequence[str]) -> alt.Column:
+    """A panel for each arm; a label of several factors takes a line for each."""
+    header = alt.Header(labelExpr="split(datum.value, ', ')")
+    return alt.Column("arm:N", sort=list(arms), title=None, header=header)
 
 
 def axis(values: Sequence[float], title: str, count: int = 7, number_format: str = "~g") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from tesseral.analysis.axes import WIDTH, arm_colour, axis
+from tesseral.analysis.axes import WIDTH, arm_colour, arm_columns, axis
 from tesseral.analysis.svg import order_scale
 from tesseral.analysis.wording import MetricLabel
 
@@ -62,10 +62,7 @@ def features_by_order(features: pl.DataFrame, arms: Sequence[str]) -> alt.FacetC
         .properties(width=max(90, WIDTH / len(arms) - 12), height=120)
     )
     return lines.facet(
-        # A label of several factors takes a line for each.
-        column=alt.Column(
-            "arm:N", sort=list(arms), title=None, header=alt.Header(labelExpr="split(datum.value, ', ')")
-        ),
+        column=arm_columns(arms),
         row=alt.Row("layer:O", title=None, header=alt.Header(labelExpr="'layer ' + datum.value")),
         spacing=12,
     ).properties(title="Share of each order in a layer's squared norm")

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from tesseral.analysis import curve_figures, figures, hierarchy, order_figures
 from tesseral.analysis.arm_rows import Row, rows
+from tesseral.analysis.axes import in_panels
 from tesseral.analysis.floor import floor_line, floor_note
 from tesseral.analysis.learning import learning
 from tesseral.analysis.load import StudyTables
@@ -22,8 +23,6 @@ from tesseral.analysis.wording import describe
 
 _BY_ORDER = ("block_error", "relative_error")
 """Metrics that are recorded by order; the first one that a target has is drawn."""
-PANELS = 4
-"""Arms side by side in a chart with a panel for each."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +166,9 @@ def feature_figures(tables: StudyTables, features: pl.DataFrame) -> Iterator[Fig
     """
     means = hierarchy.mean_features(features)
     arms = [arm for arm in tables.study.arms if arm in set(means["arm"])]
-    for start in range(0, len(arms), PANELS):
-        part = arms[start : start + PANELS]
+    for number, part in enumerate(in_panels(arms), start=1):
         yield Figure(
-            f"features-{start // PANELS + 1}",
+            f"features-{number}",
             curve_figures.features_by_order(means, part),
             "Means over the complete trials of an arm; parities are added. The shares of a layer sum to one.",
         )

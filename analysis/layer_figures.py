@@ -6,12 +6,11 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis import layers
-from tesseral.analysis.axes import WIDTH, axis
-from tesseral.analysis.illustrations import PANELS, Figure
+from tesseral.analysis.axes import WIDTH, arm_columns, axis, in_panels
+from tesseral.analysis.illustrations import Figure
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.svg import order_scale
 
-_LINES = "split(datum.value, ', ')"  # a label of several factors takes a line for each
 _CELL = 38
 
 
@@ -32,10 +31,10 @@ def inner_figures(tables: StudyTables, rows: pl.DataFrame) -> Iterator[Figure]:
             "does not count. A row of panels for each parity; means over the complete trials of an arm.",
         )
     arms = [arm for arm in tables.study.arms if arm in set(effects["arm"])]
-    for start in range(0, len(arms), PANELS):
+    for number, shown in enumerate(in_panels(arms), start=1):
         yield Figure(
-            f"gradients-{start // PANELS + 1}",
-            gradient_chart(effects, arms[start : start + PANELS]),
+            f"gradients-{number}",
+            gradient_chart(effects, shown),
             "Root mean square of the weights that make an order’s features in the last hidden layer, times that of "
             "the training loss’s gradient by them: about what the same relative change of any one of them does to the "
             "loss. Geometric means over the complete trials of an arm.",
@@ -90,6 +89,6 @@ def gradient_chart(effects: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart
         )
         .properties(width=max(90, WIDTH / len(arms) - 12), height=140)
     )
-    return lines.facet(
-        column=alt.Column("arm:N", sort=list(arms), title=None, header=alt.Header(labelExpr=_LINES)), spacing=12
-    ).properties(title="What the weights of each order do to the loss")
+    return lines.facet(column=arm_columns(arms), spacing=12).properties(
+        title="What the weights of each order do to the loss"
+    )

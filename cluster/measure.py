@@ -80,6 +80,7 @@ class Measure:
         """The size that arms are matched by: `parameters` (live ones), `components` or `flops`.
 
         Operations are those of a training step for each structure of its batch: a larger batch makes no network larger.
+        What a step does once is shared by them: joining the weights of a symmetric contraction.
         """
         found = self.size(configuration)
         if unit == "flops":

@@ -54,8 +54,8 @@ class Match(Section):
 
     by: Literal["none", "parameters", "components", "flops"] = "none"
     """`parameters` that a gradient can reach, `components` of the hidden features (not between a network of the user's
-    own and others), `flops`: floating-point operations of a training step, per structure, so that no batch size makes
-    an arm narrower."""
+    own and others), `flops`: floating-point operations of a training step, per structure, so that a batch size makes an
+    arm no narrower, but for what a step does once, such as joining the weights of a symmetric contraction."""
     to: str | Annotated[int, Range(ge=1)] | None = None
     """Label of the arm that the others are made equal to, or a number; the largest arm if not given."""
     within: tuple[str, ...] = ()
