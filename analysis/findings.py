@@ -139,7 +139,7 @@ def _of_group(summary: list[Row], metric: str, target: Target, *, counted: bool,
     if not measured:
         return []
     lowest = min(measured, key=_mean)
-    sentences = [_lowest(lowest, metric, target, alone=len(summary) == 1)]
+    sentences = [_lowest(lowest, metric, target, alone=len(summary) == 1, named=not alone)]
     comparisons = [row.comparison for row in summary if row.comparison is not None]
     if counted:
         if alone:
@@ -150,11 +150,14 @@ def _of_group(summary: list[Row], metric: str, target: Target, *, counted: bool,
     return sentences + [compared(comparison, metric, target) for comparison in comparisons]
 
 
-def _lowest(row: Row, metric: str, target: Target, *, alone: bool) -> str:
+def _lowest(row: Row, metric: str, target: Target, *, alone: bool, named: bool) -> str:
+    """:param alone: whether there is no other arm in its group.
+    :param named: whether its name is told even then.
+    """
     told, error = describe(metric, target), row.error
     over = count(error.trials, "trial") + (f" in {count(error.units, 'block')}" if error.unit == "block" else "")
     mean = told.told(error.error) if error.error else "unknown"
-    where = "is" if alone else f"is lowest in {_quoted(row.arm)}:"
+    where = (f"in {_quoted(row.arm)} is" if named else "is") if alone else f"is lowest in {_quoted(row.arm)}:"
     return f"The mean of {told.noun} {where} {mean} ({over})."
 
 

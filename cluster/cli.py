@@ -10,7 +10,7 @@ import typer
 from tesseral.cluster.display import StudyProgress, bar, console, counted, table
 from tesseral.cluster.ending import explained, finish, resumable
 from tesseral.cluster.export_cli import export
-from tesseral.cluster.options import AsJson, ExecutorName, Preset, Storage, StudyName, StudyPath, records_name
+from tesseral.cluster.options import AsJson, ExecutorName, Preset, Storage, StudyName, StudyPath, records_name, told_of
 from tesseral.cluster.reference_cli import reference
 from tesseral.cluster.report_cli import report
 from tesseral.study.errors import StudyFileError
@@ -70,7 +70,8 @@ def plan(
     from tesseral.cluster.cost import read_rate
     from tesseral.cluster.plan import plan_study, prepare
 
-    ready = (prepare if probe else plan_study)(study, storage, study_file.parent)
+    with told_of(study_file):
+        ready = (prepare if probe else plan_study)(study, storage, study_file.parent)
     rate = read_rate(ready.storage, study.file.resources)
     found = preview.forecasts(ready, rate)
     if not as_json:
@@ -114,7 +115,8 @@ def run(
     from tesseral.cluster.mirror import Mirror
     from tesseral.cluster.plan import prepare
 
-    ready = prepare(study, storage, study_file.parent)
+    with told_of(study_file):
+        ready = prepare(study, storage, study_file.parent)
     mirror = Mirror(optuna_storage, study.name) if optuna_storage and study.file.search else None
     chosen: Executor = Inline()
     if executor == "ray":

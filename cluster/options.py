@@ -1,10 +1,13 @@
 """Arguments and options that several commands take."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from tesseral.study.errors import StudyFileError
 from tesseral.study.preset import preset_name
 from tesseral.study.study import Study
 
@@ -23,6 +26,15 @@ ExecutorName = Annotated[
     Literal["ray", "inline"],
     typer.Option(help="`ray`: on all cores, or on the cluster that RAY_ADDRESS names; `inline`: in this process."),
 ]
+
+
+@contextmanager
+def told_of(file: Path) -> Iterator[None]:
+    """Mistakes in a study that are found in planning name its file, as those do that are found in reading it."""
+    try:
+        yield
+    except StudyFileError as error:
+        raise StudyFileError(error.path, error.message, error.file or str(file)) from None
 
 
 def records_name(study: str, preset: str | None) -> str:

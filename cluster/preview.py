@@ -10,7 +10,7 @@ from tesseral.analysis.allocation import FIRST_LOOK, MORE
 from tesseral.cluster.cost import Rate
 from tesseral.cluster.fusion_notes import fusion_notes
 from tesseral.cluster.plan import ArmPlan, StudyPlan
-from tesseral.cluster.setting_notes import setting_notes
+from tesseral.cluster.setting_notes import open_notes, setting_notes
 from tesseral.study.irreps import parse_irreps
 
 LOOSE = 0.01
@@ -99,6 +99,7 @@ def notes(plan: StudyPlan, found: list[Forecast]) -> list[str]:
         lines.append(f"{where} ({condition}) leaves out {_count(len(labels), 'arm')}: {_named(labels)}")
     lines += [f"one configuration, and so one arm: {one.label}" for one in plan.arms if len(one.arm.labels) > 1]
     lines += setting_notes(plan)
+    lines += open_notes(plan)
     lines += fusion_notes(plan)
     for one in plan.arms:
         if abs(one.network.residual) > LOOSE:

@@ -1,8 +1,9 @@
-"""Settings that a study file sets and that change nothing, as `tesseral plan` says of them."""
+"""Settings that change nothing, and those left open in which arms differ, as `tesseral plan` says of them."""
 
 import tomllib
 from collections.abc import Iterator
 
+from tesseral.analysis.targets import baselines
 from tesseral.cluster.plan import StudyPlan
 from tesseral.study.arm import Arm
 from tesseral.study.configuration import flatten
@@ -35,6 +36,22 @@ def setting_notes(plan: StudyPlan) -> Iterator[str]:
             else:
                 used.add(path)
     yield from (f"{path} has no effect {why}" for path, why in sorted(idle.items()) if path not in used)
+
+
+def open_notes(plan: StudyPlan) -> Iterator[str]:
+    """A sentence where arms differ in what nobody set, and one where none of them is compared with another."""
+    arms = plan.study.arms
+    readouts = {arm.configuration.network.readout for arm in arms if arm.configuration.network.define is None}
+    tree = apply_preset(tomllib.loads(plan.study.text), "")
+    written = set(flatten({key: tree[key] for key in CONFIGURATION if key in tree}))
+    if len(readouts) > 1 and "network.readout" not in written.union(*(flatten(arm.factors) for arm in arms)):
+        yield (
+            "network.readout is not set: it is a convolution in gated arms and linear in the others. Set it, and arms "
+            "differ in their layers alone"
+        )
+    compared = baselines(arms, plan.study.baseline, plan.study.within)
+    if len(arms) > 1 and all(base in (None, label) for label, base in compared.items()):
+        yield "no arm is compared with another: each is alone with its target and the levels that it is compared within"
 
 
 _DECIDE = {

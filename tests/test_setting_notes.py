@@ -1,11 +1,13 @@
 """The planner names settings that change nothing, and no others."""
 
+from dataclasses import replace
+
 import pytest
 from water_study import water_study
 
 from tesseral.cluster.plan import StudyPlan, plan_study
 from tesseral.cluster.preview import notes
-from tesseral.cluster.setting_notes import setting_notes
+from tesseral.cluster.setting_notes import open_notes, setting_notes
 from tesseral.study.preset import choose
 from tesseral.study.study import Study
 
@@ -14,6 +16,7 @@ BOUND = "network.fusion.k_max has no effect without a diagram"
 CHANNELS = "network.fusion.channels has no effect without a diagram"
 CORRELATION = "network.correlation has no effect outside mace"
 WEIGHT = "loss.forces has no effect but with the target forces"
+PATH = "network.hidden.lmax"
 SEARCH = "[search]\ntrials = 2\n[search.space]\ntraining.learning_rate = [1e-3, 1e-2]\n"
 
 
@@ -52,6 +55,32 @@ def test_what_is_set_and_changes_nothing(plan_of, factors, network, more, expect
     plan = plan_of(factors, network, more)
     assert list(setting_notes(plan)) == expected
     assert [line for line in notes(plan, []) if "no effect" in line] == expected
+
+
+READOUT = "network.readout is not set: it is a convolution in gated arms and linear in the others"
+
+
+@pytest.mark.parametrize(
+    ("factors", "network", "told"),
+    [
+        ('network.interaction = ["gated", "mace"]', "", True),
+        ('network.interaction = ["cormorant", "mace"]', "", False),
+        ('network.interaction = ["gated", "mace"]', 'readout = "linear"', False),
+        ('network.interaction = ["gated", "mace"]\nnetwork.readout = ["linear", "convolution"]', "", False),
+    ],
+)
+def test_a_readout_that_differs_unasked_is_told(plan_of, factors, network, told):
+    plan = plan_of(factors, network)
+    assert [READOUT in line for line in open_notes(plan)] == ([True] if told else [])
+    assert any(READOUT in line for line in notes(plan, [])) == told
+
+
+def test_that_nothing_is_compared_is_told(plan_of):
+    plan = plan_of(LMAX)
+    assert list(open_notes(plan)) == []
+    alone = replace(plan.study, file=replace(plan.study.file, study=replace(plan.study.file.study, within=(PATH,))))
+    (line,) = open_notes(replace(plan, study=alone))
+    assert line.startswith("no arm is compared with another")
 
 
 def test_a_preset_sets_too(plan_of):
