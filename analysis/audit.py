@@ -31,11 +31,13 @@ class Audit(NamedTuple):
     alive: tuple[Irrep, ...]
     """Those that the plan calls dead and by which there is a gradient."""
     paths: int
-    """Paths of products, of all layers, whose weights were traced."""
+    """Paths of products whose weights were traced, each of each layer by itself; those of one text whose weights are
+    computed for each edge are another path than those whose weights are parameters."""
     dead_paths: int
     """Those by whose weights every trial's gradient is exactly zero."""
     wasted: tuple[str, ...]
-    """Those of them that make an irrep that is not dead itself."""
+    """Those of them that do not make a dead irrep of their layer's features, in words: `messages: 0e x 2e -> 2e in
+    layer 1`. They make another irrep, or one that the layer has inside alone."""
 
 
 def audit(rows: pl.DataFrame, planned: Iterable[Irrep]) -> Audit | None:
@@ -48,18 +50,18 @@ def audit(rows: pl.DataFrame, planned: Iterable[Irrep]) -> Audit | None:
     of_features = _largest(ended.filter(pl.col("statistic") == "feature_gradient"))
     if not of_features.height:
         return None
-    irreps = {Irrep(*key): value for *key, _, value in of_features.rows()}
+    irreps = {Irrep(layer, order, p): value for layer, order, p, *_, value in of_features.rows()}
     dead = {irrep for irrep, value in irreps.items() if value == 0}
     expected = set(planned) & irreps.keys()
     of_paths = _largest(ended.filter(pl.col("path").is_not_null()))
-    zero = [(Irrep(*key), path) for *key, path, value in of_paths.rows() if value == 0]
+    zero = [(Irrep(layer, order, p), path) for layer, order, p, path, _, value in of_paths.rows() if value == 0]
     return Audit(
         tuple(sorted(dead)),
         tuple(sorted(dead - expected)),
         tuple(sorted(expected - dead)),
         of_paths.height,
         len(zero),
-        tuple(f"{path} of {irrep}" for irrep, path in zero if irrep not in dead),
+        tuple(f"{path} in layer {irrep.layer}" for irrep, path in zero if irrep not in dead),
     )
 
 
@@ -111,9 +113,12 @@ def _differing(one: Audit) -> Iterator[str]:
     if one.alive:
         yield f"the plan calls {listed(one.alive)} dead, yet there is a gradient."
     if one.wasted:
-        yield f"paths without a gradient into irreps that have one: {listed(one.wasted)}."
+        number = f"{len(one.wasted)} path{'s' if len(one.wasted) > 1 else ''}"
+        made = "makes" if len(one.wasted) == 1 else "make"
+        yield f"no gradient reaches the weights of {number} that {made} no dead feature: {listed(one.wasted)}."
 
 
 def _largest(rows: pl.DataFrame) -> pl.DataFrame:
-    """layer, l, p, path and the largest value over trials and statistics, sorted."""
-    return rows.group_by("layer", "l", "p", "path").agg(pl.col("value").max()).sort("layer", "path", "l", "p")
+    """layer, l, p, path, statistic and the largest value over trials, sorted."""
+    key = ["layer", "l", "p", "path", "statistic"]
+    return rows.group_by(key).agg(pl.col("value").max()).sort("layer", "path", "l", "p", "statistic")

@@ -13,6 +13,7 @@ WIDTH = 620
 PANELS = 4
 """Arms that stand side by side in a figure at most."""
 _CHARACTER = 6.5  # pixels, a mean width
+_IN_HEADER = 5.6  # the same in a panel's header
 
 
 def arm_colour(arms: Sequence[str], *, legend: bool = True) -> alt.Color:
@@ -26,7 +27,7 @@ def arm_colour(arms: Sequence[str], *, legend: bool = True) -> alt.Color:
 def in_panels(arms: Sequence[str]) -> list[Sequence[str]]:
     """Arms by figure: as many side by side, four at most, as their labels have room for over panels of equal width."""
     longest = max((len(part) for arm in arms for part in arm.split(", ")), default=1)
-    most = max(1, min(PANELS, int(WIDTH // (_CHARACTER * longest + 12))))
+    most = max(1, min(PANELS, int(WIDTH // (_IN_HEADER * longest + 12))))
     return [arms[start : start + most] for start in range(0, len(arms), most)]
 
 

@@ -12,6 +12,7 @@ import pytest
 from synthetic_study import info, study_tables, table, trial_row, trial_rows
 
 from tesseral.analysis import summary
+from tesseral.analysis.axes import in_panels
 from tesseral.analysis.findings import compared, findings, verdict
 from tesseral.analysis.illustrations import Figure, error_curves, error_figures, feature_figures, learning_figures
 from tesseral.analysis.info import ReferenceInfo
@@ -405,3 +406,11 @@ def test_small_wording():
     assert [duration(s) for s in (4.21, 75.2, 1000, 9000)] == ["4.2 s", "75 s", "17 min", "2.5 h"]
     assert describe("test.epsilon").axis == "density error ε, %"
     assert describe("validation.own_metric").title == "Own_metric (validation)"
+
+
+def test_panels_have_room_for_their_labels():
+    assert [len(part) for part in in_panels([f"lmax={k}" for k in range(6)])] == [4, 2]
+    long = [f"interaction=mace, diagram=((neighbours centre) edges {k})" for k in range(3)]
+    assert [len(part) for part in in_panels(long)] == [2, 1]
+    assert [len(part) for part in in_panels(["x" * 200, "y" * 200])] == [1, 1]
+    assert in_panels([]) == []
