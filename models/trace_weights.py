@@ -5,6 +5,18 @@ Known are e3nn's `o3.Linear` and `o3.TensorProduct` (so `o3.FullyConnectedTensor
 `CormorantLayer`. What a layer makes on its way to its features counts under its own irrep. A product with invariants
 alone, such as the one-hot of the elements, is a linear map with weights of its own for each. Other weights, such as the
 first layers of a radial network, belong to none.
+
+The text of a path names the product, its leaves and every irrep on its way, so no two paths of our layers share one:
+
+    messages: 1o x 2e -> 1o                                       features and harmonics, `ChannelProduct`
+    contraction: (1o x 1o -> 2e) x 1o -> 1o                       `SymmetricContraction`
+    squares: centre 1o x neighbours 1o -> 0e                      `CormorantLayer`
+    diagram: (neighbours 1o x centre 1o -> 2e) x edges 1o -> 1o   `FusionBlock`
+    1o x 1o -> 0e                                                 e3nn's `o3.TensorProduct`
+
+Blocks of one irrep that stand apart in the input of a product are one leaf. Where a layer holds several products of one
+kind, such as two of e3nn's, the paths that share a text count together; but those whose weights are computed for each
+edge never count with others.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +45,7 @@ class Key(NamedTuple):
     l: int  # noqa: E741 - the column's name
     p: int
     path: str | None
-    """`l1xl2->l` of a product's path, `(1x1->2)x1->1` of a path along a tree; None of a linear map."""
+    """Its text, see above; None of a linear map, such as a path of degree 1."""
 
 
 class Group(NamedTuple):
@@ -74,7 +86,8 @@ def attributed(part: Module) -> Iterator[Attributed]:
             yield Attributed(module.weight, -1, groups, edges=False)
         elif isinstance(module, SymmetricContraction):
             for weight, paths in zip(module.weights, module.paths, strict=True):
-                groups = [Group(_path_key(path), slice(row, row + 1)) for row, path in enumerate(paths)]
+                keys = [_path_key("contraction", path, named=False) for path in paths]
+                groups = [Group(key, slice(row, row + 1)) for row, key in enumerate(keys)]
                 yield Attributed(weight, 0, groups, edges=False)
         products = [child for child in module.children() if is_edge_product(child)]
         for product in products:
@@ -102,8 +115,9 @@ def product_groups(product: Module) -> list[Group]:
     weighted = [instruction for instruction in product.instructions if instruction.has_weight]
     groups = []
     for ins, where in zip(weighted, _slices(prod(ins.path_shape) for ins in weighted), strict=True):
-        l1, l2 = product.irreps_in1[ins.i_in1].ir.l, product.irreps_in2[ins.i_in2].ir.l
-        groups.append(Group(_key(l1, l2, product.irreps_out[ins.i_out].ir), where))
+        left, right = product.irreps_in1[ins.i_in1].ir, product.irreps_in2[ins.i_in2].ir
+        ir = product.irreps_out[ins.i_out].ir
+        groups.append(Group(Key(ir.l, ir.p, f"{left} x {right} -> {ir}"), where))
     return groups
 
 
@@ -116,17 +130,17 @@ def squares(values: Tensor, axis: int = -1) -> np.ndarray:
     return norms.square().cpu().numpy()
 
 
-def _mixed_paths(module: Module) -> tuple[o3.Linear, FusionProduct] | None:
-    """The linear map that reads the paths of a product, and the product, where a module is known to hold both."""
+def _mixed_paths(module: Module) -> tuple[o3.Linear, tuple[str, FusionProduct]] | None:
+    """The linear map that reads the paths of a product, and the product by its name, of a module that holds both."""
     if isinstance(module, CormorantLayer):
-        return module.mix, module.product
+        return module.mix, ("squares", module.product)
     if isinstance(module, FusionBlock) and module.reached:
-        return module.root, module.product
+        return module.root, ("diagram", module.product)
     return None
 
 
-def _of_linear(linear: o3.Linear, product: FusionProduct | None) -> Iterator[Attributed]:
-    """:param product: of which it reads the paths, if it does."""
+def _of_linear(linear: o3.Linear, mixed: tuple[str, FusionProduct] | None) -> Iterator[Attributed]:
+    """:param mixed: name and product of which it reads the paths, if it does."""
     if not linear.internal_weights:
         return
     for parameter, biases in ((linear.weight, False), (linear.bias, True)):
@@ -136,18 +150,20 @@ def _of_linear(linear: o3.Linear, product: FusionProduct | None) -> Iterator[Att
             groups = []
             for ins, where in zip(chosen, places, strict=True):
                 ir = linear.irreps_out[ins.i_out].ir
-                if product is None or biases:
+                if mixed is None or biases:
                     groups.append(Group(Key(ir.l, ir.p, None), where))
                 else:
-                    groups += _of_paths(product.paths[ir.l, ir.p], product.channels, ins.path_shape[1], where.start)
+                    name, product = mixed
+                    keys = [_path_key(name, path, named=True) for path in product.paths[ir.l, ir.p]]
+                    groups += _of_paths(keys, product.channels, ins.path_shape[1], where.start)
             yield Attributed(parameter, -1, groups, edges=False)
 
 
-def _of_paths(paths: Sequence[Path], channels: int, outputs: int, start: int) -> Iterator[Group]:
+def _of_paths(keys: Sequence[Key], channels: int, outputs: int, start: int) -> Iterator[Group]:
     """Of a matrix of (channels · paths) × outputs whose first weight is number `start`."""
-    positions = start + np.arange(channels * len(paths) * outputs).reshape(channels, len(paths), outputs)
-    for number, path in enumerate(paths):
-        yield Group(_path_key(path), positions[:, number].ravel())
+    positions = start + np.arange(channels * len(keys) * outputs).reshape(channels, len(keys), outputs)
+    for number, key in enumerate(keys):
+        yield Group(key, positions[:, number].ravel())
 
 
 def _of_channels(product: ChannelProduct) -> Iterator[Group]:
@@ -155,7 +171,8 @@ def _of_channels(product: ChannelProduct) -> Iterator[Group]:
     for group, (mul, ir_in) in zip(product.groups, product.irreps_in, strict=True):
         end = first + mul * len(group)
         for number, path in enumerate(group):  # of each channel, the weights of all paths stand side by side
-            yield Group(_key(ir_in.l, path.harmonic, path.ir), slice(first + number, end, len(group)))
+            text = f"messages: {ir_in} x {product.irreps_edge[path.harmonic].ir} -> {path.ir}"
+            yield Group(Key(path.ir.l, path.ir.p, text), slice(first + number, end, len(group)))
         first = end
 
 
@@ -184,20 +201,19 @@ def _of_edges(holder: Module, product: Module) -> Iterator[Attributed]:
             yield Attributed(matrix, axis, product_groups(product), edges=True)
 
 
-def _key(l1: int, l2: int, ir: o3.Irrep) -> Key:
-    return Key(ir.l, ir.p, f"{l1}x{l2}->{ir.l}")
+def _path_key(product: str, path: Path, *, named: bool) -> Key:
+    """:param named: whether the leaves' names are told."""
+    return Key(*path.irrep, None if isinstance(path, Leaf) else f"{product}: {_text(path, named)}")
 
 
-def _path_key(path: Path) -> Key:
-    return Key(*path.irrep, None if isinstance(path, Leaf) else _text(path))
-
-
-def _text(path: Path) -> str:
-    """Such as `(1x1->2)x1->1`."""
+def _text(path: Path, named: bool) -> str:
+    """Such as `(1o x 1o -> 2e) x 1o -> 1o`."""
+    irrep = str(o3.Irrep(path.irrep))
     if isinstance(path, Leaf):
-        return str(path.irrep[0])
-    left, right = (_text(one) if isinstance(one, Leaf) else f"({_text(one)})" for one in (path.left, path.right))
-    return f"{left}x{right}->{path.irrep[0]}"
+        return f"{path.name} {irrep}" if named else irrep
+    texts = (_text(one, named) for one in (path.left, path.right))
+    left, right = (f"({text})" if "->" in text else text for text in texts)
+    return f"{left} x {right} -> {irrep}"
 
 
 def _slices(sizes: Iterable[int]) -> list[slice]:

@@ -47,10 +47,12 @@ STATISTICS = {
 
 Features and gradients are those of a fixed batch of training structures, the probe, and of the training loss on it.
 Weights are attributed to the irrep (l, p) of a layer that they make: those of e3nn's `o3.Linear` and
-`o3.TensorProduct`, and those of our own products or that read their paths. With a path, those of this path of the
-products, whatever features it is a path of; without one, of all paths and linear maps together. Weights of the output
-stand in a layer after the last hidden one. Ablations are measured once, after training, on the first structures of the
-validation split (`tesseral.models.ablation`), where the test split is measured too.
+`o3.TensorProduct`, and those of our own products or that read their paths. With a path, those of this path of this
+product alone (`messages`, `contraction`, `squares` or `diagram`; e3nn's have no name, and several of them in one layer
+count together); without one, of all paths and linear maps together. Where a path's weights are computed for each edge,
+it has the statistics of edges, otherwise the others. Weights of the output stand in a layer after the last hidden one.
+Ablations are measured once, after training, on the first structures of the validation split
+(`tesseral.models.ablation`), where the test split is measured too.
 """
 
 ABLATION_METRICS = ("l2_error", "relative_error")
@@ -69,7 +71,9 @@ TRACES = _table(
     (
         "path",
         pa.string(),
-        "path of products such as '1x1->2' or '(1x1->2)x1->1'; null of all together and where there is none",
+        "product and its path: leaves and irreps, such as 'messages: 0e x 1o -> 1o', "
+        "'contraction: (1o x 1o -> 2e) x 1o -> 1o' or 'squares: centre 1o x neighbours 1o -> 0e', and of e3nn's "
+        "products '1o x 1o -> 0e'; null of all together, and where there is none, as of linear maps",
     ),
     ("l", pa.int8(), "order of the feature, or of what the weights make; null of the whole network"),
     ("p", pa.int8(), "its parity, +1 or -1; null of both together"),

@@ -65,7 +65,7 @@ def test_gradients_are_those_of_the_last_hidden_layer():
             rows.append(row(trial, "gradient_rms", 0.5 * layer * scale, **at(layer, 0)))
         rows.append(row(trial, "weight_rms", 1.0, **at(2, 1)))
         rows.append(row(trial, "gradient_rms", 0.0, **at(2, 1)))
-        rows.append(row(trial, "gradient_rms", 7.0, **at(2, 0, 1, "0x0->0")))
+        rows.append(row(trial, "gradient_rms", 7.0, **at(2, 0, 1, "messages: 0e x 0e -> 0e")))
     ((arm, epoch, order, effect),) = gradients(read(rows, TRIALS)).rows()
     assert (arm, epoch, order) == ("lmax=1", 4, 0)
     assert effect == pytest.approx(2.0 * 10)
@@ -92,12 +92,17 @@ def ablated(trial: str, intact: float, errors: dict[tuple[int, int], float]) -> 
     return rows
 
 
+def message(order: int, p: int) -> str:
+    irrep = f"{order}{'e' if p == 1 else 'o'}"
+    return f"messages: 0e x {irrep} -> {irrep}"
+
+
 def traced(zero_paths: tuple[str, ...] = (), zero: tuple[Irrep, ...] = ()) -> list[dict]:
     """Two trials of one layer of 0e+0o+1o, with a path to each."""
     rows = []
     for trial in (ONE, TWO):
         for order, p in ((0, 1), (0, -1), (1, -1)):
-            path = f"0x{order}->{order}"
+            path = message(order, p)
             dead = Irrep(1, order, p) in zero
             rows.append(row(trial, "feature_gradient", 0.0 if dead else 1e-30, **at(1, order, p)))
             value = 0.0 if dead or path in zero_paths else 1e-9
@@ -113,12 +118,34 @@ def test_the_audit_compares_with_the_plan():
     assert foreseen == ((odd,), (), (), 3, 1, ())
     assert audit(read(traced(zero=(odd,)), TRIALS), ()).unforeseen == (odd,)
     assert audit(read(traced(), TRIALS), [odd, Irrep(1, 1, -1)]).alive == (odd, Irrep(1, 1, -1))
-    assert audit(read(traced(zero_paths=("0x1->1",)), TRIALS), ()).wasted == ("0x1->1 of 1o in layer 1",)
+    wasted = audit(read(traced(zero_paths=(message(1, -1),)), TRIALS), ()).wasted
+    assert wasted == ("messages: 0e x 1o -> 1o in layer 1",)
     # What is made by nothing is not among the features, and a gradient in one trial is a gradient.
     assert audit(read(traced(), TRIALS), [Irrep(1, 2, 1)]).alive == ()
     rows = [{**each, "value": 1.0} if each["trial"] == TWO else each for each in traced(zero=(odd,))]
     assert audit(read(rows, TRIALS), ()).dead == ()
     assert audit(read([row(ONE, "rms", 1.0, **at(1, 0))], TRIALS), ()) is None
+
+
+def test_every_path_is_judged_by_its_own_statistic():
+    """One product's path is dead beside another's that makes the same irrep; so are weights of edges beside others."""
+    rows = traced()
+    dead = [("contraction: 1o x 1o -> 0e", "gradient_rms"), (message(0, 1), "gradient_rms")]
+    for trial in (ONE, TWO):
+        rows += [row(trial, name, 0.0, **at(1, 0, 1, path)) for path, name in dead]
+        rows.append(row(trial, "gradient_rms", 1.0, **at(1, 0, 1, "contraction: 0e x 0e -> 0e")))
+        # Of an irrep that the layer has inside alone, no feature.
+        rows.append(row(trial, "edge_gradient_rms", 0.0, **at(1, 2, 1, message(2, 1))))
+    found = audit(read(rows, TRIALS), ())
+    assert (found.paths, found.dead_paths) == (7, 3)
+    expected = ("contraction: 1o x 1o -> 0e", message(0, 1), message(2, 1))
+    assert found.wasted == tuple(f"{path} in layer 1" for path in expected)
+    assert audit_lines({"lmax=1": found, "lmax=2": found._replace(wasted=found.wasted[:1])}) == [
+        "lmax=1: no gradient reaches the weights of 3 paths that make no dead feature: contraction: 1o x 1o -> 0e in "
+        "layer 1, messages: 0e x 0e -> 0e in layer 1 and messages: 0e x 2e -> 2e in layer 1.",
+        "lmax=2: no gradient reaches the weights of 1 path that makes no dead feature: contraction: 1o x 1o -> 0e in "
+        "layer 1.",
+    ]
 
 
 def tables(rows: list[dict], tmp_path, **changes: object) -> StudyTables:
