@@ -56,6 +56,7 @@ def open_notes(plan: StudyPlan) -> Iterator[str]:
 
 _DECIDE = {
     "network.correlation": {"network.interaction"},
+    "network.saturation": {"network.interaction", "network.fusion.diagram"},
     "network.fusion.k_max": {"network.fusion.diagram"},
     "network.fusion.channels": {"network.fusion.diagram"},
 } | {weight: {"target.quantity"} for weight in WEIGHTS}

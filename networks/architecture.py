@@ -51,12 +51,12 @@ def blueprint(configuration: Configuration, layout: Iterable[MulIrrep], elements
     numbers[ELEMENTS] = elements
     numbers[CHANNELS] = min(term.mul for term in terms)
     numbers[INSIDE] = settings.fusion.channels or numbers[CHANNELS]
-    if settings.embedding is not None:
-        numbers[EMBEDDED] = settings.embedding
+    if settings.embedded is not None:
+        numbers[EMBEDDED] = settings.embedded
     for term in layout:
         name = ("output", (term.l, term.p))
         numbers[name] = numbers.get(name, 0) + term.mul
-    entering = settings.embedding or elements
+    entering = settings.embedded or elements
     found = _blueprint(
         replace(settings, hidden=Hidden(irreps="1x0e"), num_neighbors=None),
         frozenset((term.l, term.p) for term in terms),
@@ -72,7 +72,7 @@ def _blueprint(settings: configuration.Network, asked: Orders, layout: Orders, a
     settings = settings.resolve()
     draft = Draft()
     features = draft.add(OneHot())
-    if settings.embedding is not None:
+    if settings.embedded is not None:
         features = draft.add(Embedding(), features)
     layers: list[int] = []
     for _ in range(settings.layers):

@@ -9,7 +9,7 @@ from tesseral.networks.graph import Graph
 from tesseral.networks.layer import Layer
 from tesseral.networks.layer_fusion import LayerFusion, fused, shares
 from tesseral.networks.messages import Messages, radial_sizes, reached
-from tesseral.networks.saturation import Saturation
+from tesseral.networks.saturation import bounded
 from tesseral.study import configuration
 from tesseral.study.diagram import Tree
 
@@ -23,8 +23,9 @@ class CormorantLayer(Layer):
     U = A x and the messages G (`tesseral.networks.messages`), times the number of elements that these are divided by,
     have C channels of each irrep.
     The products are of channel u with channel u, all irreps with all, their vertices as in `tesseral.networks.fusion`
-    and their factors bounded by `Saturation`; A, L and M are linear. An irrep that only one of the terms reaches takes
-    it whole. p, and a fusion diagram of x and G, as in `tesseral.networks.layer_fusion`.
+    and their factors bounded by `Saturation`, or as they are where `settings.saturation` is false; A, L and M are
+    linear. An irrep that only one of the terms reaches takes it whole. p, and a fusion diagram of x and G, as in
+    `tesseral.networks.layer_fusion`.
 
     :param irreps_in: features of each atom, each irrep once.
     :param irreps_hidden: what is asked for; what nothing makes is left out.
@@ -60,7 +61,7 @@ class CormorantLayer(Layer):
             radial=radial_sizes(settings),
             num_neighbors=num_neighbors,
         )
-        self.centre, self.neighbours = Saturation(own), Saturation(gathered)
+        self.centre, self.neighbours = bounded(own, settings), bounded(gathered, settings)
         self.product = FusionProduct(SQUARES, {"centre": own, "neighbours": gathered}, irreps_hidden, channels)
         carried, products = self.irreps_in + gathered, self.product.irreps_out
         further = fused(self.irreps_in, gathered, irreps_hidden, settings)

@@ -9,7 +9,7 @@ from tesseral.networks.fusion import EdgeSum, FusionBlock, orders
 from tesseral.networks.fusion_paths import paths
 from tesseral.networks.graph import Graph
 from tesseral.networks.messages import radial_sizes
-from tesseral.networks.saturation import Saturation
+from tesseral.networks.saturation import bounded
 from tesseral.study import configuration
 from tesseral.study.diagram import Tree, parse_tree
 
@@ -21,8 +21,8 @@ class LayerFusion(Module):
     """y ↦ √(1−p) y + √p F(x, g, e): a layer's features y, and those of `settings.fusion`.
 
     F is the diagram (`tesseral.networks.fusion`) of the atom's features x (`centre`), of what the layer gathers, g
-    (`neighbours`), and of e = Σ_j w(r_ij) Y(r_ij) (`edges`), each bounded by `Saturation`. p is `PART`; an irrep that
-    only one of the terms reaches takes it whole.
+    (`neighbours`), and of e = Σ_j w(r_ij) Y(r_ij) (`edges`), each bounded by `Saturation`, or as it is where
+    `settings.saturation` is false. p is `PART`; an irrep that only one of the terms reaches takes it whole.
 
     :param irreps_in: of x.
     :param gathered: irreps of g.
@@ -54,7 +54,7 @@ class LayerFusion(Module):
         if "edges" in tree.leaves:
             self.edges = EdgeSum(lmax, channels, radial=radial_sizes(settings), num_neighbors=num_neighbors)
             leaves["edges"] = self.edges.irreps_out
-        self.saturations = ModuleDict({name: Saturation(leaves[name]) for name in sorted(set(tree.leaves))})
+        self.saturations = ModuleDict({name: bounded(leaves[name], settings) for name in sorted(set(tree.leaves))})
         self.block = FusionBlock(tree, leaves, self.irreps_out, channels, settings.fusion.bound)
         made = {o3.Irrep(ir) for ir in self.block.reached}
         keep, take = shares(self.irreps_out, others, made)
@@ -66,8 +66,8 @@ class LayerFusion(Module):
         leaves = {"centre": features, "neighbours": gathered}
         if self.edges is not None:
             leaves["edges"] = self.edges(graph)
-        bounded = {name: bound(leaves[name]) for name, bound in self.saturations.items()}
-        return self.keep * made + self.take * self.block(bounded)
+        entering = {name: bound(leaves[name]) for name, bound in self.saturations.items()}
+        return self.keep * made + self.take * self.block(entering)
 
 
 def shares(irreps: o3.Irreps, one: set[o3.Irrep], products: set[o3.Irrep]) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from tesseral.networks.graph import Graph
 from tesseral.networks.layer import Layer
 from tesseral.networks.layer_fusion import LayerFusion, fused
 from tesseral.networks.messages import Messages, radial_sizes, reached
-from tesseral.networks.saturation import Saturation
+from tesseral.networks.saturation import bounded
 from tesseral.networks.selection_rules import Orders
 from tesseral.networks.symmetric_contraction import SymmetricContraction
 from tesseral.study import configuration
@@ -21,9 +21,10 @@ class MaceLayer(Layer):
     """x ↦ (L B + √E C(x, z))/√2 with B the symmetric contraction of A, all its powers of degree 1..ν.
 
     A are messages (`tesseral.networks.messages`) times the number of elements E that these are divided by: of every
-    hidden irrep and every harmonic's as many channels as the rarest hidden irrep has, bounded by `Saturation`. L is
-    linear; so is C, with weights of its own for each element z (the self-connection), times √E because e3nn norms it by
-    1/√E. An irrep that only one of the terms reaches takes it whole. A fusion diagram of x and A is added as in
+    hidden irrep and every harmonic's as many channels as the rarest hidden irrep has, bounded by `Saturation`, or as
+    they are where `settings.saturation` is false: B is then a polynomial of the messages. L is linear; so is C, with
+    weights of its own for each element z (the self-connection), times √E because e3nn norms it by 1/√E. An irrep that
+    only one of the terms reaches takes it whole. A fusion diagram of x and A is added as in
     `tesseral.networks.layer_fusion`.
 
     :param irreps_in: features of each atom, each irrep once.
@@ -65,7 +66,7 @@ class MaceLayer(Layer):
         )
         self.contraction: SymmetricContraction | None = None
         if powers:
-            self.saturation = Saturation(gathered)
+            self.saturation = bounded(gathered, settings)
             self.contraction = SymmetricContraction(
                 gathered, powers, correlation=settings.correlation, elements=elements
             )

@@ -54,11 +54,11 @@ class Network(Module):
         self.irreps_in = o3.Irreps([(elements, "0e")])
         self.irreps_hidden = o3.Irreps(settings.hidden.irreps)
         self.irreps_out = o3.Irreps(irreps_out)
-        self.embedding = None if settings.embedding is None else Embedding(elements, settings.embedding)
+        self.embedding = None if settings.embedded is None else Embedding(elements, settings.embedded)
         # Products take features of second moment 1; a one-hot's is 1/E, and the gated network has it as it is.
         self.scale = 1.0 if settings.interaction == "gated" else elements**0.5
         self.layers = ModuleList()
-        irreps = o3.Irreps([(settings.embedding or elements, "0e")])
+        irreps = o3.Irreps([(settings.embedded or elements, "0e")])
         for _ in range(settings.layers):
             layer = LAYERS[settings.interaction](
                 irreps, self.irreps_hidden, settings, elements=elements, num_neighbors=num_neighbors

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.networks.graph import Graph, build_graph, edge_basis
+from tesseral.networks.graph import Graph, build_graph, edge_basis, join
 from tesseral.networks.seeding import initialising
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import Size
@@ -14,6 +14,7 @@ from tesseral.networks.user_network import DEFINE, UserNetwork, faults_of, resol
 from tesseral.study import configuration
 from tesseral.study.configuration import Configuration
 from tesseral.study.define import load
+from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import MulIrrep
 from tesseral.study.quantities import QUANTITIES
 
@@ -71,7 +72,7 @@ def probe_unreachable(
 ) -> tuple[MulIrrep, ...]:
     """The irreps of the layout that a user's network predicts as zero in each of `DRAWS` draws of weights and geometry.
 
-    :raises StudyFileError: as `define.load` and `UserNetwork`.
+    :raises StudyFileError: as `define.load` and `UserNetwork`; or if structures in one graph see each other.
     """
     settings = configuration.network
     build, irreps_out = load(settings.define or "", DEFINE), to_irreps(layout)
@@ -82,10 +83,36 @@ def probe_unreachable(
                 build, settings, elements=elements, irreps_out=irreps_out, num_neighbors=settings.num_neighbors or 4.0
             )
             _stir(network)
-            outputs = network.eval()(_probe(settings, elements)).abs()
+            outputs = _apart(network.eval(), settings, elements).abs()
         largest = torch.stack([outputs[:, part].max() for part in irreps_out.slices()])
         zero &= largest <= VANISHING * largest.max()
     return tuple(term for term, vanishes in zip(layout, zero.tolist(), strict=True) if vanishes)
+
+
+def _apart(network: UserNetwork, settings: configuration.Network, elements: int) -> Tensor:
+    """The outputs for two structures, each by itself; they must be the same where both are joined in one graph.
+
+    Half of the digits must agree, of the coarsest numbers that the network has: sums over more atoms round otherwise.
+    Of a network that is random in evaluation too, nothing can be said but the shape.
+
+    :raises StudyFileError: if they are not.
+    """
+    structures = [_probe(settings, elements), _probe(settings, elements, more=2, charge=1.0)]
+    alone, again = (torch.cat([network(one) for one in structures]) for _ in range(2))
+    together = network(join(structures))
+    numbers = [part for part in (alone, *network.parameters(), *network.buffers()) if part.is_floating_point()]
+    tolerance = max(torch.finfo(part.dtype).eps for part in numbers) ** 0.5 * alone.nan_to_num().abs().max()
+    if not _near(alone, again, tolerance) or _near(alone, together, tolerance):
+        return alone
+    raise StudyFileError(
+        DEFINE,
+        "expected outputs of an atom that depend on its own structure alone (`graph.structure` says which that is), "
+        f"but those of {settings.define!r} change when a second structure is joined to the graph",
+    )
+
+
+def _near(found: Tensor, expected: Tensor, tolerance: Tensor) -> bool:
+    return torch.allclose(found, expected, rtol=0, atol=float(tolerance), equal_nan=True)
 
 
 def _step(network: Module, graph: Graph, quantity: str) -> Tensor:
@@ -116,12 +143,13 @@ def _stir(network: Module) -> None:
             weight.add_(torch.randn_like(weight) * (float(weight.square().mean().sqrt()) or 1.0))
 
 
-def _probe(settings: configuration.Network, elements: int) -> Graph:
-    """Two atoms of each element, five at least, without symmetry and all of them neighbours."""
-    atoms = max(5, 2 * elements)
+def _probe(settings: configuration.Network, elements: int, *, more: int = 0, charge: float = 0.0) -> Graph:
+    """Two atoms of each element, five at least, and some more, without symmetry and all of them neighbours."""
+    atoms = max(5, 2 * elements) + more
     # The diagonal of the cube is shorter than the cutoff.
     positions = torch.rand(atoms, 3) * (settings.radial_cutoff / 2)
-    return build_graph(torch.arange(atoms) % elements, positions, elements, **edge_basis(settings)._asdict())
+    basis = edge_basis(settings)._asdict()
+    return build_graph(torch.arange(atoms) % elements, positions, elements, charge=charge, **basis)
 
 
 def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:

@@ -2,7 +2,9 @@
 
 from e3nn import o3
 from torch import Tensor, cat
-from torch.nn import Module
+from torch.nn import Identity, Module
+
+from tesseral.study import configuration
 
 
 class Saturation(Module):
@@ -13,7 +15,7 @@ class Saturation(Module):
     start in some dozens diverges. The norm of all copies of an irrep does not turn, so the bound is equivariant; no
     irrep feels another, so which of them a product reads is what its paths say. But it makes what a product returns no
     polynomial: a correlation, or the order of a diagram, counts the factors that meet, not the body order. Neither MACE
-    nor Cormorant has it.
+    nor Cormorant has it: `network.saturation = false` is without.
 
     :param irreps: of what is bounded.
     """
@@ -28,3 +30,8 @@ class Saturation(Module):
             return features
         parts = features.split(self.sizes, dim=1)
         return cat([part * (2 / (1 + part.square().mean(dim=1, keepdim=True))).sqrt() for part in parts], dim=1)
+
+
+def bounded(irreps: o3.Irreps, settings: configuration.Network) -> Module:
+    """`Saturation` of these irreps; what leaves them as they are where `settings.saturation` is false."""
+    return Saturation(irreps) if settings.saturation else Identity()

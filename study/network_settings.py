@@ -98,12 +98,16 @@ class Network(Section):
     """Irreps of the features between layers. Products take as many channels of each as the rarest one has."""
     layers: Annotated[int, Range(ge=1, le=20)] = 3
     """Layers before the readout."""
-    embedding: Annotated[int, Range(ge=1, le=10_000)] | None = None
-    """Scalars that an element is embedded in; the one-hot of the element itself if not given."""
+    embedding: Annotated[int, Range(ge=1, le=10_000)] | Literal["none"] | None = None
+    """Scalars that an element is embedded in; the one-hot of the element itself if `none` or not given."""
     residual: bool = False
     """Whether a layer's input is added to what it makes, for every irrep of which both have equally many."""
     correlation: Annotated[int, Range(ge=1, le=4)] = 3
     """Order ν of the symmetric powers; of `mace` alone."""
+    saturation: bool = True
+    """Whether what enters a product of features is bounded, irrep by irrep, by its own norm: in `cormorant`, `mace` and
+    fusion diagrams. With false these are strict polynomials, as Cormorant's and MACE's products are, so `correlation`
+    is a body order; but some starts of deep networks then diverge."""
     fusion: Fusion = field(default_factory=Fusion)
     """A fusion diagram inside every layer, after Li et al. (arXiv 2211.07482)."""
     readout: Literal["auto", "convolution", "linear"] = "auto"
@@ -129,19 +133,32 @@ class Network(Section):
     num_neighbors: Annotated[float, Range(gt=0)] | None = None
     """Messages are divided by its square root; null: the mean number of neighbours in the training split."""
 
+    @property
+    def embedded(self) -> int | None:
+        """`embedding` as a number; None for the one-hot."""
+        return None if self.embedding == "none" else self.embedding
+
     def resolve(self) -> Self:
-        """With hidden irreps and the diagram as canonical text, the readout by name, and what has no effect at its
-        default: see `without_effect`.
+        """With hidden irreps and the diagram as canonical text, the readout by name, an embedding of `none` left
+        out, and what has no effect at its default: see `without_effect`.
 
         :raises StudyFileError: if the hidden irreps or the diagram are not valid.
         """
         readout = self.readout
         if readout == "auto":
             readout = "convolution" if self.interaction == "gated" else "linear"
-        found = replace(self, hidden=self.hidden.resolve(), fusion=self.fusion.resolve(), readout=readout)
+        found = replace(
+            self,
+            hidden=self.hidden.resolve(),
+            embedding=self.embedded,
+            fusion=self.fusion.resolve(),
+            readout=readout,
+        )
         dropped = without_effect(found)
         if "network.correlation" in dropped:
             found = replace(found, correlation=type(self).correlation)
+        if "network.saturation" in dropped:
+            found = replace(found, saturation=type(self).saturation)
         return replace(found, fusion=Fusion()) if "network.fusion.k_max" in dropped else found
 
 
@@ -155,4 +172,6 @@ def without_effect(network: Network) -> dict[str, str]:
         found["network.correlation"] = "outside mace"
     if network.define is None and network.fusion.diagram == "none":
         found |= dict.fromkeys(("network.fusion.k_max", "network.fusion.channels"), "without a diagram")
+        if network.interaction == "gated":
+            found["network.saturation"] = "in a gated network without a diagram"
     return found

@@ -1,4 +1,11 @@
-"""What every network must hold to, ours or a user's: a suite that a test class takes over by subclassing."""
+"""What every network must hold to, ours or a user's: a suite that a test class takes over by subclassing.
+
+It lies beside the tests and is not installed: a test of yours finds it, and the `small_configuration` that it may start
+from, with this folder on the path,
+
+    PYTHONPATH=path/to/tesseral/tests pytest test_mine.py
+
+"""
 
 from collections.abc import Iterator
 from functools import cache
@@ -37,6 +44,9 @@ FAR = 100.0
 
 class NetworkConformance:
     """Subclass it, state `configuration`, and pytest runs every check on the network that it names:
+
+        from network_conformance import NetworkConformance
+        from synthetic_density import small_configuration
 
         class TestMine(NetworkConformance):
             configuration = small_configuration(define="my_networks:build")

@@ -95,11 +95,12 @@ def networks(fusion: st.SearchStrategy[Fusion]) -> dict[str, st.SearchStrategy]:
         "harmonics": st.integers(0, 2),
         "radial": st.integers(0, 1),
         "elements": st.integers(1, 3),
-        "embedding": st.sampled_from([None, 1, 2, 3]),
+        "embedding": st.sampled_from([None, "none", 1, 2, 3]),
         "residual": st.booleans(),
         "readout": st.sampled_from(["convolution", "linear"]),
         "correlation": st.integers(1, 3),
         "fusion": fusion,
+        "saturation": st.booleans(),
         "seed": st.integers(0, 2**31),
     }
 

@@ -79,6 +79,10 @@ class TestMaceCorrelation3(NetworkConformance):
     configuration = small(NATURAL, interaction="mace", correlation=3, embedding=3, residual=True)
 
 
+class TestMaceWithoutSaturation(NetworkConformance):
+    configuration = small("2x0e+2x1o", interaction="mace", correlation=2, fusion=ORDER_3, saturation=False)
+
+
 class TestMaceFusion(NetworkConformance):
     configuration = small("2x0e+2x1o", interaction="mace", correlation=2, fusion=EDGES)
 

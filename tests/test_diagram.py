@@ -69,11 +69,61 @@ def test_what_is_no_diagram_is_refused(text):
         parse_diagram(text)
 
 
+TERMS = st.lists(
+    st.builds(MulIrrep, st.integers(0, 4), st.integers(0, 3), st.sampled_from([1, -1])), min_size=1, max_size=4
+).filter(lambda terms: any(term.mul for term in terms))
+
+
+@given(TREES, TERMS, TERMS, st.integers(1, 30), st.none() | st.integers(0, 9), st.randoms())
+def test_a_diagram_of_irreps_in_any_order_parses_back(tree, inside, roots, channels, k_max, random):
+    names = sorted(set(tree.leaves))
+    random.shuffle(names)
+    diagram = FusionDiagram(tree, tuple((name, tuple(inside)) for name in names), tuple(roots), channels, k_max)
+    assert parse_diagram(str(diagram)) == diagram
+    assert hash(parse_diagram(str(diagram))) == hash(diagram)
+    assert diagram == fusion_diagram(
+        tree, dict.fromkeys(LEAVES, format_irreps(inside)), format_irreps(roots), channels, k_max
+    )
+
+
+SCALARS = (MulIrrep(2, 0, 1),)
+SQUARE = {"tree": Tree("centre", "centre"), "leaves": (("centre", SCALARS),), "roots": SCALARS, "channels": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k_max": -1}, "expected a k_max of at least 0, or none, got -1"),
+        ({"channels": 0}, "expected at least one channel, got 0"),
+        ({"roots": ()}, "expected at least one irrep of the root, got none"),
+        ({"leaves": (("centre", (MulIrrep(0, 1, 1),)),)}, "expected at least one irrep of the leaf centre, got none"),
+        ({"leaves": (("centre", SCALARS), ("centre", SCALARS))}, "centre, each once, got those of centre, centre"),
+        ({"leaves": ()}, "expected irreps of the leaves centre, each once, got those of none"),
+        ({"roots": (MulIrrep(2, -1, 1),)}, r"expected mul and l of at least 0 .*, got .*l=-1.* of the root"),
+        ({"roots": (MulIrrep(-2, 0, 1), MulIrrep(3, 0, 1))}, "expected mul and l of at least 0 .*mul=-2"),
+        ({"leaves": (("centre", (MulIrrep(2, 0, 0),)),)}, "a parity p of 1 or -1, got .*p=0.* of the leaf centre"),
+        ({"tree": Tree("x", "x"), "leaves": (("x", SCALARS),)}, r"expected a tree of pairs of .* got '\(x x\)'"),
+        ({"tree": comb("centre", MOST_LEAVES + 1)}, f"at most {MOST_LEAVES} leaves"),
+    ],
+)
+def test_a_diagram_whose_text_would_be_refused_is_refused(changes, message):
+    assert str(FusionDiagram(**SQUARE)) == "(centre centre) -> 2x0e; centre = 2x0e; channels = 2"
+    with pytest.raises(TesseralError, match=message) as caught:
+        FusionDiagram(**SQUARE | changes)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("(centre edges) -> 4x0e; centre = 4x0e; channels = 4", "expected irreps of the leaves centre, edges, got"),
-        ("(centre centre) -> 4x0e; centre = 4x0e; edges = 4x0e; channels = 4", "of the leaves centre, got"),
+        (
+            "(centre edges) -> 4x0e; centre = 4x0e; channels = 4",
+            "expected irreps of the leaves centre, edges, each once, got those of centre",
+        ),
+        (
+            "(centre centre) -> 4x0e; centre = 4x0e; edges = 4x0e; channels = 4",
+            "of the leaves centre, each once, got those of centre, edges",
+        ),
         ("(centre centre) -> 4x0e; centre = 4x0e; channels = 0", "at least one channel, got 0"),
         ("(centre centre) -> 4x0e; centre = 4x0; channels = 4", "expected irreps such as"),
     ],

@@ -12,8 +12,9 @@ from tesseral.models.training import train
 from tesseral.networks.cormorant_layer import CormorantLayer
 from tesseral.networks.gated_layer import GatedLayer
 from tesseral.networks.graph import Graph, build_graph, edge_basis, join
-from tesseral.networks.layer_fusion import PART, fused
+from tesseral.networks.layer_fusion import PART, LayerFusion, fused
 from tesseral.networks.linear_readout import LinearReadout
+from tesseral.networks.mace_layer import MaceLayer
 from tesseral.networks.network import LAYERS, Network, build_network, parameters
 from tesseral.networks.residual import Residual
 from tesseral.networks.saturation import Saturation
@@ -60,6 +61,18 @@ def test_an_embedding_takes_the_place_of_the_one_hot():
     features = net.layers[0](entering, one)
     torch.testing.assert_close(net.output(net.layers[1](features, one), one), net(one), rtol=0, atol=1e-14)
     assert built(asked("3x0e+2x1o")).embedding is None
+
+
+def test_no_embedding_is_a_level_of_it():
+    without, none = asked("3x0e+2x1o"), asked("3x0e+2x1o", embedding="none")
+    assert none.resolve() == without.resolve()
+    net, one = built(none), graph(none)
+    assert net.embedding is None
+    assert torch.equal(net(one), built(without)(one))
+    data, shape = Data(reference="x.parquet", train=1, test=1), Shape(2, parse_irreps(OUTPUTS), 6.0, 20.0)
+    sizes = [size(Configuration(data=data, network=settings), shape) for settings in (without, none)]
+    assert sizes[0] == sizes[1]
+    assert sizes[0].parameters == parameters(net)
 
 
 def test_a_residual_layer_adds_its_input_where_both_have_as_many():
@@ -127,19 +140,121 @@ def test_no_irrep_of_a_product_feels_another(interaction):
     torch.testing.assert_close(net(one), net(one._replace(harmonics=turned)), rtol=0, atol=1e-14)
 
 
-def test_the_cormorant_layer_is_its_formula():
+@pytest.mark.parametrize("saturation", [True, False])
+def test_the_cormorant_layer_is_its_formula(saturation):
     """Of scalars, where every product is a plain one: √(1−p) L(x ⊕ G) + √p M(U·U ⊕ U·G)."""
-    settings = asked("2x0e", interaction="cormorant", harmonics_lmax=0).resolve()
+    settings = asked("2x0e", interaction="cormorant", harmonics_lmax=0, saturation=saturation).resolve()
     layer = CormorantLayer(o3.Irreps("3x0e"), o3.Irreps("2x0e"), settings, elements=2, num_neighbors=4.0)
     one, x = graph(settings), torch.randn(6, 3)
     gathered = 2 * layer.messages(x, one)
-    saturate = Saturation(o3.Irreps("2x0e"))
+    saturate = Saturation(o3.Irreps("2x0e")) if saturation else torch.nn.Identity()
     own = saturate(x @ layer.own.weight.view(3, 2) / 3**0.5)
     linear = torch.cat([x, gathered], dim=1) @ layer.linear.weight.view(-1, 2) / 5**0.5
     squares = torch.stack([own * own, own * saturate(gathered)], dim=2).flatten(1)
     mixed = squares @ layer.mix.weight.view(4, 2) / 4**0.5
     expected = (1 - PART) ** 0.5 * linear + PART**0.5 * mixed
     torch.testing.assert_close(layer(x, one), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("saturation", [True, False])
+def test_the_mace_layer_is_its_formula(saturation):
+    """Of scalars: A, A² and A³ by weights of each element's own, and the self-connection, half the variance each."""
+    settings = asked("2x0e", interaction="mace", harmonics_lmax=0, correlation=3, saturation=saturation).resolve()
+    layer = MaceLayer(o3.Irreps("3x0e"), o3.Irreps("2x0e"), settings, elements=2, num_neighbors=4.0)
+    one, x = graph(settings), torch.randn(6, 3)
+    gathered = 2 * layer.messages(x, one)
+    entering = Saturation(o3.Irreps("2x0e"))(gathered) if saturation else gathered
+    powers = layer.contraction(entering, one.elements)
+    # Each weight is found by what the layer makes of that power alone.
+    ones = torch.ones(2, 2)
+    steps = [layer.contraction(scale * ones, torch.eye(2)) for scale in (1.0, 2.0, 3.0)]
+    weights = torch.linalg.solve(
+        torch.tensor([[scale**degree for degree in (1, 2, 3)] for scale in (1.0, 2.0, 3.0)]),
+        torch.stack(steps).flatten(1),
+    ).view(3, 2, 2)[:, SPECIES]
+    expected = sum(weight * entering**degree for degree, weight in enumerate(weights, start=1))
+    torch.testing.assert_close(powers, expected, rtol=0, atol=1e-12)
+    own = layer.self_connection(x, one.elements) * 2**0.5
+    made = (powers @ layer.update.weight.view(2, 2) / 2**0.5 + own) / 2**0.5
+    torch.testing.assert_close(layer(x, one), made, rtol=0, atol=1e-13)
+
+
+def in_powers(layer: torch.nn.Module, x: Tensor, one: Graph, degree: int) -> tuple[Tensor, float]:
+    """The polynomial of that degree in a factor on the messages that a layer is at `degree` + 1 factors: coefficients,
+    and how far it is from the layer at further factors, as a part of the largest feature."""
+
+    def made(factors: list[float]) -> Tensor:
+        return torch.stack([layer(x, one._replace(harmonics=factor * one.harmonics)).detach() for factor in factors])
+
+    first, further = [0.25 * number for number in range(degree + 1)], [-1.0, 1.7, 2.5]
+    powers = [torch.tensor([[factor**power for power in range(degree + 1)] for factor in s]) for s in (first, further)]
+    coefficients = torch.linalg.solve(powers[0], made(first).flatten(1))
+    found, expected = powers[1] @ coefficients, made(further).flatten(1)
+    return coefficients, float((found - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("interaction", "degree", "changes"),
+    [
+        ("mace", 1, {"correlation": 1}),
+        ("mace", 2, {"correlation": 2}),
+        ("mace", 3, {"correlation": 3}),
+        ("mace", 4, {"correlation": 4}),
+        ("mace", 3, {"correlation": 2, "fusion": Fusion(diagram="((neighbours neighbours) neighbours)", k_max=1)}),
+        ("cormorant", 1, {}),
+        ("cormorant", 4, {"fusion": Fusion(diagram="((neighbours edges) (neighbours edges))", k_max=1)}),
+    ],
+)
+def test_without_saturation_a_layer_is_a_polynomial_in_what_it_gathers(interaction, degree, changes):
+    """Of degree `correlation`, or of as many leaves of a diagram as are gathered; with it, of none."""
+    layers = []
+    for saturation in (False, True):
+        torch.manual_seed(1)
+        settings = asked(
+            "2x0e+2x1o", interaction=interaction, harmonics_lmax=1, saturation=saturation, **changes
+        ).resolve()
+        layers.append(
+            LAYERS[interaction](o3.Irreps("3x0e+2x1o"), o3.Irreps("2x0e+2x1o"), settings, elements=2, num_neighbors=4.0)
+        )
+    plain, saturated = layers
+    saturated.load_state_dict(plain.state_dict())
+    one, x = graph(settings), torch.randn(6, 9)
+    coefficients, error = in_powers(plain, x, one, degree)
+    assert error < 1e-11
+    assert coefficients[degree].abs().max() > 1e-3  # it is of no lower degree
+    assert in_powers(saturated, x, one, degree)[1] > 1e-3
+
+
+def test_a_diagram_without_saturation_is_its_formula():
+    """√(1−p) y + √p F(x, g, e) of the leaves as they are."""
+    tree, hidden = "((neighbours edges) centre)", o3.Irreps("2x0e+2x1o")
+    for saturation in (True, False):
+        torch.manual_seed(2)
+        settings = asked(str(hidden), fusion=Fusion(diagram=tree), harmonics_lmax=1, saturation=saturation).resolve()
+        fusion = LayerFusion(hidden, hidden, hidden, {ir for _, ir in hidden}, settings, num_neighbors=4.0)
+        one, (y, x, g) = graph(settings), 3 * torch.randn(3, 6, 8)
+        added = fusion.block({"centre": x, "neighbours": g, "edges": fusion.edges(one)})
+        expected = (1 - PART) ** 0.5 * y + PART**0.5 * added
+        assert torch.allclose(fusion(y, x, g, one), expected, rtol=0, atol=1e-13) != saturation
+
+
+@pytest.mark.parametrize("interaction", ["gated", "cormorant", "mace"])
+@pytest.mark.parametrize("fusion", [Fusion(), Fusion(diagram="((neighbours edges) centre)", k_max=1)])
+def test_saturation_changes_outputs_and_no_size(interaction, fusion):
+    """But of a gated network without a diagram, which has no products: there it is left out."""
+    settings = asked("4x0e+2x1o+2x2e", interaction=interaction, fusion=fusion, harmonics_lmax=2)
+    without = replace(settings, saturation=False)
+    idle = interaction == "gated" and fusion.diagram == "none"
+    assert (without.resolve() == settings.resolve()) == idle
+    assert without.resolve().saturation == idle
+    one, nets = graph(settings), [built(each) for each in (settings, without)]
+    weights = [dict(net.named_parameters()) for net in nets]
+    assert list(weights[0]) == list(weights[1])
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+    assert torch.equal(nets[0](one), nets[1](one)) == idle
+    data, shape = Data(reference="x.parquet", train=1, test=1), Shape(2, parse_irreps(OUTPUTS), 6.0, 20.0)
+    sizes = [size(Configuration(data=data, network=each), shape) for each in (settings, without)]
+    assert sizes[0] == sizes[1]
 
 
 def test_products_make_what_no_convolution_does():

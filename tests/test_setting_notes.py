@@ -39,6 +39,8 @@ def plan_of(tmp_path, tiny_reference):
         (LMAX, "", "", []),
         (LMAX, "fusion.k_max = 2", "", [BOUND]),
         (LMAX, "fusion.channels = 2\ncorrelation = 2", "", [CORRELATION, CHANNELS]),
+        (LMAX, "saturation = false", "", ["network.saturation has no effect in a gated network without a diagram"]),
+        ('network.interaction = ["gated", "mace"]', "saturation = false", "", []),
         (LMAX, "", "[loss]\nforces = 2.0\n", [WEIGHT]),
         ("network.fusion.k_max = [1, 2]", "", "", [BOUND]),
         ("network.fusion = [{ k_max = 1 }, { k_max = 2 }]", "", "", [BOUND]),

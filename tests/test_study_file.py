@@ -92,6 +92,34 @@ def test_arms_that_resolve_to_one_configuration_are_merged():
     assert len(study.arms) == 4
 
 
+def test_an_embedding_or_none_is_a_factor():
+    text = GOOD.replace('loss.name = ["raw", "overlap"]', 'network.embedding = ["none", 16]')
+    study = Study.parse(text, "")
+    assert [arm.label for arm in study.arms[:2]] == ["lmax=0, embedding=none", "lmax=0, embedding=16"]
+    assert [arm.configuration.network.embedding for arm in study.arms[:2]] == [None, 16]
+    plain = Study.parse(GOOD.replace('loss.name = ["raw", "overlap"]', ""), "")
+    ids = [{planned.trial.id for planned in confirm(one)} for one in (study, plain)]
+    assert ids[1] < ids[0]
+    for level in ('"all"', "0"):
+        with pytest.raises(StudyFileError, match=r"factors\.network\.embedding: expected .*'none'") as caught:
+            Study.parse(text.replace('"none"', level), "")
+        assert "\n" not in str(caught.value)
+
+
+def test_saturation_is_a_factor():
+    """A gated network without a diagram has no product, and so one arm."""
+    levels = 'network.saturation = [true, false]\nnetwork.interaction = ["gated", "mace"]'
+    study = Study.parse(
+        GOOD.replace('"network.hidden.lmax" = [0, 1, 2]', levels).replace("[network]", "[network]\nhidden.lmax = 1"), ""
+    )
+    assert [arm.labels[0] for arm in study.arms[::2]] == [
+        "saturation=true, interaction=gated, loss=raw",
+        "saturation=true, interaction=mace, loss=raw",
+        "saturation=false, interaction=mace, loss=raw",
+    ]
+    assert [arm.configuration.network.saturation for arm in study.arms[::2]] == [True, True, False]
+
+
 def test_explicit_arms():
     text = GOOD[: GOOD.index("[factors]")] + GOOD[GOOD.index("[replication]") :]
     text += '\n[[arms]]\nnetwork.hidden.lmax = 0\n[[arms]]\nnetwork.hidden.irreps = "4x0e+2x2e"\nnetwork.layers = 2\n'

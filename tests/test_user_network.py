@@ -19,7 +19,9 @@ from synthetic_density import (
     synthetic_reference,
     synthetic_trial,
 )
+from water_study import water_study
 
+from tesseral.cluster.plan import plan_study
 from tesseral.models.checkpoint import restore_model
 from tesseral.models.data_set import DataSet
 from tesseral.models.recorder import Result
@@ -35,6 +37,7 @@ from tesseral.study.configuration import Configuration, Hidden
 from tesseral.study.define import load, source_hash
 from tesseral.study.errors import StudyFileError
 from tesseral.study.irreps import MulIrrep
+from tesseral.study.study import Study
 from tesseral.study.trial import Traces, Trial
 
 REFERENCE = synthetic_reference()
@@ -146,6 +149,73 @@ def without_weights(settings, *, elements, irreps_out, num_neighbors):
 
 def no_module(settings, *, elements, irreps_out, num_neighbors):
     return irreps_out.dim
+
+
+class Mixing(torch.nn.Module):
+    """Scalars of the elements, and what is made of them by another function of all of them."""
+
+    def __init__(self, elements, irreps_out, mix):
+        super().__init__()
+        self.linear, self.mix = o3.Linear(f"{elements}x0e", irreps_out), mix
+
+    def forward(self, graph):
+        outputs = self.linear(graph.elements)
+        return outputs + self.mix(outputs, graph)
+
+
+def of_all_atoms(settings, *, elements, irreps_out, num_neighbors):
+    return Mixing(elements, irreps_out, lambda outputs, graph: outputs.mean(dim=0))
+
+
+def of_first_charge(settings, *, elements, irreps_out, num_neighbors):
+    return Mixing(elements, irreps_out, lambda outputs, graph: outputs * graph.charge[0])
+
+
+def faintly_of_all_atoms(settings, *, elements, irreps_out, num_neighbors):
+    return Mixing(elements, irreps_out, lambda outputs, graph: 1e-6 * outputs.sum(dim=0))
+
+
+def first_structure(settings, *, elements, irreps_out, num_neighbors):
+    """Rows of the first structure's atoms alone."""
+    network = Wide(elements, irreps_out.dim)
+    network.register_forward_hook(lambda module, inputs, outputs: outputs[inputs[0].structure == 0])
+    return network
+
+
+def of_own_structure(settings, *, elements, irreps_out, num_neighbors):
+    def mix(outputs, graph):
+        sums = outputs.new_zeros(graph.size, outputs.shape[1]).index_add(0, graph.structure, outputs)
+        return sums[graph.structure] * (1 + graph.charge[graph.structure, None])
+
+    return Mixing(elements, irreps_out, mix)
+
+
+def in_single_precision(settings, *, elements, irreps_out, num_neighbors):
+    network = of_own_structure(settings, elements=elements, irreps_out=irreps_out, num_neighbors=num_neighbors)
+    network.linear.float()
+    network.linear.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
+    network.linear.register_forward_hook(lambda module, inputs, outputs: outputs.double())
+    return network
+
+
+def at_random(settings, *, elements, irreps_out, num_neighbors):
+    """In evaluation too."""
+    return Mixing(elements, irreps_out, lambda outputs, graph: outputs * torch.rand_like(outputs))
+
+
+def mixing_in_training(settings, *, elements, irreps_out, num_neighbors):
+    return Normed(elements, irreps_out.dim)
+
+
+class Normed(Wide):
+    """In training by the moments of the batch, in evaluation by those of all batches."""
+
+    def __init__(self, elements, dim):
+        super().__init__(elements, dim)
+        self.norm = torch.nn.BatchNorm1d(dim)
+
+    def forward(self, graph):
+        return self.norm(super().forward(graph))
 
 
 constant = 3
@@ -377,6 +447,44 @@ def test_what_is_antisymmetric_in_one_channel_is_unreachable():
     assert probe_unreachable(own("own_probed:one_channel"), VECTORS, 2) == (MulIrrep(1, 1, 1),)
     assert probe_unreachable(own("own_probed:two_channels"), VECTORS, 2) == ()
     assert probe_unreachable(own("own_probed:two_channels"), (*VECTORS, MulIrrep(2, 1, -1)), 2) == (MulIrrep(2, 1, -1),)
+
+
+@pytest.mark.parametrize("define", ["of_all_atoms", "faintly_of_all_atoms", "of_first_charge"])
+def test_a_network_whose_structures_see_each_other(define):
+    """One alone shows nothing of it."""
+    expected = (
+        rf"^network\.define: expected outputs of an atom that depend on its own structure alone .*own_network:{define}"
+    )
+    with pytest.raises(StudyFileError, match=expected):
+        probe_unreachable(own(f"own_network:{define}"), VECTORS, 2)
+
+
+def test_a_plan_refuses_structures_that_see_each_other(tmp_path, tiny_reference):
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / tiny_reference.name).write_bytes(tiny_reference.read_bytes())
+    text = water_study("seeing", "network.hidden.lmax = [0, 1]")
+    for define in ("of_own_structure", "of_all_atoms"):
+        named = text.replace("[network]", f'[network]\ndefine = "own_network:{define}"')
+        study = Study.parse(named, "seeing.toml")
+        if define == "of_own_structure":
+            assert len(plan_study(study, str(tmp_path), tmp_path).arms) == 2
+        else:
+            with pytest.raises(StudyFileError, match="expected outputs of an atom that depend on its own structure"):
+                plan_study(study, str(tmp_path), tmp_path)
+
+
+def test_a_network_that_leaves_out_structures():
+    with pytest.raises(StudyFileError, match=r"returns a tensor of shape \(12, 9\), .* got shape \(5, 9\)"):
+        probe_unreachable(own("own_network:first_structure"), VECTORS, 2)
+
+
+@pytest.mark.parametrize("define", ["of_own_structure", "in_single_precision", "at_random", "mixing_in_training"])
+def test_a_network_whose_structures_do_not_see_each_other(define):
+    """Or, of one that is random in evaluation, of which it cannot be known."""
+    unreached = () if define == "mixing_in_training" else VECTORS[1:]
+    before = torch.get_rng_state()
+    assert probe_unreachable(own(f"own_network:{define}"), VECTORS, 2) == unreached
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_weights_that_begin_at_zero_hide_nothing():
