@@ -1,11 +1,11 @@
-"""The drawing of a fusion diagram: leaves above, with their orders; lines that meet at vertices; the root below.
+"""The drawing of a fusion diagram: leaves above, with what enters them; lines that meet at vertices; the root below.
 
-Which irreps enter a diagram, and with how many channels, is up to the layer that holds it. The records say which orders
-l they have at most, and so no more is drawn.
+Of a `FusionDiagram` that is irreps. In a study it is orders: which irreps enter a diagram, and with how many channels,
+is up to the layer that holds it, and the records say which orders l they have at most.
 """
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,7 +13,8 @@ from markupsafe import Markup, escape
 
 from tesseral.analysis.svg import FONT, INK, MUTED
 from tesseral.study.diagram import LEAVES, Tree, parse_tree
-from tesseral.study.irreps import parse_irreps
+from tesseral.study.fusion_diagram import FusionDiagram
+from tesseral.study.irreps import format_irreps, parse_irreps
 
 # As the first colours of arms in `tesseral.analysis.svg`: seen on a light ground and on a dark one.
 _COLOURS = dict(zip(LEAVES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
@@ -45,7 +46,7 @@ class Outline:
     @property
     def bound(self) -> str:
         """Of internal edges."""
-        return "every k" if self.k_max is None else f"k ≤ {self.k_max}"
+        return _bound(self.k_max)
 
 
 @dataclass(frozen=True)
@@ -116,31 +117,35 @@ def _outline(row: dict[str, object]) -> Outline:
     return Outline(tree, leaves, tuple(sorted(made)), None if k_max is None else int(str(k_max)))
 
 
-def draw(diagram: Outline) -> Markup:
+def draw(diagram: Outline | FusionDiagram) -> Markup:
     """An `<svg>` element that needs nothing else.
 
     A vertex is a Clebsch-Gordan product, a line between two of them an internal edge with its bound.
     """
-    return _Canvas(diagram).svg()
+    if isinstance(diagram, Outline):
+        entering = {name: _orders(orders) for name, orders in diagram.leaves}
+        root = _orders(diagram.roots)
+    else:
+        entering = {name: format_irreps(irreps) for name, irreps in diagram.leaves}
+        root = format_irreps(diagram.roots)
+    return _Canvas(diagram.tree, entering, root, _bound(diagram.k_max)).svg(f"Fusion diagram {diagram}")
 
 
 class _Canvas:
     """Positions of everything, in pixels."""
 
-    def __init__(self, diagram: Outline) -> None:
-        self.diagram = diagram
-        leaves = dict(diagram.leaves)
-        self.labels = [(name, _orders(leaves[name])) for name in diagram.tree.leaves]
-        self.root = _orders(diagram.roots)
+    def __init__(self, tree: Tree, entering: Mapping[str, str], root: str, bound: str) -> None:
+        self.tree, self.root, self.bound = tree, root, bound
+        self.labels = [(name, entering[name]) for name in tree.leaves]
         widest = max(len(line) for lines in self.labels for line in lines)
         self.step = max(84.0, _LETTER * widest + 18)
         self.top = _MARGIN + 2 * _LINE + 4
         self.parts: list[str] = []
         self.next_leaf = 0
 
-    def svg(self) -> Markup:
+    def svg(self, title: str) -> Markup:
         count = len(self.labels)
-        x, y = self._node(self.diagram.tree)
+        x, y = self._node(self.tree)
         bottom = y + 0.7 * _RISE
         self._line(x, y, x, bottom, INK)
         self._dot(x, y)
@@ -149,7 +154,7 @@ class _Canvas:
         reach = _LETTER * len(self.root) / 2 + _MARGIN
         left, right = min(0.0, x - reach), max(self.step * count, x + reach)
         height = bottom + _LINE + _MARGIN
-        label = escape(f"Fusion diagram {self.diagram}")
+        label = escape(title)
         return Markup(  # noqa: S704 - its text is escaped where it is written
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" width="{right - left:.0f}" '
             f'height="{height:.0f}" viewBox="{left:.0f} 0 {right - left:.0f} {height:.0f}" font-family="{FONT}" '
@@ -174,14 +179,14 @@ class _Canvas:
             self._line(child_x, child_y, x, y, _COLOURS[child] if isinstance(child, str) else INK)
             if isinstance(child, Tree):
                 self._dot(child_x, child_y)
-                self._bound(child_x, child_y, x, y)
+                self._beside(child_x, child_y, x, y)
         return x, y
 
-    def _bound(self, x1: float, y1: float, x2: float, y2: float) -> None:
-        """Beside the middle of an internal edge, outside of the angle at its lower end."""
+    def _beside(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        """The bound, beside the middle of an internal edge, outside of the angle at its lower end."""
         outwards = -1 if x1 < x2 else 1
         anchor = "end" if outwards < 0 else "start"
-        self._text((x1 + x2) / 2 + 7 * outwards, (y1 + y2) / 2 + 8, self.diagram.bound, INK, anchor=anchor)
+        self._text((x1 + x2) / 2 + 7 * outwards, (y1 + y2) / 2 + 8, self.bound, INK, anchor=anchor)
 
     def _line(self, x1: float, y1: float, x2: float, y2: float, colour: str) -> None:
         self.parts.append(
@@ -197,6 +202,10 @@ class _Canvas:
         self.parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight}>{escape(text)}</text>'
         )
+
+
+def _bound(k_max: int | None) -> str:
+    return "every k" if k_max is None else f"k ≤ {k_max}"
 
 
 def _orders(orders: tuple[int, ...]) -> str:
