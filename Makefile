@@ -19,7 +19,7 @@ quickstart: install
 	@$(TESSERAL) report $(STUDY) --storage $(STORAGE)
 
 test: install check
-	@.venv/bin/pytest
+	@.venv/bin/pytest -n 2 --dist loadfile  # two processes, each file in one
 
 check: install
 	@.venv/bin/ruff check .
