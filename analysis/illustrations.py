@@ -15,6 +15,7 @@ from tesseral.analysis.axes import in_panels
 from tesseral.analysis.floor import floor_line, floor_note
 from tesseral.analysis.learning import learning
 from tesseral.analysis.load import StudyTables
+from tesseral.analysis.order_trend import trend_sentences, trends
 from tesseral.analysis.orders import benefit
 from tesseral.analysis.search import best_so_far
 from tesseral.analysis.statistics import errors
@@ -109,13 +110,14 @@ def error_figures(tables: StudyTables) -> Iterator[Figure]:
 def benefit_figures(tables: StudyTables) -> Iterator[Figure]:
     """The figure of what hidden features change for each order, where several orders are predicted."""
     found = benefit(tables)
+    tested = "is tested by its trend, at the top" if trend_sentences(trends(tables)) else "is not tested"
     if found.select("l", "target").n_unique() > 1:
         yield Figure(
             "benefit-by-order",
             order_figures.benefit_by_order(found),
             "From the ratio of the relative errors of each pair; below zero, the arm is better than the baseline of "
             "its group, which differs from it in its hidden features alone. Bars are 95 % intervals, each for itself: "
-            "whether the benefit depends on the order is tested by its trend, at the top.",
+            f"whether the benefit depends on the order {tested}.",
         )
 
 

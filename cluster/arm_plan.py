@@ -56,11 +56,6 @@ class ArmPlan:
         return self.arm.label
 
     @property
-    def dead(self) -> str:
-        """Its network's hidden irreps of no use, in words."""
-        return self.network.told_dead
-
-    @property
     def steps(self) -> int:
         """Optimizer steps of one trial."""
         return self.network.configuration.max_steps

@@ -22,7 +22,7 @@ def show(plan: StudyPlan, found: Sequence[Forecast], rate: Rate | None) -> None:
     console.print(title(plan), style="bold", markup=False)
     console.print()
     shown = [_networks(plan), _sizes(plan), _costs(plan, found)]
-    if any(arm.network.unreachable or arm.dead for arm in plan.arms):
+    if any(arm.network.unreachable or arm.network.dead for arm in plan.arms):
         shown.insert(2, _reach(plan))
     for each in shown:
         console.print(each)
@@ -80,7 +80,10 @@ def _sizes(plan: StudyPlan) -> Table:
 
 
 def _reach(plan: StudyPlan) -> Table:
-    rows = [[arm.label, ", ".join(arm.network.unreachable) or "nothing", arm.dead or "none"] for arm in plan.arms]
+    rows = [
+        [arm.label, ", ".join(arm.network.unreachable) or "nothing", arm.network.told_dead or "none"]
+        for arm in plan.arms
+    ]
     return table("", ["arm", "cannot reach", "dead hidden irreps"], rows)
 
 

@@ -192,7 +192,7 @@ def _arm(plan: StudyPlan, one: Forecast) -> dict[str, Any]:
         "steps": arm.steps,
         "rungs": plan.rungs(arm),
         "unreachable": network.unreachable,
-        "dead": arm.dead,
+        "dead": network.told_dead,
         "search_trials": one.search,
         "confirm_trials": one.confirm,
         "confirm_trials_most": one.most,

@@ -9,6 +9,7 @@ from tesseral.study.arm import Arm
 from tesseral.study.configuration import flatten
 from tesseral.study.network_settings import without_effect
 from tesseral.study.preset import apply_preset
+from tesseral.study.study import Study
 from tesseral.study.study_file import CONFIGURATION
 
 WEIGHTS = ("loss.forces", "loss.energy")
@@ -24,8 +25,7 @@ def setting_notes(plan: StudyPlan) -> Iterator[str]:
     if study.file.search is not None and study.file.search.define is not None:
         return
     searched = {parameter.path for parameter in plan.space}
-    tree = apply_preset(tomllib.loads(study.text), "")
-    written = set(flatten({key: tree[key] for key in CONFIGURATION if key in tree})) | searched
+    written = _written(study) | searched
     idle: dict[str, str] = {}
     used: set[str] = set()
     for arm in study.arms:
@@ -42,9 +42,8 @@ def open_notes(plan: StudyPlan) -> Iterator[str]:
     """A sentence where arms differ in what nobody set, and one where none of them is compared with another."""
     arms = plan.study.arms
     readouts = {arm.configuration.network.readout for arm in arms if arm.configuration.network.define is None}
-    tree = apply_preset(tomllib.loads(plan.study.text), "")
-    written = set(flatten({key: tree[key] for key in CONFIGURATION if key in tree}))
-    if len(readouts) > 1 and "network.readout" not in written.union(*(flatten(arm.factors) for arm in arms)):
+    written = _written(plan.study).union(*(flatten(arm.factors) for arm in arms))
+    if len(readouts) > 1 and "network.readout" not in written:
         yield (
             "network.readout is not set: it is a convolution in gated arms and linear in the others. Set it, and arms "
             "differ in their layers alone"
@@ -61,6 +60,12 @@ _DECIDE = {
     "network.fusion.channels": {"network.fusion.diagram"},
 } | {weight: {"target.quantity"} for weight in WEIGHTS}
 """Setting → what decides whether it has an effect."""
+
+
+def _written(study: Study) -> set[str]:
+    """Dotted paths that the file sets, those of its preset too."""
+    tree = apply_preset(tomllib.loads(study.text), "")
+    return set(flatten({key: tree[key] for key in CONFIGURATION if key in tree}))
 
 
 def _without(arm: Arm) -> dict[str, str]:
