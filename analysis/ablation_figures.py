@@ -13,7 +13,7 @@ from tesseral.analysis.statistics import Estimate
 from tesseral.analysis.svg import INK, order_scale
 from tesseral.analysis.targets import Target
 from tesseral.analysis.wording import MetricLabel, describe, interval, listed
-from tesseral.study.records import ABLATION_METRICS
+from tesseral.study.records.schemas import ABLATION_METRICS
 
 _NAMED = 3
 """Places that are named as those that an arm may need most; of more, how many."""

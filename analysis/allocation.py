@@ -22,7 +22,7 @@ from scipy import stats
 
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.statistics import CONFIDENCE, Comparison, errors
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 Stopped = Literal["precision", "most blocks"]
 

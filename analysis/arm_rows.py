@@ -11,8 +11,8 @@ from tesseral.analysis.load import StudyTables
 from tesseral.analysis.statistics import ArmError, Comparison, Estimate, against, by_arm
 from tesseral.analysis.targets import Target
 from tesseral.analysis.wording import signed_percent
-from tesseral.study.metrics import METRICS
-from tesseral.study.trial import State
+from tesseral.study.configuration.metrics import METRICS
+from tesseral.study.configuration.trial import State
 
 LOOSE = 0.01
 """Residual of a match from which on it is flagged."""

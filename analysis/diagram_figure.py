@@ -12,9 +12,9 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from tesseral.analysis.svg import FONT, INK, MUTED
-from tesseral.study.diagram import LEAVES, Tree, parse_tree
-from tesseral.study.fusion_diagram import FusionDiagram
-from tesseral.study.irreps import format_irreps, parse_irreps
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
+from tesseral.study.parsing.fusion_diagram import FusionDiagram
+from tesseral.study.parsing.irreps import format_irreps, parse_irreps
 
 # As the first colours of arms in `tesseral.analysis.svg`: seen on a light ground and on a dark one.
 _COLOURS = dict(zip(LEAVES, ("#0072B2", "#D55E00", "#009E73"), strict=True))

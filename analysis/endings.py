@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 _SHOWN = 3
 """Trials of a group that are named."""

@@ -16,8 +16,8 @@ import polars as pl
 
 from tesseral.analysis.statistics import by_arm
 from tesseral.study.errors import TesseralError
-from tesseral.study.irreps import parse_irreps
-from tesseral.study.trial import State
+from tesseral.study.parsing.irreps import parse_irreps
+from tesseral.study.configuration.trial import State
 
 _ORDER = re.compile(r"\d+(?=[eo])")
 _IRREPS = "setting.network.hidden.irreps"

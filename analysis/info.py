@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tesseral.analysis.targets import FACTORS, Group, Target
-from tesseral.study.arm import Excluded
-from tesseral.study.labels import short_names
-from tesseral.study.study_file import Match, Search
+from tesseral.study.design.arm import Excluded
+from tesseral.study.design.labels import short_names
+from tesseral.study.design.study_file import Match, Search
 
 
 @dataclass(frozen=True, kw_only=True)

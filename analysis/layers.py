@@ -6,7 +6,7 @@ order. What is lost without an order is in `ablations`, what no gradient reaches
 
 import polars as pl
 
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 _FEATURES = ("rms", "effective_rank", "feature_gradient", "weight_rms", "gradient_rms")
 ABLATIONS = ("ablation_none", "ablation_zero", "ablation_shuffle")

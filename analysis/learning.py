@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 
 def learning(curves: pl.LazyFrame, trials: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:

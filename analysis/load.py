@@ -13,8 +13,8 @@ from polars.exceptions import PolarsError
 
 from tesseral.analysis.info import StudyInfo
 from tesseral.analysis.search import SearchRecords
-from tesseral.study.records import CURVES, TRACES, TRIALS, VERSION, table_name
-from tesseral.study.segments import Source
+from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, VERSION, table_name
+from tesseral.study.records.segments import Source
 
 _COMPACTED = "-all.parquet"
 """End of the name of a file that an outcome names and nothing ever deletes, unlike the segments it was made of."""

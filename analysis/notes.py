@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tesseral.analysis.info import StudyInfo
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.wording import count
-from tesseral.study.arm import Excluded
+from tesseral.study.design.arm import Excluded
 
 
 def notes(tables: StudyTables) -> list[str]:

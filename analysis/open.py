@@ -19,12 +19,12 @@ from tesseral.analysis.info import ReferenceInfo, StudyInfo
 from tesseral.analysis.load import StudyTables, load, trials_frame
 from tesseral.analysis.search import read_search
 from tesseral.analysis.targets import baselines, make_target
-from tesseral.study.arm import Arm
+from tesseral.study.design.arm import Arm
 from tesseral.study.errors import StudyFileError, TesseralError
-from tesseral.study.labels import text_of
-from tesseral.study.ledger import Ledger, frozen
-from tesseral.study.stages import objectives
-from tesseral.study.store import Store
+from tesseral.study.design.labels import text_of
+from tesseral.study.records.ledger import Ledger, frozen
+from tesseral.study.design.stages import objectives
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
 T = TypeVar("T")

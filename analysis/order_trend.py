@@ -19,7 +19,7 @@ from tesseral.analysis.orders import HIDDEN, contrasts, hidden_text
 from tesseral.analysis.statistics import SIGNIFICANCE, Estimate, holm, log_ratios, relative_change
 from tesseral.analysis.targets import FACTORS
 from tesseral.analysis.wording import count, interval, listed
-from tesseral.study.labels import short_names
+from tesseral.study.design.labels import short_names
 
 _MOST_SENTENCES = 4
 """Of more, a count."""

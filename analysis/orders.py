@@ -16,7 +16,7 @@ from tesseral.analysis.info import StudyInfo
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.statistics import ArmError, Estimate, against, by_arm
 from tesseral.analysis.targets import FACTORS
-from tesseral.study.metrics import METRICS
+from tesseral.study.configuration.metrics import METRICS
 
 HIDDEN = "network.hidden"
 """Where the factors stand that hidden features are."""

@@ -7,7 +7,7 @@ import polars as pl
 from tesseral.analysis.allocation import blocks_given
 from tesseral.analysis.load import StudyTables
 from tesseral.analysis.search import ArmSearched, searched
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ import polars as pl
 from scipy import stats
 
 from tesseral.study.errors import RecordError, TesseralError
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05

@@ -19,7 +19,7 @@ from tesseral.analysis.progress import standing as standing
 from tesseral.analysis.search import saved
 from tesseral.analysis.statistics import Comparison
 from tesseral.analysis.wording import describe, duration, interval, p_value, scaled, signed_percent, typeset
-from tesseral.study.metrics import METRICS
+from tesseral.study.configuration.metrics import METRICS
 
 WORDS = ("arm", "matched in", "notes")
 """Columns of the summary that hold words; the others hold numbers."""

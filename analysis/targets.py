@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.study.arm import Arm
-from tesseral.study.configuration import Target as Setting
-from tesseral.study.irreps import parse_irreps
-from tesseral.study.metrics import unit_of
-from tesseral.study.quantities import LABEL, QUANTITIES
-from tesseral.study.trial import canonical
+from tesseral.study.design.arm import Arm
+from tesseral.study.configuration.configuration import Target as Setting
+from tesseral.study.parsing.irreps import parse_irreps
+from tesseral.study.configuration.metrics import unit_of
+from tesseral.study.configuration.quantities import LABEL, QUANTITIES
+from tesseral.study.configuration.trial import canonical
 
 FACTORS = ("target", "target.quantity", "target.orders")
 """Dotted paths of the factors that decide what is predicted."""

@@ -7,7 +7,7 @@ from math import floor, log10
 
 from tesseral.analysis.statistics import Estimate
 from tesseral.analysis.targets import Target
-from tesseral.study.metrics import METRICS
+from tesseral.study.configuration.metrics import METRICS
 
 
 @dataclass(frozen=True)

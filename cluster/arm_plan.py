@@ -6,11 +6,11 @@ from typing import Any
 from tesseral.cluster.measure import Measure
 from tesseral.networks.reach import Dead, describe_dead
 from tesseral.networks.size import Size
-from tesseral.study.configuration import Configuration
-from tesseral.study.design import Arm
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.design.factorial import Arm
 from tesseral.study.errors import StudyFileError, TesseralError
-from tesseral.study.match import Matched, fit
-from tesseral.study.search_space import apply
+from tesseral.study.design.match import Matched, fit
+from tesseral.study.design.search_space import apply
 
 
 @dataclass(frozen=True)

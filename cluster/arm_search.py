@@ -12,12 +12,12 @@ from optuna.trial import TrialState, create_trial
 
 from tesseral.cluster.ask import make_ask
 from tesseral.cluster.samplers import make_sampler
-from tesseral.study.arm import Arm
+from tesseral.study.design.arm import Arm
 from tesseral.study.errors import RecordError, TesseralError
-from tesseral.study.parameter import Parameter, cardinality
-from tesseral.study.stages import Proposal
-from tesseral.study.study_file import Search
-from tesseral.study.trial import State, canonical, seed
+from tesseral.study.design.parameter import Parameter, cardinality
+from tesseral.study.design.stages import Proposal
+from tesseral.study.design.study_file import Search
+from tesseral.study.configuration.trial import State, canonical, seed
 
 MAX_REPEATS = 50
 """Repeats running that end an arm's search."""

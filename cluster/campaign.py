@@ -12,15 +12,15 @@ from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
 from tesseral.cluster.provenance import provenance
 from tesseral.cluster.search_stage import SearchStage
 from tesseral.cluster.worker import Job
-from tesseral.study.decision import decide, prune
+from tesseral.study.records.rungs import decide, prune
 from tesseral.study.errors import LeaseLostError, RecordError
-from tesseral.study.lease import Lease
-from tesseral.study.ledger import Entry, Ledger, write_arm, write_plan
-from tesseral.study.outcome import seal_outcome, sweep
-from tesseral.study.reuse import Elsewhere
-from tesseral.study.stages import Planned
-from tesseral.study.store import Store
-from tesseral.study.trial import State
+from tesseral.study.records.lease import Lease
+from tesseral.study.records.ledger import Entry, Ledger, write_arm, write_plan
+from tesseral.study.records.outcome import seal_outcome, sweep
+from tesseral.study.records.reuse import Elsewhere
+from tesseral.study.design.stages import Planned
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import State
 
 TAKEN_OVER = "another driver took the study over; this one stops"
 

@@ -14,11 +14,11 @@ from tesseral.cluster.options import AsJson, ExecutorName, Preset, Storage, Stud
 from tesseral.cluster.reference_cli import reference
 from tesseral.cluster.report_cli import report
 from tesseral.study.errors import StudyFileError
-from tesseral.study.lease import LENGTH, driver
-from tesseral.study.ledger import Ledger, frozen
-from tesseral.study.store import Store
+from tesseral.study.records.lease import LENGTH, driver
+from tesseral.study.records.ledger import Ledger, frozen
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 app = typer.Typer(
     no_args_is_help=True,

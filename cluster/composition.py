@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from tesseral.cluster.plan import StudyPlan
 from tesseral.models.reference_file import Reference
 from tesseral.models.split import split
-from tesseral.study.configuration import Data
-from tesseral.study.quantities import QUANTITIES
-from tesseral.study.stages import confirm_seeds
-from tesseral.study.structure_tables import SYMBOLS
+from tesseral.study.configuration.configuration import Data
+from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.design.stages import confirm_seeds
+from tesseral.study.recipe.structures import SYMBOLS
 
 TOLERANCE = 1e-6
 """Part of a composition's length that may lie outside of the training structures' span: rounding."""

@@ -9,7 +9,7 @@ from tesseral.cluster.parquet import open_parquet
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.reference_file import TARGETS
 from tesseral.study.errors import DataError
-from tesseral.study.structure_tables import SYMBOLS
+from tesseral.study.recipe.structures import SYMBOLS
 
 FLOOR = {
     "fit_error": ("fit ε", "%"),

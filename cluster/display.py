@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from tesseral.study.lease import Holder
+from tesseral.study.records.lease import Holder
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)

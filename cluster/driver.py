@@ -15,13 +15,13 @@ from tesseral.cluster.executor import Executor
 from tesseral.cluster.mirror import Mirror
 from tesseral.cluster.plan import StudyPlan
 from tesseral.models.numerics import NUMERICS
-from tesseral.study.define import source_hash
-from tesseral.study.document import read_document
+from tesseral.study.parsing.user_function import source_hash
+from tesseral.study.records.document import read_document
 from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError
-from tesseral.study.lease import LENGTH, Lease
-from tesseral.study.ledger import Ledger, freeze
-from tesseral.study.store import STORE_ERRORS, Store
-from tesseral.study.trial import State, canonical
+from tesseral.study.records.lease import LENGTH, Lease
+from tesseral.study.records.ledger import Ledger, freeze
+from tesseral.study.records.store import STORE_ERRORS, Store
+from tesseral.study.configuration.trial import State, canonical
 
 SNAPSHOT_EVERY = 5.0
 """Seconds between snapshots of the trials table, at least."""

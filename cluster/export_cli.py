@@ -118,7 +118,7 @@ def _find(
     name, folder = records_name(source, preset), ""
     if source.endswith(".toml"):
         folder = str(Path(source).resolve().parent)
-    from tesseral.study.store import Store
+    from tesseral.study.records.store import Store
 
     entry = exporting.find_trial(Store(storage).child(name), name, trial)
     if xyz is not None:

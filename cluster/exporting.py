@@ -19,9 +19,9 @@ from tesseral.models.prediction import predict_density
 from tesseral.models.reference_file import Reference
 from tesseral.models.training import check_trial
 from tesseral.study.errors import DataError, RecordError
-from tesseral.study.ledger import Entry, Ledger
-from tesseral.study.store import Store
-from tesseral.study.trial import State, Trial
+from tesseral.study.records.ledger import Entry, Ledger
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import State, Trial
 
 
 @dataclass(frozen=True)

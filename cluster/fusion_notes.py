@@ -9,9 +9,9 @@ from tesseral.cluster.plan import StudyPlan
 from tesseral.networks.fusion_paths import Path, paths
 from tesseral.networks.fusion_rank import same_functions
 from tesseral.networks.selection_rules import SCALAR, Orders, harmonics
-from tesseral.study.configuration import Configuration, Fusion, Network
-from tesseral.study.diagram import Tree, parse_tree
-from tesseral.study.irreps import parse_irreps
+from tesseral.study.configuration.configuration import Configuration, Fusion, Network
+from tesseral.study.parsing.fusion_tree import Tree, parse_tree
+from tesseral.study.parsing.irreps import parse_irreps
 
 MOST_NAMED = 8
 """Arms that a sentence names; more are counted."""

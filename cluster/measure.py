@@ -9,11 +9,11 @@ from tesseral.networks.reach import Dead, dead, unreachable
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import Size, size
 from tesseral.reference.recipe_shape import recipe_shape
-from tesseral.study.configuration import Configuration, Target
+from tesseral.study.configuration.configuration import Configuration, Target
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.quantities import QUANTITIES
-from tesseral.study.recipe import read_recipe
-from tesseral.study.trial import canonical
+from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.recipe.recipe import read_recipe
+from tesseral.study.configuration.trial import canonical
 
 
 class Measure:

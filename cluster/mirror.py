@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 
-from tesseral.study.trial import digest
+from tesseral.study.configuration.trial import digest
 
 MAX_NAME = 512
 """Characters of a study's name in Optuna's tables."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tesseral.study.errors import StudyFileError
-from tesseral.study.preset import preset_name
+from tesseral.study.parsing.preset import preset_name
 from tesseral.study.study import Study
 
 Storage = Annotated[

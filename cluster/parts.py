@@ -17,11 +17,11 @@ from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.reference_file import encode_reference
 from tesseral.reference.structures import displaced_molecules
 from tesseral.study.errors import DataError, TesseralError
-from tesseral.study.method import Method
-from tesseral.study.recipe import Recipe
-from tesseral.study.records import REFERENCE, with_metadata
-from tesseral.study.store import Store
-from tesseral.study.trial import digest
+from tesseral.study.recipe.method import Method
+from tesseral.study.recipe.recipe import Recipe
+from tesseral.study.records.schemas import REFERENCE, with_metadata
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import digest
 
 PROGRAMS = ("tesseral", "pyscf", "basis_set_exchange")
 """Packages whose versions decide a row: rows of two versions never become one file."""

@@ -13,13 +13,13 @@ from tesseral.cluster.references import open_reference
 from tesseral.models.numerics import NUMERICS
 from tesseral.models.split import check_sizes
 from tesseral.models.target_columns import check_values
-from tesseral.study.configuration import Configuration, Data
-from tesseral.study.define import source_hash
+from tesseral.study.configuration.configuration import Configuration, Data
+from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.errors import StudyFileError
-from tesseral.study.match import match_arms
-from tesseral.study.parameter import Parameter
-from tesseral.study.search_space import read_space
-from tesseral.study.stages import (
+from tesseral.study.design.match import match_arms
+from tesseral.study.design.parameter import Parameter
+from tesseral.study.design.search_space import read_space
+from tesseral.study.design.stages import (
     Planned,
     Stage,
     confirm_seeds,
@@ -29,9 +29,9 @@ from tesseral.study.stages import (
     rung_epochs,
     search_seeds,
 )
-from tesseral.study.store import Store
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.trial import Seeds
+from tesseral.study.configuration.trial import Seeds
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tesseral.cluster.cost import Rate
 from tesseral.cluster.fusion_notes import fusion_notes
 from tesseral.cluster.plan import ArmPlan, StudyPlan
 from tesseral.cluster.setting_notes import open_notes, setting_notes
-from tesseral.study.irreps import parse_irreps
+from tesseral.study.parsing.irreps import parse_irreps
 
 LOOSE = 0.01
 """Residual of a match from which on it is noted."""

@@ -12,7 +12,7 @@ from tesseral.cluster.display import console, counted, errors
 from tesseral.cluster.ending import resumable
 from tesseral.cluster.import_cli import reference_import
 from tesseral.cluster.options import AsJson, ExecutorName, Storage
-from tesseral.study.recipe import read_recipe
+from tesseral.study.recipe.recipe import read_recipe
 
 reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
 

@@ -12,9 +12,9 @@ from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.reference_file import Reference, read_reference
 from tesseral.reference.structures import Structure, content, structure_at, structures
 from tesseral.study.errors import DataError
-from tesseral.study.recipe import Recipe
-from tesseral.study.store import ABANDONED, Store
-from tesseral.study.trial import digest
+from tesseral.study.recipe.recipe import Recipe
+from tesseral.study.records.store import ABANDONED, Store
+from tesseral.study.configuration.trial import digest
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -7,8 +7,8 @@ import typer
 
 from tesseral.cluster.display import console, fitting, table
 from tesseral.cluster.options import AsJson, Preset, Storage, StudyName, records_name
-from tesseral.study.store import Store
-from tesseral.study.trial import digest
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import digest
 
 LEFT_OUT = (
     "trials",

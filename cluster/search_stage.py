@@ -7,15 +7,15 @@ from tesseral.cluster.arm_search import ArmSearch, Finding
 from tesseral.cluster.asha import Halving
 from tesseral.cluster.mirror import Mirror
 from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
-from tesseral.study.decision import read_rungs
-from tesseral.study.document import read_document
+from tesseral.study.records.rungs import read_rungs
+from tesseral.study.records.document import read_document
 from tesseral.study.errors import RecordError, StudyFileError
-from tesseral.study.ledger import Entry
-from tesseral.study.search_space import refusal
-from tesseral.study.stages import Best, Proposal
-from tesseral.study.store import Store
-from tesseral.study.study_file import Search
-from tesseral.study.trial import State, canonical
+from tesseral.study.records.ledger import Entry
+from tesseral.study.design.search_space import refusal
+from tesseral.study.design.stages import Best, Proposal
+from tesseral.study.records.store import Store
+from tesseral.study.design.study_file import Search
+from tesseral.study.configuration.trial import State, canonical
 
 
 class SearchStage:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from tesseral.analysis.targets import baselines
 from tesseral.cluster.plan import StudyPlan
-from tesseral.study.arm import Arm
-from tesseral.study.configuration import flatten
-from tesseral.study.network_settings import without_effect
-from tesseral.study.preset import apply_preset
+from tesseral.study.design.arm import Arm
+from tesseral.study.configuration.configuration import flatten
+from tesseral.study.configuration.network import without_effect
+from tesseral.study.parsing.preset import apply_preset
 from tesseral.study.study import Study
-from tesseral.study.study_file import CONFIGURATION
+from tesseral.study.design.study_file import CONFIGURATION
 
 WEIGHTS = ("loss.forces", "loss.energy")
 """Of the target `forces`."""

@@ -17,7 +17,7 @@ from tesseral.cluster.executor import Work, threads
 from tesseral.cluster.ray_session import LOCAL, ray, session, tune
 from tesseral.cluster.worker import Job, Runner, run_trial
 from tesseral.study.errors import DeviceLostError, StoreError, StudyFileError, TesseralError
-from tesseral.study.store import STORE_ERRORS
+from tesseral.study.records.store import STORE_ERRORS
 
 RESTARTS = 1000
 """Times that Tune starts a lost trial again; its records say sooner when it gets no further."""

@@ -15,11 +15,11 @@ from typing import Any
 from tesseral.cluster.references import open_reference
 from tesseral.models.recorder import DivergedError
 from tesseral.models.reference_file import Reference
-from tesseral.study.attempt import Attempt
-from tesseral.study.document import read_document
+from tesseral.study.records.attempt import Attempt
+from tesseral.study.records.document import read_document
 from tesseral.study.errors import DeviceLostError, LeaseLostError, RecordError, StoreError
-from tesseral.study.store import Store
-from tesseral.study.trial import State, Traces, Trial
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import State, Traces, Trial
 
 
 class Stopped(Exception):  # noqa: N818 - no error: how an execution in one's own process is ended at a rung

@@ -21,7 +21,7 @@ from tesseral.models.trace import feature_tensors, keeping_outputs
 from tesseral.models.trace_layers import find_layers
 from tesseral.models.tracing import Measurement
 from tesseral.networks.seeding import seeded
-from tesseral.study.records import ABLATION_METRICS
+from tesseral.study.records.schemas import ABLATION_METRICS
 
 STRUCTURES = 16
 """Of the validation split, its first ones: what ablations are measured on at most."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import gamma, pi, sqrt
 from typing import Self
 
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.irreps import MulIrrep
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tesseral.models.model import DTYPES, Model, build_model
 from tesseral.models.reference_file import Reference
 from tesseral.networks.user_network import check_source
 from tesseral.study.errors import RecordError
-from tesseral.study.trial import Trial
+from tesseral.study.configuration.trial import Trial
 
 _UNREADABLE = (
     RuntimeError,

@@ -12,9 +12,9 @@ from tesseral.models.property_target import PropertyTarget
 from tesseral.models.quadrature import BOHR
 from tesseral.models.target import Target, Value
 from tesseral.networks.graph import Graph, at_positions, edge_basis
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError
-from tesseral.study.quantities import QUANTITIES
+from tesseral.study.configuration.quantities import QUANTITIES
 
 START = 0.3
 """First forces over the reference's. Networks of all kinds of layers, trained for a short time on frames of one

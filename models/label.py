@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 import pyarrow as pa
 
-from tesseral.study.irreps import MulIrrep, parse_irreps
+from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tesseral.models.force_target import ForceTarget
 from tesseral.models.property_loss import ForceLoss, SquaredLoss
 from tesseral.models.property_target import PropertyTarget
 from tesseral.models.target import Target
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 
 
 class Loss(Protocol):

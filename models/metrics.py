@@ -1,4 +1,4 @@
-"""How far a model's predictions are from the reference, on a split. `tesseral.study.metrics` names what is measured."""
+"""How far a model's predictions are from the reference, on a split. `tesseral.study.configuration.metrics` names what is measured."""
 
 from collections.abc import Iterable, Sequence
 

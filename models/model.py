@@ -13,8 +13,8 @@ from tesseral.models.target import Target
 from tesseral.models.target_columns import chosen_basis
 from tesseral.networks.graph import Graph
 from tesseral.networks.network import build_network
-from tesseral.study.configuration import Configuration
-from tesseral.study.quantities import find_quantity
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.quantities import find_quantity
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -12,9 +12,9 @@ from tesseral.models.model import Model
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import chosen_basis
 from tesseral.networks.graph import Graph, build_graph, edge_basis
-from tesseral.study.configuration import Configuration
+from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.structure_tables import SYMBOLS
+from tesseral.study.recipe.structures import SYMBOLS
 
 
 def predict_density(

@@ -8,7 +8,7 @@ from tesseral.models.data_set import Batch
 from tesseral.models.force_target import EnergyForces, ForceTarget
 from tesseral.models.property_target import PropertyTarget
 from tesseral.models.quadrature import BOHR
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError
 
 

@@ -13,8 +13,8 @@ from tesseral.models.readout import components, dipole, mean, total
 from tesseral.models.target import Target, Value
 from tesseral.networks.graph import Graph
 from tesseral.study.errors import DataError
-from tesseral.study.irreps import MulIrrep
-from tesseral.study.quantities import Quantity
+from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.configuration.quantities import Quantity
 
 VANISHING = 1e-10
 """A spread relative to the largest value: what rounding leaves of values that a baseline meets exactly lies below."""

@@ -9,10 +9,10 @@ class Recorder(Protocol):
     """What training tells while it runs."""
 
     def curves(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of `tesseral.study.records.CURVES` without `trial`."""
+        """Rows of `tesseral.study.records.schemas.CURVES` without `trial`."""
 
     def traces(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of `tesseral.study.records.TRACES` without `trial`."""
+        """Rows of `tesseral.study.records.schemas.TRACES` without `trial`."""
 
     def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: dict[str, float]) -> None:
         """An epoch has ended and every row up to `step` was given.

@@ -17,8 +17,8 @@ from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.label import Label
 from tesseral.models.reference_check import REQUIRED, check_table
 from tesseral.study.errors import DataError
-from tesseral.study.records import REFERENCE, VERSION, table_name, to_table, with_metadata
-from tesseral.study.trial import canonical
+from tesseral.study.records.schemas import REFERENCE, VERSION, table_name, to_table, with_metadata
+from tesseral.study.configuration.trial import canonical
 
 TARGETS = (
     *("coefficients", "energy", "forces", "dipole", "quadrupole", "octupole", "polarizability"),
@@ -141,7 +141,7 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
         table = pa.table(columns, schema=_schema(labels).with_metadata(metadata))
     except pa.ArrowException as error:
         raise DataError(
-            f"expected columns of the types of tesseral.study.records.REFERENCE, in {name}: {error}"
+            f"expected columns of the types of tesseral.study.records.schemas.REFERENCE, in {name}: {error}"
         ) from None
     reference = Reference(table, basis, labels)
     _check(reference, name)
@@ -171,7 +171,7 @@ def encode_reference(
     try:
         table = to_table(list(rows), with_metadata(_schema(labels), **metadata))
     except (pa.ArrowException, TypeError) as error:
-        raise DataError(f"expected rows of the types of tesseral.study.records.REFERENCE: {error}") from None
+        raise DataError(f"expected rows of the types of tesseral.study.records.schemas.REFERENCE: {error}") from None
     _check(Reference(table, basis, labels), name)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")

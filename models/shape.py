@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import target_outputs
 from tesseral.networks.shape import Shape
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.irreps import MulIrrep
 
 COUNTED = 256
 """Structures whose edges are counted, evenly spaced over the data: more would hardly change the means."""

@@ -14,7 +14,7 @@ from tesseral.models.reference_file import Reference
 from tesseral.models.split import check_sizes, split
 from tesseral.networks.network import parameters
 from tesseral.networks.seeding import seeded
-from tesseral.study.configuration import Configuration
+from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.errors import StudyFileError
 
 WARM_UP = 2

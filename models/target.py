@@ -9,7 +9,7 @@ from torch.nn import Module
 
 from tesseral.models.data_set import Batch
 from tesseral.networks.graph import Graph
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.irreps import MulIrrep
 
 
 class Value(NamedTuple):

@@ -2,10 +2,10 @@
 
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.reference_file import Reference
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.irreps import MulIrrep
-from tesseral.study.quantities import Quantity, find_quantity
+from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.configuration.quantities import Quantity, find_quantity
 
 
 def wanted_columns(quantity: Quantity) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.coulomb import coulomb_matrix
 from tesseral.models.target_columns import absent
 from tesseral.study.errors import DataError
-from tesseral.study.quantities import Quantity
+from tesseral.study.configuration.quantities import Quantity
 
 
 class DensityLabels(NamedTuple):

@@ -30,7 +30,7 @@ _OF_EDGES = ("edge_weight_rms", "edge_gradient_rms", "edge_update")
 
 
 class Measurement(NamedTuple):
-    """A row of `tesseral.study.records.TRACES`, but for trial and time."""
+    """A row of `tesseral.study.records.schemas.TRACES`, but for trial and time."""
 
     layer: int | None
     path: str | None

@@ -23,9 +23,9 @@ from tesseral.models.trial_check import check_trial as check_trial
 from tesseral.models.trial_check import check_weights
 from tesseral.networks.network import parameters
 from tesseral.networks.seeding import seeded
-from tesseral.study import configuration
-from tesseral.study.trial import Traces, Trial
-from tesseral.study.trial import seed as seed_of
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration.trial import Traces, Trial
+from tesseral.study.configuration.trial import seed as seed_of
 
 
 def train(

@@ -6,9 +6,9 @@ from tesseral.models.numerics import NUMERICS
 from tesseral.models.reference_file import Reference
 from tesseral.networks.network import parameters
 from tesseral.networks.user_network import check_source
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError, RecordError, StudyFileError
-from tesseral.study.trial import Trial
+from tesseral.study.configuration.trial import Trial
 
 
 def check_trial(trial: Trial, reference: Reference) -> None:

@@ -22,11 +22,11 @@ from tesseral.networks.parts import (
     hidden,
 )
 from tesseral.networks.selection_rules import SCALAR, Orders, harmonics, product
-from tesseral.study import configuration
-from tesseral.study.configuration import Configuration, Hidden
-from tesseral.study.diagram import Tree, parse_tree
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration.configuration import Configuration, Hidden
+from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.errors import StudyFileError, TesseralError
-from tesseral.study.irreps import MulIrrep, parse_irreps
+from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
 CHANNELS: Width = ("channels", None)
 """As many as there are of the rarest hidden irrep."""

@@ -12,7 +12,7 @@ from tesseral.networks.blueprint import Channels, Count, Features, Part, Place, 
 from tesseral.networks.fusion_paths import MOST, paths
 from tesseral.networks.parts import ELEMENTS, of
 from tesseral.networks.selection_rules import SCALAR, Irrep, Orders, symmetric_power
-from tesseral.study import diagram
+from tesseral.study.parsing import fusion_tree as diagram
 
 LARGEST = 2**15
 """Contents that follow each other share a block, much of it zeros, of at most so many coefficients: few products are

@@ -13,7 +13,7 @@ from tesseral.networks.contraction_part import LARGEST
 from tesseral.networks.fusion_paths import Leaf, Path, paths
 from tesseral.networks.monomials import Monomials, monomials, polynomial, second_moment
 from tesseral.networks.selection_rules import Irrep
-from tesseral.study.diagram import comb
+from tesseral.study.parsing.fusion_tree import comb
 
 
 class Block(NamedTuple):

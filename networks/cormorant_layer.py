@@ -10,8 +10,8 @@ from tesseral.networks.layer import Layer
 from tesseral.networks.layer_fusion import LayerFusion, fused, shares
 from tesseral.networks.messages import Messages, radial_sizes, reached
 from tesseral.networks.saturation import bounded
-from tesseral.study import configuration
-from tesseral.study.diagram import Tree
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.parsing.fusion_tree import Tree
 
 SQUARES = (Tree("centre", "centre"), Tree("centre", "neighbours"))
 """The products of two: of an atom's features with themselves and with what it gathers."""

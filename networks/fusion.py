@@ -15,8 +15,8 @@ from tesseral.networks.graph import Graph
 from tesseral.networks.messages import RadialNetwork
 from tesseral.networks.selection_rules import Orders
 from tesseral.networks.user_network import to_irreps
-from tesseral.study.diagram import Tree
-from tesseral.study.fusion_diagram import FusionDiagram
+from tesseral.study.parsing.fusion_tree import Tree
+from tesseral.study.parsing.fusion_diagram import FusionDiagram
 
 
 class FusionBlock(Module):

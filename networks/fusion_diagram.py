@@ -4,8 +4,8 @@ from collections import Counter
 
 from tesseral.networks.fusion_paths import Path, paths
 from tesseral.networks.selection_rules import Orders
-from tesseral.study.fusion_diagram import FusionDiagram
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.fusion_diagram import FusionDiagram
+from tesseral.study.parsing.irreps import MulIrrep
 
 
 def diagram_paths(diagram: FusionDiagram) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ from tesseral.networks.fusion_paths import Path, paths
 from tesseral.networks.fusion_plan import plan, read
 from tesseral.networks.parts import of
 from tesseral.networks.selection_rules import Orders, harmonics
-from tesseral.study.diagram import Tree
+from tesseral.study.parsing.fusion_tree import Tree
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tesseral.networks.labelled_tree import Leaf as Leaf
 from tesseral.networks.labelled_tree import Path as Path
 from tesseral.networks.labelled_tree import Vertex as Vertex
 from tesseral.networks.selection_rules import Irrep, Orders, product
-from tesseral.study.diagram import Tree, canonical, leaf_names
+from tesseral.study.parsing.fusion_tree import Tree, canonical, leaf_names
 from tesseral.study.errors import TesseralError
 
 MOST = 50_000

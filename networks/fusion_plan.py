@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tesseral.networks.fusion_paths import Path, Vertex, in_order
 from tesseral.networks.selection_rules import Irrep, Orders
-from tesseral.study.diagram import Tree, size
+from tesseral.study.parsing.fusion_tree import Tree, size
 
 
 class Stack(NamedTuple):

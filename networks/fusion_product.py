@@ -11,7 +11,7 @@ from torch.nn import Module
 from tesseral.networks.fusion_paths import Path, paths
 from tesseral.networks.fusion_plan import Spread, Stack, plan
 from tesseral.networks.selection_rules import Irrep, Orders
-from tesseral.study.diagram import Tree, leaf_names
+from tesseral.study.parsing.fusion_tree import Tree, leaf_names
 from tesseral.study.errors import TesseralError
 
 

@@ -9,7 +9,7 @@ from tesseral.networks.graph import Graph
 from tesseral.networks.layer import Layer
 from tesseral.networks.layer_fusion import LayerFusion, fused
 from tesseral.networks.messages import radial_sizes, reached
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 
 
 class GatedLayer(Layer):

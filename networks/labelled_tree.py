@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tesseral.networks.selection_rules import Irrep
-from tesseral.study.diagram import Tree
+from tesseral.study.parsing.fusion_tree import Tree
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from tesseral.networks.fusion_paths import paths
 from tesseral.networks.graph import Graph
 from tesseral.networks.messages import radial_sizes
 from tesseral.networks.saturation import bounded
-from tesseral.study import configuration
-from tesseral.study.diagram import Tree, parse_tree
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 
 PART = 0.15
 """Part of a sum's variance that is given to the products in it, which have long tails."""

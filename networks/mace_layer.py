@@ -13,8 +13,8 @@ from tesseral.networks.messages import Messages, radial_sizes, reached
 from tesseral.networks.saturation import bounded
 from tesseral.networks.selection_rules import Orders
 from tesseral.networks.symmetric_contraction import SymmetricContraction
-from tesseral.study import configuration
-from tesseral.study.diagram import comb
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.parsing.fusion_tree import comb
 
 
 class MaceLayer(Layer):

@@ -10,7 +10,7 @@ from torch.nn import Module, Parameter, ParameterList
 from tesseral.networks.channel_product import ChannelProduct
 from tesseral.networks.gate import normalized_silu
 from tesseral.networks.graph import Graph
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 
 
 class RadialNetwork(Module):

@@ -19,9 +19,9 @@ from tesseral.networks.messages import radial_sizes
 from tesseral.networks.residual import Residual, shared_irreps
 from tesseral.networks.seeding import initialising
 from tesseral.networks.user_network import DEFINE, UserNetwork, to_irreps
-from tesseral.study import configuration
-from tesseral.study.define import load
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.parsing.user_function import load
+from tesseral.study.parsing.irreps import MulIrrep
 
 LAYERS: dict[str, Callable[..., Layer]] = {"gated": GatedLayer, "cormorant": CormorantLayer, "mace": MaceLayer}
 """By `network.interaction`. Each is called as `GatedLayer` is."""

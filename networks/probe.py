@@ -11,12 +11,12 @@ from tesseral.networks.seeding import initialising
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import Size
 from tesseral.networks.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
-from tesseral.study import configuration
-from tesseral.study.configuration import Configuration
-from tesseral.study.define import load
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.parsing.user_function import load
 from tesseral.study.errors import StudyFileError
-from tesseral.study.irreps import MulIrrep
-from tesseral.study.quantities import QUANTITIES
+from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.configuration.quantities import QUANTITIES
 
 DRAWS = 3
 """Weights and geometries that are tried before a weight counts as dead, or an output as unreachable."""

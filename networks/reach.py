@@ -8,8 +8,8 @@ from tesseral.networks.blueprint import orders
 from tesseral.networks.selection_rules import Irrep
 from tesseral.networks.selection_rules import self_product as self_product
 from tesseral.networks.selection_rules import symmetric_power as symmetric_power
-from tesseral.study.configuration import Configuration
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.parsing.irreps import MulIrrep
 
 
 class Dead(NamedTuple):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.irreps import MulIrrep
 
 Irrep = tuple[int, int]
 """(l, p), p = ±1."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.irreps import MulIrrep
 
 
 @dataclass(frozen=True)

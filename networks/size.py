@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from tesseral.networks.architecture import blueprint
 from tesseral.networks.shape import Shape
-from tesseral.study.configuration import Configuration
-from tesseral.study.quantities import QUANTITIES
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.quantities import QUANTITIES
 
 FORCES = 2.2
 """What the operations of a step on forces by gradient are to one on the energies alone."""

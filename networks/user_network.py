@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.networks.graph import Graph
-from tesseral.study import configuration
-from tesseral.study.define import source_hash
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.errors import StudyFileError
-from tesseral.study.irreps import MulIrrep
-from tesseral.study.trial import Trial
+from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.configuration.trial import Trial
 
 DEFINE = "network.define"
 """Where a study file names it."""

@@ -9,7 +9,7 @@ from pyscf.data.elements import ELEMENTS
 from tesseral.models.auxiliary import Shell
 from tesseral.reference.basis_set import load_basis, load_orbital_basis
 from tesseral.study.errors import StudyFileError
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 GENERATED = {"even-tempered": df.addons.aug_etb, "autoaux": df.autoaux}
 """Name → PySCF's generator: primitives for the products of the orbital basis's functions, to twice its l or nearly."""

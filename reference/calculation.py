@@ -1,4 +1,4 @@
-"""The reference calculation: one structure in, one row of `tesseral.study.records.REFERENCE` out (by PySCF)."""
+"""The reference calculation: one structure in, one row of `tesseral.study.records.schemas.REFERENCE` out (by PySCF)."""
 
 import json
 import time
@@ -40,7 +40,7 @@ from tesseral.reference.mean_field import (
 from tesseral.reference.partial_charges import check_scheme, partial_charges
 from tesseral.reference.response import forces, static_polarizability
 from tesseral.reference.structures import Structure
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 _Shells = dict[int, tuple[Shell, ...]]  # by atomic number
 

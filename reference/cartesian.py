@@ -19,7 +19,7 @@ import torch
 from e3nn import o3
 from numpy.typing import NDArray
 
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.irreps import MulIrrep
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from pyscf.data import nist, radii
 from tesseral.reference.structures import Structure
 from tesseral.reference.vibrations import Vibrations, vibrations
 from tesseral.study.errors import DataError
-from tesseral.study.method import Method
-from tesseral.study.structure_tables import Displacements
-from tesseral.study.trial import seed
+from tesseral.study.recipe.method import Method
+from tesseral.study.recipe.structures import Displacements
+from tesseral.study.configuration.trial import seed
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from tesseral.models.label import Label
 from tesseral.reference.extended_xyz import Frame, read_frames
 from tesseral.reference.label_values import LEFT_OUT, Array, format_terms, label_values
 from tesseral.study.errors import DataError
-from tesseral.study.mapping import LabelSource, Mapping
+from tesseral.study.recipe.mapping import LabelSource, Mapping
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Imported:
     """What a mapping made of a file."""
 
     rows: list[dict[str, Any]]
-    """Of schema `tesseral.study.records.REFERENCE`, with a column `label.<name>` for each label of its own."""
+    """Of schema `tesseral.study.records.schemas.REFERENCE`, with a column `label.<name>` for each label of its own."""
     labels: dict[str, Label]
     """What those columns hold, by name."""
     notes: list[str] = field(default_factory=list)

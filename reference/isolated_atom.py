@@ -15,7 +15,7 @@ from tesseral.reference.density_fit import auxiliary_molecule, fit_density, func
 from tesseral.reference.mean_field import mean_field, molecule, total_density_matrix
 from tesseral.reference.structures import Structure
 from tesseral.study.errors import DataError
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 _CYCLES = 100  # whatever a recipe allows its structures
 

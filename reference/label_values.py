@@ -8,9 +8,9 @@ from tesseral.models.axes import to_e3nn
 from tesseral.reference.cartesian import to_irreps
 from tesseral.reference.extended_xyz import Frame
 from tesseral.study.errors import DataError
-from tesseral.study.irreps import MulIrrep, parse_irreps
-from tesseral.study.mapping import LabelSource
-from tesseral.study.units import BOHR
+from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
+from tesseral.study.recipe.mapping import LabelSource
+from tesseral.study.parsing.units import BOHR
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist, squareform
 from tesseral.reference.basis_set import load_orbital_basis
 from tesseral.reference.structures import Structure
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 ENERGY_TOLERANCE = 1e-10
 """Change of the energy between cycles at which a self-consistent field is converged, hartree."""

@@ -10,7 +10,7 @@ from pyscf.data.elements import ELEMENTS
 from tesseral.reference.basis_set import load_basis
 from tesseral.reference.isolated_atom import isolated_density
 from tesseral.reference.mean_field import total_density_matrix
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 Array = NDArray[np.float64]
 

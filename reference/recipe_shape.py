@@ -5,10 +5,10 @@ from tesseral.models.shape import evenly, mean_shape
 from tesseral.models.target_columns import choose_shells
 from tesseral.networks.shape import Shape
 from tesseral.reference.structures import count_structures, elements, outline_at
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import StudyFileError
-from tesseral.study.quantities import ON_REQUEST, find_quantity
-from tesseral.study.recipe import Recipe
+from tesseral.study.configuration.quantities import ON_REQUEST, find_quantity
+from tesseral.study.recipe.recipe import Recipe
 
 
 def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | None = None) -> Shape:

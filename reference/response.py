@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pyscf.scf import cphf, ucphf
 
 from tesseral.reference.cartesian import to_irreps
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.irreps import MulIrrep
 
 Array = NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tesseral.reference.water_clusters import WATER, water_cluster
 from tesseral.study.errors import DataError
-from tesseral.study.recipe import Recipe
-from tesseral.study.structure_tables import Displacements, Inline, Table, WaterClusters, Xyz
-from tesseral.study.trial import digest
+from tesseral.study.recipe.recipe import Recipe
+from tesseral.study.recipe.structures import Displacements, Inline, Table, WaterClusters, Xyz
+from tesseral.study.configuration.trial import digest
 
 
 @dataclass(frozen=True)

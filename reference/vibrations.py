@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from tesseral.reference.mean_field import converge, mean_field, molecule
 from tesseral.reference.structures import Structure
 from tesseral.study.errors import DataError
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 Array = NDArray[np.float64]
 

@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from tesseral.study.arm import Arm, Excluded
-from tesseral.study.configuration import flatten
-from tesseral.study.design import Designed, make_design
+from tesseral.study.design.arm import Arm, Excluded
+from tesseral.study.configuration.configuration import flatten
+from tesseral.study.design.factorial import Designed, make_design
 from tesseral.study.errors import StudyFileError
-from tesseral.study.match import check_match, check_within
-from tesseral.study.metrics import choose_metric
-from tesseral.study.preset import apply_preset, blame, choose, merge, read_presets
-from tesseral.study.stages import Planned, confirm_seeds, make_trial
-from tesseral.study.study_file import CONFIGURATION, Header, Replication, StudyFile
-from tesseral.study.validation import validate
+from tesseral.study.design.match import check_match, check_within
+from tesseral.study.configuration.metrics import choose_metric
+from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
+from tesseral.study.design.stages import Planned, confirm_seeds, make_trial
+from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, StudyFile
+from tesseral.study.parsing.validation import validate
 
 RESERVED = {"reference": "the folder of reference data", "rates": "the folder of measured speeds"}
 """Folders of a storage that are no study."""
@@ -39,7 +39,7 @@ class Study:
     """The file as it was read."""
     file: StudyFile
     arms: tuple[Arm, ...]
-    """At their natural widths; `tesseral.study.match` gives the matched ones."""
+    """At their natural widths; `tesseral.study.design.match` gives the matched ones."""
     excluded: tuple[Excluded, ...] = ()
     """Arms that a condition of `design.where` left out."""
     design_notes: tuple[str, ...] = ()

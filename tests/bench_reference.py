@@ -27,8 +27,8 @@ from tesseral.cluster.references import make_reference
 from tesseral.models.reference_file import read_reference
 from tesseral.reference.calculation import calculate
 from tesseral.reference.structures import structure_at
-from tesseral.study.recipe import Recipe, RecipeReference
-from tesseral.study.structure_tables import WaterClusters
+from tesseral.study.recipe.recipe import Recipe, RecipeReference
+from tesseral.study.recipe.structures import WaterClusters
 
 
 def resident(pid: str) -> float:

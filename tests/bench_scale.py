@@ -24,9 +24,9 @@ ARMS = 100
 
 def no_op(job, on_progress, on_rung) -> None:
     """A worker's records without any training."""
-    from tesseral.study.attempt import Attempt
-    from tesseral.study.store import Store
-    from tesseral.study.trial import State
+    from tesseral.study.records.attempt import Attempt
+    from tesseral.study.records.store import Store
+    from tesseral.study.configuration.trial import State
 
     store = Store(job.storage).child(job.study)
     attempt = Attempt.begin(store, job.trial, job.lease, {"pid": os.getpid()}, on_progress=on_progress)
@@ -45,7 +45,7 @@ def ours(storage: Path, trials: int) -> dict:
     from tesseral.cluster.plan import prepare
     from tesseral.cluster.tune import RayTune
     from tesseral.study.study import Study
-    from tesseral.study.trial import State
+    from tesseral.study.configuration.trial import State
 
     path = storage / "scale.toml"
     if not path.exists():

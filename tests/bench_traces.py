@@ -34,12 +34,12 @@ from tesseral.models.metrics import evaluation_batches
 from tesseral.models.model import build_model
 from tesseral.models.reference_file import Reference
 from tesseral.models.tracing import Tracer
-from tesseral.study.configuration import Configuration, Data, Hidden
-from tesseral.study.irreps import parse_irreps
-from tesseral.study.records import REFERENCE, TRACES, to_table
-from tesseral.study.segments import encode, rows_to_table
+from tesseral.study.configuration.configuration import Configuration, Data, Hidden
+from tesseral.study.parsing.irreps import parse_irreps
+from tesseral.study.records.schemas import REFERENCE, TRACES, to_table
+from tesseral.study.records.segments import encode, rows_to_table
 from tesseral.study.study import Study
-from tesseral.study.trial import Traces
+from tesseral.study.configuration.trial import Traces
 
 STUDY = resources.files("tesseral.study.examples") / "hierarchy.toml"
 TURNS = 5

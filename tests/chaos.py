@@ -30,8 +30,8 @@ from water_study import make_water, water_study
 from tesseral.analysis.open import open_study, read_study
 from tesseral.cluster.executor import threads
 from tesseral.cluster.worker import Job, run_trial
-from tesseral.study.lease import newest
-from tesseral.study.store import Store
+from tesseral.study.records.lease import newest
+from tesseral.study.records.store import Store
 
 SEARCH = """
 [search]

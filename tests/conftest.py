@@ -12,7 +12,7 @@ import torch
 from moto.server import ThreadedMotoServer
 from water_study import make_water, water_study
 
-from tesseral.study.store import Store
+from tesseral.study.records.store import Store
 
 # As in a trial of one CPU: the last bits of a sum depend on the number of threads.
 torch.set_num_threads(1)

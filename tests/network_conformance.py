@@ -25,8 +25,8 @@ from tesseral.networks.probe import measure_size, probe_unreachable
 from tesseral.networks.reach import unreachable
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
-from tesseral.study.configuration import Configuration
-from tesseral.study.irreps import MulIrrep, parse_irreps
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 """Of equivariance, as a part of the largest output."""

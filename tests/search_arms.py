@@ -1,8 +1,8 @@
 """Two arms to search in: scalars alone, and scalars with vectors."""
 
-from tesseral.study.arm import Arm
-from tesseral.study.configuration import Configuration
-from tesseral.study.validation import validate
+from tesseral.study.design.arm import Arm
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.parsing.validation import validate
 
 FACTORS = ("network.hidden.lmax",)
 

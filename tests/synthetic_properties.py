@@ -10,9 +10,9 @@ from synthetic_density import WATER, rotations
 
 from tesseral.models.quadrature import BOHR
 from tesseral.models.reference_file import Label, Reference
-from tesseral.study.configuration import Configuration, Data, Hidden, Loss, Network, Target, Training
-from tesseral.study.irreps import parse_irreps
-from tesseral.study.records import REFERENCE, to_table
+from tesseral.study.configuration.configuration import Configuration, Data, Hidden, Loss, Network, Target, Training
+from tesseral.study.parsing.irreps import parse_irreps
+from tesseral.study.records.schemas import REFERENCE, to_table
 
 LABELS = {
     "strain": Label(parse_irreps("1x2e+1x0e"), "bohr^3", "structure"),

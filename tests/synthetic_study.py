@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 from tesseral.analysis.info import ReferenceInfo, StudyInfo
 from tesseral.analysis.load import StudyTables, load
 from tesseral.analysis.open import study_info
-from tesseral.study.ledger import freeze, write_plan
-from tesseral.study.records import CURVES, TRACES, TRIALS, to_table
-from tesseral.study.search_space import apply
-from tesseral.study.segments import Source
-from tesseral.study.stages import Planned, Proposal, confirm_seeds, make_trial, search_seeds
-from tesseral.study.store import Store
+from tesseral.study.records.ledger import freeze, write_plan
+from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table
+from tesseral.study.design.search_space import apply
+from tesseral.study.records.segments import Source
+from tesseral.study.design.stages import Planned, Proposal, confirm_seeds, make_trial, search_seeds
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.trial import canonical
+from tesseral.study.configuration.trial import canonical
 
 ERRORS = (0.58, 0.30, 0.26, 0.25)
 """ε of the arms lmax = 0..3, %."""

@@ -27,7 +27,7 @@ from tesseral.models.checkpoint import read_checkpoint
 from tesseral.models.reference_file import Reference
 from tesseral.models.target import Value
 from tesseral.models.training import train
-from tesseral.study.records import REFERENCE, STATISTICS, to_table
+from tesseral.study.records.schemas import REFERENCE, STATISTICS, to_table
 
 FEATURES = torch.tensor([[3.0, 0.0, 4.0, 0.0], [1.0, 0.0, 0.0, 2.0], [2.0, 6.0, 0.0, 0.0]])
 """1x0e+1x1o of three atoms."""

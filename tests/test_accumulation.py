@@ -12,7 +12,7 @@ from tesseral.models.data_set import DataSet
 from tesseral.models.device import out_of_memory
 from tesseral.models.recorder import Result
 from tesseral.models.training import train
-from tesseral.study.trial import Trial
+from tesseral.study.configuration.trial import Trial
 
 REFERENCE = synthetic_reference()
 """Structures of three and of six atoms by turns."""

@@ -17,10 +17,10 @@ from tesseral.networks.network import Network
 from tesseral.networks.reach import dead, unreachable
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
-from tesseral.study.configuration import Configuration, Fusion
-from tesseral.study.diagram import LEAVES, Tree
+from tesseral.study.configuration.configuration import Configuration, Fusion
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree
 from tesseral.study.errors import StudyFileError
-from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
+from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 
 SHAPE = Shape(2, WATER, atoms=6.0, edges=20.0)
 NO_FUSION = st.just(Fusion())
@@ -228,8 +228,8 @@ import sys
 from tesseral.networks.reach import dead
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
-from tesseral.study.configuration import Configuration, Data, Fusion, Hidden, Network
-from tesseral.study.irreps import parse_irreps
+from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden, Network
+from tesseral.study.parsing.irreps import parse_irreps
 
 fusion = Fusion(diagram="((neighbours edges) centre)")
 for interaction in ("gated", "cormorant", "mace"):

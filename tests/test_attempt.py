@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tesseral.study.attempt import LOSSES, Attempt, latest_checkpoint
-from tesseral.study.decision import decide, prune, read_rungs
+from tesseral.study.records.attempt import LOSSES, Attempt, latest_checkpoint
+from tesseral.study.records.rungs import decide, prune, read_rungs
 from tesseral.study.errors import LeaseLostError
-from tesseral.study.records import CURVES
-from tesseral.study.segments import (
+from tesseral.study.records.schemas import CURVES
+from tesseral.study.records.segments import (
     Begin,
     counting,
     decode,
@@ -21,8 +21,8 @@ from tesseral.study.segments import (
     rows_to_table,
     segment_sources,
 )
-from tesseral.study.store import Store
-from tesseral.study.trial import State
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import State
 
 TRIAL = "f" * 64
 

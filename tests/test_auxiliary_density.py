@@ -15,7 +15,7 @@ from tesseral.reference.basis_set import load_basis
 from tesseral.reference.calculation import calculate, reference_basis
 from tesseral.reference.structures import Structure
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 NUMBERS = [8, 1, 1]
 

@@ -12,12 +12,12 @@ import pytest
 
 from tesseral.cluster.plan import prepare
 from tesseral.cluster.standing import standing
-from tesseral.study.lease import Lease
-from tesseral.study.ledger import Entry, Ledger, freeze, write_plan
-from tesseral.study.outcome import seal_outcome
-from tesseral.study.store import Store
+from tesseral.study.records.lease import Lease
+from tesseral.study.records.ledger import Entry, Ledger, freeze, write_plan
+from tesseral.study.records.outcome import seal_outcome
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 
 def tesseral(*words: str | Path) -> subprocess.CompletedProcess[str]:

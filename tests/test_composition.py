@@ -8,7 +8,7 @@ from test_target_study import text_of
 
 from tesseral.cluster.composition import outside, undetermined
 from tesseral.models.reference_file import Reference
-from tesseral.study.configuration import Data
+from tesseral.study.configuration.configuration import Data
 from tesseral.study.study import Study
 
 PAIR = np.array([[0.0, 0.0, 0.0], [0.97, 0.0, 0.0]])

@@ -10,7 +10,7 @@ from tesseral.networks.graph import Graph
 from tesseral.networks.network import parameters
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
-from tesseral.study.configuration import Configuration, Fusion
+from tesseral.study.configuration.configuration import Configuration, Fusion
 
 pytest.register_assert_rewrite("network_conformance")
 

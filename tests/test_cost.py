@@ -13,10 +13,10 @@ from tesseral.cluster.display import Display
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
-from tesseral.study.ledger import Ledger
-from tesseral.study.store import Store
+from tesseral.study.records.ledger import Ledger
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.study_file import Resources
+from tesseral.study.design.study_file import Resources
 
 EXAMPLES = Path(__file__).parent.parent / "study" / "examples"
 CPU, GPU = Resources(), Resources(gpus=0.5)

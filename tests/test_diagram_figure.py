@@ -19,9 +19,9 @@ from tesseral.analysis.load import load
 from tesseral.analysis.report import report
 from tesseral.networks.layer_fusion import LayerFusion
 from tesseral.networks.network import build_network
-from tesseral.study.configuration import Fusion
-from tesseral.study.diagram import LEAVES, Tree, parse_tree
-from tesseral.study.fusion_diagram import parse_diagram
+from tesseral.study.configuration.configuration import Fusion
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
+from tesseral.study.parsing.fusion_diagram import parse_diagram
 
 SVG = "{http://www.w3.org/2000/svg}"
 

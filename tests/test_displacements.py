@@ -13,9 +13,9 @@ from tesseral.reference.displacements import SQUEEZED, STRETCHED, deviations, di
 from tesseral.reference.structures import Structure, elements, structure_at, structures
 from tesseral.reference.vibrations import FORCE_TOLERANCE, vibrations
 from tesseral.study.errors import DataError
-from tesseral.study.method import Method
-from tesseral.study.recipe import Recipe, RecipeReference
-from tesseral.study.structure_tables import Displacements
+from tesseral.study.recipe.method import Method
+from tesseral.study.recipe.recipe import Recipe, RecipeReference
+from tesseral.study.recipe.structures import Displacements
 
 CHEAP = {"method": "HF", "basis": "STO-3G"}
 WATER = Displacements(

@@ -12,9 +12,9 @@ from tesseral.cluster.plan import StudyPlan, plan_study
 from tesseral.cluster.preview import forecasts, total_of
 from tesseral.reference import displacements
 from tesseral.reference.recipe_shape import recipe_shape
-from tesseral.study.configuration import Target
-from tesseral.study.mapping import read_mapping
-from tesseral.study.recipe import read_recipe
+from tesseral.study.configuration.configuration import Target
+from tesseral.study.recipe.mapping import read_mapping
+from tesseral.study.recipe.recipe import read_recipe
 from tesseral.study.study import Study
 
 EXAMPLES = Path(str(resources.files("tesseral.study.examples")))

@@ -22,8 +22,8 @@ from tesseral.models.data_set import DataSet
 from tesseral.models.reference_file import read_reference
 from tesseral.reference.auxiliary_density import from_pyscf, load
 from tesseral.study.errors import DataError, RecordError, TesseralError
-from tesseral.study.ledger import Ledger
-from tesseral.study.store import Store
+from tesseral.study.records.ledger import Ledger
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
 

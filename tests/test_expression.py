@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tesseral.study.errors import TesseralError
-from tesseral.study.expression import Expression
+from tesseral.study.parsing.expression import Expression
 
 VALUES = {
     "network.layers": 3,

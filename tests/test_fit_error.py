@@ -18,7 +18,7 @@ from tesseral.reference.auxiliary_shells import method_shells
 from tesseral.reference.calculation import calculate
 from tesseral.reference.density_fit import auxiliary_molecule, fit_density, function_charges
 from tesseral.reference.structures import Structure
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 METHOD = Method(method="HF", basis="STO-3G")
 EPSILON = {"formamide": 1.447502, "fluoromethane": 1.667040, "thioformaldehyde": 1.677698}

@@ -6,7 +6,7 @@ from math import prod
 import pytest
 
 from tesseral.study.errors import TesseralError
-from tesseral.study.fractional import Fraction, describe, effect_name, fraction, letters_of, roman
+from tesseral.study.design.fractional import Fraction, describe, effect_name, fraction, letters_of, roman
 
 BOX_HUNTER_HUNTER = [
     (3, 4, "III", {3: 1}),

@@ -16,9 +16,9 @@ from tesseral.networks.fusion_diagram import diagram_parameters
 from tesseral.networks.fusion_paths import Leaf, Path, Vertex
 from tesseral.networks.graph import build_graph
 from tesseral.networks.network import parameters
-from tesseral.study.diagram import LEAVES, Tree, comb, parse_tree
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 from tesseral.study.errors import TesseralError
-from tesseral.study.fusion_diagram import fusion_diagram
+from tesseral.study.parsing.fusion_diagram import fusion_diagram
 
 FIRST, SECOND = parse_tree("((centre neighbours) edges)"), parse_tree("(centre (neighbours edges))")
 MIXED = o3.Irreps("3x0e+2x0o+2x1o+3x1e+2x2e")

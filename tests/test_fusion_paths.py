@@ -14,10 +14,10 @@ from tesseral.networks.fusion_plan import plan, read
 from tesseral.networks.fusion_rank import multiplicity, same_functions
 from tesseral.networks.selection_rules import Irrep, Orders, product, self_product
 from tesseral.networks.transvectant import PRIME, coupling, independent, random_forms, transvectant
-from tesseral.study.diagram import LEAVES, Tree, comb, parse_tree
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 from tesseral.study.errors import TesseralError
-from tesseral.study.fusion_diagram import fusion_diagram
-from tesseral.study.irreps import parse_irreps
+from tesseral.study.parsing.fusion_diagram import fusion_diagram
+from tesseral.study.parsing.irreps import parse_irreps
 
 ORDERS = st.frozensets(st.tuples(st.integers(0, 2), st.sampled_from([1, -1])), min_size=1, max_size=3)
 NODES = st.recursive(st.sampled_from(LEAVES), lambda child: st.builds(Tree, child, child), max_leaves=2)

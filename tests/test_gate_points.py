@@ -18,11 +18,11 @@ from tesseral.networks.probe import measure_size, probe_unreachable
 from tesseral.networks.seeding import initialising
 from tesseral.networks.shape import Shape
 from tesseral.networks.user_network import DEFINE
-from tesseral.study.configuration import Configuration
-from tesseral.study.define import source_hash
-from tesseral.study.irreps import parse_irreps
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.parsing.user_function import source_hash
+from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.study import Study
-from tesseral.study.trial import Traces
+from tesseral.study.configuration.trial import Traces
 
 EXAMPLES = Path(__file__).parent.parent / "study" / "examples"
 DEFINED = "tesseral.study.examples.gate_points:GatePoints"

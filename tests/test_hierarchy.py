@@ -14,7 +14,7 @@ from tesseral.analysis.hierarchy import (
     unreachable_orders,
 )
 from tesseral.analysis.learning import learning
-from tesseral.study.records import TRACES, to_table
+from tesseral.study.records.schemas import TRACES, to_table
 
 ARMS = ["lmax=0", "lmax=1", "lmax=2", "lmax=3"]
 

@@ -13,7 +13,7 @@ from tesseral.cluster.importing import import_mapping
 from tesseral.models.label import Label
 from tesseral.models.reference_file import read_reference
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.irreps import parse_irreps
+from tesseral.study.parsing.irreps import parse_irreps
 
 MAPPING = """
 [reference]

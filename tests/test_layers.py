@@ -17,7 +17,7 @@ from tesseral.analysis.layer_figures import inner_figures
 from tesseral.analysis.layers import effective_ranks, gradients, layer_rows
 from tesseral.analysis.load import StudyTables, load
 from tesseral.analysis.report import report
-from tesseral.study.records import STATISTICS, TRACES, to_table
+from tesseral.study.records.schemas import STATISTICS, TRACES, to_table
 
 
 def row(trial: str, statistic: str, value: float, epoch: int = 4, **place: object) -> dict:
@@ -151,7 +151,7 @@ def test_every_path_is_judged_by_its_own_statistic():
 def tables(rows: list[dict], tmp_path, **changes: object) -> StudyTables:
     import pyarrow.parquet as pq
 
-    from tesseral.study.segments import Source
+    from tesseral.study.records.segments import Source
 
     path = tmp_path / "traces.parquet"
     pq.write_table(to_table(rows, TRACES), path)

@@ -11,7 +11,7 @@ from tesseral.models.auxiliary import AuxiliaryBasis, Shell
 from tesseral.models.data_set import DataSet
 from tesseral.models.density_target import DensityTarget
 from tesseral.models.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss, build_loss
-from tesseral.study.configuration import Loss
+from tesseral.study.configuration.configuration import Loss
 
 ORDERS = np.repeat([0, 0, 1, 2, 3, 4], [1, 1, 3, 5, 7, 9])
 COLUMNS = {8: list(range(26)), 1: [0, 2, 3, 4]}

@@ -12,8 +12,8 @@ from tesseral.networks.graph import Graph, build_graph, join
 from tesseral.networks.mace_layer import MaceLayer, contracted
 from tesseral.networks.network import Network, build_network
 from tesseral.networks.saturation import Saturation
-from tesseral.study import configuration
-from tesseral.study.configuration import Fusion, Hidden
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration.configuration import Fusion, Hidden
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
 HIDDEN = "6x0e+2x0o+3x1e+4x1o+2x2e+2x2o"

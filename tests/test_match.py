@@ -4,10 +4,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tesseral.study.configuration import Configuration, Data, Hidden, Network
+from tesseral.study.configuration.configuration import Configuration, Data, Hidden, Network
 from tesseral.study.errors import StudyFileError, TesseralError
-from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
-from tesseral.study.match import fit, match_arms, target_sizes
+from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
+from tesseral.study.design.match import fit, match_arms, target_sizes
 from tesseral.study.study import Study
 
 

@@ -17,8 +17,8 @@ from tesseral.models.metrics import Value, evaluation_batches, measure, measure_
 from tesseral.models.model import build_model
 from tesseral.models.split import split
 from tesseral.models.training import train
-from tesseral.study.configuration import Target
-from tesseral.study.metrics import METRICS
+from tesseral.study.configuration.configuration import Target
+from tesseral.study.configuration.metrics import METRICS
 
 SPLIT = [1, 4, 2, 7, 6]
 

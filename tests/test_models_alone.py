@@ -20,7 +20,7 @@ class Absent(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Absent())
 from tesseral.models.reference_file import read_reference
 from tesseral.models.training import train
-from tesseral.study.trial import Trial
+from tesseral.study.configuration.trial import Trial
 
 class Recorder:
     epochs = 0

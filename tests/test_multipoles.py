@@ -16,7 +16,7 @@ from tesseral.reference.calculation import calculate
 from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
 from tesseral.reference.field_multipoles import field_moments
 from tesseral.reference.structures import Structure
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 # Formamide with a fluorine and a sulfur atom about it: no symmetry, and all of C, N, O, H, F, S.
 NUMBERS = (6, 8, 7, 1, 1, 1, 9, 16)

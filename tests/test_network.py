@@ -13,8 +13,8 @@ from tesseral.networks.graph import Graph, build_graph, join
 from tesseral.networks.messages import RadialNetwork
 from tesseral.networks.network import Network, build_network, parameters
 from tesseral.networks.radial_basis import smooth_cutoff
-from tesseral.study import configuration
-from tesseral.study.configuration import Configuration, Data, Hidden
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration.configuration import Configuration, Data, Hidden
 from tesseral.study.errors import DataError
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])

@@ -20,9 +20,9 @@ from tesseral.networks.residual import Residual
 from tesseral.networks.saturation import Saturation
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
-from tesseral.study import configuration
-from tesseral.study.configuration import Configuration, Data, Fusion, Hidden
-from tesseral.study.irreps import parse_irreps
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden
+from tesseral.study.parsing.irreps import parse_irreps
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
 POSITIONS = 1.2 * torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))

@@ -12,9 +12,9 @@ from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
 from tesseral.study.errors import StudyFileError
-from tesseral.study.ledger import Ledger, freeze, frozen
-from tesseral.study.preset import choose
-from tesseral.study.store import Store
+from tesseral.study.records.ledger import Ledger, freeze, frozen
+from tesseral.study.parsing.preset import choose
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
 PRESETS = """

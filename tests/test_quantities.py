@@ -21,13 +21,13 @@ from tesseral.networks.reach import unreachable
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
 from tesseral.reference.recipe_shape import recipe_shape
-from tesseral.study.configuration import Configuration, Data, Loss, Target
+from tesseral.study.configuration.configuration import Configuration, Data, Loss, Target
 from tesseral.study.errors import StudyFileError
-from tesseral.study.irreps import format_irreps, parse_irreps
-from tesseral.study.metrics import METRICS, choose_metric, unit_of
-from tesseral.study.quantities import QUANTITIES, find_quantity, losses
-from tesseral.study.recipe import read_recipe
-from tesseral.study.stages import objectives
+from tesseral.study.parsing.irreps import format_irreps, parse_irreps
+from tesseral.study.configuration.metrics import METRICS, choose_metric, unit_of
+from tesseral.study.configuration.quantities import QUANTITIES, find_quantity, losses
+from tesseral.study.recipe.recipe import read_recipe
+from tesseral.study.design.stages import objectives
 from tesseral.study.study import Study
 
 STUDY = """
@@ -158,7 +158,7 @@ def test_orders_are_a_set():
 
 
 def test_targets_cannot_be_searched():
-    from tesseral.study.search_space import read_space
+    from tesseral.study.design.search_space import read_space
 
     more = '[search]\ntrials = 2\n[search.space]\ntarget.quantity = ["energy", "gap"]'
     found = study("network.layers = [1, 2]", more=more)

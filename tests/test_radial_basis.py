@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tesseral.networks.graph import at_positions, build_graph, edge_basis
 from tesseral.networks.radial_basis import radial_functions, smooth_cutoff
-from tesseral.study.configuration import Network
+from tesseral.study.configuration.configuration import Network
 
 BASES = ["gaussian", "bessel", "cosine"]
 ENVELOPES = ["sine", "polynomial"]

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import pytest
 
-from tesseral.study.configuration import Range, Section
+from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.errors import StudyFileError
-from tesseral.study.recipe import Recipe, read_recipe
-from tesseral.study.validation import read_toml, validate
+from tesseral.study.recipe.recipe import Recipe, read_recipe
+from tesseral.study.parsing.validation import read_toml, validate
 
 RECIPE = {
     "reference": {"name": "water"},

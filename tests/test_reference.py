@@ -14,8 +14,8 @@ from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.calculation import calculate, reference_basis
 from tesseral.reference.isolated_atom import occupations
 from tesseral.reference.structures import Structure
-from tesseral.study.method import Method
-from tesseral.study.records import REFERENCE, to_table
+from tesseral.study.recipe.method import Method
+from tesseral.study.records.schemas import REFERENCE, to_table
 
 
 @pytest.fixture(autouse=True, scope="module")

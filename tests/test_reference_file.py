@@ -12,8 +12,8 @@ from tesseral.models.auxiliary import AuxiliaryBasis, Shell
 from tesseral.models.label import Label
 from tesseral.models.reference_file import encode_reference, read_reference
 from tesseral.study.errors import DataError
-from tesseral.study.irreps import parse_irreps
-from tesseral.study.records import CURVES, REFERENCE, to_table
+from tesseral.study.parsing.irreps import parse_irreps
+from tesseral.study.records.schemas import CURVES, REFERENCE, to_table
 
 BASIS = AuxiliaryBasis(
     "two shells",

@@ -22,7 +22,7 @@ from tesseral.cluster.references import BASIS, IncompleteError, inline, make_ref
 from tesseral.models.reference_file import read_reference
 from tesseral.reference import calculation, vibrations
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.recipe import Recipe, read_recipe
+from tesseral.study.recipe.recipe import Recipe, read_recipe
 
 HEADER = '[reference]\nname = "small"\n[method]\nmethod = "HF"\nbasis = "STO-3G"\n'
 WATERS = '[[structures]]\nkind = "water_clusters"\nmolecules = {}\ncount = {}\n'
@@ -74,7 +74,7 @@ DRIVER = """
 import os, signal, sys, time
 from tesseral.cluster.ray_session import as_completed
 from tesseral.cluster.references import inline, make_reference
-from tesseral.study.recipe import read_recipe
+from tesseral.study.recipe.recipe import read_recipe
 
 def spread(function, *arguments):
     driver = os.getpid()
@@ -147,7 +147,7 @@ def test_killed_twice_and_resumed_is_the_same_file_as_unbroken(tmp_path):
 
 
 def test_killed_between_the_file_and_its_end_it_is_tidied(tmp_path, monkeypatch):
-    monkeypatch.setattr("tesseral.study.store.Store.delete", lambda store, paths: None)
+    monkeypatch.setattr("tesseral.study.records.store.Store.delete", lambda store, paths: None)
     location, made = make(tmp_path, HYDROGEN, HELIUM)
     assert made
     assert {*sealed(tmp_path)} == {"h2", "he"}

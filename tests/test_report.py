@@ -262,7 +262,7 @@ def test_merged_arms_and_files_left_out_are_told(tmp_path):
 
 def study_tables_from_disk(folder, rows, study):
     """The tables of sealed files as they lie in a folder."""
-    from tesseral.study.segments import Source
+    from tesseral.study.records.segments import Source
 
     sources = [Source(str(path), "", None) for path in sorted(Path(folder).glob("curves/*/*.parquet"))]
     return load(table(rows), sources, [], study)

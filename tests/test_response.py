@@ -14,8 +14,8 @@ from tesseral.reference.partial_charges import hirshfeld_charges, intrinsic_char
 from tesseral.reference.response import forces, static_polarizability
 from tesseral.reference.structures import Structure
 from tesseral.study.errors import StudyFileError
-from tesseral.study.irreps import MulIrrep
-from tesseral.study.method import Method
+from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.recipe.method import Method
 
 WATER = Structure("water", (8, 1, 1), np.array([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]]))
 RADICAL = Structure("radical", (8, 8, 1), np.array([[0.0, 0.1, 0.0], [1.4, 0.0, 0.3], [1.7, 0.8, -0.2]]), spin=1)

@@ -24,13 +24,13 @@ from tesseral.cluster.plan import prepare
 from tesseral.cluster.search_stage import SearchStage
 from tesseral.cluster.standing import standing
 from tesseral.models import training
-from tesseral.study.decision import seal_rung
+from tesseral.study.records.rungs import seal_rung
 from tesseral.study.errors import RecordError, StudyFileError, TesseralError
-from tesseral.study.ledger import Ledger
-from tesseral.study.outcome import seal_outcome
-from tesseral.study.store import Store
+from tesseral.study.records.ledger import Ledger
+from tesseral.study.records.outcome import seal_outcome
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.trial import State, canonical
+from tesseral.study.configuration.trial import State, canonical
 
 SEARCH = """
 [search]

@@ -23,11 +23,11 @@ from tesseral.analysis.report import report
 from tesseral.analysis.search import Saved, best_so_far, saved
 from tesseral.analysis.statistics import against, by_arm
 from tesseral.analysis.wording import scaled
-from tesseral.study.arm import Excluded
-from tesseral.study.store import Store
+from tesseral.study.design.arm import Excluded
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.study_file import Match
-from tesseral.study.trial import digest
+from tesseral.study.design.study_file import Match
+from tesseral.study.configuration.trial import digest
 
 MATCHED = {"match": "parameters", "parameters_live": 9000, "components": 120, "flops": 1_240_000}
 

@@ -8,7 +8,7 @@ from water_study import water_study
 from tesseral.cluster.plan import StudyPlan, plan_study
 from tesseral.cluster.preview import notes
 from tesseral.cluster.setting_notes import open_notes, setting_notes
-from tesseral.study.preset import choose
+from tesseral.study.parsing.preset import choose
 from tesseral.study.study import Study
 
 LMAX = "network.hidden.lmax = [0, 1]"

@@ -16,8 +16,8 @@ from tesseral.models.shape import count_edges, reference_shape
 from tesseral.networks.graph import build_graph
 from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.irreps import format_irreps
-from tesseral.study.recipe import read_recipe
+from tesseral.study.parsing.irreps import format_irreps
+from tesseral.study.recipe.recipe import read_recipe
 
 
 def edges(positions: list[list[float]], cutoff: float) -> int:

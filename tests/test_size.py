@@ -18,8 +18,8 @@ from tesseral.networks.network import Network
 from tesseral.networks.probe import measure_size
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import FORCES, Size, size
-from tesseral.study.configuration import Configuration, Fusion, Target
-from tesseral.study.irreps import MulIrrep, format_irreps, parse_irreps
+from tesseral.study.configuration.configuration import Configuration, Fusion, Target
+from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 
 WATER = parse_irreps("12x0e+5x1o+4x2e+2x3o+1x4e")
 """Layout of def2-universal-jfit on oxygen and hydrogen, decontracted."""

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from tesseral.study.errors import RecordError
-from tesseral.study.ledger import freeze
-from tesseral.study.store import Store
+from tesseral.study.records.ledger import freeze
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
 

@@ -12,8 +12,8 @@ from tesseral.reference import structures
 from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.reference.structures import content, count_structures, elements, ids, structure_at
 from tesseral.study.errors import DataError
-from tesseral.study.recipe import Recipe, RecipeReference, read_recipe
-from tesseral.study.structure_tables import Displacements, Inline, Table, WaterClusters, Xyz
+from tesseral.study.recipe.recipe import Recipe, RecipeReference, read_recipe
+from tesseral.study.recipe.structures import Displacements, Inline, Table, WaterClusters, Xyz
 
 FRAMES = """3
 Properties=species:S:1:pos:R:3 charge=0

@@ -10,10 +10,10 @@ from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
 from tesseral.study.errors import TesseralError
-from tesseral.study.ledger import Ledger
-from tesseral.study.store import Store
+from tesseral.study.records.ledger import Ledger
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 
 def text_of(*quantities: str, more: str = "") -> str:

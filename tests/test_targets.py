@@ -21,11 +21,11 @@ from tesseral.models.reference_file import Reference
 from tesseral.models.split import split
 from tesseral.models.target_columns import check_values
 from tesseral.models.training import train
-from tesseral.study.configuration import Configuration, Loss, Target
+from tesseral.study.configuration.configuration import Configuration, Loss, Target
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.irreps import parse_irreps
-from tesseral.study.metrics import METRICS
-from tesseral.study.quantities import QUANTITIES, find_quantity
+from tesseral.study.parsing.irreps import parse_irreps
+from tesseral.study.configuration.metrics import METRICS
+from tesseral.study.configuration.quantities import QUANTITIES, find_quantity
 
 CPU = torch.device("cpu")
 REFERENCE = property_reference()

@@ -14,8 +14,8 @@ from tesseral.reference.auxiliary_shells import method_shells
 from tesseral.reference.calculation import calculate
 from tesseral.reference.cartesian import from_irreps
 from tesseral.reference.structures import Structure
-from tesseral.study.irreps import MulIrrep
-from tesseral.study.method import Method
+from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.recipe.method import Method
 
 METHOD = Method(method="HF", basis="def2-SVP", quantities=("forces", "polarizability", "charges"))
 WATER = Structure("water", (8, 1, 1), np.array([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]]))

@@ -19,8 +19,8 @@ from tesseral.networks.cormorant_layer import CormorantLayer
 from tesseral.networks.fusion import FusionBlock
 from tesseral.networks.fusion_paths import Leaf, Vertex
 from tesseral.networks.symmetric_contraction import SymmetricContraction
-from tesseral.study.configuration import Fusion
-from tesseral.study.records import TRACES, to_table
+from tesseral.study.configuration.configuration import Fusion
+from tesseral.study.records.schemas import TRACES, to_table
 
 
 def path_text(path: Leaf | Vertex, named: bool) -> str:

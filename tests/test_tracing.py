@@ -33,10 +33,10 @@ from tesseral.networks.fusion import FusionBlock
 from tesseral.networks.messages import RadialNetwork
 from tesseral.networks.reach import dead
 from tesseral.networks.symmetric_contraction import SymmetricContraction
-from tesseral.study.configuration import Configuration, Fusion
-from tesseral.study.diagram import parse_tree
-from tesseral.study.records import REFERENCE, STATISTICS, to_table
-from tesseral.study.trial import Traces
+from tesseral.study.configuration.configuration import Configuration, Fusion
+from tesseral.study.parsing.fusion_tree import parse_tree
+from tesseral.study.records.schemas import REFERENCE, STATISTICS, to_table
+from tesseral.study.configuration.trial import Traces
 
 CPU = torch.device("cpu")
 NUMBERS = [8, 1, 1, 8, 1, 1]

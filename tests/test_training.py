@@ -22,10 +22,10 @@ from tesseral.models.metrics import evaluation_batches, measure
 from tesseral.models.recorder import DivergedError, Result
 from tesseral.models.split import split
 from tesseral.models.training import step_size, train
-from tesseral.study.configuration import Training
+from tesseral.study.configuration.configuration import Training
 from tesseral.study.errors import DataError, RecordError, StudyFileError, TesseralError
-from tesseral.study.records import CURVES, TRACES, to_table
-from tesseral.study.trial import Traces, Trial
+from tesseral.study.records.schemas import CURVES, TRACES, to_table
+from tesseral.study.configuration.trial import Traces, Trial
 
 REFERENCE = synthetic_reference()
 TRACES_OFTEN = Traces(dense_epochs=1, growth=2, probe=3)

@@ -19,7 +19,7 @@ from tesseral.reference.tensor_pickle import load_tensors
 from tesseral.reference.trimer_pickle import import_trimers
 from tesseral.reference.water_clusters import WATER, water_cluster
 from tesseral.study.errors import DataError
-from tesseral.study.method import Method
+from tesseral.study.recipe.method import Method
 
 METHOD = Method(method="HF", basis="STO-3G")
 COUNTS = [(12, 0), (5, 1), (4, 2), (2, 3), (1, 4)]

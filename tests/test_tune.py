@@ -16,7 +16,7 @@ from tesseral.cluster.driver import run_study
 from tesseral.cluster.ending import explained
 from tesseral.cluster.plan import prepare
 from tesseral.cluster.tune import RayTune
-from tesseral.study.store import Store
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
 class Usurper(Silent):

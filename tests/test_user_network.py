@@ -33,12 +33,12 @@ from tesseral.networks.reach import unreachable
 from tesseral.networks.shape import Shape
 from tesseral.networks.size import size
 from tesseral.networks.user_network import DEFINE, faults_of
-from tesseral.study.configuration import Configuration, Hidden
-from tesseral.study.define import load, source_hash
+from tesseral.study.configuration.configuration import Configuration, Hidden
+from tesseral.study.parsing.user_function import load, source_hash
 from tesseral.study.errors import StudyFileError
-from tesseral.study.irreps import MulIrrep
+from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.study import Study
-from tesseral.study.trial import Traces, Trial
+from tesseral.study.configuration.trial import Traces, Trial
 
 REFERENCE = synthetic_reference()
 TRACES = Traces(dense_epochs=1, growth=2, probe=3)
@@ -320,7 +320,7 @@ def test_the_hash_is_of_the_source(folder):
 
 def test_another_source_is_another_trial(tmp_path):
     """In processes of their own, as a study that is started again after an edit."""
-    script = "from tesseral.study.define import source_hash; print(source_hash('edited:build', 'network.define'))"
+    script = "from tesseral.study.parsing.user_function import source_hash; print(source_hash('edited:build', 'network.define'))"
     hashes = []
     for text in ("def build(): return 1\n", "def build(): return 2  # edited\n"):
         (tmp_path / "edited.py").write_text(text)

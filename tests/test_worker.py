@@ -14,10 +14,10 @@ from tesseral.cluster.worker import Job, run_trial
 from tesseral.models import device, training
 from tesseral.models.reference_file import encode_reference, read_reference
 from tesseral.study.errors import DataError, DeviceLostError, LeaseLostError, RecordError, StoreError, TesseralError
-from tesseral.study.ledger import Ledger
-from tesseral.study.store import Store
+from tesseral.study.records.ledger import Ledger
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.trial import State
+from tesseral.study.configuration.trial import State
 
 
 class Nothing:

@@ -11,7 +11,7 @@ from e3nn.nn.models import gate_points_2101
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.study import configuration
+from tesseral.study.configuration.configuration import configuration
 
 
 class GatePoints(Module):

@@ -1,0 +1,148 @@
+"""The two stages of a study: search within each arm, then confirm every arm in pairs. What each trial of them is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.design.factorial import Arm
+from tesseral.study.errors import StudyFileError
+from tesseral.study.configuration.metrics import common_metrics
+from tesseral.study.design.study_file import Asha, StudyFile
+from tesseral.study.configuration.trial import Seeds, Trial, seed
+
+COSTS = ("seconds", "parameters", "flops")
+"""Objectives beside the errors of the validation split."""
+
+
+Stage = Literal["search", "confirm"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial and its place in the study."""
+
+    trial: Trial
+    arm: Arm
+    stage: Stage
+    block: int
+    replicate: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What Optuna proposed for an arm: a create-only record, `search/<arm key>/<number>.json`, before its trial's.
+
+    Enough to make the same `optuna.trial.FrozenTrial` again.
+    """
+
+    arm: str
+    """`Arm.key`."""
+    number: int
+    """Optuna's, from 0 in each arm; repeats of an earlier proposal have numbers too."""
+    trial: str
+    """Id of the trial that it asks for. A proposal whose trial has a lower number already is a repeat."""
+    settings: dict[str, Any]
+    """Dotted path → value, to be set in the arm's configuration."""
+    params: dict[str, Any]
+    """Optuna's name → value."""
+    distributions: dict[str, str]
+    """Optuna's name → distribution, as its JSON."""
+    system_attrs: dict[str, Any]
+    """Of the Optuna trial, as they were when it was proposed."""
+    study_attrs: dict[str, Any]
+    """System attributes of the Optuna study that changed with this proposal."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """How an arm's search ended: a create-only record, `search/<arm key>/best.json`."""
+
+    trial: str | None
+    """The trial of the lowest error; None if none was completed."""
+    settings: dict[str, Any]
+    """Its hyperparameters."""
+    value: float | None
+    """Its validation error."""
+    trials: int
+    """Distinct proposals."""
+    reason: str
+    """Why nothing more was proposed."""
+
+
+def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
+    """Of a place in the confirm stage: arms share them, so they are compared in pairs."""
+    return Seeds(
+        split=seed(study_seed, "confirm", "split", block),
+        order=seed(study_seed, "confirm", "order", block),
+        initialisation=seed(study_seed, "confirm", "initialisation", block, replicate),
+    )
+
+
+def search_seeds(study_seed: int, arm: str = "") -> Seeds:
+    """Of every trial of an arm's search, and never those of confirm: one split and one order for all arms.
+
+    :param arm: `Arm.key` where two arms may come to one network: then each has an initialisation of its own, so that
+        no trial belongs to the searches of both, for each stops its own. Empty where they cannot.
+    """
+    return Seeds(
+        split=seed(study_seed, "search", "split"),
+        order=seed(study_seed, "search", "order"),
+        initialisation=seed(study_seed, "search", "initialisation", *([arm] if arm else [])),
+    )
+
+
+def refused_seeds(study_seed: int, arm: str) -> Seeds:
+    """Of a proposal that is recorded and never trained: its arm's own, so that it is no trial of another arm.
+
+    :param arm: `Arm.key`.
+    """
+    return Seeds(
+        split=seed(study_seed, "refused", arm, "split"),
+        order=seed(study_seed, "refused", arm, "order"),
+        initialisation=seed(study_seed, "refused", arm, "initialisation"),
+    )
+
+
+def make_trial(
+    configuration: Configuration, seeds: Seeds, data_hashes: dict[str, str], numerics: int, source: str | None = None
+) -> Trial:
+    """The trial that trains `configuration`.
+
+    :param data_hashes: `data.reference` as written → content hash.
+    """
+    data_hash = data_hashes[configuration.data.reference]
+    return Trial(configuration=configuration, data_hash=data_hash, seeds=seeds, numerics=numerics, source=source)
+
+
+def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
+    """What a search minimises: `validation.<metric>` of a trial's metrics, or one of `COSTS`.
+
+    :raises StudyFileError: if one is neither, or an arm has nothing to validate on.
+    """
+    if file.search is None:
+        return ()
+    valid = [metric.name for metric in common_metrics(arms) if not metric.test_only]
+    default = file.study.metric if file.study.metric in valid else valid[0]
+    names = file.search.objectives or (default,)
+    for index, name in enumerate(names):
+        if name not in valid + list(COSTS) or (index == 0 and name in COSTS):
+            expected = ", ".join(valid if index == 0 else [*valid, *COSTS])
+            raise StudyFileError(f"search.objectives[{index}]", f"expected one of {expected}, got {name!r}")
+        if name in names[:index]:
+            raise StudyFileError(f"search.objectives[{index}]", f"objective {name!r} is written twice")
+    for arm in arms:
+        if arm.configuration.data.validation == 0:
+            message = f"expected structures to validate on, for the search, got 0 in arm {arm.label!r}"
+            raise StudyFileError("data.validation", message)
+    return tuple(name if name in COSTS else f"validation.{name}" for name in names)
+
+
+def rung_epochs(asha: Asha | None, epochs: int) -> tuple[int, ...]:
+    """r, rη, rη², … below `epochs`: where a trial of the search may be stopped."""
+    found: list[int] = []
+    rung = asha.min_epochs if asha else epochs
+    while asha and rung < epochs:
+        found.append(rung)
+        rung *= asha.reduction
+    return tuple(found)

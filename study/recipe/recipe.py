@@ -1,0 +1,88 @@
+"""A recipe: which structures are computed, and how, to make a file of reference data."""
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+from tesseral.study.configuration.configuration import Range, Section
+from tesseral.study.errors import StudyFileError
+from tesseral.study.recipe.method import Method
+from tesseral.study.recipe.structures import Displacements, Inline, Table, WaterClusters, Xyz, check_name
+from tesseral.study.parsing.validation import read_toml, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceName(Section):
+    """The file that is made."""
+
+    name: str
+    """Its name without `.parquet`: letters, digits, '-', '_' and '.', a letter or digit first."""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeReference(ReferenceName):
+    """The file that is made, and what is left out of it."""
+
+    without: tuple[str, ...] = ()
+    """Ids of structures that the tables ask for and the file does not hold, such as one that cannot be computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Section):
+    """A file of reference data, from structures to coefficients."""
+
+    reference: RecipeReference
+    structures: Annotated[tuple[Table, ...], Range(min_length=1)]
+    method: Method = field(default_factory=Method)
+
+
+def read_recipe(file: str | Path) -> Recipe:
+    """Read and check a recipe. Files that it names are absolute from here on; they are not opened.
+
+    :raises StudyFileError: with the dotted path of the first mistake; two tables whose structures would have the
+        same ids are one.
+    """
+    recipe = validate(Recipe, read_toml(file), str(file))
+    for index in range(len(recipe.structures)):
+        _refuse_equal_ids(recipe.structures, index, str(file))
+    folder = Path(file).absolute().parent
+    return replace(recipe, structures=tuple(_absolute(table, folder) for table in recipe.structures))
+
+
+def _refuse_equal_ids(tables: tuple[Table, ...], index: int, file: str) -> None:
+    table = tables[index]
+    for other, before in enumerate(tables[:index]):
+        if not _share_ids(table, before):
+            continue
+        path = f"structures.{index}"
+        if isinstance(table, WaterClusters) and isinstance(before, WaterClusters):
+            raise StudyFileError(
+                f"{path}.molecules",
+                f"expected a number of molecules that no other table has, got {table.molecules} again; "
+                f"raise the count of structures.{other} instead",
+                file,
+            )
+        raise StudyFileError(
+            f"{path}.name" if not isinstance(table, WaterClusters) else path,
+            f"expected ids that no other table makes, {table.ids!r} makes those of structures.{other}, too; "
+            "give one of them another name",
+            file,
+        )
+
+
+def _share_ids(one: Table, other: Table) -> bool:
+    """Whether an id may come from both: `name-0007` from a table of many, `name` from one inline structure."""
+    if isinstance(one, Inline) == isinstance(other, Inline):
+        return one.ids == other.ids
+    inline, many = (one, other) if isinstance(one, Inline) else (other, one)
+    return re.fullmatch(rf"{re.escape(many.ids)}-\d{{4,}}", inline.ids) is not None
+
+
+def _absolute(table: Table, folder: Path) -> Table:
+    if isinstance(table, Xyz | Displacements) and table.file is not None:
+        return replace(table, file=str(folder / table.file))
+    return table

@@ -1,0 +1,188 @@
+"""One driver a study: numbered leases, each kept alive by numbered beats.
+
+The holder of lease n writes `lease/<n>/<beat>` several times within the lease's length. A challenger creates
+`lease/<n+1>/0` after it has seen no new beat for that length by its own monotonic clock (clocks of two machines
+need not agree), or at once where the holder left, or where machine, process id and start time prove it dead.
+What the holder of n does after that does not count.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from tesseral.study.records.document import read_document
+from tesseral.study.errors import LeaseHeldError
+from tesseral.study.records.store import STORE_ERRORS, Store
+from tesseral.study.configuration.trial import canonical
+
+LENGTH = 30.0
+"""Seconds without a beat after which a lease may be taken over."""
+
+_LEFT = "left"
+
+
+def newest(store: Store) -> int:
+    """The highest lease number, 0 if there is none."""
+    names = (path.split("/")[1] for path in store.paths("lease"))
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def driver(store: Store) -> "Holder | None":
+    """Who drives the study, as far as can be told without waiting; None if its last driver left or is dead."""
+    number = newest(store)
+    holder = _holder(store, number) if number else None
+    gone = holder is None or holder.dead or store.read(f"lease/{number}/{_LEFT}") is not None
+    return None if gone else holder
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease: enough to recognise, on the same machine, that it is dead."""
+
+    host: str
+    boot: str
+    """The machine's boot id and the process-id namespace: a pid means something only within both."""
+    pid: int
+    started: int
+    """The process's start time in clock ticks after boot: a pid may be used again, with this it may not."""
+    since: str
+    length: float
+    """Seconds of silence after which it may be superseded."""
+
+    @classmethod
+    def this_process(cls, length: float) -> Self:
+        """The holder that this process would be."""
+        return cls(
+            socket.gethostname(),
+            _boot(),
+            os.getpid(),
+            _start_time(os.getpid()) or 0,
+            datetime.now(UTC).isoformat(),
+            length,
+        )
+
+    @property
+    def dead(self) -> bool:
+        """True only if it is proven: same boot and namespace, and no such process."""
+        return self.boot != "" and self.boot == _boot() and _start_time(self.pid) != self.started
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.since[:19].replace('T', ' ')} UTC"
+
+
+class Lease:
+    """A lease that is held: beats in the background until released."""
+
+    def __init__(self, store: Store, number: int, length: float) -> None:
+        self.store = store
+        self.number = number
+        self.length = length
+        self.lost = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease-{number}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(
+        cls,
+        store: Store,
+        length: float = LENGTH,
+        *,
+        on_wait: Callable[[Holder, float], None] = lambda holder, seconds: None,
+    ) -> Self:
+        """Take the study's lease; `on_wait` is told who is waited for and the seconds left, about once a second.
+
+        :param length: of the new lease, seconds; a holder is given the length that it stated.
+        :raises LeaseHeldError: if the holder is alive, for it beats.
+        """
+        while True:
+            number = newest(store)
+            if number and not cls._free(store, number, on_wait):
+                raise LeaseHeldError(f"the study is held by {_holder(store, number)}")
+            body = canonical(vars(Holder.this_process(length))).encode()
+            if store.create(f"lease/{number + 1}/0", body):
+                return cls(store, number + 1, length)
+
+    @staticmethod
+    def _free(store: Store, number: int, on_wait: Callable[[Holder, float], None]) -> bool:
+        beats = store.paths(f"lease/{number}")
+        holder = _holder(store, number)
+        if f"lease/{number}/{_LEFT}" in beats or holder is None or holder.dead:
+            return True
+        seen, until = beats, time.monotonic() + holder.length
+        while (left := until - time.monotonic()) > 0:
+            on_wait(holder, left)
+            time.sleep(min(1.0, left))
+            beats = store.paths(f"lease/{number}")
+            if f"lease/{number}/{_LEFT}" in beats or newest(store) != number:
+                return True
+            if beats != seen:
+                return False
+        return True
+
+    def _beat(self) -> None:
+        beat, last = 0, time.monotonic()
+        while not self._stop.wait(self.length / 6):
+            try:
+                if newest(self.store) > self.number:
+                    break
+                self.store.create(f"lease/{self.number}/{beat + 1}", b"{}")
+                if beat:
+                    self.store.delete([f"lease/{self.number}/{beat}"])
+            except STORE_ERRORS:
+                # A store may fail for a moment. After a lease's length without a beat anyone may take over.
+                if time.monotonic() - last > self.length:
+                    break
+            else:
+                beat, last = beat + 1, time.monotonic()
+        else:
+            return
+        self.lost.set()
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another driver has taken over, as the store has it now."""
+        return self.lost.is_set() or newest(self.store) > self.number
+
+    def release(self) -> None:
+        """Stop beating and say that the holder has left."""
+        self._stop.set()
+        self._thread.join()
+        if not self.lost.is_set():
+            self.store.create(f"lease/{self.number}/{_LEFT}", b"{}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _holder(store: Store, number: int) -> Holder | None:
+    """Who took lease `number`; None if its record was torn, which no living driver leaves."""
+    names = [item.name for item in fields(Holder)]
+    tree = read_document(store, f"lease/{number}/0", *names)
+    return None if tree is None else Holder(**{name: tree[name] for name in names})
+
+
+def _boot() -> str:
+    """Boot id and process-id namespace on Linux; empty elsewhere, where no death can be proven."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _start_time(pid: int) -> int | None:
+    """Field 22 of /proc/<pid>/stat, or None if there is no such process (a zombie is none)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])

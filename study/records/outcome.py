@@ -1,0 +1,101 @@
+"""How a trial ends: its tables compacted, its outcome sealed, what led to them cleared, in this order."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tesseral.study.records.document import Json, read_document
+from tesseral.study.errors import RecordError
+from tesseral.study.records.segments import (
+    TABLES,
+    Begin,
+    encode,
+    folder,
+    is_checkpoint,
+    is_segment,
+    read_counting,
+    segment_sources,
+)
+from tesseral.study.records.store import ABANDONED, Store
+from tesseral.study.configuration.trial import State, canonical
+
+
+def seal_outcome(
+    store: Store, trial: str, name: str, state: State, begins: list[Begin], last: int | None, **facts: Any
+) -> bool:
+    """Compact the rows that count into `<name>-all.parquet`, seal the outcome that names them, clear the rest.
+
+    Another may be doing the same; whoever seals first has it. True if it was this call.
+
+    :param name: differs wherever the rows may differ.
+    :param last: rows of later steps are left out; None keeps all.
+    :param facts: further keys of the outcome. Without `metrics`, they are the last finite ones of the rows that count.
+    """
+    files: dict[str, int] = {}
+    metrics: dict[str, float] = {}
+    for table, schema in TABLES.items():
+        sources = segment_sources(store.paths(folder(table, trial)), trial, begins)
+        try:
+            rows = read_counting(store, sources, schema, last)
+        except FileNotFoundError:
+            return False  # another has sealed the outcome and cleared the segments
+        except RecordError as error:
+            # What a disk has lost cannot be made up for: the trial is told failed, and the study goes on.
+            state, facts = State.FAILED, facts | {"reason": str(error)}
+            continue
+        path = f"{folder(table, trial)}/{name}-all.parquet"
+        store.create(path, encode(rows))
+        files[path] = rows.num_rows
+        if table == "curves":
+            metrics = _last(rows)
+    outcome = {
+        "state": state,
+        "attempts": len(begins),
+        "files": files,
+        "ended": datetime.now(UTC).isoformat(),
+        "metrics": metrics,
+        **facts,
+    }
+    outcome["checkpoint"] = facts.get("checkpoint") if state == State.COMPLETE else None
+    ours = store.create(f"trials/{trial}/outcome.json", canonical(outcome).encode())
+    clear(store, trial)
+    return ours
+
+
+def _last(curves: pa.Table) -> dict[str, float]:
+    """The last finite values by split and metric, such as `validation.block_error.l2`, of rows sorted by step."""
+    finite = curves.filter(pc.is_finite(curves["value"]))
+    last = finite.group_by(["split", "metric", "l"], use_threads=False).aggregate([("value", "last")])
+    return {
+        ".".join((row["split"], row["metric"], *([] if row["l"] is None else [f"l{row['l']}"]))): row["value_last"]
+        for row in last.to_pylist()
+    }
+
+
+def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
+    """`clear` for all finished trials of a study, by one listing: what kills between outcome and clearing left.
+
+    And what killed writers left half-written.
+    """
+    kept = {path for outcome in outcomes.values() for path in (*outcome["files"], outcome["checkpoint"])}
+    left = []
+    for prefix in (*TABLES, "trials"):
+        for path in store.paths(prefix):
+            trial = path.split("/")[1].removeprefix("trial=")
+            if trial in outcomes and path not in kept and (is_segment(path) or is_checkpoint(path)):
+                left.append(path)
+    store.delete(left + store.stale(ABANDONED))
+
+
+def clear(store: Store, trial: str) -> None:
+    """Delete the segments and checkpoints of a finished trial that its outcome does not name."""
+    outcome = read_document(store, f"trials/{trial}/outcome.json", "files", "checkpoint")
+    if outcome is None:
+        return
+    kept = {*outcome["files"], outcome["checkpoint"]}
+    found = [path for name in TABLES for path in store.paths(folder(name, trial)) if is_segment(path)]
+    found += [path for path in store.paths(f"trials/{trial}/checkpoint") if is_checkpoint(path)]
+    store.delete([path for path in found if path not in kept])

@@ -1,0 +1,51 @@
+"""Reuse: a trial that another study of the storage has trained already is copied, not trained again."""
+
+from typing import Any
+
+from tesseral.study.records.document import read_document
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import State, canonical
+
+
+class Elsewhere:
+    """The finished trials of a storage's other studies, as they were when this was made.
+
+    :param storage: the store that holds all studies.
+    :param study: the study that asks, which is left out.
+    """
+
+    def __init__(self, storage: Store, study: str) -> None:
+        self._finished: dict[str, list[Store]] = {}
+        for name in storage.folders():
+            other = storage.child(name)
+            if name == study or other.read("study.toml") is None:
+                continue
+            for path in other.paths("trials"):
+                if path.endswith("/outcome.json"):
+                    self._finished.setdefault(path.split("/")[1], []).append(other)
+
+    def copy(self, store: Store, trial: str, traces: dict[str, Any]) -> str | None:
+        """Copy a complete trial's files, rungs and then its outcome into `store`; the name of the study that has it.
+
+        None if no other study has it, complete and traced by the same schedule, or its files are gone.
+        """
+        copied = (_copy(other, store, trial, traces) for other in self._finished.get(trial, []))
+        return next((name for name in copied if name is not None), None)
+
+
+def _copy(other: Store, store: Store, trial: str, traces: dict[str, Any]) -> str | None:
+    plan = read_document(other, f"trials/{trial}/trial.json", "traces")
+    outcome = read_document(other, f"trials/{trial}/outcome.json", "state", "files", "checkpoint")
+    if plan is None or outcome is None or outcome["state"] != State.COMPLETE or plan["traces"] != traces:
+        return None
+    rungs = other.paths(f"trials/{trial}/rungs")  # newcomers of this arm's search are compared with them
+    for path in (*outcome["files"], outcome["checkpoint"], *rungs):
+        data = other.read(path) if path else b""
+        if data is None:
+            return None
+        if path:
+            store.create(path, data)
+    name = other.url.rpartition("/")[2]
+    record = outcome | {"reused": outcome.get("reused") or name}
+    store.create(f"trials/{trial}/outcome.json", canonical(record).encode())
+    return name

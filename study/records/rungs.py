@@ -1,0 +1,77 @@
+"""Early stopping as records: a rung's value by the worker, then the driver's decision, then the outcome.
+
+Each is sealed before the next step is taken: the value before it is judged, the decision before the worker is
+stopped, a checkpoint at or beyond the rung after both. So a kill at any moment leaves a trial that comes to the rung
+again, or one that has passed it, or a decision that can be carried out.
+"""
+
+from typing import Any
+
+from tesseral.study.records.document import Json, read_document
+from tesseral.study.records.outcome import seal_outcome
+from tesseral.study.records.segments import Begin, read_begins
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import State, canonical
+
+_DECISION = ("epoch", "step", "reason", "lease")
+
+
+def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) -> float:
+    """Seal a trial's value at a rung, and return it; if an earlier attempt did, return its value: that one counts.
+
+    :param facts: further keys of the record: step, attempt, lease, and `seconds`, the wall time of training so far
+        over all attempts, None where the attempt does not know it.
+    """
+    path = f"trials/{trial}/rungs/{epoch}.json"
+    if store.create(path, canonical({"epoch": epoch, "value": value, **facts}).encode()):
+        return value
+    sealed = read_document(store, path, "value")
+    return value if sealed is None else float(sealed["value"])
+
+
+def read_rungs(store: Store, trial: str) -> dict[int, float]:
+    """The sealed values of a trial: epoch → value."""
+    records = [read_document(store, path, "epoch", "value") for path in store.paths(f"trials/{trial}/rungs")]
+    return {int(record["epoch"]): float(record["value"]) for record in records if record is not None}
+
+
+def decide(store: Store, trial: str, lease_number: int, epoch: int, step: int, reason: str) -> None:
+    """Seal the driver's decision to stop a trial at a rung, before its worker is stopped."""
+    record = {"epoch": epoch, "step": step, "reason": reason, "lease": lease_number}
+    store.create(f"trials/{trial}/decisions/{lease_number}.json", canonical(record).encode())
+
+
+def decided(store: Store, trial: str, lease_number: int) -> Json | None:
+    """The decision to stop a trial that the driver of this lease took, if it did.
+
+    Not those of others: one that was paused past its lease may seal a decision at any time.
+    """
+    return read_document(store, f"trials/{trial}/decisions/{lease_number}.json", *_DECISION)
+
+
+def adopted(store: Store, trial: str, begins: list[Begin]) -> Json | None:
+    """The decision that an earlier driver left: none of one under whose successor the trial went on."""
+    newest = max((begin.lease for begin in begins), default=0)
+    for path in store.paths(f"trials/{trial}/decisions"):
+        record = read_document(store, path, *_DECISION)
+        if record is not None and record["lease"] >= newest:
+            return record
+    return None
+
+
+def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -> bool:
+    """Seal the outcome of a trial that was told to stop, its worker stopped. True if a decision counts.
+
+    Its time is that of the rung, not of what was trained until the worker heard of it.
+
+    :param adopt: whether decisions of earlier drivers count: at a driver's start, and never later.
+    """
+    begins = read_begins(store, trial)
+    decision = adopted(store, trial, begins) if adopt else decided(store, trial, lease_number)
+    if decision is None:
+        return False
+    step = int(decision["step"])
+    rung = read_document(store, f"trials/{trial}/rungs/{decision['epoch']}.json") or {}
+    facts = {"lease": lease_number, "steps": step, "reason": decision["reason"], "seconds": rung.get("seconds")}
+    seal_outcome(store, trial, f"{begins[-1].number if begins else 0}-{step}", State.PRUNED, begins, step, **facts)
+    return True
