@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tesseral.cluster.measure import Measure
-from tesseral.networks.reach import Dead, describe_dead
-from tesseral.networks.size import Size
+from tesseral.models.networks.sizing.reach import Dead, describe_dead
+from tesseral.models.networks.sizing.size import Size
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.design.factorial import Arm
 from tesseral.study.errors import StudyFileError, TesseralError

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tesseral.cluster.plan import StudyPlan
-from tesseral.networks.fusion_paths import Path, paths
-from tesseral.networks.fusion_rank import same_functions
-from tesseral.networks.selection_rules import SCALAR, Orders, harmonics
+from tesseral.models.networks.paths.fusion_paths import Path, paths
+from tesseral.models.networks.paths.independence import same_functions
+from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmonics
 from tesseral.study.configuration.configuration import Configuration, Fusion, Network
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import parse_irreps

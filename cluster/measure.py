@@ -5,9 +5,9 @@ from pathlib import Path
 from tesseral.cluster.references import open_reference
 from tesseral.models.reference_file import Reference
 from tesseral.models.shape import reference_shape
-from tesseral.networks.reach import Dead, dead, unreachable
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import Size, size
+from tesseral.models.networks.sizing.reach import Dead, dead, unreachable
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import Size, size
 from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration, Target
 from tesseral.study.errors import DataError, StudyFileError
@@ -72,7 +72,7 @@ class Measure:
         shape = self.shape(configuration)
         if configuration.network.define is None:
             return size(configuration, shape)
-        from tesseral.networks.probe import measure_size
+        from tesseral.models.networks.sizing.probe import measure_size
 
         return measure_size(configuration, shape)
 
@@ -99,7 +99,7 @@ class Measure:
         if configuration.network.define is None:
             missing = unreachable(configuration, shape.layout)
         else:
-            from tesseral.networks.probe import probe_unreachable
+            from tesseral.models.networks.sizing.probe import probe_unreachable
 
             missing = probe_unreachable(configuration, shape.layout, shape.elements)
         quantity = QUANTITIES.get(configuration.target.quantity)  # a label's outputs are what is predicted

@@ -20,7 +20,7 @@ from tesseral.models.split import permutation
 from tesseral.models.trace import feature_tensors, keeping_outputs
 from tesseral.models.trace_layers import find_layers
 from tesseral.models.tracing import Measurement
-from tesseral.networks.seeding import seeded
+from tesseral.models.networks.seeding import seeded
 from tesseral.study.records.schemas import ABLATION_METRICS
 
 STRUCTURES = 16

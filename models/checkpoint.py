@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from tesseral.models.model import DTYPES, Model, build_model
 from tesseral.models.reference_file import Reference
-from tesseral.networks.user_network import check_source
+from tesseral.models.networks.user_network import check_source
 from tesseral.study.errors import RecordError
 from tesseral.study.configuration.trial import Trial
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import chosen_basis, wanted_columns
 from tesseral.models.target_values import density_labels, energy_of, property_values
-from tesseral.networks.graph import EdgeBasis, Graph, build_graph, edge_basis, join
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, edge_basis, join
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.configuration.quantities import find_quantity

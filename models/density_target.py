@@ -11,7 +11,7 @@ from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.data_set import Batch
 from tesseral.models.density_norms import squared_norms, squared_norms_by_order
 from tesseral.models.target import Target, Value
-from tesseral.networks.graph import Graph
+from tesseral.models.networks.graph import Graph
 
 
 class DensityTarget(Target):

@@ -11,7 +11,7 @@ from tesseral.models.data_set import Batch
 from tesseral.models.property_target import PropertyTarget
 from tesseral.models.quadrature import BOHR
 from tesseral.models.target import Target, Value
-from tesseral.networks.graph import Graph, at_positions, edge_basis
+from tesseral.models.networks.graph import Graph, at_positions, edge_basis
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.configuration.quantities import QUANTITIES

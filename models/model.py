@@ -11,8 +11,8 @@ from tesseral.models.property_target import PropertyTarget
 from tesseral.models.reference_file import Reference
 from tesseral.models.target import Target
 from tesseral.models.target_columns import chosen_basis
-from tesseral.networks.graph import Graph
-from tesseral.networks.network import build_network
+from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.network import build_network
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.quantities import find_quantity
 

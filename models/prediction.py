@@ -11,7 +11,7 @@ from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.model import Model
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import chosen_basis
-from tesseral.networks.graph import Graph, build_graph, edge_basis
+from tesseral.models.networks.graph import Graph, build_graph, edge_basis
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.structures import SYMBOLS

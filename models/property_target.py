@@ -11,7 +11,7 @@ from tesseral.models.data_set import Batch
 from tesseral.models.quadrature import BOHR
 from tesseral.models.readout import components, dipole, mean, total
 from tesseral.models.target import Target, Value
-from tesseral.networks.graph import Graph
+from tesseral.models.networks.graph import Graph
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.configuration.quantities import Quantity

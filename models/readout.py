@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tesseral.models.quadrature import BOHR
-from tesseral.networks.graph import Graph
+from tesseral.models.networks.graph import Graph
 
 
 def total(values: Tensor, graph: Graph) -> Tensor:

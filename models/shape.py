@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tesseral.models.reference_file import Reference
 from tesseral.models.target_columns import target_outputs
-from tesseral.networks.shape import Shape
+from tesseral.models.networks.sizing.shape import Shape
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep
@@ -32,7 +32,7 @@ def reference_shape(reference: Reference, cutoff: float, target: configuration.T
 
 
 def count_edges(positions: NDArray[np.float64], cutoff: float) -> int:
-    """Directed edges of one structure, as `tesseral.networks.graph.build_graph` finds them.
+    """Directed edges of one structure, as `tesseral.models.networks.graph.build_graph` finds them.
 
     :param positions: (atoms, 3), Å.
     """

@@ -12,8 +12,8 @@ from tesseral.models.loss import build_loss
 from tesseral.models.model import DTYPES, build_model
 from tesseral.models.reference_file import Reference
 from tesseral.models.split import check_sizes, split
-from tesseral.networks.network import parameters
-from tesseral.networks.seeding import seeded
+from tesseral.models.networks.network import parameters
+from tesseral.models.networks.seeding import seeded
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.errors import StudyFileError
 

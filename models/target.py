@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data_set import Batch
-from tesseral.networks.graph import Graph
+from tesseral.models.networks.graph import Graph
 from tesseral.study.parsing.irreps import MulIrrep
 
 

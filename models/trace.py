@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.trace_layers import find_layers
-from tesseral.networks.graph import Graph
+from tesseral.models.networks.graph import Graph
 
 
 class Feature(NamedTuple):

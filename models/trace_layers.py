@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.networks.graph import Graph
+from tesseral.models.networks.graph import Graph
 
 
 class Layers(NamedTuple):

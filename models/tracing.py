@@ -23,7 +23,7 @@ from tesseral.models.model import Model
 from tesseral.models.trace import by_irrep, feature_tensors, keeping_outputs, measure_features
 from tesseral.models.trace_layers import find_layers
 from tesseral.models.trace_weights import Group, Key, attributed, edge_products, product_groups, squares
-from tesseral.networks.seeding import seeded
+from tesseral.models.networks.seeding import seeded
 
 _OF_PARAMETERS = ("weight_rms", "gradient_rms", "update")
 _OF_EDGES = ("edge_weight_rms", "edge_gradient_rms", "edge_update")

@@ -21,8 +21,8 @@ from tesseral.models.split import check_sizes, permutation, split
 from tesseral.models.tracing import Measurement, Tracer
 from tesseral.models.trial_check import check_trial as check_trial
 from tesseral.models.trial_check import check_weights
-from tesseral.networks.network import parameters
-from tesseral.networks.seeding import seeded
+from tesseral.models.networks.network import parameters
+from tesseral.models.networks.seeding import seeded
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of

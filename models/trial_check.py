@@ -4,8 +4,8 @@ from torch.nn import Module
 
 from tesseral.models.numerics import NUMERICS
 from tesseral.models.reference_file import Reference
-from tesseral.networks.network import parameters
-from tesseral.networks.user_network import check_source
+from tesseral.models.networks.network import parameters
+from tesseral.models.networks.user_network import check_source
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import DataError, RecordError, StudyFileError
 from tesseral.study.configuration.trial import Trial

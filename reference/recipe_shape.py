@@ -3,7 +3,7 @@
 from tesseral.models.auxiliary import AuxiliaryBasis
 from tesseral.models.shape import evenly, mean_shape
 from tesseral.models.target_columns import choose_shells
-from tesseral.networks.shape import Shape
+from tesseral.models.networks.sizing.shape import Shape
 from tesseral.reference.structures import count_structures, elements, outline_at
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import StudyFileError

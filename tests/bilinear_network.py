@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import silu
 
-from tesseral.networks.graph import Graph
+from tesseral.models.networks.graph import Graph
 from tesseral.study.configuration.configuration import configuration
 
 

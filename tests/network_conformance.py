@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import Module
 
-from tesseral.networks.graph import Graph, at_positions, build_graph, edge_basis, join
-from tesseral.networks.network import build_network, parameters
-from tesseral.networks.probe import measure_size, probe_unreachable
-from tesseral.networks.reach import unreachable
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import size
+from tesseral.models.networks.graph import Graph, at_positions, build_graph, edge_basis, join
+from tesseral.models.networks.network import build_network, parameters
+from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
+from tesseral.models.networks.sizing.reach import unreachable
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import size
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 

@@ -6,7 +6,7 @@ from e3nn import o3
 
 from tesseral.models.auxiliary import AuxiliaryBasis, Shell
 from tesseral.models.reference_file import Reference
-from tesseral.networks.network import build_network
+from tesseral.models.networks.network import build_network
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden, Loss, Network, Target, Training
 from tesseral.study.records.schemas import REFERENCE, to_table
 from tesseral.study.configuration.trial import Seeds, Trial

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from synthetic_density import small_configuration
 from test_size import WATER, build, geometry, irreps, measured, shape_of
 
-from tesseral.networks.architecture import _blueprint
-from tesseral.networks.network import Network
-from tesseral.networks.reach import dead, unreachable
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import size
+from tesseral.models.networks.sizing.architecture import _blueprint
+from tesseral.models.networks.network import Network
+from tesseral.models.networks.sizing.reach import dead, unreachable
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import size
 from tesseral.study.configuration.configuration import Configuration, Fusion
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree
 from tesseral.study.errors import StudyFileError
@@ -225,9 +225,9 @@ def test_what_is_too_large_to_build_is_refused(path, changes):
 def test_any_network_is_counted_without_torch():
     program = """
 import sys
-from tesseral.networks.reach import dead
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import size
+from tesseral.models.networks.sizing.reach import dead
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import size
 from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden, Network
 from tesseral.study.parsing.irreps import parse_irreps
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from synthetic_density import small_configuration
 
-from tesseral.networks.graph import Graph
-from tesseral.networks.network import parameters
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import size
+from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.network import parameters
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import size
 from tesseral.study.configuration.configuration import Configuration, Fusion
 
 pytest.register_assert_rewrite("network_conformance")

@@ -11,7 +11,7 @@ from synthetic_density import BASIS, small_configuration, synthetic_reference
 from tesseral.models.data_set import DataSet, collate, open_data_set
 from tesseral.models.reference_file import Reference
 from tesseral.models.split import check_sizes, permutation, split
-from tesseral.networks.graph import build_graph
+from tesseral.models.networks.graph import build_graph
 from tesseral.study.configuration.configuration import Configuration, Data, Network
 from tesseral.study.errors import DataError
 

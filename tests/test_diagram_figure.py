@@ -17,8 +17,8 @@ from test_diagram import TREES
 from tesseral.analysis.diagram_figure import Outline, draw, drawings
 from tesseral.analysis.load import load
 from tesseral.analysis.report import report
-from tesseral.networks.layer_fusion import LayerFusion
-from tesseral.networks.network import build_network
+from tesseral.models.networks.layers.layer_fusion import LayerFusion
+from tesseral.models.networks.network import build_network
 from tesseral.study.configuration.configuration import Fusion
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tesseral.study.parsing.fusion_diagram import parse_diagram

@@ -19,7 +19,7 @@ from tesseral.models.model import Model, build_model
 from tesseral.models.quadrature import BOHR
 from tesseral.models.reference_file import Reference
 from tesseral.models.training import train
-from tesseral.networks.graph import Graph, at_positions, build_graph, edge_basis
+from tesseral.models.networks.graph import Graph, at_positions, build_graph, edge_basis
 from tesseral.study.configuration.configuration import Configuration, Fusion, Hidden, Loss
 from tesseral.study.errors import DataError
 

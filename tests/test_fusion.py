@@ -11,11 +11,11 @@ from sympy.physics.wigner import wigner_6j
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.networks.fusion import EdgeSum, FusionBlock, FusionProduct, orders
-from tesseral.networks.fusion_diagram import diagram_parameters
-from tesseral.networks.fusion_paths import Leaf, Path, Vertex
-from tesseral.networks.graph import build_graph
-from tesseral.networks.network import parameters
+from tesseral.models.networks.layers.fusion_block import EdgeSum, FusionBlock, FusionProduct, orders
+from tesseral.models.networks.paths.fusion_diagram import diagram_parameters
+from tesseral.models.networks.paths.fusion_paths import Leaf, Path, Vertex
+from tesseral.models.networks.graph import build_graph
+from tesseral.models.networks.network import parameters
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.fusion_diagram import fusion_diagram

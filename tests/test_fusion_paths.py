@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tesseral.networks.fusion_diagram import diagram_paths
-from tesseral.networks.fusion_paths import MOST, Leaf, Path, Vertex, allowed, paths
-from tesseral.networks.fusion_plan import plan, read
-from tesseral.networks.fusion_rank import multiplicity, same_functions
-from tesseral.networks.selection_rules import Irrep, Orders, product, self_product
-from tesseral.networks.transvectant import PRIME, coupling, independent, random_forms, transvectant
+from tesseral.models.networks.paths.fusion_diagram import diagram_paths
+from tesseral.models.networks.paths.fusion_paths import MOST, Leaf, Path, Vertex, allowed, paths
+from tesseral.models.networks.products.fusion_plan import plan, read
+from tesseral.models.networks.paths.independence import multiplicity, same_functions
+from tesseral.models.networks.paths.selection_rules import Irrep, Orders, product, self_product
+from tesseral.models.networks.paths.exact_coupling import PRIME, coupling, independent, random_forms, transvectant
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.fusion_diagram import fusion_diagram

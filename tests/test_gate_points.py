@@ -12,12 +12,12 @@ from synthetic_density import BASIS, Memory, small_configuration, synthetic_refe
 from tesseral.models.data_set import DataSet
 from tesseral.models.trace import trace_features
 from tesseral.models.training import train
-from tesseral.networks.graph import Graph
-from tesseral.networks.network import build_network
-from tesseral.networks.probe import measure_size, probe_unreachable
-from tesseral.networks.seeding import initialising
-from tesseral.networks.shape import Shape
-from tesseral.networks.user_network import DEFINE
+from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.network import build_network
+from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
+from tesseral.models.networks.seeding import initialising
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.user_network import DEFINE
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.parsing.irreps import parse_irreps

@@ -8,10 +8,10 @@ from e3nn import o3
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
 from tesseral.models.training import train
-from tesseral.networks.graph import Graph, build_graph, join
-from tesseral.networks.mace_layer import MaceLayer, contracted
-from tesseral.networks.network import Network, build_network
-from tesseral.networks.saturation import Saturation
+from tesseral.models.networks.graph import Graph, build_graph, join
+from tesseral.models.networks.layers.mace import MaceLayer, contracted
+from tesseral.models.networks.network import Network, build_network
+from tesseral.models.networks.layers.saturation import Saturation
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.configuration.configuration import Fusion, Hidden
 

@@ -9,17 +9,17 @@ from synthetic_density import Memory, small_configuration, synthetic_reference, 
 from torch import Tensor
 
 from tesseral.models.training import train
-from tesseral.networks.cormorant_layer import CormorantLayer
-from tesseral.networks.gated_layer import GatedLayer
-from tesseral.networks.graph import Graph, build_graph, edge_basis, join
-from tesseral.networks.layer_fusion import PART, LayerFusion, fused
-from tesseral.networks.linear_readout import LinearReadout
-from tesseral.networks.mace_layer import MaceLayer
-from tesseral.networks.network import LAYERS, Network, build_network, parameters
-from tesseral.networks.residual import Residual
-from tesseral.networks.saturation import Saturation
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import size
+from tesseral.models.networks.layers.cormorant import CormorantLayer
+from tesseral.models.networks.layers.gated import GatedLayer
+from tesseral.models.networks.graph import Graph, build_graph, edge_basis, join
+from tesseral.models.networks.layers.layer_fusion import PART, LayerFusion, fused
+from tesseral.models.networks.linear_readout import LinearReadout
+from tesseral.models.networks.layers.mace import MaceLayer
+from tesseral.models.networks.network import LAYERS, Network, build_network, parameters
+from tesseral.models.networks.layers.residual import Residual
+from tesseral.models.networks.layers.saturation import Saturation
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import size
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden
 from tesseral.study.parsing.irreps import parse_irreps

@@ -15,11 +15,11 @@ from tesseral.cluster.measure import Measure
 from tesseral.models.data_set import DataSet
 from tesseral.models.model import build_target
 from tesseral.models.shape import reference_shape
-from tesseral.networks.network import build_network
-from tesseral.networks.probe import measure_size
-from tesseral.networks.reach import unreachable
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import size
+from tesseral.models.networks.network import build_network
+from tesseral.models.networks.sizing.probe import measure_size
+from tesseral.models.networks.sizing.reach import unreachable
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import size
 from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration, Data, Loss, Target
 from tesseral.study.errors import StudyFileError
@@ -252,7 +252,7 @@ def test_operations_of_forces_are_near_those_counted(hidden, changes):
     shape = shape_of(graph, 2, layout)
     assert size(configuration, shape).flops == energies
     assert size(forces, shape).flops == pytest.approx(counter.get_total_flops(), rel=0.2)
-    own = replace(forces, network=replace(forces.network, define="tesseral.networks.network:Network"))
+    own = replace(forces, network=replace(forces.network, define="tesseral.models.networks.network:Network"))
     if hidden == "6x0e+4x1o":
         rounded = Shape(2, layout, atoms=9, edges=len(graph.source))
         assert measure_size(own, rounded).flops == counter.get_total_flops()
@@ -300,7 +300,7 @@ def test_what_an_arm_cannot_reach_of_its_target(quantity, hidden, harmonics, los
     network = replace(base.network, hidden=replace(base.network.hidden, irreps=hidden), harmonics_lmax=harmonics)
     measure = Measure(str(tmp_path), tmp_path)
     assert measure.unreachable(replace(base, network=network)) == lost
-    own = replace(network, define="tesseral.networks.network:Network")
+    own = replace(network, define="tesseral.models.networks.network:Network")
     assert measure.unreachable(replace(base, network=own)) == lost
 
 

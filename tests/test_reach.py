@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_density import BASIS, small_configuration
 
-from tesseral.networks.graph import build_graph
-from tesseral.networks.network import build_network
-from tesseral.networks.reach import dead, describe_dead, self_product, symmetric_power, unreachable
+from tesseral.models.networks.graph import build_graph
+from tesseral.models.networks.network import build_network
+from tesseral.models.networks.sizing.reach import dead, describe_dead, self_product, symmetric_power, unreachable
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 
 IRREPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, -1])), min_size=1, max_size=4, unique=True).map(

@@ -50,7 +50,7 @@ def plan_of(tmp_path, tiny_reference):
         (LMAX, "", SEARCH + "network.correlation = [1, 2]\n", [CORRELATION]),
         (LMAX, "correlation = 2", SEARCH + 'network.interaction = ["gated", "mace"]\n', []),
         (LMAX, "correlation = 2", '[search]\ntrials = 2\ndefine = "own:space"\n', []),
-        (LMAX, "correlation = 2\ndefine = 'tesseral.networks.network:Network'", "", []),
+        (LMAX, "correlation = 2\ndefine = 'tesseral.models.networks.network:Network'", "", []),
     ],
 )
 def test_what_is_set_and_changes_nothing(plan_of, factors, network, more, expected):

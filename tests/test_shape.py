@@ -13,7 +13,7 @@ from water_study import EXAMPLES
 from tesseral.models import shape
 from tesseral.models.reference_file import Reference, read_reference
 from tesseral.models.shape import count_edges, reference_shape
-from tesseral.networks.graph import build_graph
+from tesseral.models.networks.graph import build_graph
 from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import format_irreps

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from synthetic_density import small_configuration
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.networks.graph import Graph, build_graph
-from tesseral.networks.network import Network
-from tesseral.networks.probe import measure_size
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import FORCES, Size, size
+from tesseral.models.networks.graph import Graph, build_graph
+from tesseral.models.networks.network import Network
+from tesseral.models.networks.sizing.probe import measure_size
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import FORCES, Size, size
 from tesseral.study.configuration.configuration import Configuration, Fusion, Target
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 
@@ -224,7 +224,7 @@ def test_a_step_on_forces_against_one_on_energies(hidden, changes, expected):
     """By torch's counter, on a batch of 24 atoms: within what `size` says, and mostly what it takes."""
     configuration = replace(
         small_configuration(
-            hidden=hidden, define="tesseral.networks.network:Network", batch_size=1,
+            hidden=hidden, define="tesseral.models.networks.network:Network", batch_size=1,
             **({"radial_functions": 10, "radial_width": 128} | changes),
         ),
         target=Target(quantity="energy"),
@@ -244,5 +244,5 @@ def test_a_step_on_forces_against_one_on_energies(hidden, changes, expected):
 
 
 def test_counting_needs_no_torch():
-    program = "import sys, tesseral.networks.size, tesseral.models.shape; sys.exit('torch' in sys.modules)"
+    program = "import sys, tesseral.models.networks.sizing.size, tesseral.models.shape; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

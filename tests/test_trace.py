@@ -9,8 +9,8 @@ from torch.nn import Module, ModuleList
 
 from tesseral.models.trace import trace_features
 from tesseral.models.trace_layers import find_layers
-from tesseral.networks.graph import build_graph
-from tesseral.networks.network import build_network
+from tesseral.models.networks.graph import build_graph
+from tesseral.models.networks.network import build_network
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
 

@@ -14,11 +14,11 @@ from torch.nn import Module
 from tesseral.analysis.audit import Irrep, audit
 from tesseral.analysis.layers import layer_rows
 from tesseral.models.tracing import Tracer
-from tesseral.networks.channel_product import ChannelProduct
-from tesseral.networks.cormorant_layer import CormorantLayer
-from tesseral.networks.fusion import FusionBlock
-from tesseral.networks.fusion_paths import Leaf, Vertex
-from tesseral.networks.symmetric_contraction import SymmetricContraction
+from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.layers.cormorant import CormorantLayer
+from tesseral.models.networks.layers.fusion_block import FusionBlock
+from tesseral.models.networks.paths.fusion_paths import Leaf, Vertex
+from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.study.configuration.configuration import Fusion
 from tesseral.study.records.schemas import TRACES, to_table
 

@@ -28,11 +28,11 @@ from tesseral.models.reference_file import Reference
 from tesseral.models.trace_weights import attributed, product_groups
 from tesseral.models.tracing import Measurement, Tracer
 from tesseral.models.training import train
-from tesseral.networks.channel_product import ChannelProduct
-from tesseral.networks.fusion import FusionBlock
-from tesseral.networks.messages import RadialNetwork
-from tesseral.networks.reach import dead
-from tesseral.networks.symmetric_contraction import SymmetricContraction
+from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.layers.fusion_block import FusionBlock
+from tesseral.models.networks.layers.messages import RadialNetwork
+from tesseral.models.networks.sizing.reach import dead
+from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.study.configuration.configuration import Configuration, Fusion
 from tesseral.study.parsing.fusion_tree import parse_tree
 from tesseral.study.records.schemas import REFERENCE, STATISTICS, to_table

@@ -27,12 +27,12 @@ from tesseral.models.data_set import DataSet
 from tesseral.models.recorder import Result
 from tesseral.models.trace import trace_features
 from tesseral.models.training import train
-from tesseral.networks.network import build_network
-from tesseral.networks.probe import measure_size, probe_unreachable
-from tesseral.networks.reach import unreachable
-from tesseral.networks.shape import Shape
-from tesseral.networks.size import size
-from tesseral.networks.user_network import DEFINE, faults_of
+from tesseral.models.networks.network import build_network
+from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
+from tesseral.models.networks.sizing.reach import unreachable
+from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import size
+from tesseral.models.networks.user_network import DEFINE, faults_of
 from tesseral.study.configuration.configuration import Configuration, Hidden
 from tesseral.study.parsing.user_function import load, source_hash
 from tesseral.study.errors import StudyFileError
@@ -43,7 +43,7 @@ from tesseral.study.configuration.trial import Traces, Trial
 REFERENCE = synthetic_reference()
 TRACES = Traces(dense_epochs=1, growth=2, probe=3)
 SHAPE = Shape(elements=2, layout=BASIS.layout, atoms=4.5, edges=18.2)
-OURS = "tesseral.networks.network:Network"
+OURS = "tesseral.models.networks.network:Network"
 
 SOURCE = '''
 """Against e3nn alone."""

@@ -47,7 +47,7 @@ class GatePoints(Module):
     def forward(self, graph: Any) -> Tensor:
         """(atoms, irreps_out.dim).
 
-        :param graph: `tesseral.networks.graph.Graph`.
+        :param graph: `tesseral.models.networks.graph.Graph`.
         """
         features: Tensor = graph.elements
         for layer in self.layers:

@@ -16,7 +16,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class FusionDiagram:
-    """What `tesseral.networks.fusion.FusionBlock` is made from. Its text parses back to an equal diagram: leaves are
+    """What `tesseral.models.networks.layers.fusion_block.FusionBlock` is made from. Its text parses back to an equal diagram: leaves are
     put in the order of their names, and irreps in canonical order, however they are given.
 
     :raises TesseralError: if the tree is none that `parse_tree` reads, a leaf of it or the root has no irreps, there

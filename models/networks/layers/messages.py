@@ -1,0 +1,102 @@
+"""Messages: what an atom gathers from its neighbours, their features weighted by distance and direction."""
+
+from itertools import pairwise
+
+import torch
+from e3nn import o3
+from torch import Tensor
+from torch.nn import Module, Parameter, ParameterList
+
+from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.layers.gate import normalized_silu
+from tesseral.models.networks.graph import Graph
+from tesseral.study.configuration.configuration import configuration
+
+
+class RadialNetwork(Module):
+    """The tensor product's weights as a function of distance: w(r) = W_n … silu(W_1 φ(r)/√h_0) …/√h_n, no biases.
+
+    :param sizes: radial functions, neurons of the hidden layers, weights.
+    """
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.weights = ParameterList(Parameter(torch.randn(rows, columns)) for rows, columns in pairwise(sizes))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({' -> '.join(map(str, self.sizes))})"
+
+    def forward(self, radial: Tensor) -> Tensor:
+        """(edges, sizes[0]) ↦ (edges, sizes[-1])."""
+        *hidden, last = self.weights
+        for weight in hidden:
+            radial = normalized_silu(radial @ (weight * len(weight) ** -0.5))
+        return radial @ (last * len(last) ** -0.5)
+
+
+class Messages(Module):
+    """out_i = B Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) / (E √num_neighbors).
+
+    A and B are linear; ⊗ is the tensor product with the edge's harmonics, one weight for each path and channel
+    ('uvu'). E is the number of elements: see `tesseral.models.networks.layers.convolution`. An irrep that nothing reaches is zero.
+    Features enter and leave in e3nn's layout.
+
+    :param irreps_in: features of each atom.
+    :param irreps_out: what is made of them.
+    :param lmax: of the edges' harmonics.
+    :param radial: sizes of the radial network but the last: functions, then neurons of the hidden layers.
+    :param num_neighbors: typical number of neighbours.
+    :param elements: E.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self,
+        irreps_in: o3.Irreps,
+        irreps_out: o3.Irreps,
+        *,
+        lmax: int,
+        radial: list[int],
+        num_neighbors: float,
+        elements: int,
+    ) -> None:
+        super().__init__()
+        self.irreps_in = o3.Irreps(irreps_in)
+        self.irreps_out = o3.Irreps(irreps_out)
+        self.width = self.irreps_out.dim  # a plain number: `torch.compile` cannot read irreps in a forward
+        self.register_buffer("scale", torch.tensor(num_neighbors**-0.5 / elements))
+        self.product = ChannelProduct(self.irreps_in, lmax, self.irreps_out)
+        self.reaches = bool(self.product.paths)
+        if not self.reaches:
+            return
+        self.before = o3.Linear(self.irreps_in, self.irreps_in)
+        self.radial = RadialNetwork([*radial, self.product.weight_numel])
+        self.after = o3.Linear(self.product.irreps_out.simplify(), self.irreps_out)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, edges {self.product.irreps_edge})"
+
+    def forward(self, features: Tensor, graph: Graph) -> Tensor:
+        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
+        if not self.reaches:
+            return features.new_zeros(len(features), self.width)
+        sent = self.before(features).index_select(0, graph.source)
+        messages = self.product(sent, graph.harmonics, self.radial(graph.radial))
+        sums = [
+            part.new_zeros(len(features), *part.shape[1:]).index_add(0, graph.destination, part) for part in messages
+        ]
+        gathered: Tensor = self.after(self.product.arrange(sums) * self.scale)
+        return gathered
+
+
+def radial_sizes(settings: configuration.Network) -> list[int]:
+    """Radial functions, then the neurons of the radial network's hidden layers."""
+    return [settings.radial_functions, *settings.radial_layers * [settings.radial_width]]
+
+
+def reached(irreps_in: o3.Irreps, lmax: int) -> set[o3.Irrep]:
+    """The irreps that selection rules allow of features and harmonics of l = 0..lmax."""
+    harmonics = o3.Irreps.spherical_harmonics(lmax)
+    return {ir for _, ir_in in o3.Irreps(irreps_in) for _, harmonic in harmonics for ir in ir_in * harmonic}
