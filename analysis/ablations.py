@@ -14,7 +14,7 @@ from tesseral.analysis.layers import ABLATIONS
 from tesseral.analysis.statistics import SIGNIFICANCE, holm, relative_change
 
 STRUCTURES = 16
-"""Of the validation split, its first ones: on how many `tesseral.models.ablation` measures at most."""
+"""Of the validation split, its first ones: on how many `tesseral.models.traces.ablation` measures at most."""
 _PLACE = ["layer", "l"]
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tesseral.cluster.plan import StudyPlan
-from tesseral.models.reference_file import Reference
-from tesseral.models.split import split
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.split import split
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.design.stages import confirm_seeds

@@ -14,7 +14,7 @@ from tesseral.cluster.display import Display
 from tesseral.cluster.executor import Executor
 from tesseral.cluster.mirror import Mirror
 from tesseral.cluster.plan import StudyPlan
-from tesseral.models.numerics import NUMERICS
+from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.document import read_document
 from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tesseral.cluster.references import open_reference
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.checkpoint import restore_model
-from tesseral.models.prediction import predict_density
-from tesseral.models.reference_file import Reference
-from tesseral.models.training import check_trial
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.training.checkpoint import restore_model
+from tesseral.models.training.prediction import predict_density
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.training.training import check_trial
 from tesseral.study.errors import DataError, RecordError
 from tesseral.study.records.ledger import Entry, Ledger
 from tesseral.study.records.store import Store

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tesseral.models.reference_file import encode_reference, read_reference
+from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.study.errors import DataError, TesseralError
 from tesseral.study.recipe.mapping import LabelSource, Mapping, read_mapping
 from tesseral.study.recipe.recipe import ReferenceName

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tesseral.cluster.references import open_reference
-from tesseral.models.reference_file import Reference
-from tesseral.models.shape import reference_shape
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.networks.sizing.reach import Dead, dead, unreachable
 from tesseral.models.networks.sizing.shape import Shape
 from tesseral.models.networks.sizing.size import Size, size

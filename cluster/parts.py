@@ -13,8 +13,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.reference_file import encode_reference
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.data.reference_file import encode_reference
 from tesseral.reference.structures import displaced_molecules
 from tesseral.study.errors import DataError, TesseralError
 from tesseral.study.recipe.method import Method

@@ -10,9 +10,9 @@ from tesseral.cluster.arm_plan import Sized as Sized
 from tesseral.cluster.arm_plan import plan_arm, refuse_untrainable, resize
 from tesseral.cluster.measure import Measure
 from tesseral.cluster.references import open_reference
-from tesseral.models.numerics import NUMERICS
-from tesseral.models.split import check_sizes
-from tesseral.models.target_columns import check_values
+from tesseral.models.training.numerics import NUMERICS
+from tesseral.models.data.split import check_sizes
+from tesseral.models.data.target_columns import check_values
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.errors import StudyFileError

@@ -11,7 +11,7 @@ from tesseral.cluster.plan import StudyPlan
 from tesseral.cluster.preview import Forecast, hours, notes, title, total_of, unit
 
 if TYPE_CHECKING:  # it imports torch
-    from tesseral.models.step import Step
+    from tesseral.models.training.timed_step import Step
 
 IRREPS_WIDTH = 48
 """Characters of hidden irreps on a line."""

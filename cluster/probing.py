@@ -6,8 +6,8 @@ import torch
 
 from tesseral.cluster.plan import StudyPlan
 from tesseral.cluster.references import open_reference
-from tesseral.models.step import Step as Step
-from tesseral.models.step import measure_step
+from tesseral.models.training.timed_step import Step as Step
+from tesseral.models.training.timed_step import measure_step
 
 
 def measure_arms(plan: StudyPlan, on_progress: Callable[[int, int], None] | None = None) -> list[Step]:

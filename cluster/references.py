@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 
 from tesseral.cluster.parquet import open_parquet
 from tesseral.cluster.parts import Computation, assemble, failure, level, part, recall_vibrations, settings
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.reference_file import Reference, read_reference
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.data.reference_file import Reference, read_reference
 from tesseral.reference.structures import Structure, content, structure_at, structures
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.recipe import Recipe

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tesseral.cluster.references import open_reference
-from tesseral.models.recorder import DivergedError
-from tesseral.models.reference_file import Reference
+from tesseral.models.training.recorder import DivergedError
+from tesseral.models.data.reference_file import Reference
 from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.document import read_document
 from tesseral.study.errors import DeviceLostError, LeaseLostError, RecordError, StoreError
@@ -69,8 +69,8 @@ def run_trial(
     :raises DeviceLostError: if the process can no longer use its device: it should end.
     :raises StoreError: if the storage fails.
     """
-    from tesseral.models.device import find_device, usable
-    from tesseral.models.training import check_trial
+    from tesseral.models.training.device import find_device, usable
+    from tesseral.models.training.training import check_trial
 
     store = Store(job.storage).child(job.study)
     plan = read_document(store, f"trials/{job.trial}/trial.json", "trial", "traces")
@@ -123,8 +123,8 @@ def _train(
     job: Job, trial: Trial, reference: Reference, plan: dict[str, Any], attempt: Attempt
 ) -> tuple[State | None, dict[str, Any]]:
     """How it ended, None if it is worth another attempt in smaller parts, and the facts for its outcome."""
-    from tesseral.models.device import out_of_memory
-    from tesseral.models.training import train
+    from tesseral.models.training.device import out_of_memory
+    from tesseral.models.training.training import train
 
     try:
         result = train(

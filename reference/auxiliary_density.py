@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import gto
 
-from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation, function_charges
 from tesseral.study.errors import DataError
 

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from pyscf import lib
 
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.multipoles import moments
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.multipoles import moments
 from tesseral.reference.auxiliary_shells import auxiliary_name, method_shells
 from tesseral.reference.density_fit import (
     auxiliary_molecule,

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.density import density_on_points
-from tesseral.models.quadrature import BOHR
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.density.density import density_on_points
+from tesseral.models.density.quadrature import BOHR
 from tesseral.study.errors import DataError
 
 MOST_POINTS = 10**8
@@ -83,7 +83,7 @@ def write_cube(
     The grid is evaluated one plane of constant x at a time, so memory stays flat.
 
     :param positions: Å, shape (atoms, 3).
-    :param coefficients: for each atom, as in `tesseral.models.density.density_on_points`.
+    :param coefficients: for each atom, as in `tesseral.models.density.density.density_on_points`.
     :param spacing: of the points, Å.
     :param margin: from the outermost atoms to the edge, Å, at least.
     :raises DataError: as `box_around`; if the file cannot be written.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import gto, lib
 
-from tesseral.models.multipoles import ORDERS, harmonic_tensors
+from tesseral.models.density.multipoles import ORDERS, harmonic_tensors
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class FieldMoments(NamedTuple):
 def field_moments(mol: gto.Mole, density_matrix: Array) -> FieldMoments:
     r"""Q_lm = Σ_A Z_A C_lm(R_A − C) − Σ_μν D_μν ⟨μ|C_lm(r − C)|ν⟩ for l = 0…3, about the centre of nuclear charge C.
 
-    C_lm = T_lm · r^l, the harmonics of `tesseral.models.multipoles.moments`, are contracted with the integrals of
+    C_lm = T_lm · r^l, the harmonics of `tesseral.models.density.multipoles.moments`, are contracted with the integrals of
     1, x_i, x_i x_j and x_i x_j x_k.
 
     :param density_matrix: of all electrons, shape (orbitals, orbitals).

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tesseral.models.label import Label
+from tesseral.models.data.label import Label
 from tesseral.reference.extended_xyz import Frame, read_frames
 from tesseral.reference.label_values import LEFT_OUT, Array, format_terms, label_values
 from tesseral.study.errors import DataError

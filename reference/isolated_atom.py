@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 from pyscf.data.elements import CONFIGURATION, ELEMENTS
 
-from tesseral.models.auxiliary import Shell
+from tesseral.models.density.auxiliary_basis import Shell
 from tesseral.reference.density_fit import auxiliary_molecule, fit_density, function_charges
 from tesseral.reference.mean_field import mean_field, molecule, total_density_matrix
 from tesseral.reference.structures import Structure

@@ -4,7 +4,7 @@ import numpy as np
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from tesseral.models.axes import to_e3nn
+from tesseral.models.reference.calculation.axis_order import to_e3nn
 from tesseral.reference.cartesian import to_irreps
 from tesseral.reference.extended_xyz import Frame
 from tesseral.study.errors import DataError

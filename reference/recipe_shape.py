@@ -1,8 +1,8 @@
 """The shape of the data that a recipe makes, known before anything is computed."""
 
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.shape import evenly, mean_shape
-from tesseral.models.target_columns import choose_shells
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.data.data_shape import evenly, mean_shape
+from tesseral.models.data.target_columns import choose_shells
 from tesseral.models.networks.sizing.shape import Shape
 from tesseral.reference.structures import count_structures, elements, outline_at
 from tesseral.study.configuration.configuration import configuration

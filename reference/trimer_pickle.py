@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf.data.elements import ELEMENTS
 
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.axes import to_e3nn
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.reference.calculation.axis_order import to_e3nn
 from tesseral.reference.density_fit import auxiliary_molecule, function_charges, packed_overlap
 from tesseral.reference.tensor_pickle import load_tensors
 from tesseral.study.errors import DataError

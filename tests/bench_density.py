@@ -20,10 +20,10 @@ from figures import Figure, report
 from pyscf import dft, gto, lib
 from pyscf.data.elements import ELEMENTS
 
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.cube_grid import COARSE, cube_grid
-from tesseral.models.density import density_on_points, epsilon_by_order
-from tesseral.models.quadrature import BOHR, Quadrature, along_curve, atom_grid
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.density.cube_grid import COARSE, cube_grid
+from tesseral.models.density.density import density_on_points, epsilon_by_order
+from tesseral.models.density.quadrature import BOHR, Quadrature, along_curve, atom_grid
 from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.density_fit import auxiliary_molecule
 

@@ -24,7 +24,7 @@ from figures import Figure, report
 
 from tesseral.cluster.ray_session import as_completed, cores
 from tesseral.cluster.references import make_reference
-from tesseral.models.reference_file import read_reference
+from tesseral.models.data.reference_file import read_reference
 from tesseral.reference.calculation import calculate
 from tesseral.reference.structures import structure_at
 from tesseral.study.recipe.recipe import Recipe, RecipeReference

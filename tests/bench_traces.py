@@ -26,14 +26,14 @@ import numpy as np
 import torch
 from figures import Figure, report
 
-from tesseral.models.ablation import STRUCTURES, TOGETHER, ablate
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.data_set import open_data_set
-from tesseral.models.loss import build_loss
-from tesseral.models.metrics import evaluation_batches
-from tesseral.models.model import build_model
-from tesseral.models.reference_file import Reference
-from tesseral.models.tracing import Tracer
+from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.data.data_set import open_data_set
+from tesseral.models.targets.loss import build_loss
+from tesseral.models.targets.metrics import evaluation_batches
+from tesseral.models.targets.model import build_model
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.traces.tracer import Tracer
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import REFERENCE, TRACES, to_table

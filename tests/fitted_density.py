@@ -8,7 +8,7 @@ import torch
 from pyscf import gto
 from pyscf.data.elements import ELEMENTS
 
-from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.density_fit import (
     auxiliary_molecule,

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from e3nn import o3
 
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.reference_file import Reference
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.network import build_network
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden, Loss, Network, Target, Training
 from tesseral.study.records.schemas import REFERENCE, to_table
@@ -114,7 +114,7 @@ def count_parameters(configuration: Configuration) -> int:
 
 def synthetic_trial(reference: Reference, configuration: Configuration, **seeds: int) -> Trial:
     """A trial of the current numerics."""
-    from tesseral.models.numerics import NUMERICS
+    from tesseral.models.training.numerics import NUMERICS
 
     chosen = {"split": 1, "order": 2, "initialisation": 3} | seeds
     return Trial(

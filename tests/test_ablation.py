@@ -22,11 +22,11 @@ from test_tracing import small, structures, tracer
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from tesseral.models.ablation import ablate, exchanged
-from tesseral.models.checkpoint import read_checkpoint
-from tesseral.models.reference_file import Reference
-from tesseral.models.target import Value
-from tesseral.models.training import train
+from tesseral.models.traces.ablation import ablate, exchanged
+from tesseral.models.training.checkpoint import read_checkpoint
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.targets.target import Value
+from tesseral.models.training.training import train
 from tesseral.study.records.schemas import REFERENCE, STATISTICS, to_table
 
 FEATURES = torch.tensor([[3.0, 0.0, 4.0, 0.0], [1.0, 0.0, 0.0, 2.0], [2.0, 6.0, 0.0, 0.0]])
@@ -157,7 +157,7 @@ def test_features_are_exchanged_among_structures(monkeypatch):
         return {value != values["ablation_none"][0] for value in values["ablation_shuffle"]}
 
     assert changed() == {True}
-    monkeypatch.setattr("tesseral.models.training.TOGETHER", 1)  # then no atom has another to exchange with
+    monkeypatch.setattr("tesseral.models.training.training.TOGETHER", 1)  # then no atom has another to exchange with
     assert changed() == {False}
 
 
@@ -220,8 +220,8 @@ def test_its_time_is_not_training_s(monkeypatch):
         now[0] += 1000
         return []
 
-    monkeypatch.setattr("tesseral.models.training.time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr("tesseral.models.training.ablate", slow)
+    monkeypatch.setattr("tesseral.models.training.training.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("tesseral.models.training.training.ablate", slow)
     reference, memory = synthetic_reference(), Memory()
     trial = synthetic_trial(reference, small_configuration(epochs=2))
     assert train(trial, reference, memory, device="cpu").seconds == 0

@@ -8,7 +8,7 @@ from tesseral.analysis import ablations as analysis
 from tesseral.analysis.ablation_figures import ablation_figures
 from tesseral.analysis.ablations import Place, ablations, needs
 from tesseral.analysis.layers import layer_rows
-from tesseral.models import ablation as models
+from tesseral.models.traces import ablation as models
 
 BLOCKS = 4
 TRIALS = [trial_row(1, block, replicate) for block in range(BLOCKS) for replicate in range(2)]

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_density import EMPTY, Memory, small_configuration, synthetic_reference, synthetic_trial
 
-from tesseral.models.accumulation import parted
-from tesseral.models.checkpoint import read_checkpoint, restore_model
-from tesseral.models.data_set import DataSet
-from tesseral.models.device import out_of_memory
-from tesseral.models.recorder import Result
-from tesseral.models.training import train
+from tesseral.models.targets.accumulation import parted
+from tesseral.models.training.checkpoint import read_checkpoint, restore_model
+from tesseral.models.data.data_set import DataSet
+from tesseral.models.training.device import out_of_memory
+from tesseral.models.training.recorder import Result
+from tesseral.models.training.training import train
 from tesseral.study.configuration.trial import Trial
 
 REFERENCE = synthetic_reference()

@@ -8,8 +8,8 @@ import torch
 from pyscf import gto, scf
 from synthetic_density import BASIS, WATER, coefficients
 
-from tesseral.models.density import density_on_points
-from tesseral.models.quadrature import BOHR
+from tesseral.models.density.density import density_on_points
+from tesseral.models.density.quadrature import BOHR
 from tesseral.reference.auxiliary_density import SNIPPET, from_pyscf, load, to_pyscf
 from tesseral.reference.basis_set import load_basis
 from tesseral.reference.calculation import calculate, reference_basis

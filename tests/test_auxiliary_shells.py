@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyscf import gto
 
-from tesseral.models.auxiliary import AuxiliaryBasis
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.reference.auxiliary_shells import auxiliary_shells, method_shells
 from tesseral.reference.calculation import calculate
 from tesseral.reference.density_fit import auxiliary_molecule

@@ -6,12 +6,12 @@ import torch
 from scipy.special import erf
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.coulomb import coulomb_matrix
-from tesseral.models.data_set import DataSet
-from tesseral.models.loss import CoulombLoss
-from tesseral.models.quadrature import BOHR
-from tesseral.models.training import train
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.coulomb import coulomb_matrix
+from tesseral.models.data.data_set import DataSet
+from tesseral.models.targets.loss import CoulombLoss
+from tesseral.models.density.quadrature import BOHR
+from tesseral.models.training.training import train
 from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
 

@@ -8,8 +8,8 @@ from pyscf import gto
 from pyscf.tools import cubegen
 from synthetic_density import BASIS, WATER, coefficients
 
-from tesseral.models.density import density_on_points
-from tesseral.models.quadrature import BOHR
+from tesseral.models.density.density import density_on_points
+from tesseral.models.density.quadrature import BOHR
 from tesseral.reference.cube import box_around, write_cube
 from tesseral.study.errors import DataError
 

@@ -8,9 +8,9 @@ import torch
 from e3nn import o3
 from fitted_density import WATER, Fit, by_pyscf, fitted, hydrogen_sulfide, methyl_chloride, water
 
-from tesseral.models.cube_grid import COARSE, CubeGrid, Level, cube_grid
-from tesseral.models.density import epsilon_by_order
-from tesseral.models.quadrature import BOHR
+from tesseral.models.density.cube_grid import COARSE, CubeGrid, Level, cube_grid
+from tesseral.models.density.density import epsilon_by_order
+from tesseral.models.density.quadrature import BOHR
 
 POSITIONS = torch.tensor(WATER, dtype=torch.float64)
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from synthetic_density import BASIS, small_configuration, synthetic_reference
 
-from tesseral.models.data_set import DataSet, collate, open_data_set
-from tesseral.models.reference_file import Reference
-from tesseral.models.split import check_sizes, permutation, split
+from tesseral.models.data.data_set import DataSet, collate, open_data_set
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.split import check_sizes, permutation, split
 from tesseral.models.networks.graph import build_graph
 from tesseral.study.configuration.configuration import Configuration, Data, Network
 from tesseral.study.errors import DataError
@@ -88,7 +88,7 @@ def test_neighbors(reference):
 
 
 def test_geometry_is_computed_once(reference, monkeypatch):
-    from tesseral.models import data_set
+    from tesseral.models.data import data_set
 
     calls = []
     monkeypatch.setattr(data_set, "build_graph", lambda *a, **k: calls.append(1) or build_graph(*a, **k))

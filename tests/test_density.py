@@ -11,11 +11,11 @@ from e3nn import o3
 from fitted_density import WATER, Fit, by_pyscf, fitted, hydrogen_sulfide, methyl_chloride
 from pyscf import dft
 
-from tesseral.models import density
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.density import density_on_points, epsilon_by_order
-from tesseral.models.quadrature import BOHR, Grid, atom_grid
-from tesseral.models.solid_harmonics import solid_harmonics
+from tesseral.models.density.density import density
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.density import density_on_points, epsilon_by_order
+from tesseral.models.density.quadrature import BOHR, Grid, atom_grid
+from tesseral.models.density.solid_harmonics import solid_harmonics
 from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
 
@@ -253,9 +253,9 @@ def test_memory_does_not_grow_with_the_points():
     script = """
 import math, resource, torch
 torch.set_num_threads(1)
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.cube_grid import cube_grid
-from tesseral.models.density import epsilon_by_order
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.cube_grid import cube_grid
+from tesseral.models.density.density import epsilon_by_order
 basis = AuxiliaryBasis("s", {1: (Shell(0, (9.0,), (1.0,)),)})
 positions, one = torch.zeros(1, 3, dtype=torch.float64), [torch.ones(1, dtype=torch.float64)]
 for spacing in (0.1, 0.03):

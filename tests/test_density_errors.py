@@ -6,10 +6,10 @@ import pytest
 import torch
 from fitted_density import hydrogen_sulfide, water
 
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.density_errors import DensityErrors, density_errors
-from tesseral.models.multipoles import moments
-from tesseral.models.potential import potential_on_points, shell_of_points
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.density_errors import DensityErrors, density_errors
+from tesseral.models.density.multipoles import moments
+from tesseral.models.density.potential import potential_on_points, shell_of_points
 
 
 @pytest.mark.parametrize("fit", [water, hydrogen_sulfide])

@@ -17,9 +17,9 @@ from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.exporting import read_molecule
 from tesseral.cluster.plan import prepare
-from tesseral.models.checkpoint import restore_model
-from tesseral.models.data_set import DataSet
-from tesseral.models.reference_file import read_reference
+from tesseral.models.training.checkpoint import restore_model
+from tesseral.models.data.data_set import DataSet
+from tesseral.models.data.reference_file import read_reference
 from tesseral.reference.auxiliary_density import from_pyscf, load
 from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.records.ledger import Ledger

@@ -13,7 +13,7 @@ from e3nn import o3
 from pyscf import dft, gto, lib
 from scipy import linalg
 
-from tesseral.models.auxiliary import Shell
+from tesseral.models.density.auxiliary_basis import Shell
 from tesseral.reference.auxiliary_shells import method_shells
 from tesseral.reference.calculation import calculate
 from tesseral.reference.density_fit import auxiliary_molecule, fit_density, function_charges

@@ -11,14 +11,14 @@ from synthetic_properties import ATOMIC, property_configuration, property_refere
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.data_set import Batch, DataSet
-from tesseral.models.force_target import START, EnergyForces
-from tesseral.models.loss import build_loss
-from tesseral.models.metrics import evaluation_batches, measure
-from tesseral.models.model import Model, build_model
-from tesseral.models.quadrature import BOHR
-from tesseral.models.reference_file import Reference
-from tesseral.models.training import train
+from tesseral.models.data.data_set import Batch, DataSet
+from tesseral.models.targets.forces import START, EnergyForces
+from tesseral.models.targets.loss import build_loss
+from tesseral.models.targets.metrics import evaluation_batches, measure
+from tesseral.models.targets.model import Model, build_model
+from tesseral.models.density.quadrature import BOHR
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.training.training import train
 from tesseral.models.networks.graph import Graph, at_positions, build_graph, edge_basis
 from tesseral.study.configuration.configuration import Configuration, Fusion, Hidden, Loss
 from tesseral.study.errors import DataError

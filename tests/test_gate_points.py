@@ -9,9 +9,9 @@ from e3nn.math import soft_one_hot_linspace
 from e3nn.nn.models import gate_points_2101
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
-from tesseral.models.data_set import DataSet
-from tesseral.models.trace import trace_features
-from tesseral.models.training import train
+from tesseral.models.data.data_set import DataSet
+from tesseral.models.traces.features import trace_features
+from tesseral.models.training.training import train
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.network import build_network
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable

@@ -8,9 +8,9 @@ import pytest
 import torch
 from pyscf import gto, scf
 
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.multipoles import centre_of_charge, harmonic_tensors, local_moments, moments, translated
-from tesseral.models.quadrature import BOHR
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.density.multipoles import centre_of_charge, harmonic_tensors, local_moments, moments, translated
+from tesseral.models.density.quadrature import BOHR
 from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.calculation import calculate
 from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
@@ -232,6 +232,6 @@ def test_field_moments_are_pyscfs_own(structure):
 
 def test_a_training_needs_no_pyscf():
     """Multipoles of predicted coefficients are computed where PySCF is not installed."""
-    script = "import sys; sys.modules['pyscf'] = None; import tesseral.models.multipoles"
+    script = "import sys; sys.modules['pyscf'] = None; import tesseral.models.density.multipoles"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ import torch
 from e3nn import o3
 from synthetic_density import BASIS, EMPTY, count_parameters, small_configuration
 
-from tesseral.models.model import build_model
+from tesseral.models.targets.model import build_model
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.layers.convolution import Convolution
 from tesseral.models.networks.layers.gate import Gate, moment_factor

@@ -8,7 +8,7 @@ from e3nn import o3
 from synthetic_density import Memory, small_configuration, synthetic_reference, synthetic_trial
 from torch import Tensor
 
-from tesseral.models.training import train
+from tesseral.models.training.training import train
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.gated import GatedLayer
 from tesseral.models.networks.graph import Graph, build_graph, edge_basis, join

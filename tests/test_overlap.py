@@ -5,10 +5,10 @@ import pytest
 import torch
 from fitted_density import hydrogen_sulfide, water
 
-from tesseral.models.auxiliary import AuxiliaryBasis, Shell
-from tesseral.models.density import density_on_points
-from tesseral.models.overlap import l2_error, overlap_matrix
-from tesseral.models.quadrature import atom_grid
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.density import density_on_points
+from tesseral.models.density.overlap import l2_error, overlap_matrix
+from tesseral.models.density.quadrature import atom_grid
 from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation, packed_overlap
 

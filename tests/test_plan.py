@@ -17,8 +17,8 @@ from tesseral.cluster.cost import SHIPPED
 from tesseral.cluster.plan import StudyPlan, plan_study
 from tesseral.cluster.plan_tables import amount, duration, scaled
 from tesseral.cluster.preview import forecasts, notes, share_of_epochs, title, to_dict
-from tesseral.models.reference_file import read_reference
-from tesseral.models.step import measure_step
+from tesseral.models.data.reference_file import read_reference
+from tesseral.models.training.timed_step import measure_step
 from tesseral.study.study import Study
 
 STUDY = """

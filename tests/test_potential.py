@@ -7,10 +7,10 @@ from fitted_density import hydrogen_sulfide, water
 from pyscf import gto
 from scipy.integrate import quad
 
-from tesseral.models import potential
-from tesseral.models.auxiliary import AuxiliaryBasis
-from tesseral.models.potential import RADII, SHELL_SCALE, boys, potential_on_points, shell_of_points
-from tesseral.models.quadrature import BOHR
+from tesseral.models.density.density import potential
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.density.potential import RADII, SHELL_SCALE, boys, potential_on_points, shell_of_points
+from tesseral.models.density.quadrature import BOHR
 from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from synthetic_density import small_configuration, synthetic_reference
 
-from tesseral.models.data_set import DataSet
-from tesseral.models.model import build_model
-from tesseral.models.prediction import predict_density
+from tesseral.models.data.data_set import DataSet
+from tesseral.models.targets.model import build_model
+from tesseral.models.training.prediction import predict_density
 from tesseral.study.errors import DataError
 
 REFERENCE = synthetic_reference(4)

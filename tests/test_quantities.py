@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from water_study import EXAMPLES
 
 from tesseral.cluster.measure import Measure
-from tesseral.models.data_set import DataSet
-from tesseral.models.model import build_target
-from tesseral.models.shape import reference_shape
+from tesseral.models.data.data_set import DataSet
+from tesseral.models.targets.model import build_target
+from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.networks.network import build_network
 from tesseral.models.networks.sizing.probe import measure_size
 from tesseral.models.networks.sizing.reach import unreachable

@@ -19,7 +19,7 @@ from tesseral.cluster import parts as parts_module
 from tesseral.cluster.cli import main
 from tesseral.cluster.contents import contents, describe
 from tesseral.cluster.references import BASIS, IncompleteError, inline, make_reference, open_reference
-from tesseral.models.reference_file import read_reference
+from tesseral.models.data.reference_file import read_reference
 from tesseral.reference import calculation, vibrations
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe

@@ -5,7 +5,7 @@ import pytest
 from pyscf import lo, scf
 from scipy import linalg
 
-from tesseral.models.quadrature import BOHR
+from tesseral.models.density.quadrature import BOHR
 from tesseral.reference.calculation import calculate
 from tesseral.reference.cartesian import from_irreps
 from tesseral.reference.isolated_atom import isolated_density

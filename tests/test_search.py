@@ -23,7 +23,7 @@ from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
 from tesseral.cluster.search_stage import SearchStage
 from tesseral.cluster.standing import standing
-from tesseral.models import training
+from tesseral.models.training.training import training
 from tesseral.study.records.rungs import seal_rung
 from tesseral.study.errors import RecordError, StudyFileError, TesseralError
 from tesseral.study.records.ledger import Ledger

@@ -3,7 +3,7 @@
 import torch
 from e3nn import o3
 
-from tesseral.models.solid_harmonics import harmonic_norms, solid_harmonics
+from tesseral.models.density.solid_harmonics import harmonic_norms, solid_harmonics
 
 
 def test_they_are_e3nns():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tesseral.models import shape
+from tesseral.models.data import data_shape as shape
 from tesseral.reference import structures
 from tesseral.reference.recipe_shape import recipe_shape
 from tesseral.reference.structures import content, count_structures, elements, ids, structure_at

@@ -13,7 +13,7 @@ from torch.nn import Module
 
 from tesseral.analysis.audit import Irrep, audit
 from tesseral.analysis.layers import layer_rows
-from tesseral.models.tracing import Tracer
+from tesseral.models.traces.tracer import Tracer
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.fusion_block import FusionBlock

@@ -21,13 +21,13 @@ from synthetic_density import (
 from torch.nn import Linear, Module, ModuleList, Parameter, ParameterList, Sequential
 from torch.utils.checkpoint import checkpoint
 
-from tesseral.models.data_set import open_data_set
-from tesseral.models.loss import build_loss
-from tesseral.models.model import build_model
-from tesseral.models.reference_file import Reference
-from tesseral.models.trace_weights import attributed, product_groups
-from tesseral.models.tracing import Measurement, Tracer
-from tesseral.models.training import train
+from tesseral.models.data.data_set import open_data_set
+from tesseral.models.targets.loss import build_loss
+from tesseral.models.targets.model import build_model
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.traces.weights import attributed, product_groups
+from tesseral.models.traces.tracer import Measurement, Tracer
+from tesseral.models.training.training import train
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.layers.fusion_block import FusionBlock
 from tesseral.models.networks.layers.messages import RadialNetwork

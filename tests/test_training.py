@@ -15,13 +15,13 @@ from synthetic_density import (
     synthetic_trial,
 )
 
-from tesseral.models.checkpoint import read_checkpoint, restore_model
-from tesseral.models.data_set import DataSet
-from tesseral.models.device import find_device
-from tesseral.models.metrics import evaluation_batches, measure
-from tesseral.models.recorder import DivergedError, Result
-from tesseral.models.split import split
-from tesseral.models.training import step_size, train
+from tesseral.models.training.checkpoint import read_checkpoint, restore_model
+from tesseral.models.data.data_set import DataSet
+from tesseral.models.training.device import find_device
+from tesseral.models.targets.metrics import evaluation_batches, measure
+from tesseral.models.training.recorder import DivergedError, Result
+from tesseral.models.data.split import split
+from tesseral.models.training.training import step_size, train
 from tesseral.study.configuration.configuration import Training
 from tesseral.study.errors import DataError, RecordError, StudyFileError, TesseralError
 from tesseral.study.records.schemas import CURVES, TRACES, to_table

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pyscf import gto, scf
 
-from tesseral.models.auxiliary import Shell
+from tesseral.models.density.auxiliary_basis import Shell
 from tesseral.reference import tensor_pickle
 from tesseral.reference.auxiliary_shells import auxiliary_shells
 from tesseral.reference.calculation import calculate, reference_basis

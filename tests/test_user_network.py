@@ -22,11 +22,11 @@ from synthetic_density import (
 from water_study import water_study
 
 from tesseral.cluster.plan import plan_study
-from tesseral.models.checkpoint import restore_model
-from tesseral.models.data_set import DataSet
-from tesseral.models.recorder import Result
-from tesseral.models.trace import trace_features
-from tesseral.models.training import train
+from tesseral.models.training.checkpoint import restore_model
+from tesseral.models.data.data_set import DataSet
+from tesseral.models.training.recorder import Result
+from tesseral.models.traces.features import trace_features
+from tesseral.models.training.training import train
 from tesseral.models.networks.network import build_network
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
 from tesseral.models.networks.sizing.reach import unreachable

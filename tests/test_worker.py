@@ -11,8 +11,9 @@ from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare
 from tesseral.cluster.worker import Job, run_trial
-from tesseral.models import device, training
-from tesseral.models.reference_file import encode_reference, read_reference
+from tesseral.models.training.training import device
+from tesseral.models.training.training import training
+from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.study.errors import DataError, DeviceLostError, LeaseLostError, RecordError, StoreError, TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
@@ -125,7 +126,7 @@ def test_other_data_or_another_version_on_one_machine_costs_a_trial_nothing(
     nothing = Nothing()
     run_study(prepare(load(study_file), str(storage)), nothing, Silent())
     with monkeypatch.context() as older:
-        older.setattr("tesseral.models.trial_check.NUMERICS", 0)
+        older.setattr("tesseral.models.training.trial_check.NUMERICS", 0)
         with pytest.raises(RecordError, match="numerics"):
             run_trial(nothing.jobs[0])
     reference = read_reference(tiny_reference)

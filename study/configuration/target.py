@@ -47,7 +47,7 @@ class Target(Section):
     """`spread`: outputs are multiplied by the target's spread over the training split: that of each element's shell
     of the density (its scalars shifted by their mean), of each irrep of others. `none`: outputs are Rackers' y of the
     density, and of others the target in its unit. Both are added to what an invariant is measured from: see
-    `tesseral.models.property_target`."""
+    `tesseral.models.targets.property`."""
 
     def resolve(self) -> Self:
         """With orders ascending, each once.
@@ -63,7 +63,7 @@ class Target(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Section):
-    """What is minimised. See `tesseral.models.loss` for the formulas."""
+    """What is minimised. See `tesseral.models.targets.loss` for the formulas."""
 
     name: LossName = "auto"
     """Of the density: `overlap`, ∫Δρ²; `coulomb`, ∫∫ΔρΔρ′/r; `equal`, the mean over l of Σerr²/Σ(y−ȳ)²; `raw`, the mean

@@ -19,7 +19,7 @@ CURVES = _table(
     ("step", pa.int64(), "optimizer steps done when measured; 0 is before training"),
     ("epoch", pa.int64(), "epochs done when measured"),
     ("split", pa.string(), "train, validation or test"),
-    ("metric", pa.string(), "name of the metric, see tesseral.models.metrics"),
+    ("metric", pa.string(), "name of the metric, see tesseral.models.targets.metrics"),
     ("l", pa.int8(), "order of the output irrep; null where the metric has none"),
     ("value", pa.float64(), "in the unit that the metric's name states"),
 )
@@ -52,7 +52,7 @@ product alone (`messages`, `contraction`, `squares` or `diagram`; e3nn's have no
 count together); without one, of all paths and linear maps together. Where a path's weights are computed for each edge,
 it has the statistics of edges, otherwise the others. Weights of the output stand in a layer after the last hidden one.
 Ablations are measured once, after training, on the first structures of the validation split
-(`tesseral.models.ablation`), where the test split is measured too.
+(`tesseral.models.traces.ablation`), where the test split is measured too.
 """
 
 ABLATION_METRICS = ("l2_error", "relative_error")
@@ -178,7 +178,7 @@ REFERENCE = _table(
     ("timings", pa.string(), "JSON: stage of the calculation to its wall time, s"),
     ("provenance", pa.string(), "JSON: source, package versions"),
 )
-"""Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary` (`tesseral.models.auxiliary`)."""
+"""Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary` (`tesseral.models.density.auxiliary_basis`)."""
 
 
 def with_metadata(schema: pa.Schema, **extra: str) -> pa.Schema:

@@ -1,0 +1,195 @@
+"""Reference data as a Parquet file: one row a structure, the auxiliary basis and imported labels in its metadata."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.data.label import Label
+from tesseral.models.data.reference_check import REQUIRED, check_table
+from tesseral.study.errors import DataError
+from tesseral.study.records.schemas import REFERENCE, VERSION, table_name, to_table, with_metadata
+from tesseral.study.configuration.trial import canonical
+
+TARGETS = (
+    *("coefficients", "energy", "forces", "dipole", "quadrupole", "octupole", "polarizability"),
+    *("homo", "lumo", "gap", "r2"),
+)
+"""Columns that can be targets; those of imported labels come on top."""
+# What a training can see. Timings and provenance may differ between two files of equal content.
+_CONTENT = ("atomic_numbers", "positions", "charge", "converged", "overlap", *TARGETS)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A table of schema `REFERENCE`, with a column `label.<name>` for each imported label."""
+
+    table: pa.Table
+    basis: AuxiliaryBasis | None
+    """What the coefficients refer to; None if there are none."""
+    labels: dict[str, Label] = field(default_factory=dict)
+    """By name."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over what training can see: geometry, charge, convergence, basis, and every column that can be a
+        target, whether or not it is null.
+
+        Rows count in their order, for a split permutes them. Structures' names, timings, provenance and the way the
+        file is compressed do not count.
+        """
+        basis = None if self.basis is None else json.loads(self.basis.to_json())
+        labels = {name: label.to_dict() for name, label in sorted(self.labels.items())}
+        content = hashlib.sha256(canonical([basis, labels]).encode())
+        for column in (*_CONTENT, *(f"label.{name}" for name in labels)):
+            content.update(f"\0{column}\0".encode())
+            _hash_values(content, self.table[column].combine_chunks())
+        return content.hexdigest()
+
+    @cached_property
+    def converged(self) -> "Reference":
+        """The rows that may be trained on: those whose self-consistent field converged."""
+        return replace(self, table=self.table.filter(self.table["converged"]))
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """The columns that can be targets and hold values in some row."""
+        columns = (*TARGETS, *(f"label.{name}" for name in self.labels))
+        return tuple(column for column in columns if self.table[column].null_count < len(self))
+
+    @cached_property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers, ascending: those of the basis, or without one those of the converged rows."""
+        if self.basis is not None:
+            return tuple(sorted(self.basis.shells))
+        return tuple(sorted(pc.unique(self.converged.table["atomic_numbers"].combine_chunks().flatten()).to_pylist()))
+
+
+def _hash_values(content: "hashlib._Hash", values: Any) -> None:
+    """Lengths of lists (−1: null), then what they hold, to the leaves; all little-endian, so hosts agree."""
+    if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+        lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False)
+        content.update(lengths.astype("<i4").tobytes())
+        _hash_values(content, values.flatten())
+    else:
+        kind = "<f8" if pa.types.is_floating(values.type) else "<i8"
+        content.update(values.to_numpy(zero_copy_only=False).astype(kind).tobytes())
+
+
+def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Reference:
+    """Read and check a file of reference data; columns that tesseral does not know are left out.
+
+    :param source: a path, or a binary file open for reading.
+    :param name: what error messages call it; default its path.
+    :raises DataError: if it is missing, torn, not Parquet, not ours, of another version, or contradicts itself.
+    """
+    name = name or str(getattr(source, "name", source if isinstance(source, str | Path) else "reference data"))
+    if isinstance(source, str | Path) and not Path(source).is_file():
+        raise DataError(f"expected a Parquet file of reference data at {name}, found no file there")
+    try:
+        found = pq.ParquetFile(source).read()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(f"expected a whole Parquet file of reference data, {name} cannot be read: {reason}") from None
+    kind = table_name(found.schema)
+    if kind is None:
+        raise DataError(f"expected reference data written by tesseral, {name} is another program's Parquet file")
+    if kind != ("reference", VERSION):
+        raise DataError(
+            f"expected a table 'reference' of version {VERSION}, {name} is {kind[0]!r} of version {kind[1]}"
+        )
+    missing = [column for column in REQUIRED if column not in found.column_names]
+    if missing:
+        raise DataError(f"expected the columns {', '.join(REQUIRED)}, {name} lacks {', '.join(missing)}")
+    metadata = found.schema.metadata
+    try:
+        text = metadata.get(b"tesseral.auxiliary")
+        basis = None if text is None else AuxiliaryBasis.from_json(text.decode())
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(
+            f"expected the auxiliary basis in the file's metadata, {name} holds none that can be read"
+        ) from None
+    try:
+        declared = json.loads(metadata.get(b"tesseral.labels", b"{}"))
+        labels = {key: Label.from_dict(tree) for key, tree in declared.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(
+            f"expected labels declared in the file's metadata, {name} holds some that cannot be read"
+        ) from None
+    lost = [key for key in labels if f"label.{key}" not in found.column_names]
+    if lost:
+        raise DataError(
+            f"expected a column for each label declared in the file's metadata, {name} lacks label.{lost[0]}"
+        )
+    try:
+        columns = [
+            found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
+            for field in _schema(labels)
+        ]
+        table = pa.table(columns, schema=_schema(labels).with_metadata(metadata))
+    except pa.ArrowException as error:
+        raise DataError(
+            f"expected columns of the types of tesseral.study.records.schemas.REFERENCE, in {name}: {error}"
+        ) from None
+    reference = Reference(table, basis, labels)
+    _check(reference, name)
+    return reference
+
+
+def encode_reference(
+    rows: Sequence[dict[str, Any]],
+    basis: AuxiliaryBasis | None,
+    name: str = "the new file",
+    labels: Mapping[str, Label] | None = None,
+    **metadata: str,
+) -> bytes:
+    """Rows of schema `REFERENCE` as the bytes of a Parquet file, checked as `read_reference` checks.
+
+    :param basis: of the coefficients; None if there are none.
+    :param name: what error messages call it.
+    :param labels: what the columns `label.<name>` of the rows hold, by name.
+    :param metadata: further text for the file's metadata, under `tesseral.<key>`.
+    :raises DataError: if the rows are none, or contradict the basis, the labels or themselves.
+    """
+    labels = dict(labels or {})
+    if basis is not None:
+        metadata["auxiliary"] = basis.to_json()
+    if labels:
+        metadata["labels"] = json.dumps({key: label.to_dict() for key, label in labels.items()})
+    try:
+        table = to_table(list(rows), with_metadata(_schema(labels), **metadata))
+    except (pa.ArrowException, TypeError) as error:
+        raise DataError(f"expected rows of the types of tesseral.study.records.schemas.REFERENCE: {error}") from None
+    _check(Reference(table, basis, labels), name)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _schema(labels: Mapping[str, Label]) -> pa.Schema:
+    """`REFERENCE` with the columns of imported labels."""
+    schema = REFERENCE
+    for key, label in labels.items():
+        about = {"description": f"imported, irreps {label.to_dict()['irreps']}, per {label.per}, {label.unit}"}
+        schema = schema.append(pa.field(f"label.{key}", label.type, metadata=about))
+    return schema
+
+
+def _check(reference: Reference, name: str) -> None:
+    sizes = None
+    if reference.basis is not None:
+        sizes = {number: reference.basis.size(number) for number in reference.basis.shells}
+    widths = {f"label.{key}": (label.per, label.width) for key, label in reference.labels.items()}
+    check_table(reference.table, sizes, widths, name)

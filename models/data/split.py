@@ -1,0 +1,49 @@
+"""Which structures are trained on, validated on and tested on: from a seed alone."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tesseral.models.data.reference_file import Reference
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.errors import DataError
+
+
+class Split(NamedTuple):
+    """Positions of structures among the converged ones of the reference data."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def check_sizes(data: configuration.Data, reference: Reference) -> None:
+    """Check that the splits fit into the reference data.
+
+    :raises DataError: if they do not.
+    """
+    size, asked = len(reference.converged), data.train + data.validation + data.test
+    if asked > size:
+        raise DataError(
+            f"data.train: expected train + validation + test of at most {size}, the converged structures of "
+            f"{data.reference}, got {data.train} + {data.validation} + {data.test} = {asked}"
+        )
+
+
+def permutation(seed: int, size: int) -> list[int]:
+    """A random order of 0..size−1. NumPy has frozen the stream of this generator, so it is the same for ever."""
+    return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
+
+
+def split(data: configuration.Data, size: int, seed: int) -> Split:
+    """The first structures of a permutation are for testing, the next for validation, then those trained on.
+
+    Training sets of different sizes are thus nested, and judged by the same structures.
+    """
+    order = permutation(seed, size)
+    first = data.test + data.validation
+    return Split(
+        train=tuple(order[first : first + data.train]),
+        validation=tuple(order[data.test : first]),
+        test=tuple(order[: data.test]),
+    )

@@ -1,0 +1,158 @@
+"""The Coulomb matrix of an auxiliary basis in closed form, for the Coulomb loss: it needs no quantum chemistry program.
+
+With Racah's solid harmonics S_lm(r) = r^l C_lm and Hobson's theorem, S_lm(∇_A) exp(−a|r−A|²) = (2a)^l S_lm(r−A)
+exp(−a|r−A|²), every integral of two primitives follows from that of two s functions, K(u) with u = R², R = A − B:
+
+    ∫∫ S_λ(r−A) e^{−a|r−A|²} S_μ(r′−B) e^{−b|r′−B|²} / |r−r′| = (−1)^{l_μ} (2a)^{−l_λ} (2b)^{−l_μ} S_λ(∇) S_μ(∇) K(u),
+
+    K(u) = 2π^{5/2} / (ab √(a+b)) · F_0(pu),    p = ab/(a+b),    dⁿK/duⁿ = (−p)ⁿ 2π^{5/2} / (ab √(a+b)) · F_n(pu),
+
+F_n Boys' functions. The product of two harmonics of one vector is Σ_L g_L |∇|^{l_λ+l_μ−L} (w3j · S_L(∇)), and
+
+    S_LM(∇) f(u) = 2^L f^{(L)}(u) S_LM(R),    ∇² f(u) = 6 f′(u) + 4u f″(u).
+
+With exp in place of F_n (and (π/(a+b))^{3/2} before it), it is the overlap matrix.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+from math import gamma, pi, sqrt
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from e3nn import o3
+from numpy.typing import NDArray
+from scipy.special import gammainc
+
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.density.quadrature import BOHR
+
+Array = NDArray[np.float64]
+
+
+class _Primitives(NamedTuple):
+    """All primitives of one order l in a structure."""
+
+    exponents: Array
+    """bohr⁻²."""
+    centres: Array
+    """(primitives, 3), bohr."""
+    contraction: Array
+    """(shells, primitives): factor of S_lm exp(−ar²) in each shell."""
+    first: NDArray[np.int64]
+    """(shells,), where the first component of each shell stands in the matrix."""
+
+
+def coulomb_matrix(
+    basis: AuxiliaryBasis,
+    atomic_numbers: Sequence[int],
+    positions: Array,
+    kernel: Literal["coulomb", "overlap"] = "coulomb",
+) -> Array:
+    """∫∫χ_i(r) χ_j(r′) / |r − r′| in the coefficients' order and e3nn's axes, (functions, functions), bohr² for s.
+
+    :param positions: Å, shape (atoms, 3).
+    :param kernel: `overlap` gives ∫χ_i χ_j instead.
+    """
+    blocks = _primitives(basis, atomic_numbers, positions)
+    size = sum(basis.size(number) for number in atomic_numbers)
+    matrix = np.zeros((size, size))
+    for left, right in product(sorted(blocks), repeat=2):
+        if left > right:
+            continue
+        values = _block(left, blocks[left], right, blocks[right], kernel)  # (shells, 2l+1, shells, 2l'+1)
+        rows = (blocks[left].first[:, None] + np.arange(2 * left + 1)).ravel()
+        columns = (blocks[right].first[:, None] + np.arange(2 * right + 1)).ravel()
+        part = values.reshape(len(rows), len(columns))
+        matrix[np.ix_(rows, columns)] = part
+        matrix[np.ix_(columns, rows)] = part.T
+    symmetric: Array = np.tril(matrix) + np.tril(matrix, -1).T
+    return symmetric
+
+
+def _primitives(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Array) -> dict[int, _Primitives]:
+    found: dict[int, list[tuple[float, Array, float, int, int]]] = {}
+    shells: dict[int, list[int]] = {}
+    place = 0
+    for number, centre in zip(atomic_numbers, positions / BOHR, strict=True):
+        for shell in basis.shells[number]:
+            half = shell.l + 1.5
+            own = found.setdefault(shell.l, [])
+            starts = shells.setdefault(shell.l, [])
+            for exponent, weight in zip(shell.exponents, shell.coefficients, strict=True):
+                # ∫(n r^l Y e^{−ar²})² = 1 for Y of unit norm on the sphere, and Y = √((2l+1)/4π) C.
+                norm = sqrt(2 * (2 * exponent) ** half / gamma(half)) * sqrt((2 * shell.l + 1) / (4 * pi))
+                own.append((exponent, centre, weight * norm, len(starts), place))
+            starts.append(place)
+            place += 2 * shell.l + 1
+    blocks = {}
+    for order, rows in found.items():
+        contraction = np.zeros((len(shells[order]), len(rows)))
+        for column, (_, _, weight, shell_number, _) in enumerate(rows):
+            contraction[shell_number, column] = weight
+        exponents, centres = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+        blocks[order] = _Primitives(exponents, centres, contraction, np.array(shells[order]))
+    return blocks
+
+
+def _block(left: int, bra: _Primitives, right: int, ket: _Primitives, kernel: str) -> Array:
+    a, b = bra.exponents[:, None], ket.exponents[None]
+    vectors = bra.centres[:, None] - ket.centres[None]
+    u = np.square(vectors).sum(axis=-1)
+    derivatives = _derivatives(left + right, a, b, u, kernel)
+    scale = (-1.0) ** right / ((2 * a) ** left * (2 * b) ** right)
+    total = np.zeros((*u.shape, 2 * left + 1, 2 * right + 1))
+    points = torch.from_numpy(vectors)
+    for order in range(abs(left - right), left + right + 1, 2):
+        function = derivatives
+        for _ in range((left + right - order) // 2):  # ∇² of every derivative by u that is still needed
+            n = np.arange(len(function) - 2)[:, None, None]
+            function = (6 + 4 * n) * function[1:-1] + 4 * u * function[2:]
+        radial = scale * 2.0**order * function[order]
+        solid = o3.spherical_harmonics(order, points, normalize=False, normalization="norm").numpy()
+        total += np.einsum("pq,pqk,ijk->pqij", radial, solid, _coupling(left, right, order), optimize=True)
+    values: Array = np.einsum("sp,pqij,tq->sitj", bra.contraction, total, ket.contraction, optimize=True)
+    return values
+
+
+def _derivatives(most: int, a: Array, b: Array, u: Array, kernel: str) -> Array:
+    """dⁿK/duⁿ for n = 0..most, (most + 1, primitives, primitives)."""
+    p = a * b / (a + b)
+    powers = (-p) ** np.arange(most + 1)[:, None, None]
+    if kernel == "overlap":
+        decay: Array = powers * (pi / (a + b)) ** 1.5 * np.exp(-p * u)
+        return decay
+    values: Array = powers * (2 * pi**2.5 / (a * b * np.sqrt(a + b))) * _boys(most, p * u)
+    return values
+
+
+def _boys(most: int, x: Array) -> Array:
+    """F_n(x) = ∫₀¹ t²ⁿ exp(−xt²) dt for n = 0..most: the last by the incomplete gamma function, the others downwards.
+
+    F_n = Γ(n+½) P(n+½, x) / (2 x^{n+½}),    F_{n−1} = (2x F_n + e^{−x}) / (2n − 1).
+    """
+    half = most + 0.5
+    safe = np.maximum(x, 1e-8)
+    # Near 0 the first terms of the series, whose error is x²/(2(2n+5)).
+    series = 1 / (2 * most + 1) - x / (2 * most + 3)
+    found = [np.where(x < 1e-7, series, gamma(half) * gammainc(half, safe) / (2 * safe**half))]
+    for n in range(most, 0, -1):
+        found.append((2 * x * found[-1] + np.exp(-x)) / (2 * n - 1))
+    return np.stack(found[::-1])
+
+
+@cache
+def _coupling(left: int, right: int, order: int) -> Array:
+    """G with C_λ(n) C_μ(n) = Σ_L Σ_M G_λμM C_LM(n) for a unit vector n, shape (2l+1, 2l′+1, 2L+1)."""
+    w3j = o3.wigner_3j(left, right, order, dtype=torch.float64)
+    direction = torch.tensor([0.36, 0.48, 0.8], dtype=torch.float64)
+    one, two, three = (
+        o3.spherical_harmonics(each, direction, normalize=True, normalization="norm") for each in (left, right, order)
+    )
+    # Σ_λμ w3j_λμM w3j_λμN = δ_MN / (2L+1), and |C_L|² = 1.
+    factor = (2 * order + 1) * torch.einsum("ijk,i,j,k->", w3j, one, two, three)
+    coupling: Array = (factor * w3j).numpy()
+    coupling.flags.writeable = False
+    return coupling

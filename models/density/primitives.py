@@ -1,0 +1,107 @@
+"""Primitives of one or more densities as matrices, by element and l: what a density and its potential are made of."""
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import groupby
+from math import gamma, log, pi, sqrt
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.quadrature import BOHR
+from tesseral.models.density.solid_harmonics import harmonic_norms
+
+NEGLIGIBLE = 1e-13
+"""A primitive is left out where it is smaller than this from there on, electron · bohr⁻³."""
+
+
+class Block(NamedTuple):
+    """All functions of one l on the atoms of one element; primitives from the most to the least extended."""
+
+    order: int
+    exponents: Tensor
+    """a of every primitive, bohr⁻², shape (primitives,)."""
+    extents: list[float]
+    """How far from the atom each matters, bohr."""
+    amplitudes: Tensor
+    """Such that a density is Σ_mk amplitude · T_lm(d) exp(−a_k d²): shape (atoms, densities · (2l+1), primitives)."""
+
+
+class Element(NamedTuple):
+    """All atoms of one element."""
+
+    atoms: list[int]
+    """Which of the structure's."""
+    centres: Tensor
+    """bohr, shape (atoms, 3)."""
+    blocks: list[Block]
+    """By ascending l."""
+
+
+def primitives(
+    basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Tensor, densities: Sequence[Sequence[Tensor]]
+) -> list[Element]:
+    """By ascending atomic number, in double precision; a gradient passes to positions and coefficients.
+
+    :param positions: Å, shape (atoms, 3).
+    :param densities: for each density, for each atom, shape (basis.size(Z),), electron · bohr^(−3/2).
+    """
+    centres, found = positions.double() / BOHR, []
+    for number in sorted(set(atomic_numbers)):
+        atoms = [atom for atom, other in enumerate(atomic_numbers) if other == number]
+        values = torch.stack([torch.stack([density[atom] for density in densities]) for atom in atoms])
+        values = values.to(centres)
+        # No less than 1, for a gradient passes to coefficients that are zero too.
+        largest = max(1.0, float(values.detach().abs().max()))
+        blocks, start = [], 0
+        # Shells are sorted by l, so each l is one run of columns.
+        for order, group in groupby(basis.shells[number], key=lambda shell: shell.l):
+            shells = tuple(group)
+            exponents, matrix = radial_matrix(shells)
+            factors = largest * sqrt((2 * order + 1) / (4 * pi)) * matrix.abs().sum(dim=0)
+            extents = [extent(order, a, factor) for a, factor in zip(exponents, factors.tolist(), strict=True)]
+            ranked = sorted(range(len(extents)), key=lambda index: -extents[index])
+            stop = start + len(shells) * (2 * order + 1)
+            coefficients = values[..., start:stop].unflatten(-1, (len(shells), 2 * order + 1)).transpose(-1, -2)
+            amplitudes = coefficients @ matrix[:, ranked].to(centres.device)
+            amplitudes = amplitudes * centres.new_tensor(harmonic_norms(order))[:, None]
+            blocks.append(
+                Block(
+                    order,
+                    centres.new_tensor([exponents[index] for index in ranked]),
+                    [extents[index] for index in ranked],
+                    amplitudes.flatten(1, 2),
+                )
+            )
+            start = stop
+        found.append(Element(atoms, centres[atoms], blocks))
+    return found
+
+
+@cache
+def radial_matrix(shells: tuple[Shell, ...]) -> tuple[list[float], Tensor]:
+    """Exponents of all primitives of shells of one l, and d_k n_k of each shell's own, shape (shells, primitives)."""
+    rows = []
+    for shell in shells:
+        half = shell.l + 1.5
+        pairs = zip(shell.coefficients, shell.exponents, strict=True)
+        rows.append(torch.tensor([d * sqrt(2 * (2 * a) ** half / gamma(half)) for d, a in pairs], dtype=torch.float64))
+    return [a for shell in shells for a in shell.exponents], torch.block_diag(*rows)
+
+
+def extent(order: int, exponent: float, amplitude: float) -> float:
+    """The distance from which on amplitude · d^l exp(−a d²) < `NEGLIGIBLE`, bohr; 0 if that is everywhere.
+
+    From a starting value above it, d² ← (ln(amplitude/negligible) + l/2 · ln d²) / a falls to the largest root.
+    """
+    excess = log(amplitude / NEGLIGIBLE)
+    # d^l exp(−a d²/2) is largest at d² = l/a, so d² is less than where exp(−a d²/2) times that has fallen enough.
+    peak = order / 2 * (log(order / exponent) - 1) if order else 0.0
+    squared = 2 * (excess + peak) / exponent
+    for _ in range(20):
+        if squared <= 0:
+            return 0.0
+        squared = (excess + order / 2 * log(squared)) / exponent
+    return sqrt(max(squared, 0.0))

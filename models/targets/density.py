@@ -1,0 +1,160 @@
+"""The density as a network's target: from its outputs to auxiliary coefficients, and from those to Rackers' y."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.data.data_set import Batch
+from tesseral.models.targets.density_norms import squared_norms, squared_norms_by_order
+from tesseral.models.targets.target import Target, Value
+from tesseral.models.networks.graph import Graph
+
+
+class DensityTarget(Target):
+    """c = isolated + shift + factor · output, with shift and factor by element and shell.
+
+    Rackers & Rao's y (arXiv 2210.04766) is
+
+        y = (c − isolated) · 2√2 / N,    N = Shell.norm.
+
+    c is the same number in their data (Psi4), in PySCF's and here: all three refer to functions of unit norm,
+    χ = N r^l C_lm exp(−ar²) with Racah's harmonics C, so dividing by N is the only change of units. For a contracted
+    shell N is the sum Σ_k d_k N_l(a_k), which may be negative: then so are 2√2/N and the factor, and y has the other
+    sign than c.
+
+    With scale `none`, outputs are y: factor = N/(2√2), shift = 0. With `spread`, `fit` sets factor to the spread of
+    the shell over a training split and shift to its mean (l = 0 alone: the mean of any other would turn with the
+    frame). Where an element lacks a shell, isolated, shift and factor are zero, and so is c.
+
+    Every table has the shape (elements, columns of the basis's layout), elements by ascending atomic number.
+    """
+
+    isolated: Tensor
+    """Coefficients of the isolated atoms, electron · bohr^(−3/2)."""
+    mean: Tensor
+    """Those of the mean density over the training split: ρ̄ of `relative_error`."""
+    shift: Tensor
+    factor: Tensor
+    to_y: Tensor
+    """2√2/N; zero where an element lacks the shell."""
+    charge: Tensor
+    """∫χ of each function, bohr^(3/2)."""
+    order: Tensor
+    """(columns,) int64, l of each column."""
+    shell: Tensor
+    """(columns,) int64, number of the shell that the column is a component of."""
+
+    def __init__(self, basis: AuxiliaryBasis, scale: Literal["spread", "none"]) -> None:
+        super().__init__()
+        self.outputs = basis.layout
+        self.scale = scale
+        widths = [2 * order + 1 for mul, order, _ in basis.layout for _ in range(mul)]
+        shell = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
+        tables = torch.zeros(3, len(basis.shells), len(shell), dtype=torch.float64)
+        for row, number in enumerate(sorted(basis.shells)):
+            values = [
+                (one.isolated, 2 * sqrt(2) / one.norm, one.charge)
+                for one in basis.shells[number]
+                for _ in range(2 * one.l + 1)
+            ]
+            tables[:, row, basis.columns(number)] = torch.tensor(values, dtype=torch.float64).reshape(-1, 3).T
+        isolated, to_y, charge = tables
+        self.register_buffer("isolated", isolated)
+        self.register_buffer("mean", isolated.clone())
+        self.register_buffer("to_y", to_y)
+        self.register_buffer("charge", charge)
+        self.register_buffer("shift", torch.zeros_like(to_y))
+        self.register_buffer("factor", torch.where(to_y != 0, 1 / to_y, 0.0))
+        self.register_buffer("order", (torch.tensor(widths)[shell] - 1) // 2)
+        self.register_buffer("shell", shell)
+
+    def standardise(self, structures: Sequence[Batch]) -> None:
+        """`fit` on the atoms of these structures."""
+        self.fit(torch.cat([one.values for one in structures]), torch.cat([one.graph.species for one in structures]))
+
+    def fit(self, coefficients: Tensor, species: Tensor) -> None:
+        """Set the mean from the atoms of a training split, and shift and factor if the scale is `spread`.
+
+        factor² = mean over atoms and the 2l+1 components of (c − isolated − shift)². An element without atoms keeps
+        what `none` has.
+
+        :param coefficients: (atoms, columns).
+        :param species: (atoms,) int64.
+        """
+        scalar = self.order == 0
+        widths = torch.bincount(self.shell).double()
+        for element in species.unique().tolist():
+            values = coefficients[species == element].double() - self.isolated[element]
+            mean = torch.where(scalar, values.mean(dim=0), 0.0)
+            self.mean[element] = self.isolated[element] + mean
+            if self.scale == "none":
+                continue
+            squares = (values - mean).square().mean(dim=0)
+            by_shell = squares.new_zeros(len(widths)).index_add(0, self.shell, squares) / widths
+            self.shift[element] = mean
+            self.factor[element] = by_shell.sqrt()[self.shell]
+
+    def forward(self, outputs: Tensor, species: Tensor) -> Tensor:
+        """Coefficients of the density, electron · bohr^(−3/2), (atoms, columns), from outputs of that shape."""
+        constant = (self.isolated + self.shift).index_select(0, species)
+        return torch.addcmul(constant, self.factor.index_select(0, species), outputs)
+
+    def read(self, outputs: Tensor, graph: Graph) -> Tensor:
+        """As `forward`."""
+        return self(outputs, graph.species)
+
+    def y(self, coefficients: Tensor, species: Tensor) -> Tensor:
+        """Rackers' y of coefficients, (atoms, columns)."""
+        return (coefficients - self.isolated[species]) * self.to_y[species]
+
+    def sums(self, error: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Σ∫Δρ² and Σ∫ρ², of the whole and by l, Σ(Δy)² and Σy² by l, Σ|Δ electrons|, and counts."""
+        species = batch.graph.species
+        charges = (error * self.charge[species]).double().sum(dim=1)
+        electrons = charges.new_zeros(batch.size).index_add(0, batch.graph.structure, charges).abs().sum()
+        deviation = batch.values - self.mean[species]
+        squares = [
+            charges.new_zeros(int(self.order.max()) + 1).index_add(0, self.order, y.double().square().sum(dim=0))
+            for y in (error * self.to_y[species], self.y(batch.values, species))
+        ]
+        return {
+            "error": squared_norms(error, batch).double().sum(),
+            "norm": squared_norms(batch.values, batch).double().sum(),
+            "spread": squared_norms(deviation, batch).double().sum(),
+            "error_by_order": squared_norms_by_order(error, batch, self.order).double().sum(dim=0),
+            "spread_by_order": squared_norms_by_order(deviation, batch, self.order).double().sum(dim=0),
+            "wrong": squares[0],
+            "total": squares[1],
+            "electrons": electrons,
+            "structures": charges.new_tensor(batch.size),
+            "elements": charges.new_tensor(error.numel()),
+        }
+
+    def values(self, sums: dict[str, Tensor]) -> list[Value]:
+        """l2_error, block_error by l, mse, electrons, relative_error of the whole and by l.
+
+        A block_error whose Σy² is zero is left out: nothing of that order is there to be predicted. So are an error
+        of electrons where no s shell is predicted, and a relative_error without spread.
+        """
+        # Rounding can leave a vanishing ∫Δρ² just below zero.
+        values = [Value("l2_error", None, 100 * (max(float(sums["error"]), 0.0) / float(sums["norm"])) ** 0.5)]
+        values += [
+            Value("block_error", order, 100 * (wrong / total) ** 0.5)
+            for order, (wrong, total) in enumerate(zip(sums["wrong"].tolist(), sums["total"].tolist(), strict=True))
+            if total
+        ]
+        values.append(Value("mse", None, float(sums["wrong"].sum()) / float(sums["elements"])))
+        if bool((self.order == 0).any()):
+            values.append(Value("electrons", None, float(sums["electrons"] / sums["structures"])))
+        errors = [float(sums["error"]), *sums["error_by_order"].tolist()]
+        spreads = [float(sums["spread"]), *sums["spread_by_order"].tolist()]
+        values += [
+            Value("relative_error", order, 100 * (max(error, 0.0) / spread) ** 0.5)
+            for order, error, spread in zip([None, *range(len(errors) - 1)], errors, spreads, strict=True)
+            if spread > 0
+        ]
+        return values

@@ -1,0 +1,170 @@
+"""Energies, multipoles and other properties as a network's target: readout, standardisation and metrics."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tesseral.models.data.data_set import Batch
+from tesseral.models.density.quadrature import BOHR
+from tesseral.models.targets.readout import components, dipole, mean, total
+from tesseral.models.targets.target import Target, Value
+from tesseral.models.networks.graph import Graph
+from tesseral.study.errors import DataError
+from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.configuration.quantities import Quantity
+
+VANISHING = 1e-10
+"""A spread relative to the largest value: what rounding leaves of values that a baseline meets exactly lies below."""
+
+
+class PropertyTarget(Target):
+    """y = baseline + readout(factor · outputs), the readout a sum or mean over the atoms, or each atom's own.
+
+    The baseline is of invariants alone, for the mean of anything else would turn with the frame. Of an extensive
+    quantity it is Σ_i a(Z_i), with a number for each element by least squares on the training split (of smallest norm
+    where the split leaves any open: water alone cannot tell oxygen from hydrogen); of another the mean; of one of the
+    atoms the mean by element. The spread is, for each copy of an irrep, √(mean over rows and components of
+    (y − baseline)²). With scale `spread` the factor is the spread (of a sum over √N̄, N̄ the mean number of atoms: so
+    many independent outputs add up to it); with `none` it is 1 and outputs are in the quantity's unit. The baseline is
+    the same.
+
+    Charges of a dipole have the factor of the atomic dipoles over the root mean square distance of the atoms from the
+    centre, so that both parts begin with equal right.
+
+    Predictions, baseline and errors are in double precision: the last digits of an energy are what is learnt.
+    """
+
+    baseline: Tensor
+    """(2, elements, dim): a, rounded to single precision, and what that left. So the sum of the two keeps its digits in
+    a model that is rounded to single precision."""
+    spread: Tensor
+    """(dim,), in the quantity's unit."""
+    factor: Tensor
+    """(dim,)."""
+    charge_factor: Tensor
+    """(), e for each unit of output; used by the readout `charges` alone."""
+    order: Tensor
+    """(dim,) int64, l of each component."""
+    copy: Tensor
+    """(dim,) int64, number of the copy of an irrep that the component belongs to."""
+    invariant: Tensor
+    """(dim,) bool, whether the component is 0e."""
+
+    def __init__(self, quantity: Quantity, elements: int, scale: Literal["spread", "none"]) -> None:
+        super().__init__()
+        self.quantity, self.scale = quantity, scale
+        self.irreps: tuple[MulIrrep, ...] = quantity.irreps or ()
+        self.outputs = quantity.outputs or ()
+        order, copy, invariant = components(self.irreps)
+        self.register_buffer("order", order)
+        self.register_buffer("copy", copy)
+        self.register_buffer("invariant", invariant)
+        self.register_buffer("baseline", torch.zeros(2, elements, len(order), dtype=torch.float64))
+        self.register_buffer("spread", torch.ones(len(order), dtype=torch.float64))
+        self.register_buffer("factor", torch.ones(len(order), dtype=torch.float64))
+        self.register_buffer("charge_factor", torch.ones((), dtype=torch.float64))
+
+    def standardise(self, structures: Sequence[Batch]) -> None:
+        """Baseline, spread and factor of a training split: see the class.
+
+        :raises DataError: if no component has any spread.
+        """
+        self.fit(torch.cat([one.values for one in structures]), [one.graph for one in structures])
+        if not self.spread.any():
+            raise DataError(
+                f"target.quantity: expected a target that varies over the training split, {self.quantity.name} does "
+                "not, beyond what the elements of a structure tell"
+            )
+
+    def fit(self, values: Tensor, graphs: Sequence[Graph]) -> None:
+        """As `standardise`, but that all spreads may vanish.
+
+        :param values: (structures or atoms, dim), in the order of the graphs.
+        """
+        counts = self._counts(graphs)
+        solution = np.zeros((counts.shape[1], len(self.order)))
+        chosen = self.invariant.cpu().numpy()
+        numbers = values.double().cpu().numpy()
+        if self.quantity.extensive or self.quantity.per == "atom":
+            solution[:, chosen] = np.linalg.lstsq(counts, numbers[:, chosen], rcond=None)[0]
+        else:
+            solution[:, chosen] = numbers[:, chosen].mean(axis=0)
+        residual = numbers - counts @ solution / (1 if self._additive else counts.sum(axis=1, keepdims=True))
+        squares = torch.from_numpy(np.square(residual).mean(axis=0))
+        copy = self.copy.cpu()
+        widths = torch.bincount(copy)
+        spread = (torch.zeros(len(widths), dtype=torch.float64).index_add(0, copy, squares) / widths).sqrt()[copy]
+        largest = torch.from_numpy(np.abs(numbers).max(axis=0, initial=0.0))
+        spread[spread <= VANISHING * largest] = 0
+        high = torch.from_numpy(solution).float().double()
+        self.baseline.copy_(torch.stack([high, torch.from_numpy(solution) - high]))
+        self.spread.copy_(spread)
+        if self.scale == "spread":
+            summed = self.quantity.readout in ("sum", "charges", "gradient")
+            self.factor.copy_(spread / (float(counts.sum()) / len(counts)) ** 0.5 if summed else spread)
+        if self.quantity.readout == "charges" and self.scale == "spread":
+            distance = torch.cat([graph.positions for graph in graphs]).double().square().sum(dim=1).mean().sqrt()
+            self.charge_factor.copy_(self.factor[0] * BOHR / distance.clamp(min=BOHR))
+
+    @property
+    def _additive(self) -> bool:
+        """Whether the baseline is a sum over the atoms of a row; otherwise it is their mean."""
+        return self.quantity.extensive or self.quantity.per == "atom"
+
+    def _counts(self, graphs: Sequence[Graph]) -> np.ndarray:
+        """Atoms of each element in each row of the values."""
+        counts = [graph.elements.double() for graph in graphs]
+        if self.quantity.per == "structure":
+            counts = [total(one, graph) for one, graph in zip(counts, graphs, strict=True)]
+        return torch.cat(counts).cpu().numpy()
+
+    def offset(self, graph: Graph) -> Tensor:
+        """The baseline of each row of values, float64."""
+        atoms = self.baseline.double().sum(dim=0).index_select(0, graph.species)
+        if self.quantity.per == "atom":
+            return atoms
+        return total(atoms, graph) if self._additive else mean(atoms, graph)
+
+    def read(self, outputs: Tensor, graph: Graph) -> Tensor:
+        """(structures or atoms, dim) float64, in the quantity's unit."""
+        readout = self.quantity.readout
+        if readout == "charges":
+            made = dipole(outputs[:, :1] * self.charge_factor, outputs[:, 1:] * self.factor, graph)
+        else:
+            made = outputs * self.factor
+            if readout != "atom":
+                made = mean(made, graph) if readout == "mean" else total(made, graph)
+        return self.offset(graph) + made.double()
+
+    def sums(self, error: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Σ|err|, of the whole and by l, Σerr² and Σ(y − baseline)² by l, and the number of rows."""
+        error = error.double()
+        orders = torch.nn.functional.one_hot(self.order).double()
+        squares = error.square() @ orders
+        return {
+            "length": squares.sum(dim=1).sqrt().sum(),
+            "length_by_order": squares.sqrt().sum(dim=0),
+            "error": squares.sum(dim=0),
+            "spread": ((batch.values - self.offset(batch.graph)).square() @ orders).sum(dim=0),
+            "rows": error.new_tensor(len(error)),
+        }
+
+    def values(self, sums: dict[str, Tensor]) -> list[Value]:
+        """error and relative_error; by l too where there are several. A relative_error without spread is left out."""
+        orders = sorted(set(self.order.tolist()))
+        rows = float(sums["rows"])
+        found = [Value("error", None, float(sums["length"]) / rows)]
+        found += _relative(None, sums["error"].sum(), sums["spread"].sum())
+        for order in orders if len(orders) > 1 else ():
+            found.append(Value("error", order, float(sums["length_by_order"][order]) / rows))
+            found += _relative(order, sums["error"][order], sums["spread"][order])
+        return found
+
+
+def _relative(order: int | None, error: Tensor, spread: Tensor) -> list[Value]:
+    if not spread > 0:
+        return []
+    return [Value("relative_error", order, 100 * float(error / spread) ** 0.5)]

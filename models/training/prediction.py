@@ -1,0 +1,73 @@
+"""What a trained model says of a structure that it may never have seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.targets.model import Model
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.target_columns import chosen_basis
+from tesseral.models.networks.graph import Graph, build_graph, edge_basis
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.recipe.structures import SYMBOLS
+
+
+def predict_density(
+    model: Model,
+    configuration: Configuration,
+    reference: Reference,
+    atomic_numbers: Sequence[int],
+    positions: NDArray[np.float64],
+    charge: int = 0,
+) -> tuple[AuxiliaryBasis, list[Tensor]]:
+    """The density's coefficients as a model predicts them, and the basis that they refer to.
+
+    :param model: as `tesseral.models.training.checkpoint.restore_model` gives it.
+    :param configuration: of its trial.
+    :param reference: the trial's data.
+    :param positions: Å, shape (atoms, 3).
+    :param charge: total charge, e.
+    :return: for each atom, shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2); the basis has the
+        orders that the model predicts alone.
+    :raises StudyFileError: if the model predicts something else than the density.
+    :raises DataError: if the structure holds an element that the model was not trained on, or two atoms at one place.
+    """
+    basis = chosen_basis(reference, configuration.target)
+    if basis is None:
+        raise StudyFileError(
+            "target.quantity", f"expected a trial that predicts the density, got one of {configuration.target.quantity}"
+        )
+    graph = _graph(configuration, reference.elements, atomic_numbers, positions, charge)
+    dtype = next(model.parameters()).dtype
+    graph = Graph(*(part.to(dtype) if part.is_floating_point() else part for part in graph))
+    with torch.no_grad():
+        rows = model(graph).double()
+    return basis, [row[basis.columns(number)] for number, row in zip(atomic_numbers, rows, strict=True)]
+
+
+def _graph(
+    configuration: Configuration,
+    elements: Sequence[int],
+    atomic_numbers: Sequence[int],
+    positions: NDArray[np.float64],
+    charge: int,
+) -> Graph:
+    """As a data set builds it, positions about the centre of nuclear charge."""
+    unknown = sorted(set(atomic_numbers) - set(elements))
+    if unknown:
+        known, came = (", ".join(SYMBOLS[number - 1] for number in numbers) for numbers in (elements, unknown))
+        raise DataError(f"expected the elements that the trial was trained on, {known}, got {came}")
+    places, weights = torch.from_numpy(positions), torch.tensor(atomic_numbers, dtype=torch.float64)
+    graph = build_graph(
+        torch.tensor([elements.index(number) for number in atomic_numbers]),
+        places,
+        len(elements),
+        charge=charge,
+        **edge_basis(configuration.network)._asdict(),
+    )
+    return graph._replace(positions=places - weights @ places / weights.sum())

@@ -1,0 +1,77 @@
+"""One training step of a configuration, really run and timed: what a plan's estimate is held against."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from tesseral.models.data.data_set import open_data_set
+from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
+from tesseral.models.targets.loss import build_loss
+from tesseral.models.targets.model import DTYPES, build_model
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.split import check_sizes, split
+from tesseral.models.networks.network import parameters
+from tesseral.models.networks.seeding import seeded
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.errors import StudyFileError
+
+WARM_UP = 2
+"""Steps that are not timed: the first ones allocate and compile."""
+TIMED = 7
+"""Steps whose median is taken."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step as it was measured."""
+
+    seconds: float
+    """Median of `TIMED` steps, without evaluations and records."""
+    device: str
+    """`cpu` or the accelerator's name."""
+    peak_memory: int | None
+    """Largest allocated memory on an accelerator, bytes; None on the CPU, where it is not one network's."""
+
+
+def measure_step(configuration: Configuration, reference: Reference, device: str = "auto") -> Step:
+    """Time steps of a batch of the training split as `tesseral.models.training.training.train` makes them.
+
+    Batches are whole ones, and always the same. Nothing is kept, and torch's generators are left as they were.
+
+    :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
+    :raises DataError: if the reference data is too small.
+    :raises StudyFileError: if the network has nothing to train, or one of the user's own cannot be loaded.
+    :raises TesseralError: if there is no such device.
+    """
+    where = find_device(device)
+    settings = configuration.training
+    dtype = DTYPES[settings.dtype]
+    check_sizes(configuration.data, reference)
+    configuration = configuration.resolved()
+    data = open_data_set(reference, configuration, dtype, where)
+    train = split(configuration.data, len(data), 0).train
+    structures = data.select(train)
+    with deterministic(where), seeded(0, where):
+        model = build_model(configuration, reference, num_neighbors=data.neighbors(train), seed=0).to(where)
+        if not parameters(model):
+            raise StudyFileError("network", "expected a network with weights to train, got one without")
+        model.target.standardise(structures)
+        loss = build_loss(configuration.loss, model.target, structures).to(dtype)
+        model = model.to(dtype).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+
+        def step() -> float:
+            began = time.perf_counter()
+            batch = data.batch(train[: settings.batch_size])
+            optimizer.zero_grad()
+            loss(model.target.error(model(batch.graph), batch), batch).backward()
+            optimizer.step()
+            if where.type == "cuda":
+                torch.cuda.synchronize(where)
+            return time.perf_counter() - began
+
+        seconds = [step() for _ in range(WARM_UP + TIMED)][WARM_UP:]
+        memory = peak_memory(where) if where.type == "cuda" else None
+    return Step(statistics.median(seconds), device_name(where), memory)

@@ -1,0 +1,221 @@
+"""Training one trial, from its first step or from a checkpoint, on the CPU or one accelerator."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
+from tesseral.models.targets.accumulation import parted, partial_losses
+from tesseral.models.training.checkpoint import Checkpoint, read_checkpoint
+from tesseral.models.data.data_set import Batch, open_data_set
+from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
+from tesseral.models.targets.loss import build_loss
+from tesseral.models.targets.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
+from tesseral.models.targets.model import DTYPES, build_model
+from tesseral.models.training.recorder import DivergedError, Recorder, Result
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.split import check_sizes, permutation, split
+from tesseral.models.traces.tracer import Measurement, Tracer
+from tesseral.models.training.trial_check import check_trial as check_trial
+from tesseral.models.training.trial_check import check_weights
+from tesseral.models.networks.network import parameters
+from tesseral.models.networks.seeding import seeded
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration.trial import Traces, Trial
+from tesseral.study.configuration.trial import seed as seed_of
+
+
+def train(
+    trial: Trial,
+    reference: Reference,
+    recorder: Recorder,
+    *,
+    device: str = "auto",
+    traces: Traces | None = None,
+    checkpoint: bytes | None = None,
+    test: bool = True,
+    parts: int = 1,
+) -> Result:
+    """Train a trial to its end.
+
+    Numbers depend on the trial, the kind of device and the versions of the libraries alone: not on the global
+    generators, on earlier trials of the process, or on where the training was interrupted. Rows of step 0 are given
+    at the first start; a training that goes on from a checkpoint of step s gives rows of later steps alone.
+
+    Computed in parts, a step needs less memory and its loss is the same but for rounding. A training may go on in
+    other parts than it began in.
+
+    :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
+    :param traces: when features are measured.
+    :param checkpoint: from `Recorder.boundary`.
+    :param test: whether the test split is measured at the end, which a search must not see, and features are ablated.
+    :param parts: how many each batch is computed in, as equal as can be and none empty; their gradients add up.
+    :raises DataError: if the reference data is not the trial's, or too small.
+    :raises StudyFileError: if the network can make no features at all, so that there is nothing to train; if a
+        network of the user's own cannot be loaded, is not the source of the trial, or returns another shape.
+    :raises RecordError: if the trial is of other numerics, or the checkpoint of another trial.
+    :raises TesseralError: if there is no such device.
+    :raises DivergedError: if the loss or a metric is no longer finite.
+    """
+    check_trial(trial, reference)
+    where = find_device(device)
+    with deterministic(where):
+        return _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, test, parts).run()
+
+
+def step_size(settings: configuration.Training, step: int, steps: int) -> float:
+    """Of step number `step`, from 0: constant, or ½(1 + cos(π·step/steps)) of the first."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+class _Training:
+    """One execution of `train`."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        reference: Reference,
+        recorder: Recorder,
+        device: torch.device,
+        traces: Traces,
+        checkpoint: bytes | None,
+        test: bool,
+        parts: int,
+    ) -> None:
+        self.began = time.perf_counter()
+        self.trial, self.recorder, self.device = trial, recorder, device
+        self.traces, self.test, self.parts = traces, test, parts
+        self.configuration = trial.configuration.resolved()
+        self.settings = self.configuration.training
+        dtype = DTYPES[self.settings.dtype]
+        check_sizes(self.configuration.data, reference)
+        self.data = open_data_set(reference, self.configuration, dtype, device)
+        self.split = split(self.configuration.data, len(self.data), trial.seeds.split)
+        self.validation = self._batches(self.split.validation)
+        model = build_model(
+            self.configuration,
+            reference,
+            num_neighbors=self.data.neighbors(self.split.train),
+            seed=trial.seeds.initialisation,
+        ).to(device)
+        check_weights(model, self.configuration.network)
+        model.target.standardise(structures := self.data.select(self.split.train))
+        self.loss = build_loss(self.configuration.loss, model.target, structures).to(dtype)
+        self.model = model.to(dtype).eval()
+        model.target.calibrate(model.network, structures)
+        # Of no more structures at once than are trained on, for gradients are taken here too.
+        largest = -(-self.settings.batch_size // parts)
+        probe = evaluation_batches(self.data, self.split.train[: traces.probe], largest)
+        self.tracer = Tracer(self.model, self.loss, probe, strict=trial.source is None)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
+        self.epoch, self.before, self.aside = 0, 0.0, 0.0
+        self.metrics: dict[str, float] = {}
+        if checkpoint is not None:
+            kept = read_checkpoint(checkpoint, trial)
+            kept.restore(self.model, self.optimizer)
+            self.epoch, self.before, self.metrics = kept.epoch, kept.seconds, kept.metrics
+
+    @property
+    def step(self) -> int:
+        return self.epoch * self.configuration.steps_per_epoch
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.began - self.aside
+
+    def run(self) -> Result:
+        steps, epochs = self.configuration.max_steps, self.settings.epochs
+        if self.epoch == 0:
+            self._record("validation", measure(self.model, self.validation))
+            self._trace(self.tracer.measure())
+        while self.epoch < epochs:
+            due = self.traces.due(self.epoch + 1, epochs)
+            loss, before = self._train_epoch(keep_weights=due)
+            self.epoch += 1
+            self._record("train", [Value("loss", None, loss)])
+            self._record("validation", measure(self.model, self.validation))
+            if self.test and self.epoch == epochs:
+                self._record("test", self._measure_test())
+                self._ablate()  # before the boundary, so that what is killed on the way to it comes here again
+            if due:
+                self._trace(self.tracer.measure(before))
+            self.recorder.boundary(self.step, steps, self._state, dict(self.metrics))
+        return Result(
+            metrics=self.metrics,
+            steps=self.step,
+            seconds=self.seconds,
+            parameters=parameters(self.model),
+            device=device_name(self.device),
+            peak_memory=peak_memory(self.device),
+        )
+
+    def _train_epoch(self, *, keep_weights: bool) -> tuple[float, dict[int, Tensor] | None]:
+        """One pass over the training split: the mean loss of its structures, and the weights before the last step."""
+        train, size, order_seed = self.split.train, self.settings.batch_size, self.trial.seeds.order
+        order = [train[i] for i in permutation(seed_of(order_seed, self.epoch), len(train))]
+        total, before = torch.zeros((), dtype=torch.float64, device=self.device), None
+        self.model.train()
+        # Our own networks draw nothing; a user's may, for dropout.
+        with seeded(seed_of(order_seed, "network", self.epoch), self.device):
+            for number, start in enumerate(range(0, len(order), size)):
+                indices = order[start : start + size]
+                for group in self.optimizer.param_groups:
+                    group["lr"] = step_size(self.settings, self.step + number, self.configuration.max_steps)
+                self.optimizer.zero_grad()
+                total += self._add_gradients(indices) * len(indices)
+                if keep_weights and start + size >= len(order):
+                    before = self.tracer.weights()
+                self.optimizer.step()
+        self.model.eval()
+        return float(total) / len(order), before
+
+    def _add_gradients(self, indices: Sequence[int]) -> Tensor:
+        """The loss of these structures; its gradients are added to the weights', part by part."""
+        batches = [self.data.batch(part) for part in parted(indices, self.parts)]
+        total = torch.zeros((), dtype=DTYPES[self.settings.dtype], device=self.device)
+        for loss in partial_losses(self.model, self.loss, batches):
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _measure_test(self) -> list[Value]:
+        test = self.split.test
+        return measure(self.model, self._batches(test)) + measure_densities(self.model, self.data, test)
+
+    def _batches(self, indices: Sequence[int]) -> list[Batch]:
+        return evaluation_batches(self.data, indices, max(1, BATCH_SIZE // self.parts))
+
+    def _record(self, name: str, values: list[Value]) -> None:
+        for value in values:
+            if not math.isfinite(value.value):
+                reason = f"{name} {value.key} became {value.value} in epoch {self.epoch}"
+                raise DivergedError(reason, self.step, self.metrics)
+        self.metrics |= {f"{name}.{value.key}": value.value for value in values}
+        where = {"step": self.step, "epoch": self.epoch, "split": name}
+        self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in values])
+
+    def _ablate(self) -> None:
+        began = time.perf_counter()
+        batches = evaluation_batches(self.data, self.split.validation[:STRUCTURES], TOGETHER)
+        seed = seed_of(self.trial.seeds.order, "ablation")  # of the block: in all its arms alike
+        self._trace(ablate(self.model, batches, seed=seed, layers=self.tracer.hidden))
+        self.aside += time.perf_counter() - began  # its time is not training's
+
+    def _trace(self, measured: Iterable[Measurement]) -> None:
+        where = {"step": self.step, "epoch": self.epoch}
+        self.recorder.traces([where | row._asdict() for row in measured])
+
+    def _state(self) -> bytes:
+        return Checkpoint(
+            trial=self.trial.id,
+            epoch=self.epoch,
+            seconds=self.seconds,
+            metrics=self.metrics,
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict() if self.epoch < self.settings.epochs else None,
+        ).to_bytes()

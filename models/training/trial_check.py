@@ -1,0 +1,42 @@
+"""What must hold before a trial is trained: that this machine has what it was planned with, and something to learn."""
+
+from torch.nn import Module
+
+from tesseral.models.training.numerics import NUMERICS
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.networks.network import parameters
+from tesseral.models.networks.user_network import check_source
+from tesseral.study.configuration.configuration import configuration
+from tesseral.study.errors import DataError, RecordError, StudyFileError
+from tesseral.study.configuration.trial import Trial
+
+
+def check_trial(trial: Trial, reference: Reference) -> None:
+    """Check that this machine has what the trial was planned with: version, data, source of a user's own network.
+
+    :raises RecordError: if the trial is of other numerics.
+    :raises DataError: if the reference data is not the trial's.
+    :raises StudyFileError: if a network of the user's own cannot be loaded, or is not the source of the trial.
+    """
+    if trial.numerics != NUMERICS:
+        raise RecordError(f"expected a trial of numerics {NUMERICS}, which this version computes, got {trial.numerics}")
+    if trial.data_hash != reference.content_hash:
+        raise DataError(
+            f"data.reference: expected the trial's data, of content {trial.data_hash[:12]}, "
+            f"got {reference.content_hash[:12]}"
+        )
+    check_source(trial)
+
+
+def check_weights(model: Module, settings: configuration.Network) -> None:
+    """Check that there is something to train.
+
+    :param settings: resolved.
+    :raises StudyFileError: if a model has no weights.
+    """
+    if parameters(model):
+        return
+    if settings.define is not None:
+        raise StudyFileError("network.define", "expected a network with weights to train, got one without")
+    expected = "expected features that the network can make of scalars and harmonics"
+    raise StudyFileError("network.hidden", f"{expected}, got {settings.hidden.irreps}")
