@@ -62,7 +62,7 @@ def export(
         "expected": density.expected,
     }
     if cube is not None:
-        from tesseral.reference.cube import write_cube
+        from tesseral.models.reference.exchange.cube import write_cube
 
         molecule = density.molecule
         done = write_cube(
@@ -77,7 +77,7 @@ def export(
         )
         written["cube"] = {"file": str(cube), "points": done.points, "electrons": done.electrons}
     if pyscf is not None:
-        from tesseral.reference.auxiliary_density import SNIPPET, to_pyscf
+        from tesseral.models.reference.exchange.auxiliary_density import SNIPPET, to_pyscf
 
         molecule = density.molecule
         coefficients = [part.numpy() for part in density.coefficients]

@@ -183,10 +183,10 @@ def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
 
     :param frame: its number, from 0.
     :param charge: e; None: the frame's own key `charge`, else 0.
-    :raises DataError: as `tesseral.reference.extended_xyz.read_frames`; if there is no such frame, or its key `charge`
+    :raises DataError: as `tesseral.models.reference.exchange.extended_xyz.read_frames`; if there is no such frame, or its key `charge`
         holds no whole number and none is given.
     """
-    from tesseral.reference.extended_xyz import read_frames
+    from tesseral.models.reference.exchange.extended_xyz import read_frames
 
     found = next(islice(read_frames(path), frame, None), None)
     if found is None:

@@ -41,7 +41,7 @@ def import_pickle(pickle: Path, isolated: dict[str, Path], name: str, storage: s
     :param isolated: by element symbol, the text file of the isolated atom's coefficients.
     :raises DataError: if the pickle holds more than plain tensors, or its physics does not come out right.
     """
-    from tesseral.reference.trimer_pickle import import_trimers
+    from tesseral.models.reference.exchange.trimer_pickle import import_trimers
 
     name = validate(ReferenceName, {"name": name}).name
     rows, basis = import_trimers(pickle, isolated)
@@ -57,7 +57,7 @@ def import_mapping(file: Path, storage: str) -> Import:
     """
     mapping = read_mapping(file)
 
-    from tesseral.reference.frame_labels import import_frames
+    from tesseral.models.reference.exchange.frame_labels import import_frames
 
     imported = import_frames(mapping, file.parent)
     name = mapping.reference.name
@@ -72,7 +72,7 @@ def import_mapping(file: Path, storage: str) -> Import:
 
 def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What the frame check finds, and what it doubts, of each dipole of a whole structure."""
-    from tesseral.reference.frame_check import check_frame
+    from tesseral.models.reference.exchange.frame_check import check_frame
 
     numbers = [row["atomic_numbers"] for row in rows]
     positions = [np.array(row["positions"]) for row in rows]

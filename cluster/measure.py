@@ -8,7 +8,7 @@ from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.networks.sizing.reach import Dead, dead, unreachable
 from tesseral.models.networks.sizing.shape import Shape
 from tesseral.models.networks.sizing.size import Size, size
-from tesseral.reference.recipe_shape import recipe_shape
+from tesseral.models.reference.structures.recipe_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration, Target
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.configuration.quantities import QUANTITIES

@@ -10,7 +10,7 @@ from tesseral.cluster.parquet import open_parquet
 from tesseral.cluster.parts import Computation, assemble, failure, level, part, recall_vibrations, settings
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.reference_file import Reference, read_reference
-from tesseral.reference.structures import Structure, content, structure_at, structures
+from tesseral.models.reference.structures.recipe_structures import Structure, content, structure_at, structures
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.recipe import Recipe
 from tesseral.study.records.store import ABANDONED, Store
@@ -152,8 +152,8 @@ def _prepare(recipe: Recipe, parts: Store) -> tuple[list[tuple[str, str]], list[
         file's coefficients with its isolated atoms, which is sealed beside the rows.
     """
     # Imported here, for a machine that trains need not have PySCF.
-    from tesseral.reference.calculation import reference_basis
-    from tesseral.reference.mean_field import check
+    from tesseral.models.reference.calculation.calculation import reference_basis
+    from tesseral.models.reference.calculation.mean_field import check
 
     recall_vibrations(recipe, parts)
     decides, sealed = level(recipe.method), set(parts.paths())

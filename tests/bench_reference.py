@@ -25,8 +25,8 @@ from figures import Figure, report
 from tesseral.cluster.ray_session import as_completed, cores
 from tesseral.cluster.references import make_reference
 from tesseral.models.data.reference_file import read_reference
-from tesseral.reference.calculation import calculate
-from tesseral.reference.structures import structure_at
+from tesseral.models.reference.calculation.calculation import calculate
+from tesseral.models.reference.structures.recipe_structures import structure_at
 from tesseral.study.recipe.recipe import Recipe, RecipeReference
 from tesseral.study.recipe.structures import WaterClusters
 

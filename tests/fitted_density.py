@@ -9,8 +9,8 @@ from pyscf import gto
 from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.reference.auxiliary_shells import auxiliary_shells
-from tesseral.reference.density_fit import (
+from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
+from tesseral.models.reference.calculation.density_fit import (
     auxiliary_molecule,
     e3nn_rotation,
     fit_density,

@@ -12,8 +12,8 @@ from tesseral.models.data.data_set import DataSet
 from tesseral.models.targets.loss import CoulombLoss
 from tesseral.models.density.quadrature import BOHR
 from tesseral.models.training.training import train
-from tesseral.reference.auxiliary_shells import auxiliary_shells
-from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
+from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
+from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
 
 NUMBERS = [8, 1, 1, 8, 1, 1]
 POSITIONS = np.array(

@@ -10,7 +10,7 @@ from synthetic_density import BASIS, WATER, coefficients
 
 from tesseral.models.density.density import density_on_points
 from tesseral.models.density.quadrature import BOHR
-from tesseral.reference.cube import box_around, write_cube
+from tesseral.models.reference.exchange.cube import box_around, write_cube
 from tesseral.study.errors import DataError
 
 NUMBERS = [8, 1, 1]

@@ -16,8 +16,8 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.density.density import density_on_points, epsilon_by_order
 from tesseral.models.density.quadrature import BOHR, Grid, atom_grid
 from tesseral.models.density.solid_harmonics import solid_harmonics
-from tesseral.reference.auxiliary_shells import auxiliary_shells
-from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
+from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
+from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
 
 NUMBERS = (8, 1, 1)
 POSITIONS = torch.tensor(WATER, dtype=torch.float64)

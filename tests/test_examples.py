@@ -10,8 +10,8 @@ import pytest
 from tesseral.cluster.cost import SHIPPED
 from tesseral.cluster.plan import StudyPlan, plan_study
 from tesseral.cluster.preview import forecasts, total_of
-from tesseral.reference import displacements
-from tesseral.reference.recipe_shape import recipe_shape
+from tesseral.models.reference.structures import displacements
+from tesseral.models.reference.structures.recipe_shape import recipe_shape
 from tesseral.study.configuration.configuration import Target
 from tesseral.study.recipe.mapping import read_mapping
 from tesseral.study.recipe.recipe import read_recipe

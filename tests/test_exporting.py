@@ -20,7 +20,7 @@ from tesseral.cluster.plan import prepare
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import read_reference
-from tesseral.reference.auxiliary_density import from_pyscf, load
+from tesseral.models.reference.exchange.auxiliary_density import from_pyscf, load
 from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store

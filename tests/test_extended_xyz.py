@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tesseral.reference.extended_xyz import read_frames
+from tesseral.models.reference.exchange.extended_xyz import read_frames
 from tesseral.study.errors import DataError
 
 WATER = """\

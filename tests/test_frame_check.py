@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from tesseral.reference.frame_check import check_frame
+from tesseral.models.reference.exchange.frame_check import check_frame
 
 BOHR = 0.52917721092
 CHARGES = {1: 0.3, 6: -0.1, 8: -0.5}

@@ -11,9 +11,9 @@ from ase.io import write as write_frames
 from e3nn import o3
 from scipy.spatial.transform import Rotation
 
-from tesseral.reference.extended_xyz import Frame
-from tesseral.reference.frame_labels import import_frames
-from tesseral.reference.label_values import label_values
+from tesseral.models.reference.exchange.extended_xyz import Frame
+from tesseral.models.reference.exchange.frame_labels import import_frames
+from tesseral.models.reference.exchange.label_values import label_values
 from tesseral.study.errors import DataError, StudyFileError, TesseralError
 from tesseral.study.recipe.mapping import COLUMNS, LabelSource, Mapping, read_mapping
 from tesseral.study.parsing.units import size_of

@@ -9,8 +9,8 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.density.density import density_on_points
 from tesseral.models.density.overlap import l2_error, overlap_matrix
 from tesseral.models.density.quadrature import atom_grid
-from tesseral.reference.auxiliary_shells import auxiliary_shells
-from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation, packed_overlap
+from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
+from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation, packed_overlap
 
 NUMBERS = (8, 1, 1, 16)
 POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32], [1.2, -2.4, 0.9]]).double()

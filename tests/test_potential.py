@@ -11,8 +11,8 @@ from tesseral.models.density.density import potential
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.potential import RADII, SHELL_SCALE, boys, potential_on_points, shell_of_points
 from tesseral.models.density.quadrature import BOHR
-from tesseral.reference.auxiliary_shells import auxiliary_shells
-from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation
+from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
+from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
 
 NUMBERS = (8, 1, 1)
 POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]], dtype=torch.float64)

@@ -20,7 +20,7 @@ from tesseral.models.networks.sizing.probe import measure_size
 from tesseral.models.networks.sizing.reach import unreachable
 from tesseral.models.networks.sizing.shape import Shape
 from tesseral.models.networks.sizing.size import size
-from tesseral.reference.recipe_shape import recipe_shape
+from tesseral.models.reference.structures.recipe_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration, Data, Loss, Target
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import format_irreps, parse_irreps

@@ -20,7 +20,8 @@ from tesseral.cluster.cli import main
 from tesseral.cluster.contents import contents, describe
 from tesseral.cluster.references import BASIS, IncompleteError, inline, make_reference, open_reference
 from tesseral.models.data.reference_file import read_reference
-from tesseral.reference import calculation, vibrations
+from tesseral.models.reference.calculation import calculation
+from tesseral.models.reference.structures import vibrations
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
 

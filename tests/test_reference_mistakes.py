@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pyscf import scf
 
-from tesseral.reference import calculation
-from tesseral.reference.calculation import calculate, reference_basis
-from tesseral.reference.structures import Structure
+from tesseral.models.reference.calculation import calculation
+from tesseral.models.reference.calculation.calculation import calculate, reference_basis
+from tesseral.models.reference.structures.recipe_structures import Structure
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.method import Method
 

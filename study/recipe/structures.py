@@ -34,7 +34,7 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class WaterClusters(Section):
-    """Random clusters of water molecules; see `tesseral.reference.water_clusters`."""
+    """Random clusters of water molecules; see `tesseral.models.reference.structures.water_clusters`."""
 
     kind: Literal["water_clusters"]
     """Which generator makes the structures."""
@@ -139,7 +139,7 @@ class Inline(_Molecule):
 
 @dataclass(frozen=True, kw_only=True)
 class Displacements(_Molecule):
-    """A molecule at its minimum with its atoms displaced; see `tesseral.reference.displacements`."""
+    """A molecule at its minimum with its atoms displaced; see `tesseral.models.reference.structures.displacements`."""
 
     kind: Literal["displacements"]
     """Which generator makes the structures."""

@@ -5,8 +5,8 @@ from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from tesseral.models.reference.calculation.axis_order import to_e3nn
-from tesseral.reference.cartesian import to_irreps
-from tesseral.reference.extended_xyz import Frame
+from tesseral.models.reference.calculation.cartesian import to_irreps
+from tesseral.models.reference.exchange.extended_xyz import Frame
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 from tesseral.study.recipe.mapping import LabelSource

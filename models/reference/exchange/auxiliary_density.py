@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.reference.density_fit import auxiliary_molecule, e3nn_rotation, function_charges
+from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation, function_charges
 from tesseral.study.errors import DataError
 
 Array = NDArray[np.float64]

@@ -10,8 +10,8 @@ from pyscf import df, dft, gto, scf
 from pyscf.data.elements import ELEMENTS
 from scipy.spatial.distance import pdist, squareform
 
-from tesseral.reference.basis_set import load_orbital_basis
-from tesseral.reference.structures import Structure
+from tesseral.models.reference.calculation.basis_set import load_orbital_basis
+from tesseral.models.reference.structures.recipe_structures import Structure
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.method import Method
 

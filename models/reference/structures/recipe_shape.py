@@ -4,7 +4,7 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.data_shape import evenly, mean_shape
 from tesseral.models.data.target_columns import choose_shells
 from tesseral.models.networks.sizing.shape import Shape
-from tesseral.reference.structures import count_structures, elements, outline_at
+from tesseral.models.reference.structures.recipe_structures import count_structures, elements, outline_at
 from tesseral.study.configuration.configuration import configuration
 from tesseral.study.errors import StudyFileError
 from tesseral.study.configuration.quantities import ON_REQUEST, find_quantity
@@ -33,7 +33,7 @@ def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | N
         )
     if layout is None:
         # Imported here, for it imports PySCF: a second that a plan of another target does not wait for.
-        from tesseral.reference.auxiliary_shells import method_shells
+        from tesseral.models.reference.calculation.auxiliary_shells import method_shells
 
         shells = {number: method_shells(number, recipe.method) for number in numbers}
         layout = choose_shells(AuxiliaryBasis(recipe.method.auxiliary_basis, shells), target.orders).layout

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tesseral.reference.water_clusters import WATER, water_cluster
+from tesseral.models.reference.structures.water_clusters import WATER, water_cluster
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.recipe import Recipe
 from tesseral.study.recipe.structures import Displacements, Inline, Table, WaterClusters, Xyz
@@ -135,7 +135,7 @@ def _structure(table: Table, index: int) -> Structure:
         return Structure(_id(table, index), WATER * table.molecules, positions)
     if isinstance(table, Displacements):
         # Imported here, for the minimum and its vibrations come from PySCF.
-        from tesseral.reference.displacements import displaced
+        from tesseral.models.reference.structures.displacements import displaced
 
         molecule = _molecule(table)
         return replace(molecule, id=_id(table, index), positions=displaced(molecule, table, index))
@@ -222,7 +222,7 @@ def _frames(table: Xyz) -> tuple[Structure, ...]:
 @lru_cache(maxsize=8)
 def _read_frames(table: Xyz, modified: int, size: int) -> tuple[Structure, ...]:
     # Imported here, for only who reads such a file needs ASE.
-    from tesseral.reference.extended_xyz import read_frames
+    from tesseral.models.reference.exchange.extended_xyz import read_frames
 
     chosen: list[Structure] = []
     for frame in read_frames(table.file, table.ignore_cell):

@@ -7,7 +7,7 @@ from pyscf import df, gto
 from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.density.auxiliary_basis import Shell
-from tesseral.reference.basis_set import load_basis, load_orbital_basis
+from tesseral.models.reference.calculation.basis_set import load_basis, load_orbital_basis
 from tesseral.study.errors import StudyFileError
 from tesseral.study.recipe.method import Method
 

@@ -16,8 +16,8 @@ from pyscf import lib
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.density.multipoles import moments
-from tesseral.reference.auxiliary_shells import auxiliary_name, method_shells
-from tesseral.reference.density_fit import (
+from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_name, method_shells
+from tesseral.models.reference.calculation.density_fit import (
     auxiliary_molecule,
     e3nn_rotation,
     fit_density,
@@ -26,9 +26,9 @@ from tesseral.reference.density_fit import (
     packed_overlap,
     self_repulsion_error,
 )
-from tesseral.reference.field_multipoles import field_moments
-from tesseral.reference.isolated_atom import with_isolated_atom
-from tesseral.reference.mean_field import (
+from tesseral.models.reference.calculation.field_multipoles import field_moments
+from tesseral.models.reference.calculation.isolated_atom import with_isolated_atom
+from tesseral.models.reference.calculation.mean_field import (
     check,
     converge,
     frontier,
@@ -37,9 +37,9 @@ from tesseral.reference.mean_field import (
     self_repulsion,
     total_density_matrix,
 )
-from tesseral.reference.partial_charges import check_scheme, partial_charges
-from tesseral.reference.response import forces, static_polarizability
-from tesseral.reference.structures import Structure
+from tesseral.models.reference.calculation.partial_charges import check_scheme, partial_charges
+from tesseral.models.reference.calculation.response import forces, static_polarizability
+from tesseral.models.reference.structures.recipe_structures import Structure
 from tesseral.study.recipe.method import Method
 
 _Shells = dict[int, tuple[Shell, ...]]  # by atomic number
@@ -54,7 +54,7 @@ def calculate(structure: Structure, method: Method) -> dict[str, Any]:
     energy. One thread is used: structures are the unit of parallel work.
 
     :raises StudyFileError: if there is no such method or basis, with the dotted path in the recipe.
-    :raises DataError: if the structure cannot be computed, see `tesseral.reference.mean_field.check`.
+    :raises DataError: if the structure cannot be computed, see `tesseral.models.reference.calculation.mean_field.check`.
     """
     started = time.perf_counter()
     stages = _Stages()

@@ -1,6 +1,6 @@
 """Import of the public water trimers of Rackers & Rao (github.com/JoshRackers/equivariant_electron_density).
 
-They come as a pickle, which `tesseral.reference.tensor_pickle` opens without running anything of it.
+They come as a pickle, which `tesseral.models.reference.exchange.tensor_pickle` opens without running anything of it.
 """
 
 import json
@@ -17,8 +17,8 @@ from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.reference.calculation.axis_order import to_e3nn
-from tesseral.reference.density_fit import auxiliary_molecule, function_charges, packed_overlap
-from tesseral.reference.tensor_pickle import load_tensors
+from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, function_charges, packed_overlap
+from tesseral.models.reference.exchange.tensor_pickle import load_tensors
 from tesseral.study.errors import DataError
 
 CHARGE_TOLERANCE = 1e-3

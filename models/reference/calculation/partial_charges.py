@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from pyscf import dft, lo
 from pyscf.data.elements import ELEMENTS
 
-from tesseral.reference.basis_set import load_basis
-from tesseral.reference.isolated_atom import isolated_density
-from tesseral.reference.mean_field import total_density_matrix
+from tesseral.models.reference.calculation.basis_set import load_basis
+from tesseral.models.reference.calculation.isolated_atom import isolated_density
+from tesseral.models.reference.calculation.mean_field import total_density_matrix
 from tesseral.study.recipe.method import Method
 
 Array = NDArray[np.float64]

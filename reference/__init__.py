@@ -1,1 +1,0 @@
-"""Where the data comes from: structures, reference calculations, imports and exports."""
