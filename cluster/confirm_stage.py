@@ -3,8 +3,8 @@
 import heapq
 from math import log
 
-from tesseral.analysis.allocation import precise
-from tesseral.analysis.targets import baselines
+from tesseral.analysis.statistics.allocation import precise
+from tesseral.analysis.terms.targets import baselines
 from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
 
 Place = tuple[int, int, int]
@@ -16,7 +16,7 @@ class ConfirmStage:
 
     With `allocate = "sequential"`, an arm and the baseline of its group are given another block once all of their
     trials so far have ended, until the paired change is known to `precision` or `max_blocks` are given: see
-    `tesseral.analysis.allocation` for when that is, and how often the interval then holds the change. Its width alone
+    `tesseral.analysis.statistics.allocation` for when that is, and how often the interval then holds the change. Its width alone
     is looked at, never on which side of zero it lies (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965).
     """
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import isclose
 from typing import Any
 
-from tesseral.analysis.allocation import FIRST_LOOK, MORE
+from tesseral.analysis.statistics.allocation import FIRST_LOOK, MORE
 from tesseral.cluster.cost import Rate
 from tesseral.cluster.fusion_notes import fusion_notes
 from tesseral.cluster.plan import ArmPlan, StudyPlan

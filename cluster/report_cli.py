@@ -45,11 +45,11 @@ def report(
 
     Examples: `tesseral report quickstart`, `tesseral report quickstart --baseline lmax=2`
     """
-    from tesseral.analysis import summary
-    from tesseral.analysis.floor import floor_sentence
-    from tesseral.analysis.notes import chosen_baseline
-    from tesseral.analysis.open import read_study
-    from tesseral.analysis.report import report as render
+    from tesseral.analysis.report.report import summary
+    from tesseral.analysis.statistics.fit_floor import floor_sentence
+    from tesseral.analysis.report.notes import chosen_baseline
+    from tesseral.analysis.tables.open import read_study
+    from tesseral.analysis.report.report import report as render
 
     name = records_name(study, preset)
     tables, html, tree = read_study(

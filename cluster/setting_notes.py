@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterator
 
-from tesseral.analysis.targets import baselines
+from tesseral.analysis.terms.targets import baselines
 from tesseral.cluster.plan import StudyPlan
 from tesseral.study.design.arm import Arm
 from tesseral.study.configuration.configuration import flatten

@@ -27,7 +27,7 @@ from pathlib import Path
 import polars as pl
 from water_study import make_water, water_study
 
-from tesseral.analysis.open import open_study, read_study
+from tesseral.analysis.tables.open import open_study, read_study
 from tesseral.cluster.executor import threads
 from tesseral.cluster.worker import Job, run_trial
 from tesseral.study.records.lease import newest

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tesseral.analysis.info import ReferenceInfo, StudyInfo
-from tesseral.analysis.load import StudyTables, load
-from tesseral.analysis.open import study_info
+from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
+from tesseral.analysis.tables.load import StudyTables, load
+from tesseral.analysis.tables.open import study_info
 from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.design.search_space import apply

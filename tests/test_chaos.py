@@ -19,7 +19,7 @@ import pytest
 from chaos import Chaos
 from silent import Silent
 
-from tesseral.analysis.open import open_study
+from tesseral.analysis.tables.open import open_study
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline
 from tesseral.cluster.plan import prepare

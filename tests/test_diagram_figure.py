@@ -14,9 +14,9 @@ from synthetic_density import BASIS, small_configuration
 from synthetic_study import info, table, trial_rows
 from test_diagram import TREES
 
-from tesseral.analysis.diagram_figure import Outline, draw, drawings
-from tesseral.analysis.load import load
-from tesseral.analysis.report import report
+from tesseral.analysis.figures.diagram_figure import Outline, draw, drawings
+from tesseral.analysis.tables.load import load
+from tesseral.analysis.report.report import report
 from tesseral.models.networks.layers.layer_fusion import LayerFusion
 from tesseral.models.networks.network import build_network
 from tesseral.study.configuration.configuration import Fusion

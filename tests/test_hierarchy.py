@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from synthetic_study import study_tables, table, trial_row, trial_rows
 
-from tesseral.analysis.hierarchy import (
+from tesseral.analysis.statistics.features import (
     emergence,
     features,
     hidden_lmax,
@@ -13,7 +13,7 @@ from tesseral.analysis.hierarchy import (
     output_errors,
     unreachable_orders,
 )
-from tesseral.analysis.learning import learning
+from tesseral.analysis.tables.learning_curves import learning
 from tesseral.study.records.schemas import TRACES, to_table
 
 ARMS = ["lmax=0", "lmax=1", "lmax=2", "lmax=3"]

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_study import info, table, trial_rows
 
-from tesseral.analysis.load import load
-from tesseral.analysis.open import read_study
+from tesseral.analysis.tables.load import load
+from tesseral.analysis.tables.open import read_study
 from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table

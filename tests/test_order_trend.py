@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 from synthetic_study import BENEFIT, TARGETS, crossed_rows, crossed_tables, label
 
-from tesseral.analysis import summary
-from tesseral.analysis.findings import findings
-from tesseral.analysis.load import StudyTables
-from tesseral.analysis.order_trend import trend_sentences, trends
-from tesseral.analysis.statistics import holm
+from tesseral.analysis.report.report import summary
+from tesseral.analysis.report.findings import findings
+from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.statistics.order_trend import trend_sentences, trends
+from tesseral.analysis.statistics.paired import holm
 
 ORDERS = {"energy": [0], "dipole": [1], "quadrupole": [2], "density": [0, 1, 2, 3]}  # l = 4 is out of reach of lmax = 0
 

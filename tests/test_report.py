@@ -11,16 +11,16 @@ import polars as pl
 import pytest
 from synthetic_study import info, study_tables, table, trial_row, trial_rows
 
-from tesseral.analysis import summary
-from tesseral.analysis.axes import in_panels
-from tesseral.analysis.findings import compared, findings, verdict
-from tesseral.analysis.illustrations import Figure, error_curves, error_figures, feature_figures, learning_figures
-from tesseral.analysis.info import ReferenceInfo
-from tesseral.analysis.load import load
-from tesseral.analysis.report import report
-from tesseral.analysis.statistics import Comparison, Estimate, against, by_arm
-from tesseral.analysis.svg import arm_scale, order_scale
-from tesseral.analysis.wording import describe, duration, interval, number
+from tesseral.analysis.report.report import summary
+from tesseral.analysis.figures.axes import in_panels
+from tesseral.analysis.report.findings import compared, findings, verdict
+from tesseral.analysis.figures.captioned import Figure, error_curves, error_figures, feature_figures, learning_figures
+from tesseral.analysis.tables.study_info import ReferenceInfo
+from tesseral.analysis.tables.load import load
+from tesseral.analysis.report.report import report
+from tesseral.analysis.statistics.paired import Comparison, Estimate, against, by_arm
+from tesseral.analysis.figures.svg import arm_scale, order_scale
+from tesseral.analysis.terms.wording import describe, duration, interval, number
 from tesseral.study.errors import TesseralError
 
 METRIC = "test.epsilon"
@@ -356,7 +356,7 @@ def test_figures_of_features_show_a_few_arms_each(tmp_path):
     rows = trial_rows(blocks=1, replicates=1)
     five = [*rows, rows[3] | {"arm": "again", "trial": "e" * 64}]
     tables = study_tables(tmp_path, five, arms=("lmax=0", "lmax=1", "lmax=2", "lmax=3", "again"))
-    from tesseral.analysis.hierarchy import features
+    from tesseral.analysis.statistics.features import features
 
     found = list(feature_figures(tables, features(tables.traces, tables.trials)))
     assert [figure.name for figure in found] == ["features-1", "features-2"]

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 from silent import Silent
 
-from tesseral.analysis import summary
-from tesseral.analysis.endings import endings
-from tesseral.analysis.open import open_study
-from tesseral.analysis.report import report
+from tesseral.analysis.report.report import summary
+from tesseral.analysis.tables.endings import endings
+from tesseral.analysis.tables.open import open_study
+from tesseral.analysis.report.report import report
 from tesseral.cluster import campaign
 from tesseral.cluster.driver import run_study
 from tesseral.cluster.executor import Inline

@@ -11,18 +11,18 @@ import pytest
 from scipy import stats
 from synthetic_study import ENDED, TUNED, VALIDATION, info, study_tables, table, trial_row, trial_rows, tuned_study
 
-from tesseral.analysis import summary
-from tesseral.analysis.allocation import allocation, blocks_given, precise
-from tesseral.analysis.endings import endings
-from tesseral.analysis.findings import findings
-from tesseral.analysis.illustrations import search_figures
-from tesseral.analysis.load import load
-from tesseral.analysis.notes import notes
-from tesseral.analysis.open import open_study, study_info
-from tesseral.analysis.report import report
-from tesseral.analysis.search import Saved, best_so_far, saved
-from tesseral.analysis.statistics import against, by_arm
-from tesseral.analysis.wording import scaled
+from tesseral.analysis.report.report import summary
+from tesseral.analysis.statistics.allocation import allocation, blocks_given, precise
+from tesseral.analysis.tables.endings import endings
+from tesseral.analysis.report.findings import findings
+from tesseral.analysis.figures.captioned import search_figures
+from tesseral.analysis.tables.load import load
+from tesseral.analysis.report.notes import notes
+from tesseral.analysis.tables.open import open_study, study_info
+from tesseral.analysis.report.report import report
+from tesseral.analysis.tables.search import Saved, best_so_far, saved
+from tesseral.analysis.statistics.paired import against, by_arm
+from tesseral.analysis.terms.wording import scaled
 from tesseral.study.design.arm import Excluded
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study

@@ -11,8 +11,8 @@ from synthetic_study import table, trial_row
 from test_tracing import by_name, small, structures, tracer
 from torch.nn import Module
 
-from tesseral.analysis.audit import Irrep, audit
-from tesseral.analysis.layers import layer_rows
+from tesseral.analysis.statistics.dead_irreps import Irrep, audit
+from tesseral.analysis.statistics.layers import layer_rows
 from tesseral.models.traces.tracer import Tracer
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.layers.cormorant import CormorantLayer

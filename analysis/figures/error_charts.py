@@ -1,0 +1,118 @@
+"""The charts of errors by arm. Each takes plain frames, colours arms alike, and states in its title what it shows."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import altair as alt
+import polars as pl
+
+from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis
+from tesseral.analysis.statistics.paired import ArmError, Comparison, Estimate
+from tesseral.analysis.figures.svg import INK, MUTED
+from tesseral.analysis.terms.wording import MetricLabel, interval
+
+_ROW = 46  # pixels
+
+
+def error_by_arm(
+    errors: pl.DataFrame, summaries: Sequence[ArmError], metric: MetricLabel, floor: float | None = None
+) -> alt.LayerChart:
+    """Each trial's error as a point, pairs joined by a line, with the arms' means and intervals.
+
+    :param errors: of `statistics.errors`.
+    :param floor: ε of the density fit, a dashed line.
+    """
+    arms = [summary.arm for summary in summaries]
+    points = errors.with_columns(
+        place=pl.col("arm").replace_strict(arms, range(len(arms)), return_dtype=pl.Int64),
+        pair=pl.format("{}/{}", "block", "replicate"),
+        told=pl.format("{}: block {}, replicate {}", "arm", "block", "replicate")
+        + pl.col("error").map_elements(lambda v: f": {v:.4g} {metric.unit}".rstrip(), return_dtype=pl.String),
+    )
+    means = _estimates([(s.arm, s.error) for s in summaries], metric.unit)
+    bounds = [*errors["error"], *means["low"].drop_nulls(), *means["high"].drop_nulls(), *_known(floor)]
+    x = alt.X("error:Q", **axis(bounds, metric.axis))
+    y = alt.Y("arm:N", sort=arms, title=None, axis=alt.Axis(grid=True, domain=False, ticks=False))
+    base = alt.Chart(points).encode(x=x, y=y)
+    lines = base.mark_line(color=MUTED, opacity=0.35, strokeWidth=1).encode(detail="pair:N", order="place:Q")
+    dots = base.mark_circle(size=44, opacity=0.75).encode(color=arm_colour(arms, legend=False), description="told:N")
+    # Means stand beside their points, not on them.
+    beside = {"y": y, "yOffset": alt.value(_ROW / 2 - 13), "description": "told:N"}
+    rule = alt.Chart(means.drop_nulls("low")).mark_rule(color=INK, strokeWidth=2)
+    mean = alt.Chart(means).mark_point(shape="diamond", filled=True, size=90, color=INK, opacity=1)
+    rule = rule.encode(x=alt.X("low:Q", title=metric.axis), x2="high:Q", **beside)
+    mean = mean.encode(x=alt.X("value:Q", title=metric.axis), **beside)
+    return alt.layer(lines, *_floor(floor, "x", metric), rule, mean, dots).properties(
+        width=WIDTH, height=_ROW * len(arms), title=f"{metric.title} by arm"
+    )
+
+
+def change_by_arm(comparisons: Sequence[Comparison], arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
+    """The relative change against the baseline with its interval, and the line of no change."""
+    table = _estimates([(c.arm, c.change) for c in comparisons], "%", signed=True)
+    compared = table["arm"].to_list()
+    title = f"change of {metric.noun}, %"
+    x = alt.X("value:Q", title=title, scale=alt.Scale(zero=True, padding=12), axis=alt.Axis(tickCount=9))
+    y = alt.Y("arm:N", sort=compared, title=None, axis=alt.Axis(domain=False, ticks=False))
+    encoding = {"y": y, "color": arm_colour(arms, legend=False), "description": "told:N"}
+    none = alt.Chart(pl.DataFrame({"value": [0.0]})).mark_rule(color=MUTED, strokeDash=[4, 3]).encode(x=x)
+    rule = alt.Chart(table.drop_nulls("low")).mark_rule(strokeWidth=2.5)
+    rule = rule.encode(x=alt.X("low:Q", title=title), x2="high:Q", **encoding)
+    point = alt.Chart(table).mark_point(shape="diamond", filled=True, size=110, opacity=1).encode(x=x, **encoding)
+    return alt.layer(none, rule, point).properties(
+        width=WIDTH,
+        height=(_ROW - 10) * len(compared),
+        title=f"{metric.title}: change against {comparisons[0].baseline}",
+    )
+
+
+def error_against_cost(
+    costs: pl.DataFrame, arms: Sequence[str], metric: MetricLabel, floor: float | None = None
+) -> alt.HConcatChart:
+    """Mean error with its interval against parameters and against training time.
+
+    :param costs: arm, parameters, seconds, error, low, high.
+    :param floor: ε of the density fit, a dashed line.
+    """
+    rows = costs.drop_nulls(["error", "parameters", "seconds"]).with_columns(
+        told=pl.format("{}: {} parameters, {} s", "arm", "parameters", pl.col("seconds").round(1))
+    )
+    bounds = [*rows["error"], *rows["low"].drop_nulls(), *rows["high"].drop_nulls(), *_known(floor)]
+    y = alt.Y("error:Q", **axis(bounds, metric.axis))
+    panels = []
+    for column, title in (("parameters", "parameters"), ("seconds", "training time of a trial (s)")):
+        x = alt.X(f"{column}:Q", **axis(rows[column].to_list(), title, count=4, number_format="~s"))
+        base = alt.Chart(rows).encode(x=x, color=arm_colour(arms), description="told:N")
+        bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2)
+        bars = bars.encode(y=alt.Y("low:Q", title=metric.axis), y2="high:Q")
+        points = base.mark_point(shape="diamond", filled=True, size=110, opacity=1).encode(y=y)
+        panels.append(alt.layer(*_floor(floor, "y", metric), bars, points).properties(width=WIDTH / 2 - 35, height=240))
+    return alt.hconcat(*panels, spacing=30).properties(title=f"{metric.title} against its cost")
+
+
+def _known(floor: float | None) -> list[float]:
+    return [] if floor is None else [floor]
+
+
+def _floor(value: float | None, along: Literal["x", "y"], metric: MetricLabel) -> list[alt.Chart]:
+    """The fit's own error as a light line with its name, on an axis of errors."""
+    if value is None:
+        return []
+    told = f"the fit’s own ε: {value:.3g} {metric.unit}".rstrip()
+    rows = alt.Chart(pl.DataFrame({"error": [value], "told": [told]}))
+    place = alt.X("error:Q", title=metric.axis) if along == "x" else alt.Y("error:Q", title=metric.axis)
+    line = rows.mark_rule(color=MUTED, strokeDash=[2, 3]).encode(place, description="told:N")
+    if along == "x":
+        text = rows.mark_text(color=MUTED, align="right", dx=-4, dy=7, y=0).encode(place, text="told:N")
+    else:
+        text = rows.mark_text(color=MUTED, align="left", dx=4, dy=-7, x=0).encode(place, text="told:N")
+    return [line, text]
+
+
+def _estimates(rows: Sequence[tuple[str, Estimate | None]], unit: str, *, signed: bool = False) -> pl.DataFrame:
+    """arm, value, low, high and `told`, the tooltip; without the arms that have no estimate."""
+    known = [
+        (arm, e.value, e.low, e.high, f"{arm}: {interval(e, unit, signed=signed)}") for arm, e in rows if e is not None
+    ]
+    kinds = {"arm": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "told": pl.String}
+    return pl.DataFrame(known, schema=kinds, orient="row")

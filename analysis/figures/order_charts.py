@@ -1,0 +1,87 @@
+"""The charts of errors by order of the output, and of what hidden features change for each order."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import polars as pl
+
+from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis
+from tesseral.analysis.statistics.paired import Estimate
+from tesseral.analysis.figures.svg import MUTED, order_scale
+from tesseral.analysis.terms.wording import MetricLabel, interval
+
+_LINES = "split(datum.label, ', ')"  # a label of several factors takes a line for each
+_OUT_OF_REACH = "out of reach, predicted zero"
+_UNREACHED = "out of reach of the arm or its baseline"
+
+
+def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
+    """The error of each output order by arm; a cross marks an order that the arm cannot reach.
+
+    :param outputs: of `hierarchy.output_errors`.
+    """
+    rows = outputs.filter(pl.col("error") > 0).with_columns(
+        state=pl.when("reachable").then(pl.lit("reached")).otherwise(pl.lit(_OUT_OF_REACH)),
+        told=pl.format("{}, l = {}: ", "arm", "l")
+        + pl.col("error").map_elements(lambda v: f"{v:.3g} {metric.unit}".rstrip(), return_dtype=pl.String)
+        + pl.when("reachable").then(pl.lit("")).otherwise(pl.lit(f" ({_OUT_OF_REACH})")),
+    )
+    x = alt.X("l:O", title="order l of the output", axis=alt.Axis(labelAngle=0))
+    offset = alt.XOffset("arm:N", sort=list(arms), scale=alt.Scale(paddingOuter=0.6))
+    bounds = [*rows["error"], *rows["low"].drop_nulls(), *rows["high"].drop_nulls()]
+    y = alt.Y("error:Q", **axis([value for value in bounds if value > 0], metric.axis))
+    shape = alt.Shape(
+        "state:N",
+        title=None,
+        scale=alt.Scale(domain=["reached", _OUT_OF_REACH], range=["circle", "cross"]),
+        legend=None if rows["reachable"].all() else alt.Legend(symbolFillColor=MUTED, symbolStrokeWidth=0),
+    )
+    base = alt.Chart(rows).encode(x=x, xOffset=offset, color=arm_colour(arms), description="told:N")
+    bars = (
+        base.transform_filter("isValid(datum.low) && datum.low > 0")
+        .mark_rule(strokeWidth=2)
+        .encode(y=alt.Y("low:Q", title=metric.axis), y2="high:Q")
+    )
+    points = base.mark_point(filled=True, size=75, opacity=1).encode(y=y, shape=shape)
+    return alt.layer(bars, points).properties(width=WIDTH, height=280, title=f"{metric.title} by output order and arm")
+
+
+def benefit_by_order(benefit: pl.DataFrame) -> alt.LayerChart:
+    """The change against the baseline of each group for each order of its target, a colour for each set of features.
+
+    :param benefit: of `orders.benefit`.
+    """
+    rows = benefit.with_columns(
+        output=pl.format("l = {}, {}", "l", "target"),
+        state=pl.when("reachable").then(pl.lit("reached")).otherwise(pl.lit(_UNREACHED)),
+        told=pl.struct("l", "target", "arm", "change", "low", "high", "reachable").map_elements(
+            lambda row: (
+                f"{row['arm']}: {row['target']}, l = {row['l']}: "
+                + interval(Estimate(row["change"], row["low"], row["high"]), "%", signed=True)
+                + ("" if row["reachable"] else f" ({_UNREACHED})")
+            ),
+            return_dtype=pl.String,
+        ),
+    )
+    outputs, hidden = (list(dict.fromkeys(rows[name])) for name in ("output", "hidden"))
+    x = alt.X("output:N", sort=outputs, title=None, axis=alt.Axis(labelAngle=0, labelExpr=_LINES, ticks=False))
+    offset = alt.XOffset("hidden:N", sort=hidden, scale=alt.Scale(paddingOuter=0.7))
+    title = "change against the baseline of the group, %"
+    y = alt.Y("change:Q", title=title, scale=alt.Scale(zero=True, padding=12))
+    colour = alt.Color(
+        "hidden:N", title=None, scale=order_scale(hidden), sort=hidden, legend=alt.Legend(symbolType="circle")
+    )
+    shape = alt.Shape(
+        "state:N",
+        title=None,
+        scale=alt.Scale(domain=["reached", _UNREACHED], range=["circle", "cross"]),
+        legend=None if rows["reachable"].all() else alt.Legend(symbolFillColor=MUTED, symbolStrokeWidth=0),
+    )
+    none = alt.Chart(pl.DataFrame({"change": [0.0]})).mark_rule(color=MUTED, strokeDash=[4, 3]).encode(y=y)
+    base = alt.Chart(rows).encode(x=x, xOffset=offset, color=colour, description="told:N")
+    bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2)
+    bars = bars.encode(y=alt.Y("low:Q", title=title), y2="high:Q")
+    points = base.mark_point(filled=True, size=75, opacity=1).encode(y=y, shape=shape)
+    return alt.layer(none, bars, points).properties(
+        width=WIDTH, height=300, title="Benefit of hidden features by order of the output (test)"
+    )

@@ -1,0 +1,64 @@
+"""What a reader of a study must know besides its numbers: copied trials, arms left out, searches that ended early."""
+
+from collections.abc import Iterable
+
+from tesseral.analysis.tables.study_info import StudyInfo
+from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.terms.wording import count
+from tesseral.study.design.arm import Excluded
+
+
+def notes(tables: StudyTables) -> list[str]:
+    """Sentences on what the study did otherwise than a reader would expect."""
+    return [*chosen_baseline(tables.study), *reuse(tables), *_excluded(tables), *_searches(tables)]
+
+
+def chosen_baseline(study: StudyInfo) -> list[str]:
+    """That a reader compares with another arm than the study does, if so."""
+    if not study.chosen_baseline:
+        return []
+    return [
+        f"Arms are compared with {study.baseline} because a reader asked for it; the study’s own baseline is "
+        f"{study.own_baseline}. p-values are corrected for the comparisons told here alone."
+    ]
+
+
+def reuse(tables: StudyTables) -> list[str]:
+    """Which trials another study had trained before, a sentence for each study; `reused` names the first that did."""
+    trials = tables.trials
+    copied = trials.drop_nulls("reused").group_by("reused").len().sort("reused").iter_rows()
+    return [
+        f"{n:,} of {count(trials.height, 'trial')} {'was' if n == 1 else 'were'} trained by the study {study} before, "
+        "and copied."
+        for study, n in copied
+    ]
+
+
+def _excluded(tables: StudyTables) -> list[str]:
+    return [
+        f"{count(len(labels), 'arm')} left out, for not meeting “{condition}”: {'; '.join(labels)}."
+        for condition, labels in by_condition(tables.study.excluded).items()
+    ]
+
+
+def by_condition(excluded: Iterable[Excluded]) -> dict[str, list[str]]:
+    """Condition → labels of the arms that do not meet it."""
+    conditions: dict[str, list[str]] = {}
+    for arm in excluded:
+        conditions.setdefault(arm.condition, []).append(arm.label)
+    return conditions
+
+
+def _searches(tables: StudyTables) -> list[str]:
+    search = tables.study.search
+    if search is None:
+        return []
+    found = []
+    for arm in tables.study.arms:
+        best = tables.search.best.get(arm)
+        if best is not None and best["trials"] < search.trials:
+            made = f"{best['trials']:,} of {count(search.trials, 'proposal')}"
+            found.append(f"The search of {arm} ended after {made}: {best['reason']}.")
+        if best is not None and best["trial"] is None:
+            found.append(f"{arm} is not confirmed, for no trial of its search was completed.")
+    return found

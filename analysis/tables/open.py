@@ -1,0 +1,186 @@
+"""A study's records, opened by name: the start of every analysis script.
+
+from tesseral.analysis.tables.open import open_study
+tables = open_study("runs", "quickstart")
+tables.curves.filter(pl.col("split") == "validation").collect()
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
+from tesseral.analysis.tables.load import StudyTables, load, trials_frame
+from tesseral.analysis.tables.search import read_search
+from tesseral.analysis.terms.targets import baselines, make_target
+from tesseral.study.design.arm import Arm
+from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.design.labels import text_of
+from tesseral.study.records.ledger import Ledger, frozen
+from tesseral.study.design.stages import objectives
+from tesseral.study.records.store import Store
+from tesseral.study.study import Study
+
+T = TypeVar("T")
+
+_READINGS = 5
+"""Times that a study is opened before a file that vanishes is an error: one trial's end makes one reading fail."""
+
+
+def open_study(storage: str | Path, name: str, baseline: str | None = None) -> StudyTables:
+    """The trials of a study in memory, its curves and traces as lazy frames.
+
+    While the study runs, a file can be compacted before its rows are collected; `read_study` then reads anew.
+
+    :param storage: the folder or URL that holds the study.
+    :param baseline: label of the arm that others are compared with, in place of the study's own.
+    :raises StudyFileError: if no study of that name was started there.
+    :raises TesseralError: if there is no such arm, or if the study's own baseline decided how many blocks arms have.
+    """
+    return read_study(storage, name, lambda tables: tables, baseline)
+
+
+def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], baseline: str | None = None) -> T:
+    """What `use` makes of a study's tables, whole while the study runs.
+
+    A trial that ends compacts its files; where these were listed but not yet read, the study is opened anew and `use`
+    is called again, so it should do no more than collect rows and compute.
+
+    :raises FileNotFoundError: if files vanish in each of five readings; see `open_study` for parameters and what else
+        is raised.
+    """
+    for _ in range(_READINGS - 1):
+        with suppress(FileNotFoundError):
+            return use(_open(storage, name, baseline))
+    return use(_open(storage, name, baseline))
+
+
+def _open(storage: str | Path, name: str, baseline: str | None) -> StudyTables:
+    store = Store(storage).child(name)
+    study = frozen(store)
+    if study is None:
+        known = ", ".join(started(storage)) or "none"
+        raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
+    ledger = Ledger(store)
+    trials = trials_frame(ledger.table())
+    info = study_info(study, storage, trials["arm"].unique(), baseline)
+    search = read_search(store, info.arms, trials) if info.search else None
+    return load(trials, ledger.sources("curves"), ledger.sources("traces"), info, search)
+
+
+def started(storage: str | Path) -> list[str]:
+    """Names of the studies in a storage."""
+    return [path.split("/")[0] for path in Store(storage).paths() if path.endswith("/study.toml")]
+
+
+def study_info(
+    study: Study, storage: str | Path, recorded: Iterable[str] = (), baseline: str | None = None
+) -> StudyInfo:
+    """What was asked, for a reader of the findings.
+
+    :param recorded: labels of arms in the trials table. Arms that matching made one network have a joined label
+        there, and are one arm here too.
+    :param baseline: as of `open_study`.
+    """
+    file, replication = study.file, study.file.replication
+    known = _recorded(study.arms, recorded)
+    paths = dict.fromkeys(path for arm in study.arms for path in arm.factors)
+    levels = {path: tuple(dict.fromkeys(str(arm.factors.get(path)) for arm in study.arms)) for path in paths}
+    labels = {path: _labels(path, storage) for path in {arm.configuration.data.reference for arm in study.arms}}
+    targets = {
+        known[arm.label]: make_target(arm.configuration.target, labels[arm.configuration.data.reference])
+        for arm in study.arms
+    }
+    order = list(dict.fromkeys(targets.values()))
+    base = study.baseline if baseline is None else _chosen(study, known, baseline)
+    compared = baselines(study.arms, base, study.within)
+    info = StudyInfo(
+        name=study.name,
+        description=file.study.description,
+        arms=tuple(sorted(targets, key=lambda arm: order.index(targets[arm]))),
+        within=study.within,
+        baseline=known[base.label],
+        own_baseline=known[study.baseline.label],
+        targets=targets,
+        baselines={known[arm]: other and known[other] for arm, other in compared.items()},
+        levels={
+            known[arm.label]: {path: text_of(level) for path, level in arm.factors.items()}
+            for arm in reversed(study.arms)
+        },
+        metric=f"test.{file.study.metric}",
+        factors=levels,
+        blocks=replication.blocks,
+        replicates=replication.replicates,
+        sequential=replication.allocate == "sequential",
+        precision=replication.precision,
+        max_blocks=replication.max_blocks,
+        design="arms written out" if file.arms else file.design.kind,
+        design_notes=study.design_notes,
+        excluded=study.excluded,
+        match=file.match,
+        search=file.search,
+        objectives=objectives(file, study.arms),
+        seed=file.study.seed,
+        reference=_reference(study, storage),
+        study_file=study.text,
+    )
+    return replace(info, arms=tuple(arm for arms in info.groups.values() for arm in arms))
+
+
+def _chosen(study: Study, known: Mapping[str, str], label: str) -> Arm:
+    """The arm of this label, as in the study file or as in the records."""
+    if study.file.replication.allocate == "sequential" and label not in study.baseline.labels:
+        raise TesseralError(
+            "expected the study's own baseline, for by the change against it arms were given more blocks or no more, "
+            f"got {label!r}; it is {study.baseline.label!r}"
+        )
+    for arm in study.arms:
+        if label in (*arm.labels, known[arm.label]):
+            return arm
+    there_are = "; ".join(dict.fromkeys(known.values()))
+    raise TesseralError(f"expected the label of an arm as a baseline, got {label!r}; there are: {there_are}")
+
+
+def _recorded(arms: Iterable[Arm], recorded: Iterable[str]) -> dict[str, str]:
+    """Label of an arm in the study file → its label in the records, which may be joined with those of others."""
+    labels = list(recorded)
+    joined = {part: label for label in labels for part in label.split(" = ")} | {label: label for label in labels}
+    return {arm.label: joined.get(arm.label, joined.get(arm.labels[0], arm.label)) for arm in arms}
+
+
+def _labels(written: str, storage: str | Path) -> Mapping[str, Mapping[str, Any]]:
+    """What reference data declare of their labels; nothing where the file is not at hand any more."""
+    try:
+        metadata = pl.read_parquet_metadata(Store(storage).location(written))
+        declared: dict[str, dict[str, Any]] = json.loads(metadata.get("tesseral.labels") or "{}")
+    except (PolarsError, OSError, ValueError):
+        return {}
+    return declared
+
+
+_FIT = ("fit_error", "electron_error", "dipole_error", "self_repulsion_error")
+
+
+def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
+    """The calculation behind the data of the first arm that predicts a density, or of the first; empty where the file
+    is not at hand any more."""
+    densities = [arm for arm in study.arms if arm.configuration.target.quantity == "density"]
+    written = (densities or study.arms)[0].configuration.data.reference
+    words = ("method", "basis", "auxiliary_basis")
+    try:
+        frame = pl.scan_parquet(Store(storage).location(written), glob=False)
+        there = [name for name in (*words, *_FIT) if name in frame.collect_schema()]
+        rows = frame.filter("converged").select(there).collect()
+    except (PolarsError, OSError):
+        return ReferenceInfo()
+    if rows.is_empty():
+        return ReferenceInfo()
+    fit: dict[str, Any] = {name: rows[name].cast(pl.Float64).abs().mean() for name in _FIT if name in there}
+    texts: dict[str, Any] = {name: rows[name][0] or "" for name in words if name in there}
+    return ReferenceInfo(structures=len(rows), **texts, **fit)

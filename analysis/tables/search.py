@@ -1,0 +1,198 @@
+"""What the search of each arm proposed and chose, from its records. Nothing of it enters an error or an interval.
+
+A search sees validation errors alone, on a split of its own, and the lowest of many is lower than what its setting
+earns on new data: it says that arms were tuned alike, and no more.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import polars as pl
+
+from tesseral.analysis.terms.wording import count, duration
+from tesseral.study.records.document import Json, read_document
+from tesseral.study.design.labels import short_names
+from tesseral.study.design.stages import Best
+from tesseral.study.records.store import Store
+from tesseral.study.configuration.trial import State, digest
+
+_BEST = [item.name for item in fields(Best)]
+_PROPOSALS = {"arm": pl.String, "number": pl.Int64, "trial": pl.String}
+
+
+@dataclass(frozen=True)
+class SearchRecords:
+    """The records of a study's search, without its trials."""
+
+    proposals: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PROPOSALS))
+    """arm, number, trial: one row a proposal, repeats of an earlier trial too."""
+    best: Mapping[str, Json] = field(default_factory=dict)
+    """Label of the arm → the fields of its `study.stages.Best`, where its search has ended."""
+
+
+@dataclass(frozen=True)
+class ArmSearched:
+    """The search of one arm, as far as it is."""
+
+    arm: str
+    planned: int
+    """Distinct proposals: the budget, or where the search ended before it, those that were made."""
+    proposed: int
+    """Distinct ones so far."""
+    repeats: int
+    """Proposals that repeated an earlier one; they were answered from its record and not counted."""
+    complete: int
+    pruned: int
+    """Stopped early, by halving."""
+    failed: int
+    best: float | None
+    """Lowest validation error of a complete trial so far."""
+    settings: Mapping[str, Any]
+    """Dotted path → value that the arm is confirmed with; empty until its search has ended."""
+    ended: str | None
+    """Why nothing more was proposed; None while the search goes on."""
+
+    @property
+    def chosen(self) -> str:
+        """The settings as text, such as 'learning_rate=0.00213, layers=3'."""
+        names = short_names(self.settings)
+        return ", ".join(f"{names[path]}={_text(value)}" for path, value in self.settings.items())
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What early stopping saved."""
+
+    trials: int
+    """Trials that were stopped early and whose time is known."""
+    unknown: int
+    """Those that went on from a checkpoint, so that their time is not known."""
+    seconds: float
+    """Their wall time until they were stopped, summed."""
+    whole: float
+    """What they would have taken to the end at the same pace, summed: Σ seconds · max_steps / steps."""
+
+    @property
+    def sentence(self) -> str:
+        """For a reader of the search."""
+        others = f" That of {self.unknown:,} more is not known." if self.unknown else ""
+        return (
+            f"Stopping early saved about {duration(self.whole - self.seconds)} of training: "
+            f"{count(self.trials, 'trial')} took {duration(self.seconds)} in all until stopped, and at the same pace "
+            f"would have taken {duration(self.whole)} to the end.{others}"
+        )
+
+
+def saved(trials: pl.DataFrame) -> Saved | None:
+    """Of the trials of a search; None if none was stopped early, or the time of none is known.
+
+    :param trials: the trials table.
+    """
+    pruned = trials.filter(pl.col("stage") == "search", pl.col("state") == State.PRUNED.value)
+    known = pruned.drop_nulls(["seconds", "max_steps"]).filter(pl.col("steps") > 0)
+    if known.is_empty():
+        return None
+    whole = pl.col("seconds") * pl.col("max_steps") / pl.col("steps")
+    sums = known.select(pl.col("seconds").sum(), whole.sum().alias("whole")).row(0, named=True)
+    return Saved(trials=known.height, unknown=pruned.height - known.height, **sums)
+
+
+def read_search(store: Store, arms: Iterable[str], trials: pl.DataFrame) -> SearchRecords:
+    """The records `search/<arm key>/…` of a study.
+
+    Trials hold the numbers of their proposals, so only what repeats one, or has no trial yet, is read one by one.
+
+    :param arms: labels as they are recorded.
+    :param trials: the trials table.
+    """
+    searched = trials.filter(pl.col("stage") == "search").drop_nulls("proposal")
+    recorded = searched.select("arm", pl.col("proposal").cast(pl.Int64).alias("number"), "trial")
+    known = set(recorded.select("arm", "number").iter_rows())
+    labels = {digest(arm)[:12]: arm for arm in arms}
+    more: list[tuple[str, int, str]] = []
+    best: dict[str, Json] = {}
+    for path in store.paths("search"):
+        key, _, name = path.removeprefix("search/").removesuffix(".json").rpartition("/")
+        arm = labels.get(key)
+        if arm is None:
+            continue
+        if name == "best":
+            record = read_document(store, path, *_BEST)
+            best |= {arm: record} if record else {}
+        elif name.isdecimal() and (arm, int(name)) not in known and (record := read_document(store, path, "trial")):
+            more.append((arm, int(name), record["trial"]))
+    proposals = pl.concat([recorded, pl.DataFrame(more, schema=_PROPOSALS, orient="row")])
+    return SearchRecords(proposals.sort("arm", "number"), best)
+
+
+def searched(
+    trials: pl.DataFrame, records: SearchRecords, arms: Sequence[str], budget: int, objective: str
+) -> list[ArmSearched]:
+    """The search of each of `arms`, in their order.
+
+    :param budget: distinct proposals in each arm.
+    :param objective: such as `validation.l2_error`, a column of `trials` without its leading `metric.`.
+    """
+    distinct = _distinct(trials, records, objective)
+    states = {(arm, state): n for arm, state, n in distinct.group_by("arm", "state").len().iter_rows()}
+    proposed = dict(distinct.group_by("arm").len().iter_rows())
+    made = dict(records.proposals.group_by("arm").len().iter_rows())
+    lowest = dict(distinct.group_by("arm").agg(pl.col("value").min()).iter_rows())
+    found = []
+    for arm in arms:
+        best = records.best.get(arm)
+        complete, pruned, failed = (
+            states.get((arm, state.value), 0) for state in (State.COMPLETE, State.PRUNED, State.FAILED)
+        )
+        found.append(
+            ArmSearched(
+                arm=arm,
+                planned=best["trials"] if best else budget,
+                proposed=proposed.get(arm, 0),
+                repeats=made.get(arm, 0) - proposed.get(arm, 0),
+                complete=complete,
+                pruned=pruned,
+                failed=failed,
+                best=best["value"] if best else lowest.get(arm),
+                settings=best["settings"] if best else {},
+                ended=best["reason"] if best else None,
+            )
+        )
+    return found
+
+
+def best_so_far(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
+    """The lowest validation error of an arm's first n distinct proposals: arm, n, value, sorted.
+
+    Only where it falls, and at the last n whose trial has ended; arms without a complete trial are left out.
+    """
+    ended = [state.value for state in State if state.finished]
+    steps = (
+        _distinct(trials, records, objective)
+        .with_columns(n=pl.col("number").rank("ordinal").over("arm").cast(pl.Int64))
+        .filter(pl.col("state").is_in(ended))
+        .sort("arm", "n")
+        .with_columns(lowest=pl.col("value").cum_min().forward_fill().over("arm"))
+        .drop_nulls("lowest")
+    )
+    falls = (pl.col("lowest") != pl.col("lowest").shift()).fill_null(value=True)
+    last = pl.col("n") == pl.col("n").max()
+    return steps.filter((falls | last).over("arm")).select("arm", "n", pl.col("lowest").alias("value"))
+
+
+def _distinct(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
+    """arm, trial, number, state, value of the first proposal of each trial; value is null unless it is complete."""
+    column = f"metric.{objective}"
+    value = pl.col(column).cast(pl.Float64) if column in trials.columns else pl.lit(None, dtype=pl.Float64)
+    counts = (pl.col("state") == State.COMPLETE.value) & value.is_finite()
+    known = trials.filter(pl.col("stage") == "search").select("trial", "state", value=pl.when(counts).then(value))
+    first = records.proposals.group_by("arm", "trial").agg(pl.col("number").min())
+    return first.join(known, on="trial", how="left").sort("arm", "number")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else json.dumps(value)
