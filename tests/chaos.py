@@ -28,8 +28,8 @@ import polars as pl
 from water_study import make_water, water_study
 
 from tesseral.analysis.tables.open import open_study, read_study
-from tesseral.cluster.executor import threads
-from tesseral.cluster.worker import Job, run_trial
+from tesseral.cluster.execution.executor import threads
+from tesseral.cluster.execution.worker import Job, run_trial
 from tesseral.study.records.lease import newest
 from tesseral.study.records.store import Store
 
@@ -155,7 +155,7 @@ class Chaos:
         return line.strip()
 
     def _start(self) -> subprocess.Popen:
-        command = [sys.executable, "-m", "tesseral.cluster.cli", "run", str(self.study_file)]
+        command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(self.study_file)]
         command += ["--storage", str(self.storage), "--lease", str(LEASE)]
         environment = self.environment | {"RAY_ADDRESS": self.address}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)

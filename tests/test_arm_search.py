@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 from search_arms import ARMS
 
-from tesseral.cluster.arm_search import MAX_REPEATS, ArmSearch, Finding
-from tesseral.cluster.asha import Halving
+from tesseral.cluster.campaign.arm_search import MAX_REPEATS, ArmSearch, Finding
+from tesseral.cluster.campaign.asha import Halving
 from tesseral.study.errors import RecordError, StudyFileError, TesseralError
 from tesseral.study.design.search_space import apply, read_space
 from tesseral.study.design.stages import Proposal

@@ -20,9 +20,9 @@ from chaos import Chaos
 from silent import Silent
 
 from tesseral.analysis.tables.open import open_study
-from tesseral.cluster.driver import run_study
-from tesseral.cluster.executor import Inline
-from tesseral.cluster.plan import prepare
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.planning.plan import prepare
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -39,7 +39,7 @@ def long_study(study_file) -> Path:
 
 
 def start(study_file: Path, storage: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tesseral.cluster.cli", "run", str(study_file), "--storage", str(storage)]
+    command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(study_file), "--storage", str(storage)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

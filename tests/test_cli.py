@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tesseral.cluster.plan import prepare
-from tesseral.cluster.standing import standing
+from tesseral.cluster.planning.plan import prepare
+from tesseral.cluster.commands.status import standing
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, freeze, write_plan
 from tesseral.study.records.outcome import seal_outcome
@@ -21,7 +21,7 @@ from tesseral.study.configuration.trial import State
 
 
 def tesseral(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tesseral.cluster.cli", *map(str, words)]
+    command = [sys.executable, "-m", "tesseral.cluster.commands.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 

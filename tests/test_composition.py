@@ -6,7 +6,7 @@ import numpy as np
 from synthetic_properties import property_reference, property_table, row
 from test_target_study import text_of
 
-from tesseral.cluster.composition import outside, undetermined
+from tesseral.cluster.planning.composition import outside, undetermined
 from tesseral.models.data.reference_file import Reference
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.study import Study

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from water_study import water_study
 
-from tesseral.cluster.confirm_stage import ConfirmStage
+from tesseral.cluster.campaign.confirm_stage import ConfirmStage
 from tesseral.study.study import Study
 
 FACTORS = 'target.quantity = ["energy", "dipole"]\nnetwork.hidden.lmax = [0, 1]'

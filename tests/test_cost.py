@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from silent import Silent
 
-from tesseral.cluster.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
-from tesseral.cluster.display import Display
-from tesseral.cluster.driver import run_study
-from tesseral.cluster.executor import Inline
-from tesseral.cluster.plan import prepare
+from tesseral.cluster.planning.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
+from tesseral.cluster.commands.display import Display
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.planning.plan import prepare
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study

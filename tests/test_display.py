@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from tesseral.cluster import display
-from tesseral.cluster.display import fitting, table
+from tesseral.cluster.commands import display
+from tesseral.cluster.commands.display import fitting, table
 
 ROWS = [
     {"arm": "lmax=0, quantity=energy", "error, %": "48 [37, 58]", "error, hartree": "0.0064 [0.0051, 0.0076]"}

@@ -12,11 +12,11 @@ from silent import Silent
 from typer.testing import CliRunner
 from water_study import water_study
 
-from tesseral.cluster.cli import app
-from tesseral.cluster.driver import run_study
-from tesseral.cluster.executor import Inline
-from tesseral.cluster.exporting import read_molecule
-from tesseral.cluster.plan import prepare
+from tesseral.cluster.commands.cli import app
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.data.exporting import read_molecule
+from tesseral.cluster.planning.plan import prepare
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import read_reference

@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial
 from search_arms import ARMS
 from sqlalchemy import create_engine, text
 
-from tesseral.cluster.arm_search import ArmSearch, Finding
-from tesseral.cluster.mirror import Mirror, public
+from tesseral.cluster.campaign.arm_search import ArmSearch, Finding
+from tesseral.cluster.campaign.mirror import Mirror, public
 from tesseral.study.design.search_space import read_space
 from tesseral.study.design.stages import Proposal
 from tesseral.study.design.study_file import Search

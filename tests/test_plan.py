@@ -13,10 +13,10 @@ import pytest
 from test_cli import assert_refused, tesseral
 from water_study import EXAMPLES
 
-from tesseral.cluster.cost import SHIPPED
-from tesseral.cluster.plan import StudyPlan, plan_study
-from tesseral.cluster.plan_tables import amount, duration, scaled
-from tesseral.cluster.preview import forecasts, notes, share_of_epochs, title, to_dict
+from tesseral.cluster.planning.cost import SHIPPED
+from tesseral.cluster.planning.plan import StudyPlan, plan_study
+from tesseral.cluster.commands.plan_tables import amount, duration, scaled
+from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs, title, to_dict
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.training.timed_step import measure_step
 from tesseral.study.study import Study
@@ -92,7 +92,7 @@ def test_a_plan_without_data_needs_seconds_and_no_torch(write, tmp_path):
 def test_a_plan_without_data_does_not_import_torch(write, tmp_path):
     path = write(FACTORS)
     code = (
-        "import sys\nfrom tesseral.cluster.cli import app\n"
+        "import sys\nfrom tesseral.cluster.commands.cli import app\n"
         f"app(['plan', {str(path)!r}, '--storage', {str(tmp_path / 'runs')!r}], standalone_mode=False)\n"
         "print(sorted({'torch', 'ray', 'optuna'} & sys.modules.keys()))"
     )

@@ -8,9 +8,9 @@ from silent import Silent
 from test_cli import assert_refused, tesseral
 from water_study import water_study
 
-from tesseral.cluster.driver import run_study
-from tesseral.cluster.executor import Inline
-from tesseral.cluster.plan import prepare
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.planning.plan import prepare
 from tesseral.study.errors import StudyFileError
 from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.parsing.preset import choose

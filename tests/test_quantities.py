@@ -11,7 +11,7 @@ from test_size import build, geometry, measured, operations, shape_of
 from torch.utils.flop_counter import FlopCounterMode
 from water_study import EXAMPLES
 
-from tesseral.cluster.measure import Measure
+from tesseral.cluster.planning.measure import Measure
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.targets.model import build_target
 from tesseral.models.data.data_shape import reference_shape

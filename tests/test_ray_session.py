@@ -26,7 +26,7 @@ def listening() -> set[tuple[str, str]]:
 
 SESSION = """
 import sys
-from tesseral.cluster.ray_session import ray, session
+from tesseral.cluster.execution.ray_session import ray, session
 with session():
     assert ray.get(ray.remote(lambda: 6 * 7).remote()) == 42
     print("ready", flush=True)

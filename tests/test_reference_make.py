@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tesseral.cluster import parts as parts_module
-from tesseral.cluster.cli import main
-from tesseral.cluster.contents import contents, describe
-from tesseral.cluster.references import BASIS, IncompleteError, inline, make_reference, open_reference
+from tesseral.cluster.data import reference_parts as parts_module
+from tesseral.cluster.commands.cli import main
+from tesseral.cluster.data.contents import contents, describe
+from tesseral.cluster.data.references import BASIS, IncompleteError, inline, make_reference, open_reference
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.reference.calculation import calculation
 from tesseral.models.reference.structures import vibrations
@@ -73,8 +73,8 @@ def timeless(path: Path) -> tuple[pa.Table, bytes]:
 
 DRIVER = """
 import os, signal, sys, time
-from tesseral.cluster.ray_session import as_completed
-from tesseral.cluster.references import inline, make_reference
+from tesseral.cluster.execution.ray_session import as_completed
+from tesseral.cluster.data.references import inline, make_reference
 from tesseral.study.recipe.recipe import read_recipe
 
 def spread(function, *arguments):
@@ -194,10 +194,10 @@ def test_a_calculation_that_raises_costs_one_structure(tmp_path, monkeypatch):
     assert said == ["he could not be computed: ZeroDivisionError: by"]
     assert told == [(0, 3), (1, 3), (2, 3)]
     assert {*sealed(tmp_path)} == {"h2", "monomer-0000"}
-    monkeypatch.setattr("tesseral.cluster.references.NAMED", 0)
+    monkeypatch.setattr("tesseral.cluster.data.references.NAMED", 0)
     with pytest.raises(IncompleteError, match=r"says without = \[…\], these, too, by the ids that were told$"):
         make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1))
-    monkeypatch.setattr("tesseral.cluster.references.NAMED", 2)
+    monkeypatch.setattr("tesseral.cluster.data.references.NAMED", 2)
     less = HEADER.replace("[method]", 'without = ["h2"]\n[method]')
     with pytest.raises(IncompleteError, match=r"""says without = \["h2", "he"\]$"""):
         make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1), header=less)
@@ -304,7 +304,7 @@ def test_a_part_that_cannot_be_read_is_named(spoil, tmp_path, monkeypatch):
         part.write_bytes(part.read_bytes()[:-9]) if spoil == "torn" else part.unlink()
         return parts_module.assemble(store, path, parts, rows, **metadata)
 
-    monkeypatch.setattr("tesseral.cluster.references.assemble", spoiled)
+    monkeypatch.setattr("tesseral.cluster.data.references.assemble", spoiled)
     with pytest.raises(DataError, match=r"the row of h2, .*(cannot be read|was removed).*the same command"):
         make(tmp_path, HYDROGEN, HELIUM)
     assert not (tmp_path / "reference" / "small.parquet").exists()
@@ -323,7 +323,7 @@ def killed_before_the_end(storage: Path, monkeypatch, *tables: str, **listeners)
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("tesseral.cluster.references.assemble", end)
+        patched.setattr("tesseral.cluster.data.references.assemble", end)
         with pytest.raises(Killed):
             make(storage, *tables, **listeners)
 
@@ -433,7 +433,7 @@ def test_of_two_runs_at_once_the_slower_finds_it_made(moment, place, tmp_path, m
             other()
         return assemble(*arguments, **metadata)
 
-    monkeypatch.setattr("tesseral.cluster.references.assemble", late)
+    monkeypatch.setattr("tesseral.cluster.data.references.assemble", late)
     location, made = make_reference(loaded, url, spread)
     assert others == [(location, True)]
     assert not made
@@ -486,13 +486,13 @@ class TestRay:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def _ray(cls) -> Iterator[None]:
-        from tesseral.cluster.ray_session import session
+        from tesseral.cluster.execution.ray_session import session
 
         with session():
             yield
 
     def test_items_are_taken_as_cores_come_free(self):
-        from tesseral.cluster.ray_session import AHEAD, as_completed, cores
+        from tesseral.cluster.execution.ray_session import AHEAD, as_completed, cores
 
         numbers = count(1)
         results = as_completed(lambda item: item * item, numbers, lambda item, why: 0)
@@ -502,7 +502,7 @@ class TestRay:
         assert next(numbers) <= 20 + AHEAD * cores() + 1
 
     def test_an_item_whose_process_ends_is_lost_and_the_others_are_not(self, monkeypatch):
-        from tesseral.cluster import ray_session
+        from tesseral.cluster.execution import ray_session
 
         monkeypatch.setattr(ray_session, "RETRIES", 1)
 
@@ -518,7 +518,7 @@ class TestRay:
         assert found == {0: "done", 1: "done", 3: "done"}
 
     def test_what_a_task_raises_is_raised(self):
-        from tesseral.cluster.ray_session import as_completed
+        from tesseral.cluster.execution.ray_session import as_completed
 
         def work(item: int) -> None:
             raise DataError("no such thing")
@@ -528,7 +528,7 @@ class TestRay:
 
     def test_memory_bounds_how_many_run_at_once_and_never_all(self):
         """More than there is is as much as there is: one runs at a time, and nothing waits for ever."""
-        from tesseral.cluster.ray_session import as_completed, cores
+        from tesseral.cluster.execution.ray_session import as_completed, cores
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -9,8 +9,8 @@ import optuna
 import pytest
 from search_arms import ARMS
 
-from tesseral.cluster.arm_search import ArmSearch, Finding
-from tesseral.cluster.samplers import make_sampler
+from tesseral.cluster.campaign.arm_search import ArmSearch, Finding
+from tesseral.cluster.campaign.samplers import make_sampler
 from tesseral.study.errors import RecordError
 from tesseral.study.design.parameter import Parameter
 from tesseral.study.design.search_space import read_space

@@ -6,9 +6,9 @@ import pytest
 from silent import Silent
 from water_study import water_study
 
-from tesseral.cluster.driver import run_study
-from tesseral.cluster.executor import Inline
-from tesseral.cluster.plan import prepare
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.planning.plan import prepare
 from tesseral.study.errors import TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store

@@ -12,10 +12,10 @@ import torch
 LOST = """
 import sys
 from silent import Silent
-from tesseral.cluster.driver import run_study
-from tesseral.cluster.ending import explained
-from tesseral.cluster.plan import prepare
-from tesseral.cluster.tune import RayTune
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.commands.exit_codes import explained
+from tesseral.cluster.planning.plan import prepare
+from tesseral.cluster.execution.ray_tune import RayTune
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
@@ -39,7 +39,7 @@ def test_a_driver_that_loses_its_lease_stops_its_trials_and_exits_with_3(storage
 
 def test_an_interrupt_says_how_to_go_on(storage, study_file):
     study_file.write_text(study_file.read_text().replace("epochs = 6", "epochs = 300"))
-    command = [sys.executable, "-m", "tesseral.cluster.cli", "run", str(study_file), "--storage", str(storage)]
+    command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(study_file), "--storage", str(storage)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
         end = time.monotonic() + 120
         while not list(storage.glob("small/trials/*/attempts/*")):
@@ -55,7 +55,7 @@ def test_an_interrupt_says_how_to_go_on(storage, study_file):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
 def test_what_a_machine_lacks_is_said_and_costs_no_trial(storage, study_file):
     study_file.write_text(study_file.read_text() + 'device = "cuda"\n')
-    command = [sys.executable, "-m", "tesseral.cluster.cli", "run", str(study_file), "--storage", str(storage)]
+    command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(study_file), "--storage", str(storage)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1
     assert "6 left" in done.stdout

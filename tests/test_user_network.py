@@ -21,7 +21,7 @@ from synthetic_density import (
 )
 from water_study import water_study
 
-from tesseral.cluster.plan import plan_study
+from tesseral.cluster.planning.plan import plan_study
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.training.recorder import Result

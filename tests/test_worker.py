@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from silent import Silent
 
-from tesseral.cluster import references
-from tesseral.cluster.driver import run_study
-from tesseral.cluster.executor import Inline
-from tesseral.cluster.plan import prepare
-from tesseral.cluster.worker import Job, run_trial
+from tesseral.cluster.data import references
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.planning.plan import prepare
+from tesseral.cluster.execution.worker import Job, run_trial
 from tesseral.models.training.training import device
 from tesseral.models.training.training import training
 from tesseral.models.data.reference_file import encode_reference, read_reference

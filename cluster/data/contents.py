@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tesseral.cluster.parquet import open_parquet
+from tesseral.cluster.data.parquet import open_parquet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.reference_file import TARGETS
 from tesseral.study.errors import DataError

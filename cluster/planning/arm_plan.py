@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.cluster.measure import Measure
+from tesseral.cluster.planning.measure import Measure
 from tesseral.models.networks.sizing.reach import Dead, describe_dead
 from tesseral.models.networks.sizing.size import Size
 from tesseral.study.configuration.configuration import Configuration

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 
 from tesseral.analysis.terms.targets import baselines
-from tesseral.cluster.plan import StudyPlan
+from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.study.design.arm import Arm
 from tesseral.study.configuration.configuration import flatten
 from tesseral.study.configuration.network import without_effect

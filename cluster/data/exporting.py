@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tesseral.cluster.references import open_reference
+from tesseral.cluster.data.references import open_reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.prediction import predict_density

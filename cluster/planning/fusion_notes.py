@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tesseral.cluster.plan import StudyPlan
+from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.networks.paths.fusion_paths import Path, paths
 from tesseral.models.networks.paths.independence import same_functions
 from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmonics

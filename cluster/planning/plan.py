@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tesseral.cluster.arm_plan import ArmPlan as ArmPlan
-from tesseral.cluster.arm_plan import Sized as Sized
-from tesseral.cluster.arm_plan import plan_arm, refuse_untrainable, resize
-from tesseral.cluster.measure import Measure
-from tesseral.cluster.references import open_reference
+from tesseral.cluster.planning.arm_plan import ArmPlan as ArmPlan
+from tesseral.cluster.planning.arm_plan import Sized as Sized
+from tesseral.cluster.planning.arm_plan import plan_arm, refuse_untrainable, resize
+from tesseral.cluster.planning.measure import Measure
+from tesseral.cluster.data.references import open_reference
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.models.data.split import check_sizes
 from tesseral.models.data.target_columns import check_values

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tesseral.cluster.display import console
-from tesseral.cluster.options import AsJson, Preset, Storage, records_name
+from tesseral.cluster.commands.display import console
+from tesseral.cluster.commands.options import AsJson, Preset, Storage, records_name
 from tesseral.study.errors import DataError
 
 if TYPE_CHECKING:  # it imports torch
-    from tesseral.cluster.exporting import Density
+    from tesseral.cluster.data.exporting import Density
 
 COARSE = 0.02
 """Share of the electrons that a cube's points may miss before it is said."""
@@ -101,8 +101,8 @@ def _find(
     storage: str,
 ) -> "Density":
     """The density that is asked for."""
-    from tesseral.cluster import exporting
-    from tesseral.cluster.references import open_reference
+    from tesseral.cluster.data import exporting
+    from tesseral.cluster.data.references import open_reference
 
     if source.endswith(".parquet"):
         if trial is not None or preset is not None or xyz is not None or difference:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from tesseral.cluster.display import console, counted, errors
-from tesseral.cluster.ending import resumable
-from tesseral.cluster.import_cli import reference_import
-from tesseral.cluster.options import AsJson, ExecutorName, Storage
+from tesseral.cluster.commands.display import console, counted, errors
+from tesseral.cluster.commands.exit_codes import resumable
+from tesseral.cluster.commands.import_data import reference_import
+from tesseral.cluster.commands.options import AsJson, ExecutorName, Storage
 from tesseral.study.recipe.recipe import read_recipe
 
 reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
@@ -30,12 +30,12 @@ def reference_make(
     """
     loaded = read_recipe(recipe)  # before the imports, which take seconds
 
-    from tesseral.cluster.contents import contents, describe
-    from tesseral.cluster.references import IncompleteError, Spread, inline, make_reference, open_reference
+    from tesseral.cluster.data.contents import contents, describe
+    from tesseral.cluster.data.references import IncompleteError, Spread, inline, make_reference, open_reference
 
     spread: Spread = inline
     if executor == "ray":
-        from tesseral.cluster.ray_session import as_completed
+        from tesseral.cluster.execution.ray_session import as_completed
 
         spread = as_completed
     try:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from tesseral.cluster.executor import Work, threads
-from tesseral.cluster.ray_session import LOCAL, ray, session, tune
-from tesseral.cluster.worker import Job, Runner, run_trial
+from tesseral.cluster.execution.executor import Work, threads
+from tesseral.cluster.execution.ray_session import LOCAL, ray, session, tune
+from tesseral.cluster.execution.worker import Job, Runner, run_trial
 from tesseral.study.errors import DeviceLostError, StoreError, StudyFileError, TesseralError
 from tesseral.study.records.store import STORE_ERRORS
 
@@ -28,7 +28,7 @@ REPORT_EVERY = 0.5
 
 
 class RayTune:
-    """Runs work as Ray Tune trials. See `tesseral.cluster.executor.Executor`.
+    """Runs work as Ray Tune trials. See `tesseral.cluster.execution.executor.Executor`.
 
     :param runner: what a job's worker does.
     """

@@ -3,10 +3,10 @@
 from dataclasses import asdict, fields
 from typing import Any
 
-from tesseral.cluster.arm_search import ArmSearch, Finding
-from tesseral.cluster.asha import Halving
-from tesseral.cluster.mirror import Mirror
-from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
+from tesseral.cluster.campaign.arm_search import ArmSearch, Finding
+from tesseral.cluster.campaign.asha import Halving
+from tesseral.cluster.campaign.mirror import Mirror
+from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
 from tesseral.study.records.rungs import read_rungs
 from tesseral.study.records.document import read_document
 from tesseral.study.errors import RecordError, StudyFileError

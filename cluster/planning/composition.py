@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tesseral.cluster.plan import StudyPlan
+from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import split
 from tesseral.study.configuration.configuration import Data

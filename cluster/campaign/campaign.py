@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from tesseral.cluster.confirm_stage import ConfirmStage, Place
-from tesseral.cluster.display import Display
-from tesseral.cluster.mirror import Mirror
-from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
-from tesseral.cluster.provenance import provenance
-from tesseral.cluster.search_stage import SearchStage
-from tesseral.cluster.worker import Job
+from tesseral.cluster.campaign.confirm_stage import ConfirmStage, Place
+from tesseral.cluster.commands.display import Display
+from tesseral.cluster.campaign.mirror import Mirror
+from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
+from tesseral.cluster.execution.provenance import provenance
+from tesseral.cluster.campaign.search_stage import SearchStage
+from tesseral.cluster.execution.worker import Job
 from tesseral.study.records.rungs import decide, prune
 from tesseral.study.errors import LeaseLostError, RecordError
 from tesseral.study.records.lease import Lease
@@ -31,7 +31,7 @@ Due = tuple[Planned, Sized, dict[str, Any], Heard]
 
 
 class Campaign:
-    """The work of an executor (`tesseral.cluster.executor.Work`): it suggests jobs, judges rungs, hears of ends.
+    """The work of an executor (`tesseral.cluster.execution.executor.Work`): it suggests jobs, judges rungs, hears of ends.
 
     Every decision that a restart could not make again is sealed before it is acted on.
     """

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.cluster.references import open_reference
+from tesseral.cluster.data.references import open_reference
 from tesseral.models.training.recorder import DivergedError
 from tesseral.models.data.reference_file import Reference
 from tesseral.study.records.attempt import Attempt

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from tesseral.cluster.display import StudyProgress, bar, console, counted, table
-from tesseral.cluster.ending import explained, finish, resumable
-from tesseral.cluster.export_cli import export
-from tesseral.cluster.options import AsJson, ExecutorName, Preset, Storage, StudyName, StudyPath, records_name, told_of
-from tesseral.cluster.reference_cli import reference
-from tesseral.cluster.report_cli import report
+from tesseral.cluster.commands.display import StudyProgress, bar, console, counted, table
+from tesseral.cluster.commands.exit_codes import explained, finish, resumable
+from tesseral.cluster.commands.export import export
+from tesseral.cluster.commands.options import AsJson, ExecutorName, Preset, Storage, StudyName, StudyPath, records_name, told_of
+from tesseral.cluster.commands.reference import reference
+from tesseral.cluster.commands.report import report
 from tesseral.study.errors import StudyFileError
 from tesseral.study.records.lease import LENGTH, driver
 from tesseral.study.records.ledger import Ledger, frozen
@@ -66,9 +66,10 @@ def plan(
     """
     study = Study.load(study_file, preset)  # before the imports, which take seconds
 
-    from tesseral.cluster import plan_tables, preview
-    from tesseral.cluster.cost import read_rate
-    from tesseral.cluster.plan import plan_study, prepare
+    from tesseral.cluster.commands import plan_tables
+    from tesseral.cluster.planning import forecast as preview
+    from tesseral.cluster.planning.cost import read_rate
+    from tesseral.cluster.planning.plan import plan_study, prepare
 
     with told_of(study_file):
         ready = (prepare if probe else plan_study)(study, storage, study_file.parent)
@@ -78,7 +79,7 @@ def plan(
         plan_tables.show(ready, found, rate)
     measured = []
     if probe:
-        from tesseral.cluster.probing import measure_arms
+        from tesseral.cluster.planning.probe import measure_arms
 
         with nullcontext() if as_json else counted("arms") as progress:
             measured = measure_arms(ready, progress)
@@ -110,17 +111,17 @@ def run(
     """
     study = Study.load(study_file, preset)  # before the imports, which take seconds
 
-    from tesseral.cluster.driver import run_study
-    from tesseral.cluster.executor import Executor, Inline
-    from tesseral.cluster.mirror import Mirror
-    from tesseral.cluster.plan import prepare
+    from tesseral.cluster.campaign.driver import run_study
+    from tesseral.cluster.execution.executor import Executor, Inline
+    from tesseral.cluster.campaign.mirror import Mirror
+    from tesseral.cluster.planning.plan import prepare
 
     with told_of(study_file):
         ready = prepare(study, storage, study_file.parent)
     mirror = Mirror(optuna_storage, study.name) if optuna_storage and study.file.search else None
     chosen: Executor = Inline()
     if executor == "ray":
-        from tesseral.cluster.tune import RayTune
+        from tesseral.cluster.execution.ray_tune import RayTune
 
         chosen = RayTune()
     with resumable(), bar() as progress:
@@ -135,7 +136,7 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
 
     Example: `tesseral status quickstart`
     """
-    from tesseral.cluster.standing import standing
+    from tesseral.cluster.commands.status import standing
 
     name = records_name(study, preset)
     store = Store(storage).child(name)

@@ -5,7 +5,7 @@ from math import log
 
 from tesseral.analysis.statistics.allocation import precise
 from tesseral.analysis.terms.targets import baselines
-from tesseral.cluster.plan import ArmPlan, Sized, StudyPlan
+from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
 
 Place = tuple[int, int, int]
 """Block, replicate, position of the arm: the order in which pairs are completed."""

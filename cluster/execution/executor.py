@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from tesseral.cluster.worker import Job, Runner, Stopped, run_trial
+from tesseral.cluster.execution.worker import Job, Runner, Stopped, run_trial
 
 
 class Work(Protocol):

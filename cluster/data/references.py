@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
-from tesseral.cluster.parquet import open_parquet
-from tesseral.cluster.parts import Computation, assemble, failure, level, part, recall_vibrations, settings
+from tesseral.cluster.data.parquet import open_parquet
+from tesseral.cluster.data.reference_parts import Computation, assemble, failure, level, part, recall_vibrations, settings
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.reference_file import Reference, read_reference
 from tesseral.models.reference.structures.recipe_structures import Structure, content, structure_at, structures

@@ -10,8 +10,8 @@ import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
-from tesseral.cluster.ask import make_ask
-from tesseral.cluster.samplers import make_sampler
+from tesseral.cluster.campaign.suggest import make_ask
+from tesseral.cluster.campaign.samplers import make_sampler
 from tesseral.study.design.arm import Arm
 from tesseral.study.errors import RecordError, TesseralError
 from tesseral.study.design.parameter import Parameter, cardinality

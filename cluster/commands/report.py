@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tesseral.cluster.display import console, fitting, table
-from tesseral.cluster.options import AsJson, Preset, Storage, StudyName, records_name
+from tesseral.cluster.commands.display import console, fitting, table
+from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
 from tesseral.study.records.store import Store
 from tesseral.study.configuration.trial import digest
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tesseral.cluster.references import open_reference
+from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.networks.sizing.reach import Dead, dead, unreachable

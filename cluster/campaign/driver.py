@@ -6,14 +6,14 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tesseral.cluster.ask import DEFINE
-from tesseral.cluster.campaign import TAKEN_OVER, Campaign
-from tesseral.cluster.composition import undetermined
-from tesseral.cluster.cost import record_rate
-from tesseral.cluster.display import Display
-from tesseral.cluster.executor import Executor
-from tesseral.cluster.mirror import Mirror
-from tesseral.cluster.plan import StudyPlan
+from tesseral.cluster.campaign.suggest import DEFINE
+from tesseral.cluster.campaign.campaign import TAKEN_OVER, Campaign
+from tesseral.cluster.planning.composition import undetermined
+from tesseral.cluster.planning.cost import record_rate
+from tesseral.cluster.commands.display import Display
+from tesseral.cluster.execution.executor import Executor
+from tesseral.cluster.campaign.mirror import Mirror
+from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.document import read_document

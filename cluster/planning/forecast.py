@@ -7,10 +7,10 @@ from math import isclose
 from typing import Any
 
 from tesseral.analysis.statistics.allocation import FIRST_LOOK, MORE
-from tesseral.cluster.cost import Rate
-from tesseral.cluster.fusion_notes import fusion_notes
-from tesseral.cluster.plan import ArmPlan, StudyPlan
-from tesseral.cluster.setting_notes import open_notes, setting_notes
+from tesseral.cluster.planning.cost import Rate
+from tesseral.cluster.planning.fusion_notes import fusion_notes
+from tesseral.cluster.planning.plan import ArmPlan, StudyPlan
+from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.parsing.irreps import parse_irreps
 
 LOOSE = 0.01
