@@ -11,7 +11,7 @@ from e3nn import o3
 from fitted_density import WATER, Fit, by_pyscf, fitted, hydrogen_sulfide, methyl_chloride
 from pyscf import dft
 
-from tesseral.models.density.density import density
+from tesseral.models.density import density
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.density.density import density_on_points, epsilon_by_order
 from tesseral.models.density.quadrature import BOHR, Grid, atom_grid

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from synthetic_study import info, table, trial_row, trial_rows
 
-from tesseral.analysis.report.report import summary
+from tesseral.analysis.report import summary
 from tesseral.analysis.figures.ablation_figures import ablation_figures
 from tesseral.analysis.statistics.ablations import ablations
 from tesseral.analysis.statistics.dead_irreps import Irrep, audit, audit_lines, audits

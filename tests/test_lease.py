@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tesseral.study.records.schemas import lease
+from tesseral.study.records import lease
 from tesseral.study.errors import LeaseHeldError
 from tesseral.study.records.lease import Holder, Lease
 from tesseral.study.records.store import Store

@@ -12,7 +12,7 @@ from tesseral.models.networks.graph import Graph, build_graph, join
 from tesseral.models.networks.layers.mace import MaceLayer, contracted
 from tesseral.models.networks.network import Network, build_network
 from tesseral.models.networks.layers.saturation import Saturation
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Fusion, Hidden
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])

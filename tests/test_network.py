@@ -13,7 +13,7 @@ from tesseral.models.networks.graph import Graph, build_graph, join
 from tesseral.models.networks.layers.messages import RadialNetwork
 from tesseral.models.networks.network import Network, build_network, parameters
 from tesseral.models.networks.radial_basis import smooth_cutoff
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden
 from tesseral.study.errors import DataError
 

@@ -20,7 +20,7 @@ from tesseral.models.networks.layers.residual import Residual
 from tesseral.models.networks.layers.saturation import Saturation
 from tesseral.models.networks.sizing.shape import Shape
 from tesseral.models.networks.sizing.size import size
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden
 from tesseral.study.parsing.irreps import parse_irreps
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from synthetic_study import BENEFIT, TARGETS, crossed_rows, crossed_tables, label
 
-from tesseral.analysis.report.report import summary
+from tesseral.analysis.report import summary
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.statistics.order_trend import trend_sentences, trends

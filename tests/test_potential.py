@@ -7,7 +7,7 @@ from fitted_density import hydrogen_sulfide, water
 from pyscf import gto
 from scipy.integrate import quad
 
-from tesseral.models.density.density import potential
+from tesseral.models.density import potential
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.potential import RADII, SHELL_SCALE, boys, potential_on_points, shell_of_points
 from tesseral.models.density.quadrature import BOHR

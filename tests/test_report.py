@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from synthetic_study import info, study_tables, table, trial_row, trial_rows
 
-from tesseral.analysis.report.report import summary
+from tesseral.analysis.report import summary
 from tesseral.analysis.figures.axes import in_panels
 from tesseral.analysis.report.findings import compared, findings, verdict
 from tesseral.analysis.figures.captioned import Figure, error_curves, error_figures, feature_figures, learning_figures

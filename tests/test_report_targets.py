@@ -22,7 +22,7 @@ from synthetic_study import (
     trial_rows,
 )
 
-from tesseral.analysis.report.report import summary
+from tesseral.analysis.report import summary
 from tesseral.analysis.statistics.allocation import allocation
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.statistics.fit_floor import floor, floor_told

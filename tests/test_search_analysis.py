@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from synthetic_study import ENDED, TUNED, VALIDATION, info, study_tables, table, trial_row, trial_rows, tuned_study
 
-from tesseral.analysis.report.report import summary
+from tesseral.analysis.report import summary
 from tesseral.analysis.statistics.allocation import allocation, blocks_given, precise
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.report.findings import findings

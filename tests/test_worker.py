@@ -11,8 +11,8 @@ from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
 from tesseral.cluster.execution.worker import Job, run_trial
-from tesseral.models.training.training import device
-from tesseral.models.training.training import training
+from tesseral.models.training import device
+from tesseral.models.training import training
 from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.study.errors import DataError, DeviceLostError, LeaseLostError, RecordError, StoreError, TesseralError
 from tesseral.study.records.ledger import Ledger

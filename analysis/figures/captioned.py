@@ -9,10 +9,10 @@ import altair as alt
 import polars as pl
 from markupsafe import Markup
 
-from tesseral.analysis.figures.error_charts import curve_charts as curve_figures
-from tesseral.analysis.figures.error_charts import error_charts as figures
-from tesseral.analysis.statistics.paired import features as hierarchy
-from tesseral.analysis.figures.error_charts import order_charts as order_figures
+from tesseral.analysis.figures import curve_charts as curve_figures
+from tesseral.analysis.figures import error_charts as figures
+from tesseral.analysis.statistics import features as hierarchy
+from tesseral.analysis.figures import order_charts as order_figures
 from tesseral.analysis.statistics.arms import Row, rows
 from tesseral.analysis.figures.axes import in_panels
 from tesseral.analysis.statistics.fit_floor import floor_line, floor_note

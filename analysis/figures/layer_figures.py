@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 import polars as pl
 
-from tesseral.analysis.statistics.paired import layers
+from tesseral.analysis.statistics import layers
 from tesseral.analysis.figures.axes import WIDTH, arm_columns, axis, in_panels
 from tesseral.analysis.figures.captioned import Figure
 from tesseral.analysis.tables.load import StudyTables

@@ -7,8 +7,8 @@ from typing import Any
 import jinja2
 import polars as pl
 
-from tesseral.analysis.statistics.paired import features as hierarchy
-from tesseral.analysis.statistics.paired import layers
+from tesseral.analysis.statistics import features as hierarchy
+from tesseral.analysis.statistics import layers
 from tesseral.analysis.figures.ablation_figures import ablation_figures
 from tesseral.analysis.statistics.ablations import ablations
 from tesseral.analysis.statistics.allocation import allocation
@@ -56,7 +56,7 @@ def report(tables: StudyTables) -> str:
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return template.from_string(files("tesseral.analysis").joinpath("report.html.j2").read_text("utf-8")).render(
+    return template.from_string(files("tesseral.analysis.report").joinpath("report.html.j2").read_text("utf-8")).render(
         study=study,
         metric=describe(study.metric, study.target),
         groups=[(group, study.baseline_of(arms[0])) for group, arms in study.groups.items()],

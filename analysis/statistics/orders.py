@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from tesseral.analysis.statistics.paired import features as hierarchy
+from tesseral.analysis.statistics import features as hierarchy
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.statistics.paired import ArmError, Estimate, against, by_arm

@@ -45,7 +45,7 @@ def report(
 
     Examples: `tesseral report quickstart`, `tesseral report quickstart --baseline lmax=2`
     """
-    from tesseral.analysis.report.report import summary
+    from tesseral.analysis.report import summary
     from tesseral.analysis.statistics.fit_floor import floor_sentence
     from tesseral.analysis.report.notes import chosen_baseline
     from tesseral.analysis.tables.open import read_study

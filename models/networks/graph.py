@@ -7,7 +7,7 @@ from e3nn import o3
 from torch import Tensor
 
 from tesseral.models.networks.radial_basis import radial_functions, smooth_cutoff
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.errors import DataError
 
 

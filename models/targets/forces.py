@@ -12,7 +12,7 @@ from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.density.quadrature import BOHR
 from tesseral.models.targets.target import Target, Value
 from tesseral.models.networks.graph import Graph, at_positions, edge_basis
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.configuration.quantities import QUANTITIES
 

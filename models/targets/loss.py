@@ -18,7 +18,7 @@ from tesseral.models.targets.forces import ForceTarget
 from tesseral.models.targets.property_loss import ForceLoss, SquaredLoss
 from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.targets.target import Target
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 
 
 class Loss(Protocol):

@@ -8,7 +8,7 @@ from tesseral.models.data.data_set import Batch
 from tesseral.models.targets.forces import EnergyForces, ForceTarget
 from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.density.quadrature import BOHR
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.errors import DataError
 
 

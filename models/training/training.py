@@ -23,7 +23,7 @@ from tesseral.models.training.trial_check import check_trial as check_trial
 from tesseral.models.training.trial_check import check_weights
 from tesseral.models.networks.network import parameters
 from tesseral.models.networks.seeding import seeded
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of
 

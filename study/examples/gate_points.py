@@ -11,7 +11,7 @@ from e3nn.nn.models import gate_points_2101
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study import configuration
 
 
 class GatePoints(Module):
@@ -47,7 +47,7 @@ class GatePoints(Module):
     def forward(self, graph: Any) -> Tensor:
         """(atoms, irreps_out.dim).
 
-        :param graph: `tesseral.models.networks.graph.Graph`.
+        :param graph: `tesseral.networks.graph.Graph`.
         """
         features: Tensor = graph.elements
         for layer in self.layers:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tesseral.study.records.schemas import lease
+from tesseral.study.records import lease
 from tesseral.study.records.rungs import decided, seal_rung
 from tesseral.study.errors import LeaseLostError, StoreError
 from tesseral.study.records.outcome import seal_outcome

@@ -22,7 +22,7 @@ from tesseral.models.networks.sizing.parts import (
     hidden,
 )
 from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmonics, product
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration, Hidden
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.errors import StudyFileError, TesseralError

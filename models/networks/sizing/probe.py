@@ -11,7 +11,7 @@ from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.sizing.shape import Shape
 from tesseral.models.networks.sizing.size import Size
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
-from tesseral.study.configuration.configuration import configuration
+from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.user_function import load
 from tesseral.study.errors import StudyFileError
