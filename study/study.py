@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from tesseral.study.design.arm import Arm, Excluded
 from tesseral.study.configuration.configuration import flatten
-from tesseral.study.design.factorial import Designed, make_design
-from tesseral.study.errors import StudyFileError
-from tesseral.study.design.match import check_match, check_within
 from tesseral.study.configuration.metrics import choose_metric
-from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
+from tesseral.study.design.arm import Arm, Excluded
+from tesseral.study.design.factorial import Designed, make_design
+from tesseral.study.design.match import Count, Matched, check_match, check_within, match_arms
 from tesseral.study.design.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, StudyFile
+from tesseral.study.errors import StudyFileError
+from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
 from tesseral.study.parsing.validation import validate
 
 RESERVED = {"reference": "the folder of reference data", "rates": "the folder of measured speeds"}
@@ -39,7 +39,7 @@ class Study:
     """The file as it was read."""
     file: StudyFile
     arms: tuple[Arm, ...]
-    """At their natural widths; `tesseral.study.design.match` gives the matched ones."""
+    """At their natural widths; `matched` gives the matched ones."""
     excluded: tuple[Excluded, ...] = ()
     """Arms that a condition of `design.where` left out."""
     design_notes: tuple[str, ...] = ()
@@ -83,7 +83,8 @@ class Study:
         try:
             designed = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
             cls._check_header(file.study, designed)
-            file = replace(file, study=replace(file.study, metric=choose_metric(file.study.metric, designed.arms)))
+            targets = [arm.configuration.target for arm in designed.arms]
+            file = replace(file, study=replace(file.study, metric=choose_metric(file.study.metric, targets)))
             cls._check_replication(file.replication)
             check_match(designed.arms, file.match)
             check_within("study.within", file.study.within, designed.arms)
@@ -142,6 +143,14 @@ class Study:
         """The arm that the others are compared with."""
         wanted = self.file.study.baseline
         return next((arm for arm in self.arms if wanted in arm.labels), self.arms[0])
+
+    def matched(self, count: Count) -> list[Matched]:
+        """The arms at their matched widths, see `tesseral.study.design.match.match_arms`.
+
+        :param count: size of a configuration in a unit of `match.by`.
+        :raises StudyFileError: if `match.to` or `match.within` name nothing, or an arm cannot be given its size.
+        """
+        return match_arms(self.arms, self.file.match, self.file.search, self.within, count)
 
     def confirm(self, data_hashes: dict[str, str], numerics: int) -> list[Planned]:
         """The confirm stage: every arm in every replicate of every block, replicate by replicate.

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from figures import Figure, report
 
-from tesseral.cluster.execution.ray_session import as_completed, cores
 from tesseral.cluster.data.references import make_reference
+from tesseral.cluster.execution.ray_session import as_completed, cores
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.reference.calculation.calculation import calculate
 from tesseral.models.reference.structures.recipe_structures import structure_at

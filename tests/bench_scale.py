@@ -24,9 +24,9 @@ ARMS = 100
 
 def no_op(job, on_progress, on_rung) -> None:
     """A worker's records without any training."""
+    from tesseral.study.configuration.trial import State
     from tesseral.study.records.attempt import Attempt
     from tesseral.study.records.store import Store
-    from tesseral.study.configuration.trial import State
 
     store = Store(job.storage).child(job.study)
     attempt = Attempt.begin(store, job.trial, job.lease, {"pid": os.getpid()}, on_progress=on_progress)
@@ -42,10 +42,10 @@ def ours(storage: Path, trials: int) -> dict:
     from water_study import water_study
 
     from tesseral.cluster.campaign.driver import run_study
-    from tesseral.cluster.planning.plan import prepare
     from tesseral.cluster.execution.ray_tune import RayTune
-    from tesseral.study.study import Study
+    from tesseral.cluster.planning.plan import prepare
     from tesseral.study.configuration.trial import State
+    from tesseral.study.study import Study
 
     path = storage / "scale.toml"
     if not path.exists():

@@ -26,20 +26,20 @@ import numpy as np
 import torch
 from figures import Figure, report
 
-from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.data.data_set import open_data_set
+from tesseral.models.data.reference_file import Reference
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.metrics import evaluation_batches
 from tesseral.models.targets.model import build_model
-from tesseral.models.data.reference_file import Reference
+from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
 from tesseral.models.traces.tracer import Tracer
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden
+from tesseral.study.configuration.trial import Traces
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import REFERENCE, TRACES, to_table
 from tesseral.study.records.segments import encode, rows_to_table
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import Traces
 
 STUDY = resources.files("tesseral.study.examples") / "hierarchy.toml"
 TURNS = 5

@@ -23,8 +23,7 @@ from tesseral.models.networks.graph import Graph, at_positions, build_graph, edg
 from tesseral.models.networks.network import build_network, parameters
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
 from tesseral.models.networks.sizing.reach import unreachable
-from tesseral.models.networks.sizing.shape import Shape
-from tesseral.models.networks.sizing.size import size
+from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 

@@ -1,7 +1,7 @@
 """Two arms to search in: scalars alone, and scalars with vectors."""
 
-from tesseral.study.design.arm import Arm
 from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.design.arm import Arm
 from tesseral.study.parsing.validation import validate
 
 FACTORS = ("network.hidden.lmax",)

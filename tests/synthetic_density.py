@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from e3nn import o3
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.data.reference_file import Reference
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.networks.network import build_network
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden, Loss, Network, Target, Training
-from tesseral.study.records.schemas import REFERENCE, to_table
 from tesseral.study.configuration.trial import Seeds, Trial
+from tesseral.study.records.schemas import REFERENCE, to_table
 
 BASIS = AuxiliaryBasis(
     "synthetic",

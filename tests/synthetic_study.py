@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
 from tesseral.analysis.tables.load import StudyTables, load
 from tesseral.analysis.tables.open import study_info
+from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
+from tesseral.study.configuration.trial import canonical
+from tesseral.study.design.search_space import apply
+from tesseral.study.design.stages import Planned, Proposal, confirm_seeds, make_trial, search_seeds
 from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table
-from tesseral.study.design.search_space import apply
 from tesseral.study.records.segments import Source
-from tesseral.study.design.stages import Planned, Proposal, confirm_seeds, make_trial, search_seeds
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import canonical
 
 ERRORS = (0.58, 0.30, 0.26, 0.25)
 """ε of the arms lmax = 0..3, %."""

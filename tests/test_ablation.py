@@ -22,10 +22,10 @@ from test_tracing import small, structures, tracer
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from tesseral.models.traces.ablation import ablate, exchanged
-from tesseral.models.training.checkpoint import read_checkpoint
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.targets.target import Value
+from tesseral.models.traces.ablation import ablate, exchanged
+from tesseral.models.training.checkpoint import read_checkpoint
 from tesseral.models.training.training import train
 from tesseral.study.records.schemas import REFERENCE, STATISTICS, to_table
 

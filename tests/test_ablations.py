@@ -4,8 +4,8 @@ import pytest
 from synthetic_study import trial_row, trial_rows
 from test_layers import ablated, read, tables
 
-from tesseral.analysis.statistics import ablations as analysis
 from tesseral.analysis.figures.ablation_figures import ablation_figures
+from tesseral.analysis.statistics import ablations as analysis
 from tesseral.analysis.statistics.ablations import Place, ablations, needs
 from tesseral.analysis.statistics.layers import layer_rows
 from tesseral.models.traces import ablation as models

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_density import EMPTY, Memory, small_configuration, synthetic_reference, synthetic_trial
 
-from tesseral.models.targets.accumulation import parted
-from tesseral.models.training.checkpoint import read_checkpoint, restore_model
 from tesseral.models.data.data_set import DataSet
+from tesseral.models.targets.loss import parted
+from tesseral.models.training.checkpoint import read_checkpoint, restore_model
 from tesseral.models.training.device import out_of_memory
 from tesseral.models.training.recorder import Result
 from tesseral.models.training.training import train

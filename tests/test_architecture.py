@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from synthetic_density import small_configuration
 from test_size import WATER, build, geometry, irreps, measured, shape_of
 
-from tesseral.models.networks.sizing.architecture import _blueprint
 from tesseral.models.networks.network import Network
+from tesseral.models.networks.sizing.architecture import _blueprint
 from tesseral.models.networks.sizing.reach import dead, unreachable
-from tesseral.models.networks.sizing.shape import Shape
-from tesseral.models.networks.sizing.size import size
+from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.study.configuration.configuration import Configuration, Fusion
-from tesseral.study.parsing.fusion_tree import LEAVES, Tree
 from tesseral.study.errors import StudyFileError
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 
 SHAPE = Shape(2, WATER, atoms=6.0, edges=20.0)
@@ -226,7 +225,7 @@ def test_any_network_is_counted_without_torch():
     program = """
 import sys
 from tesseral.models.networks.sizing.reach import dead
-from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.size import Shape
 from tesseral.models.networks.sizing.size import size
 from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden, Network
 from tesseral.study.parsing.irreps import parse_irreps

@@ -11,11 +11,11 @@ from search_arms import ARMS
 
 from tesseral.cluster.campaign.arm_search import MAX_REPEATS, ArmSearch, Finding
 from tesseral.cluster.campaign.asha import Halving
-from tesseral.study.errors import RecordError, StudyFileError, TesseralError
+from tesseral.study.configuration.trial import State, digest
 from tesseral.study.design.search_space import apply, read_space
 from tesseral.study.design.stages import Proposal
 from tesseral.study.design.study_file import Search
-from tesseral.study.configuration.trial import State, digest
+from tesseral.study.errors import RecordError, StudyFileError, TesseralError
 
 CONTINUOUS = {"training.learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}}
 FOUR = {"training.batch_size": [2, 4], "loss.name": ["raw", "overlap"]}

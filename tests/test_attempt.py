@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tesseral.study.configuration.trial import State
+from tesseral.study.errors import LeaseLostError
 from tesseral.study.records.attempt import LOSSES, Attempt, latest_checkpoint
 from tesseral.study.records.rungs import decide, prune, read_rungs
-from tesseral.study.errors import LeaseLostError
 from tesseral.study.records.schemas import CURVES
 from tesseral.study.records.segments import (
     Begin,
@@ -22,7 +23,6 @@ from tesseral.study.records.segments import (
     segment_sources,
 )
 from tesseral.study.records.store import Store
-from tesseral.study.configuration.trial import State
 
 TRIAL = "f" * 64
 

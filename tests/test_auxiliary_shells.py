@@ -8,7 +8,7 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells, method_shells
 from tesseral.models.reference.calculation.calculation import calculate
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.recipe.method import Method
 
 WATER = Structure("water", (8, 1, 1), np.array([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]]))

@@ -23,10 +23,10 @@ from tesseral.analysis.tables.open import open_study
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
+from tesseral.study.configuration.trial import State
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import State
 
 EPOCHS = 40
 

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tesseral.cluster.planning.plan import prepare
 from tesseral.cluster.commands.status import standing
+from tesseral.cluster.planning.plan import prepare
+from tesseral.study.configuration.trial import State
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, freeze, write_plan
 from tesseral.study.records.outcome import seal_outcome
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import State
 
 
 def tesseral(*words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -8,8 +8,7 @@ from synthetic_density import small_configuration
 
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.network import parameters
-from tesseral.models.networks.sizing.shape import Shape
-from tesseral.models.networks.sizing.size import size
+from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.study.configuration.configuration import Configuration, Fusion
 
 pytest.register_assert_rewrite("network_conformance")

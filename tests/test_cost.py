@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from silent import Silent
 
-from tesseral.cluster.planning.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
-from tesseral.cluster.commands.display import Display
+from tesseral.cluster.campaign.display import Display
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.planning.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
 from tesseral.cluster.planning.plan import prepare
+from tesseral.study.design.study_file import Resources
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.design.study_file import Resources
 
 EXAMPLES = Path(__file__).parent.parent / "study" / "examples"
 CPU, GPU = Resources(), Resources(gpus=0.5)

@@ -6,14 +6,14 @@ import torch
 from scipy.special import erf
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
+from tesseral.models.data.data_set import DataSet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.density.coulomb import coulomb_matrix
-from tesseral.models.data.data_set import DataSet
-from tesseral.models.targets.loss import CoulombLoss
 from tesseral.models.density.quadrature import BOHR
-from tesseral.models.training.training import train
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
+from tesseral.models.targets.loss import CoulombLoss
+from tesseral.models.training.training import train
 
 NUMBERS = [8, 1, 1, 8, 1, 1]
 POSITIONS = np.array(

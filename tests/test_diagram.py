@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tesseral.study.parsing.fusion_tree import LEAVES, MOST_LEAVES, Tree, canonical, comb, parse_tree
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.fusion_diagram import FusionDiagram, fusion_diagram, parse_diagram
+from tesseral.study.parsing.fusion_tree import LEAVES, MOST_LEAVES, Tree, canonical, comb, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 
 NODES = st.recursive(st.sampled_from(LEAVES), lambda child: st.builds(Tree, child, child), max_leaves=6)

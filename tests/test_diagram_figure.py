@@ -15,13 +15,13 @@ from synthetic_study import info, table, trial_rows
 from test_diagram import TREES
 
 from tesseral.analysis.figures.diagram_figure import Outline, draw, drawings
-from tesseral.analysis.tables.load import load
 from tesseral.analysis.report.report import report
+from tesseral.analysis.tables.load import load
 from tesseral.models.networks.layers.layer_fusion import LayerFusion
 from tesseral.models.networks.network import build_network
 from tesseral.study.configuration.configuration import Fusion
-from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tesseral.study.parsing.fusion_diagram import parse_diagram
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 
 SVG = "{http://www.w3.org/2000/svg}"
 

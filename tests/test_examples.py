@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tesseral.cluster.planning.cost import SHIPPED
-from tesseral.cluster.planning.plan import StudyPlan, plan_study
 from tesseral.cluster.planning.forecast import forecasts, total_of
+from tesseral.cluster.planning.plan import StudyPlan, plan_study
 from tesseral.models.reference.structures import displacements
 from tesseral.models.reference.structures.recipe_shape import recipe_shape
 from tesseral.study.configuration.configuration import Target

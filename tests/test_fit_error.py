@@ -17,7 +17,7 @@ from tesseral.models.density.auxiliary_basis import Shell
 from tesseral.models.reference.calculation.auxiliary_shells import method_shells
 from tesseral.models.reference.calculation.calculation import calculate
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, fit_density, function_charges
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.recipe.method import Method
 
 METHOD = Method(method="HF", basis="STO-3G")

@@ -5,8 +5,8 @@ from math import prod
 
 import pytest
 
-from tesseral.study.errors import TesseralError
 from tesseral.study.design.fractional import Fraction, describe, effect_name, fraction, letters_of, roman
+from tesseral.study.errors import TesseralError
 
 BOX_HUNTER_HUNTER = [
     (3, 4, "III", {3: 1}),

@@ -11,14 +11,13 @@ from sympy.physics.wigner import wigner_6j
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.models.networks.layers.fusion_block import EdgeSum, FusionBlock, FusionProduct, orders
-from tesseral.models.networks.paths.fusion_diagram import diagram_parameters
-from tesseral.models.networks.paths.fusion_paths import Leaf, Path, Vertex
 from tesseral.models.networks.graph import build_graph
+from tesseral.models.networks.layers.fusion_block import EdgeSum, FusionBlock, FusionProduct, orders
 from tesseral.models.networks.network import parameters
-from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
+from tesseral.models.networks.paths.fusion_paths import Leaf, Path, Vertex, diagram_parameters
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.fusion_diagram import fusion_diagram
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 
 FIRST, SECOND = parse_tree("((centre neighbours) edges)"), parse_tree("(centre (neighbours edges))")
 MIXED = o3.Irreps("3x0e+2x0o+2x1o+3x1e+2x2e")

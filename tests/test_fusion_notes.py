@@ -3,9 +3,9 @@
 import pytest
 from water_study import water_study
 
+from tesseral.cluster.planning.forecast import notes
 from tesseral.cluster.planning.fusion_notes import fusion_notes
 from tesseral.cluster.planning.plan import StudyPlan, plan_study
-from tesseral.cluster.planning.forecast import notes
 from tesseral.study.study import Study
 
 TOPOLOGIES = ["((centre neighbours) edges)", "((edges neighbours) centre)"]

@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tesseral.models.networks.paths.fusion_diagram import diagram_paths
-from tesseral.models.networks.paths.fusion_paths import MOST, Leaf, Path, Vertex, allowed, paths
-from tesseral.models.networks.products.fusion_plan import plan, read
+from tesseral.models.networks.paths.exact_coupling import PRIME, coupling, independent, random_forms, transvectant
+from tesseral.models.networks.paths.fusion_paths import MOST, Leaf, Path, Vertex, allowed, diagram_paths, paths
 from tesseral.models.networks.paths.independence import multiplicity, same_functions
 from tesseral.models.networks.paths.selection_rules import Irrep, Orders, product, self_product
-from tesseral.models.networks.paths.exact_coupling import PRIME, coupling, independent, random_forms, transvectant
-from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
+from tesseral.models.networks.products.fusion_plan import plan, read
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.fusion_diagram import fusion_diagram
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 from tesseral.study.parsing.irreps import parse_irreps
 
 ORDERS = st.frozensets(st.tuples(st.integers(0, 2), st.sampled_from([1, -1])), min_size=1, max_size=3)

@@ -10,19 +10,19 @@ from e3nn.nn.models import gate_points_2101
 from synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.traces.features import trace_features
-from tesseral.models.training.training import train
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.network import build_network
-from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
 from tesseral.models.networks.seeding import initialising
-from tesseral.models.networks.sizing.shape import Shape
+from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
+from tesseral.models.networks.sizing.size import Shape
 from tesseral.models.networks.user_network import DEFINE
+from tesseral.models.traces.features import trace_features
+from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.parsing.user_function import source_hash
-from tesseral.study.parsing.irreps import parse_irreps
-from tesseral.study.study import Study
 from tesseral.study.configuration.trial import Traces
+from tesseral.study.parsing.irreps import parse_irreps
+from tesseral.study.parsing.user_function import source_hash
+from tesseral.study.study import Study
 
 EXAMPLES = Path(__file__).parent.parent / "study" / "examples"
 DEFINED = "tesseral.study.examples.gate_points:GatePoints"

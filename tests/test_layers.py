@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 from synthetic_study import info, table, trial_row, trial_rows
 
-from tesseral.analysis.report import summary
 from tesseral.analysis.figures.ablation_figures import ablation_figures
+from tesseral.analysis.figures.layer_figures import inner_figures
+from tesseral.analysis.report import summary
+from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.ablations import ablations
 from tesseral.analysis.statistics.dead_irreps import Irrep, audit, audit_lines, audits
-from tesseral.analysis.figures.layer_figures import inner_figures
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_rows
 from tesseral.analysis.tables.load import StudyTables, load
-from tesseral.analysis.report.report import report
 from tesseral.study.records.schemas import STATISTICS, TRACES, to_table
 
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tesseral.study.records import lease
 from tesseral.study.errors import LeaseHeldError
+from tesseral.study.records import lease
 from tesseral.study.records.lease import Holder, Lease
 from tesseral.study.records.store import Store
 
@@ -35,7 +35,8 @@ def test_a_lease_that_was_left_is_free_at_once(tmp_path):
 
 def test_a_dead_holder_on_this_machine_is_recognised_at_once(tmp_path):
     code = (
-        "import sys, os, signal; from tesseral.study.records.lease import Lease; from tesseral.study.records.store import Store\n"
+        "import sys, os, signal; from tesseral.study.records.lease import Lease\n"
+        "from tesseral.study.records.store import Store\n"
         "Lease.acquire(Store(sys.argv[1]), 60.0); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)

@@ -10,13 +10,13 @@ from synthetic_study import info, table, trial_rows
 
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import read_study
+from tesseral.study.configuration.trial import State
+from tesseral.study.design.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.records.segments import Source, encode
-from tesseral.study.design.stages import Planned, confirm_seeds, make_trial
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import State
 
 STUDY = """
 [study]

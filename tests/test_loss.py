@@ -7,8 +7,8 @@ import pytest
 import torch
 from synthetic_density import BASIS, small_configuration, synthetic_reference
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.data.data_set import DataSet
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.targets.density import DensityTarget
 from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss, build_loss
 from tesseral.study.configuration.configuration import Loss

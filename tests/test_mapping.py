@@ -15,9 +15,9 @@ from tesseral.models.reference.exchange.extended_xyz import Frame
 from tesseral.models.reference.exchange.frame_labels import import_frames
 from tesseral.models.reference.exchange.label_values import label_values
 from tesseral.study.errors import DataError, StudyFileError, TesseralError
-from tesseral.study.recipe.mapping import COLUMNS, LabelSource, Mapping, read_mapping
 from tesseral.study.parsing.units import size_of
 from tesseral.study.parsing.validation import validate
+from tesseral.study.recipe.mapping import COLUMNS, LabelSource, Mapping, read_mapping
 
 EXAMPLES = Path(__file__).parent.parent / "study" / "examples"
 POINTS = np.array([[0.0, 0.0, 0.1], [0.3, 0.8, -0.5], [0.2, -0.7, -0.4]])

@@ -5,9 +5,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden, Network
+from tesseral.study.design.match import fit, target_sizes
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
-from tesseral.study.design.match import fit, match_arms, target_sizes
 from tesseral.study.study import Study
 
 
@@ -183,7 +183,7 @@ def parse(text: str) -> Study:
 
 def test_the_largest_arm_is_the_target():
     study = parse(FACTORS + '[match]\nby = "parameters"')
-    matched = match_arms(study, count)
+    matched = study.matched(count)
     largest = max(count(arm.configuration, "parameters") for arm in study.arms)
     assert [one.arm for one in matched] == list(study.arms)
     for one in matched:
@@ -212,7 +212,7 @@ def test_arms_are_matched_within_each_level():
 def test_match_to_a_number_or_an_arm():
     number = parse(FACTORS + '[match]\nby = "components"\nto = 100')
     assert set(target_sizes(number.arms, number.file.match, count).values()) == {100.0}
-    assert all(one.size == 100 for one in match_arms(number, count))
+    assert all(one.size == 100 for one in number.matched(count))
     named = parse(FACTORS + '[match]\nby = "parameters"\nto = "lmax=1, layers=2"')
     size = count(named.arms[2].configuration, "parameters")
     assert set(target_sizes(named.arms, named.file.match, count).values()) == {size}
@@ -241,7 +241,7 @@ def test_matching_as_a_factor():
         count(largest, "parameters"),
         count(largest, "components"),
     ] * 2
-    found = match_arms(study, count)
+    found = study.matched(count)
     assert [one.arm.labels for one in found] == [
         ("lmax=0, match=none",),
         ("lmax=0, match=parameters",),
@@ -258,15 +258,15 @@ def test_matching_as_a_factor():
 
 def test_with_a_search_arms_are_one_only_if_their_sizes_stay_the_same():
     study = parse(BOTH + "[search]\ntrials = 4\nspace.network.radial_width = [8, 16]")
-    assert [one.arm.labels for one in match_arms(study, count)] == [arm.labels for arm in study.arms]
+    assert [one.arm.labels for one in study.matched(count)] == [arm.labels for arm in study.arms]
     # What changes no size leaves the same network one arm, as without a search.
     one = parse(BOTH + "[search]\ntrials = 4\nspace.training.batch_size = [2, 4]")
-    (joined,) = [found for found in match_arms(one, count) if len(found.arm.labels) > 1]
+    (joined,) = [found for found in one.matched(count) if len(found.arm.labels) > 1]
     assert joined.arm.labels == ("lmax=1, match=none", "lmax=1, match=parameters", "lmax=1, match=components")
     by_function = parse(BOTH + '[search]\ntrials = 4\ndefine = "a:b"')
-    assert [found.arm.labels for found in match_arms(by_function, count)] == [arm.labels for arm in by_function.arms]
+    assert [found.arm.labels for found in by_function.matched(count)] == [arm.labels for arm in by_function.arms]
     same = parse(FACTORS + '[match]\nby = "components"\nto = 100\n[search]\ntrials = 4\nspace.loss.name = ["raw"]')
-    assert len(match_arms(same, count)) == 6
+    assert len(same.matched(count)) == 6
 
 
 TWO_KINDS = """
@@ -315,7 +315,7 @@ def test_components_of_networks_of_ones_own_are_matched_among_themselves():
 )
 def test_mistakes_are_one_sentence_each(text, path, words):
     with pytest.raises(StudyFileError) as caught:
-        match_arms(parse(text), count)
+        parse(text).matched(count)
     assert caught.value.path == path
     for word in words:
         assert word in caught.value.message

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from pyscf import gto, scf
 
-from tesseral.models.reference.calculation import calculation
-from tesseral.models.reference.calculation import mean_field
+from tesseral.models.reference.calculation import calculation, mean_field
 from tesseral.models.reference.calculation.calculation import calculate
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.recipe.method import Method
 
 WATER = Structure("water", (8, 1, 1), np.array([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]]))

@@ -8,14 +8,14 @@ import torch
 from synthetic_density import BASIS, EMPTY, Memory, small_configuration, synthetic_reference, synthetic_trial
 from test_loss import COLUMNS, ORDERS, rackers
 
-from tesseral.models.targets import metrics
-from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.data.data_set import DataSet
+from tesseral.models.data.split import split
 from tesseral.models.density.density import epsilon_by_order
 from tesseral.models.density.density_errors import density_errors
+from tesseral.models.targets import metrics
 from tesseral.models.targets.metrics import Value, evaluation_batches, measure, measure_densities
 from tesseral.models.targets.model import build_model
-from tesseral.models.data.split import split
+from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Target
 from tesseral.study.configuration.metrics import METRICS

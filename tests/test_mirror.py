@@ -14,10 +14,10 @@ from sqlalchemy import create_engine, text
 
 from tesseral.cluster.campaign.arm_search import ArmSearch, Finding
 from tesseral.cluster.campaign.mirror import Mirror, public
+from tesseral.study.configuration.trial import State, digest
 from tesseral.study.design.search_space import read_space
 from tesseral.study.design.stages import Proposal
 from tesseral.study.design.study_file import Search
-from tesseral.study.configuration.trial import State, digest
 
 SPACE = {
     "training": {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}},

@@ -37,8 +37,8 @@ print(json.dumps({"epochs": recorder.epochs, "error": result.metrics["test.relat
 
 @pytest.mark.parametrize("quantity", ["density", "dipole"])
 def test_a_trial_trains_without_the_rest_of_the_service(tiny_reference, study_file, quantity):
-    from tesseral.models.training.numerics import NUMERICS
     from tesseral.models.data.reference_file import read_reference
+    from tesseral.models.training.numerics import NUMERICS
 
     text = study_file.read_text().replace('metric = "l2_error"', "")
     study = Study.parse(f'{text}\n[target]\nquantity = "{quantity}"', "study.toml")

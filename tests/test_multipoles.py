@@ -15,7 +15,7 @@ from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_she
 from tesseral.models.reference.calculation.calculation import calculate
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
 from tesseral.models.reference.calculation.field_multipoles import field_moments
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.recipe.method import Method
 
 # Formamide with a fluorine and a sulfur atom about it: no symmetry, and all of C, N, O, H, F, S.

@@ -5,14 +5,13 @@ import torch
 from e3nn import o3
 from synthetic_density import BASIS, EMPTY, count_parameters, small_configuration
 
-from tesseral.models.targets.model import build_model
-from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.graph import Graph, build_graph, join, smooth_cutoff
 from tesseral.models.networks.layers.convolution import Convolution
 from tesseral.models.networks.layers.gate import Gate, moment_factor
-from tesseral.models.networks.graph import Graph, build_graph, join
 from tesseral.models.networks.layers.messages import RadialNetwork
 from tesseral.models.networks.network import Network, build_network, parameters
-from tesseral.models.networks.radial_basis import smooth_cutoff
+from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.targets.model import build_model
 from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden
 from tesseral.study.errors import DataError

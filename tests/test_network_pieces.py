@@ -8,18 +8,16 @@ from e3nn import o3
 from synthetic_density import Memory, small_configuration, synthetic_reference, synthetic_trial
 from torch import Tensor
 
-from tesseral.models.training.training import train
+from tesseral.models.networks.graph import Graph, build_graph, edge_basis, join
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.gated import GatedLayer
-from tesseral.models.networks.graph import Graph, build_graph, edge_basis, join
+from tesseral.models.networks.layers.layer import Residual
 from tesseral.models.networks.layers.layer_fusion import PART, LayerFusion, fused
-from tesseral.models.networks.linear_readout import LinearReadout
 from tesseral.models.networks.layers.mace import MaceLayer
-from tesseral.models.networks.network import LAYERS, Network, build_network, parameters
-from tesseral.models.networks.layers.residual import Residual
 from tesseral.models.networks.layers.saturation import Saturation
-from tesseral.models.networks.sizing.shape import Shape
-from tesseral.models.networks.sizing.size import size
+from tesseral.models.networks.network import LAYERS, LinearReadout, Network, build_network, parameters
+from tesseral.models.networks.sizing.size import Shape, size
+from tesseral.models.training.training import train
 from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden
 from tesseral.study.parsing.irreps import parse_irreps

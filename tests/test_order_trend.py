@@ -10,9 +10,9 @@ from synthetic_study import BENEFIT, TARGETS, crossed_rows, crossed_tables, labe
 
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.findings import findings
-from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.statistics.order_trend import trend_sentences, trends
 from tesseral.analysis.statistics.paired import holm
+from tesseral.analysis.tables.load import StudyTables
 
 ORDERS = {"energy": [0], "dipole": [1], "quadrupole": [2], "density": [0, 1, 2, 3]}  # l = 4 is out of reach of lmax = 0
 

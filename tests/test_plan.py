@@ -13,10 +13,10 @@ import pytest
 from test_cli import assert_refused, tesseral
 from water_study import EXAMPLES
 
-from tesseral.cluster.planning.cost import SHIPPED
-from tesseral.cluster.planning.plan import StudyPlan, plan_study
 from tesseral.cluster.commands.plan_tables import amount, duration, scaled
+from tesseral.cluster.planning.cost import SHIPPED
 from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs, title, to_dict
+from tesseral.cluster.planning.plan import StudyPlan, plan_study
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.training.timed_step import measure_step
 from tesseral.study.study import Study

@@ -12,8 +12,8 @@ from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.errors import StudyFileError
-from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.parsing.preset import choose
+from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 

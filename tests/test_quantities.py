@@ -13,21 +13,20 @@ from water_study import EXAMPLES
 
 from tesseral.cluster.planning.measure import Measure
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.targets.model import build_target
 from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.networks.network import build_network
 from tesseral.models.networks.sizing.probe import measure_size
 from tesseral.models.networks.sizing.reach import unreachable
-from tesseral.models.networks.sizing.shape import Shape
-from tesseral.models.networks.sizing.size import size
+from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.models.reference.structures.recipe_shape import recipe_shape
+from tesseral.models.targets.model import build_target
 from tesseral.study.configuration.configuration import Configuration, Data, Loss, Target
-from tesseral.study.errors import StudyFileError
-from tesseral.study.parsing.irreps import format_irreps, parse_irreps
 from tesseral.study.configuration.metrics import METRICS, choose_metric, unit_of
 from tesseral.study.configuration.quantities import QUANTITIES, find_quantity, losses
-from tesseral.study.recipe.recipe import read_recipe
 from tesseral.study.design.stages import objectives
+from tesseral.study.errors import StudyFileError
+from tesseral.study.parsing.irreps import format_irreps, parse_irreps
+from tesseral.study.recipe.recipe import read_recipe
 from tesseral.study.study import Study
 
 STUDY = """
@@ -363,11 +362,10 @@ def test_settings_say_widths_once():
     ],
 )
 def test_a_metric_that_chosen_orders_leave_without_meaning_compares_no_arms(orders, metric, valid):
-    arm = SimpleNamespace(configuration=SimpleNamespace(target=Target(orders=orders)))
-    whole = SimpleNamespace(configuration=SimpleNamespace(target=Target()))
+    part, whole = Target(orders=orders), Target()
     assert choose_metric(metric, [whole]) == metric
     if valid:
-        assert choose_metric(metric, [whole, arm]) == metric
+        assert choose_metric(metric, [whole, part]) == metric
     else:
         with pytest.raises(StudyFileError, match=rf"study\.metric: expected a metric .* got '{metric}'"):
-            choose_metric(metric, [whole, arm])
+            choose_metric(metric, [whole, part])

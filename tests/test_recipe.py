@@ -9,8 +9,8 @@ import pytest
 
 from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.errors import StudyFileError
-from tesseral.study.recipe.recipe import Recipe, read_recipe
 from tesseral.study.parsing.validation import read_toml, validate
+from tesseral.study.recipe.recipe import Recipe, read_recipe
 
 RECIPE = {
     "reference": {"name": "water"},

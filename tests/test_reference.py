@@ -9,12 +9,11 @@ import torch
 from e3nn import o3
 from pyscf import dft, gto, scf
 
-from tesseral.models.reference.calculation import calculation
-from tesseral.models.reference.calculation import density_fit
+from tesseral.models.reference.calculation import calculation, density_fit
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.calculation import calculate, reference_basis
 from tesseral.models.reference.calculation.isolated_atom import occupations
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.recipe.method import Method
 from tesseral.study.records.schemas import REFERENCE, to_table
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tesseral.cluster.data import reference_parts as parts_module
 from tesseral.cluster.commands.cli import main
+from tesseral.cluster.data import reference_parts as parts_module
 from tesseral.cluster.data.contents import contents, describe
 from tesseral.cluster.data.references import BASIS, IncompleteError, inline, make_reference, open_reference
 from tesseral.models.data.reference_file import read_reference

@@ -6,7 +6,7 @@ from pyscf import scf
 
 from tesseral.models.reference.calculation import calculation
 from tesseral.models.reference.calculation.calculation import calculate, reference_basis
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.method import Method
 

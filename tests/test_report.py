@@ -11,15 +11,16 @@ import polars as pl
 import pytest
 from synthetic_study import info, study_tables, table, trial_row, trial_rows
 
-from tesseral.analysis.report import summary
 from tesseral.analysis.figures.axes import in_panels
-from tesseral.analysis.report.findings import compared, findings, verdict
 from tesseral.analysis.figures.captioned import Figure, error_curves, error_figures, feature_figures, learning_figures
-from tesseral.analysis.tables.study_info import ReferenceInfo
-from tesseral.analysis.tables.load import load
-from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.paired import Comparison, Estimate, against, by_arm
 from tesseral.analysis.figures.svg import arm_scale, order_scale
+from tesseral.analysis.report import summary
+from tesseral.analysis.report.findings import compared, findings, verdict
+from tesseral.analysis.report.report import report
+from tesseral.analysis.statistics.paired import Comparison, against, by_arm
+from tesseral.analysis.tables.load import load
+from tesseral.analysis.tables.study_info import ReferenceInfo
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import describe, duration, interval, number
 from tesseral.study.errors import TesseralError
 

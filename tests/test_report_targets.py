@@ -22,17 +22,17 @@ from synthetic_study import (
     trial_rows,
 )
 
-from tesseral.analysis.report import summary
-from tesseral.analysis.statistics.allocation import allocation
-from tesseral.analysis.report.findings import findings
-from tesseral.analysis.statistics.fit_floor import floor, floor_told
 from tesseral.analysis.figures.captioned import benefit_figures, by_group, error_curves, error_figures, learning_figures
-from tesseral.analysis.tables.study_info import ReferenceInfo
+from tesseral.analysis.report import summary
+from tesseral.analysis.report.findings import findings
+from tesseral.analysis.report.report import report
+from tesseral.analysis.statistics.allocation import allocation
+from tesseral.analysis.statistics.fit_floor import floor, floor_told
+from tesseral.analysis.statistics.orders import benefit, order_tables
+from tesseral.analysis.statistics.paired import against, by_arm, holm
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import study_info
-from tesseral.analysis.statistics.orders import benefit, order_tables
-from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.paired import against, by_arm, holm
+from tesseral.analysis.tables.study_info import ReferenceInfo
 from tesseral.analysis.terms.targets import Target
 from tesseral.analysis.terms.wording import describe, typeset
 from tesseral.study.errors import TesseralError

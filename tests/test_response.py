@@ -12,7 +12,7 @@ from tesseral.models.reference.calculation.isolated_atom import isolated_density
 from tesseral.models.reference.calculation.mean_field import converge, mean_field, molecule, total_density_matrix
 from tesseral.models.reference.calculation.partial_charges import hirshfeld_charges, intrinsic_charges, partial_charges
 from tesseral.models.reference.calculation.response import forces, static_polarizability
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.recipe.method import Method

@@ -11,12 +11,12 @@ from search_arms import ARMS
 
 from tesseral.cluster.campaign.arm_search import ArmSearch, Finding
 from tesseral.cluster.campaign.samplers import make_sampler
-from tesseral.study.errors import RecordError
+from tesseral.study.configuration.trial import State, canonical, digest
 from tesseral.study.design.parameter import Parameter
 from tesseral.study.design.search_space import read_space
 from tesseral.study.design.stages import Proposal
 from tesseral.study.design.study_file import Search
-from tesseral.study.configuration.trial import State, canonical, digest
+from tesseral.study.errors import RecordError
 
 SPACE = {
     "training": {"learning_rate": {"low": 1e-3, "high": 3e-2, "log": True}, "batch_size": [2, 4, 8]},

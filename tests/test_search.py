@@ -14,23 +14,23 @@ import pytest
 from silent import Silent
 
 from tesseral.analysis.report import summary
+from tesseral.analysis.report.report import report
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.open import open_study
-from tesseral.analysis.report.report import report
 from tesseral.cluster.campaign import campaign
 from tesseral.cluster.campaign.driver import run_study
-from tesseral.cluster.execution.executor import Inline
-from tesseral.cluster.planning.plan import prepare
 from tesseral.cluster.campaign.search_stage import SearchStage
 from tesseral.cluster.commands.status import standing
+from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.planning.plan import prepare
 from tesseral.models.training import training
-from tesseral.study.records.rungs import seal_rung
+from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.errors import RecordError, StudyFileError, TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.outcome import seal_outcome
+from tesseral.study.records.rungs import seal_rung
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import State, canonical
 
 SEARCH = """
 [search]

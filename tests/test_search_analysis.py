@@ -11,23 +11,24 @@ import pytest
 from scipy import stats
 from synthetic_study import ENDED, TUNED, VALIDATION, info, study_tables, table, trial_row, trial_rows, tuned_study
 
-from tesseral.analysis.report import summary
-from tesseral.analysis.statistics.allocation import allocation, blocks_given, precise
-from tesseral.analysis.tables.endings import endings
-from tesseral.analysis.report.findings import findings
 from tesseral.analysis.figures.captioned import search_figures
-from tesseral.analysis.tables.load import load
+from tesseral.analysis.report import summary
+from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.notes import notes
-from tesseral.analysis.tables.open import open_study, study_info
 from tesseral.analysis.report.report import report
-from tesseral.analysis.tables.search import Saved, best_so_far, saved
+from tesseral.analysis.statistics.allocation import allocation, blocks_given
 from tesseral.analysis.statistics.paired import against, by_arm
+from tesseral.analysis.tables.endings import endings
+from tesseral.analysis.tables.load import load
+from tesseral.analysis.tables.open import open_study, study_info
+from tesseral.analysis.tables.search import Saved, best_so_far, saved
 from tesseral.analysis.terms.wording import scaled
+from tesseral.study.configuration.trial import digest
+from tesseral.study.design.allocation import precise
 from tesseral.study.design.arm import Excluded
+from tesseral.study.design.study_file import Match
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.design.study_file import Match
-from tesseral.study.configuration.trial import digest
 
 MATCHED = {"match": "parameters", "parameters_live": 9000, "components": 120, "flops": 1_240_000}
 

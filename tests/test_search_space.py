@@ -5,12 +5,12 @@ import tomllib
 import pytest
 from search_arms import ARMS, FACTORS
 
-from tesseral.study.errors import StudyFileError
 from tesseral.study.design.parameter import Parameter, cardinality
 from tesseral.study.design.search_space import apply, arm_values, is_active, read_space
 from tesseral.study.design.stages import objectives
-from tesseral.study.study import Study
 from tesseral.study.design.study_file import Search
+from tesseral.study.errors import StudyFileError
+from tesseral.study.study import Study
 
 
 def read(toml: str, matched: bool = False, factors: tuple[str, ...] = FACTORS, **search) -> tuple[Parameter, ...]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from water_study import water_study
 
-from tesseral.cluster.planning.plan import StudyPlan, plan_study
 from tesseral.cluster.planning.forecast import notes
+from tesseral.cluster.planning.plan import StudyPlan, plan_study
 from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.parsing.preset import choose
 from tesseral.study.study import Study

@@ -244,5 +244,6 @@ def test_a_step_on_forces_against_one_on_energies(hidden, changes, expected):
 
 
 def test_counting_needs_no_torch():
-    program = "import sys, tesseral.models.networks.sizing.size, tesseral.models.data.data_shape; sys.exit('torch' in sys.modules)"
+    modules = "tesseral.models.networks.sizing.size, tesseral.models.data.data_shape"
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

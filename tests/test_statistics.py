@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 from synthetic_study import table, trial_row, trial_rows
 
-from tesseral.analysis.statistics.paired import against, by_arm, errors, holm, t_estimate
+from tesseral.analysis.statistics.paired import against, by_arm, errors, holm
+from tesseral.analysis.terms.estimate import t_estimate
 from tesseral.study.errors import RecordError, TesseralError
 
 METRIC = "test.epsilon"

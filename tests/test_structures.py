@@ -10,7 +10,13 @@ import pytest
 from tesseral.models.data import data_shape as shape
 from tesseral.models.reference.structures import recipe_structures as structures
 from tesseral.models.reference.structures.recipe_shape import recipe_shape
-from tesseral.models.reference.structures.recipe_structures import content, count_structures, elements, ids, structure_at
+from tesseral.models.reference.structures.recipe_structures import (
+    content,
+    count_structures,
+    elements,
+    ids,
+    structure_at,
+)
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.recipe import Recipe, RecipeReference, read_recipe
 from tesseral.study.recipe.structures import Displacements, Inline, Table, WaterClusters, Xyz

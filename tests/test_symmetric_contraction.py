@@ -12,10 +12,9 @@ import pytest
 import torch
 from e3nn import o3
 
-from tesseral.models.networks.sizing.contraction_part import LARGEST
-from tesseral.models.networks.products.contraction_plan import contraction_plan
-from tesseral.models.networks.products.monomials import monomials, polynomial, second_moment
 from tesseral.models.networks.paths.selection_rules import Irrep, symmetric_power
+from tesseral.models.networks.products.contraction_plan import contraction_plan
+from tesseral.models.networks.products.monomials import LARGEST, monomials, polynomial, second_moment
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 
 GOLDEN = json.loads(Path(__file__).with_name("mace_contraction.json").read_text(encoding="utf-8"))

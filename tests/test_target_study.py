@@ -9,11 +9,11 @@ from water_study import water_study
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
+from tesseral.study.configuration.trial import State
 from tesseral.study.errors import TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import State
 
 
 def text_of(*quantities: str, more: str = "") -> str:

@@ -11,21 +11,21 @@ from e3nn import o3
 from synthetic_density import Memory, synthetic_trial
 from synthetic_properties import LABELS, property_configuration, property_reference, property_table
 
-from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.targets.loss import build_loss
-from tesseral.models.targets.metrics import evaluation_batches, measure
-from tesseral.models.targets.model import Model, build_model
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import split
 from tesseral.models.data.target_columns import check_values
+from tesseral.models.density.quadrature import BOHR
+from tesseral.models.targets.loss import build_loss
+from tesseral.models.targets.metrics import evaluation_batches, measure
+from tesseral.models.targets.model import Model, build_model
+from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration, Loss, Target
-from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.quantities import QUANTITIES, find_quantity
+from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.parsing.irreps import parse_irreps
 
 CPU = torch.device("cpu")
 REFERENCE = property_reference()

@@ -13,7 +13,7 @@ from e3nn import o3
 from tesseral.models.reference.calculation.auxiliary_shells import method_shells
 from tesseral.models.reference.calculation.calculation import calculate
 from tesseral.models.reference.calculation.cartesian import from_irreps
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.recipe.method import Method
 

@@ -7,10 +7,10 @@ from e3nn.nn.models.gate_points_2101 import Network as StockNetwork
 from synthetic_density import BASIS, rotations, small_configuration
 from torch.nn import Module, ModuleList
 
-from tesseral.models.traces.features import trace_features
-from tesseral.models.traces.layers import find_layers
 from tesseral.models.networks.graph import build_graph
 from tesseral.models.networks.network import build_network
+from tesseral.models.traces.features import trace_features
+from tesseral.models.traces.layers import find_layers
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
 

@@ -13,12 +13,12 @@ from torch.nn import Module
 
 from tesseral.analysis.statistics.dead_irreps import Irrep, audit
 from tesseral.analysis.statistics.layers import layer_rows
-from tesseral.models.traces.tracer import Tracer
-from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.fusion_block import FusionBlock
 from tesseral.models.networks.paths.fusion_paths import Leaf, Vertex
+from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
+from tesseral.models.traces.tracer import Tracer
 from tesseral.study.configuration.configuration import Fusion
 from tesseral.study.records.schemas import TRACES, to_table
 

@@ -22,21 +22,21 @@ from torch.nn import Linear, Module, ModuleList, Parameter, ParameterList, Seque
 from torch.utils.checkpoint import checkpoint
 
 from tesseral.models.data.data_set import open_data_set
-from tesseral.models.targets.loss import build_loss
-from tesseral.models.targets.model import build_model
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.traces.weights import attributed, product_groups
-from tesseral.models.traces.tracer import Measurement, Tracer
-from tesseral.models.training.training import train
-from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.layers.fusion_block import FusionBlock
 from tesseral.models.networks.layers.messages import RadialNetwork
-from tesseral.models.networks.sizing.reach import dead
+from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
+from tesseral.models.networks.sizing.reach import dead
+from tesseral.models.targets.loss import build_loss
+from tesseral.models.targets.model import build_model
+from tesseral.models.traces.tracer import Measurement, Tracer
+from tesseral.models.traces.weights import attributed, product_groups
+from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration, Fusion
+from tesseral.study.configuration.trial import Traces
 from tesseral.study.parsing.fusion_tree import parse_tree
 from tesseral.study.records.schemas import REFERENCE, STATISTICS, to_table
-from tesseral.study.configuration.trial import Traces
 
 CPU = torch.device("cpu")
 NUMBERS = [8, 1, 1, 8, 1, 1]

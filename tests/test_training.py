@@ -15,17 +15,17 @@ from synthetic_density import (
     synthetic_trial,
 )
 
-from tesseral.models.training.checkpoint import read_checkpoint, restore_model
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.training.device import find_device
-from tesseral.models.targets.metrics import evaluation_batches, measure
-from tesseral.models.training.recorder import DivergedError, Result
 from tesseral.models.data.split import split
+from tesseral.models.targets.metrics import evaluation_batches, measure
+from tesseral.models.training.checkpoint import read_checkpoint, restore_model
+from tesseral.models.training.device import find_device
+from tesseral.models.training.recorder import DivergedError, Result
 from tesseral.models.training.training import step_size, train
 from tesseral.study.configuration.configuration import Training
+from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.errors import DataError, RecordError, StudyFileError, TesseralError
 from tesseral.study.records.schemas import CURVES, TRACES, to_table
-from tesseral.study.configuration.trial import Traces, Trial
 
 REFERENCE = synthetic_reference()
 TRACES_OFTEN = Traces(dense_epochs=1, growth=2, probe=3)

@@ -10,13 +10,13 @@ import torch
 from pyscf import gto, scf
 
 from tesseral.models.density.auxiliary_basis import Shell
-from tesseral.models.reference.exchange import tensor_pickle
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.calculation import calculate, reference_basis
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, fit_density, function_charges
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.exchange import tensor_pickle
 from tesseral.models.reference.exchange.tensor_pickle import load_tensors
 from tesseral.models.reference.exchange.trimer_pickle import import_trimers
+from tesseral.models.reference.structure import Structure
 from tesseral.models.reference.structures.water_clusters import WATER, water_cluster
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method

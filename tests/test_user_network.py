@@ -22,23 +22,23 @@ from synthetic_density import (
 from water_study import water_study
 
 from tesseral.cluster.planning.plan import plan_study
-from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.training.recorder import Result
-from tesseral.models.traces.features import trace_features
-from tesseral.models.training.training import train
 from tesseral.models.networks.network import build_network
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
 from tesseral.models.networks.sizing.reach import unreachable
 from tesseral.models.networks.sizing.shape import Shape
 from tesseral.models.networks.sizing.size import size
 from tesseral.models.networks.user_network import DEFINE, faults_of
+from tesseral.models.traces.features import trace_features
+from tesseral.models.training.checkpoint import restore_model
+from tesseral.models.training.recorder import Result
+from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration, Hidden
-from tesseral.study.parsing.user_function import load, source_hash
+from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.parsing.user_function import load, source_hash
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import Traces, Trial
 
 REFERENCE = synthetic_reference()
 TRACES = Traces(dense_epochs=1, growth=2, probe=3)
@@ -320,7 +320,10 @@ def test_the_hash_is_of_the_source(folder):
 
 def test_another_source_is_another_trial(tmp_path):
     """In processes of their own, as a study that is started again after an edit."""
-    script = "from tesseral.study.parsing.user_function import source_hash; print(source_hash('edited:build', 'network.define'))"
+    script = (
+        "from tesseral.study.parsing.user_function import source_hash; "
+        "print(source_hash('edited:build', 'network.define'))"
+    )
     hashes = []
     for text in ("def build(): return 1\n", "def build(): return 2  # edited\n"):
         (tmp_path / "edited.py").write_text(text)

@@ -6,19 +6,18 @@ from dataclasses import replace
 import pytest
 from silent import Silent
 
-from tesseral.cluster.data import references
 from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.data import references
 from tesseral.cluster.execution.executor import Inline
-from tesseral.cluster.planning.plan import prepare
 from tesseral.cluster.execution.worker import Job, run_trial
-from tesseral.models.training import device
-from tesseral.models.training import training
+from tesseral.cluster.planning.plan import prepare
 from tesseral.models.data.reference_file import encode_reference, read_reference
+from tesseral.models.training import device, training
+from tesseral.study.configuration.trial import State
 from tesseral.study.errors import DataError, DeviceLostError, LeaseLostError, RecordError, StoreError, TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import State
 
 
 class Nothing:

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 import polars as pl
 
-from tesseral.analysis.statistics.ablations import STRUCTURES, Needs, Place, needs
 from tesseral.analysis.figures.axes import WIDTH, arm_columns, axis, in_panels
 from tesseral.analysis.figures.captioned import Figure
-from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.statistics.paired import Estimate
 from tesseral.analysis.figures.svg import INK, order_scale
+from tesseral.analysis.statistics.ablations import STRUCTURES, Needs, Place, needs
+from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.targets import Target
 from tesseral.analysis.terms.wording import MetricLabel, describe, interval, listed
 from tesseral.study.records.schemas import ABLATION_METRICS

@@ -11,18 +11,18 @@ from markupsafe import Markup
 
 from tesseral.analysis.figures import curve_charts as curve_figures
 from tesseral.analysis.figures import error_charts as figures
-from tesseral.analysis.statistics import features as hierarchy
 from tesseral.analysis.figures import order_charts as order_figures
-from tesseral.analysis.statistics.arms import Row, rows
 from tesseral.analysis.figures.axes import in_panels
+from tesseral.analysis.figures.svg import render
+from tesseral.analysis.statistics import features as hierarchy
+from tesseral.analysis.statistics.arms import Row, rows
 from tesseral.analysis.statistics.fit_floor import floor_line, floor_note
-from tesseral.analysis.tables.learning_curves import learning
-from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.statistics.order_trend import trend_sentences, trends
 from tesseral.analysis.statistics.orders import benefit
-from tesseral.analysis.tables.search import best_so_far
 from tesseral.analysis.statistics.paired import errors
-from tesseral.analysis.figures.svg import render
+from tesseral.analysis.tables.learning_curves import learning
+from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.tables.search import best_so_far
 from tesseral.analysis.terms.wording import describe
 
 _BY_ORDER = ("block_error", "relative_error")

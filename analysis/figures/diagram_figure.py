@@ -12,8 +12,8 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from tesseral.analysis.figures.svg import FONT, INK, MUTED
-from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tesseral.study.parsing.fusion_diagram import FusionDiagram
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tesseral.study.parsing.irreps import format_irreps, parse_irreps
 
 # As the first colours of arms in `tesseral.analysis.figures.svg`: seen on a light ground and on a dark one.

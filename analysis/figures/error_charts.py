@@ -7,8 +7,9 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis
-from tesseral.analysis.statistics.paired import ArmError, Comparison, Estimate
 from tesseral.analysis.figures.svg import INK, MUTED
+from tesseral.analysis.statistics.paired import ArmError, Comparison
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import MetricLabel, interval
 
 _ROW = 46  # pixels

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 import polars as pl
 
-from tesseral.analysis.statistics import layers
 from tesseral.analysis.figures.axes import WIDTH, arm_columns, axis, in_panels
 from tesseral.analysis.figures.captioned import Figure
-from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.figures.svg import order_scale
+from tesseral.analysis.statistics import layers
+from tesseral.analysis.tables.load import StudyTables
 
 _CELL = 38
 

@@ -6,8 +6,8 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis
-from tesseral.analysis.statistics.paired import Estimate
 from tesseral.analysis.figures.svg import MUTED, order_scale
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import MetricLabel, interval
 
 _LINES = "split(datum.label, ', ')"  # a label of several factors takes a line for each

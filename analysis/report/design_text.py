@@ -1,9 +1,9 @@
 """How a study was designed, in words: which arms, of what size, tuned how, and in how many pairs."""
 
-from tesseral.analysis.statistics.allocation import FIRST_LOOK, MORE
 from tesseral.analysis.statistics.arms import LOOSE, Row
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.wording import count, describe
+from tesseral.study.design.allocation import FIRST_LOOK, MORE
 
 UNEQUAL = 1.01
 """Ratio of parameters from which arms are not alike in size."""

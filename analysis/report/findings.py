@@ -4,15 +4,16 @@ import re
 from collections import Counter
 from typing import Literal
 
+from tesseral.analysis.report.design_text import sizes
+from tesseral.analysis.report.notes import chosen_baseline
 from tesseral.analysis.statistics.allocation import allocation
 from tesseral.analysis.statistics.arms import Row, rows
-from tesseral.analysis.report.design_text import sizes
 from tesseral.analysis.statistics.fit_floor import floor_sentence
-from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.report.notes import chosen_baseline
 from tesseral.analysis.statistics.order_trend import trend_sentences, trends
+from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.progress import progress, search_progress
-from tesseral.analysis.statistics.paired import FEWEST_UNITS, SIGNIFICANCE, Comparison, Estimate
+from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate
 from tesseral.analysis.terms.targets import Target
 from tesseral.analysis.terms.wording import count, describe, interval, listed, p_value
 

@@ -7,18 +7,7 @@ from typing import Any
 import jinja2
 import polars as pl
 
-from tesseral.analysis.statistics import features as hierarchy
-from tesseral.analysis.statistics import layers
 from tesseral.analysis.figures.ablation_figures import ablation_figures
-from tesseral.analysis.statistics.ablations import ablations
-from tesseral.analysis.statistics.allocation import allocation
-from tesseral.analysis.statistics.arms import rows
-from tesseral.analysis.statistics.dead_irreps import audit_lines, audits
-from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
-from tesseral.analysis.figures.diagram_figure import drawings
-from tesseral.analysis.tables.endings import endings
-from tesseral.analysis.report.findings import findings
-from tesseral.analysis.statistics.fit_floor import floor_line, floor_told
 from tesseral.analysis.figures.captioned import (
     Section,
     benefit_figures,
@@ -29,14 +18,25 @@ from tesseral.analysis.figures.captioned import (
     learning_figures,
     search_figures,
 )
+from tesseral.analysis.figures.diagram_figure import drawings
 from tesseral.analysis.figures.layer_figures import inner_figures
-from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
+from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.notes import by_condition, reuse
+from tesseral.analysis.report.summary import WORDS, beside, table
+from tesseral.analysis.statistics import features as hierarchy
+from tesseral.analysis.statistics import layers
+from tesseral.analysis.statistics.ablations import ablations
+from tesseral.analysis.statistics.allocation import allocation
+from tesseral.analysis.statistics.arms import rows
+from tesseral.analysis.statistics.dead_irreps import audit_lines, audits
+from tesseral.analysis.statistics.fit_floor import floor_line, floor_told
 from tesseral.analysis.statistics.orders import order_tables
 from tesseral.analysis.statistics.progress import search_rows, standing
+from tesseral.analysis.tables.endings import endings
+from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import saved
-from tesseral.analysis.statistics.paired import Estimate
-from tesseral.analysis.report.summary import WORDS, beside, table
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import MetricLabel, describe, interval, typeset
 
 

@@ -3,21 +3,21 @@
 from dataclasses import asdict
 from typing import Any
 
+from tesseral.analysis.report.layer_summary import layers_to_dict
+from tesseral.analysis.report.notes import notes
 from tesseral.analysis.statistics.allocation import allocation
 from tesseral.analysis.statistics.arms import Row as Row
 from tesseral.analysis.statistics.arms import rows as rows
 from tesseral.analysis.statistics.fit_floor import floor
-from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.report.layer_summary import layers_to_dict
-from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.report.notes import notes
 from tesseral.analysis.statistics.order_trend import trends
+from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.progress import progress as progress
 from tesseral.analysis.statistics.progress import search_progress as search_progress
 from tesseral.analysis.statistics.progress import search_rows as search_rows
 from tesseral.analysis.statistics.progress import standing as standing
+from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import saved
-from tesseral.analysis.statistics.paired import Comparison
+from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.wording import describe, duration, interval, p_value, scaled, signed_percent, typeset
 from tesseral.study.configuration.metrics import METRICS
 

@@ -1,53 +1,17 @@
-"""How many blocks each arm was given, and why no more: a sequential allocation looks at an interval's width alone.
+"""The blocks that each arm was given, and why it was given no more: see `tesseral.study.design.allocation`."""
 
-Blocks are added one by one. With n ≥ 6 of them the width is looked at: the half-width of the 95 % t interval of the
-mean log ratio, against log(1 + precision/100). When it is met first, five blocks more are given, and no further look
-is taken: a width that is stopped at is too narrow, for it is met where the blocks so far happen to agree, and fresh
-blocks make up for most of that.
-
-Normal log ratios of deviation σ, with precisions of 0.3 to 3 σ and at most 12 to 60 blocks, simulated 30,000 times
-each: the interval holds the true change in at least 93.9 % (without the five blocks, and looking from three on, in
-90.0 %). Of arms that the precision stopped: 93.5 % or more, where it stops at least four in five. Where it stops few,
-because its blocks are too few for it, those it stops are the lucky ones: 84 to 93 %.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import expm1, log1p
 from typing import Literal
 
-import numpy as np
 import polars as pl
-from scipy import stats
 
+from tesseral.analysis.statistics.paired import Comparison, errors
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.statistics.paired import CONFIDENCE, Comparison, errors
 from tesseral.study.configuration.trial import State
+from tesseral.study.design.allocation import precise
 
 Stopped = Literal["precision", "most blocks"]
-
-FIRST_LOOK = 6
-"""Blocks with which the width is looked at first."""
-MORE = 5
-"""Blocks that are given once it is met."""
-
-
-def precise(log_ratios: Sequence[float], blocks: int, precision: float) -> bool:
-    """Whether a pair is given no more blocks: its change was known to the precision at a look, `MORE` blocks ago.
-
-    :param log_ratios: of the errors of an arm and the baseline, the mean of each block, in order.
-    :param blocks: those that every arm is given; there is no look before.
-    :param precision: in percent.
-    """
-    x, n = np.asarray(log_ratios, dtype=float), np.arange(1, len(log_ratios) + 1)
-    looks = n[max(FIRST_LOOK, blocks) - 1 : max(len(x) - MORE, 0)]
-    if not looks.size:
-        return False
-    centred = x - x.mean()  # or the difference of sums would lose the digits of a small variance
-    sums, squares = np.cumsum(centred)[looks - 1], np.cumsum(centred**2)[looks - 1]
-    variances = np.maximum(squares - sums**2 / looks, 0.0) / (looks - 1)
-    half_widths = stats.t.ppf((1 + CONFIDENCE) / 2, looks - 1) * np.sqrt(variances / looks)
-    return bool((half_widths <= log1p(precision / 100)).any())
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 
 from tesseral.analysis.statistics.allocation import blocks_given
+from tesseral.analysis.statistics.paired import ArmError, Comparison, against, by_arm
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.statistics.paired import ArmError, Comparison, Estimate, against, by_arm
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.targets import Target
 from tesseral.analysis.terms.wording import signed_percent
 from tesseral.study.configuration.metrics import METRICS

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from tesseral.analysis.statistics.paired import by_arm
+from tesseral.study.configuration.trial import State
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.irreps import parse_irreps
-from tesseral.study.configuration.trial import State
 
 _ORDER = re.compile(r"\d+(?=[eo])")
 _IRREPS = "setting.network.hidden.irreps"

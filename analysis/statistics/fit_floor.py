@@ -1,7 +1,7 @@
 """The floor of density errors: how far the fitted density, which networks learn, is from the field's own."""
 
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.statistics.paired import Estimate
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import interval
 
 NOTHING = 1e-6

@@ -2,8 +2,8 @@
 
 Of a pair (block, replicate) let y_t = log(x_arm / x_baseline), x the relative errors of output t, of order l_t. Its
 trend is the slope of least squares, Σ_t (l_t − l̄) y_t / Σ_t (l_t − l̄)²: what y changes by from one order to the next.
-Trends of pairs are averaged and tested as changes are (`tesseral.analysis.statistics.paired`), and corrected after Holm over
-all trends of the study. Outputs that the arm or its baseline cannot reach are left out, for features are not what
+Trends of pairs are averaged and tested as changes are (`tesseral.analysis.statistics.paired`), and corrected after Holm
+over all trends of the study. Outputs that the arm or its baseline cannot reach are left out, for features are not what
 their errors tell of. The outputs are the orders of one density, or targets that networks of their own have learnt.
 """
 
@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.statistics.orders import HIDDEN, contrasts, hidden_text
-from tesseral.analysis.statistics.paired import SIGNIFICANCE, Estimate, holm, log_ratios, relative_change
-from tesseral.analysis.terms.targets import FACTORS
+from tesseral.analysis.statistics.paired import holm, log_ratios, relative_change
+from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.tables.study_info import StudyInfo
+from tesseral.analysis.terms.estimate import SIGNIFICANCE, Estimate
 from tesseral.analysis.terms.wording import count, interval, listed
+from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
 
 _MOST_SENTENCES = 4

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from tesseral.analysis.statistics import features as hierarchy
-from tesseral.analysis.tables.study_info import StudyInfo
+from tesseral.analysis.statistics.paired import ArmError, against, by_arm
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.statistics.paired import ArmError, Estimate, against, by_arm
-from tesseral.analysis.terms.targets import FACTORS
+from tesseral.analysis.tables.study_info import StudyInfo
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.study.configuration.metrics import METRICS
+from tesseral.study.design.baselines import FACTORS
 
 HIDDEN = "network.hidden"
 """Where the factors stand that hidden features are."""

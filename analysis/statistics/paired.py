@@ -20,37 +20,17 @@ Bengio, Mach. Learn. 52, 239 (2003), on overlapping splits.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import expm1, isfinite, sqrt
+from math import expm1, isfinite
 from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
-from tesseral.study.errors import RecordError, TesseralError
+from tesseral.analysis.terms.estimate import FEWEST_UNITS, Estimate, t_estimate
 from tesseral.study.configuration.trial import State
+from tesseral.study.errors import RecordError, TesseralError
 
-CONFIDENCE = 0.95
-SIGNIFICANCE = 0.05
-"""A comparison is decided when its Holm-corrected p-value is below this."""
-FEWEST_UNITS = 3
-"""Planned blocks from which on the block is the unit, and units from which on there is an interval."""
 _PLACES = pl.struct("block", "replicate")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over units, its 95 % interval, and the p-value of a mean of zero; null with too few units."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval exists and does not hold zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
@@ -85,25 +65,6 @@ class Comparison:
     """100·(exp(mean of log(x_arm / x_baseline)) − 1), percent; None without a pair or if an error is not positive."""
     p_holm: float | None = None
     """`change.p` after Holm's correction for all comparisons of the call; the intervals are not corrected."""
-
-
-def t_estimate(units: Sequence[float] | np.ndarray) -> Estimate:
-    """Mean of independent units with Student's 95 % interval; of fewer than three units the mean alone.
-
-    :raises TesseralError: if there is no unit.
-    """
-    values = np.asarray(units, dtype=float)
-    if values.size == 0:
-        raise TesseralError("expected at least one value to average, got none")
-    mean = float(values.mean())
-    if values.size < FEWEST_UNITS:
-        return Estimate(mean)
-    error = float(values.std(ddof=1)) / sqrt(values.size)
-    if error == 0.0:
-        return Estimate(mean, mean, mean, 1.0 if mean == 0.0 else 0.0)
-    freedom = values.size - 1
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return Estimate(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, freedom)))
 
 
 def errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:

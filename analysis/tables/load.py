@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 from polars.exceptions import PolarsError
 
-from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.tables.search import SearchRecords
+from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, VERSION, table_name
 from tesseral.study.records.segments import Source
 

@@ -15,15 +15,16 @@ from typing import Any, TypeVar
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
 from tesseral.analysis.tables.load import StudyTables, load, trials_frame
 from tesseral.analysis.tables.search import read_search
-from tesseral.analysis.terms.targets import baselines, make_target
+from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
+from tesseral.analysis.terms.targets import make_target
 from tesseral.study.design.arm import Arm
-from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.design.baselines import baselines
 from tesseral.study.design.labels import text_of
-from tesseral.study.records.ledger import Ledger, frozen
 from tesseral.study.design.stages import objectives
+from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.records.ledger import Ledger, frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 

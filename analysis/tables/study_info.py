@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tesseral.analysis.terms.targets import FACTORS, Group, Target
+from tesseral.analysis.terms.targets import Group, Target
 from tesseral.study.design.arm import Excluded
+from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
 from tesseral.study.design.study_file import Match, Search
 

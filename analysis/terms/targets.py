@@ -5,19 +5,15 @@ alone, and within each combination of levels of the factors that the study compa
 same levels of all these, and the baseline's levels of all others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.study.design.arm import Arm
 from tesseral.study.configuration.configuration import Target as Setting
-from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.configuration.metrics import unit_of
 from tesseral.study.configuration.quantities import LABEL, QUANTITIES
-from tesseral.study.configuration.trial import canonical
+from tesseral.study.parsing.irreps import parse_irreps
 
-FACTORS = ("target", "target.quantity", "target.orders")
-"""Dotted paths of the factors that decide what is predicted."""
 _NAMES = {
     "forces_direct": "direct forces",
     "dipole_sum": "dipole as a plain sum",
@@ -97,21 +93,3 @@ def make_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> Ta
     if label is not None:
         unit, irreps = str(label["unit"]), parse_irreps(str(label["irreps"]))
     return Target(setting.quantity, None, unit, tuple(sorted({term.l for term in irreps or ()})))
-
-
-def baselines(arms: Sequence[Arm], baseline: Arm, within: Sequence[str] = ()) -> dict[str, str | None]:
-    """Label of an arm → label of the arm that it is compared with: that of its group with the baseline's levels.
-
-    A baseline has itself. None where no arm of the group has these levels.
-
-    :param within: factors at each combination of whose levels arms are compared apart.
-    """
-
-    def group(arm: Arm) -> str:
-        target = arm.configuration.target
-        return canonical([target.quantity, target.orders, [arm.factors.get(path) for path in within]])
-
-    paths = {path for arm in arms for path in arm.factors}.difference(FACTORS, within)
-    alike = [arm for arm in arms if all(arm.factors.get(path) == baseline.factors.get(path) for path in paths)]
-    found = {group(arm): arm.label for arm in [*reversed(alike), baseline]}
-    return {arm.label: found.get(group(arm)) for arm in arms}

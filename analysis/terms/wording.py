@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor, log10
 
-from tesseral.analysis.statistics.paired import Estimate
+from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.targets import Target
 from tesseral.study.configuration.metrics import METRICS
 

@@ -10,14 +10,14 @@ import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
-from tesseral.cluster.campaign.suggest import make_ask
 from tesseral.cluster.campaign.samplers import make_sampler
+from tesseral.cluster.campaign.suggest import make_ask
+from tesseral.study.configuration.trial import State, canonical, seed
 from tesseral.study.design.arm import Arm
-from tesseral.study.errors import RecordError, TesseralError
 from tesseral.study.design.parameter import Parameter, cardinality
 from tesseral.study.design.stages import Proposal
 from tesseral.study.design.study_file import Search
-from tesseral.study.configuration.trial import State, canonical, seed
+from tesseral.study.errors import RecordError, TesseralError
 
 MAX_REPEATS = 50
 """Repeats running that end an arm's search."""

@@ -6,21 +6,21 @@ from dataclasses import asdict
 from typing import Any
 
 from tesseral.cluster.campaign.confirm_stage import ConfirmStage, Place
-from tesseral.cluster.commands.display import Display
+from tesseral.cluster.campaign.display import Display
 from tesseral.cluster.campaign.mirror import Mirror
-from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
-from tesseral.cluster.execution.provenance import provenance
 from tesseral.cluster.campaign.search_stage import SearchStage
+from tesseral.cluster.execution.provenance import provenance
 from tesseral.cluster.execution.worker import Job
-from tesseral.study.records.rungs import decide, prune
+from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
+from tesseral.study.configuration.trial import State
+from tesseral.study.design.stages import Planned
 from tesseral.study.errors import LeaseLostError, RecordError
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, write_arm, write_plan
 from tesseral.study.records.outcome import seal_outcome, sweep
 from tesseral.study.records.reuse import Elsewhere
-from tesseral.study.design.stages import Planned
+from tesseral.study.records.rungs import decide, prune
 from tesseral.study.records.store import Store
-from tesseral.study.configuration.trial import State
 
 TAKEN_OVER = "another driver took the study over; this one stops"
 
@@ -31,7 +31,8 @@ Due = tuple[Planned, Sized, dict[str, Any], Heard]
 
 
 class Campaign:
-    """The work of an executor (`tesseral.cluster.execution.executor.Work`): it suggests jobs, judges rungs, hears of ends.
+    """The work of an executor (`tesseral.cluster.execution.executor.Work`): it suggests jobs, judges rungs, hears of
+    ends.
 
     Every decision that a restart could not make again is sealed before it is acted on.
     """

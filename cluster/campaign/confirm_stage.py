@@ -3,9 +3,9 @@
 import heapq
 from math import log
 
-from tesseral.analysis.statistics.allocation import precise
-from tesseral.analysis.terms.targets import baselines
 from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
+from tesseral.study.design.allocation import precise
+from tesseral.study.design.baselines import baselines
 
 Place = tuple[int, int, int]
 """Block, replicate, position of the arm: the order in which pairs are completed."""
@@ -16,8 +16,8 @@ class ConfirmStage:
 
     With `allocate = "sequential"`, an arm and the baseline of its group are given another block once all of their
     trials so far have ended, until the paired change is known to `precision` or `max_blocks` are given: see
-    `tesseral.analysis.statistics.allocation` for when that is, and how often the interval then holds the change. Its width alone
-    is looked at, never on which side of zero it lies (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965).
+    `tesseral.analysis.statistics.allocation` for when that is, and how often the interval then holds the change. Its
+    width alone is looked at, never on which side of zero it lies (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965).
     """
 
     def __init__(self, plan: StudyPlan) -> None:

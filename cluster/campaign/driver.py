@@ -6,22 +6,21 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tesseral.cluster.campaign.suggest import DEFINE
 from tesseral.cluster.campaign.campaign import TAKEN_OVER, Campaign
+from tesseral.cluster.campaign.display import Display
+from tesseral.cluster.campaign.mirror import Mirror
+from tesseral.cluster.campaign.suggest import DEFINE
+from tesseral.cluster.execution.executor import Executor
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
-from tesseral.cluster.commands.display import Display
-from tesseral.cluster.execution.executor import Executor
-from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.training.numerics import NUMERICS
-from tesseral.study.parsing.user_function import source_hash
-from tesseral.study.records.document import read_document
+from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError
+from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.lease import LENGTH, Lease
 from tesseral.study.records.ledger import Ledger, freeze
-from tesseral.study.records.store import STORE_ERRORS, Store
-from tesseral.study.configuration.trial import State, canonical
+from tesseral.study.records.store import STORE_ERRORS, Store, read_document
 
 SNAPSHOT_EVERY = 5.0
 """Seconds between snapshots of the trials table, at least."""

@@ -7,15 +7,14 @@ from tesseral.cluster.campaign.arm_search import ArmSearch, Finding
 from tesseral.cluster.campaign.asha import Halving
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
-from tesseral.study.records.rungs import read_rungs
-from tesseral.study.records.document import read_document
-from tesseral.study.errors import RecordError, StudyFileError
-from tesseral.study.records.ledger import Entry
+from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.design.search_space import refusal
 from tesseral.study.design.stages import Best, Proposal
-from tesseral.study.records.store import Store
 from tesseral.study.design.study_file import Search
-from tesseral.study.configuration.trial import State, canonical
+from tesseral.study.errors import RecordError, StudyFileError
+from tesseral.study.records.ledger import Entry
+from tesseral.study.records.rungs import read_rungs
+from tesseral.study.records.store import Store, read_document
 
 
 class SearchStage:

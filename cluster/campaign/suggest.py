@@ -5,14 +5,14 @@ from typing import Any
 
 import optuna
 
-from tesseral.study.design.arm import Arm
 from tesseral.study.configuration.configuration import flatten
-from tesseral.study.parsing.user_function import load
-from tesseral.study.errors import TesseralError
+from tesseral.study.configuration.trial import canonical
+from tesseral.study.design.arm import Arm
 from tesseral.study.design.parameter import Parameter
 from tesseral.study.design.search_space import arm_values, is_active, refusal
 from tesseral.study.design.study_file import Search
-from tesseral.study.configuration.trial import canonical
+from tesseral.study.errors import TesseralError
+from tesseral.study.parsing.user_function import load
 
 DEFINE = "search.define"
 """Where a study file names a function."""

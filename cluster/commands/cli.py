@@ -10,15 +10,24 @@ import typer
 from tesseral.cluster.commands.display import StudyProgress, bar, console, counted, table
 from tesseral.cluster.commands.exit_codes import explained, finish, resumable
 from tesseral.cluster.commands.export import export
-from tesseral.cluster.commands.options import AsJson, ExecutorName, Preset, Storage, StudyName, StudyPath, records_name, told_of
+from tesseral.cluster.commands.options import (
+    AsJson,
+    ExecutorName,
+    Preset,
+    Storage,
+    StudyName,
+    StudyPath,
+    records_name,
+    told_of,
+)
 from tesseral.cluster.commands.reference import reference
 from tesseral.cluster.commands.report import report
+from tesseral.study.configuration.trial import State
 from tesseral.study.errors import StudyFileError
 from tesseral.study.records.lease import LENGTH, driver
 from tesseral.study.records.ledger import Ledger, frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import State
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,8 +121,8 @@ def run(
     study = Study.load(study_file, preset)  # before the imports, which take seconds
 
     from tesseral.cluster.campaign.driver import run_study
-    from tesseral.cluster.execution.executor import Executor, Inline
     from tesseral.cluster.campaign.mirror import Mirror
+    from tesseral.cluster.execution.executor import Executor, Inline
     from tesseral.cluster.planning.plan import prepare
 
     with told_of(study_file):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,41 +22,17 @@ from rich.text import Text
 from tesseral.study.records.lease import Holder
 
 console = Console(highlight=False)
+
 errors = Console(stderr=True, highlight=False)
 
 TEXT = ("arm", "hidden irreps", "cannot reach", "dead hidden irreps", "notes")
 """Columns that are set left and may wrap."""
+
 UNWRAPPED = 24
 """Characters of an arm's label that are kept on one line."""
 
-
 RATE_OVER = 600.0
 """Seconds over which the rate is taken, and from it the time left: a structure may take minutes."""
-
-
-class Display(Protocol):
-    """Shown by the driver how a study gets on."""
-
-    def waiting(self, holder: Holder, seconds: float) -> None:
-        """Another driver's lease may still be alive; decided in `seconds`."""
-
-    def started(self, trials: int, finished: int, steps: int) -> None:
-        """`steps` are those of the trials that are left."""
-
-    def added(self, trials: int, steps: int) -> None:
-        """The study has grown, or shrunk, by so many trials and steps."""
-
-    def progress(self, trial: str, step: int) -> None:
-        """`step` optimizer steps of this trial are done."""
-
-    def ended(self, trial: str, steps: int) -> None:
-        """A trial has ended; `steps` are those that it would have had at most."""
-
-    def lost(self, trial: str, reason: str) -> None:
-        """A trial's job was given up without an outcome."""
-
-    def said(self, sentence: str) -> None:
-        """Something that whoever waits should know."""
 
 
 def bar(rate: bool = False) -> Progress:

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tesseral.cluster.commands.display import console, errors
+from tesseral.study.configuration.trial import State
 from tesseral.study.errors import LeaseHeldError, LeaseLostError, StoreError, TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import STORE_ERRORS, Store
-from tesseral.study.configuration.trial import State
 
 if TYPE_CHECKING:  # it imports torch, which a sentence on the terminal does not wait for
     from tesseral.cluster.campaign.driver import Ended

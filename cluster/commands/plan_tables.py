@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.commands.display import console, table
-from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.forecast import Forecast, hours, notes, title, total_of, unit
+from tesseral.cluster.planning.plan import StudyPlan
 
 if TYPE_CHECKING:  # it imports torch
     from tesseral.models.training.timed_step import Step

@@ -7,8 +7,8 @@ import typer
 
 from tesseral.cluster.commands.display import console, fitting, table
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
-from tesseral.study.records.store import Store
 from tesseral.study.configuration.trial import digest
+from tesseral.study.records.store import Store
 
 LEFT_OUT = (
     "trials",
@@ -46,10 +46,10 @@ def report(
     Examples: `tesseral report quickstart`, `tesseral report quickstart --baseline lmax=2`
     """
     from tesseral.analysis.report import summary
-    from tesseral.analysis.statistics.fit_floor import floor_sentence
     from tesseral.analysis.report.notes import chosen_baseline
-    from tesseral.analysis.tables.open import read_study
     from tesseral.analysis.report.report import report as render
+    from tesseral.analysis.statistics.fit_floor import floor_sentence
+    from tesseral.analysis.tables.open import read_study
 
     name = records_name(study, preset)
     tables, html, tree = read_study(

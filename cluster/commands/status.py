@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from tesseral.study.records.document import read_document
-from tesseral.study.records.ledger import Entry
-from tesseral.study.records.store import Store
-from tesseral.study.study import Study
 from tesseral.study.configuration.trial import State, digest
+from tesseral.study.records.ledger import Entry
+from tesseral.study.records.store import Store, read_document
+from tesseral.study.study import Study
 
 Standing = dict[str, dict[str, Counter[State]]]
 """Stage → arm's label → trials in each state."""

@@ -6,8 +6,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tesseral.cluster.data.parquet import open_parquet
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.reference_file import TARGETS
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.structures import SYMBOLS
 

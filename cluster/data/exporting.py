@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tesseral.cluster.data.references import open_reference
+from tesseral.models.data.reference_file import Reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.prediction import predict_density
-from tesseral.models.data.reference_file import Reference
 from tesseral.models.training.training import check_trial
+from tesseral.study.configuration.trial import State, Trial
 from tesseral.study.errors import DataError, RecordError
 from tesseral.study.records.ledger import Entry, Ledger
 from tesseral.study.records.store import Store
-from tesseral.study.configuration.trial import State, Trial
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,8 @@ def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
 
     :param frame: its number, from 0.
     :param charge: e; None: the frame's own key `charge`, else 0.
-    :raises DataError: as `tesseral.models.reference.exchange.extended_xyz.read_frames`; if there is no such frame, or its key `charge`
+    :raises DataError: as `tesseral.models.reference.exchange.extended_xyz.read_frames`; if there is no such frame, or
+    its key `charge`
         holds no whole number and none is given.
     """
     from tesseral.models.reference.exchange.extended_xyz import read_frames

@@ -11,11 +11,11 @@ import numpy as np
 
 from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.study.errors import DataError, TesseralError
+from tesseral.study.parsing.units import size_of
+from tesseral.study.parsing.validation import validate
 from tesseral.study.recipe.mapping import LabelSource, Mapping, read_mapping
 from tesseral.study.recipe.recipe import ReferenceName
 from tesseral.study.records.store import Store
-from tesseral.study.parsing.units import size_of
-from tesseral.study.parsing.validation import validate
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.reference_file import encode_reference
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.structures.recipe_structures import displaced_molecules
+from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError, TesseralError
 from tesseral.study.recipe.method import Method
 from tesseral.study.recipe.recipe import Recipe
 from tesseral.study.records.schemas import REFERENCE, with_metadata
 from tesseral.study.records.store import Store
-from tesseral.study.configuration.trial import digest
 
 PROGRAMS = ("tesseral", "pyscf", "basis_set_exchange")
 """Packages whose versions decide a row: rows of two versions never become one file."""
@@ -51,7 +51,7 @@ def level(method: Method) -> str:
 def part(structure: Any, level: str) -> str:
     """Name of the file that holds a structure's row, whatever recipe asks for it and by whatever id.
 
-    :param structure: a `tesseral.models.reference.structures.recipe_structures.Structure`.
+    :param structure: a `tesseral.models.reference.structure.Structure`.
     :param level: from `level`.
     """
     return f"{digest([level, *_content(structure)])[:32]}.parquet"
@@ -63,8 +63,8 @@ def recall_vibrations(recipe: Recipe, parts: Store) -> None:
     :raises DataError: if a molecule cannot be displaced.
     """
     # Imported here, for a machine that trains need not have PySCF.
-    from tesseral.models.reference.structures.displacements import vibrating
     from tesseral.models.reference.calculation.mean_field import check
+    from tesseral.models.reference.structures.displacements import vibrating
     from tesseral.models.reference.structures.vibrations import Vibrations, recall, vibrations
 
     for table, molecule in displaced_molecules(recipe):
@@ -100,7 +100,7 @@ class Computation:
 
         What the calculation raises is kept beside the rows with its traceback, and concerns this structure alone.
 
-        :param structure: a `tesseral.models.reference.structures.recipe_structures.Structure`.
+        :param structure: a `tesseral.models.reference.structure.Structure`.
         :raises: what the storage raises.
         """
         # Imported here, for a machine that trains need not have PySCF.

@@ -7,14 +7,23 @@ from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from tesseral.cluster.data.parquet import open_parquet
-from tesseral.cluster.data.reference_parts import Computation, assemble, failure, level, part, recall_vibrations, settings
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.cluster.data.reference_parts import (
+    Computation,
+    assemble,
+    failure,
+    level,
+    part,
+    recall_vibrations,
+    settings,
+)
 from tesseral.models.data.reference_file import Reference, read_reference
-from tesseral.models.reference.structures.recipe_structures import Structure, content, structure_at, structures
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.reference.structure import Structure
+from tesseral.models.reference.structures.recipe_structures import content, structure_at, structures
+from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.recipe import Recipe
 from tesseral.study.records.store import ABANDONED, Store
-from tesseral.study.configuration.trial import digest
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tesseral.cluster.data.references import open_reference
-from tesseral.models.training.recorder import DivergedError
 from tesseral.models.data.reference_file import Reference
-from tesseral.study.records.attempt import Attempt
-from tesseral.study.records.document import read_document
-from tesseral.study.errors import DeviceLostError, LeaseLostError, RecordError, StoreError
-from tesseral.study.records.store import Store
+from tesseral.models.training.recorder import DivergedError
 from tesseral.study.configuration.trial import State, Traces, Trial
+from tesseral.study.errors import DeviceLostError, LeaseLostError, RecordError, StoreError
+from tesseral.study.records.attempt import Attempt
+from tesseral.study.records.store import Store, read_document
 
 
 class Stopped(Exception):  # noqa: N818 - no error: how an execution in one's own process is ended at a rung

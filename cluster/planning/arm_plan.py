@@ -8,9 +8,9 @@ from tesseral.models.networks.sizing.reach import Dead, describe_dead
 from tesseral.models.networks.sizing.size import Size
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.design.factorial import Arm
-from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.design.match import Matched, fit
 from tesseral.study.design.search_space import apply
+from tesseral.study.errors import StudyFileError, TesseralError
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tesseral.study.records.document import read_document
-from tesseral.study.records.ledger import Entry, Ledger
-from tesseral.study.records.store import Store
-from tesseral.study.design.study_file import Resources
 from tesseral.study.configuration.trial import State
+from tesseral.study.design.study_file import Resources
+from tesseral.study.records.ledger import Entry, Ledger
+from tesseral.study.records.store import Store, read_document
 
 FOLDER = "rates"
 """Where a storage keeps them, a file a device. Derived from the records of its studies."""

@@ -6,11 +6,11 @@ from itertools import pairwise
 from math import isclose
 from typing import Any
 
-from tesseral.analysis.statistics.allocation import FIRST_LOOK, MORE
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.fusion_notes import fusion_notes
 from tesseral.cluster.planning.plan import ArmPlan, StudyPlan
 from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
+from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.parsing.irreps import parse_irreps
 
 LOOSE = 0.01

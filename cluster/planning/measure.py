@@ -3,17 +3,16 @@
 from pathlib import Path
 
 from tesseral.cluster.data.references import open_reference
-from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.data_shape import reference_shape
+from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.sizing.reach import Dead, dead, unreachable
-from tesseral.models.networks.sizing.shape import Shape
-from tesseral.models.networks.sizing.size import Size, size
+from tesseral.models.networks.sizing.size import Shape, Size, size
 from tesseral.models.reference.structures.recipe_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration, Target
-from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.configuration.quantities import QUANTITIES
-from tesseral.study.recipe.recipe import read_recipe
 from tesseral.study.configuration.trial import canonical
+from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.recipe.recipe import read_recipe
 
 
 class Measure:

@@ -5,18 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tesseral.cluster.data.references import open_reference
 from tesseral.cluster.planning.arm_plan import ArmPlan as ArmPlan
 from tesseral.cluster.planning.arm_plan import Sized as Sized
 from tesseral.cluster.planning.arm_plan import plan_arm, refuse_untrainable, resize
 from tesseral.cluster.planning.measure import Measure
-from tesseral.cluster.data.references import open_reference
-from tesseral.models.training.numerics import NUMERICS
 from tesseral.models.data.split import check_sizes
 from tesseral.models.data.target_columns import check_values
+from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.configuration import Configuration, Data
-from tesseral.study.parsing.user_function import source_hash
-from tesseral.study.errors import StudyFileError
-from tesseral.study.design.match import match_arms
+from tesseral.study.configuration.trial import Seeds
 from tesseral.study.design.parameter import Parameter
 from tesseral.study.design.search_space import read_space
 from tesseral.study.design.stages import (
@@ -29,9 +27,10 @@ from tesseral.study.design.stages import (
     rung_epochs,
     search_seeds,
 )
+from tesseral.study.errors import StudyFileError
+from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import Seeds
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def plan_study(study: Study, storage: str, folder: str | Path = ".") -> StudyPla
     for one in study.arms:  # before they are matched, for that would fail on them in other words
         refuse_untrainable(one, measure)
     arms = []
-    for found in match_arms(study, measure.count):
+    for found in study.matched(measure.count):
         arm = plan_arm(found, measure)
         if arm.network.unreachable and not study.file.study.allow_unreachable:
             raise StudyFileError(

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.data.references import open_reference
+from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.training.timed_step import Step as Step
 from tesseral.models.training.timed_step import measure_step
 

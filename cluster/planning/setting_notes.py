@@ -3,14 +3,14 @@
 import tomllib
 from collections.abc import Iterator
 
-from tesseral.analysis.terms.targets import baselines
 from tesseral.cluster.planning.plan import StudyPlan
-from tesseral.study.design.arm import Arm
 from tesseral.study.configuration.configuration import flatten
 from tesseral.study.configuration.network import without_effect
+from tesseral.study.design.arm import Arm
+from tesseral.study.design.baselines import baselines
+from tesseral.study.design.study_file import CONFIGURATION
 from tesseral.study.parsing.preset import apply_preset
 from tesseral.study.study import Study
-from tesseral.study.design.study_file import CONFIGURATION
 
 WEIGHTS = ("loss.forces", "loss.energy")
 """Of the target `forces`."""

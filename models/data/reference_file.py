@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.label import Label
 from tesseral.models.data.reference_check import REQUIRED, check_table
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.study.configuration.trial import canonical
 from tesseral.study.errors import DataError
 from tesseral.study.records.schemas import REFERENCE, VERSION, table_name, to_table, with_metadata
-from tesseral.study.configuration.trial import canonical
 
 TARGETS = (
     *("coefficients", "energy", "forces", "dipole", "quadrupole", "octupole", "polarizability"),

@@ -1,11 +1,11 @@
 """What a target needs of reference data: which columns, which shells, and whether every structure has them."""
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.reference_file import Reference
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study.configuration import configuration
+from tesseral.study.configuration.quantities import Quantity, find_quantity
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
-from tesseral.study.configuration.quantities import Quantity, find_quantity
 
 
 def wanted_columns(quantity: Quantity) -> tuple[str, ...]:

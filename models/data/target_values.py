@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tesseral.models.data.target_columns import absent
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.coulomb import coulomb_matrix
-from tesseral.models.data.target_columns import absent
-from tesseral.study.errors import DataError
 from tesseral.study.configuration.quantities import Quantity
+from tesseral.study.errors import DataError
 
 
 class DensityLabels(NamedTuple):

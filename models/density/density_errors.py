@@ -36,8 +36,8 @@ def density_errors(
 ) -> DensityErrors:
     """Errors of ρ against the reference coefficients, or its moments against given ones, such as a calculation's.
 
-    All but ε: see `tesseral.models.density.density.epsilon_by_order`. In the moments the nuclei are included and the centre is
-    that of nuclear charge, see `tesseral.models.density.multipoles.moments`.
+    All but ε: see `tesseral.models.density.density.epsilon_by_order`. In the moments the nuclei are included and the
+    centre is that of nuclear charge, see `tesseral.models.density.multipoles.moments`.
 
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).

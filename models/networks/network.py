@@ -3,34 +3,79 @@
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from e3nn import o3
-from torch import Tensor
-from torch.nn import Module, ModuleList
+from torch import Tensor, cat
+from torch.nn import Module, ModuleList, Parameter
 
+from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.convolution import Convolution
 from tesseral.models.networks.layers.cormorant import CormorantLayer
-from tesseral.models.networks.embedding import Embedding
 from tesseral.models.networks.layers.gated import GatedLayer
-from tesseral.models.networks.graph import Graph
-from tesseral.models.networks.layers.layer import Layer
-from tesseral.models.networks.linear_readout import LinearReadout
+from tesseral.models.networks.layers.layer import Layer, Residual, shared_irreps
 from tesseral.models.networks.layers.mace import MaceLayer
 from tesseral.models.networks.layers.messages import radial_sizes
-from tesseral.models.networks.layers.residual import Residual, shared_irreps
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, to_irreps
 from tesseral.study.configuration import configuration
-from tesseral.study.parsing.user_function import load
 from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.parsing.user_function import load
 
 LAYERS: dict[str, Callable[..., Layer]] = {"gated": GatedLayer, "cormorant": CormorantLayer, "mace": MaceLayer}
 """By `network.interaction`. Each is called as `GatedLayer` is."""
 
 
+class Embedding(Module):
+    """z_i W/√E: one row of a learned matrix for each of the E elements.
+
+    Its mean square is that of the one-hot z, 1/E, as e3nn's linear maps would have it.
+
+    :param elements: E.
+    :param width: scalars made.
+    """
+
+    def __init__(self, elements: int, width: int) -> None:
+        super().__init__()
+        self.weight = Parameter(torch.randn(elements, width))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({' -> '.join(map(str, self.weight.shape))})"
+
+    def forward(self, elements: Tensor) -> Tensor:
+        """(atoms, elements), one-hot ↦ (atoms, width)."""
+        return elements @ (self.weight * len(self.weight) ** -0.5)
+
+
+class LinearReadout(Module):
+    """out = Σ_t L_t x_t over the layers t, each L_t linear.
+
+    The sum is one linear map of all features, so that weights of variance 1 keep the features' second moment however
+    many layers there are. Irreps that no layer has are zero.
+
+    :param layers: irreps of each layer's features.
+    :param irreps_out: what is made of them.
+    """
+
+    def __init__(self, layers: list[o3.Irreps], irreps_out: o3.Irreps) -> None:
+        super().__init__()
+        self.irreps_in = o3.Irreps([mul_ir for irreps in layers for mul_ir in irreps])
+        self.irreps_out = o3.Irreps(irreps_out)
+        self.linear = o3.Linear(self.irreps_in, self.irreps_out)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out})"
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Of each layer (atoms, its irreps.dim) ↦ (atoms, irreps_out.dim)."""
+        made: Tensor = self.linear(cat(features, dim=1))
+        return made
+
+
 class Network(Module):
     """`settings.layers` layers, then the readout; what enters is the element, one-hot or embedded.
 
-    Outputs of an irrep that the network cannot reach are exactly zero (`tesseral.models.networks.sizing.reach` names them).
+    Outputs of an irrep that the network cannot reach are exactly zero (`tesseral.models.networks.sizing.reach` names
+    them).
 
     :param settings: the `network` section.
     :param elements: number of elements.

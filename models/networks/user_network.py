@@ -6,8 +6,8 @@
 
 with the `network` section of the configuration (`hidden.irreps` as text), the number of elements, what is predicted
 for each atom (`o3.Irreps`) and the typical number of neighbours. It returns a `torch.nn.Module` whose forward takes a
-`tesseral.models.networks.graph.Graph` and returns (atoms, irreps_out.dim). `tesseral.models.networks.network.Network` is such a
-function.
+`tesseral.models.networks.graph.Graph` and returns (atoms, irreps_out.dim). `tesseral.models.networks.network.Network`
+is such a function.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
 from tesseral.study.configuration import configuration
-from tesseral.study.parsing.user_function import source_hash
+from tesseral.study.configuration.trial import Trial
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
-from tesseral.study.configuration.trial import Trial
+from tesseral.study.parsing.user_function import source_hash
 
 DEFINE = "network.define"
 """Where a study file names it."""

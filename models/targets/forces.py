@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data.data_set import Batch
-from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.density.quadrature import BOHR
-from tesseral.models.targets.target import Target, Value
 from tesseral.models.networks.graph import Graph, at_positions, edge_basis
+from tesseral.models.targets.property import PropertyTarget
+from tesseral.models.targets.target import Target, Value
 from tesseral.study.configuration import configuration
-from tesseral.study.errors import DataError
 from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.errors import DataError
 
 START = 0.3
 """First forces over the reference's. Networks of all kinds of layers, trained for a short time on frames of one

@@ -4,7 +4,8 @@ Each is a sum divided by `denominator(batch)`, which adds up over parts of a bat
 of the parts' losses, weighted by their denominators.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data.data_set import Batch
-from tesseral.models.targets.density_norms import squared_norms
-from tesseral.models.targets.density import DensityTarget
+from tesseral.models.targets.density import DensityTarget, squared_norms
 from tesseral.models.targets.forces import ForceTarget
-from tesseral.models.targets.property_loss import ForceLoss, SquaredLoss
+from tesseral.models.targets.model import Model
 from tesseral.models.targets.property import PropertyTarget
+from tesseral.models.targets.property_loss import ForceLoss, SquaredLoss
 from tesseral.models.targets.target import Target
 from tesseral.study.configuration import configuration
 
@@ -133,3 +134,20 @@ def build_loss(settings: configuration.Loss, target: Target, structures: Sequenc
         coefficients = torch.cat([one.values for one in structures])
         return EqualLoss(target, coefficients, torch.cat([one.graph.species for one in structures]), len(structures))
     return CoulombLoss() if settings.name == "coulomb" else OverlapLoss()
+
+
+def parted(indices: Sequence[int], parts: int) -> list[Sequence[int]]:
+    """At most `parts` runs of the indices, in their order: none empty, and of sizes that differ by one at most."""
+    count = min(parts, len(indices))
+    return [indices[i:j] for i, j in pairwise(len(indices) * k // count for k in range(count + 1))]
+
+
+def partial_losses(model: Model, loss: Loss, batches: Sequence[Batch]) -> Iterator[Tensor]:
+    """Of each batch its part, (), of the loss of all of them together, computed when it is asked for.
+
+    So the gradients of one can be taken, and its memory freed, before the next is computed.
+    """
+    whole = sum(loss.denominator(batch) for batch in batches)
+    for batch in batches:
+        mean = loss(model.target.error(model(batch.graph), batch), batch)
+        yield mean * (loss.denominator(batch) / whole)

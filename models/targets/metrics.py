@@ -1,12 +1,13 @@
-"""How far a model's predictions are from the reference, on a split. `tesseral.study.configuration.metrics` names what is measured."""
+"""How far a model's predictions are from the reference, on a split. `tesseral.study.configuration.metrics` names what
+is measured."""
 
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.data.data_set import Batch, DataSet
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.density import epsilon_by_order
 from tesseral.models.density.density_errors import density_errors
 from tesseral.models.targets.model import Model
@@ -36,9 +37,9 @@ def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
 def measure_densities(model: Model, data: DataSet, indices: Iterable[int]) -> list[Value]:
     """Means over structures of what takes a grid, one structure after another; nothing for another target.
 
-    ε and each ε_l on the default grid of `tesseral.models.density.density.epsilon_by_order`; the errors of dipole, quadrupole
-    and potential of `tesseral.models.density.density_errors`. Where orders are chosen, both densities have the reference's
-    parts of the other ones: so ε counts the error of those chosen, over the charge of the whole.
+    ε and each ε_l on the default grid of `tesseral.models.density.density.epsilon_by_order`; the errors of dipole,
+    quadrupole and potential of `tesseral.models.density.density_errors`. Where orders are chosen, both densities have
+    the reference's parts of the other ones: so ε counts the error of those chosen, over the charge of the whole.
     """
     whole, chosen = data.reference.basis, data.basis
     if whole is None or chosen is None:

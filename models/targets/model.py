@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch.nn import Module
 
-from tesseral.models.targets.density import DensityTarget
-from tesseral.models.targets.forces import ForceTarget
-from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.targets.target import Target
 from tesseral.models.data.target_columns import chosen_basis
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.network import build_network
+from tesseral.models.targets.density import DensityTarget
+from tesseral.models.targets.forces import ForceTarget
+from tesseral.models.targets.property import PropertyTarget
+from tesseral.models.targets.target import Target
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.quantities import find_quantity
 

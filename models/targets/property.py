@@ -9,12 +9,12 @@ from torch import Tensor
 
 from tesseral.models.data.data_set import Batch
 from tesseral.models.density.quadrature import BOHR
+from tesseral.models.networks.graph import Graph
 from tesseral.models.targets.readout import components, dipole, mean, total
 from tesseral.models.targets.target import Target, Value
-from tesseral.models.networks.graph import Graph
+from tesseral.study.configuration.quantities import Quantity
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep
-from tesseral.study.configuration.quantities import Quantity
 
 VANISHING = 1e-10
 """A spread relative to the largest value: what rounding leaves of values that a baseline meets exactly lies below."""

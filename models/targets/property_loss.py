@@ -1,13 +1,14 @@
-"""What training minimises of other targets than the density. As `tesseral.models.targets.loss`: sums over a denominator."""
+"""What training minimises of other targets than the density. As `tesseral.models.targets.loss`: sums over a
+denominator."""
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data.data_set import Batch
+from tesseral.models.density.quadrature import BOHR
 from tesseral.models.targets.forces import EnergyForces, ForceTarget
 from tesseral.models.targets.property import PropertyTarget
-from tesseral.models.density.quadrature import BOHR
 from tesseral.study.configuration import configuration
 from tesseral.study.errors import DataError
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data.data_set import Batch
+from tesseral.models.data.split import permutation
+from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.metrics import measure
 from tesseral.models.targets.model import Model
-from tesseral.models.data.split import permutation
 from tesseral.models.traces.features import feature_tensors, keeping_outputs
 from tesseral.models.traces.layers import find_layers
 from tesseral.models.traces.tracer import Measurement
-from tesseral.models.networks.seeding import seeded
 from tesseral.study.records.schemas import ABLATION_METRICS
 
 STRUCTURES = 16

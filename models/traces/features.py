@@ -10,8 +10,8 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.traces.layers import find_layers
 from tesseral.models.networks.graph import Graph
+from tesseral.models.traces.layers import find_layers
 
 
 class Feature(NamedTuple):

@@ -16,14 +16,13 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.targets.accumulation import partial_losses
 from tesseral.models.data.data_set import Batch
-from tesseral.models.targets.loss import Loss
+from tesseral.models.networks.seeding import seeded
+from tesseral.models.targets.loss import Loss, partial_losses
 from tesseral.models.targets.model import Model
 from tesseral.models.traces.features import by_irrep, feature_tensors, keeping_outputs, measure_features
 from tesseral.models.traces.layers import find_layers
 from tesseral.models.traces.weights import Group, Key, attributed, edge_products, product_groups, squares
-from tesseral.models.networks.seeding import seeded
 
 _OF_PARAMETERS = ("weight_rms", "gradient_rms", "update")
 _OF_EDGES = ("edge_weight_rms", "edge_gradient_rms", "edge_update")

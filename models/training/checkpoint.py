@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from tesseral.models.targets.model import DTYPES, Model, build_model
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.user_network import check_source
-from tesseral.study.errors import RecordError
+from tesseral.models.targets.model import DTYPES, Model, build_model
 from tesseral.study.configuration.trial import Trial
+from tesseral.study.errors import RecordError
 
 _UNREADABLE = (
     RuntimeError,

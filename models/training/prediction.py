@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.models.targets.model import Model
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.networks.graph import Graph, build_graph, edge_basis
+from tesseral.models.targets.model import Model
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.structures import SYMBOLS

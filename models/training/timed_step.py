@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from tesseral.models.data.data_set import open_data_set
-from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
-from tesseral.models.targets.loss import build_loss
-from tesseral.models.targets.model import DTYPES, build_model
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, split
 from tesseral.models.networks.network import parameters
 from tesseral.models.networks.seeding import seeded
+from tesseral.models.targets.loss import build_loss
+from tesseral.models.targets.model import DTYPES, build_model
+from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.errors import StudyFileError
 

@@ -7,22 +7,21 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
-from tesseral.models.targets.accumulation import parted, partial_losses
-from tesseral.models.training.checkpoint import Checkpoint, read_checkpoint
 from tesseral.models.data.data_set import Batch, open_data_set
-from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
-from tesseral.models.targets.loss import build_loss
-from tesseral.models.targets.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
-from tesseral.models.targets.model import DTYPES, build_model
-from tesseral.models.training.recorder import DivergedError, Recorder, Result
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, permutation, split
-from tesseral.models.traces.tracer import Measurement, Tracer
-from tesseral.models.training.trial_check import check_trial as check_trial
-from tesseral.models.training.trial_check import check_weights
 from tesseral.models.networks.network import parameters
 from tesseral.models.networks.seeding import seeded
+from tesseral.models.targets.loss import build_loss, parted, partial_losses
+from tesseral.models.targets.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
+from tesseral.models.targets.model import DTYPES, build_model
+from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
+from tesseral.models.traces.tracer import Measurement, Tracer
+from tesseral.models.training.checkpoint import Checkpoint, read_checkpoint
+from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
+from tesseral.models.training.recorder import DivergedError, Recorder, Result
+from tesseral.models.training.trial_check import check_trial as check_trial
+from tesseral.models.training.trial_check import check_weights
 from tesseral.study.configuration import configuration
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of

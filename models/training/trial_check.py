@@ -2,13 +2,13 @@
 
 from torch.nn import Module
 
-from tesseral.models.training.numerics import NUMERICS
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.network import parameters
 from tesseral.models.networks.user_network import check_source
+from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration import configuration
-from tesseral.study.errors import DataError, RecordError, StudyFileError
 from tesseral.study.configuration.trial import Trial
+from tesseral.study.errors import DataError, RecordError, StudyFileError
 
 
 def check_trial(trial: Trial, reference: Reference) -> None:

@@ -1,9 +1,9 @@
 """The configuration of one trial: every setting that changes what is trained, with its default.
 
 Plain dataclasses, so that `models/` can train where only torch, e3nn and pyarrow are installed; `[network]` stands in
-`tesseral.study.configuration.network`, `[target]` and `[loss]` in `tesseral.study.configuration.target`. A study file sets any of these by
-its dotted path (`training.epochs`), and any of them may be a factor. `resolved()` fills in what is derived, and is what
-a trial's id is made of.
+`tesseral.study.configuration.network`, `[target]` and `[loss]` in `tesseral.study.configuration.target`. A study file
+sets any of these by its dotted path (`training.epochs`), and any of them may be a factor. `resolved()` fills in what is
+derived, and is what a trial's id is made of.
 """
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 from tesseral.study.configuration.network import Fusion as Fusion
 from tesseral.study.configuration.network import Hidden as Hidden
 from tesseral.study.configuration.network import Network as Network
-from tesseral.study.parsing.section import Range as Range
-from tesseral.study.parsing.section import Section as Section
 from tesseral.study.configuration.target import Loss as Loss
 from tesseral.study.configuration.target import Target as Target
+from tesseral.study.parsing.section import Range as Range
+from tesseral.study.parsing.section import Section as Section
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from tesseral.study.errors import StudyFileError
 from tesseral.study.configuration.quantities import LABEL, QUANTITIES
-
-if TYPE_CHECKING:
-    from tesseral.study.design.arm import Arm
-    from tesseral.study.configuration.target import Target
+from tesseral.study.configuration.target import Target
+from tesseral.study.errors import StudyFileError
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Metric:
     """Of the density, the orders l without which it says little: arms that do not predict them (`target.orders`) cannot
     be compared by it."""
 
-    def judges(self, target: "Target") -> bool:
+    def judges(self, target: Target) -> bool:
         """Whether arms of this target can be compared by it, among each other."""
         complete = target.orders is None or set(self.orders) <= set(target.orders)
         return self.of(target.quantity) and complete and not (self.by_l or self.optional)
@@ -119,32 +116,32 @@ def unit_of(metric: str, quantity: str) -> str:
     return METRICS[metric].unit if metric in METRICS else ""
 
 
-def common_metrics(arms: Sequence["Arm"]) -> list[Metric]:
+def common_metrics(targets: Sequence[Target]) -> list[Metric]:
     """Single numbers that the targets of all arms have, by which they can be compared; the default comes first.
 
     Errors of different units cannot be compared: then `error` is not among them.
     """
-    quantities = {arm.configuration.target.quantity for arm in arms}
+    quantities = {target.quantity for target in targets}
     units = {name if name.startswith(LABEL) else unit_of("error", name) for name in quantities}
     found = [
         metric
         for metric in METRICS.values()
-        if all(metric.judges(arm.configuration.target) for arm in arms) and (metric.name != "error" or len(units) == 1)
+        if all(metric.judges(target) for target in targets) and (metric.name != "error" or len(units) == 1)
     ]
     first = ("epsilon", "l2_error") if quantities == {"density"} else ("relative_error",)
     return sorted(found, key=lambda metric: metric.name not in first)
 
 
-def choose_metric(name: str | None, arms: Sequence["Arm"]) -> str:
+def choose_metric(name: str | None, targets: Sequence[Target]) -> str:
     """The metric that a study names, or the one that fits its arms' targets.
 
     :raises StudyFileError: if it names one that they do not share.
     """
-    valid = [metric.name for metric in common_metrics(arms)]
+    valid = [metric.name for metric in common_metrics(targets)]
     if name is None:
         return valid[0]
     if name not in valid:
-        targets = sorted({arm.configuration.target.quantity for arm in arms})
-        of = f"the target {targets[0]} has" if len(targets) == 1 else f"all of {', '.join(targets)} have in one unit"
+        names = sorted({target.quantity for target in targets})
+        of = f"the target {names[0]} has" if len(names) == 1 else f"all of {', '.join(names)} have in one unit"
         raise StudyFileError("study.metric", f"expected a metric that {of}, {' or '.join(valid)}, got {name!r}")
     return name

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, Self
 
-from tesseral.study.parsing.fusion_tree import parse_tree
 from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.parsing.fusion_tree import parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 from tesseral.study.parsing.section import Range, Section
 

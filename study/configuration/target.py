@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 
-from tesseral.study.errors import StudyFileError
 from tesseral.study.configuration.quantities import LossName, losses
+from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.section import Range, Section
 
 

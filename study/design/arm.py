@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tesseral.study.configuration.configuration import Configuration, flatten
+from tesseral.study.configuration.trial import canonical, digest
+from tesseral.study.design.study_file import Match
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.expression import Expression
-from tesseral.study.design.study_file import Match
-from tesseral.study.configuration.trial import canonical, digest
 from tesseral.study.parsing.validation import validate
 
 Levels = dict[str, Any]

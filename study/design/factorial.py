@@ -7,13 +7,13 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from tesseral.study.configuration.configuration import flatten
 from tesseral.study.design.arm import Arm as Arm
 from tesseral.study.design.arm import Candidate, Excluded, Levels, assemble
-from tesseral.study.configuration.configuration import flatten
-from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.design.fractional import describe, fraction
 from tesseral.study.design.labels import label, short_names, text_of
 from tesseral.study.design.study_file import Design
+from tesseral.study.errors import StudyFileError, TesseralError
 
 MOST_ARMS = 10_000
 

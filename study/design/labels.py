@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tesseral.study.configuration.configuration import flatten
-from tesseral.study.parsing.fusion_tree import parse_tree
 from tesseral.study.errors import TesseralError
+from tesseral.study.parsing.fusion_tree import parse_tree
 
 
 def short_names(factors: Iterable[str]) -> dict[str, str]:

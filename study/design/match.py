@@ -3,18 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tesseral.study.design.arm import Arm
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.errors import StudyFileError, TesseralError
-from tesseral.study.design.study_file import Match, Search
 from tesseral.study.configuration.trial import canonical
+from tesseral.study.design.arm import Arm
+from tesseral.study.design.study_file import Match, Search
 from tesseral.study.design.widths import Count as Count
 from tesseral.study.design.widths import fit as fit
-
-if TYPE_CHECKING:
-    from tesseral.study.study import Study
+from tesseral.study.errors import StudyFileError, TesseralError
 
 
 @dataclass(frozen=True)
@@ -37,21 +34,26 @@ class Matched:
     """size / target − 1; 0 where nothing was matched."""
 
 
-def match_arms(study: "Study", count: Count) -> list[Matched]:
-    """Every arm of a study at its matched widths; arms that became the same network are one, with all their labels.
+def match_arms(
+    arms: Sequence[Arm], match: Match, search: Search | None, within: Sequence[str], count: Count
+) -> list[Matched]:
+    """Every arm at its matched widths; arms that became the same network are joined into one that has all their labels.
 
-    With a search that may change sizes, only those that are to have the same size in it too; and none that are compared
-    apart: these share their trials.
+    Arms that are compared apart are not joined: they share their trials instead. Where a search may change sizes, arms
+    are joined only if they are given the same size in it too.
 
+    :param search: the study's search, if it has one.
+    :param within: factors within whose levels arms are compared.
+    :param count: size of a configuration in a unit of `match.by`.
     :raises StudyFileError: if `match.to` or `match.within` name nothing, or an arm cannot be given its size.
     """
-    targets = target_sizes(study.arms, study.file.match, count)
-    resized = study.file.search is not None and _changes_sizes(study.file.search)
+    targets = target_sizes(arms, match, count)
+    resized = search is not None and _changes_sizes(search)
     found: dict[str, Matched] = {}
-    for arm in study.arms:
+    for arm in arms:
         made = _matched(arm, targets[arm.key], count)
         searched = [arm.match, made.target] if resized else None
-        apart = [arm.factors.get(path) for path in study.within]
+        apart = [arm.factors.get(path) for path in within]
         key = canonical([made.configuration.to_dict(), searched, apart])
         same = found.get(key)
         found[key] = _joined(same, made) if same else made

@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tesseral.study.design.arm import Arm
 from tesseral.study.configuration.configuration import Configuration, flatten
-from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.design.arm import Arm
 from tesseral.study.design.parameter import KEYS, Parameter, read_parameter
 from tesseral.study.design.study_file import Search
+from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.validation import validate
 
 HIDDEN = "network.hidden"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.design.factorial import Arm
-from tesseral.study.errors import StudyFileError
 from tesseral.study.configuration.metrics import common_metrics
-from tesseral.study.design.study_file import Asha, StudyFile
 from tesseral.study.configuration.trial import Seeds, Trial, seed
+from tesseral.study.design.factorial import Arm
+from tesseral.study.design.study_file import Asha, StudyFile
+from tesseral.study.errors import StudyFileError
 
 COSTS = ("seconds", "parameters", "flops")
 """Objectives beside the errors of the validation split."""
@@ -122,7 +122,9 @@ def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
     """
     if file.search is None:
         return ()
-    valid = [metric.name for metric in common_metrics(arms) if not metric.test_only]
+    valid = [
+        metric.name for metric in common_metrics([arm.configuration.target for arm in arms]) if not metric.test_only
+    ]
     default = file.study.metric if file.study.metric in valid else valid[0]
     names = file.search.objectives or (default,)
     for index, name in enumerate(names):

@@ -22,7 +22,8 @@ class Header(Section):
     """What it asks, in a sentence for the report."""
     metric: str | None = None
     """Error by which arms are compared, on the test split: one that all their targets have, in one unit (see
-    `tesseral.study.configuration.metrics`). `epsilon` if not given and all arms predict the density, else `relative_error`."""
+    `tesseral.study.configuration.metrics`). `epsilon` if not given and all arms predict the density, else
+    `relative_error`."""
     baseline: str | None = None
     """Label of the arm that the others are compared with; the first one if not given."""
     within: tuple[str, ...] = ()

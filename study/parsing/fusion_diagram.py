@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.errors import TesseralError
+from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 
 _EXPECTED = (
@@ -16,8 +16,8 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class FusionDiagram:
-    """What `tesseral.models.networks.layers.fusion_block.FusionBlock` is made from. Its text parses back to an equal diagram: leaves are
-    put in the order of their names, and irreps in canonical order, however they are given.
+    """What `tesseral.models.networks.layers.fusion_block.FusionBlock` is made from. Its text parses back to an equal
+    diagram: leaves are put in the order of their names, and irreps in canonical order, however they are given.
 
     :raises TesseralError: if the tree is none that `parse_tree` reads, a leaf of it or the root has no irreps, there
         are irreps of a leaf that it has not, an irrep is none, there are fewer than one channel, or k_max is below 0.

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from tesseral.study.configuration.configuration import Range, Section
+from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
-from tesseral.study.configuration.quantities import QUANTITIES
-from tesseral.study.recipe.recipe import ReferenceName
-from tesseral.study.records.schemas import REFERENCE
 from tesseral.study.parsing.units import size_of
 from tesseral.study.parsing.validation import read_toml, validate
+from tesseral.study.recipe.recipe import ReferenceName
+from tesseral.study.records.schemas import REFERENCE
 
 COLUMNS: dict[str, tuple[str, Literal["structure", "atom"], str]] = {
     quantity.column: (format_irreps(quantity.irreps), quantity.per, quantity.unit)

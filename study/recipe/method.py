@@ -20,8 +20,8 @@ class Method(Section):
     """PySCF's grid for exchange and correlation, 0 (coarse) to 9; unused by HF."""
     density_fitting: bool | Literal["auto"] = "auto"
     """Fit the Coulomb and exchange integrals of the field: some 1e-5 hartree an atom less exact, for speed.
-    `auto`: from `tesseral.models.reference.calculation.mean_field.DENSITY_FITTING_ORBITALS` orbitals on, structure by structure; say true
-    or false where energies of small and large structures are compared."""
+    `auto`: from `tesseral.models.reference.calculation.mean_field.DENSITY_FITTING_ORBITALS` orbitals on, structure by
+    structure; say true or false where energies of small and large structures are compared."""
     max_cycle: Annotated[int, Range(ge=1)] = 50
     """Cycles of the self-consistent field; where they do not converge, as many second-order ones follow."""
     auxiliary_basis: str = "def2-universal-jfit"

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.errors import StudyFileError
+from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.method import Method
 from tesseral.study.recipe.structures import Displacements, Inline, Table, WaterClusters, Xyz, check_name
-from tesseral.study.parsing.validation import read_toml, validate
 
 
 @dataclass(frozen=True, kw_only=True)

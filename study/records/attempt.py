@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tesseral.study.records import lease
-from tesseral.study.records.rungs import decided, seal_rung
+from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.errors import LeaseLostError, StoreError
+from tesseral.study.records import lease
 from tesseral.study.records.outcome import seal_outcome
+from tesseral.study.records.rungs import decided, seal_rung
 from tesseral.study.records.segments import (
     CHECKPOINT,
     TABLES,
@@ -28,7 +29,6 @@ from tesseral.study.records.segments import (
     rows_to_table,
 )
 from tesseral.study.records.store import STORE_ERRORS, Store
-from tesseral.study.configuration.trial import State, canonical
 
 LOSSES = 3
 """Times that a trial may lose its worker without a new checkpoint in between."""

@@ -16,10 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from tesseral.study.records.document import read_document
-from tesseral.study.errors import LeaseHeldError
-from tesseral.study.records.store import STORE_ERRORS, Store
 from tesseral.study.configuration.trial import canonical
+from tesseral.study.errors import LeaseHeldError
+from tesseral.study.records.store import STORE_ERRORS, Store, read_document
 
 LENGTH = 30.0
 """Seconds without a beat after which a lease may be taken over."""

@@ -12,14 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from tesseral.study.records.document import Json, read_document
+from tesseral.study.configuration.trial import State, Trial, canonical
+from tesseral.study.design.stages import Planned
 from tesseral.study.errors import RecordError
 from tesseral.study.records.schemas import TRIALS
 from tesseral.study.records.segments import Begin, Source, encode, folder, segment_sources
-from tesseral.study.design.stages import Planned
-from tesseral.study.records.store import Store
+from tesseral.study.records.store import Json, Store, read_document
 from tesseral.study.study import Study
-from tesseral.study.configuration.trial import State, Trial, canonical
 
 
 @dataclass(frozen=True)

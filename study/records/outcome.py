@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tesseral.study.records.document import Json, read_document
+from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.errors import RecordError
 from tesseral.study.records.segments import (
     TABLES,
@@ -19,8 +19,7 @@ from tesseral.study.records.segments import (
     read_counting,
     segment_sources,
 )
-from tesseral.study.records.store import ABANDONED, Store
-from tesseral.study.configuration.trial import State, canonical
+from tesseral.study.records.store import ABANDONED, Json, Store, read_document
 
 
 def seal_outcome(

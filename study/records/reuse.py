@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from tesseral.study.records.document import read_document
-from tesseral.study.records.store import Store
 from tesseral.study.configuration.trial import State, canonical
+from tesseral.study.records.store import Store, read_document
 
 
 class Elsewhere:

@@ -7,11 +7,10 @@ again, or one that has passed it, or a decision that can be carried out.
 
 from typing import Any
 
-from tesseral.study.records.document import Json, read_document
+from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.records.outcome import seal_outcome
 from tesseral.study.records.segments import Begin, read_begins
-from tesseral.study.records.store import Store
-from tesseral.study.configuration.trial import State, canonical
+from tesseral.study.records.store import Json, Store, read_document
 
 _DECISION = ("epoch", "step", "reason", "lease")
 

@@ -178,7 +178,8 @@ REFERENCE = _table(
     ("timings", pa.string(), "JSON: stage of the calculation to its wall time, s"),
     ("provenance", pa.string(), "JSON: source, package versions"),
 )
-"""Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary` (`tesseral.models.density.auxiliary_basis`)."""
+"""Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary`
+(`tesseral.models.density.auxiliary_basis`)."""
 
 
 def with_metadata(schema: pa.Schema, **extra: str) -> pa.Schema:

@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tesseral.study.records.document import read_document
 from tesseral.study.errors import RecordError
 from tesseral.study.records.schemas import CURVES, TRACES
-from tesseral.study.records.store import Store
+from tesseral.study.records.store import Store, read_document
 
 TABLES = {"curves": CURVES, "traces": TRACES}
 

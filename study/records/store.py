@@ -7,15 +7,17 @@ if the name exists), and the folder is synced. So a name that can be seen holds 
 cut too. Hidden files (`.…`) are never listed.
 """
 
+import json
 import os
 import re
 import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError
@@ -30,6 +32,8 @@ ABANDONED = 3600.0
 """Seconds after which a file that a writer has not finished is one that it never will: it was killed."""
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
+
+Json = dict[str, Any]
 
 
 class Store:
@@ -191,3 +195,20 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_document(store: Store, path: str, *keys: str) -> Json | None:
+    """The JSON object at `path`; None if there is none, or if it is not ours: no JSON, or without one of `keys`."""
+    data = store.read(path)
+    if data is None:
+        return None
+    try:
+        tree = json.loads(data)
+    except ValueError:
+        why = "it is torn, or no JSON"
+    else:
+        if isinstance(tree, dict) and all(key in tree for key in keys):
+            return tree
+        why = f"expected a JSON object with {', '.join(keys)}"
+    warnings.warn(f"{store.location(path)} is left out: {why}", stacklevel=2)
+    return None

@@ -4,8 +4,8 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.networks.layers.fusion_block import FusionProduct
 from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.layers.fusion_block import FusionProduct
 from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, fused, shares
 from tesseral.models.networks.layers.messages import Messages, radial_sizes, reached
@@ -20,12 +20,12 @@ SQUARES = (Tree("centre", "centre"), Tree("centre", "neighbours"))
 class CormorantLayer(Layer):
     """x ↦ √(1−p) L(x ⊕ G) + √p M(U·U ⊕ U·G), with as many channels C of every irrep as the rarest hidden one has.
 
-    U = A x and the messages G (`tesseral.models.networks.layers.messages`), times the number of elements that these are divided by,
-    have C channels of each irrep.
-    The products are of channel u with channel u, all irreps with all, their vertices as in `tesseral.models.networks.layers.fusion_block`
-    and their factors bounded by `Saturation`, or as they are where `settings.saturation` is false; A, L and M are
-    linear. An irrep that only one of the terms reaches takes it whole. p, and a fusion diagram of x and G, as in
-    `tesseral.models.networks.layers.layer_fusion`.
+    U = A x and the messages G (`tesseral.models.networks.layers.messages`), times the number of elements that these are
+    divided by, have C channels of each irrep.
+    The products are of channel u with channel u, all irreps with all, their vertices as in
+    `tesseral.models.networks.layers.fusion_block` and their factors bounded by `Saturation`, or as they are where
+    `settings.saturation` is false; A, L and M are linear. An irrep that only one of the terms reaches takes it whole.
+    p, and a fusion diagram of x and G, as in `tesseral.models.networks.layers.layer_fusion`.
 
     :param irreps_in: features of each atom, each irrep once.
     :param irreps_hidden: what is asked for; what nothing makes is left out.

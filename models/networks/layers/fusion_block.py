@@ -8,15 +8,15 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, ModuleDict
 
-from tesseral.models.networks.paths.fusion_paths import in_order
-from tesseral.models.networks.products.fusion_product import FusionProduct as FusionProduct
-from tesseral.models.networks.products.fusion_product import orders as orders
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.messages import RadialNetwork
+from tesseral.models.networks.paths.fusion_paths import in_order
 from tesseral.models.networks.paths.selection_rules import Orders
+from tesseral.models.networks.products.fusion_product import FusionProduct as FusionProduct
+from tesseral.models.networks.products.fusion_product import orders as orders
 from tesseral.models.networks.user_network import to_irreps
-from tesseral.study.parsing.fusion_tree import Tree
 from tesseral.study.parsing.fusion_diagram import FusionDiagram
+from tesseral.study.parsing.fusion_tree import Tree
 
 
 class FusionBlock(Module):
@@ -57,7 +57,8 @@ class FusionBlock(Module):
 
     @classmethod
     def from_diagram(cls, diagram: FusionDiagram) -> Self:
-        """The module of a diagram; `tesseral.models.networks.paths.fusion_diagram.diagram_parameters` counts its parameters."""
+        """The module of a diagram; `tesseral.models.networks.paths.fusion_paths.diagram_parameters` counts its
+        parameters."""
         leaves = {name: to_irreps(irreps) for name, irreps in diagram.leaves}
         return cls(diagram.tree, leaves, to_irreps(diagram.roots), diagram.channels, diagram.k_max)
 

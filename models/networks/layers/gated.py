@@ -3,9 +3,9 @@
 from e3nn import o3
 from torch import Tensor, cat
 
+from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.convolution import Convolution
 from tesseral.models.networks.layers.gate import Gate
-from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, fused
 from tesseral.models.networks.layers.messages import radial_sizes, reached
@@ -16,8 +16,8 @@ class GatedLayer(Layer):
     """gate(convolution(x)): the features that it makes are those of `irreps_hidden` it can reach.
 
     With a fusion diagram, gate(y) where y is the sum of the convolution and the diagram of x and of the convolution's
-    messages, times the number of elements that they are divided by (`tesseral.models.networks.layers.layer_fusion`): it makes gates
-    too, and irreps that the convolution does not reach.
+    messages, times the number of elements that they are divided by (`tesseral.models.networks.layers.layer_fusion`): it
+    makes gates too, and irreps that the convolution does not reach.
 
     :param irreps_in: features of each atom.
     :param irreps_hidden: what is asked for.

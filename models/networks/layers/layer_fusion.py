@@ -5,11 +5,11 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, ModuleDict
 
-from tesseral.models.networks.layers.fusion_block import EdgeSum, FusionBlock, orders
-from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.layers.fusion_block import EdgeSum, FusionBlock, orders
 from tesseral.models.networks.layers.messages import radial_sizes
 from tesseral.models.networks.layers.saturation import bounded
+from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.study.configuration import configuration
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 
@@ -20,9 +20,9 @@ PART = 0.15
 class LayerFusion(Module):
     """y ↦ √(1−p) y + √p F(x, g, e): a layer's features y, and those of `settings.fusion`.
 
-    F is the diagram (`tesseral.models.networks.layers.fusion_block`) of the atom's features x (`centre`), of what the layer gathers, g
-    (`neighbours`), and of e = Σ_j w(r_ij) Y(r_ij) (`edges`), each bounded by `Saturation`, or as it is where
-    `settings.saturation` is false. p is `PART`; an irrep that only one of the terms reaches takes it whole.
+    F is the diagram (`tesseral.models.networks.layers.fusion_block`) of the atom's features x (`centre`), of what the
+    layer gathers, g (`neighbours`), and of e = Σ_j w(r_ij) Y(r_ij) (`edges`), each bounded by `Saturation`, or as it is
+    where `settings.saturation` is false. p is `PART`; an irrep that only one of the terms reaches takes it whole.
 
     :param irreps_in: of x.
     :param gathered: irreps of g.

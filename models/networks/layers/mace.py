@@ -4,13 +4,13 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.networks.layers.fusion_block import orders
-from tesseral.models.networks.paths.fusion_paths import in_order, paths
 from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.layers.fusion_block import orders
 from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, fused
 from tesseral.models.networks.layers.messages import Messages, radial_sizes, reached
 from tesseral.models.networks.layers.saturation import bounded
+from tesseral.models.networks.paths.fusion_paths import in_order, paths
 from tesseral.models.networks.paths.selection_rules import Orders
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.study.configuration import configuration
@@ -20,11 +20,11 @@ from tesseral.study.parsing.fusion_tree import comb
 class MaceLayer(Layer):
     """x ↦ (L B + √E C(x, z))/√2 with B the symmetric contraction of A, all its powers of degree 1..ν.
 
-    A are messages (`tesseral.models.networks.layers.messages`) times the number of elements E that these are divided by: of every
-    hidden irrep and every harmonic's as many channels as the rarest hidden irrep has, bounded by `Saturation`, or as
-    they are where `settings.saturation` is false: B is then a polynomial of the messages. L is linear; so is C, with
-    weights of its own for each element z (the self-connection), times √E because e3nn norms it by 1/√E. An irrep that
-    only one of the terms reaches takes it whole. A fusion diagram of x and A is added as in
+    A are messages (`tesseral.models.networks.layers.messages`) times the number of elements E that these are divided
+    by: of every hidden irrep and every harmonic's as many channels as the rarest hidden irrep has, bounded by
+    `Saturation`, or as they are where `settings.saturation` is false: B is then a polynomial of the messages. L is
+    linear; so is C, with weights of its own for each element z (the self-connection), times √E because e3nn norms it by
+    1/√E. An irrep that only one of the terms reaches takes it whole. A fusion diagram of x and A is added as in
     `tesseral.models.networks.layers.layer_fusion`.
 
     :param irreps_in: features of each atom, each irrep once.

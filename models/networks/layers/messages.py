@@ -7,9 +7,9 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, Parameter, ParameterList
 
-from tesseral.models.networks.products.channel_product import ChannelProduct
-from tesseral.models.networks.layers.gate import normalized_silu
 from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.layers.gate import normalized_silu
+from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.study.configuration import configuration
 
 
@@ -39,8 +39,8 @@ class Messages(Module):
     """out_i = B Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) / (E √num_neighbors).
 
     A and B are linear; ⊗ is the tensor product with the edge's harmonics, one weight for each path and channel
-    ('uvu'). E is the number of elements: see `tesseral.models.networks.layers.convolution`. An irrep that nothing reaches is zero.
-    Features enter and leave in e3nn's layout.
+    ('uvu'). E is the number of elements: see `tesseral.models.networks.layers.convolution`. An irrep that nothing
+    reaches is zero. Features enter and leave in e3nn's layout.
 
     :param irreps_in: features of each atom.
     :param irreps_out: what is made of them.

@@ -5,6 +5,7 @@ so that each vertex obeys the selection rules. Leaves of one name are the same f
 such as 1o ⊗ 1o → 1e of one vector, and others dependent: of those, a maximal independent set is kept.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product as pairs
@@ -15,8 +16,10 @@ from tesseral.models.networks.paths.path import Leaf as Leaf
 from tesseral.models.networks.paths.path import Path as Path
 from tesseral.models.networks.paths.path import Vertex as Vertex
 from tesseral.models.networks.paths.selection_rules import Irrep, Orders, product
-from tesseral.study.parsing.fusion_tree import Tree, canonical, leaf_names
 from tesseral.study.errors import TesseralError
+from tesseral.study.parsing.fusion_diagram import FusionDiagram
+from tesseral.study.parsing.fusion_tree import Tree, canonical, leaf_names
+from tesseral.study.parsing.irreps import MulIrrep
 
 MOST = 50_000
 """Labellings at one vertex beyond which a diagram is refused."""
@@ -100,3 +103,28 @@ def allowed(left: Irrep, right: Irrep, made: Irrep) -> bool:
 def in_order(irreps: Orders) -> list[Irrep]:
     """By l, even before odd."""
     return sorted(irreps, key=lambda irrep: (irrep[0], -irrep[1]))
+
+
+def diagram_paths(diagram: FusionDiagram) -> tuple[Path, ...]:
+    """Its independent admissible paths, of which each has `diagram.channels` channels; see `paths`."""
+    leaves = {name: _orders(irreps) for name, irreps in diagram.leaves}
+    return paths(diagram.tree, leaves, _orders(diagram.roots), diagram.k_max)
+
+
+def diagram_parameters(diagram: FusionDiagram) -> int:
+    """Trainable numbers of its `FusionBlock`, with C channels and n_L paths to the root L:
+
+        Σ_leaves Σ_irreps mul·C + Σ_L n_L·C·mul_L,
+
+    and none if nothing reaches the root.
+    """
+    found = Counter(path.irrep for path in diagram_paths(diagram))
+    if not found:
+        return 0
+    before = sum(term.mul for _, irreps in diagram.leaves for term in irreps)
+    after = sum(found[term.l, term.p] * term.mul for term in diagram.roots)
+    return diagram.channels * (before + after)
+
+
+def _orders(irreps: tuple[MulIrrep, ...]) -> Orders:
+    return frozenset((term.l, term.p) for term in irreps)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tesseral.models.networks.paths.exact_coupling import Residues, independent, random_forms, transvectant
 from tesseral.models.networks.paths.path import Leaf, Path, Vertex
 from tesseral.models.networks.paths.selection_rules import Irrep, symmetric_power
-from tesseral.models.networks.paths.exact_coupling import Residues, independent, random_forms, transvectant
 
 Degree = frozenset[tuple[Leaf, int]]
 """Leaves that a function takes, and how often: that of each, as a polynomial."""

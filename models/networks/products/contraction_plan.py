@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from e3nn import o3
 
-from tesseral.models.networks.sizing.contraction_part import LARGEST
 from tesseral.models.networks.paths.fusion_paths import Leaf, Path, paths
-from tesseral.models.networks.products.monomials import Monomials, monomials, polynomial, second_moment
 from tesseral.models.networks.paths.selection_rules import Irrep
+from tesseral.models.networks.products.monomials import LARGEST, Monomials, monomials, polynomial, second_moment
 from tesseral.study.parsing.fusion_tree import comb
 
 
@@ -46,8 +45,8 @@ class Plan(NamedTuple):
 def contraction_plan(irreps: tuple[Irrep, ...], roots: tuple[Irrep, ...], correlation: int) -> Plan:
     """Of one channel of `irreps`, the paths of degree 1..correlation to each of `roots`.
 
-    They are those of a left comb of equal leaves (`tesseral.models.networks.paths.fusion_paths`), scaled to a second moment of 1 for
-    independent normal components of variance 1.
+    They are those of a left comb of equal leaves (`tesseral.models.networks.paths.fusion_paths`), scaled to a second
+    moment of 1 for independent normal components of variance 1.
     """
     bases = tuple(monomials(irreps, degree) for degree in range(1, correlation + 1))
     starts = dict(zip(irreps, accumulate((2 * order + 1 for order, _ in irreps), initial=0), strict=False))

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.networks.paths.fusion_paths import Path, paths
-from tesseral.models.networks.products.fusion_plan import Spread, Stack, plan
 from tesseral.models.networks.paths.selection_rules import Irrep, Orders
-from tesseral.study.parsing.fusion_tree import Tree, leaf_names
+from tesseral.models.networks.products.fusion_plan import Spread, Stack, plan
 from tesseral.study.errors import TesseralError
+from tesseral.study.parsing.fusion_tree import Tree, leaf_names
 
 
 class FusionProduct(Module):

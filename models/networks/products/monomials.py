@@ -11,6 +11,10 @@ import numpy as np
 
 from tesseral.models.networks.paths.selection_rules import Irrep
 
+LARGEST = 2**15
+"""Contents that follow each other share a block, much of it zeros, of at most so many coefficients: few products are
+fast where blocks are small, few zeros where they are large."""
+
 
 class Monomials(NamedTuple):
     """Monomials of one degree, the even ones first; of those, one content after the other."""

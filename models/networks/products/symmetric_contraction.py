@@ -8,18 +8,18 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, Parameter, ParameterList
 
-from tesseral.models.networks.products.contraction_plan import contraction_plan
 from tesseral.models.networks.paths.fusion_paths import Path
 from tesseral.models.networks.paths.selection_rules import Irrep
+from tesseral.models.networks.products.contraction_plan import contraction_plan
 
 
 class SymmetricContraction(Module):
     """out_{c,L} = Σ_{n=1..ν} Σ_paths w[path, c, z] path(A_c, …, A_c)/√(N P_n) for an atom of element z.
 
-    The paths are those of the left comb of n equal leaves (`tesseral.models.networks.paths.fusion_paths`), an independent set: as
-    many as L has copies in Symⁿ of one channel. Each has a second moment of 1 for independent normal components of
-    variance 1; P_n of them have degree n, N degrees have any, and weights begin normal of variance 1. So, for such
-    inputs, outputs have a second moment of 1, and every degree an equal part of it.
+    The paths are those of the left comb of n equal leaves (`tesseral.models.networks.paths.fusion_paths`), an
+    independent set: as many as L has copies in Symⁿ of one channel. Each has a second moment of 1 for independent
+    normal components of variance 1; P_n of them have degree n, N degrees have any, and weights begin normal of variance
+    1. So, for such inputs, outputs have a second moment of 1, and every degree an equal part of it.
 
     A path is a polynomial of one channel's components: outputs are a matrix times all monomials of them. The weights
     enter the matrix before it meets an atom, and then it has as many rows as there are outputs, however many paths.

@@ -1,14 +1,16 @@
-"""The blueprint of the network that a configuration asks for, part by part as `tesseral.models.networks.network` builds it."""
+"""The blueprint of the network that a configuration asks for, part by part as `tesseral.models.networks.network` builds
+it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 
+from tesseral.models.networks.paths.fusion_paths import paths
+from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmonics, product
 from tesseral.models.networks.sizing.blueprint import Blueprint, Channels, Draft, Features, Width, Widths, orders
 from tesseral.models.networks.sizing.contraction_part import SymmetricContraction
 from tesseral.models.networks.sizing.convolution_parts import Messages, SelfConnection
 from tesseral.models.networks.sizing.fusion_parts import EdgeSum, FusionProduct
-from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.sizing.parts import (
     ELEMENTS,
     EMBEDDED,
@@ -21,11 +23,10 @@ from tesseral.models.networks.sizing.parts import (
     before_gate,
     hidden,
 )
-from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmonics, product
 from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration, Hidden
-from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
 CHANNELS: Width = ("channels", None)

@@ -8,15 +8,13 @@ from itertools import combinations_with_replacement
 from math import comb, prod
 from typing import NamedTuple
 
-from tesseral.models.networks.sizing.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
 from tesseral.models.networks.paths.fusion_paths import MOST, paths
-from tesseral.models.networks.sizing.parts import ELEMENTS, of
 from tesseral.models.networks.paths.selection_rules import SCALAR, Irrep, Orders, symmetric_power
+from tesseral.models.networks.products.monomials import LARGEST
+from tesseral.models.networks.sizing.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
+from tesseral.models.networks.sizing.parts import ELEMENTS, of
 from tesseral.study.parsing import fusion_tree as diagram
 
-LARGEST = 2**15
-"""Contents that follow each other share a block, much of it zeros, of at most so many coefficients: few products are
-fast where blocks are small, few zeros where they are large."""
 MANY = MOST // 24
 """Paths from which on there may be more than `MOST` labellings: of four equal leaves, 4! for each path at most."""
 
@@ -33,7 +31,8 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True)
 class SymmetricContraction(Part):
-    """Of `tesseral.models.networks.products.symmetric_contraction`: the powers of each channel, with weights for each element."""
+    """Of `tesseral.models.networks.products.symmetric_contraction`: the powers of each channel, with weights for each
+    element."""
 
     asked: Orders
     correlation: int

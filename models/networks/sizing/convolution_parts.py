@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
+from tesseral.models.networks.paths.selection_rules import Irrep, harmonics, product
 from tesseral.models.networks.sizing.blueprint import Count, Features, Part, Place, Widths, orders
 from tesseral.models.networks.sizing.parts import ELEMENTS, of
-from tesseral.models.networks.paths.selection_rules import Irrep, harmonics, product
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def _self_connection(u: int, v: int, w: int, i: int, constant: int, entering: in
 
 @dataclass(frozen=True)
 class Messages(Part):
-    """Of `tesseral.models.networks.layers.messages`: linear, product with the edge's harmonics, sum over neighbours, linear."""
+    """Of `tesseral.models.networks.layers.messages`: linear, product with the edge's harmonics, sum over neighbours,
+    linear."""
 
     asked: Features
     lmax: int

@@ -5,18 +5,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from tesseral.models.networks.paths.fusion_paths import Path, paths
+from tesseral.models.networks.paths.selection_rules import Orders, harmonics
+from tesseral.models.networks.products.fusion_plan import plan, read
 from tesseral.models.networks.sizing.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
 from tesseral.models.networks.sizing.convolution_parts import radial_count
-from tesseral.models.networks.paths.fusion_paths import Path, paths
-from tesseral.models.networks.products.fusion_plan import plan, read
 from tesseral.models.networks.sizing.parts import of
-from tesseral.models.networks.paths.selection_rules import Orders, harmonics
 from tesseral.study.parsing.fusion_tree import Tree
 
 
 @dataclass(frozen=True)
 class FusionProduct(Part):
-    """Of `tesseral.models.networks.layers.fusion_block`: the paths of trees whose leaves are its inputs, channel by channel."""
+    """Of `tesseral.models.networks.layers.fusion_block`: the paths of trees whose leaves are its inputs, channel by
+    channel."""
 
     trees: tuple[Tree, ...]
     leaves: tuple[str, ...]
@@ -66,7 +67,8 @@ def _operations(part: FusionProduct, inputs: tuple[Features, ...]) -> tuple[int,
 
 @dataclass(frozen=True)
 class EdgeSum(Part):
-    """Of `tesseral.models.networks.layers.fusion_block`: the sum of harmonics over an atom's edges, weighted by distance."""
+    """Of `tesseral.models.networks.layers.fusion_block`: the sum of harmonics over an atom's edges, weighted by
+    distance."""
 
     lmax: int
     radial: tuple[int, ...]

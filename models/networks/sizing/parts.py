@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tesseral.models.networks.sizing.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
 from tesseral.models.networks.paths.selection_rules import SCALAR, Irrep, Orders
+from tesseral.models.networks.sizing.blueprint import Channels, Count, Features, Part, Place, Width, Widths, orders
 
 ELEMENTS: Width = ("elements", None)
 EMBEDDED: Width = ("embedding", None)
@@ -41,7 +41,7 @@ class OneHot(Part):
 
 @dataclass(frozen=True)
 class Embedding(Part):
-    """Of `tesseral.models.networks.embedding`: scalars learned for each element."""
+    """Of `tesseral.models.networks.network`: scalars learned for each element."""
 
     def makes(self, *inputs: Features) -> Features:
         """Scalars."""
@@ -107,7 +107,7 @@ class Sum(Part):
 
 @dataclass(frozen=True)
 class Residual(Part):
-    """Of `tesseral.models.networks.layers.residual`: what a layer makes, and what enters it, added up where alike."""
+    """Of `tesseral.models.networks.layers.layer`: what a layer makes, and what enters it, added up where alike."""
 
     shared: Orders
     """Irreps of which as many enter as are made."""

@@ -8,15 +8,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tesseral.models.networks.graph import Graph, build_graph, edge_basis, join
 from tesseral.models.networks.seeding import initialising
-from tesseral.models.networks.sizing.shape import Shape
-from tesseral.models.networks.sizing.size import Size
+from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
 from tesseral.study.configuration import configuration
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.parsing.user_function import load
+from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
-from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.parsing.user_function import load
 
 DRAWS = 3
 """Weights and geometries that are tried before a weight counts as dead, or an output as unreachable."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from tesseral.models.networks.sizing.architecture import blueprint, hidden_irreps
-from tesseral.models.networks.sizing.blueprint import orders
 from tesseral.models.networks.paths.selection_rules import Irrep
 from tesseral.models.networks.paths.selection_rules import self_product as self_product
 from tesseral.models.networks.paths.selection_rules import symmetric_power as symmetric_power
+from tesseral.models.networks.sizing.architecture import blueprint, hidden_irreps
+from tesseral.models.networks.sizing.blueprint import orders
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.irreps import MulIrrep
 

@@ -3,12 +3,26 @@
 from dataclasses import dataclass
 
 from tesseral.models.networks.sizing.architecture import blueprint
-from tesseral.models.networks.sizing.shape import Shape
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.parsing.irreps import MulIrrep
 
 FORCES = 2.2
 """What the operations of a step on forces by gradient are to one on the energies alone."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network's size and cost depend on besides its configuration."""
+
+    elements: int
+    """Length of the one-hot."""
+    layout: tuple[MulIrrep, ...]
+    """Outputs for each atom: of the density `AuxiliaryBasis.layout`, else `Quantity.outputs`."""
+    atoms: float
+    """Mean atoms of a structure."""
+    edges: float
+    """Mean directed edges of a structure: pairs of atoms nearer than the cutoff, each counted both ways."""
 
 
 @dataclass(frozen=True)

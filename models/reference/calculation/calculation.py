@@ -39,7 +39,7 @@ from tesseral.models.reference.calculation.mean_field import (
 )
 from tesseral.models.reference.calculation.partial_charges import check_scheme, partial_charges
 from tesseral.models.reference.calculation.response import forces, static_polarizability
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.recipe.method import Method
 
 _Shells = dict[int, tuple[Shell, ...]]  # by atomic number
@@ -54,7 +54,8 @@ def calculate(structure: Structure, method: Method) -> dict[str, Any]:
     energy. One thread is used: structures are the unit of parallel work.
 
     :raises StudyFileError: if there is no such method or basis, with the dotted path in the recipe.
-    :raises DataError: if the structure cannot be computed, see `tesseral.models.reference.calculation.mean_field.check`.
+    :raises DataError: if the structure cannot be computed, see
+    `tesseral.models.reference.calculation.mean_field.check`.
     """
     started = time.perf_counter()
     stages = _Stages()

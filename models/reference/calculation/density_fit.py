@@ -39,7 +39,9 @@ def e3nn_rotation(auxiliary: gto.Mole) -> NDArray[np.float64]:
 
     PySCF stores p shells as x, y, z, which is e3nn's order already, and m = −l, …, l about z in all others.
     """
-    from tesseral.models.reference.calculation.axis_order import to_e3nn  # it imports torch and e3nn: seconds that a plan does not wait for
+    from tesseral.models.reference.calculation.axis_order import (
+        to_e3nn,  # it imports torch and e3nn: seconds that a plan does not wait for
+    )
 
     orders = [auxiliary.bas_angular(index) for index in range(auxiliary.nbas)]
     result: NDArray[np.float64] = linalg.block_diag(*(np.eye(3) if order == 1 else to_e3nn(order) for order in orders))

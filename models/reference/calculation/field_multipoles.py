@@ -28,8 +28,8 @@ class FieldMoments(NamedTuple):
 def field_moments(mol: gto.Mole, density_matrix: Array) -> FieldMoments:
     r"""Q_lm = Σ_A Z_A C_lm(R_A − C) − Σ_μν D_μν ⟨μ|C_lm(r − C)|ν⟩ for l = 0…3, about the centre of nuclear charge C.
 
-    C_lm = T_lm · r^l, the harmonics of `tesseral.models.density.multipoles.moments`, are contracted with the integrals of
-    1, x_i, x_i x_j and x_i x_j x_k.
+    C_lm = T_lm · r^l, the harmonics of `tesseral.models.density.multipoles.moments`, are contracted with the integrals
+    of 1, x_i, x_i x_j and x_i x_j x_k.
 
     :param density_matrix: of all electrons, shape (orbitals, orbitals).
     """

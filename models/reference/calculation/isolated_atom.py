@@ -13,7 +13,7 @@ from pyscf.data.elements import CONFIGURATION, ELEMENTS
 from tesseral.models.density.auxiliary_basis import Shell
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, fit_density, function_charges
 from tesseral.models.reference.calculation.mean_field import mean_field, molecule, total_density_matrix
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method
 

@@ -11,7 +11,7 @@ from pyscf.data.elements import ELEMENTS
 from scipy.spatial.distance import pdist, squareform
 
 from tesseral.models.reference.calculation.basis_set import load_orbital_basis
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.method import Method
 

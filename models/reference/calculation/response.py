@@ -43,8 +43,8 @@ def static_polarizability(field: Any) -> Array | None:
 
         (ε_a − ε_i) U_ai + v_ai[U] + h_ai = 0,    α_xy = −2 Σ_spins Σ_ai h_x,ai U_y,ai.
 
-    :return: 0e, then 2e, shape (6,), bohr³, as `tesseral.models.reference.calculation.cartesian` has them; None if the equations do not
-        converge.
+    :return: 0e, then 2e, shape (6,), bohr³, as `tesseral.models.reference.calculation.cartesian` has them; None if the
+        equations do not converge.
     """
     spins = _Spins(field)
     dipoles = spins.joined(spins.dipoles)

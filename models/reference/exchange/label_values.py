@@ -9,8 +9,8 @@ from tesseral.models.reference.calculation.cartesian import to_irreps
 from tesseral.models.reference.exchange.extended_xyz import Frame
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
-from tesseral.study.recipe.mapping import LabelSource
 from tesseral.study.parsing.units import BOHR
+from tesseral.study.recipe.mapping import LabelSource
 
 Array = NDArray[np.float64]
 

@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf.data import nist, radii
 
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.models.reference.structures.vibrations import Vibrations, vibrations
+from tesseral.study.configuration.trial import seed
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method
 from tesseral.study.recipe.structures import Displacements
-from tesseral.study.configuration.trial import seed
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,8 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
     ±`amplitude`. What brings two atoms too close or breaks a bond (`SQUEEZED`, `STRETCHED`) is drawn again.
 
     :return: shape (atoms, 3), Å.
-    :raises DataError: as `tesseral.models.reference.structures.vibrations.vibrations`, or if nearly all displacements are such.
+    :raises DataError: as `tesseral.models.reference.structures.vibrations.vibrations`, or if nearly all displacements
+    are such.
     """
     found = vibrations(molecule, vibrating(table), table.optimise)
     sigma = deviations(found, table.temperature)

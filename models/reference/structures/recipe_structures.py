@@ -2,34 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tesseral.models.reference.structure import Structure
 from tesseral.models.reference.structures.water_clusters import WATER, water_cluster
+from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.recipe import Recipe
 from tesseral.study.recipe.structures import Displacements, Inline, Table, WaterClusters, Xyz
-from tesseral.study.configuration.trial import digest
-
-
-@dataclass(frozen=True)
-class Structure:
-    """Atoms in space."""
-
-    id: str
-    """Unique in its file, such as `dimer-0007`."""
-    atomic_numbers: tuple[int, ...]
-    positions: NDArray[np.float64]
-    """Shape (atoms, 3), Å."""
-    charge: int = 0
-    """Total charge, e."""
-    spin: int = 0
-    """Unpaired electrons."""
 
 
 def structures(recipe: Recipe) -> Iterator[Structure]:

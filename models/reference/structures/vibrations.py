@@ -12,7 +12,7 @@ from pyscf.data import nist
 from scipy.optimize import minimize
 
 from tesseral.models.reference.calculation.mean_field import converge, mean_field, molecule
-from tesseral.models.reference.structures.recipe_structures import Structure
+from tesseral.models.reference.structure import Structure
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method
 
