@@ -28,13 +28,13 @@ check: install
 	@.venv/bin/lint-imports
 
 chaos: install
-	@.venv/bin/python tests/chaos.py --seeds 5 --kills 6 --figures build/chaos.json
+	@.venv/bin/python -m tests.system.chaos --seeds 5 --kills 6 --figures build/chaos.json
 
 bench: install
-	@.venv/bin/python tests/bench_scale.py --figures build/bench.json
-	@OMP_NUM_THREADS=1 .venv/bin/python tests/bench_density.py --figures build/bench.json
-	@OMP_NUM_THREADS=1 .venv/bin/python tests/bench_traces.py --figures build/bench.json
-	@.venv/bin/python tests/bench_reference.py --structures 1000 --sample 30 --figures build/bench.json
+	@.venv/bin/python -m tests.benchmarks.scale --figures build/bench.json
+	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.density --figures build/bench.json
+	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.traces --figures build/bench.json
+	@.venv/bin/python -m tests.benchmarks.reference --structures 1000 --sample 30 --figures build/bench.json
 
 install: .venv/installed
 

@@ -10,9 +10,9 @@ import boto3
 import pytest
 import torch
 from moto.server import ThreadedMotoServer
-from water_study import make_water, water_study
 
 from tesseral.study.records.store import Store
+from tests.support.water_study import make_water, water_study
 
 # As in a trial of one CPU: the last bits of a sum depend on the number of threads.
 torch.set_num_threads(1)

@@ -1,0 +1,98 @@
+"""What trained networks lose without an order: paired rises with intervals, an order named only if it stands out."""
+
+import pytest
+
+from tesseral.analysis.figures.ablation_figures import ablation_figures
+from tesseral.analysis.statistics import ablations as analysis
+from tesseral.analysis.statistics.ablations import Place, ablations, needs
+from tesseral.analysis.statistics.layers import layer_rows
+from tesseral.models.traces import ablation as models
+from tests.analysis.statistics.test_layers import ablated, read, tables
+from tests.support.synthetic_study import trial_row, trial_rows
+
+BLOCKS = 4
+TRIALS = [trial_row(1, block, replicate) for block in range(BLOCKS) for replicate in range(2)]
+
+
+def rows_of(rises: dict[tuple[int, int], list[float]]) -> list[dict]:
+    """Of errors as trained that differ much from block to block, times factors for each block."""
+    rows = []
+    for trial in TRIALS:
+        intact = 0.1 * 3 ** trial["block"] * (1 + 0.2 * trial["replicate"])
+        errors = {place: intact * factors[trial["block"]] for place, factors in rises.items()}
+        rows += ablated(trial["trial"], intact, errors)
+    return rows
+
+
+def test_the_number_of_structures_is_that_of_the_models():
+    assert analysis.STRUCTURES == models.STRUCTURES
+
+
+def test_rises_are_paired_geometric_means_over_blocks():
+    """Errors as trained lie a factor of 27 apart, rises by a factor of 4 in each: nothing of that spread is left."""
+    found = ablations(read(rows_of({(1, 0): [4.0] * 4, (1, 1): [1.0, 2.0, 2.0, 4.0]}), TRIALS), BLOCKS)
+    zero = {row["l"]: row for row in found.to_dicts() if row["kind"] == "zero"}
+    assert [zero[0][name] for name in ("rise", "low", "high")] == pytest.approx([300.0] * 3)
+    assert zero[0]["error"] / zero[0]["intact"] == pytest.approx(4)
+    assert zero[1]["rise"] == pytest.approx(100)
+    assert zero[1]["low"] == pytest.approx(100 * (2 * 2 ** -(3.182446 * (2 / 3) ** 0.5 / 2) - 1), rel=1e-5)
+    halves = found.filter(kind="shuffle", l=0)["rise"].to_list()
+    assert halves == pytest.approx([100.0])
+
+
+def test_errors_that_are_not_positive_are_left_out():
+    rows = ablated(TRIALS[0]["trial"], 0.2, {(1, 0): 0.0, (1, 1): 0.4})
+    assert ablations(read(rows, TRIALS), BLOCKS)["l"].unique().to_list() == [1]
+
+
+def test_the_order_needed_most_is_named_only_where_its_pairs_say_so():
+    clear = rows_of({(1, 0): [4.0, 4.1, 4.2, 3.9], (1, 1): [2.0, 2.1, 1.9, 2.0], (2, 1): [1.1, 0.9, 1.0, 1.05]})
+    assert needs(read(clear, TRIALS), BLOCKS) == ((Place(1, 0),), (Place(2, 1),))
+    blurred = rows_of({(1, 0): [4.0, 2.0, 4.2, 2.9], (1, 1): [3.0, 3.1, 2.9, 3.0], (2, 1): [1.1, 1.2, 1.1, 1.05]})
+    assert needs(read(blurred, TRIALS), BLOCKS).most == (Place(1, 0), Place(1, 1))
+    # Far apart from block to block, yet always in the same order: pairs tell them apart.
+    paired = rows_of({(1, 0): [22, 44, 88, 176], (1, 1): [20, 40, 80, 160]})
+    assert needs(read(paired, TRIALS), BLOCKS).most == (Place(1, 0),)
+    nothing = rows_of({(1, 0): [1.1, 0.9, 1.0, 1.05], (1, 1): [1.0, 1.01, 0.99, 1.0]})
+    assert needs(read(nothing, TRIALS), BLOCKS) == ((), (Place(1, 0), Place(1, 1)))
+    two = [row for row in clear if row["trial"] in {trial["trial"] for trial in TRIALS if trial["block"] < 2}]
+    assert needs(read(two, TRIALS), BLOCKS) == ((), ())
+
+
+def test_that_a_place_is_needed_is_corrected_for_all_places():
+    """One that its own interval alone would call needed is seen by itself, and not as one of many."""
+    doubtful = {(1, 0): [1.3, 1.1, 1.35, 1.2]}
+    (rise,) = ablations(read(rows_of(doubtful), TRIALS), BLOCKS).filter(kind="zero").to_dicts()
+    assert rise["low"] > 0
+    assert needs(read(rows_of(doubtful), TRIALS), BLOCKS) == ((Place(1, 0),), ())
+    flat = {(1, order): [1.02, 0.98, 1.01, 0.99] for order in range(1, 6)}
+    assert Place(1, 0) in needs(read(rows_of(doubtful | flat), TRIALS), BLOCKS).unseen
+
+
+def caption(tmp_path, rises: dict[tuple[int, int], list[float]]) -> str:
+    study = tables(rows_of(rises), tmp_path)
+    found = layer_rows(study.traces, study.trials)
+    (figure,) = ablation_figures(study, found, ablations(found, study.study.most_blocks))
+    assert "first 16 structures of the validation split" in figure.caption
+    assert "is the L² error of the density on" in figure.caption
+    assert "not the density error ε that arms are compared by" in figure.caption
+    return figure.caption.partition("each for itself. ")[2]
+
+
+def test_captions_claim_no_more_than_intervals_do(tmp_path):
+    assert len(trial_rows()) > len(TRIALS)
+    clear = {(1, 0): [4.0, 4.1, 4.2, 3.9], (1, 1): [2.0, 2.1, 1.9, 2.0], (2, 1): [1.1, 0.9, 1.0, 1.05]}
+    assert caption(tmp_path, clear) == (
+        "lmax=1, 0.569 % as trained: the error rises most without l = 0 in layer 1 (+305 % [+285, +326]); no rise can "
+        "be told from none without l = 1 in layer 2."
+    )
+    blurred = {(1, 0): [4.0, 2.0, 4.2, 2.9], (1, 1): [3.0, 3.1, 2.9, 3.0]}
+    assert caption(tmp_path, blurred).startswith(
+        "lmax=1, 0.569 % as trained: the error rises most without one of l = 0"
+    )
+    assert caption(tmp_path, blurred).endswith(", which cannot be told apart.")
+    many = {(layer, order): [4.0, 2.0, 4.2, 2.9 + 0.1 * layer] for layer in (1, 2) for order in (0, 1)}
+    assert "cannot be named, for the largest of 4 rises, " in caption(tmp_path, many)
+    assert caption(tmp_path, many).endswith(", cannot be told apart from 3 others.")
+    nothing = {(1, 0): [1.1, 0.9, 1.0, 1.05], (1, 1): [1.0, 1.01, 0.99, 1.0]}
+    assert "no order of any layer, set to zero, raises the error" in caption(tmp_path, nothing)

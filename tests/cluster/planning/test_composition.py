@@ -1,0 +1,50 @@
+"""Compositions that a training split does not span are said before anything is trained."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from tesseral.cluster.planning.composition import outside, undetermined
+from tesseral.models.data.reference_file import Reference
+from tesseral.study.configuration.configuration import Data
+from tesseral.study.study import Study
+from tests.support.synthetic_properties import property_reference, property_table, row
+from tests.system.test_target_study import text_of
+
+PAIR = np.array([[0.0, 0.0, 0.0], [0.97, 0.0, 0.0]])
+DATA = Data(reference="reference/synthetic.parquet", train=8, validation=2, test=4)
+
+
+def waters_and(*others: list[int]) -> Reference:
+    """Twelve waters and pairs of them, and diatomic molecules."""
+    rows = property_reference(12).table.to_pylist()
+    return property_table(rows + [row(f"other-{index}", numbers, PAIR) for index, numbers in enumerate(others)])
+
+
+def test_a_radical_is_outside_of_waters_unless_it_is_trained_on():
+    reference = waters_and([8, 1])
+    found = [outside(reference, DATA, [seed]) for seed in range(20)]
+    assert {frozenset(one) for one in found} == {frozenset(), frozenset({"HO"})}
+    assert not outside(waters_and(), DATA, range(5))
+
+
+def test_what_spans_the_elements_determines_everything():
+    reference = waters_and(*[[1, 1]] * 12, [8, 1])
+    data = Data(reference="reference/synthetic.parquet", train=20, validation=1, test=4)
+    assert not outside(reference, data, range(20))
+
+
+def said(quantity: str, reference: Reference) -> list[str]:
+    study = Study.parse(text_of(quantity).replace("blocks = 1", "blocks = 40"), "targets.toml")
+    plan = SimpleNamespace(study=study, measure=SimpleNamespace(data=lambda _: reference))
+    return list(undetermined(plan))
+
+
+def test_it_is_said_once_of_what_grows_with_the_structure():
+    reference = waters_and([8, 1], [8, 1])
+    (sentence,) = said("energy", reference)
+    assert sentence.startswith(
+        "the training split of reference/water_tiny.parquet does not determine the atomic references of HO in the test"
+    )
+    assert said("gap", reference) == []
+    assert said("energy", waters_and()) == []

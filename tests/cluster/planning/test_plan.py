@@ -1,0 +1,297 @@
+"""`tesseral plan`: what it shows of each design, without data, in a moment; and every mistake in one sentence."""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tesseral.cluster.commands.plan_tables import amount, duration, scaled
+from tesseral.cluster.planning.cost import SHIPPED
+from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs, title, to_dict
+from tesseral.cluster.planning.plan import StudyPlan, plan_study
+from tesseral.models.data.reference_file import read_reference
+from tesseral.models.training.timed_step import measure_step
+from tesseral.study.study import Study
+from tests.cluster.commands.test_cli import assert_refused, tesseral
+from tests.support.water_study import EXAMPLES
+
+STUDY = """
+[study]
+name = "planned"
+metric = "l2_error"
+allow_unreachable = true
+
+[data]
+reference = "reference/water_tiny.parquet"
+recipe = "water_tiny.toml"
+train = 8
+validation = 2
+test = 4
+
+[network]
+hidden.mul = [8, 4, 2]
+layers = 2
+radial_width = 16
+"""
+FACTORS = '[factors]\nnetwork.hidden.lmax = [0, 1, 2]\nnetwork.hidden.parity = ["both", "natural"]\n'
+SEARCH = """
+[search]
+trials = 9
+[search.space]
+training.learning_rate = { low = 1e-3, high = 1e-1, log = true }
+[search.asha]
+min_epochs = 10
+"""
+
+
+UNTRAINABLE = "has nothing to train"
+UNMADE = '[factors]\nnetwork.hidden.irreps = ["4x0e", "4x2o"]\n'
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a study beside its recipe; there is no data."""
+
+    def write(more: str) -> Path:
+        shutil.copy(EXAMPLES / "water_tiny.toml", tmp_path)
+        path = tmp_path / "study.toml"
+        path.write_text(STUDY + more)
+        return path
+
+    return write
+
+
+def planned(path: Path) -> StudyPlan:
+    return plan_study(Study.load(path), str(path.parent / "runs"), path.parent)
+
+
+def test_a_plan_without_data_needs_seconds_and_no_torch(write, tmp_path):
+    path = write(
+        '[factors]\nnetwork.hidden.lmax = [0, 1, 2, 3, 4]\nnetwork.layers = [1, 2, 3, 4, 5]\n'
+        'network.hidden.parity = ["both", "natural"]\nnetwork.harmonics_lmax = [2, 3]\n'
+        '[match]\nby = "parameters"\nwithin = ["network.layers"]\n' + SEARCH
+    )  # fmt: skip
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = tesseral("plan", path, "--storage", tmp_path / "runs")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
+    assert "planned: 100 arms × 1 block × 3 replicates = 300 trials, after a search of 9 trials an arm" in " ".join(
+        done.stdout.split()
+    )
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_without_data_does_not_import_torch(write, tmp_path):
+    path = write(FACTORS)
+    code = (
+        "import sys\nfrom tesseral.cluster.commands.cli import app\n"
+        f"app(['plan', {str(path)!r}, '--storage', {str(tmp_path / 'runs')!r}], standalone_mode=False)\n"
+        "print(sorted({'torch', 'ray', 'optuna'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_arms_are_shown_as_they_are_matched(write, tmp_path):
+    path = write(FACTORS + '[match]\nby = "parameters"\n')
+    shown = tesseral("plan", path, "--storage", tmp_path).stdout
+    tree = json.loads(tesseral("plan", path, "--storage", tmp_path, "--json").stdout)
+    assert len(tree["arms"]) == 6
+    largest = tree["arms"][4]
+    assert largest["hidden"] == largest["hidden_natural"]
+    for arm in tree["arms"]:
+        assert arm["target"] == largest["parameters_live"]
+        assert arm["residual"] == pytest.approx(arm["parameters_live"] / arm["target"] - 1)
+        assert arm["hidden"] in shown
+        assert f"{arm['parameters']:,}" in shown
+        assert arm["steps"] == arm["configuration"]["training"]["epochs"] * 2
+        assert arm["seconds"] == pytest.approx(3 * arm["seconds_trial"])
+    assert tree["arms"][0]["hidden_natural"] == "8x0e+8x0o"
+    assert f"8x0e+8x0o\n{' ' * len(shown.split('8x0e+8x0o')[0].splitlines()[-1])}→ {tree['arms'][0]['hidden']}" in (
+        "\n".join(line.rstrip() for line in shown.splitlines())
+    )
+    assert tree["arms"][0]["unreachable"][-1].endswith("4e")
+    assert "- lmax=0, parity=natural misses its size by +2.7 %: widths are whole numbers" in shown
+    assert tree["core_hours"] == pytest.approx(sum(arm["seconds"] for arm in tree["arms"]) / 3600)
+    assert tree["rate"]["trials"] == 0
+    assert "shipped default" in shown
+    sums = next(line for line in shown.splitlines() if "in all" in line)
+    assert "in all, one after another" in sums, "a sum of times on one core each"
+
+
+def test_times_are_those_of_the_rate(write):
+    plan = planned(write(FACTORS + SEARCH + "[training]\nepochs = 100\n"))
+    rate = replace(SHIPPED, setup=10.0, overhead=1.0, per_flop=0.0)
+    found = forecasts(plan, rate)
+    # 100 epochs of two steps; rungs at 10, 30 and 90: 10 + 20/3 + 60/9 + 10/27 epochs are expected of each.
+    assert plan.rungs(plan.arms[0]) == (10, 30, 90)
+    share = (10 + 20 / 3 + 60 / 9 + 10 / 27) / 100
+    for one in found:
+        assert share_of_epochs(plan, one.arm) == pytest.approx(share)
+        assert one.step == 1.0
+        assert one.trial == 210.0
+        assert one.seconds == pytest.approx(9 * (10 + 200 * share) + 3 * 210)
+        assert one.longest == pytest.approx(12 * 210)
+    assert any("one trial in 3 pass each rung" in note for note in notes(plan, found))
+    assert "ASHA, rungs at epochs 10, 30, 90) = 72 trials in all" in title(plan)
+    assert to_dict(plan, found, rate)["core_hours"] == pytest.approx(sum(one.seconds for one in found) / 3600)
+
+
+def test_without_a_rate_for_the_gpu_no_time_is_given(write, tmp_path):
+    path = write(FACTORS + "[resources]\ngpus = 0.5\n")
+    shown = " ".join(tesseral("plan", path, "--storage", tmp_path).stdout.split())
+    assert "no rate of a GPU is recorded in this storage" in shown
+    assert "GPU-hours" not in shown
+    assert json.loads(tesseral("plan", path, "--storage", tmp_path, "--json").stdout)["gpu_hours"] is None
+    found = forecasts(planned(path), replace(SHIPPED, setup=3600.0, overhead=0.0, per_flop=0.0))
+    assert to_dict(planned(path), found, SHIPPED)["gpu_hours"] == pytest.approx(6 * 3 * 0.5)
+
+
+def test_what_a_condition_leaves_out_is_named(write):
+    plan = planned(
+        write(FACTORS + "[design]\nwhere = ['network.hidden.lmax > 0 or network.hidden.parity == \"both\"']\n")
+    )
+    (note,) = [note for note in notes(plan, forecasts(plan, SHIPPED)) if "leaves out" in note]
+    assert note.startswith("design.where[0] (network.hidden.lmax > 0 or")
+    assert note.endswith("leaves out 1 arm: lmax=0, parity=natural")
+
+
+def test_aliases_of_a_fraction_are_printed(write, tmp_path):
+    path = write(
+        "[factors]\nnetwork.hidden.lmax = [1, 2]\nnetwork.layers = [1, 2]\n"
+        'network.hidden.parity = ["both", "natural"]\n'
+        '[design]\nkind = "fractional"\nruns = 4\n'
+    )
+    shown = tesseral("plan", path, "--storage", tmp_path).stdout
+    assert "2^(3-1) fraction of resolution III" in shown
+    assert "generator C = AB: layers = lmax × parity" in shown
+    assert "layers is aliased with lmax × parity" in shown
+
+
+def test_merged_arms_loose_matches_and_allocations_are_noted(write):
+    arms = '[[arms]]\nnetwork.hidden.irreps = "8x0e+4x1o"\n[[arms]]\nnetwork.hidden.irreps = "4x1o+8x0e"\n'
+    arms += '[[arms]]\nnetwork.hidden.irreps = "1x1o+1x2e+1x3o"\n[match]\nby = "components"\nto = 23\n'
+    plan = planned(
+        write(arms + "[replication]\nallocate = 'sequential'\nprecision = 2.0\nblocks = 3\nmax_blocks = 8\n")
+    )
+    lines = notes(plan, forecasts(plan, SHIPPED))
+    assert len(plan.arms) == 2
+    assert any(
+        line.startswith("one configuration, and so one arm: irreps=8x0e+4x1o = irreps=4x1o+8x0e") for line in lines
+    )
+    (loose,) = [line for line in lines if "misses its size" in line]
+    assert "there is no 0e to close it" in loose
+    assert any("known to ±2 %: 18 trials of the confirm stage at least, 48 at most" in line for line in lines)
+
+
+def test_long_labels_are_wrapped_and_brackets_are_kept(write, tmp_path):
+    path = write(
+        '[factors]\nnetwork.hidden = [{ orders = [0, 1] }, { orders = [0, 2] }]\nloss.name = ["raw", "overlap"]\n'
+    )
+    shown = tesseral("plan", path, "--storage", tmp_path).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "[0,2]" in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "more", "words"),
+    [
+        ('recipe = "water_tiny.toml"\n', "", FACTORS, ["water_tiny.parquet", "data.recipe"]),
+        ("water_tiny.toml", "none.toml", FACTORS, ["data.recipe", "none.toml"]),
+        ("", "", '[factors]\nnetwork.hidden.lmx = [0, 1]\n', ["network.hidden.lmx", "did you mean 'lmax'"]),
+        ("", "", FACTORS + '[design]\nwhere = ["network.layers > 3"]\n', ["design.where", "leave an arm"]),
+        ("", "", FACTORS + '[design]\nwhere = ["network.depth > 3"]\n', ["design.where[0]", "network.depth"]),
+        ("", "", FACTORS + '[match]\nby = "parameters"\nto = 3\n', ["match.to", "lmax=0", "multiplicities of 1"]),
+        ("", "", FACTORS + '[match]\nby = "parameters"\nto = "lmax=7"\n', ["match.to", "'lmax=7'"]),
+        ("", "", FACTORS + SEARCH.replace("learning_rate", "learnin_rate"), ["search.space", "learnin_rate"]),
+        ("allow_unreachable = true", "", FACTORS, ["study.allow_unreachable", "cannot reach", "4e"]),
+        ("", "", UNMADE, ["network.hidden", "irreps=4x2o", UNTRAINABLE]),
+        ("", "", UNMADE + '[match]\nby = "parameters"\n', ["network.hidden", "irreps=4x2o", UNTRAINABLE]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence(write, tmp_path, old, new, more, words):
+    path = write(more)
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert_refused(tesseral("plan", path, "--storage", tmp_path / "runs"), *words)
+    assert not (tmp_path / "runs").exists()
+
+
+WEIGHTLESS = """
+import torch
+
+
+class Frozen(torch.nn.Linear):
+    def forward(self, graph):
+        return super().forward(graph.elements)
+
+
+def build(settings, *, elements, irreps_out, num_neighbors):
+    return Frozen(elements, irreps_out.dim).requires_grad_(False)
+"""
+
+
+def test_a_network_of_ones_own_without_weights_is_refused(write, tmp_path):
+    (tmp_path / "weightless.py").write_text(WEIGHTLESS)
+    path = write('[[arms]]\nnetwork.define = "weightless:build"\nnetwork.hidden.lmax = 0\n')
+    assert_refused(tesseral("plan", path, "--storage", tmp_path), "network.define", "weightless:build", UNTRAINABLE)
+
+
+def test_operations_are_matched_per_structure(write):
+    more = '[match]\nby = "flops"\n' + SEARCH.replace(
+        "training.learning_rate = { low = 1e-3, high = 1e-1, log = true }", "training.batch_size = [2, 4, 8]"
+    )
+    plan = planned(write("[factors]\nnetwork.hidden.lmax = [1, 2]\n" + more))
+    for arm in plan.arms:
+        assert abs(arm.network.residual) < 0.01
+        found = [plan.sized(arm, {"training.batch_size": size}) for size in (2, 4, 8)]
+        assert {one.hidden for one in found} == {arm.network.hidden}
+        assert [one.size.flops / found[0].size.flops for one in found] == [1, 2, 4], "of the whole step"
+        assert {round(one.residual, 9) for one in found} == {round(arm.network.residual, 9)}
+    factors = "[factors]\ntraining.batch_size = [2, 8]\nnetwork.hidden.lmax = [1]\n"
+    batches = planned(write(factors + "[match]\nby = 'flops'\n"))
+    assert len({arm.network.hidden for arm in batches.arms}) == 1
+
+
+def test_probe_needs_the_data(write, tmp_path):
+    assert_refused(tesseral("plan", write(FACTORS), "--probe", "--storage", tmp_path), "water_tiny.parquet")
+
+
+def test_probe_times_a_step_of_each_arm(storage, write):
+    path = write("[factors]\nnetwork.hidden.lmax = [0, 2]\n")
+    done = tesseral("plan", path, "--probe", "--storage", storage)
+    assert done.returncode == 0, done.stderr
+    assert "measured step" in done.stdout
+    tree = json.loads(tesseral("plan", path, "--probe", "--storage", storage, "--json").stdout)
+    assert [step["device"] for step in tree["probe"]] == ["cpu", "cpu"]
+    assert all(1e-4 < step["seconds"] < 10 for step in tree["probe"])
+
+
+def test_a_step_is_measured(tiny_reference, write):
+    """More work takes longer, and the steps that were timed are a part of the time that the call took."""
+    arms = '[[arms]]\nnetwork.hidden.irreps = "4x0e"\n[[arms]]\nnetwork.hidden.irreps = "99x0e+99x1o+99x2e"\n'
+    plan = planned(write(arms))
+    reference = read_reference(str(tiny_reference))
+    small, large = (arm.network.configuration for arm in plan.arms)
+    began = time.perf_counter()
+    slow = measure_step(large, reference, "cpu")
+    assert 5 * slow.seconds < time.perf_counter() - began
+    assert measure_step(small, reference, "cpu").seconds < slow.seconds
+    assert slow.peak_memory is None
+
+
+def test_numbers_are_short():
+    assert [scaled(n) for n in (7.0, 999.4, 1234.0, 12_345_678.0, 3e9, 9.996e11, 2e15)] == [
+        "7", "999", "1.23k", "12.3M", "3G", "1T", "2P"
+    ]  # fmt: skip
+    assert [duration(s) for s in (0.00836, 1.5, 75, 119, 120, 3600, 7200, 40_000, 864_000)] == [
+        "8.36 ms", "1.5 s", "75 s", "119 s", "2.0 min", "60 min", "2.0 h", "11 h", "10 days"
+    ]  # fmt: skip
+    assert [amount(v) for v in (0.0015, 0.5, 42.123, 12_345.6)] == ["0.0015", "0.50", "42.12", "12,346"]

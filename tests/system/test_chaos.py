@@ -1,0 +1,132 @@
+"""Kills at random moments: nothing is lost, nothing counts twice, and no number changes.
+
+With search and confirm on a two-node cluster by the monkey of `chaos.py`; and without a search, where the set of trials
+must be that of an undisturbed run too.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tesseral.analysis.tables.open import open_study
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.planning.plan import prepare
+from tesseral.study.configuration.trial import State
+from tesseral.study.records.ledger import Ledger
+from tesseral.study.records.store import Store
+from tesseral.study.study import Study
+from tests.support.silent import Silent
+from tests.system.chaos import Chaos
+
+EPOCHS = 40
+
+
+@pytest.fixture
+def long_study(study_file) -> Path:
+    text = study_file.read_text().replace("epochs = 6", f"epochs = {EPOCHS}").replace("[0, 1]", "[1, 2]")
+    study_file.write_text(text.replace("mul = [4, 2]", "mul = [16, 8, 4]"))
+    return study_file
+
+
+def start(study_file: Path, storage: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(study_file), "--storage", str(storage)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def outcomes(study: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in study.glob("trials/*/outcome.json")}
+
+
+def running_workers(study: Path) -> list[int]:
+    pids = []
+    for path in study.glob("trials/*/attempts/*.json"):
+        attempt = json.loads(path.read_text())
+        if not (path.parent.parent / "outcome.json").exists() and Path(f"/proc/{attempt['pid']}").exists():
+            pids.append(attempt["pid"])
+    return pids
+
+
+def wait_while(driver: subprocess.Popen, condition, seconds: float = 240.0) -> None:
+    """Until the condition ends, or the driver."""
+    end = time.monotonic() + seconds
+    while condition() and driver.poll() is None:
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def assert_whole(storage: Path, study: Study) -> None:
+    tables = open_study(storage, "small")
+    assert tables.trials.height == len(study.arms) * study.file.replication.blocks
+    assert tables.trials["state"].unique().to_list() == [State.COMPLETE]
+    for frame, keys in (
+        (tables.curves.collect(), ["trial", "step", "split", "metric", "l"]),
+        (tables.traces.collect(), ["trial", "step", "layer", "path", "l", "p", "statistic"]),
+    ):
+        assert frame.height > 0
+        assert not frame.select(keys).is_duplicated().any()
+    train = tables.curves.filter(pl.col("split") == "train", pl.col("metric") == "loss").collect()
+    for (_,), rows in train.group_by("trial"):
+        assert sorted(rows["epoch"].to_list()) == list(range(1, EPOCHS + 1))
+
+
+def numbers(storage: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    tables = open_study(storage, "small")
+    curves, traces = tables.curves.collect(), tables.traces.collect()
+    return curves.sort(curves.columns), traces.sort(traces.columns)
+
+
+def test_kills_of_workers_and_drivers(storage, long_study, tmp_path_factory):
+    study = Study.load(long_study)
+    monkey = random.Random(20261121)
+    records = storage / "small"
+    finished: dict[str, bytes] = {}
+    for victim in ("worker", "driver"):
+        with start(long_study, storage) as driver:
+            wait_while(driver, lambda: not running_workers(records))
+            time.sleep(monkey.uniform(0.0, 1.5))
+            if victim == "worker":
+                for pid in running_workers(records)[:1]:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                before = outcomes(records)
+                wait_while(driver, lambda before=before: outcomes(records) == before)
+            driver.kill()
+        now = outcomes(records)
+        assert finished.items() <= now.items(), "a finished trial never changes"
+        finished = now
+    begun = {trial: sorted(os.listdir(records / "trials" / trial / "attempts")) for trial in finished}
+    last = start(long_study, storage)
+    output, _ = last.communicate(timeout=300)
+    assert last.returncode == 0, output.decode()
+    assert finished.items() <= outcomes(records).items()
+    for trial, attempts in begun.items():
+        assert sorted(os.listdir(records / "trials" / trial / "attempts")) == attempts, "a finished trial ran again"
+    assert_whole(storage, study)
+    attempts = [entry.outcome["attempts"] for entry in Ledger(Store(records)).entries()]
+    assert max(attempts) > 1, "no kill hit a trial in the middle"
+
+    undisturbed = tmp_path_factory.mktemp("undisturbed")
+    (undisturbed / "reference").symlink_to(storage / "reference")
+    states = run_study(prepare(study, str(undisturbed)), Inline(), Silent()).states
+    assert states == {State.COMPLETE: 6}
+    for disturbed, quiet in zip(numbers(storage), numbers(undisturbed), strict=True):
+        assert disturbed.equals(quiet), "numbers differ from those of an undisturbed run"
+
+
+@pytest.mark.timeout(900)
+def test_kills_and_pauses_in_search_and_confirm(storage):
+    chaos = Chaos(storage, seed=20261121, kills=6)
+    chaos.run()
+    assert not any(chaos.figures().values()), (chaos.figures(), chaos.output, chaos.torn)
+    assert chaos.killed == 6, chaos.done
+    assert chaos.scans > 0
