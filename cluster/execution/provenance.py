@@ -1,4 +1,4 @@
-"""Where numbers come from: package versions and the git commit of the code."""
+"""Where a trial's numbers come from: the versions of the packages, and the git commit of this code."""
 
 import platform
 import subprocess
@@ -7,29 +7,41 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("tesseral", "torch", "e3nn", "numpy", "pyarrow", "ray", "optuna", "polars", "pyscf")
+"""Packages whose versions are recorded with every trial."""
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of the packages that matter and the commit of this code, `+` appended if it has been edited since."""
+    """Package versions and the commit of this code.
+
+    :return: `versions`, package → version; `commit`, a hash with `+` appended if tracked files were edited since, or
+        None outside a checkout.
+    """
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue  # an optional package that is not installed has no version
-    return {"versions": versions, "commit": _commit()}
+    return {"versions": versions, "commit": commit_of(Path(__file__))}
 
 
-def _commit() -> str | None:
-    folder = Path(__file__).resolve().parent.parent
-    if not (folder / ".git").exists():
+def commit_of(file: Path) -> str | None:
+    """The commit of the checkout that tracks a file.
+
+    :return: the hash, with `+` appended if tracked files were edited since; None if no checkout tracks the file.
+    """
+    file = file.resolve()  # the import package is a tree of links; git tracks the files behind them
+    checkout = next((folder for folder in file.parents if (folder / ".git").exists()), None)
+    if checkout is None:
         return None
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(folder), *words]
+        command = ["git", "-C", str(checkout), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
 
     try:
+        # An installed package can lie in a virtual environment inside some other project's checkout.
+        git("ls-files", "--error-unmatch", str(file))
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return None
