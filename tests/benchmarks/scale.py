@@ -37,12 +37,12 @@ def no_op(job, on_progress, on_rung) -> None:
 
 def ours(storage: Path, trials: int) -> dict:
     """The study of no-op trials; then a restart of it, which has nothing to do."""
+    from tesseral.cluster.campaign.display import Silent
     from tesseral.cluster.campaign.driver import run_study
     from tesseral.cluster.execution.ray_tune import RayTune
     from tesseral.cluster.planning.plan import prepare
     from tesseral.study.configuration.trial import State
     from tesseral.study.study import Study
-    from tests.support.silent import Silent
     from tests.support.water_study import water_study
 
     path = storage / "scale.toml"

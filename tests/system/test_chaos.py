@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from tesseral.analysis.tables.open import open_study
+from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
@@ -25,7 +26,6 @@ from tesseral.study.configuration.trial import State
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tests.support.silent import Silent
 from tests.system.chaos import Chaos
 
 EPOCHS = 40

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
@@ -12,7 +13,6 @@ from tesseral.study.errors import TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tests.support.silent import Silent
 from tests.support.water_study import water_study
 
 

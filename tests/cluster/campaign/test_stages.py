@@ -17,6 +17,7 @@ from tesseral.analysis.report.report import report
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.open import open_study
 from tesseral.cluster.campaign import campaign
+from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.campaign.search_stage import SearchStage
 from tesseral.cluster.commands.status import standing
@@ -30,7 +31,6 @@ from tesseral.study.records.outcome import seal_outcome
 from tesseral.study.records.rungs import seal_rung
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tests.support.silent import Silent
 
 SEARCH = """
 [search]

@@ -10,6 +10,7 @@ from ase.io import write as write_frames
 from ase.io.cube import read_cube_data
 from typer.testing import CliRunner
 
+from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.commands.cli import app
 from tesseral.cluster.data.exporting import read_molecule
@@ -23,7 +24,6 @@ from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tests.support.silent import Silent
 from tests.support.water_study import water_study
 
 

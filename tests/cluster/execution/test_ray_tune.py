@@ -11,7 +11,7 @@ import torch
 
 LOST = """
 import sys
-from tests.support.silent import Silent
+from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.commands.exit_codes import explained
 from tesseral.cluster.planning.plan import prepare

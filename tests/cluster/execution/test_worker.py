@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.data import references
 from tesseral.cluster.execution.executor import Inline
@@ -17,7 +18,6 @@ from tesseral.study.errors import DataError, DeviceLostError, LeaseLostError, Re
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tests.support.silent import Silent
 
 
 class Nothing:

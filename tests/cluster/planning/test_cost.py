@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tesseral.cluster.campaign.display import Display
+from tesseral.cluster.campaign.display import Display, Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
@@ -16,7 +16,6 @@ from tesseral.study.design.study_file import Resources
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tests.support.silent import Silent
 
 EXAMPLES = Path(__file__).parents[3] / "study" / "examples"
 CPU, GPU = Resources(), Resources(gpus=0.5)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
@@ -14,7 +15,6 @@ from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tests.cluster.commands.test_cli import assert_refused, tesseral
-from tests.support.silent import Silent
 from tests.support.water_study import water_study
 
 PRESETS = """
