@@ -77,7 +77,7 @@ class DataSet:
         for row in (record for part in rows.to_batches(max_chunksize=16) for record in part.to_pylist()):
             batch = self._structure(row, reference, coulomb)
             self.structures.append(_moved(batch, dtype, device))
-        if self.quantity.readout == "gradient" and len({one.energy.shape[1] for one in self.structures}) > 1:
+        if self.quantity.pooling == "gradient" and len({one.energy.shape[1] for one in self.structures}) > 1:
             raise DataError("expected an energy beside the forces of every structure or of none, some have one")
 
     def _structure(self, row: dict[str, Any], reference: Reference, coulomb: bool) -> Batch:
@@ -100,7 +100,7 @@ class DataSet:
             found = density_labels(row, self.basis, reference.basis, coulomb=coulomb)
             return Batch(graph, found.coefficients, empty, found.filled, found.overlap, found.coulomb)
         values = property_values(row, self.quantity)
-        energy = energy_of(row) if self.quantity.readout == "gradient" else empty
+        energy = energy_of(row) if self.quantity.pooling == "gradient" else empty
         return Batch(graph, values, energy, empty.long(), empty[..., None], empty[..., None])
 
     def __len__(self) -> int:

@@ -10,9 +10,9 @@ from tesseral.study.parsing.irreps import MulIrrep
 
 def wanted_columns(quantity: Quantity) -> tuple[str, ...]:
     """Of the reference data, beside geometry and charge."""
-    if quantity.readout == "density":
+    if quantity.pooling == "density":
         return (quantity.column, "overlap")
-    return (quantity.column, "energy") if quantity.readout == "gradient" else (quantity.column,)
+    return (quantity.column, "energy") if quantity.pooling == "gradient" else (quantity.column,)
 
 
 def check_values(target: configuration.Target, reference: Reference) -> None:
@@ -23,7 +23,7 @@ def check_values(target: configuration.Target, reference: Reference) -> None:
     """
     quantity = find_quantity(target.quantity, reference.labels)
     table = reference.converged.table
-    for column in wanted_columns(quantity)[: 2 if quantity.readout == "density" else 1]:
+    for column in wanted_columns(quantity)[: 2 if quantity.pooling == "density" else 1]:
         if table[column].null_count:
             row = table[column].is_null().to_pylist().index(True)
             raise absent(quantity.name, column, table["id"][row].as_py())

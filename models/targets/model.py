@@ -44,7 +44,7 @@ def build_target(configuration: Configuration, reference: Reference) -> Target:
     basis = chosen_basis(reference, target)
     if basis is not None:
         return DensityTarget(basis, target.scale)
-    if quantity.readout == "gradient":
+    if quantity.pooling == "gradient":
         return ForceTarget(configuration.network, elements, target.scale)
     return PropertyTarget(quantity, elements, target.scale)
 

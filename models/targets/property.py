@@ -1,4 +1,4 @@
-"""Energies, multipoles and other properties as a network's target: readout, standardisation and metrics."""
+"""Energies, multipoles and other properties as a network's target: pooling, standardisation and metrics."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,7 +10,7 @@ from torch import Tensor
 from tesseral.models.data.data_set import Batch
 from tesseral.models.density.quadrature import BOHR
 from tesseral.models.networks.graph import Graph
-from tesseral.models.targets.readout import components, dipole, mean, total
+from tesseral.models.targets.pooling import components, dipole, mean, total
 from tesseral.models.targets.target import Target, Value
 from tesseral.study.configuration.quantities import Quantity
 from tesseral.study.errors import DataError
@@ -21,7 +21,7 @@ VANISHING = 1e-10
 
 
 class PropertyTarget(Target):
-    """y = baseline + readout(factor · outputs), the readout a sum or mean over the atoms, or each atom's own.
+    """y = baseline + pooling(factor · outputs), the pooling a sum or mean over the atoms, or each atom's own.
 
     The baseline is of invariants alone, for the mean of anything else would turn with the frame. Of an extensive
     quantity it is Σ_i a(Z_i), with a number for each element by least squares on the training split (of smallest norm
@@ -45,7 +45,7 @@ class PropertyTarget(Target):
     factor: Tensor
     """(dim,)."""
     charge_factor: Tensor
-    """(), e for each unit of output; used by the readout `charges` alone."""
+    """(), e for each unit of output; used by the pooling `charges` alone."""
     order: Tensor
     """(dim,) int64, l of each component."""
     copy: Tensor
@@ -103,9 +103,9 @@ class PropertyTarget(Target):
         self.baseline.copy_(torch.stack([high, torch.from_numpy(solution) - high]))
         self.spread.copy_(spread)
         if self.scale == "spread":
-            summed = self.quantity.readout in ("sum", "charges", "gradient")
+            summed = self.quantity.pooling in ("sum", "charges", "gradient")
             self.factor.copy_(spread / (float(counts.sum()) / len(counts)) ** 0.5 if summed else spread)
-        if self.quantity.readout == "charges" and self.scale == "spread":
+        if self.quantity.pooling == "charges" and self.scale == "spread":
             distance = torch.cat([graph.positions for graph in graphs]).double().square().sum(dim=1).mean().sqrt()
             self.charge_factor.copy_(self.factor[0] * BOHR / distance.clamp(min=BOHR))
 
@@ -130,13 +130,13 @@ class PropertyTarget(Target):
 
     def read(self, outputs: Tensor, graph: Graph) -> Tensor:
         """(structures or atoms, dim) float64, in the quantity's unit."""
-        readout = self.quantity.readout
-        if readout == "charges":
+        pooling = self.quantity.pooling
+        if pooling == "charges":
             made = dipole(outputs[:, :1] * self.charge_factor, outputs[:, 1:] * self.factor, graph)
         else:
             made = outputs * self.factor
-            if readout != "atom":
-                made = mean(made, graph) if readout == "mean" else total(made, graph)
+            if pooling != "atom":
+                made = mean(made, graph) if pooling == "mean" else total(made, graph)
         return self.offset(graph) + made.double()
 
     def sums(self, error: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What can be predicted, declared once: column, irreps, unit and readout, for plans, training and reports alike."""
+"""What can be predicted, declared once: column, irreps, unit and pooling, for plans, training and reports alike."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
-Readout = Literal["density", "sum", "mean", "atom", "charges", "gradient"]
-"""From a network's outputs on the atoms to the target.
+Pooling = Literal["density", "sum", "mean", "atom", "charges", "gradient"]
+"""How the outputs of a network on the atoms become the target.
 
 `density`: outputs are coefficients. `sum`: of the atoms. `mean`: over the atoms. `atom`: each atom's own. `charges`:
 Σ_i q_i (r_i − C) + d_i, with charges q that add up to the total charge. `gradient`: −∂(Σ_i e_i)/∂r.
@@ -49,7 +49,7 @@ class Quantity:
     """Of what is predicted; None for the density, where they follow from the auxiliary basis."""
     per: Literal["structure", "atom"]
     unit: str
-    readout: Readout
+    pooling: Pooling
     extensive: bool = False
     """Whether a value per structure grows with it: its invariants are then measured from the sum over the atoms of a
     number for each element, fitted by least squares; those of others from their mean."""
@@ -59,19 +59,19 @@ class Quantity:
     @property
     def outputs(self) -> tuple[MulIrrep, ...] | None:
         """What the network gives for each atom; None for the density."""
-        if self.readout == "charges":
+        if self.pooling == "charges":
             return parse_irreps("1x0e+1x1o")
-        return parse_irreps("1x0e") if self.readout == "gradient" else self.irreps
+        return parse_irreps("1x0e") if self.pooling == "gradient" else self.irreps
 
     def unreached(self, missing: Iterable[MulIrrep]) -> tuple[MulIrrep, ...]:
-        """The irreps of the target that no term of the readout can make of a network that lacks outputs.
+        """The irreps of the target that no term of the pooling can make of a network that lacks outputs.
 
         Charges times positions make a dipole without any output of l = 1, and so does a gradient make forces.
 
         :param missing: outputs that the network cannot reach, terms of `outputs`.
         """
         lost = tuple(missing)
-        if self.readout not in ("charges", "gradient") or self.irreps is None:
+        if self.pooling not in ("charges", "gradient") or self.irreps is None:
             return lost
         return self.irreps if set(lost) == set(self.outputs or ()) else ()
 
@@ -80,20 +80,20 @@ def _quantity(
     name: str,
     irreps: str | None,
     unit: str,
-    readout: Readout,
+    pooling: Pooling,
     column: str = "",
     *,
     extensive: bool = False,
     magnitude: bool = False,
 ) -> Quantity:
-    per_atom = readout in ("density", "atom", "gradient")
+    per_atom = pooling in ("density", "atom", "gradient")
     return Quantity(
         name=name,
         column=column or name,
         irreps=None if irreps is None else parse_irreps(irreps),
         per="atom" if per_atom else "structure",
         unit=unit,
-        readout=readout,
+        pooling=pooling,
         extensive=extensive,
         magnitude=magnitude,
     )
@@ -155,6 +155,6 @@ def find_quantity(name: str, labels: Mapping[str, Label] | None = None) -> Quant
         irreps=label.irreps,
         per="atom" if atomic else "structure",
         unit=label.unit,
-        readout="atom" if atomic else "sum",
+        pooling="atom" if atomic else "sum",
         extensive=not atomic,
     )

@@ -116,7 +116,7 @@ def _near(found: Tensor, expected: Tensor, tolerance: Tensor) -> bool:
 
 def _step(network: Module, graph: Graph, quantity: str) -> Tensor:
     """What is differentiated: outputs, or of forces the energy and its gradient by what positions make, squared."""
-    if quantity not in QUANTITIES or QUANTITIES[quantity].readout != "gradient":
+    if quantity not in QUANTITIES or QUANTITIES[quantity].pooling != "gradient":
         return network(graph).sum()
     moved = [part.requires_grad_() for part in (graph.harmonics, graph.radial, graph.positions)]
     # Times one, for the counter of operations takes no leaves as a module's input.

@@ -76,4 +76,4 @@ def size(configuration: Configuration, shape: Shape) -> Size:
 def passes(configuration: Configuration) -> float:
     """`FORCES` for a target that is a gradient, else 1."""
     quantity = QUANTITIES.get(configuration.target.quantity)
-    return FORCES if quantity is not None and quantity.readout == "gradient" else 1.0
+    return FORCES if quantity is not None and quantity.pooling == "gradient" else 1.0

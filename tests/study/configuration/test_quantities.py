@@ -270,7 +270,7 @@ def test_operations_of_forces_are_near_those_counted(hidden, changes):
         ("octupole", "1x3o", "1x3o"),
     ],
 )
-def test_what_no_term_of_the_readout_can_make(quantity, missing, lost):
+def test_what_no_term_of_the_pooling_can_make(quantity, missing, lost):
     found = QUANTITIES[quantity].unreached(parse_irreps(missing) if missing else ())
     assert format_irreps(found) == lost
 
