@@ -1,7 +1,7 @@
-"""Ablation at inference: the error of a trained network when the features of one order l in one layer are taken away.
+"""Ablation at inference: the error of a trained network without the features of one order l in one layer.
 
-Nothing is trained again, so this says what the trained network makes use of, not what a network without these features
-could learn to do without.
+The network is not trained again. So the result says what the trained network uses, not what a network trained without
+these features could achieve.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,30 +24,37 @@ from tesseral.models.traces.tracer import Measurement
 from tesseral.study.records.schemas import ABLATION_METRICS
 
 STRUCTURES = 16
-"""Of the validation split, its first ones: what ablations are measured on at most."""
+"""Largest number of validation structures that ablations are measured on: the first ones of the split."""
 TOGETHER = 8
-"""Structures of a batch, among whose atoms features are exchanged: no more than evaluation takes at once."""
+"""Structures in a batch, among whose atoms features are exchanged; evaluation takes as many at once."""
 
 
 def ablate(
     model: Model, batches: Sequence[Batch], *, seed: int, layers: Sequence[Module] | None = None
 ) -> list[Measurement]:
-    """The error on `batches` as it is, and with the features of each layer and l in turn changed by a forward hook.
+    """Measure the error on `batches` intact, and with the features of each layer and order l changed in turn.
 
-    `ablation_zero`: features of order l, of both parities, set to 0. `ablation_shuffle`: each atom is given those of
-    another atom of the same element in its batch, by `exchanged`: the same one for every layer and order; so their
-    distribution stays, and so does the element, but what they say of the surroundings is lost. To rotate all structures
-    changes neither. The error is that of `records.ABLATION_METRICS`.
+    Statistics:
 
-    :param seed: of the exchange.
-    :param layers: the hidden layers, if they are known; else as `find_layers` finds them on the first batch.
-    :returns: without layers that return something else than one tensor of their irreps, without exchange where it has
-        not a row for each atom; nothing where there are no such layers, for no batches, or if the metric is not defined
-        on them.
+    - `ablation_none`: the error of the intact network.
+    - `ablation_zero`: the error with the features of order l, of both parities, set to 0.
+    - `ablation_shuffle`: the error with each atom given the features of another atom of its element in the batch (see
+      `exchanged`; one permutation for every layer and order). This keeps the features' distribution and what they say
+      about the element, and destroys what they say about the surroundings.
+
+    All three are invariant under rotations of the structures. The error is the first of
+    `tesseral.study.records.schemas.ABLATION_METRICS` that the target has.
+
+    :param batches: structures to measure on.
+    :param seed: seed of the exchange.
+    :param layers: the hidden layers, if known; otherwise `find_layers` finds them on the first batch.
+    :return: one row for each statistic. Layers that return anything but one tensor of their irreps are left out, and so
+        is the exchange in layers without one row for each atom. Empty without batches, without such layers, or where
+        the metric is undefined.
     """
-    found: list[Measurement] = []
+    measured: list[Measurement] = []
     if not batches:
-        return found
+        return measured
     with seeded(seed, next(model.parameters()).device):
         if layers is None:
             layers = find_layers(model.network, batches[0].graph).hidden
@@ -55,8 +62,8 @@ def ablate(
             intact = _error(model, batches)
         features = feature_tensors(layers, returned, strict=False)
         if intact is None or not features:
-            return found
-        found.append(Measurement(None, None, None, None, "ablation_none", intact))
+            return measured
+        measured.append(Measurement(None, None, None, None, "ablation_none", intact))
         with _exchanging(model.network, seed) as exchange:
             for number, (irreps, values) in features.items():
                 changes: dict[str, Callable[[Tensor], Tensor]] = {"ablation_zero": torch.zeros_like}
@@ -67,16 +74,19 @@ def ablate(
                         with _changed(layers[number - 1], change, irreps, order):
                             value = _error(model, batches)
                         if value is not None:
-                            found.append(Measurement(number, None, order, None, statistic, value))
-    return found
+                            measured.append(Measurement(number, None, order, None, statistic, value))
+    return measured
 
 
 def exchanged(species: Sequence[int], seed: int) -> list[int]:
-    """Of each atom, the position of the atom whose features it is given: one of its element, and another one.
+    """The atom whose features each atom is given: another atom of the same element.
 
-    All atoms of an element stand in one random cycle. One that is alone of its element keeps its own.
+    The atoms of an element form one random cycle, so that each atom is given the features of exactly one other and
+    none keeps its own, except an atom that is the only one of its element.
 
-    :param species: of each atom of a batch, by any number; across all of the batch's structures.
+    :param species: element of each atom of a batch, by any numbering; across all structures of the batch.
+    :param seed: seed of the cycles.
+    :return: position of the other atom, for each atom.
     """
     others = list(range(len(species)))
     order = permutation(seed, len(species))
@@ -94,7 +104,7 @@ def _error(model: Model, batches: Sequence[Batch]) -> float | None:
 
 @contextmanager
 def _exchanging(network: Module, seed: int) -> Iterator[Callable[[Tensor], Tensor]]:
-    """While open: features of the atoms of the graph that the network is run on, exchanged."""
+    """Yield a function that exchanges features among the atoms of the graph that the network is run on."""
     others: dict[str, Tensor] = {}
 
     def see(module: Module, inputs: tuple[Any, ...]) -> None:
@@ -110,7 +120,7 @@ def _exchanging(network: Module, seed: int) -> Iterator[Callable[[Tensor], Tenso
 
 @contextmanager
 def _changed(layer: Module, change: Callable[[Tensor], Tensor], irreps: o3.Irreps, order: int) -> Iterator[None]:
-    """While open: the layer returns the components of one order changed."""
+    """Apply `change` to the components of one order in what the layer returns."""
     chosen = torch.tensor([ir.l == order for mul, ir in irreps for _ in range(mul * ir.dim)])
 
     def hook(module: Module, inputs: Any, values: Tensor) -> Tensor:

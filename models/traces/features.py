@@ -1,4 +1,4 @@
-"""Feature traces: what the hidden features of each layer and irrep are, found by forward hooks."""
+"""Feature statistics: size, share and effective rank of the hidden features of each layer and irrep."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -15,31 +15,34 @@ from tesseral.models.traces.layers import find_layers
 
 
 class Feature(NamedTuple):
-    """What is measured of one irrep of one layer. All of it is the same for every orientation of the input."""
+    """Statistics of one irrep (l, p) of one layer, all invariant under rotations of the input."""
 
     layer: int
-    """From 1 at the input."""
+    """Number of the layer, from 1 at the input."""
     l: int  # noqa: E741 - the column's name
     p: int
     rms: float
     """√(mean of x² over atoms, channels and components)."""
     share: float
-    """Part of the layer's Σx²; 0 where that vanishes."""
+    """Share of the layer's Σx²; 0 where that sum is zero."""
     effective_rank: float
-    """exp(−Σ q_i ln q_i), q_i = σ_i²/Σσ², σ the singular values of the matrix x of channels × (atoms · components)
-    (Roy & Vetterli, 2007, of σ² in place of σ). n where n orthogonal directions are equally strong; 1 where all
-    channels are multiples of one; 0 where x vanishes. A rotation mixes columns alone, and changes no σ.
+    """exp(−Σ q_i ln q_i) with q_i = σ_i²/Σσ² and σ_i the singular values of the matrix x of shape
+    (channels, atoms · components); Roy & Vetterli, EUSIPCO 2007, with σ² in place of σ.
 
-    Of the invariants, 0e, each channel's mean over atoms is taken off first: they alone can have one over all
-    orientations, and it would stand as one strong direction. So it is 0 where no invariant differs among atoms.
+    It is n where n orthogonal directions are equally strong, 1 where all channels are multiples of one channel, and 0
+    where x is zero. A rotation mixes columns only, so no singular value changes.
 
-    Never more than min(channels, atoms · (2l+1)), of 0e min(channels, atoms − 1): of few atoms or channels, orders l
-    cannot be compared by it. Of each (l, p) by itself: the directions of two parities are not those of one matrix."""
+    Invariants (0e) are centred first: each channel's mean over atoms is subtracted, because only invariants can have a
+    mean over all orientations, and that mean would count as one strong direction. The value is therefore 0 where every
+    atom has the same invariants.
+
+    The upper bound is min(channels, atoms · (2l+1)), for 0e min(channels, atoms − 1). With few atoms or channels the
+    bounds differ between orders l, and the ranks of different l are then not comparable."""
 
 
 @contextmanager
 def keeping_outputs(layers: Sequence[Module]) -> Iterator[dict[int, Any]]:
-    """While open: number of a layer, from 1 → what it returned last."""
+    """Collect the last output of each layer by its number, from 1."""
     returned: dict[int, Any] = {}
 
     def keep(number: int) -> Callable[[Module, Any, Any], None]:
@@ -56,26 +59,29 @@ def keeping_outputs(layers: Sequence[Module]) -> Iterator[dict[int, Any]]:
 def feature_tensors(
     layers: Sequence[Module], returned: dict[int, Any], *, strict: bool
 ) -> dict[int, tuple[o3.Irreps, Tensor]]:
-    """Number of a layer → its irreps and its features, (…, irreps.dim), of those that were called.
+    """Irreps and features of every layer that was called.
 
-    :param strict: otherwise a layer that returned something else than one tensor of its irreps is left out.
-    :raises TypeError: if a layer did so, and `strict`.
+    :param layers: hidden layers that state `irreps_out`.
+    :param returned: number of a layer, from 1 → its last output.
+    :param strict: whether a layer that returned anything but one tensor of its irreps is an error; else it is left out.
+    :return: number of a layer → irreps and features, shape (…, irreps.dim).
+    :raises TypeError: if `strict` and a layer returned anything else.
     """
-    found = {}
+    features = {}
     for number, values in sorted(returned.items()):
         stated = layers[number - 1].irreps_out
         irreps = fitting(stated, values)
         if irreps is not None:
-            found[number] = (irreps, values)
+            features[number] = (irreps, values)
         elif strict:
             raise TypeError(
                 f"expected layer {number} to return a tensor of its irreps_out {stated}, got {type(values)}"
             )
-    return found
+    return features
 
 
 def fitting(stated: Any, values: Any) -> o3.Irreps | None:
-    """The stated irreps, if they are irreps and the values are a tensor of them."""
+    """The stated irreps, if `values` is a floating-point tensor of shape (…, irreps.dim); otherwise None."""
     try:
         irreps = o3.Irreps(stated)
     except (TypeError, ValueError):
@@ -86,21 +92,27 @@ def fitting(stated: Any, values: Any) -> o3.Irreps | None:
 
 @torch.no_grad()
 def trace_features(network: Module, graph: Graph, *, strict: bool = True) -> list[Feature]:
-    """Run the network on a graph and measure what its hidden layers return; see `feature_tensors`."""
+    """Run the network on a graph and measure the outputs of its hidden layers.
+
+    :param network: any network whose hidden layers state `irreps_out`, in evaluation mode if its modes differ.
+    :param strict: see `feature_tensors`.
+    """
     layers = find_layers(network, graph).hidden
     with keeping_outputs(layers) as returned:
         network(graph)
-    found = feature_tensors(layers, returned, strict=strict)
     return [
-        feature for number, (irreps, values) in found.items() for feature in measure_features(number, irreps, values)
+        feature
+        for number, (irreps, values) in feature_tensors(layers, returned, strict=strict).items()
+        for feature in measure_features(number, irreps, values)
     ]
 
 
 @torch.no_grad()
 def measure_features(layer: int, irreps: o3.Irreps, values: Tensor) -> list[Feature]:
-    """One row for each (l, p) among the irreps, in their order.
+    """Statistics of each (l, p) among the irreps, in their order.
 
-    :param values: (…, irreps.dim).
+    :param layer: number of the layer, from 1.
+    :param values: features, shape (…, irreps.dim).
     """
     matrices = by_irrep(irreps, values)
     squares = {key: float(matrix.square().sum()) for key, matrix in matrices.items()}
@@ -118,7 +130,10 @@ def measure_features(layer: int, irreps: o3.Irreps, values: Tensor) -> list[Feat
 
 
 def by_irrep(irreps: o3.Irreps, values: Tensor) -> dict[tuple[int, int], Tensor]:
-    """(l, p) → (channels, atoms · components), float64. Irreps that stand apart are joined, empty ones left out."""
+    """Features as one matrix for each irrep: (l, p) → (channels, atoms · components), float64.
+
+    Repeated entries of one irrep are joined; entries of multiplicity 0 are left out.
+    """
     parts: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
     rows = values.reshape(-1, irreps.dim).double()
     for (mul, ir), part in zip(irreps, irreps.slices(), strict=True):
@@ -128,13 +143,14 @@ def by_irrep(irreps: o3.Irreps, values: Tensor) -> dict[tuple[int, int], Tensor]
 
 
 def centred(matrix: Tensor) -> Tensor:
-    """Each row less its mean; exactly 0 where they differ by rounding alone."""
-    found = matrix - matrix.mean(dim=1, keepdim=True)
-    return torch.where(found.norm() <= 1e-12 * matrix.norm(), torch.zeros_like(found), found)
+    """Subtract each row's mean; the result is exactly 0 where rows are constant up to rounding."""
+    deviations = matrix - matrix.mean(dim=1, keepdim=True)
+    return torch.where(deviations.norm() <= 1e-12 * matrix.norm(), torch.zeros_like(deviations), deviations)
 
 
 def effective_rank(matrix: Tensor) -> float:
-    """See `Feature.effective_rank`; not a number where the matrix is not finite."""
+    """Effective rank of a matrix, see `Feature.effective_rank`; NaN where the matrix is not finite."""
+    # The smaller Gram matrix has the same non-zero eigenvalues σ².
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T
     gram = (matrix @ matrix.T).cpu()

@@ -1,4 +1,4 @@
-"""Which parts of a network are its layers: seen in one forward pass, so that its code need not know."""
+"""The layers of a network, found in one forward pass: its code needs no change to be traced."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,13 +11,13 @@ from tesseral.models.networks.graph import Graph
 
 
 class Layers(NamedTuple):
-    """The outermost parts of a network that state `irreps_out`."""
+    """The outermost modules of a network that state `irreps_out`: its layers."""
 
     hidden: list[Module]
-    """In the order of their first call."""
+    """Hidden layers in the order of their first call."""
     output: Module | None
-    """The part that returns the very tensor that the network returns; of several, the one called last. None where
-    something else makes it of the last features, such as a `torch.nn.Linear` or a sum over atoms."""
+    """The layer whose output tensor is the network's; the last one called where several return it. None where the
+    network computes its output from the last features by other means, such as `torch.nn.Linear` or a sum over atoms."""
 
     @property
     def parts(self) -> list[Module]:
@@ -27,26 +27,27 @@ class Layers(NamedTuple):
 
 class _Call(NamedTuple):
     returned: Any
-    of_tensors: bool
-    """Whether a tensor was among its arguments."""
+    took_tensors: bool
+    """Whether a tensor was among the arguments."""
 
 
 @torch.no_grad()
 def find_layers(network: Module, graph: Graph) -> Layers:
-    """Run the network once and see which of its parts are called.
+    """Run the network once and observe which of its modules are called.
 
-    A part that alone states `irreps_out` is a network in a wrapper, whose parts count, if it returns what the network
-    returns, or is given no features, that is no tensor. A part that is not called, or called by another way than
-    torch's `__call__`, is no layer. Values do not count, so neither do weights: of a network that calls its parts in
-    one order always, the layers are the same for every graph and at every time.
+    Layers are the outermost modules that state `irreps_out` and are called through torch's `__call__`. A single such
+    module is a wrapped network, whose own modules count instead, if it returns the network's output or takes no tensor
+    (that is, no features). The result depends on the order of calls only, never on values or weights, so it is the same
+    for every graph and at every step of training if the network always calls its modules in one order.
 
-    :param network: in evaluation mode, if its modes differ.
+    :param network: in evaluation mode if its modes differ.
+    :param graph: any graph that the network accepts.
     """
     calls: dict[Module, _Call] = {}
 
     def keep(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        of_tensors = any(isinstance(value, Tensor) for value in (*args, *kwargs.values()))
-        calls[module] = _Call(output, of_tensors)  # the place of a key in a dict is that of its first call
+        took_tensors = any(isinstance(value, Tensor) for value in (*args, *kwargs.values()))
+        calls[module] = _Call(output, took_tensors)  # a dict keeps a key at the place of its first insertion
 
     stating = [module for module in network.modules() if module is not network and hasattr(module, "irreps_out")]
     hooks = [module.register_forward_hook(keep, with_kwargs=True) for module in stating]
@@ -55,14 +56,14 @@ def find_layers(network: Module, graph: Graph) -> Layers:
     finally:
         for hook in hooks:
             hook.remove()
-    found = set(_outermost(network))
-    while len(found) == 1:
-        (part,) = found
+    outermost = set(_outermost(network))
+    while len(outermost) == 1:
+        (part,) = outermost
         call = calls.get(part)
-        if call is not None and call.of_tensors and call.returned is not returned:
-            break
-        found = set(_outermost(part))
-    called = [part for part in calls if part in found]
+        if call is not None and call.took_tensors and call.returned is not returned:
+            break  # a network of one hidden layer, not a wrapped network
+        outermost = set(_outermost(part))
+    called = [part for part in calls if part in outermost]
     output = next((part for part in reversed(called) if calls[part].returned is returned), None)
     return Layers([part for part in called if part is not output], output)
 

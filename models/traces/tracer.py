@@ -1,7 +1,8 @@
-"""Everything that is traced of a model on its probe: features, the loss's gradient by them, weights by what they make.
+"""The tracer: measures a model's features, weights and gradients on a fixed probe, by layer, irrep and path.
 
-The same numbers for every orientation of the probe. Nothing of the training changes: every `.grad` is put back, no
-state of an optimizer is touched, the model stays in evaluation mode, and generators are as they were.
+The probe is a small, fixed set of training structures. Every number is invariant under rotations of the probe. Tracing
+leaves training untouched: each `.grad` is restored, no optimizer state is read or written, the model stays in
+evaluation mode, and the random generators are restored.
 """
 
 from collections import defaultdict
@@ -24,12 +25,14 @@ from tesseral.models.traces.features import by_irrep, feature_tensors, keeping_o
 from tesseral.models.traces.layers import find_layers
 from tesseral.models.traces.weights import Group, Key, attributed, edge_products, product_groups, squares
 
-_OF_PARAMETERS = ("weight_rms", "gradient_rms", "update")
-_OF_EDGES = ("edge_weight_rms", "edge_gradient_rms", "edge_update")
+_PARAMETER_STATISTICS = ("weight_rms", "gradient_rms", "update")
+"""Statistics of weights that are parameters: RMS, RMS of their gradient, and relative size of the last step."""
+_EDGE_STATISTICS = ("edge_weight_rms", "edge_gradient_rms", "edge_update")
+"""The same statistics of weights that a radial network computes for each edge."""
 
 
 class Measurement(NamedTuple):
-    """A row of `tesseral.study.records.schemas.TRACES`, but for trial and time."""
+    """A row of `tesseral.study.records.schemas.TRACES` without trial, step and epoch."""
 
     layer: int | None
     path: str | None
@@ -41,25 +44,31 @@ class Measurement(NamedTuple):
 
 @dataclass
 class _Pass:
-    """What one pass over the probe gives. The gradients of the whole loss are zero by what it does not depend on, and
-    None by what depends on no parameter, or was computed where none are recorded."""
+    """Results of one forward and backward pass over the probe.
+
+    A gradient is zero where the loss is independent of the tensor. It is None where the tensor depends on no parameter,
+    or was computed with gradients disabled.
+    """
 
     gradients: dict[int, Tensor] = field(default_factory=dict)
-    """By the parameters: id → gradient."""
+    """id of a parameter → gradient of the whole loss."""
     features: dict[int, list[tuple[o3.Irreps, Tensor, Tensor | None]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    """Layer → irreps, values and gradient by them, of each batch."""
+    """Layer → (irreps, features, gradient of the loss by the features), one entry a batch."""
     edges: dict[Module, list[tuple[Tensor, Tensor | None]]] = field(default_factory=lambda: defaultdict(list))
-    """Product → the weights that were passed to it and the gradient by them, of each call."""
+    """Tensor product → (weights passed to it, gradient of the loss by them), one entry a call."""
 
 
 class Tracer:
     """Measures a model on a fixed probe.
 
-    :param probe: structures of the training split, in batches no larger than those that are trained on; the loss and
-        its gradients are those of all of them together.
-    :param strict: as `trace.feature_tensors`.
+    :param model: network and target.
+    :param loss: the training loss.
+    :param probe: structures of the training split, in batches no larger than a training batch, because gradients are
+        taken here too. The loss and its gradients are those of all batches together.
+    :param strict: whether every hidden layer must return one tensor of its irreps; see
+        `tesseral.models.traces.features.feature_tensors`.
     """
 
     def __init__(self, model: Model, loss: Loss, probe: Sequence[Batch], *, strict: bool) -> None:
@@ -76,52 +85,55 @@ class Tracer:
         return {id(weight): weight.detach().clone() for weight in self.model.parameters()}
 
     def measure(self, before: dict[int, Tensor] | None = None) -> list[Measurement]:
-        """In a fixed order: layer by layer, features first, then weights.
+        """Run the probe once and measure it, layer by layer: features first, then weights.
 
-        :param before: of `weights`, from before the last optimizer step; without it no update is measured. That step
-            alone counts, not all since the last trace: so nothing has to outlive the epoch, or a checkpoint.
+        :param before: result of `weights` before the last optimizer step; without it, no update is measured. The update
+            is that of one step, not of all steps since the last trace, so that no state has to outlive the epoch or
+            enter a checkpoint.
         """
         with seeded(0, self.device), torch.enable_grad():
-            found = self._run()
+            probed = self._run()
         rows: list[Measurement] = []
         for number in range(1, len(self.parts) + 1):
-            if number in found.features:
-                rows += _of_features(number, found.features[number])
-            rows += self._of_weights(number, found, before or {})
+            if number in probed.features:
+                rows += _feature_rows(number, probed.features[number])
+            rows += self._weight_rows(number, probed, before or {})
         return rows
 
     def _run(self) -> _Pass:
-        found, hidden = _Pass(), self.hidden
+        probed, hidden = _Pass(), self.hidden
         losses = partial_losses(self.model, self.loss, self.probe)
         with _gradients_aside(self.model) as gradients:
             for _ in self.probe:
                 with keeping_outputs(hidden) as returned, _keeping_weights(self.products) as passed:
                     loss = next(losses)
                 features = feature_tensors(hidden, returned, strict=self.strict)
+                # Features and edge weights are no leaves of the graph: without this, backward would drop their
+                # gradients.
                 for values in [*(values for _, values in features.values()), *(values for _, values in passed)]:
                     if values.requires_grad:
                         values.retain_grad()
                 if loss.requires_grad:
                     loss.backward()
                 for layer, (irreps, values) in features.items():
-                    found.features[layer].append((irreps, values.detach(), _gradient(values)))
+                    probed.features[layer].append((irreps, values.detach(), _gradient(values)))
                 for product, values in passed:
-                    found.edges[product].append((values.detach(), _gradient(values)))
-            found.gradients = gradients()
-        return found
+                    probed.edges[product].append((values.detach(), _gradient(values)))
+            probed.gradients = gradients()
+        return probed
 
-    def _of_weights(self, number: int, found: _Pass, before: dict[int, Tensor]) -> Iterator[Measurement]:
+    def _weight_rows(self, number: int, probed: _Pass, before: dict[int, Tensor]) -> Iterator[Measurement]:
         sums = _Sums()
         for parameter, axis, groups, edges in self.attributed[number - 1]:
             if not edges:
                 sums.add(edges, groups, 0, squares(parameter, axis), parameter.numel())
-                if id(parameter) in found.gradients:
-                    sums.add(edges, groups, 1, squares(found.gradients[id(parameter)], axis), parameter.numel())
+                if id(parameter) in probed.gradients:
+                    sums.add(edges, groups, 1, squares(probed.gradients[id(parameter)], axis), parameter.numel())
             if id(parameter) in before:
                 old = before[id(parameter)]
                 sums.add(edges, groups, 2, squares(parameter.detach() - old, axis), squares(old, axis))
         for product in edge_products(self.parts[number - 1]):
-            for values, gradient in found.edges.get(product, ()):
+            for values, gradient in probed.edges.get(product, ()):
                 sums.add(True, self.products[product], 0, squares(values), values.numel())
                 if gradient is not None:
                     sums.add(True, self.products[product], 1, squares(gradient), values.numel())
@@ -129,7 +141,10 @@ class Tracer:
 
 
 class _Sums:
-    """By what weights make: of each statistic, of which the value is √(numerator / denominator), both."""
+    """Numerators and denominators of √(numerator / denominator), for each statistic of each irrep and path.
+
+    A path's weights are added to the path and to its irrep, so that irreps have a row over all their paths.
+    """
 
     def __init__(self) -> None:
         self._of: dict[tuple[bool, Key], np.ndarray] = defaultdict(lambda: np.zeros((3, 2)))
@@ -137,7 +152,11 @@ class _Sums:
     def add(
         self, edges: bool, groups: Sequence[Group], statistic: int, above: np.ndarray, below: np.ndarray | int
     ) -> None:
-        """Add the groups' parts of `above`; of `below` too, or where it is a number, of that many weights in all."""
+        """Add each group's share of a numerator and a denominator.
+
+        :param above: numerator of each position along the weights' axis.
+        :param below: denominator of each position, or the number of weights in the whole tensor.
+        """
         each = below if isinstance(below, np.ndarray) else np.full(len(above), below / len(above))
         for key, where in groups:
             part = above[where].sum(), each[where].sum()
@@ -145,16 +164,18 @@ class _Sums:
                 self._of[edges, under][statistic] += part
 
     def rows(self, layer: int) -> Iterator[Measurement]:
-        """Sorted; where a denominator is zero there is nothing to say."""
+        """Rows in a fixed order; statistics with a zero denominator are left out."""
         for (edges, key), parts in sorted(
             self._of.items(), key=lambda item: (item[0][0], str(item[0][1].path), *item[0][1][:2])
         ):
-            for name, (above, below) in zip(_OF_EDGES if edges else _OF_PARAMETERS, parts.tolist(), strict=True):
+            for name, (above, below) in zip(
+                _EDGE_STATISTICS if edges else _PARAMETER_STATISTICS, parts.tolist(), strict=True
+            ):
                 if below > 0:
                     yield Measurement(layer, key.path, key.l, key.p, name, (above / below) ** 0.5)
 
 
-def _of_features(layer: int, batches: Sequence[tuple[o3.Irreps, Tensor, Tensor | None]]) -> Iterator[Measurement]:
+def _feature_rows(layer: int, batches: Sequence[tuple[o3.Irreps, Tensor, Tensor | None]]) -> Iterator[Measurement]:
     irreps = batches[0][0]
     values = torch.cat([values.reshape(-1, irreps.dim) for _, values, _ in batches])
     for feature in measure_features(layer, irreps, values):
@@ -174,7 +195,7 @@ def _gradient(values: Tensor) -> Tensor | None:
 
 @contextmanager
 def _gradients_aside(model: Module) -> Iterator[Callable[[], dict[int, Tensor]]]:
-    """While open: the gradients added to the parameters' since; then these are what they were before."""
+    """Set the parameters' gradients aside, yield a function that returns those added since, and restore them."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     before = [weight.grad for weight in weights]
     for weight in weights:
@@ -188,7 +209,7 @@ def _gradients_aside(model: Module) -> Iterator[Callable[[], dict[int, Tensor]]]
 
 @contextmanager
 def _keeping_weights(products: Sequence[Module] | dict[Module, Any]) -> Iterator[list[tuple[Module, Tensor]]]:
-    """While open: the products called, in their order, and the weights that were passed to each."""
+    """Collect, in the order of the calls, each product that is called and the weights that are passed to it."""
     passed: list[tuple[Module, Tensor]] = []
 
     def keep(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

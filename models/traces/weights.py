@@ -1,12 +1,13 @@
-"""Which irrep, and by which path, each weight of a network makes: read off the modules that hold the weights.
+"""The irrep and the path that each weight of a network produces, read from the modules that hold the weights.
 
-Known are e3nn's `o3.Linear` and `o3.TensorProduct` (so `o3.FullyConnectedTensorProduct` too) and our `ChannelProduct`,
-`SymmetricContraction`, and the linear maps that read the paths of a `FusionProduct`, in `FusionBlock` and
-`CormorantLayer`. What a layer makes on its way to its features counts under its own irrep. A product with invariants
-alone, such as the one-hot of the elements, is a linear map with weights of its own for each. Other weights, such as the
-first layers of a radial network, belong to none.
+Supported modules: e3nn's `o3.Linear` and `o3.TensorProduct` (including `o3.FullyConnectedTensorProduct`), our
+`ChannelProduct` and `SymmetricContraction`, and the linear maps that mix the paths of a `FusionProduct`, in
+`FusionBlock` and `CormorantLayer`. An intermediate result of a layer counts under its own irrep. A product with
+invariants only, such as the one-hot of the elements, counts as a linear map with separate weights for each invariant.
+All other weights, such as the first layers of a radial network, are attributed to no irrep.
 
-The text of a path names the product, its leaves and every irrep on its way, so no two paths of our layers share one:
+The text of a path names the product, its leaves (the inputs of the tree of products) and every irrep in between, so
+that it is unique among the paths of our layers:
 
     messages: 1o x 2e -> 1o                                       features and harmonics, `ChannelProduct`
     contraction: (1o x 1o -> 2e) x 1o -> 1o                       `SymmetricContraction`
@@ -14,9 +15,9 @@ The text of a path names the product, its leaves and every irrep on its way, so 
     diagram: (neighbours 1o x centre 1o -> 2e) x edges 1o -> 1o   `FusionBlock`
     1o x 1o -> 0e                                                 e3nn's `o3.TensorProduct`
 
-Blocks of one irrep that stand apart in the input of a product are one leaf. Where a layer holds several products of one
-kind, such as two of e3nn's, the paths that share a text count together; but those whose weights are computed for each
-edge never count with others.
+Repeated entries of one irrep in the input of a product count as one leaf. Where a layer holds several products of one
+kind, such as two of e3nn's, paths with equal text are counted together; weights that are computed for each edge are
+never counted together with parameters.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,16 +41,16 @@ from tesseral.models.networks.products.symmetric_contraction import SymmetricCon
 
 
 class Key(NamedTuple):
-    """What weights make."""
+    """The irrep and path that weights produce."""
 
     l: int  # noqa: E741 - the column's name
     p: int
     path: str | None
-    """Its text, see above; None of a linear map, such as a path of degree 1."""
+    """Text of the path, see above; None for a linear map, such as a path of degree 1."""
 
 
 class Group(NamedTuple):
-    """Some of the weights along one axis of a tensor."""
+    """The weights along one axis of a tensor that share a key."""
 
     key: Key
     where: slice | np.ndarray
@@ -57,28 +58,28 @@ class Group(NamedTuple):
 
 
 class Attributed(NamedTuple):
-    """A parameter whose weights are told apart along one axis."""
+    """A parameter whose weights differ in irrep or path along one axis."""
 
     parameter: Parameter
     axis: int
     groups: list[Group]
     edges: bool
-    """Whether it is a matrix that makes the weights of edges, and so no weight of a product itself."""
+    """Whether the parameter is the last matrix of a radial network, which computes the weights of each edge."""
 
 
 def attributed(part: Module) -> Iterator[Attributed]:
-    """The parameters of a part of a network that can be attributed, in the order of their registration.
+    """The parameters of a layer that can be attributed, in the order of their registration.
 
-    Weights that are computed for each edge are the product of some features of the edge and a matrix: the last one in
-    the module that holds the product with as many outputs as there are weights. The outputs of a `torch.nn.Linear` are
-    its rows; those of a radial network, e3nn's `FullyConnectedNet` or ours, its columns; those of another matrix its
-    columns, or else its rows. A square matrix of which neither is known might have either: where it is the last, none
-    is attributed, nor where a module holds several such products with equally many weights.
+    Weights computed for each edge are the product of edge features and a matrix. That matrix is the last one, in the
+    module that holds the tensor product, with as many outputs as the product has weights. Its outputs are the rows of a
+    `torch.nn.Linear`, the columns of a radial network (e3nn's `FullyConnectedNet` or ours), and for any other matrix
+    the columns if they are equally many, else the rows. Two cases are ambiguous and left out: a last matrix of another
+    kind that is square, and a module with several such products of equally many weights.
     """
     mixing = dict(filter(None, map(_mixed_paths, part.modules())))
     for module in part.modules():
         if isinstance(module, o3.Linear):
-            yield from _of_linear(module, mixing.get(module))
+            yield from _linear_weights(module, mixing.get(module))
         elif isinstance(module, o3.TensorProduct) and module.internal_weights and module.weight_numel:
             groups = product_groups(module)
             if all(ir == o3.Irrep("0e") for _, ir in module.irreps_in2):
@@ -92,24 +93,27 @@ def attributed(part: Module) -> Iterator[Attributed]:
         products = [child for child in module.children() if is_edge_product(child)]
         for product in products:
             if sum(other.weight_numel == product.weight_numel for other in products) == 1:
-                yield from _of_edges(module, product)
+                yield from _radial_weights(module, product)
 
 
 def edge_products(part: Module) -> list[Module]:
-    """The products in a part of a network whose weights are computed and passed to their forward."""
+    """The tensor products of a layer whose weights are computed for each edge and passed to their forward."""
     return [module for module in part.modules() if is_edge_product(module)]
 
 
 def is_edge_product(module: Module) -> bool:
-    """Whether weights are passed to its forward, as the third argument or by the name `weight` or `weights`."""
+    """Whether a module is a tensor product that takes weights: as third argument, or named `weight` or `weights`."""
     outer = isinstance(module, o3.TensorProduct) and not module.internal_weights
     return (outer or isinstance(module, ChannelProduct)) and bool(module.weight_numel)
 
 
 def product_groups(product: Module) -> list[Group]:
-    """Where the weights of each path of a product stand in its `weight_numel` weights."""
+    """Positions of each path's weights among the `weight_numel` weights of a product.
+
+    :raises TypeError: if the product is neither a `ChannelProduct` nor an `o3.TensorProduct`.
+    """
     if isinstance(product, ChannelProduct):
-        return list(_of_channels(product))
+        return list(_channel_groups(product))
     if not isinstance(product, o3.TensorProduct):
         raise TypeError(f"expected a ChannelProduct or an o3.TensorProduct, got {type(product).__name__}")
     weighted = [instruction for instruction in product.instructions if instruction.has_weight]
@@ -122,7 +126,7 @@ def product_groups(product: Module) -> list[Group]:
 
 
 def squares(values: Tensor, axis: int = -1) -> np.ndarray:
-    """Σ of the squares over all but one axis, float64."""
+    """Sums of squares over all axes but one, float64."""
     others = [other for other in range(values.ndim) if other != axis % values.ndim]
     if not others:
         return values.detach().double().square().cpu().numpy()
@@ -131,7 +135,7 @@ def squares(values: Tensor, axis: int = -1) -> np.ndarray:
 
 
 def _mixed_paths(module: Module) -> tuple[o3.Linear, tuple[str, FusionProduct]] | None:
-    """The linear map that reads the paths of a product, and the product by its name, of a module that holds both."""
+    """The linear map that mixes the paths of a fusion product, with that product and its name; None elsewhere."""
     if isinstance(module, CormorantLayer):
         return module.mix, ("squares", module.product)
     if isinstance(module, FusionBlock) and module.reached:
@@ -139,8 +143,11 @@ def _mixed_paths(module: Module) -> tuple[o3.Linear, tuple[str, FusionProduct]] 
     return None
 
 
-def _of_linear(linear: o3.Linear, mixed: tuple[str, FusionProduct] | None) -> Iterator[Attributed]:
-    """:param mixed: name and product of which it reads the paths, if it does."""
+def _linear_weights(linear: o3.Linear, mixed: tuple[str, FusionProduct] | None) -> Iterator[Attributed]:
+    """Weights and biases of an `o3.Linear`.
+
+    :param mixed: name and fusion product whose paths the linear map mixes, if there is one.
+    """
     if not linear.internal_weights:
         return
     for parameter, biases in ((linear.weight, False), (linear.bias, True)):
@@ -155,28 +162,29 @@ def _of_linear(linear: o3.Linear, mixed: tuple[str, FusionProduct] | None) -> It
                 else:
                     name, product = mixed
                     keys = [_path_key(name, path, named=True) for path in product.paths[ir.l, ir.p]]
-                    groups += _of_paths(keys, product.channels, ins.path_shape[1], where.start)
+                    groups += _path_groups(keys, product.channels, ins.path_shape[1], where.start)
             yield Attributed(parameter, -1, groups, edges=False)
 
 
-def _of_paths(keys: Sequence[Key], channels: int, outputs: int, start: int) -> Iterator[Group]:
-    """Of a matrix of (channels · paths) × outputs whose first weight is number `start`."""
+def _path_groups(keys: Sequence[Key], channels: int, outputs: int, start: int) -> Iterator[Group]:
+    """Groups of a flattened matrix (channels · paths) × outputs whose first weight has position `start`."""
     positions = start + np.arange(channels * len(keys) * outputs).reshape(channels, len(keys), outputs)
     for number, key in enumerate(keys):
         yield Group(key, positions[:, number].ravel())
 
 
-def _of_channels(product: ChannelProduct) -> Iterator[Group]:
+def _channel_groups(product: ChannelProduct) -> Iterator[Group]:
     first = 0
     for group, (mul, ir_in) in zip(product.groups, product.irreps_in, strict=True):
         end = first + mul * len(group)
-        for number, path in enumerate(group):  # of each channel, the weights of all paths stand side by side
+        for number, path in enumerate(group):  # the weights of one channel are contiguous, path by path
             text = f"messages: {ir_in} x {product.irreps_edge[path.harmonic].ir} -> {path.ir}"
             yield Group(Key(path.ir.l, path.ir.p, text), slice(first + number, end, len(group)))
         first = end
 
 
-def _of_edges(holder: Module, product: Module) -> Iterator[Attributed]:
+def _radial_weights(holder: Module, product: Module) -> Iterator[Attributed]:
+    """The last matrix of the radial network that computes a product's weights, if it can be told: see `attributed`."""
     number = product.weight_numel
     columns: list[tuple[Parameter, int | None]] = []
     rows: list[tuple[Parameter, int | None]] = []
@@ -202,12 +210,15 @@ def _of_edges(holder: Module, product: Module) -> Iterator[Attributed]:
 
 
 def _path_key(product: str, path: Path, *, named: bool) -> Key:
-    """:param named: whether the leaves' names are told."""
+    """The key of a fusion path.
+
+    :param named: whether the text names the leaves.
+    """
     return Key(*path.irrep, None if isinstance(path, Leaf) else f"{product}: {_text(path, named)}")
 
 
 def _text(path: Path, named: bool) -> str:
-    """Such as `(1o x 1o -> 2e) x 1o -> 1o`."""
+    """Text of a path, such as `(1o x 1o -> 2e) x 1o -> 1o`."""
     irrep = str(o3.Irrep(path.irrep))
     if isinstance(path, Leaf):
         return f"{path.name} {irrep}" if named else irrep

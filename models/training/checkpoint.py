@@ -1,4 +1,4 @@
-"""The state of a training as bytes: with it, a training goes on to the same last bit as one never interrupted."""
+"""Checkpoints: the state of a training as bytes. A resumed training ends bit-identical to an uninterrupted one."""
 
 import io
 import pickle
@@ -23,15 +23,15 @@ _UNREADABLE = (
     AttributeError,
     pickle.UnpicklingError,
 )
-"""What `torch.load` raises at bytes that are torn, altered or another thing altogether."""
+"""What `torch.load` raises for bytes that are torn, altered or no checkpoint at all."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that a training holds after an epoch and cannot compute again.
+    """State of a training after an epoch, as far as it cannot be recomputed.
 
-    The order of the data and the step size follow from the seeds and the epoch, so neither is here, nor is any
-    generator: training draws from none.
+    The order of the data and the learning rate follow from the seeds and the epoch, and training draws from no
+    generator that outlives an epoch; so none of these is part of the state.
     """
 
     trial: str
@@ -39,48 +39,52 @@ class Checkpoint:
     epoch: int
     """Epochs done."""
     seconds: float
-    """Wall time of training so far, over all attempts."""
+    """Wall time of training so far, s, over all attempts."""
     metrics: dict[str, float]
-    """Last values, for the record of a training that diverges."""
+    """Last values by split and metric, for the record of a training that diverges."""
     model: dict[str, Any]
-    """State of the model: weights, output scaling."""
+    """State dict of the model: weights and output scaling."""
     optimizer: dict[str, Any] | None
-    """State of the optimizer; None after the last epoch, for prediction needs the weights alone."""
+    """State dict of the optimizer; None after the last epoch, because prediction needs the weights only."""
 
     def to_bytes(self) -> bytes:
-        """`torch.save` of plain values and tensors."""
+        """Serialise with `torch.save`: plain values and tensors only, so that reading needs no unpickling."""
         buffer = io.BytesIO()
         torch.save(vars(self), buffer)
         return buffer.getvalue()
 
     def restore(self, model: Model, optimizer: Optimizer) -> None:
-        """Put the state into a model and its optimizer, on the device where they are."""
+        """Load the state into a model and its optimizer, on their device."""
         model.load_state_dict(self.model)
         if self.optimizer is not None:
             optimizer.load_state_dict(self.optimizer)
 
 
 def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
-    """The inverse of `Checkpoint.to_bytes`; only tensors and plain values are admitted.
+    """Read a checkpoint; only tensors and plain values are admitted (`weights_only`).
 
-    :raises RecordError: if it cannot be read, or belongs to another trial.
+    :param content: result of `Checkpoint.to_bytes`.
+    :param trial: the trial that the checkpoint must belong to.
+    :raises RecordError: if the checkpoint cannot be read, or belongs to another trial.
     """
     try:
-        found = Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        checkpoint = Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except _UNREADABLE as error:
         reason = f"{error}".partition("\n")[0].partition(". ")[0] or type(error).__name__
-        raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, it cannot be read: {reason}") from None
-    if found.trial != trial.id:
-        raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, got one of trial {found.trial[:12]}")
-    return found
+        raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, but it cannot be read: {reason}") from None
+    if checkpoint.trial != trial.id:
+        raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, got one of trial {checkpoint.trial[:12]}")
+    return checkpoint
 
 
 def restore_model(content: bytes, trial: Trial, reference: Reference) -> Model:
-    """The trained model of a checkpoint, on the CPU, in the precision it was trained in, ready to predict.
+    """Rebuild the trained model of a checkpoint, on the CPU and in its training precision, ready to predict.
 
-    :param reference: the trial's data: its elements, auxiliary basis and labels count.
+    :param content: result of `Checkpoint.to_bytes`.
+    :param trial: the trial that the checkpoint belongs to.
+    :param reference: the trial's data; its elements, auxiliary basis and labels determine the model.
     :raises RecordError: as `read_checkpoint`.
-    :raises StudyFileError: if the trial's network is the user's own, and cannot be loaded or was edited since.
+    :raises StudyFileError: if the trial's network is the user's own, and cannot be loaded or has been edited since.
     """
     check_source(trial)
     configuration = trial.configuration.resolved()

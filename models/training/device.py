@@ -1,4 +1,4 @@
-"""The device that a training runs on: found by name, made deterministic, its memory measured and its end told."""
+"""The device that a training runs on: lookup by name, determinism, memory use, and running out of memory."""
 
 import os
 import resource
@@ -16,13 +16,14 @@ _FULL = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-"""How a `RuntimeError` of no class of its own says that memory has run out: on Linux, on Windows, outside of torch's
-own allocator, in cuBLAS."""
+"""Messages of a plain `RuntimeError` for exhausted memory: on Linux, on Windows, outside torch's allocator, in
+cuBLAS."""
 
 
 def find_device(name: str) -> torch.device:
-    """`auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
+    """The torch device of a name.
 
+    :param name: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
     :raises TesseralError: if there is no such device.
     """
     valid = ["cpu"] + [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -34,7 +35,7 @@ def find_device(name: str) -> torch.device:
 
 
 def usable(device: torch.device) -> bool:
-    """Whether this process can still compute there: after some errors of a kernel CUDA fails for good."""
+    """Whether this process can still compute on the device: after some kernel errors CUDA fails for good."""
     try:
         torch.ones(1, device=device).add_(1).item()
     except RuntimeError:
@@ -49,10 +50,10 @@ def device_name(device: torch.device) -> str:
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Sums in a fixed order on an accelerator too, so that a training resumed there repeats every bit."""
+    """Make sums deterministic on an accelerator too, so that a resumed training repeats every bit."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
         torch.use_deterministic_algorithms(True)
         torch.cuda.reset_peak_memory_stats(device)
     try:
@@ -62,14 +63,15 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory has run out: Python's, the CPU allocator's or the accelerator's."""
+    """Whether an exception means exhausted memory: Python's, the CPU allocator's or the accelerator's."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _FULL)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the process's largest resident memory on the CPU, the most allocated since `deterministic` on CUDA."""
+    """Peak memory in bytes: largest resident memory of the process (CPU), or most allocated since `deterministic`
+    (CUDA)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""The version of the numbers that training gives. It stands alone, for a driver that never imports torch."""
+"""Version of the numbers that training gives. A module of its own, because the driver never imports torch."""
 
 NUMERICS = 2
-"""Part of a trial's id. Raised when training would give other numbers than before."""
+"""Part of a trial's id; raised whenever training would give other numbers than before."""

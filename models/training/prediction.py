@@ -1,4 +1,4 @@
-"""What a trained model says of a structure that it may never have seen."""
+"""Prediction: the density of any structure by a trained model."""
 
 from collections.abc import Sequence
 
@@ -25,17 +25,18 @@ def predict_density(
     positions: NDArray[np.float64],
     charge: int = 0,
 ) -> tuple[AuxiliaryBasis, list[Tensor]]:
-    """The density's coefficients as a model predicts them, and the basis that they refer to.
+    """Predict the density of a structure, as coefficients of an auxiliary basis.
 
-    :param model: as `tesseral.models.training.checkpoint.restore_model` gives it.
-    :param configuration: of its trial.
+    :param model: trained model, see `tesseral.models.training.checkpoint.restore_model`.
+    :param configuration: configuration of the model's trial.
     :param reference: the trial's data.
+    :param atomic_numbers: of each atom.
     :param positions: Å, shape (atoms, 3).
     :param charge: total charge, e.
-    :return: for each atom, shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2); the basis has the
-        orders that the model predicts alone.
-    :raises StudyFileError: if the model predicts something else than the density.
-    :raises DataError: if the structure holds an element that the model was not trained on, or two atoms at one place.
+    :return: the auxiliary basis, restricted to the orders that the model predicts, and for each atom its coefficients,
+        shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2).
+    :raises StudyFileError: if the model predicts another quantity than the density.
+    :raises DataError: if the structure has an element that the model was not trained on, or two atoms at one place.
     """
     basis = chosen_basis(reference, configuration.target)
     if basis is None:
@@ -57,7 +58,7 @@ def _graph(
     positions: NDArray[np.float64],
     charge: int,
 ) -> Graph:
-    """As a data set builds it, positions about the centre of nuclear charge."""
+    """The graph of a structure as a data set builds it, with positions relative to the centre of nuclear charge."""
     unknown = sorted(set(atomic_numbers) - set(elements))
     if unknown:
         known, came = (", ".join(SYMBOLS[number - 1] for number in numbers) for numbers in (elements, unknown))

@@ -1,4 +1,4 @@
-"""What training tells while it runs, and how it ends."""
+"""The interface of a training to its records: rows, epoch boundaries, the result, or divergence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,38 +6,41 @@ from typing import Any, Protocol
 
 
 class Recorder(Protocol):
-    """What training tells while it runs."""
+    """Receives what a training measures; `tesseral.study.records` writes it, tests keep it in memory."""
 
     def curves(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of `tesseral.study.records.schemas.CURVES` without `trial`."""
+        """Take rows of `tesseral.study.records.schemas.CURVES` without `trial`."""
 
     def traces(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of `tesseral.study.records.schemas.TRACES` without `trial`."""
+        """Take rows of `tesseral.study.records.schemas.TRACES` without `trial`."""
 
     def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: dict[str, float]) -> None:
-        """An epoch has ended and every row up to `step` was given.
+        """Mark the end of an epoch: every row up to `step` has been given.
 
-        :param state: makes a checkpoint, if one is wanted.
+        :param step: optimizer steps done.
+        :param steps: optimizer steps of the whole training.
+        :param state: makes a checkpoint; called only if one is wanted.
         :param metrics: last values, as in `Result.metrics`.
         """
 
 
 @dataclass(frozen=True)
 class Result:
-    """A training that reached its end."""
+    """The result of a training that reached its end."""
 
     metrics: dict[str, float]
-    """Last values by split and metric, such as `test.l2_error` or `validation.block_error.l2`; `test` if asked for."""
+    """Last values by split and metric, such as `test.l2_error` or `validation.block_error.l2`; test metrics only if the
+    test split was measured."""
     steps: int
     """Optimizer steps."""
     seconds: float
-    """Wall time over all attempts, without the ablations after the last step."""
+    """Wall time over all attempts, s, without the ablations after the last step."""
     parameters: int
-    """Trainable numbers."""
+    """Number of trainable parameters."""
     device: str
     """`cpu` or the accelerator's name."""
     peak_memory: int
-    """Bytes: the process's largest resident memory on the CPU, the largest allocated memory on an accelerator."""
+    """Peak memory in bytes, see `tesseral.models.training.device.peak_memory`."""
 
 
 class DivergedError(Exception):
@@ -47,6 +50,6 @@ class DivergedError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.step = step
-        """Optimizer steps done when it was noticed."""
+        """Optimizer steps done when the divergence was noticed."""
         self.metrics = metrics
         """Last finite values, as in `Result.metrics`."""

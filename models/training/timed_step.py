@@ -1,4 +1,4 @@
-"""One training step of a configuration, really run and timed: what a plan's estimate is held against."""
+"""A timed training step: runs and times one step of a configuration, to check the estimate of a plan."""
 
 import statistics
 import time
@@ -18,27 +18,27 @@ from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.errors import StudyFileError
 
 WARM_UP = 2
-"""Steps that are not timed: the first ones allocate and compile."""
+"""Untimed first steps, which allocate and compile."""
 TIMED = 7
-"""Steps whose median is taken."""
+"""Timed steps, whose median is taken."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step as it was measured."""
+    """A measured training step."""
 
     seconds: float
-    """Median of `TIMED` steps, without evaluations and records."""
+    """Median of `TIMED` steps, s, without evaluations and records."""
     device: str
     """`cpu` or the accelerator's name."""
     peak_memory: int | None
-    """Largest allocated memory on an accelerator, bytes; None on the CPU, where it is not one network's."""
+    """Peak allocated memory on an accelerator, bytes; None on the CPU, where it is not that of one network."""
 
 
 def measure_step(configuration: Configuration, reference: Reference, device: str = "auto") -> Step:
-    """Time steps of a batch of the training split as `tesseral.models.training.training.train` makes them.
+    """Time training steps as `tesseral.models.training.training.train` makes them, on one full batch.
 
-    Batches are whole ones, and always the same. Nothing is kept, and torch's generators are left as they were.
+    Nothing is recorded, and torch's generators are restored.
 
     :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
     :raises DataError: if the reference data is too small.

@@ -38,24 +38,29 @@ def train(
     test: bool = True,
     parts: int = 1,
 ) -> Result:
-    """Train a trial to its end.
+    """Train a trial to its end, from its first step or from a checkpoint.
 
-    Numbers depend on the trial, the kind of device and the versions of the libraries alone: not on the global
-    generators, on earlier trials of the process, or on where the training was interrupted. Rows of step 0 are given
-    at the first start; a training that goes on from a checkpoint of step s gives rows of later steps alone.
+    The numbers depend on the trial, the kind of device and the library versions only: not on the global generators, on
+    earlier trials of the process, or on where the training was interrupted. Rows of step 0 are recorded at the first
+    start; a training resumed at step s records rows of later steps only.
 
-    Computed in parts, a step needs less memory and its loss is the same but for rounding. A training may go on in
-    other parts than it began in.
+    Computing a batch in parts needs less memory and gives the same loss up to rounding (gradient accumulation). A
+    training may be resumed with another number of parts.
 
+    :param trial: configuration, data hash and seeds.
+    :param reference: the trial's data.
+    :param recorder: receives the rows and checkpoints.
     :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
-    :param traces: when features are measured.
-    :param checkpoint: from `Recorder.boundary`.
-    :param test: whether the test split is measured at the end, which a search must not see, and features are ablated.
-    :param parts: how many each batch is computed in, as equal as can be and none empty; their gradients add up.
+    :param traces: epochs at which features are traced, and the size of the probe.
+    :param checkpoint: state to resume from, as given to `Recorder.boundary`.
+    :param test: whether to measure the test split and to ablate features at the end; a search must not see the test
+        split.
+    :param parts: number of parts that each batch is computed in; their gradients are added.
     :raises DataError: if the reference data is not the trial's, or too small.
-    :raises StudyFileError: if the network can make no features at all, so that there is nothing to train; if a
-        network of the user's own cannot be loaded, is not the source of the trial, or returns another shape.
-    :raises RecordError: if the trial is of other numerics, or the checkpoint of another trial.
+    :raises StudyFileError: if the network has no weights; if the user's own network cannot be loaded, has another
+    source
+        than the trial's, or returns another shape.
+    :raises RecordError: if the trial is of other numerics, or the checkpoint belongs to another trial.
     :raises TesseralError: if there is no such device.
     :raises DivergedError: if the loss or a metric is no longer finite.
     """
@@ -66,7 +71,7 @@ def train(
 
 
 def step_size(settings: configuration.Training, step: int, steps: int) -> float:
-    """Of step number `step`, from 0: constant, or ½(1 + cos(π·step/steps)) of the first."""
+    """Learning rate of step number `step`, from 0: constant, or the first one times ½(1 + cos(π·step/steps))."""
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -107,7 +112,7 @@ class _Training:
         self.loss = build_loss(self.configuration.loss, model.target, structures).to(dtype)
         self.model = model.to(dtype).eval()
         model.target.calibrate(model.network, structures)
-        # Of no more structures at once than are trained on, for gradients are taken here too.
+        # No more structures at once than a training step takes, because the tracer takes gradients too.
         largest = -(-self.settings.batch_size // parts)
         probe = evaluation_batches(self.data, self.split.train[: traces.probe], largest)
         self.tracer = Tracer(self.model, self.loss, probe, strict=trial.source is None)
@@ -140,7 +145,7 @@ class _Training:
             self._record("validation", measure(self.model, self.validation))
             if self.test and self.epoch == epochs:
                 self._record("test", self._measure_test())
-                self._ablate()  # before the boundary, so that what is killed on the way to it comes here again
+                self._ablate()  # before the boundary: a training killed in between resumes here and ablates again
             if due:
                 self._trace(self.tracer.measure(before))
             self.recorder.boundary(self.step, steps, self._state, dict(self.metrics))
@@ -154,12 +159,12 @@ class _Training:
         )
 
     def _train_epoch(self, *, keep_weights: bool) -> tuple[float, dict[int, Tensor] | None]:
-        """One pass over the training split: the mean loss of its structures, and the weights before the last step."""
+        """Train one epoch; return the mean loss of its structures and, if kept, the weights before the last step."""
         train, size, order_seed = self.split.train, self.settings.batch_size, self.trial.seeds.order
         order = [train[i] for i in permutation(seed_of(order_seed, self.epoch), len(train))]
         total, before = torch.zeros((), dtype=torch.float64, device=self.device), None
         self.model.train()
-        # Our own networks draw nothing; a user's may, for dropout.
+        # Our networks draw no random numbers while they train; a user's own may, for dropout.
         with seeded(seed_of(order_seed, "network", self.epoch), self.device):
             for number, start in enumerate(range(0, len(order), size)):
                 indices = order[start : start + size]
@@ -174,7 +179,7 @@ class _Training:
         return float(total) / len(order), before
 
     def _add_gradients(self, indices: Sequence[int]) -> Tensor:
-        """The loss of these structures; its gradients are added to the weights', part by part."""
+        """Add the gradients of a batch to the weights', part by part, and return its loss."""
         batches = [self.data.batch(part) for part in parted(indices, self.parts)]
         total = torch.zeros((), dtype=DTYPES[self.settings.dtype], device=self.device)
         for loss in partial_losses(self.model, self.loss, batches):
@@ -201,9 +206,9 @@ class _Training:
     def _ablate(self) -> None:
         began = time.perf_counter()
         batches = evaluation_batches(self.data, self.split.validation[:STRUCTURES], TOGETHER)
-        seed = seed_of(self.trial.seeds.order, "ablation")  # of the block: in all its arms alike
+        seed = seed_of(self.trial.seeds.order, "ablation")  # derived from the block, so that all arms exchange alike
         self._trace(ablate(self.model, batches, seed=seed, layers=self.tracer.hidden))
-        self.aside += time.perf_counter() - began  # its time is not training's
+        self.aside += time.perf_counter() - began  # not counted as training time
 
     def _trace(self, measured: Iterable[Measurement]) -> None:
         where = {"step": self.step, "epoch": self.epoch}

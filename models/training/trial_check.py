@@ -1,4 +1,4 @@
-"""What must hold before a trial is trained: that this machine has what it was planned with, and something to learn."""
+"""Checks before a trial is trained: the planned numerics, data and source, and weights to train."""
 
 from torch.nn import Module
 
@@ -12,11 +12,11 @@ from tesseral.study.errors import DataError, RecordError, StudyFileError
 
 
 def check_trial(trial: Trial, reference: Reference) -> None:
-    """Check that this machine has what the trial was planned with: version, data, source of a user's own network.
+    """Check that this machine has the numerics, the data and the network source that the trial was planned with.
 
     :raises RecordError: if the trial is of other numerics.
     :raises DataError: if the reference data is not the trial's.
-    :raises StudyFileError: if a network of the user's own cannot be loaded, or is not the source of the trial.
+    :raises StudyFileError: if the user's own network cannot be loaded, or has another source than the trial's.
     """
     if trial.numerics != NUMERICS:
         raise RecordError(f"expected a trial of numerics {NUMERICS}, which this version computes, got {trial.numerics}")
@@ -29,10 +29,10 @@ def check_trial(trial: Trial, reference: Reference) -> None:
 
 
 def check_weights(model: Module, settings: configuration.Network) -> None:
-    """Check that there is something to train.
+    """Check that a model has weights to train.
 
-    :param settings: resolved.
-    :raises StudyFileError: if a model has no weights.
+    :param settings: resolved network settings, for the error.
+    :raises StudyFileError: if the model has no weights.
     """
     if parameters(model):
         return
