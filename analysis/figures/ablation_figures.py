@@ -11,7 +11,7 @@ from tesseral.analysis.figures.svg import INK, order_scale
 from tesseral.analysis.statistics.ablations import STRUCTURES, Needs, Place, needs
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.targets import Target
+from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import MetricLabel, describe, interval, listed
 from tesseral.study.records.schemas import ABLATION_METRICS
 
@@ -20,7 +20,7 @@ _NAMED = 3
 _KINDS = {"zero": "set to zero", "shuffle": "exchanged among atoms"}
 
 
-def ablation_metric(target: Target) -> str:
+def ablation_metric(target: TargetLabel) -> str:
     """The metric that ablations of this target are measured by, such as `l2_error`."""
     return ABLATION_METRICS[0 if target.quantity == "density" else 1]
 
@@ -28,11 +28,11 @@ def ablation_metric(target: Target) -> str:
 def ablation_figures(tables: StudyTables, rows: pl.DataFrame, found: pl.DataFrame) -> Iterator[Figure]:
     """A few arms of one target in each figure.
 
-    :param rows: of `layers.layer_rows`.
+    :param rows: of `layers.layer_traces`.
     :param found: of `ablations.ablations`.
     """
     study = tables.study
-    by_target: dict[Target, list[str]] = {}
+    by_target: dict[TargetLabel, list[str]] = {}
     for arm in study.arms:
         if arm in set(found["arm"]):
             by_target.setdefault(study.target_of(arm), []).append(arm)

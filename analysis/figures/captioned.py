@@ -19,7 +19,7 @@ from tesseral.analysis.statistics.arms import Row, rows
 from tesseral.analysis.statistics.fit_floor import floor_line, floor_note
 from tesseral.analysis.statistics.order_trend import trend_sentences, trends
 from tesseral.analysis.statistics.orders import benefit
-from tesseral.analysis.statistics.paired import errors
+from tesseral.analysis.statistics.paired import trial_errors
 from tesseral.analysis.tables.learning_curves import learning
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import best_so_far
@@ -75,7 +75,7 @@ def error_figures(tables: StudyTables) -> Iterator[Figure]:
     summary, floor = rows(tables), floor_line(tables.study)
     against = floor_note(study)
     line = against if floor is None else " Dashed: the density fit’s own ε against the self-consistent density."
-    measured = errors(tables.trials, study.metric)
+    measured = trial_errors(tables.trials, study.metric)
     if measured.height:
         yield Figure(
             "error-by-arm",

@@ -20,7 +20,7 @@ def error_by_arm(
 ) -> alt.LayerChart:
     """Each trial's error as a point, pairs joined by a line, with the arms' means and intervals.
 
-    :param errors: of `statistics.errors`.
+    :param errors: of `paired.trial_errors`.
     :param floor: ε of the density fit, a dashed line.
     """
     arms = [summary.arm for summary in summaries]

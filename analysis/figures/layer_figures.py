@@ -17,7 +17,7 @@ _CELL = 38
 def inner_figures(tables: StudyTables, rows: pl.DataFrame) -> Iterator[Figure]:
     """Effective ranks at the end of training, and gradients during it.
 
-    :param rows: of `layers.layer_rows`.
+    :param rows: of `layers.layer_traces`.
     """
     ranks, effects = layers.effective_ranks(rows), layers.gradients(rows)
     if ranks.height:

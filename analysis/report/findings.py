@@ -14,7 +14,7 @@ from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.progress import progress, search_progress
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate
-from tesseral.analysis.terms.targets import Target
+from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import count, describe, interval, listed, p_value
 
 _IRREP = re.compile(r"\d+[eo]")
@@ -71,7 +71,7 @@ def verdict(comparison: Comparison) -> Verdict:
     return "lower" if change.value < 0 else "higher"
 
 
-def compared(comparison: Comparison, metric: str, target: Target | None = None) -> str:
+def compared(comparison: Comparison, metric: str, target: TargetLabel | None = None) -> str:
     """One arm against the baseline, as a sentence.
 
     :param target: of both.
@@ -130,7 +130,7 @@ def _mean(row: Row) -> float:
     return row.error.error.value if row.error.error is not None else float("inf")
 
 
-def _of_group(summary: list[Row], metric: str, target: Target, *, counted: bool, alone: bool) -> list[str]:
+def _of_group(summary: list[Row], metric: str, target: TargetLabel, *, counted: bool, alone: bool) -> list[str]:
     """What the arms of one group show; nothing before a trial of them is complete.
 
     :param counted: whether comparisons are too many to be told one by one.
@@ -151,7 +151,7 @@ def _of_group(summary: list[Row], metric: str, target: Target, *, counted: bool,
     return sentences + [compared(comparison, metric, target) for comparison in comparisons]
 
 
-def _lowest(row: Row, metric: str, target: Target, *, alone: bool, named: bool) -> str:
+def _lowest(row: Row, metric: str, target: TargetLabel, *, alone: bool, named: bool) -> str:
     """:param alone: whether there is no other arm in its group.
     :param named: whether its name is told even then.
     """
@@ -162,7 +162,7 @@ def _lowest(row: Row, metric: str, target: Target, *, alone: bool, named: bool) 
     return f"The mean of {told.noun} {where} {mean} ({over})."
 
 
-def _counted(comparisons: list[Comparison], metric: str, target: Target) -> str:
+def _counted(comparisons: list[Comparison], metric: str, target: TargetLabel) -> str:
     with_baseline = f"Of {len(comparisons)} arms compared with {_quoted(comparisons[0].baseline)}"
     return f"{with_baseline} in {describe(metric, target).noun}: {_verdicts(comparisons)}."
 

@@ -6,8 +6,8 @@ import polars as pl
 
 from tesseral.analysis.figures.ablation_figures import ablation_metric
 from tesseral.analysis.statistics.ablations import STRUCTURES, ablations, needs
-from tesseral.analysis.statistics.dead_irreps import audits
-from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_rows
+from tesseral.analysis.statistics.dead_irreps import dead_irreps_by_arm
+from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
 from tesseral.analysis.tables.load import StudyTables
 
 
@@ -18,9 +18,9 @@ def layers_to_dict(tables: StudyTables) -> dict[str, Any]:
     `layers.gradients`. `ablations`: arm, layer, l, kind, error, intact, rise, low, high; see `ablations.ablations`;
     with `metrics`, by which they were measured on at most `structures` of the validation split. `needs`: for each arm
     with ablations `most` and `unseen`, lists of layer and l; see `ablations.Needs`. `audit`: for each arm `dead`,
-    `unforeseen` and `alive`, lists of layer, l and p, with `paths`, `dead_paths` and `wasted`; see `audit.Audit`.
+    `unforeseen` and `alive`, lists of layer, l and p, with `paths`, `dead_paths` and `wasted`; see `audit.DeadIrreps`.
     """
-    rows, study = layer_rows(tables.traces, tables.trials), tables.study
+    rows, study = layer_traces(tables.traces, tables.trials), tables.study
     taken, ended = ablations(rows, study.most_blocks), gradients(rows)
     found = set(taken["arm"])
     return {
@@ -34,5 +34,5 @@ def layers_to_dict(tables: StudyTables) -> dict[str, Any]:
             for arm in study.arms
             if arm in found
         },
-        "audit": {arm: one._asdict() for arm, one in audits(tables, rows).items()},
+        "audit": {arm: one._asdict() for arm, one in dead_irreps_by_arm(tables, rows).items()},
     }

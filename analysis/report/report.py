@@ -29,7 +29,7 @@ from tesseral.analysis.statistics import layers
 from tesseral.analysis.statistics.ablations import ablations
 from tesseral.analysis.statistics.allocation import allocation
 from tesseral.analysis.statistics.arms import rows
-from tesseral.analysis.statistics.dead_irreps import audit_lines, audits
+from tesseral.analysis.statistics.dead_irreps import dead_irrep_sentences, dead_irreps_by_arm
 from tesseral.analysis.statistics.fit_floor import floor_line, floor_told
 from tesseral.analysis.statistics.orders import order_tables
 from tesseral.analysis.statistics.progress import search_rows, standing
@@ -48,7 +48,7 @@ def report(tables: StudyTables) -> str:
     """
     # All files are read at once and first, for a running study compacts them.
     features, curves = hierarchy.features(tables.traces, tables.trials), error_curves(tables)
-    layer_rows = layers.layer_rows(tables.traces, tables.trials)
+    layer_traces = layers.layer_traces(tables.traces, tables.trials)
     study, summary = tables.study, rows(tables)
     comparisons = [row.comparison for row in summary if row.comparison is not None]
     overview = list(benefit_figures(tables))
@@ -70,9 +70,9 @@ def report(tables: StudyTables) -> str:
         order_tables=_order_tables(tables),
         feature_figures=list(feature_figures(tables, features)),
         emergence=_emergence(features, study.arms),
-        ablations=list(ablation_figures(tables, layer_rows, ablations(layer_rows, study.most_blocks))),
-        inner_figures=list(inner_figures(tables, layer_rows)),
-        audit=audit_lines(audits(tables, layer_rows)),
+        ablations=list(ablation_figures(tables, layer_traces, ablations(layer_traces, study.most_blocks))),
+        inner_figures=list(inner_figures(tables, layer_traces)),
+        audit=dead_irrep_sentences(dead_irreps_by_arm(tables, layer_traces)),
         searches=search_rows(tables),
         saved=saved(tables.trials),
         search_figures=by_group(tables, search_figures),

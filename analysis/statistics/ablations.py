@@ -43,7 +43,7 @@ class Needs(NamedTuple):
 def ablations(rows: pl.DataFrame, blocks: int) -> pl.DataFrame:
     """Errors with the features of one order in one layer taken away, over the trials of an arm.
 
-    :param rows: of `layers.layer_rows`. Trials where one of both errors is not positive are left out.
+    :param rows: of `layers.layer_traces`. Trials where one of both errors is not positive are left out.
     :param blocks: planned ones, which decide the unit.
     :returns: arm, layer, l, kind (zero or shuffle), error and intact (geometric means over trials; that of the same
         networks as they are), rise, low, high (of error over intact, percent; null bounds with too few units), sorted.
@@ -62,7 +62,7 @@ def ablations(rows: pl.DataFrame, blocks: int) -> pl.DataFrame:
 def needs(rows: pl.DataFrame, blocks: int) -> Needs:
     """Which orders an arm needs, of features set to zero.
 
-    :param rows: of `layers.layer_rows`, of this arm alone.
+    :param rows: of `layers.layer_traces`, of this arm alone.
     :param blocks: planned ones, which decide the unit.
     """
     zeroed = _logs(rows).filter(pl.col("kind") == "zero")

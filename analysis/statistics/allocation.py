@@ -6,7 +6,7 @@ from typing import Literal
 
 import polars as pl
 
-from tesseral.analysis.statistics.paired import Comparison, errors
+from tesseral.analysis.statistics.paired import Comparison, trial_errors
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.allocation import precise
@@ -40,7 +40,7 @@ def blocks_given(tables: StudyTables) -> dict[str, int]:
 def allocation(tables: StudyTables, comparisons: list[Comparison]) -> list[Allocated]:
     """The blocks of every arm of a sequential allocation, in order; empty where the allocation is fixed.
 
-    :param comparisons: of `statistics.against`, of all arms but the baseline.
+    :param comparisons: of `paired.compare_arms`, of all arms but the baseline.
     """
     study = tables.study
     if not study.sequential:
@@ -73,7 +73,7 @@ def _half_width(comparison: Comparison | None) -> float | None:
 
 def _log_ratios(tables: StudyTables, arm: str) -> list[float]:
     """Of the errors of an arm and the baseline, the mean of each block."""
-    found = errors(tables.trials, tables.study.metric).filter(pl.col("error") > 0)
+    found = trial_errors(tables.trials, tables.study.metric).filter(pl.col("error") > 0)
     ours, theirs = (found.filter(pl.col("arm") == name) for name in (arm, tables.study.baseline_of(arm)))
     pairs = ours.join(theirs, on=["block", "replicate"], suffix="_baseline")
     ratio = (pl.col("error") / pl.col("error_baseline")).log().mean()

@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 
 from tesseral.analysis.statistics.allocation import blocks_given
-from tesseral.analysis.statistics.paired import ArmError, Comparison, against, by_arm
+from tesseral.analysis.statistics.paired import ArmError, Comparison, arm_errors, compare_arms
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.targets import Target
+from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import signed_percent
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.trial import State
@@ -33,7 +33,7 @@ class Row:
     """An arm in the summary."""
 
     arm: str
-    target: Target
+    target: TargetLabel
     baseline: str | None
     """The arm that it is compared with, itself for a baseline; None where no arm of its group has the levels."""
     error: ArmError
@@ -89,7 +89,7 @@ def rows(tables: StudyTables) -> list[Row]:
     """
     study, trials = tables.study, tables.trials
     own = {arm: study.baseline_of(arm) for arm in study.arms}
-    compared = against(trials, study.metric, study.arms, own, study.most_blocks)
+    compared = compare_arms(trials, study.metric, study.arms, own, study.most_blocks)
     comparisons = {comparison.arm: comparison for comparison in compared}
     facts, given, measured = _facts(trials), blocks_given(tables), _measured(tables)
     return [
@@ -103,7 +103,7 @@ def rows(tables: StudyTables) -> list[Row]:
             confirmed=given[error.arm] > 0,
             **facts.get(error.arm, _NOTHING),
         )
-        for error in by_arm(trials, study.metric, study.arms, study.most_blocks)
+        for error in arm_errors(trials, study.metric, study.arms, study.most_blocks)
     ]
 
 
@@ -113,7 +113,7 @@ def _measured(tables: StudyTables) -> dict[str, dict[str, Measured]]:
     for name, metric in METRICS.items():
         if metric.by_l or f"metric.test.{name}" not in tables.trials.columns:
             continue
-        for error in by_arm(tables.trials, f"test.{name}", study.arms, study.most_blocks):
+        for error in arm_errors(tables.trials, f"test.{name}", study.arms, study.most_blocks):
             target = study.target_of(error.arm)
             if metric.of(target.quantity):
                 found[error.arm][name] = Measured(target.unit if name == "error" else metric.unit, error.error)

@@ -21,7 +21,7 @@ class Irrep(NamedTuple):
         return f"{self.l}{'e' if self.p == 1 else 'o'} in layer {self.layer}"
 
 
-class Audit(NamedTuple):
+class DeadIrreps(NamedTuple):
     """What no gradient of the loss reaches in the trained networks of an arm."""
 
     dead: tuple[Irrep, ...]
@@ -40,10 +40,10 @@ class Audit(NamedTuple):
     layer 1`. They make another irrep, or one that the layer has inside alone."""
 
 
-def audit(rows: pl.DataFrame, planned: Iterable[Irrep]) -> Audit | None:
+def find_dead_irreps(rows: pl.DataFrame, planned: Iterable[Irrep]) -> DeadIrreps | None:
     """The audit of one arm, at its last traces; None where no gradient was traced.
 
-    :param rows: of `layer_rows`, of this arm alone.
+    :param rows: of `layer_traces`, of this arm alone.
     :param planned: what the plan calls dead; of what nothing makes there is no feature, and it is passed over.
     """
     ended = last(rows)
@@ -55,7 +55,7 @@ def audit(rows: pl.DataFrame, planned: Iterable[Irrep]) -> Audit | None:
     expected = set(planned) & irreps.keys()
     of_paths = _largest(ended.filter(pl.col("path").is_not_null()))
     zero = [(Irrep(layer, order, p), path) for layer, order, p, path, _, value in of_paths.rows() if value == 0]
-    return Audit(
+    return DeadIrreps(
         tuple(sorted(dead)),
         tuple(sorted(dead - expected)),
         tuple(sorted(expected - dead)),
@@ -65,10 +65,10 @@ def audit(rows: pl.DataFrame, planned: Iterable[Irrep]) -> Audit | None:
     )
 
 
-def audits(tables: StudyTables, rows: pl.DataFrame) -> dict[str, Audit]:
+def dead_irreps_by_arm(tables: StudyTables, rows: pl.DataFrame) -> dict[str, DeadIrreps]:
     """Arm → its audit, in the study's order, of arms of which gradients were traced.
 
-    :param rows: of `layers.layer_rows`.
+    :param rows: of `layers.layer_traces`.
     """
     planned = (
         tables.trials.filter(pl.col("stage") == "confirm")
@@ -80,16 +80,16 @@ def audits(tables: StudyTables, rows: pl.DataFrame) -> dict[str, Audit]:
     return {
         arm: one
         for arm in tables.study.arms
-        if arm in own and (one := audit(rows.filter(pl.col("arm") == arm), named.get(arm, ()))) is not None
+        if arm in own and (one := find_dead_irreps(rows.filter(pl.col("arm") == arm), named.get(arm, ()))) is not None
     }
 
 
-def audit_lines(found: Mapping[str, Audit]) -> list[str]:
+def dead_irrep_sentences(found: Mapping[str, DeadIrreps]) -> list[str]:
     """Sentences on what no gradient of the loss reaches in the trained networks, beside what the plan calls dead.
 
     They speak of those paths of products whose weights were traced.
 
-    :param found: of `audits`.
+    :param found: of `dead_irreps_by_arm`.
     """
     foreseen = [one for one in found.values() if not (one.unforeseen or one.alive or one.wasted)]
     lines = []
@@ -106,7 +106,7 @@ def audit_lines(found: Mapping[str, Audit]) -> list[str]:
     return lines + [f"{arm}: {sentence}" for arm, one in found.items() for sentence in _differing(one)]
 
 
-def _differing(one: Audit) -> Iterator[str]:
+def _differing(one: DeadIrreps) -> Iterator[str]:
     if one.unforeseen:
         unforeseen = listed(one.unforeseen)
         yield f"the loss has no gradient by the features {unforeseen}, which the plan does not call dead."

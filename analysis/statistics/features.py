@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tesseral.analysis.statistics.paired import by_arm
+from tesseral.analysis.statistics.paired import arm_errors
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.irreps import parse_irreps
@@ -91,7 +91,7 @@ def emergence(per_trial: pl.DataFrame) -> pl.DataFrame:
 
 
 def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> pl.DataFrame:
-    """The error of each output order by arm, with the 95 % interval of `statistics.by_arm`.
+    """The error of each output order by arm, with the 95 % interval of `statistics.arm_errors`.
 
     :param metric: such as `test.block_error`, recorded by order as `metric.test.block_error.l0`, `….l1`, ….
     :param blocks: planned ones.
@@ -103,7 +103,7 @@ def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks
     facts = _facts(trials) if orders else {}
     rows = []
     for order in orders:
-        for summary in by_arm(trials, f"{metric}.l{order}", arms, blocks):
+        for summary in arm_errors(trials, f"{metric}.l{order}", arms, blocks):
             if summary.error is not None:
                 lmax, unreachable = facts[summary.arm]
                 rows.append(

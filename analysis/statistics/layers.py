@@ -13,7 +13,7 @@ ABLATIONS = ("ablation_none", "ablation_zero", "ablation_shuffle")
 _OF_PATHS = ("gradient_rms", "edge_gradient_rms")
 
 
-def layer_rows(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
+def layer_traces(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
     """The rows of traces that this module, `ablations` and `audit` read, of complete trials of the confirm stage.
 
     :param traces: rows of `study.records.TRACES`.

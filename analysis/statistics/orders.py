@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from tesseral.analysis.statistics import features as hierarchy
-from tesseral.analysis.statistics.paired import ArmError, against, by_arm
+from tesseral.analysis.statistics.paired import ArmError, arm_errors, compare_arms
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import Estimate
@@ -66,7 +66,7 @@ def order_tables(tables: StudyTables) -> list[OrderTable]:
 def _whole(tables: StudyTables, metric: str) -> list[ArmError]:
     if f"metric.{metric}" not in tables.trials.columns:
         return []
-    return by_arm(tables.trials, metric, tables.study.arms, tables.study.most_blocks)
+    return arm_errors(tables.trials, metric, tables.study.arms, tables.study.most_blocks)
 
 
 class Contrast(NamedTuple):
@@ -103,7 +103,7 @@ def benefit(tables: StudyTables) -> pl.DataFrame:
     """
     rows: list[tuple[Any, ...]] = []
     for part, arm, base, order, metric, reachable in contrasts(tables):
-        (found,) = against(part.trials, metric, (arm, base), base, part.study.most_blocks)
+        (found,) = compare_arms(part.trials, metric, (arm, base), base, part.study.most_blocks)
         if (change := found.change) is not None:
             place = (order, next(iter(part.study.groups)).name, arm, hidden_text(part.study, arm), reachable)
             rows.append((*place, found.pairs, change.value, change.low, change.high))

@@ -67,7 +67,7 @@ class Comparison:
     """`change.p` after Holm's correction for all comparisons of the call; the intervals are not corrected."""
 
 
-def errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
+def trial_errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Complete trials of the confirm stage with a finite error: trial, arm, block, replicate, error.
 
     :param metric: such as `test.epsilon`, a column of `trials` without its leading `metric.`.
@@ -93,12 +93,12 @@ def errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
     return found
 
 
-def by_arm(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> list[ArmError]:
-    """The error of each of `arms`, in their order; see `errors` for which trials count and what is raised.
+def arm_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> list[ArmError]:
+    """The error of each of `arms`, in their order; see `trial_errors` for which trials count and what is raised.
 
     :param blocks: planned ones, which decide the unit.
     """
-    found = errors(trials, metric)
+    found = trial_errors(trials, metric)
     parts = found.partition_by("arm", as_dict=True)
     return [_arm_error(arm, parts.get((arm,), found.clear()), blocks) for arm in arms]
 
@@ -119,20 +119,20 @@ def _arm_error(arm: str, rows: pl.DataFrame, blocks: int) -> ArmError:
     )
 
 
-def against(
+def compare_arms(
     trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: str | Mapping[str, str | None], blocks: int
 ) -> list[Comparison]:
     """Every other arm of `arms` against its baseline, in their order, with Holm's correction over all of them.
 
     :param baseline: one for all arms, or that of each: an arm that is its own, or has none, is not compared.
     :param blocks: planned ones, which decide the unit.
-    :raises TesseralError: if a baseline is not among `arms`; see `errors` for what else is raised.
+    :raises TesseralError: if a baseline is not among `arms`; see `trial_errors` for what else is raised.
     """
     bases = dict.fromkeys(arms, baseline) if isinstance(baseline, str) else {arm: baseline.get(arm) for arm in arms}
     for name in bases.values():
         if name is not None and name not in arms:
             raise TesseralError(f"expected a baseline among the arms, got {name!r}; valid are {', '.join(arms)}")
-    found = errors(trials, metric)
+    found = trial_errors(trials, metric)
     parts = found.partition_by("arm", as_dict=True)
     given = dict(trials.filter(pl.col("stage") == "confirm").group_by("arm").agg(_PLACES.n_unique()).iter_rows())
 
@@ -171,9 +171,9 @@ def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, 
 def log_ratios(trials: pl.DataFrame, metric: str, arm: str, baseline: str) -> pl.DataFrame:
     """block, replicate and ratio, log(x_arm / x_baseline), of the pairs in which both errors are above zero, sorted.
 
-    See `errors` for which trials count and what is raised.
+    See `trial_errors` for which trials count and what is raised.
     """
-    found = errors(trials, metric).filter(pl.col("error") > 0)
+    found = trial_errors(trials, metric).filter(pl.col("error") > 0)
     pairs = _paired(*(found.filter(pl.col("arm") == name) for name in (arm, baseline)))
     return pairs.select("block", "replicate", ratio=(pl.col("error") / pl.col("error_baseline")).log())
 

@@ -18,7 +18,7 @@ from polars.exceptions import PolarsError
 from tesseral.analysis.tables.load import StudyTables, load, trials_frame
 from tesseral.analysis.tables.search import read_search
 from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
-from tesseral.analysis.terms.targets import make_target
+from tesseral.analysis.terms.targets import label_target
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.baselines import baselines
 from tesseral.study.design.labels import text_of
@@ -95,7 +95,7 @@ def study_info(
     levels = {path: tuple(dict.fromkeys(str(arm.factors.get(path)) for arm in study.arms)) for path in paths}
     labels = {path: _labels(path, storage) for path in {arm.configuration.data.reference for arm in study.arms}}
     targets = {
-        known[arm.label]: make_target(arm.configuration.target, labels[arm.configuration.data.reference])
+        known[arm.label]: label_target(arm.configuration.target, labels[arm.configuration.data.reference])
         for arm in study.arms
     }
     order = list(dict.fromkeys(targets.values()))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tesseral.analysis.terms.targets import Group, Target
+from tesseral.analysis.terms.targets import Group, TargetLabel
 from tesseral.study.design.arm import Excluded
 from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
@@ -39,7 +39,7 @@ class StudyInfo:
     """The arm that the others of its group are compared with."""
     own_baseline: str = ""
     """The study's own, where a reader may have chosen another; empty: `baseline`."""
-    targets: Mapping[str, Target] = field(default_factory=dict)
+    targets: Mapping[str, TargetLabel] = field(default_factory=dict)
     """Arm → what it predicts; the density where it is not named."""
     baselines: Mapping[str, str | None] = field(default_factory=dict)
     """Arm → the arm of its group that it is compared with, itself for a baseline, None where there is none;
@@ -84,9 +84,9 @@ class StudyInfo:
         """Blocks that an arm may be given: they decide what the unit of an interval is; see `statistics`."""
         return max(self.blocks, self.max_blocks or 0) if self.sequential else self.blocks
 
-    def target_of(self, arm: str) -> Target:
+    def target_of(self, arm: str) -> TargetLabel:
         """What an arm predicts."""
-        return self.targets.get(arm, Target())
+        return self.targets.get(arm, TargetLabel())
 
     def baseline_of(self, arm: str) -> str | None:
         """The arm that an arm is compared with; itself for a baseline."""
@@ -112,7 +112,7 @@ class StudyInfo:
         return found
 
     @property
-    def target(self) -> Target | None:
+    def target(self) -> TargetLabel | None:
         """What all arms predict; None where they predict different things."""
         found = {self.target_of(arm) for arm in self.arms}
         return found.pop() if len(found) == 1 else None

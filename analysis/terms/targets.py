@@ -26,7 +26,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetLabel:
     """What an arm predicts."""
 
     quantity: str = "density"
@@ -61,7 +61,7 @@ class Target:
 class Group:
     """Arms that are compared with one another: they share a target, and levels of the factors compared apart."""
 
-    target: Target = Target()
+    target: TargetLabel = TargetLabel()
     levels: tuple[tuple[str, str], ...] = ()
     """Short name of the factor and level as text."""
 
@@ -80,7 +80,7 @@ class Group:
         return ", ".join(f"{name}={level}" for name, level in self.levels)
 
 
-def make_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> Target:
+def label_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> TargetLabel:
     """The target of a configuration.
 
     :param labels: those that the reference data declare, by name, each with `irreps` and `unit`.
@@ -88,8 +88,8 @@ def make_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> Ta
     declared = QUANTITIES.get(setting.quantity)
     unit, irreps = unit_of("error", setting.quantity), declared.irreps if declared else None
     if setting.quantity == "density":
-        return Target(setting.quantity, setting.orders, "", setting.orders or ())
+        return TargetLabel(setting.quantity, setting.orders, "", setting.orders or ())
     label = labels.get(setting.quantity.removeprefix(LABEL)) if declared is None else None
     if label is not None:
         unit, irreps = str(label["unit"]), parse_irreps(str(label["irreps"]))
-    return Target(setting.quantity, None, unit, tuple(sorted({term.l for term in irreps or ()})))
+    return TargetLabel(setting.quantity, None, unit, tuple(sorted({term.l for term in irreps or ()})))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import floor, log10
 
 from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.targets import Target
+from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.study.configuration.metrics import METRICS
 
 
@@ -73,7 +73,7 @@ _OF_TARGET = ("relative_error", "error")
 _MINUS = "\N{MINUS SIGN}"
 
 
-def describe(metric: str, target: Target | None = None) -> MetricLabel:
+def describe(metric: str, target: TargetLabel | None = None) -> MetricLabel:
     """What a metric of a split, such as `test.epsilon`, is called; an unknown one keeps its name and has no unit.
 
     :param target: whose metric it is; None where it is that of several.

@@ -16,7 +16,7 @@ from tesseral.analysis.figures.svg import arm_scale, order_scale
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.findings import compared, findings, verdict
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.paired import Comparison, against, by_arm
+from tesseral.analysis.statistics.paired import Comparison, arm_errors, compare_arms
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.study_info import ReferenceInfo
 from tesseral.analysis.terms.estimate import Estimate
@@ -58,7 +58,7 @@ def cells(page):
 
 def test_headline_numbers_are_those_of_the_statistics(tables, page):
     arms = list(tables.study.arms)
-    errors, changes = by_arm(tables.trials, METRIC, arms, 4), against(tables.trials, METRIC, arms, "lmax=0", 4)
+    errors, changes = arm_errors(tables.trials, METRIC, arms, 4), compare_arms(tables.trials, METRIC, arms, "lmax=0", 4)
     rows = cells(page)
     assert [row[0] for row in rows] == arms
     for row, error in zip(rows, errors, strict=True):
@@ -75,7 +75,7 @@ def test_headline_numbers_are_those_of_the_statistics(tables, page):
 
 
 def test_opening_paragraph_states_the_change(tables, page):
-    change = against(tables.trials, METRIC, list(tables.study.arms), "lmax=0", 4)[1].change
+    change = compare_arms(tables.trials, METRIC, list(tables.study.arms), "lmax=0", 4)[1].change
     bounds = f"{-change.value:.1f} % [{-change.high:.1f}, {-change.low:.1f}]"
     sentence = f"Against lmax=0, lmax=2 lowers the density error ε by {bounds} (8 pairs in 4 blocks)."
     assert sentence in findings(tables)
@@ -121,7 +121,7 @@ def test_figures_hold_what_they_should(tables):
     assert curves == ["learning", "learning-by-order"]
     told = tooltips(figures["error-by-arm"])
     assert sum("replicate" in text for text in told) == 32
-    mean = by_arm(tables.trials, METRIC, ["lmax=3"], 4)[0].error
+    mean = arm_errors(tables.trials, METRIC, ["lmax=3"], 4)[0].error
     assert told.count(f"lmax=3: {interval(mean, '%')}") == 2  # its diamond and its bar
     orders = tooltips(figures["error-by-order"])
     assert "lmax=0, l = 4: 100 % (out of reach, predicted zero)" in orders

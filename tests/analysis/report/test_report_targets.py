@@ -17,11 +17,11 @@ from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.allocation import allocation
 from tesseral.analysis.statistics.fit_floor import floor, floor_told
 from tesseral.analysis.statistics.orders import benefit, order_tables
-from tesseral.analysis.statistics.paired import against, by_arm, holm
+from tesseral.analysis.statistics.paired import arm_errors, compare_arms, holm
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import study_info
 from tesseral.analysis.tables.study_info import ReferenceInfo
-from tesseral.analysis.terms.targets import Target
+from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import describe, typeset
 from tesseral.study.errors import TesseralError
 from tesseral.study.study import Study
@@ -38,7 +38,7 @@ from tests.support.synthetic_study import (
     trial_rows,
 )
 
-DIPOLE = Target("dipole", None, "e bohr", (1,))
+DIPOLE = TargetLabel("dipole", None, "e bohr", (1,))
 RELATIVE = "test.relative_error"
 
 
@@ -129,7 +129,7 @@ def test_a_reader_compares_with_another_arm(tmp_path):
     tables = load(table(crossed_rows()), [], [], asked)
     found = {row.arm: row for row in summary.rows(tables)}
     arms = [label(k, "quadrupole") for k in range(3)]
-    alone = against(tables.trials, RELATIVE, arms, arms[2], 4)
+    alone = compare_arms(tables.trials, RELATIVE, arms, arms[2], 4)
     assert [found[one.arm].comparison.change for one in alone] == [one.change for one in alone]
     assert findings(tables)[0].startswith(f"Arms are compared with {label(2, 'dipole')} because a reader asked for it")
     assert summary.to_dict(tables)["own_baseline"] == label(0, "energy")
@@ -164,7 +164,7 @@ def test_changes_are_within_a_target_and_holm_is_over_all(tables):
     for quantity in TARGETS:
         arms = [label(k, quantity) for k in range(3)]
         assert found[arms[0]].comparison is None
-        for alone in against(tables.trials, RELATIVE, arms, arms[0], 4):
+        for alone in compare_arms(tables.trials, RELATIVE, arms, arms[0], 4):
             comparison = found[alone.arm].comparison
             assert comparison.baseline == arms[0]
             assert comparison.change == alone.change
@@ -198,7 +198,7 @@ def test_an_arm_without_a_baseline_is_compared_with_none(tmp_path):
 
 def test_a_baseline_that_is_no_arm_is_a_mistake(tables):
     with pytest.raises(TesseralError, match="expected a baseline among the arms, got 'x'"):
-        against(tables.trials, RELATIVE, [label(0, "energy")], {label(0, "energy"): "x"}, 4)
+        compare_arms(tables.trials, RELATIVE, [label(0, "energy")], {label(0, "energy"): "x"}, 4)
 
 
 def test_errors_stand_in_units_and_as_a_share_of_the_spread(tables):
@@ -254,8 +254,8 @@ def test_titles_and_axes_name_target_and_unit():
     assert describe("test.error").axis == "error"
     assert describe(RELATIVE, DIPOLE).axis == "relative error, % of the target’s spread"
     assert describe(RELATIVE).noun == "the relative error"
-    assert describe("test.error", Target("homo", None, "hartree", (0,))).noun == "the error of the HOMO energy"
-    assert describe("test.epsilon", Target()).noun == "the density error ε"
+    assert describe("test.error", TargetLabel("homo", None, "hartree", (0,))).noun == "the error of the HOMO energy"
+    assert describe("test.epsilon", TargetLabel()).noun == "the density error ε"
     assert [typeset(unit) for unit in ("e bohr^3", "bohr^(-3/2)", "%")] == ["e bohr³", "bohr^(-3/2)", "%"]
 
 
@@ -284,7 +284,7 @@ def test_json_carries_units_and_targets(tables):
         "relative_error": "%",
         "error": "e bohr^2",
     }
-    mean = by_arm(tables.trials, "test.error", [arm["arm"]], 4)[0].error
+    mean = arm_errors(tables.trials, "test.error", [arm["arm"]], 4)[0].error
     assert arm["errors"]["error"]["error"]["value"] == pytest.approx(mean.value)
     assert tree["floor"] == {"epsilon": 1.06, "electrons": 0.0012, "dipole": 0.0034, "self_repulsion": 0.008}
 
@@ -301,7 +301,7 @@ def test_the_benefit_stands_by_order(tables):
         assert row["change"] == pytest.approx(100 * (BENEFIT[row["l"]][lmax] - 1), abs=3.0)
         metric = RELATIVE + (f".l{row['l']}" if row["target"] == "density" else "")
         arms = [label(lmax, row["target"]), label(0, row["target"])]
-        (alone,) = against(tables.trials, metric, arms, arms[1], 4)
+        (alone,) = compare_arms(tables.trials, metric, arms, arms[1], 4)
         assert (row["change"], row["low"], row["high"]) == (alone.change.value, alone.change.low, alone.change.high)
         assert row["reachable"] == ((row["l"], row["target"]) != (4, "density"))
     (figure,) = benefit_figures(tables)
@@ -343,7 +343,7 @@ def test_errors_by_order_are_a_table(tables, page):
     assert density.unreachable == {(label(0, "density"), 4)}
     errors = dict(density.rows)[label(1, "density")]
     for order, metric in ((3, f"{RELATIVE}.l3"), (None, RELATIVE)):
-        alone = by_arm(tables.trials, metric, [label(1, "density")], 4)[0].error
+        alone = arm_errors(tables.trials, metric, [label(1, "density")], 4)[0].error
         assert (errors[order].value, errors[order].low, errors[order].high) == (alone.value, alone.low, alone.high)
     shown = page.split("<summary>Errors by order of the output</summary>")[1].split("</details>")[0]
     assert shown.count("<table>") == 2
@@ -355,7 +355,7 @@ def test_the_parts_of_the_density_error_stand_beside_the_floor():
     rows = [row | {f"metric.test.block_epsilon.l{k}": 0.1 for k in range(3)} for row in trial_rows()]
     tables = load(table(rows), [], [], info())
     found = {one.metric: one for one in order_tables(tables)}["test.block_epsilon"]
-    assert found.rows[0][1][None] == by_arm(tables.trials, "test.epsilon", ["lmax=0"], 4)[0].error
+    assert found.rows[0][1][None] == arm_errors(tables.trials, "test.epsilon", ["lmax=0"], 4)[0].error
     assert re.search(r"<td>the fit itself</td><td class=\"number\">1\.06</td>\s*<td class=\"number\">–", report(tables))
 
 
@@ -427,7 +427,7 @@ def test_blocks_are_added_by_the_change_within_a_target(tmp_path):
                 "arm": arm, "block": block, "replicate": 0, "metric.test.relative_error": size * factor * wobble,
             })  # fmt: skip
     arms = (label(0, "energy"), label(0, "dipole"), label(1, "dipole"))
-    targets = dict(zip(arms, (Target("energy", None, "hartree", (0,)), DIPOLE, DIPOLE), strict=True))
+    targets = dict(zip(arms, (TargetLabel("energy", None, "hartree", (0,)), DIPOLE, DIPOLE), strict=True))
     own = dict(zip(arms, (arms[0], arms[1], arms[1]), strict=True))
     given = {"arms": arms, "baseline": arms[0], "targets": targets, "metric": RELATIVE, "replicates": 1}
     sequential = {"blocks": 3, "sequential": True, "precision": 5.0, "max_blocks": 20}

@@ -5,7 +5,7 @@ import pytest
 from tesseral.analysis.figures.ablation_figures import ablation_figures
 from tesseral.analysis.statistics import ablations as analysis
 from tesseral.analysis.statistics.ablations import Place, ablations, needs
-from tesseral.analysis.statistics.layers import layer_rows
+from tesseral.analysis.statistics.layers import layer_traces
 from tesseral.models.traces import ablation as models
 from tests.analysis.statistics.test_layers import ablated, read, tables
 from tests.support.synthetic_study import trial_row, trial_rows
@@ -71,7 +71,7 @@ def test_that_a_place_is_needed_is_corrected_for_all_places():
 
 def caption(tmp_path, rises: dict[tuple[int, int], list[float]]) -> str:
     study = tables(rows_of(rises), tmp_path)
-    found = layer_rows(study.traces, study.trials)
+    found = layer_traces(study.traces, study.trials)
     (figure,) = ablation_figures(study, found, ablations(found, study.study.most_blocks))
     assert "first 16 structures of the validation split" in figure.caption
     assert "is the L² error of the density on" in figure.caption

@@ -13,8 +13,8 @@ from tesseral.analysis.figures.layer_figures import inner_figures
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.ablations import ablations
-from tesseral.analysis.statistics.dead_irreps import Irrep, audit, audit_lines, audits
-from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_rows
+from tesseral.analysis.statistics.dead_irreps import Irrep, dead_irrep_sentences, dead_irreps_by_arm, find_dead_irreps
+from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
 from tesseral.analysis.tables.load import StudyTables, load
 from tesseral.study.records.schemas import STATISTICS, TRACES, to_table
 from tests.support.synthetic_study import info, table, trial_row, trial_rows
@@ -31,7 +31,7 @@ def at(layer: int, order: int, p: int | None = 1, path: str | None = None) -> di
 
 def read(rows: list[dict], trials: list[dict]) -> pl.DataFrame:
     lazy = pl.DataFrame(pl.from_arrow(to_table(rows, TRACES))).lazy()
-    return layer_rows(lazy, pl.DataFrame(pl.from_arrow(table(trials))))
+    return layer_traces(lazy, pl.DataFrame(pl.from_arrow(table(trials))))
 
 
 TRIALS = [trial_row(1, block, 0) for block in range(2)]
@@ -112,19 +112,19 @@ def traced(zero_paths: tuple[str, ...] = (), zero: tuple[Irrep, ...] = ()) -> li
 
 def test_the_audit_compares_with_the_plan():
     odd = Irrep(1, 0, -1)
-    healthy = audit(read(traced(), TRIALS), ())
+    healthy = find_dead_irreps(read(traced(), TRIALS), ())
     assert healthy == ((), (), (), 3, 0, ())
-    foreseen = audit(read(traced(zero=(odd,)), TRIALS), [odd])
+    foreseen = find_dead_irreps(read(traced(zero=(odd,)), TRIALS), [odd])
     assert foreseen == ((odd,), (), (), 3, 1, ())
-    assert audit(read(traced(zero=(odd,)), TRIALS), ()).unforeseen == (odd,)
-    assert audit(read(traced(), TRIALS), [odd, Irrep(1, 1, -1)]).alive == (odd, Irrep(1, 1, -1))
-    wasted = audit(read(traced(zero_paths=(message(1, -1),)), TRIALS), ()).wasted
+    assert find_dead_irreps(read(traced(zero=(odd,)), TRIALS), ()).unforeseen == (odd,)
+    assert find_dead_irreps(read(traced(), TRIALS), [odd, Irrep(1, 1, -1)]).alive == (odd, Irrep(1, 1, -1))
+    wasted = find_dead_irreps(read(traced(zero_paths=(message(1, -1),)), TRIALS), ()).wasted
     assert wasted == ("messages: 0e x 1o -> 1o in layer 1",)
     # What is made by nothing is not among the features, and a gradient in one trial is a gradient.
-    assert audit(read(traced(), TRIALS), [Irrep(1, 2, 1)]).alive == ()
+    assert find_dead_irreps(read(traced(), TRIALS), [Irrep(1, 2, 1)]).alive == ()
     rows = [{**each, "value": 1.0} if each["trial"] == TWO else each for each in traced(zero=(odd,))]
-    assert audit(read(rows, TRIALS), ()).dead == ()
-    assert audit(read([row(ONE, "rms", 1.0, **at(1, 0))], TRIALS), ()) is None
+    assert find_dead_irreps(read(rows, TRIALS), ()).dead == ()
+    assert find_dead_irreps(read([row(ONE, "rms", 1.0, **at(1, 0))], TRIALS), ()) is None
 
 
 def test_every_path_is_judged_by_its_own_statistic():
@@ -136,11 +136,11 @@ def test_every_path_is_judged_by_its_own_statistic():
         rows.append(row(trial, "gradient_rms", 1.0, **at(1, 0, 1, "contraction: 0e x 0e -> 0e")))
         # Of an irrep that the layer has inside alone, no feature.
         rows.append(row(trial, "edge_gradient_rms", 0.0, **at(1, 2, 1, message(2, 1))))
-    found = audit(read(rows, TRIALS), ())
+    found = find_dead_irreps(read(rows, TRIALS), ())
     assert (found.paths, found.dead_paths) == (7, 3)
     expected = ("contraction: 1o x 1o -> 0e", message(0, 1), message(2, 1))
     assert found.wasted == tuple(f"{path} in layer 1" for path in expected)
-    assert audit_lines({"lmax=1": found, "lmax=2": found._replace(wasted=found.wasted[:1])}) == [
+    assert dead_irrep_sentences({"lmax=1": found, "lmax=2": found._replace(wasted=found.wasted[:1])}) == [
         "lmax=1: no gradient reaches the weights of 3 paths that make no dead feature: contraction: 1o x 1o -> 0e in "
         "layer 1, messages: 0e x 0e -> 0e in layer 1 and messages: 0e x 2e -> 2e in layer 1.",
         "lmax=2: no gradient reaches the weights of 1 path that makes no dead feature: contraction: 1o x 1o -> 0e in "
@@ -175,7 +175,7 @@ def of_arms() -> list[dict]:
 
 def test_a_report_shows_what_networks_use(tmp_path):
     study = tables(of_arms(), tmp_path)
-    found = layer_rows(study.traces, study.trials)
+    found = layer_traces(study.traces, study.trials)
     (bars,) = ablation_figures(study, found, ablations(found, study.study.most_blocks))
     assert "lmax=3, 0.250 % as trained: the error rises most without l = 0 in layer 1 (+3,100 % [+3,100, +3,100])." in (
         bars.caption
@@ -183,7 +183,7 @@ def test_a_report_shows_what_networks_use(tmp_path):
     assert len(re.findall("<title>[^<]*exchanged among atoms: ", bars.svg)) == 2 * (1 + 2 + 3 + 4)
     names = [figure.name for figure in inner_figures(study, found)]
     assert names == ["effective-rank", "gradients-1"]
-    lines = audit_lines(audits(study, found))
+    lines = dead_irrep_sentences(dead_irreps_by_arm(study, found))
     assert lines == [
         "In 3 of 4 arms the loss has a gradient by the features of every irrep.",
         "lmax=3: the loss has no gradient by the features 3o in layer 1 and 3o in layer 2, "
@@ -211,7 +211,7 @@ def test_one_sentence_tells_that_all_is_as_planned(tmp_path):
     study = tables(rows, tmp_path)
     dead = pl.when(pl.col("arm") == "lmax=1").then(pl.lit([{"layer": 1, "l": 0, "p": -1}]))
     study = replace(study, trials=study.trials.with_columns(dead_irreps=dead))
-    assert audit_lines(audits(study, layer_rows(study.traces, study.trials))) == [
+    assert dead_irrep_sentences(dead_irreps_by_arm(study, layer_traces(study.traces, study.trials))) == [
         "In every arm the loss has a gradient by the features of every irrep but those that the plan says nothing "
         "reads, and by the weights of 2 of 3 paths of products that were traced, all but those into such irreps."
     ]
@@ -241,7 +241,7 @@ def test_json_holds_what_the_report_shows_of_layers(tmp_path):
 def test_ranks_stand_in_a_panel_for_each_parity(tmp_path):
     rows = [row(trial_rows()[0]["trial"], "effective_rank", 2.0 + p, **at(1, 1, p)) for p in (1, -1)]
     study = tables(rows, tmp_path)
-    (ranks,) = inner_figures(study, layer_rows(study.traces, study.trials))
+    (ranks,) = inner_figures(study, layer_traces(study.traces, study.trials))
     titles = re.findall("<title>(lmax=0, [^<]*)</title>", ranks.svg) + re.findall(
         'aria-label="(lmax=0, [^"]*)"', ranks.svg
     )

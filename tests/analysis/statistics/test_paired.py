@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from tesseral.analysis.statistics.paired import against, by_arm, errors, holm
+from tesseral.analysis.statistics.paired import arm_errors, compare_arms, holm, trial_errors
 from tesseral.analysis.terms.estimate import t_estimate
 from tesseral.study.errors import RecordError, TesseralError
 from tests.support.synthetic_study import table, trial_row, trial_rows
@@ -56,7 +56,7 @@ def test_units_without_spread_are_certain():
 
 def test_blocks_are_the_units_where_there_are_three():
     rows = trial_rows(seed=3)
-    summary = by_arm(frame(rows), METRIC, ARMS, 4)[1]
+    summary = arm_errors(frame(rows), METRIC, ARMS, 4)[1]
     means = grid(rows, "lmax=1").mean(axis=1)
     known = stats.ttest_1samp(means, 0).confidence_interval(0.95)
     assert (summary.trials, summary.unit, summary.units) == (8, "block", 4)
@@ -66,7 +66,7 @@ def test_blocks_are_the_units_where_there_are_three():
 
 def test_pairs_are_those_of_scipy_over_blocks():
     rows = trial_rows(seed=4)
-    found = against(frame(rows), METRIC, ARMS, "lmax=0", 4)[1]
+    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)[1]
     arm, baseline = grid(rows, "lmax=2"), grid(rows, "lmax=0")
     known = stats.ttest_rel(arm.mean(axis=1), baseline.mean(axis=1))
     interval = known.confidence_interval(0.95)
@@ -82,7 +82,7 @@ def test_pairs_are_those_of_scipy_over_blocks():
 
 def test_pairs_are_the_units_of_a_study_of_two_blocks():
     rows = trial_rows(seed=5, blocks=2, replicates=3)
-    found = against(frame(rows), METRIC, ARMS, "lmax=0", 2)[0]
+    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 2)[0]
     known = stats.ttest_rel(grid(rows, "lmax=1").ravel(), grid(rows, "lmax=0").ravel()).confidence_interval(0.95)
     assert (found.unit, found.units) == ("pair", 6)
     assert (found.difference.low, found.difference.high) == pytest.approx((known.low, known.high), rel=1e-12)
@@ -95,16 +95,16 @@ def test_the_design_decides_the_unit_not_what_is_finished(finished):
     running = [trial_row(arm, block, 0, state="running") for arm in range(4) for block in range(finished, 6)]
     trials = frame(rows + running)
     means = grid(rows, "lmax=1").mean(axis=1)
-    summary = by_arm(trials, METRIC, ARMS, 6)[1]
+    summary = arm_errors(trials, METRIC, ARMS, 6)[1]
     assert (summary.trials, summary.unit, summary.units) == (3 * finished, "block", finished)
     assert (summary.error.value, summary.error.low, summary.error.p) == (pytest.approx(means.mean()), None, None)
-    for found in against(trials, METRIC, ARMS, "lmax=0", 6):
+    for found in compare_arms(trials, METRIC, ARMS, "lmax=0", 6):
         assert (found.pairs, found.unit, found.units) == (3 * finished, "block", finished)
         assert (found.change.low, found.difference.low, found.p_holm) == (None, None, None)
 
 
 def test_the_third_block_brings_the_interval():
-    found = against(frame(trial_rows(seed=5, blocks=3)), METRIC, ARMS, "lmax=0", 6)[0]
+    found = compare_arms(frame(trial_rows(seed=5, blocks=3)), METRIC, ARMS, "lmax=0", 6)[0]
     assert (found.unit, found.units) == ("block", 3)
     assert found.change.low < found.change.value < found.change.high
 
@@ -112,7 +112,7 @@ def test_the_third_block_brings_the_interval():
 def test_a_constant_ratio_is_found_exactly():
     rows = [r for r in trial_rows(seed=6) if r["arm"] == "lmax=0"]
     rows += [r | {"arm": "lmax=1", "metric.test.epsilon": 0.53 * r["metric.test.epsilon"]} for r in rows]
-    found = against(frame(rows), METRIC, ["lmax=0", "lmax=1"], "lmax=0", 4)[0]
+    found = compare_arms(frame(rows), METRIC, ["lmax=0", "lmax=1"], "lmax=0", 4)[0]
     assert found.change.value == pytest.approx(-47, abs=1e-9)
     assert (found.change.low, found.change.high) == pytest.approx((-47, -47), abs=1e-9)
 
@@ -121,7 +121,7 @@ def test_a_failed_trial_takes_its_pair_out():
     rows = trial_rows(seed=7)
     failed = next(r for r in rows if (r["arm"], r["block"], r["replicate"]) == ("lmax=1", 0, 1))
     failed["state"] = "failed"
-    found = against(frame(rows), METRIC, ARMS, "lmax=0", 4)
+    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)
     assert [(c.pairs, c.missing) for c in found] == [(7, 1), (8, 0), (8, 0)]
     ratio = np.log(grid(rows, "lmax=1") / grid(rows, "lmax=0"))
     units = [ratio[0, 0], *ratio[1:].mean(axis=1)]
@@ -131,22 +131,24 @@ def test_a_failed_trial_takes_its_pair_out():
 @pytest.mark.parametrize("changes", [{"stage": "search"}, {"state": "running"}, {"metric.test.epsilon": float("nan")}])
 def test_only_complete_confirmed_trials_count(changes):
     rows = trial_rows(seed=8)
-    assert errors(frame([rows[0] | changes, *rows[1:]]), METRIC).height == 31
+    assert trial_errors(frame([rows[0] | changes, *rows[1:]]), METRIC).height == 31
 
 
 def test_an_error_of_zero_has_a_difference_but_no_ratio():
     rows = trial_rows(seed=9)
     rows[0]["metric.test.epsilon"] = 0.0
-    found = against(frame(rows), METRIC, ARMS, "lmax=0", 4)[0]
+    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)[0]
     assert found.change is None
     assert found.difference.low < found.difference.value < 0
 
 
 def test_arms_without_a_complete_trial_are_empty():
     rows = [trial_row(arm, block, 0, state="running") for arm in (0, 1) for block in range(3)]
-    found = against(frame(rows), METRIC, ARMS[:2], "lmax=0", 4)[0]
+    found = compare_arms(frame(rows), METRIC, ARMS[:2], "lmax=0", 4)[0]
     assert (found.pairs, found.missing, found.difference, found.change) == (0, 3, None, None)
-    assert [(s.trials, s.error, s.deviation) for s in by_arm(frame(rows), METRIC, ARMS[:2], 4)] == [(0, None, None)] * 2
+    assert [(s.trials, s.error, s.deviation) for s in arm_errors(frame(rows), METRIC, ARMS[:2], 4)] == [
+        (0, None, None)
+    ] * 2
 
 
 def test_an_arm_of_fewer_blocks_is_compared_in_its_own():
@@ -154,7 +156,7 @@ def test_an_arm_of_fewer_blocks_is_compared_in_its_own():
     rows = [
         row for row in trial_rows(seed=11, blocks=6) if row["block"] < {"lmax=0": 6, "lmax=1": 3}.get(row["arm"], 6)
     ]
-    found = against(frame(rows), METRIC, ARMS, "lmax=0", 6)
+    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 6)
     assert [(c.pairs, c.missing, c.units) for c in found] == [(6, 0, 3), (12, 0, 6), (12, 0, 6)]
     logs = np.log(grid(rows, "lmax=1") / grid(rows, "lmax=0")[:3]).mean(axis=1)
     assert found[0].change.value == pytest.approx(100 * np.expm1(logs.mean()), rel=1e-12)
@@ -162,12 +164,12 @@ def test_an_arm_of_fewer_blocks_is_compared_in_its_own():
 
 def test_the_interval_of_an_error_ends_at_zero():
     rows = [trial_row(0, b, 0) | {"metric.test.epsilon": value} for b, value in enumerate((0.1, 0.1, 1.0))]
-    error = by_arm(frame(rows), METRIC, ARMS[:1], 3)[0].error
+    error = arm_errors(frame(rows), METRIC, ARMS[:1], 3)[0].error
     known = stats.ttest_1samp([0.1, 0.1, 1.0], 0).confidence_interval(0.95)
     assert known.low < 0
     assert (error.low, error.high) == (0.0, pytest.approx(known.high, rel=1e-12))
     signed = [row | {"metric.test.signed": -row["metric.test.epsilon"]} for row in rows]
-    below = by_arm(frame(signed), "test.signed", ARMS[:1], 3)[0].error
+    below = arm_errors(frame(signed), "test.signed", ARMS[:1], 3)[0].error
     assert (below.low, below.high) == pytest.approx((-known.high, -known.low), rel=1e-12)
 
 
@@ -188,11 +190,11 @@ def test_intervals_that_were_stopped_at_a_width_cover_as_the_report_says(blocks,
 def test_mistakes_are_named():
     rows = trial_rows()
     with pytest.raises(TesseralError, match=r"got 'test\.epsilom'; valid are .*test\.epsilon"):
-        errors(frame(rows), "test.epsilom")
+        trial_errors(frame(rows), "test.epsilom")
     with pytest.raises(TesseralError, match="baseline among the arms, got 'lmax=7'; valid are lmax=0"):
-        against(frame(rows), METRIC, ARMS, "lmax=7", 4)
+        compare_arms(frame(rows), METRIC, ARMS, "lmax=7", 4)
     with pytest.raises(RecordError, match="several of arm 'lmax=0', block 0, replicate 0"):
-        errors(frame([*rows, rows[0] | {"trial": "another"}]), METRIC)
+        trial_errors(frame([*rows, rows[0] | {"trial": "another"}]), METRIC)
 
 
 def test_holm_by_hand():
@@ -205,7 +207,7 @@ def test_holm_by_hand():
 
 
 def test_holm_corrects_the_changes():
-    found = against(frame(trial_rows(seed=10)), METRIC, ARMS, "lmax=2", 4)
+    found = compare_arms(frame(trial_rows(seed=10)), METRIC, ARMS, "lmax=2", 4)
     assert [c.p_holm for c in found] == holm([c.change.p for c in found])
     assert all(c.p_holm >= c.change.p for c in found)
 
@@ -229,7 +231,7 @@ def test_intervals_cover_and_pairs_of_one_block_would_not():
     covered = naive = 0
     for _ in range(draws):
         trials = pairs_of_a_draw(draw, truth / 100)
-        change = against(trials, METRIC, ["base", "arm"], "base", 5)[0].change
+        change = compare_arms(trials, METRIC, ["base", "arm"], "base", 5)[0].change
         covered += change.low <= truth <= change.high
         errors_ = trials["metric.test.epsilon"].to_numpy().reshape(2, 15)
         interval = stats.ttest_1samp(np.log(errors_[1] / errors_[0]), 0).confidence_interval(0.95)

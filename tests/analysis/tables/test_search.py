@@ -16,7 +16,7 @@ from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.notes import notes
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.allocation import allocation, blocks_given
-from tesseral.analysis.statistics.paired import against, by_arm
+from tesseral.analysis.statistics.paired import arm_errors, compare_arms
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study, study_info
@@ -100,8 +100,8 @@ def test_the_confirm_stage_is_judged_alone(tuned):
     """Validation errors of the search are lower or higher than test errors, and change nothing."""
     without = tuned.trials.filter(pl.col("stage") == "confirm")
     arms = list(tuned.study.arms)
-    assert by_arm(tuned.trials, "test.l2_error", arms, 3) == by_arm(without, "test.l2_error", arms, 3)
-    assert against(tuned.trials, "test.l2_error", arms, arms[0], 3) == against(
+    assert arm_errors(tuned.trials, "test.l2_error", arms, 3) == arm_errors(without, "test.l2_error", arms, 3)
+    assert compare_arms(tuned.trials, "test.l2_error", arms, arms[0], 3) == compare_arms(
         without, "test.l2_error", arms, arms[0], 3
     )
     assert [row.error.error.value for row in summary.rows(tuned)] == pytest.approx([0.61, 0.41])
@@ -290,7 +290,7 @@ def test_units_of_a_match_that_is_a_factor_stand_in_the_table():
 def test_a_sequential_allocation_says_why_it_stopped():
     blocks = {"lmax=0": 12, "lmax=1": 11, "lmax=2": 12, "lmax=3": 10}
     tables = sequential(blocks, precision=25.0)
-    comparisons = against(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", 12)
+    comparisons = compare_arms(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", 12)
     assert blocks_given(tables) == blocks
     found = {arm.arm: arm for arm in allocation(tables, comparisons)}
     assert found["lmax=0"].stopped is None
@@ -314,11 +314,11 @@ def test_a_sequential_allocation_says_why_it_stopped():
 
 def test_without_precision_more_blocks_may_follow():
     three = sequential(dict.fromkeys(("lmax=0", "lmax=1", "lmax=2", "lmax=3"), 3), precision=1e-6)
-    comparisons = against(three.trials, "test.epsilon", three.study.arms, "lmax=0", 6)
+    comparisons = compare_arms(three.trials, "test.epsilon", three.study.arms, "lmax=0", 6)
     assert [arm.stopped for arm in allocation(three, comparisons)] == [None] * 4
     assert findings(three)[0] == "More blocks are to be added: this is preliminary."
     most = sequential(dict.fromkeys(("lmax=0", "lmax=1", "lmax=2", "lmax=3"), 12), precision=1e-6)
-    comparisons = against(most.trials, "test.epsilon", most.study.arms, "lmax=0", 12)
+    comparisons = compare_arms(most.trials, "test.epsilon", most.study.arms, "lmax=0", 12)
     assert [arm.stopped for arm in allocation(most, comparisons)] == [None] + ["most blocks"] * 3
     assert "preliminary" not in " ".join(findings(most))
 
@@ -354,7 +354,7 @@ def test_a_trial_that_runs_keeps_its_arm_open():
     rows[-1]["state"] = "running"
     given = {"blocks": 3, "sequential": True, "precision": 1e6, "max_blocks": 12}
     tables = load(table(rows), [], [], info(**given))
-    comparisons = against(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", 12)
+    comparisons = compare_arms(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", 12)
     assert [arm.stopped for arm in allocation(tables, comparisons)] == [None, "precision", "precision", None]
 
 

@@ -9,8 +9,8 @@ import torch
 from e3nn import o3
 from torch.nn import Module
 
-from tesseral.analysis.statistics.dead_irreps import Irrep, audit
-from tesseral.analysis.statistics.layers import layer_rows
+from tesseral.analysis.statistics.dead_irreps import Irrep, find_dead_irreps
+from tesseral.analysis.statistics.layers import layer_traces
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.fusion_block import FusionBlock
 from tesseral.models.networks.paths.fusion_paths import Leaf, Vertex
@@ -162,7 +162,7 @@ def test_the_audit_counts_every_path_that_no_gradient_reaches():
     trial = trial_row(0, 0, 0)
     rows = [row._asdict() | {"trial": trial["trial"], "step": 0, "epoch": 0} for row in made.measure()]
     traces = pl.DataFrame(pl.from_arrow(to_table(rows, TRACES))).lazy()
-    found = audit(layer_rows(traces, pl.DataFrame(pl.from_arrow(table([trial])))), ())
+    found = find_dead_irreps(layer_traces(traces, pl.DataFrame(pl.from_arrow(table([trial])))), ())
     assert (found.paths, found.dead_paths) == (paths, zero)
     assert set(found.dead) == {Irrep(3, 0, -1), Irrep(3, 1, 1)}
     assert found.wasted == ()
