@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,6 +44,8 @@ class Study:
     """Arms that a condition of `design.where` left out."""
     design_notes: tuple[str, ...] = ()
     """What is to be known of the design, a line each: its baseline, or its resolution and aliases."""
+    folder: Path = field(default_factory=Path.cwd, compare=False)
+    """Where recipes and the user's own modules are: the folder of the study file."""
 
     @classmethod
     def load(cls, path: str | Path, preset: str | None = None) -> Self:
@@ -57,12 +59,14 @@ class Study:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise StudyFileError("", f"expected a study file, but it cannot be read: {reason}", str(path)) from None
-        return cls.parse(choose(text, preset, str(path)), str(path))
+        return cls.parse(choose(text, preset, str(path)), str(path), Path(path).parent)
 
     @classmethod
-    def parse(cls, text: str, name: str) -> Self:
-        """Validate the text of a study file; `name` is what errors call it.
+    def parse(cls, text: str, name: str, folder: str | Path = ".") -> Self:
+        """Validate the text of a study file.
 
+        :param name: what errors call it.
+        :param folder: where its recipes and the user's own modules are; the current folder if not given.
         :raises StudyFileError: with the dotted path, what came and what is valid; of its presets' tables too.
         """
         try:
@@ -75,10 +79,10 @@ class Study:
                 validate(StudyFile, merge(tree, tables, preset), name)
         chosen = tree.get("preset", "")
         with _blamed(presets.get(chosen, {}), chosen):
-            return cls._build(text, asked, name)
+            return cls._build(text, asked, name, Path(folder).absolute())
 
     @classmethod
-    def _build(cls, text: str, tree: dict[str, Any], name: str) -> Self:
+    def _build(cls, text: str, tree: dict[str, Any], name: str, folder: Path) -> Self:
         file = validate(StudyFile, tree, name)
         try:
             designed = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
@@ -90,7 +94,7 @@ class Study:
             check_within("study.within", file.study.within, designed.arms)
         except StudyFileError as error:
             raise StudyFileError(error.path, error.message, name) from None
-        return cls(text, file, designed.arms, designed.excluded, designed.notes)
+        return cls(text, file, designed.arms, designed.excluded, designed.notes, folder)
 
     @staticmethod
     def _arms(file: StudyFile, base: dict[str, Any], name: str) -> Designed:

@@ -231,7 +231,7 @@ class Campaign:
 
     def _job(self, trial: str, steps: int) -> Job:
         resources = asdict(self.plan.study.file.resources)
-        name, folder = self.plan.study.name, str(self.plan.folder)
+        name, folder = self.plan.study.name, str(self.plan.study.folder)
         return Job(self.plan.storage, name, trial, self._lease.number, steps, folder, **resources)
 
     def progress(self, trial: str, step: int) -> None:

@@ -76,14 +76,14 @@ def plan(
     study = Study.load(study_file, preset)  # before the imports, which take seconds
 
     from tesseral.cluster.commands import plan_tables
-    from tesseral.cluster.planning import forecast as preview
+    from tesseral.cluster.planning import forecast
+    from tesseral.cluster.planning import plan as planning
     from tesseral.cluster.planning.cost import read_rate
-    from tesseral.cluster.planning.plan import plan_study, prepare
 
     with told_of(study_file):
-        ready = (prepare if probe else plan_study)(study, storage, study_file.parent)
+        ready = (planning.prepare if probe else planning.plan)(study, storage)
     rate = read_rate(ready.storage, study.file.resources)
-    found = preview.forecasts(ready, rate)
+    found = forecast.forecasts(ready, rate)
     if not as_json:
         plan_tables.show(ready, found, rate)
     measured = []
@@ -93,7 +93,7 @@ def plan(
         with nullcontext() if as_json else counted("arms") as progress:
             measured = measure_arms(ready, progress)
     if as_json:
-        _print_json(preview.to_dict(ready, found, rate) | {"probe": [vars(step) for step in measured]})
+        _print_json(forecast.to_dict(ready, found, rate) | {"probe": [vars(step) for step in measured]})
     elif probe:
         plan_tables.show_probe(ready, found, measured)
 
@@ -126,7 +126,7 @@ def run(
     from tesseral.cluster.planning.plan import prepare
 
     with told_of(study_file):
-        ready = prepare(study, storage, study_file.parent)
+        ready = prepare(study, storage)
     mirror = Mirror(optuna_storage, study.name) if optuna_storage and study.file.search else None
     chosen: Executor = Inline()
     if executor == "ray":

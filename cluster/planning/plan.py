@@ -39,8 +39,6 @@ class StudyPlan:
 
     study: Study
     storage: str
-    folder: Path
-    """Of the study file: where recipes and the user's own modules are."""
     arms: tuple[ArmPlan, ...]
     measure: Measure
     objectives: tuple[str, ...]
@@ -98,18 +96,22 @@ class StudyPlan:
         return Planned(trial, arm.arm, stage, block, replicate)
 
 
-def plan_study(study: Study, storage: str, folder: str | Path = ".") -> StudyPlan:
-    """Match, measure and check the arms of a study. Its data may be missing if its recipe is there.
+def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
+    """Match, measure and check the arms of a study. Nothing is trained or written.
 
+    The reference data may be missing if `data.recipe` names its recipe.
+
+    :param study: a study, or the path of its file.
+    :param storage: folder or URL where reference data lies and records are written.
     :raises StudyFileError: if an arm has nothing to train, or cannot reach all of its target and the study does not
         allow it, or cannot be matched, or the search is not valid.
     :raises DataError: if neither data nor recipe is there, or there is too little data.
     """
-    folder = Path(folder).absolute()
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))  # where the user's own modules are
-    storage = Store(storage).url  # absolute, for workers have folders of their own
-    measure = Measure(storage, folder)
+    study = _loaded(study)
+    if str(study.folder) not in sys.path:
+        sys.path.insert(0, str(study.folder))  # where the user's own modules are
+    url = Store(str(storage)).url  # absolute, for workers have folders of their own
+    measure = Measure(url, study.folder)
     wanted = objectives(study.file, study.arms)
     space: tuple[Parameter, ...] = ()
     if study.file.search is not None:
@@ -131,28 +133,35 @@ def plan_study(study: Study, storage: str, folder: str | Path = ".") -> StudyPla
                 "predicted zero",
             )
         arms.append(arm)
-    return StudyPlan(study, storage, folder, tuple(arms), measure, wanted, space)
+    return StudyPlan(study, url, tuple(arms), measure, wanted, space)
 
 
-def prepare(study: Study, storage: str, folder: str | Path = ".") -> StudyPlan:
-    """`plan_study`, and check it against its data.
+def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
+    """Plan a study and check it against its reference data, so that it can be run.
 
+    :param study: a study, or the path of its file.
+    :param storage: folder or URL where reference data lies and records are written.
     :raises DataError: if reference data is missing, torn or too small.
     """
+    study = _loaded(study)
     for arm in study.arms:  # first, for data that is missing is the plainer message
-        reference = open_reference(Store(storage).url, arm.configuration.data.reference)
+        reference = open_reference(Store(str(storage)).url, arm.configuration.data.reference)
         check_sizes(arm.configuration.data, reference)
         check_values(arm.configuration.target, reference)
-    plan = plan_study(study, storage, folder)
+    ready = plan(study, storage)
     for arm in study.arms:
-        reference = open_reference(plan.storage, arm.configuration.data.reference)
-        plan.data_hashes[arm.configuration.data.reference] = reference.content_hash
+        reference = open_reference(ready.storage, arm.configuration.data.reference)
+        ready.data_hashes[arm.configuration.data.reference] = reference.content_hash
     trained: dict[str, Data] = {}
-    for one in plan.arms:
+    for one in ready.arms:
         data = one.network.configuration.data
-        if trained.setdefault(plan.confirming(one, one.network, 0, 0).trial.id, data) != data:
+        if trained.setdefault(ready.confirming(one, one.network, 0, 0).trial.id, data) != data:
             raise StudyFileError("factors", "two arms train the same trials: their data differ in name alone")
-    return plan
+    return ready
+
+
+def _loaded(study: Study | str | Path) -> Study:
+    return study if isinstance(study, Study) else Study.load(study)
 
 
 def _source(configuration: Configuration) -> str | None:

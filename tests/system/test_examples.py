@@ -9,7 +9,7 @@ import pytest
 
 from tesseral.cluster.planning.cost import SHIPPED
 from tesseral.cluster.planning.forecast import forecasts, total_of
-from tesseral.cluster.planning.plan import StudyPlan, plan_study
+from tesseral.cluster.planning.plan import plan
 from tesseral.models.reference.structures import displacements
 from tesseral.models.reference.structures.recipe_shape import recipe_shape
 from tesseral.study.configuration.configuration import Target
@@ -48,10 +48,6 @@ def shipped() -> list[Shipped]:
         presets = tomllib.loads(path.read_text()).get("presets", {})
         found += [Shipped(path.stem, preset) for preset in (None, *presets)]
     return found
-
-
-def plan(study: Study, storage: Path) -> StudyPlan:
-    return plan_study(study, str(storage), EXAMPLES)
 
 
 def test_the_papers_have_their_studies_and_small_ones():

@@ -55,7 +55,7 @@ def searched(study_file) -> Path:
 
 
 def run(study_file: Path, storage: Path, executor=None, display=None):
-    plan = prepare(Study.load(study_file), str(storage), study_file.parent)
+    plan = prepare(Study.load(study_file), storage)
     return run_study(plan, executor or Inline(), display or Silent())
 
 
@@ -374,7 +374,7 @@ def test_two_names_of_the_same_data_are_refused(storage, study_file):
 
 def test_a_stage_remembers_what_was_judged_before_a_restart(storage, searched):
     run(searched, storage)
-    plan = prepare(Study.load(searched), str(storage), searched.parent)
+    plan = prepare(Study.load(searched), storage)
     found = {e.id: e for e in entries(storage)}
 
     def rebuilt(changed):
@@ -569,7 +569,7 @@ def test_dead_irreps_are_those_of_the_trial_itself(storage, searched):
     text = searched.read_text().replace("training.batch_size = [2, 4]", "network.layers = [1, 3]")
     searched.write_text(text.replace("trials = 6", "trials = 4").replace("epochs = 6", "epochs = 2"))
     run(searched, storage)
-    plan = prepare(Study.load(searched), str(storage), searched.parent)
+    plan = prepare(Study.load(searched), storage)
     for entry in entries(storage):
         dead = plan.measure.dead(entry.trial.configuration)
         assert entry.plan["dead_irreps"] == [{"layer": one.layer, "l": one.irrep.l, "p": one.irrep.p} for one in dead]

@@ -137,7 +137,7 @@ def test_a_torn_rate_is_left_out(tmp_path):
 
 def test_the_estimate_of_a_study_that_was_run_is_within_a_factor_of_two(storage):
     study = Study.load(EXAMPLES / "quickstart_tiny.toml")
-    plan = prepare(study, str(storage), EXAMPLES)
+    plan = prepare(study, storage)
     display: Display = Silent()
     run_study(plan, Inline(), display)
     ledger = Ledger(Store(storage).child(study.name))

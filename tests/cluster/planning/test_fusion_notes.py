@@ -4,7 +4,7 @@ import pytest
 
 from tesseral.cluster.planning.forecast import notes
 from tesseral.cluster.planning.fusion_notes import fusion_notes
-from tesseral.cluster.planning.plan import StudyPlan, plan_study
+from tesseral.cluster.planning.plan import StudyPlan, plan
 from tesseral.study.study import Study
 from tests.support.water_study import water_study
 
@@ -16,7 +16,7 @@ def planned(tmp_path, diagrams: list[str], bounds: str, more: str = "") -> Study
     text = water_study("fused", factors, hidden='{ irreps = "4x0e+4x1o" }').replace(
         "[network]", "[network.fusion]\nchannels = 2\n[network]"
     )
-    return plan_study(Study.parse(text, "fused.toml"), str(tmp_path), tmp_path)
+    return plan(Study.parse(text, "fused.toml", tmp_path), tmp_path)
 
 
 @pytest.fixture

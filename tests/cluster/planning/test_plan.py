@@ -14,10 +14,9 @@ import pytest
 from tesseral.cluster.commands.plan_tables import amount, duration, scaled
 from tesseral.cluster.planning.cost import SHIPPED
 from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs, title, to_dict
-from tesseral.cluster.planning.plan import StudyPlan, plan_study
+from tesseral.cluster.planning.plan import StudyPlan, plan
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.training.timed_step import measure_step
-from tesseral.study.study import Study
 from tests.cluster.commands.test_cli import assert_refused, tesseral
 from tests.support.water_study import EXAMPLES
 
@@ -68,7 +67,7 @@ def write(tmp_path):
 
 
 def planned(path: Path) -> StudyPlan:
-    return plan_study(Study.load(path), str(path.parent / "runs"), path.parent)
+    return plan(path, path.parent / "runs")
 
 
 def test_a_plan_without_data_needs_seconds_and_no_torch(write, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tesseral.cluster.planning.forecast import notes
-from tesseral.cluster.planning.plan import StudyPlan, plan_study
+from tesseral.cluster.planning.plan import StudyPlan, plan
 from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.parsing.preset import choose
 from tesseral.study.study import Study
@@ -25,12 +25,12 @@ def plan_of(tmp_path, tiny_reference):
     (tmp_path / "reference").mkdir()
     (tmp_path / "reference" / tiny_reference.name).write_bytes(tiny_reference.read_bytes())
 
-    def plan(factors: str, network: str = "", more: str = "", preset: str | None = None) -> StudyPlan:
+    def planned(factors: str, network: str = "", more: str = "", preset: str | None = None) -> StudyPlan:
         factors = factors if "lmax" in factors else f"{LMAX}\n{factors}"
         text = water_study("noted", factors).replace("[network]", f"[network]\n{network}") + more
-        return plan_study(Study.parse(choose(text, preset, ""), "noted.toml"), str(tmp_path), tmp_path)
+        return plan(Study.parse(choose(text, preset, ""), "noted.toml", tmp_path), tmp_path)
 
-    return plan
+    return planned
 
 
 @pytest.mark.parametrize(

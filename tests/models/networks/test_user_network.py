@@ -11,7 +11,7 @@ import pytest
 import torch
 from e3nn import o3
 
-from tesseral.cluster.planning.plan import plan_study
+from tesseral.cluster.planning.plan import plan
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.networks.network import build_network
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
@@ -467,12 +467,12 @@ def test_a_plan_refuses_structures_that_see_each_other(tmp_path, tiny_reference)
     text = water_study("seeing", "network.hidden.lmax = [0, 1]")
     for define in ("of_own_structure", "of_all_atoms"):
         named = text.replace("[network]", f'[network]\ndefine = "own_network:{define}"')
-        study = Study.parse(named, "seeing.toml")
+        study = Study.parse(named, "seeing.toml", tmp_path)
         if define == "of_own_structure":
-            assert len(plan_study(study, str(tmp_path), tmp_path).arms) == 2
+            assert len(plan(study, tmp_path).arms) == 2
         else:
             with pytest.raises(StudyFileError, match="expected outputs of an atom that depend on its own structure"):
-                plan_study(study, str(tmp_path), tmp_path)
+                plan(study, tmp_path)
 
 
 def test_a_network_that_leaves_out_structures():
