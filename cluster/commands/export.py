@@ -11,7 +11,7 @@ from tesseral.cluster.commands.options import AsJson, Preset, Storage, records_n
 from tesseral.study.errors import DataError
 
 if TYPE_CHECKING:  # it imports torch
-    from tesseral.cluster.data.exporting import Density
+    from tesseral.cluster.data.densities import Density
 
 COARSE = 0.02
 """Share of the electrons that a cube's points may miss before it is said."""
@@ -77,7 +77,7 @@ def export(
         )
         written["cube"] = {"file": str(cube), "points": done.points, "electrons": done.electrons}
     if pyscf is not None:
-        from tesseral.models.reference.exchange.auxiliary_density import SNIPPET, to_pyscf
+        from tesseral.models.reference.calculation.auxiliary_density import SNIPPET, to_pyscf
 
         molecule = density.molecule
         coefficients = [part.numpy() for part in density.coefficients]
@@ -101,7 +101,7 @@ def _find(
     storage: str,
 ) -> "Density":
     """The density that is asked for."""
-    from tesseral.cluster.data import exporting
+    from tesseral.cluster.data import densities
     from tesseral.cluster.data.references import open_reference
 
     if source.endswith(".parquet"):
@@ -110,7 +110,7 @@ def _find(
                 f"expected a study for a trial, --preset, --xyz or --difference, {source} is reference data"
             )
         location = str(Path(source).resolve()) if Path(source).is_file() else source
-        return exporting.stored_density(open_reference(storage, location), structure, Path(source).stem)
+        return densities.stored_density(open_reference(storage, location), structure, Path(source).stem)
     if trial is None:
         raise DataError(f"expected reference data (.parquet), or a study and a trial, got {source} without a trial")
     if (xyz is None) == (structure is None):
@@ -120,17 +120,17 @@ def _find(
         folder = str(Path(source).resolve().parent)
     from tesseral.study.records.store import Store
 
-    entry = exporting.find_trial(Store(storage).child(name), name, trial)
+    entry = densities.find_trial(Store(storage).child(name), name, trial)
     if xyz is not None:
         if difference:
             raise DataError("expected --structure with --difference, for the reference data has no density of --xyz")
-        return exporting.predicted_density(storage, name, entry.id, exporting.read_molecule(xyz, frame, charge), folder)
-    _, reference = exporting.trial_data(storage, entry)
-    row = exporting.find_structure(reference, structure, "the trial's reference data")
-    predicted = exporting.predicted_density(storage, name, entry.id, exporting.molecule_of(row), folder)
+        return densities.predicted_density(storage, name, entry.id, densities.read_molecule(xyz, frame, charge), folder)
+    _, reference = densities.trial_data(storage, entry)
+    row = densities.find_structure(reference, structure, "the trial's reference data")
+    predicted = densities.predicted_density(storage, name, entry.id, densities.molecule_of(row), folder)
     if not difference:
         return predicted
-    return exporting.difference(predicted, exporting.stored_density(reference, structure, "the trial's reference data"))
+    return densities.difference(predicted, densities.stored_density(reference, structure, "the trial's reference data"))
 
 
 def _show(written: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ def reference_import(
     Example: `tesseral reference import molecules.toml`, or
     `tesseral reference import trimers.pkl --hydrogen isolated_h.out --oxygen isolated_o.out`
     """
-    from tesseral.cluster.data.importing import import_mapping, import_pickle
+    from tesseral.cluster.data.imports import import_mapping, import_pickle
 
     if source.suffix == ".toml":
         if hydrogen or oxygen or name:

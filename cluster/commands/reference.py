@@ -30,8 +30,9 @@ def reference_make(
     """
     loaded = read_recipe(recipe)  # before the imports, which take seconds
 
-    from tesseral.cluster.data.contents import contents, describe
-    from tesseral.cluster.data.references import IncompleteError, Spread, inline, make_reference, open_reference
+    from tesseral.cluster.data.data_set_summary import describe, summarise
+    from tesseral.cluster.data.recipe_run import IncompleteError, Spread, inline, make_reference
+    from tesseral.cluster.data.references import open_reference
 
     spread: Spread = inline
     if executor == "ray":
@@ -44,13 +45,13 @@ def reference_make(
     except IncompleteError as error:
         _say(str(error))
         sys.exit(1)
-    found = contents(location)
+    summary = summarise(location)
     if as_json:
         # What trials are told apart by, and the only thing that all columns are read for.
         content_hash = open_reference("", location).content_hash
-        print(json.dumps(found | {"content_hash": content_hash, "made": made}, indent=2))
+        print(json.dumps(summary | {"content_hash": content_hash, "made": made}, indent=2))
     else:
-        console.print(f"{'Made' if made else 'Already made'}: {describe(found)}", soft_wrap=True, markup=False)
+        console.print(f"{'Made' if made else 'Already made'}: {describe(summary)}", soft_wrap=True, markup=False)
 
 
 reference.command("import")(reference_import)

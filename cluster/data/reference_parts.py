@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tesseral.models.data.reference_file import encode_reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.models.reference.structures.recipe_structures import displaced_molecules
+from tesseral.models.reference.geometries.recipe_structures import displaced_molecules
 from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError, TesseralError
 from tesseral.study.recipe.method import Method
@@ -64,8 +64,8 @@ def recall_vibrations(recipe: Recipe, parts: Store) -> None:
     """
     # Imported here, for a machine that trains need not have PySCF.
     from tesseral.models.reference.calculation.mean_field import check
-    from tesseral.models.reference.structures.displacements import vibrating
-    from tesseral.models.reference.structures.vibrations import Vibrations, recall, vibrations
+    from tesseral.models.reference.calculation.vibrations import Vibrations, recall, vibrations
+    from tesseral.models.reference.geometries.displacements import vibrating
 
     for table, molecule in displaced_molecules(recipe):
         method = vibrating(table)

@@ -11,8 +11,8 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import split
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.constants import SYMBOLS
 from tesseral.study.design.stages import confirm_seeds
-from tesseral.study.recipe.structures import SYMBOLS
 
 TOLERANCE = 1e-6
 """Part of a composition's length that may lie outside of the training structures' span: rounding."""

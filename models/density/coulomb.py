@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import gammainc
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.models.density.quadrature import BOHR
+from tesseral.study.constants import BOHR
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.primitives import Block, Element, primitives
-from tesseral.models.density.quadrature import BOHR, Quadrature, along_curve, atom_grid
+from tesseral.models.density.quadrature import Quadrature, along_curve, atom_grid
 from tesseral.models.density.solid_harmonics import solid_harmonics
+from tesseral.study.constants import BOHR
 
 CHUNK = 2048
 """Points at a time, at least where there are as many: few enough to lie near each other."""
@@ -64,10 +65,10 @@ def epsilon_by_order(
     """ε = 100 · ∫|ρ − ρ_ref| / ∫ρ_ref, percent, under the key None; under each l of the basis ε_l = 100 · ∫|ρ_l −
     ρ_ref,l| / ∫ρ_ref, whose denominator is the whole density.
 
-    ε is Rackers & Rao's (arXiv 2210.04766), who sum over a uniform grid of 0.1 Å that ends 3 Å from the atoms:
-    `cube_grid(positions)` of `tesseral.models.density.cube_grid`, and with its `COARSE` levels the same value to 1 % in
-    about an eighth of the time. Such a grid does not resolve a core: ε on it changes by up to 6 % of itself as a water
-    molecule moves, and for H2S it was 30 % away from that on the atoms' grid.
+    Source: Rackers & Rao, arXiv 2210.04766. They sum over a uniform grid of 0.1 Å that ends 3 Å from the atoms, see
+    `tesseral.models.density.uniform_grid.cube_grid`; its `COARSE` levels give the same value to 1 % in about an eighth
+    of the time. Such a grid does not resolve a core: ε on it changes by up to 6 % of itself as a water molecule moves,
+    and for H2S it was 30 % away from that on the atoms' grid.
 
     Memory does not grow with the number of points, but for what `grid` itself holds.
 

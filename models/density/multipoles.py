@@ -10,7 +10,7 @@ from e3nn import o3
 from torch import Tensor
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
-from tesseral.models.density.quadrature import BOHR
+from tesseral.study.constants import BOHR
 
 ORDERS = (0, 1, 2, 3)
 """Charge, dipole, quadrupole, octupole."""

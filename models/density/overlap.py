@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.density.primitives import radial_matrix
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.density.solid_harmonics import harmonic_norms, solid_harmonics
+from tesseral.study.constants import BOHR
 
 
 def l2_error(

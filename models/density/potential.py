@@ -8,8 +8,8 @@ from torch import Tensor
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.primitives import primitives
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.density.solid_harmonics import solid_harmonics
+from tesseral.study.constants import BOHR
 
 CHUNK = 1024
 """Points at a time."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.density.solid_harmonics import harmonic_norms
+from tesseral.study.constants import BOHR
 
 NEGLIGIBLE = 1e-13
 """A primitive is left out where it is smaller than this from there on, electron · bohr⁻³."""

@@ -9,8 +9,8 @@ import torch
 from scipy.integrate import lebedev_rule
 from torch import Tensor
 
-BOHR = 0.52917721092
-"""Å in one bohr (CODATA 2010, as PySCF has it: reference positions are the same number in bohr everywhere)."""
+from tesseral.study.constants import BOHR
+
 RADII = 40
 """Radii about each atom."""
 PRECISION = 29

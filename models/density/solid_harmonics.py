@@ -13,7 +13,7 @@ def solid_harmonics(lmax: int, x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
     With n they are `e3nn.o3.spherical_harmonics` of normalize=False and normalization="integral". Without it the
     recurrence has no factor in its first term, and whole rows of m are computed at once, several times as fast on many
     points. About the polar axis c, with (a, b, c) = (z, x, y) for e3nn's axes (see
-    `tesseral.models.reference.calculation.axis_order`),
+    `tesseral.models.reference.conventions`),
 
         T_{l+1,m}      = c T_lm − (l² − m²) / (4l² − 1) · d² T_{l−1,m},      |m| ≤ l,
         T_{l+1,±(l+1)} = a T_{l,±l} ∓ b T_{l,∓l},    with T_00 = 1.

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data.data_set import Batch
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.networks.graph import Graph, at_positions, edge_basis
 from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.targets.target import Target, Value
 from tesseral.study.configuration import configuration
 from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 
 START = 0.3

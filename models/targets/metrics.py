@@ -9,7 +9,7 @@ from torch import Tensor
 from tesseral.models.data.data_set import Batch, DataSet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.density import epsilon_by_order
-from tesseral.models.density.density_errors import density_errors
+from tesseral.models.density.errors import density_errors
 from tesseral.models.targets.model import Model
 from tesseral.models.targets.target import Value as Value
 
@@ -38,7 +38,7 @@ def measure_densities(model: Model, data: DataSet, indices: Iterable[int]) -> li
     """Means over structures of what takes a grid, one structure after another; nothing for another target.
 
     ε and each ε_l on the default grid of `tesseral.models.density.density.epsilon_by_order`; the errors of dipole,
-    quadrupole and potential of `tesseral.models.density.density_errors`. Where orders are chosen, both densities have
+    quadrupole and potential of `tesseral.models.density.errors`. Where orders are chosen, both densities have
     the reference's parts of the other ones: so ε counts the error of those chosen, over the charge of the whole.
     """
     whole, chosen = data.reference.basis, data.basis

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.networks.graph import Graph
+from tesseral.study.constants import BOHR
 
 
 def total(values: Tensor, graph: Graph) -> Tensor:

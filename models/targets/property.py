@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from tesseral.models.data.data_set import Batch
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.networks.graph import Graph
 from tesseral.models.targets.pooling import components, dipole, mean, total
 from tesseral.models.targets.target import Target, Value
 from tesseral.study.configuration.quantities import Quantity
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep
 

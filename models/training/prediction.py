@@ -13,8 +13,8 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.networks.graph import Graph, build_graph, edge_basis
 from tesseral.models.targets.model import Model
 from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError, StudyFileError
-from tesseral.study.recipe.structures import SYMBOLS
 
 
 def predict_density(

@@ -1,9 +1,8 @@
 """Units that labels come in, and how many of a column's unit they are."""
 
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import TesseralError
 
-BOHR = 0.52917721092
-"""Å in one bohr (CODATA 2010, as in the reference calculations)."""
 HARTREE = 27.211386245988
 """eV in one hartree (CODATA 2018)."""
 KCAL = 627.5094740631

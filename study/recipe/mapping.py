@@ -74,7 +74,7 @@ class LabelSource(Section):
     """What is kept, such as `0e+2e`. Default: those of the column; `0e` for a label of its own."""
     form: Literal["cartesian", "spherical"] = "cartesian"
     """`cartesian`: 1, 3, 9 or 27 numbers, a tensor by rows, which an orthonormal change of basis turns into irreps
-    (see `tesseral.models.reference.calculation.cartesian`). `spherical`: the numbers of the irreps themselves."""
+    (see `tesseral.models.reference.conventions`). `spherical`: the numbers of the irreps themselves."""
     order: Literal["e3nn", "m"] = "e3nn"
     """Of spherical numbers: e3nn's order and axes, or m = −l, …, l about the z axis."""
     per: Literal["structure", "atom"] | None = None

@@ -7,15 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Discriminator
 
 from tesseral.study.configuration.configuration import Range, Section
+from tesseral.study.constants import SYMBOLS
 
-_SYMBOLS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
-    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au "
-    "Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts "
-    "Og"
-)
-SYMBOLS: tuple[str, ...] = tuple(_SYMBOLS.split())
-"""Chemical symbols; Z is the position, counted from 1."""
 MULTIMERS = {1: "monomer", 2: "dimer", 3: "trimer", 4: "tetramer", 5: "pentamer", 6: "hexamer"}
 """What a cluster of so many molecules is called; above, such as `9-mer`."""
 
@@ -34,7 +27,7 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class WaterClusters(Section):
-    """Random clusters of water molecules; see `tesseral.models.reference.structures.water_clusters`."""
+    """Random clusters of water molecules; see `tesseral.models.reference.geometries.water_clusters`."""
 
     kind: Literal["water_clusters"]
     """Which generator makes the structures."""
@@ -139,7 +132,7 @@ class Inline(_Molecule):
 
 @dataclass(frozen=True, kw_only=True)
 class Displacements(_Molecule):
-    """A molecule at its minimum with its atoms displaced; see `tesseral.models.reference.structures.displacements`."""
+    """A molecule at its minimum with its atoms displaced; see `tesseral.models.reference.geometries.displacements`."""
 
     kind: Literal["displacements"]
     """Which generator makes the structures."""

@@ -20,11 +20,12 @@ from pyscf import dft, gto, lib
 from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.models.density.cube_grid import COARSE, cube_grid
 from tesseral.models.density.density import density_on_points, epsilon_by_order
-from tesseral.models.density.quadrature import BOHR, Quadrature, along_curve, atom_grid
+from tesseral.models.density.quadrature import Quadrature, along_curve, atom_grid
+from tesseral.models.density.uniform_grid import COARSE, cube_grid
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule
+from tesseral.study.constants import BOHR
 from tests.benchmarks.figures import Figure, report
 
 WATER = torch.tensor([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]], dtype=torch.float64)

@@ -18,11 +18,11 @@ from pathlib import Path
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-from tesseral.cluster.data.references import make_reference
+from tesseral.cluster.data.recipe_run import make_reference
 from tesseral.cluster.execution.ray_session import as_completed, cores
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.reference.calculation.calculation import calculate
-from tesseral.models.reference.structures.recipe_structures import structure_at
+from tesseral.models.reference.geometries.recipe_structures import structure_at
 from tesseral.study.recipe.recipe import Recipe, RecipeReference
 from tesseral.study.recipe.structures import WaterClusters
 from tests.benchmarks.figures import Figure, report

@@ -16,6 +16,7 @@ from tesseral.models.reference.calculation.density_fit import (
     fit_density,
     function_charges,
 )
+from tesseral.study.constants import BOHR
 
 WATER = [[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]]
 """O, H, H; Å."""
@@ -73,5 +74,5 @@ def by_pyscf(fit: Fit, coefficients: list[torch.Tensor], points: np.ndarray) -> 
     """ρ by PySCF's own auxiliary functions; points in Å."""
     auxiliary = auxiliary_molecule(fit.basis.shells, fit.numbers, fit.positions.numpy())
     vector = e3nn_rotation(auxiliary).T @ torch.cat(coefficients).numpy()
-    parts = np.array_split(points / 0.52917721092, max(1, len(points) // 8192))
+    parts = np.array_split(points / BOHR, max(1, len(points) // 8192))
     return np.concatenate([auxiliary.eval_gto("GTOval_sph", part) @ vector for part in parts])

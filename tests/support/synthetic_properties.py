@@ -8,8 +8,8 @@ import torch
 from e3nn import o3
 
 from tesseral.models.data.reference_file import Label, Reference
-from tesseral.models.density.quadrature import BOHR
 from tesseral.study.configuration.configuration import Configuration, Data, Hidden, Loss, Network, Target, Training
+from tesseral.study.constants import BOHR
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import REFERENCE, to_table
 from tests.support.synthetic_density import WATER, rotations

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tesseral.cluster.data.references import inline, make_reference
+from tesseral.cluster.data.recipe_run import inline, make_reference
 from tesseral.study.recipe.recipe import read_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "study" / "examples"

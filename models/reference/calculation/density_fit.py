@@ -9,6 +9,7 @@ from pyscf.data.elements import ELEMENTS
 from scipy import linalg
 
 from tesseral.models.density.auxiliary_basis import Shell
+from tesseral.models.reference.conventions import to_e3nn
 
 FIT_ERROR_GRID_LEVEL = 3
 """PySCF's level of the Becke grid on which a fit is compared with the density that it fits."""
@@ -39,10 +40,6 @@ def e3nn_rotation(auxiliary: gto.Mole) -> NDArray[np.float64]:
 
     PySCF stores p shells as x, y, z, which is e3nn's order already, and m = −l, …, l about z in all others.
     """
-    from tesseral.models.reference.calculation.axis_order import (
-        to_e3nn,  # it imports torch and e3nn: seconds that a plan does not wait for
-    )
-
     orders = [auxiliary.bas_angular(index) for index in range(auxiliary.nbas)]
     result: NDArray[np.float64] = linalg.block_diag(*(np.eye(3) if order == 1 else to_e3nn(order) for order in orders))
     return result

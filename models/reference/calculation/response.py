@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf.scf import cphf, ucphf
 
-from tesseral.models.reference.calculation.cartesian import to_irreps
+from tesseral.models.reference.conventions import to_irreps
 from tesseral.study.parsing.irreps import MulIrrep
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ def static_polarizability(field: Any) -> Array | None:
 
         (ε_a − ε_i) U_ai + v_ai[U] + h_ai = 0,    α_xy = −2 Σ_spins Σ_ai h_x,ai U_y,ai.
 
-    :return: 0e, then 2e, shape (6,), bohr³, as `tesseral.models.reference.calculation.cartesian` has them; None if the
+    :return: 0e, then 2e, shape (6,), bohr³, as `tesseral.models.reference.conventions` has them; None if the
         equations do not converge.
     """
     spins = _Spins(field)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.density import density_on_points
-from tesseral.models.density.quadrature import BOHR
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 
 MOST_POINTS = 10**8

@@ -8,7 +8,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tesseral.study.parsing.units import BOHR
+from tesseral.study.constants import BOHR
 
 Array = NDArray[np.float64]
 

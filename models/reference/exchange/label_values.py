@@ -4,12 +4,11 @@ import numpy as np
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from tesseral.models.reference.calculation.axis_order import to_e3nn
-from tesseral.models.reference.calculation.cartesian import to_irreps
+from tesseral.models.reference.conventions import to_e3nn, to_irreps
 from tesseral.models.reference.exchange.extended_xyz import Frame
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
-from tesseral.study.parsing.units import BOHR
 from tesseral.study.recipe.mapping import LabelSource
 
 Array = NDArray[np.float64]

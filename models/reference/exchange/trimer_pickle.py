@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf.data.elements import ELEMENTS
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
-from tesseral.models.reference.calculation.axis_order import to_e3nn
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, function_charges, packed_overlap
+from tesseral.models.reference.conventions import to_e3nn
 from tesseral.models.reference.exchange.tensor_pickle import load_tensors
+from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 
 CHARGE_TOLERANCE = 1e-3
@@ -51,7 +51,7 @@ def import_trimers(path: str | Path, isolated: Mapping[str, str | Path]) -> tupl
     for index, frame in enumerate(frames):
         _check_format(frame, f"frame {index} of {path}")
     elements = _element_shells(frames, str(path))
-    symbols = {z: ELEMENTS[z] for z in sorted(elements)}
+    symbols = {z: SYMBOLS[z - 1] for z in sorted(elements)}
     if set(symbols.values()) != set(isolated):
         raise DataError(
             f"expected an isolated atom for each of {', '.join(symbols.values())}, the elements of {path}, "
@@ -111,8 +111,8 @@ def _element_shells(frames: list[dict[str, Any]], name: str) -> dict[int, list[t
                 np.abs(norms[atom]), expected, rtol=_SINGLE, atol=0
             ):
                 raise DataError(
-                    f"expected every {ELEMENTS[number]} to have the same shells, normalised as x^l exp(-a r^2), atom "
-                    f"{atom} of frame {index} in {name} has others"
+                    f"expected every {SYMBOLS[number - 1]} to have the same shells, normalised as x^l exp(-a r^2), "
+                    f"atom {atom} of frame {index} in {name} has others"
                 )
     return elements
 

@@ -8,11 +8,11 @@ from scipy.special import erf
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.density.coulomb import coulomb_matrix
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
 from tesseral.models.targets.loss import CoulombLoss
 from tesseral.models.training.training import train
+from tesseral.study.constants import BOHR
 from tests.support.synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
 NUMBERS = [8, 1, 1, 8, 1, 1]

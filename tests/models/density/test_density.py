@@ -13,10 +13,11 @@ from pyscf import dft
 from tesseral.models.density import density
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.density.density import density_on_points, epsilon_by_order
-from tesseral.models.density.quadrature import BOHR, Grid, atom_grid
+from tesseral.models.density.quadrature import Grid, atom_grid
 from tesseral.models.density.solid_harmonics import solid_harmonics
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
+from tesseral.study.constants import BOHR
 from tests.support.fitted_density import WATER, Fit, by_pyscf, fitted, hydrogen_sulfide, methyl_chloride
 
 NUMBERS = (8, 1, 1)
@@ -47,7 +48,7 @@ def test_density_is_pyscfs(decontracted):
     molecule = auxiliary_molecule(mine.shells, NUMBERS, POSITIONS.numpy())
     coefficients = random_coefficients(mine, 1)
     points = torch.randn(500, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    values = molecule.eval_gto("GTOval_sph", points.numpy() / 0.52917721092)
+    values = molecule.eval_gto("GTOval_sph", points.numpy() / BOHR)
     expected = values @ (e3nn_rotation(molecule).T @ torch.cat(coefficients).numpy())
     found = density_on_points(mine, NUMBERS, POSITIONS, coefficients, points).numpy()
     assert np.abs(found - expected).max() < 1e-12 * np.abs(expected).max()
@@ -254,7 +255,7 @@ def test_memory_does_not_grow_with_the_points():
 import math, resource, torch
 torch.set_num_threads(1)
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
-from tesseral.models.density.cube_grid import cube_grid
+from tesseral.models.density.uniform_grid import cube_grid
 from tesseral.models.density.density import epsilon_by_order
 basis = AuxiliaryBasis("s", {1: (Shell(0, (9.0,), (1.0,)),)})
 positions, one = torch.zeros(1, 3, dtype=torch.float64), [torch.ones(1, dtype=torch.float64)]

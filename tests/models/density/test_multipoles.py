@@ -10,12 +10,12 @@ from pyscf import gto, scf
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.multipoles import centre_of_charge, harmonic_tensors, local_moments, moments, translated
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.calculation import calculate
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
 from tesseral.models.reference.calculation.field_multipoles import field_moments
 from tesseral.models.reference.structure import Structure
+from tesseral.study.constants import BOHR
 from tesseral.study.recipe.method import Method
 
 # Formamide with a fluorine and a sulfur atom about it: no symmetry, and all of C, N, O, H, F, S.

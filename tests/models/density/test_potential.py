@@ -9,9 +9,9 @@ from scipy.integrate import quad
 from tesseral.models.density import potential
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.potential import RADII, SHELL_SCALE, boys, potential_on_points, shell_of_points
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
+from tesseral.study.constants import BOHR
 from tests.support.fitted_density import hydrogen_sulfide, water
 
 NUMBERS = (8, 1, 1)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from pyscf import dft, gto
 
-from tesseral.models.density.quadrature import BOHR, PRECISION, RADII, along_curve, atom_grid
+from tesseral.models.density.quadrature import PRECISION, RADII, along_curve, atom_grid
+from tesseral.study.constants import BOHR
 
 POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32]], dtype=torch.float64)
 

@@ -11,7 +11,6 @@ from torch.nn import Module
 
 from tesseral.models.data.data_set import Batch, DataSet
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.networks.graph import Graph, at_positions, build_graph, edge_basis
 from tesseral.models.targets.forces import START, EnergyForces
 from tesseral.models.targets.loss import build_loss
@@ -19,6 +18,7 @@ from tesseral.models.targets.metrics import evaluation_batches, measure
 from tesseral.models.targets.model import Model, build_model
 from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration, Fusion, Hidden, Loss
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tests.support.synthetic_density import Memory, synthetic_trial
 from tests.support.synthetic_properties import ATOMIC, property_configuration, property_reference

@@ -9,7 +9,7 @@ import torch
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.split import split
 from tesseral.models.density.density import epsilon_by_order
-from tesseral.models.density.density_errors import density_errors
+from tesseral.models.density.errors import density_errors
 from tesseral.models.targets import metrics
 from tesseral.models.targets.metrics import Value, evaluation_batches, measure, measure_densities
 from tesseral.models.targets.model import build_model

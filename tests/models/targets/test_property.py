@@ -12,7 +12,7 @@ from e3nn import o3
 
 from tesseral.models.reference.calculation.auxiliary_shells import method_shells
 from tesseral.models.reference.calculation.calculation import calculate
-from tesseral.models.reference.calculation.cartesian import from_irreps
+from tesseral.models.reference.conventions import from_irreps
 from tesseral.models.reference.structure import Structure
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.recipe.method import Method

@@ -13,7 +13,6 @@ from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import split
 from tesseral.models.data.target_columns import check_values
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.metrics import evaluation_batches, measure
 from tesseral.models.targets.model import Model, build_model
@@ -22,6 +21,7 @@ from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration, Loss, Target
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.quantities import QUANTITIES, find_quantity
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import parse_irreps
 from tests.support.synthetic_density import Memory, synthetic_trial

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from tesseral.models.reference.exchange.extended_xyz import Frame
 from tesseral.models.reference.exchange.frame_labels import import_frames
 from tesseral.models.reference.exchange.label_values import label_values
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError, StudyFileError, TesseralError
 from tesseral.study.parsing.units import size_of
 from tesseral.study.parsing.validation import validate
@@ -21,7 +22,6 @@ from tesseral.study.recipe.mapping import COLUMNS, LabelSource, Mapping, read_ma
 
 EXAMPLES = Path(__file__).parents[3] / "study" / "examples"
 POINTS = np.array([[0.0, 0.0, 0.1], [0.3, 0.8, -0.5], [0.2, -0.7, -0.4]])
-BOHR = 0.52917721092
 
 
 def mapping(*labels: dict, **source: object) -> Mapping:

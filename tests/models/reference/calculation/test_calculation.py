@@ -14,6 +14,7 @@ from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_she
 from tesseral.models.reference.calculation.calculation import calculate, reference_basis
 from tesseral.models.reference.calculation.isolated_atom import occupations
 from tesseral.models.reference.structure import Structure
+from tesseral.study.constants import BOHR
 from tesseral.study.recipe.method import Method
 from tesseral.study.records.schemas import REFERENCE, to_table
 
@@ -119,7 +120,7 @@ def test_overlap_of_two_s_functions_is_the_closed_form():
     row = calculate(Structure("h2", (1, 1), np.array([[0, 0, 0], [0, 0, distance]])), HARTREE_FOCK)
     overlap, size = unpacked(row["overlap"]), len(row["coefficients"][0])
     exponents = [s.exponents[0] for s in auxiliary_shells(1, "def2-universal-jfit", True) if s.l == 0]
-    bohr = distance / 0.52917721092
+    bohr = distance / BOHR
     for i, a in enumerate(exponents):
         for j, b in enumerate(exponents):
             expected = (2 * np.sqrt(a * b) / (a + b)) ** 1.5 * np.exp(-a * b / (a + b) * bohr**2)

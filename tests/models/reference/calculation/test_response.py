@@ -5,14 +5,14 @@ import pytest
 from pyscf import lo, scf
 from scipy import linalg
 
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.reference.calculation.calculation import calculate
-from tesseral.models.reference.calculation.cartesian import from_irreps
 from tesseral.models.reference.calculation.isolated_atom import isolated_density
 from tesseral.models.reference.calculation.mean_field import converge, mean_field, molecule, total_density_matrix
 from tesseral.models.reference.calculation.partial_charges import hirshfeld_charges, intrinsic_charges, partial_charges
 from tesseral.models.reference.calculation.response import forces, static_polarizability
+from tesseral.models.reference.conventions import from_irreps
 from tesseral.models.reference.structure import Structure
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.recipe.method import Method

@@ -8,8 +8,8 @@ from pyscf import gto
 from pyscf.tools import cubegen
 
 from tesseral.models.density.density import density_on_points
-from tesseral.models.density.quadrature import BOHR
 from tesseral.models.reference.exchange.cube import box_around, write_cube
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tests.support.synthetic_density import BASIS, WATER, coefficients
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from tesseral.models.reference.exchange.frame_check import check_frame
+from tesseral.study.constants import BOHR
 
-BOHR = 0.52917721092
 CHARGES = {1: 0.3, 6: -0.1, 8: -0.5}
 NUMBER = 60
 

@@ -16,8 +16,8 @@ from tesseral.models.reference.calculation.density_fit import auxiliary_molecule
 from tesseral.models.reference.exchange import tensor_pickle
 from tesseral.models.reference.exchange.tensor_pickle import load_tensors
 from tesseral.models.reference.exchange.trimer_pickle import import_trimers
+from tesseral.models.reference.geometries.water_clusters import WATER, water_cluster
 from tesseral.models.reference.structure import Structure
-from tesseral.models.reference.structures.water_clusters import WATER, water_cluster
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method
 

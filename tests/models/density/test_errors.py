@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
-from tesseral.models.density.density_errors import DensityErrors, density_errors
+from tesseral.models.density.errors import DensityErrors, density_errors
 from tesseral.models.density.multipoles import moments
 from tesseral.models.density.potential import potential_on_points, shell_of_points
+from tesseral.study.constants import BOHR
 from tests.support.fitted_density import hydrogen_sulfide, water
 
 
@@ -37,7 +38,7 @@ def test_a_charge_and_a_dipole_too_many():
     electrons = 0.5 * (2 * pi / 0.5) ** 0.75
     assert found.electrons == pytest.approx(electrons)
     assert found[1:3] == pytest.approx((0, 0), abs=1e-12)
-    distance = 50 / 0.52917721092
+    distance = 50 / BOHR
     assert found.potential == pytest.approx(1000 * electrons / distance)
     polarised = [torch.tensor([1.0, 0.0, 0.3, 0.0], dtype=torch.float64)]
     found = density_errors(basis, (1,), positions, polarised, reference, points=far)

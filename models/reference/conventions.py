@@ -1,14 +1,19 @@
-"""Cartesian tensors as irreps of O(3), and back, by an orthonormal change of basis.
+"""Other programs' components as e3nn's: real harmonics about another axis, and Cartesian tensors.
 
-A tensor T of rank n, with axes (x, y, z), has the component ⟨T, E⟩ = Σ T_ij… E_ij… along each basis tensor E of
+**Real harmonics.** Quantum chemistry's polar axis is z: Y_lm(x, y, z) with m = −l, …, l. e3nn's is y, and its harmonics
+are the same polynomials in permuted coordinates: Y^e3nn_lm(x, y, z) = Y_lm(z, x, y). Positions stay as they are; each
+block of 2l+1 coefficients is multiplied by the orthogonal matrix Q_l of `to_e3nn`.
+
+**Cartesian tensors.** A tensor T of rank n with axes (x, y, z) has the component ⟨T, E⟩ = Σ T_ij… E_ij… along each
+basis tensor E of
 
     rank 0:  0e                  E = 1
     rank 1:  1o                  the unit vectors, so that (x, y, z) stays (x, y, z)
     rank 2:  0e + 1e + 2e        E_0 = δ_ij/√3, E_1a = ε_aij/√2, and r·E_2m·r ∝ Y_2m(r)
     rank 3:  1o + 3o             of the totally symmetric tensors: E_1a·rrr ∝ r² Y_1a(r), E_3m·rrr ∝ Y_3m(r)
 
-with positive factors, Y in e3nn's order and axes, and ‖E‖² = Σ E_ij…² = 1: the squared norm of a symmetric tensor is
-that of its components. The 0e of a polarizability is therefore trace/√3, √3 times its mean.
+with positive factors, Y in e3nn's order and axes, and ‖E‖² = Σ E_ij…² = 1. The squared norm of a symmetric tensor is
+therefore that of its components, and the 0e of a polarizability is trace/√3, √3 times its mean.
 """
 
 from functools import cache
@@ -23,7 +28,25 @@ from tesseral.study.parsing.irreps import MulIrrep
 
 Array = NDArray[np.float64]
 
-_SAMPLES = 64  # random points; more than the ten coefficients of any cubic
+_SAMPLES = 64  # random points: more than the 2l+1 harmonics of any basis, and than the ten coefficients of a cubic
+
+
+@cache
+def to_e3nn(order: int) -> NDArray[np.float64]:
+    """Q_l with Y^e3nn = Q_l Y, shape (2l+1, 2l+1), orthogonal; Y is in the order m = −l, …, l about the z axis.
+
+    By the definition above, Y(r) = Y^e3nn(P r) with P (x, y, z) = (y, z, x), so that Q_l solves
+    Y^e3nn(r) = Q_l Y^e3nn(P r) for every r. For l = 1, in the order (y, z, x), it is the permutation to (x, y, z).
+    """
+    directions = torch.randn(_SAMPLES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    cartesian = o3.spherical_harmonics(order, directions, normalize=True)
+    polar_z = o3.spherical_harmonics(order, directions[:, [1, 2, 0]], normalize=True)
+    solution = torch.linalg.lstsq(polar_z, cartesian).solution.T.numpy()
+    # The squares of a quarter turn's elements are multiples of 4^-l. Rounded to these, the elements are exact, and the
+    # same on every machine: they enter stored coefficients.
+    matrix: NDArray[np.float64] = np.sign(solution) * np.sqrt(np.round(solution**2 * 4**order) / 4**order) + 0.0
+    matrix.flags.writeable = False
+    return matrix
 
 
 @cache

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tesseral.models.density.quadrature import BOHR, Grid
+from tesseral.models.density.quadrature import Grid
+from tesseral.study.constants import BOHR
 
 
 class Level(NamedTuple):

@@ -2,11 +2,11 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf.data import nist, radii
 
+from tesseral.models.reference.calculation.vibrations import Vibrations, covalent_radii, vibrations
 from tesseral.models.reference.structure import Structure
-from tesseral.models.reference.structures.vibrations import Vibrations, vibrations
 from tesseral.study.configuration.trial import seed
+from tesseral.study.constants import BOHR, BOLTZMANN
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method
 from tesseral.study.recipe.structures import Displacements
@@ -21,7 +21,6 @@ STRETCHED = 1.4
 """No bond becomes longer than this times its length at the minimum: it would be broken, and harmonic no more."""
 DECIMALS = 6
 """Of a coordinate, Å: below the last, the minimum would differ between machines."""
-_BOLTZMANN = nist.BOLTZMANN / nist.HARTREE2J  # hartree/K
 _ATTEMPTS = 1000
 
 
@@ -33,7 +32,7 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
     ±`amplitude`. What brings two atoms too close or breaks a bond (`SQUEEZED`, `STRETCHED`) is drawn again.
 
     :return: shape (atoms, 3), Å.
-    :raises DataError: as `tesseral.models.reference.structures.vibrations.vibrations`, or if nearly all displacements
+    :raises DataError: as `tesseral.models.reference.calculation.vibrations.vibrations`, or if nearly all displacements
     are such.
     """
     found = vibrations(molecule, vibrating(table), table.optimise)
@@ -47,7 +46,7 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
             mode = index % len(sigma)
             along = np.zeros(len(sigma))
             along[mode] = sigma[mode] * random.uniform(-table.amplitude, table.amplitude)
-        shift = (along @ found.modes).reshape(-1, 3) / np.sqrt(found.masses)[:, None] * nist.BOHR
+        shift = (along @ found.modes).reshape(-1, 3) / np.sqrt(found.masses)[:, None] * BOHR
         positions: Array = np.round(found.positions + shift, DECIMALS) + 0.0  # no −0
         distances = _distances(positions)
         if (distances >= nearest).all() and (distances <= farthest).all():
@@ -68,7 +67,7 @@ def deviations(found: Vibrations, temperature: float) -> Array:
 
     :param temperature: kelvin.
     """
-    warmth = 2 * _BOLTZMANN * temperature
+    warmth = 2 * BOLTZMANN * temperature
     mixed = np.tanh(found.frequencies / warmth) if warmth else 1.0
     sigma: Array = np.sqrt(1 / (2 * found.frequencies * mixed))
     return sigma
@@ -76,7 +75,7 @@ def deviations(found: Vibrations, temperature: float) -> Array:
 
 def _limits(atomic_numbers: tuple[int, ...], positions: Array) -> tuple[Array, Array]:
     """Smallest and largest distance allowed to each pair of atoms, Å; of an atom to itself all."""
-    covalent = radii.COVALENT[list(atomic_numbers)] * nist.BOHR
+    covalent = covalent_radii(atomic_numbers)
     distances, bond = _distances(positions), CONTACT * (covalent[:, None] + covalent)
     return np.minimum(SQUEEZED * distances, bond), np.where(distances <= bond, STRETCHED * distances, np.inf)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.linalg import block_diag
 from scipy.spatial.transform import Rotation
 
-from tesseral.models.reference.calculation.cartesian import basis_tensors, from_irreps, to_irreps
+from tesseral.models.reference.conventions import basis_tensors, from_irreps, to_irreps
 from tesseral.study.parsing.irreps import parse_irreps
 
 IRREPS = {0: "0e", 1: "1o", 2: "0e+1e+2e", 3: "1o+3o"}

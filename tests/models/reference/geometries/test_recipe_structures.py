@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tesseral.models.data import data_shape as shape
-from tesseral.models.reference.structures import recipe_structures as structures
-from tesseral.models.reference.structures.recipe_shape import recipe_shape
-from tesseral.models.reference.structures.recipe_structures import (
+from tesseral.models.reference.geometries import recipe_structures as structures
+from tesseral.models.reference.geometries.recipe_shape import recipe_shape
+from tesseral.models.reference.geometries.recipe_structures import (
     content,
     count_structures,
     elements,

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.commands.cli import app
-from tesseral.cluster.data.exporting import read_molecule
+from tesseral.cluster.data.densities import read_molecule
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import read_reference
-from tesseral.models.reference.exchange.auxiliary_density import from_pyscf, load
+from tesseral.models.reference.calculation.auxiliary_density import from_pyscf, load
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.records.ledger import Ledger

@@ -7,9 +7,9 @@ import pytest
 import torch
 from e3nn import o3
 
-from tesseral.models.density.cube_grid import COARSE, CubeGrid, Level, cube_grid
 from tesseral.models.density.density import epsilon_by_order
-from tesseral.models.density.quadrature import BOHR
+from tesseral.models.density.uniform_grid import COARSE, CubeGrid, Level, cube_grid
+from tesseral.study.constants import BOHR
 from tests.support.fitted_density import WATER, Fit, by_pyscf, fitted, hydrogen_sulfide, methyl_chloride, water
 
 POSITIONS = torch.tensor(WATER, dtype=torch.float64)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tesseral.models.reference.geometries.water_clusters import WATER, water_cluster
 from tesseral.models.reference.structure import Structure
-from tesseral.models.reference.structures.water_clusters import WATER, water_cluster
 from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.recipe import Recipe
@@ -120,7 +120,7 @@ def _structure(table: Table, index: int) -> Structure:
         return Structure(_id(table, index), WATER * table.molecules, positions)
     if isinstance(table, Displacements):
         # Imported here, for the minimum and its vibrations come from PySCF.
-        from tesseral.models.reference.structures.displacements import displaced
+        from tesseral.models.reference.geometries.displacements import displaced
 
         molecule = _molecule(table)
         return replace(molecule, id=_id(table, index), positions=displaced(molecule, table, index))

@@ -5,11 +5,11 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tesseral.cluster.data.parquet import open_parquet
+from tesseral.cluster.data.references import open_parquet
 from tesseral.models.data.reference_file import TARGETS
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
-from tesseral.study.recipe.structures import SYMBOLS
 
 FLOOR = {
     "fit_error": ("fit ε", "%"),
@@ -24,7 +24,7 @@ STATED = ("method", "basis", "auxiliary_basis")
 """Columns of text of which each value is told once."""
 
 
-def contents(location: str) -> dict[str, Any]:
+def summarise(location: str) -> dict[str, Any]:
     """What a file that a recipe made holds, of which only columns of one value a structure are read.
 
     `floor` has the mean and the largest size of each error of `FLOOR` over the converged structures; `seconds` is
@@ -55,16 +55,16 @@ def contents(location: str) -> dict[str, Any]:
         }
 
 
-def describe(tree: dict[str, Any]) -> str:
-    """`contents` in a line."""
-    method = f"{tree['method']}/{tree['basis']}" if tree["method"] else "method not stated"
-    fitted = f", fitted in {tree['auxiliary_basis']}" if tree["auxiliary_basis"] else ""
-    lost = tree["structures"] - tree["converged"]
+def describe(summary: dict[str, Any]) -> str:
+    """The summary of `summarise` in a line."""
+    method = f"{summary['method']}/{summary['basis']}" if summary["method"] else "method not stated"
+    fitted = f", fitted in {summary['auxiliary_basis']}" if summary["auxiliary_basis"] else ""
+    lost = summary["structures"] - summary["converged"]
     unconverged = f"; {lost} not converged and never trained on" if lost else ""
-    floor = ", ".join(f"{FLOOR[key][0]} {size['mean']:.2g} {FLOOR[key][1]}" for key, size in tree["floor"].items())
+    floor = ", ".join(f"{FLOOR[key][0]} {size['mean']:.2g} {FLOOR[key][1]}" for key, size in summary["floor"].items())
     return (
-        f"{tree['structures']} structures of {', '.join(tree['elements'])}, {method}{fitted}"
-        f"{f', floor of the fit: {floor}' if floor else ''}{unconverged}: {tree['reference']}"
+        f"{summary['structures']} structures of {', '.join(summary['elements'])}, {method}{fitted}"
+        f"{f', floor of the fit: {floor}' if floor else ''}{unconverged}: {summary['reference']}"
     )
 
 

@@ -9,7 +9,7 @@ from ase.io import write as write_frames
 from typer.testing import CliRunner
 
 from tesseral.cluster.commands.cli import app
-from tesseral.cluster.data.importing import import_mapping
+from tesseral.cluster.data.imports import import_mapping
 from tesseral.models.data.label import Label
 from tesseral.models.data.reference_file import read_reference
 from tesseral.study.errors import DataError, StudyFileError

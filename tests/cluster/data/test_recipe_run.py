@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tesseral.cluster.commands.cli import main
-from tesseral.cluster.data import reference_parts as parts_module
-from tesseral.cluster.data.contents import contents, describe
-from tesseral.cluster.data.references import BASIS, IncompleteError, inline, make_reference, open_reference
+from tesseral.cluster.data import reference_parts
+from tesseral.cluster.data.data_set_summary import describe, summarise
+from tesseral.cluster.data.recipe_run import BASIS, IncompleteError, inline, make_reference
+from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import read_reference
-from tesseral.models.reference.calculation import calculation
-from tesseral.models.reference.structures import vibrations
+from tesseral.models.reference.calculation import calculation, vibrations
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
 
@@ -74,7 +74,7 @@ def timeless(path: Path) -> tuple[pa.Table, bytes]:
 DRIVER = """
 import os, signal, sys, time
 from tesseral.cluster.execution.ray_session import as_completed
-from tesseral.cluster.data.references import inline, make_reference
+from tesseral.cluster.data.recipe_run import inline, make_reference
 from tesseral.study.recipe.recipe import read_recipe
 
 def spread(function, *arguments):
@@ -194,10 +194,10 @@ def test_a_calculation_that_raises_costs_one_structure(tmp_path, monkeypatch):
     assert said == ["he could not be computed: ZeroDivisionError: by"]
     assert told == [(0, 3), (1, 3), (2, 3)]
     assert {*sealed(tmp_path)} == {"h2", "monomer-0000"}
-    monkeypatch.setattr("tesseral.cluster.data.references.NAMED", 0)
+    monkeypatch.setattr("tesseral.cluster.data.recipe_run.NAMED", 0)
     with pytest.raises(IncompleteError, match=r"says without = \[…\], these, too, by the ids that were told$"):
         make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1))
-    monkeypatch.setattr("tesseral.cluster.data.references.NAMED", 2)
+    monkeypatch.setattr("tesseral.cluster.data.recipe_run.NAMED", 2)
     less = HEADER.replace("[method]", 'without = ["h2"]\n[method]')
     with pytest.raises(IncompleteError, match=r"""says without = \["h2", "he"\]$"""):
         make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1), header=less)
@@ -242,7 +242,7 @@ def test_the_command_says_what_failed_and_ends_with_1(tmp_path, monkeypatch, cap
 def test_a_field_that_does_not_converge_is_a_row_that_says_so(tmp_path):
     location, made = make(tmp_path, HYDROGEN, WATERS.format(1, 1), header=HEADER + "max_cycle = 1\n")
     assert made
-    found = contents(location)
+    found = summarise(location)
     assert (found["structures"], found["converged"]) == (2, 1)  # the orbitals of H2 follow from its symmetry
     assert "; 1 not converged and never trained on: " in describe(found)
 
@@ -250,7 +250,7 @@ def test_a_field_that_does_not_converge_is_a_row_that_says_so(tmp_path):
 def test_what_the_file_holds_is_told(tmp_path):
     location, _ = make(tmp_path, HYDROGEN, HELIUM)
     table = read_reference(location).table
-    found = contents(location)
+    found = summarise(location)
     for column, size in found["floor"].items():
         errors = np.abs(table[column].to_numpy())
         assert size == {"mean": pytest.approx(errors.mean()), "max": errors.max()}
@@ -287,7 +287,7 @@ def test_what_cannot_be_computed_is_refused_before_anything_is(table, header, se
 
 
 def test_rows_are_written_in_groups_that_fit_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts_module, "ROW_GROUP", 130_000)  # a water is 45 kB
+    monkeypatch.setattr(reference_parts, "ROW_GROUP", 130_000)  # a water is 45 kB
     tables = (WATERS.format(1, 10), HYDROGEN)
     location, _ = make(tmp_path, *tables)
     file = pq.ParquetFile(location)
@@ -302,9 +302,9 @@ def test_a_part_that_cannot_be_read_is_named(spoil, tmp_path, monkeypatch):
     def spoiled(store, path, parts, rows, **metadata):
         part = sealed(tmp_path)["h2"]
         part.write_bytes(part.read_bytes()[:-9]) if spoil == "torn" else part.unlink()
-        return parts_module.assemble(store, path, parts, rows, **metadata)
+        return reference_parts.assemble(store, path, parts, rows, **metadata)
 
-    monkeypatch.setattr("tesseral.cluster.data.references.assemble", spoiled)
+    monkeypatch.setattr("tesseral.cluster.data.recipe_run.assemble", spoiled)
     with pytest.raises(DataError, match=r"the row of h2, .*(cannot be read|was removed).*the same command"):
         make(tmp_path, HYDROGEN, HELIUM)
     assert not (tmp_path / "reference" / "small.parquet").exists()
@@ -323,7 +323,7 @@ def killed_before_the_end(storage: Path, monkeypatch, *tables: str, **listeners)
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("tesseral.cluster.data.references.assemble", end)
+        patched.setattr("tesseral.cluster.data.recipe_run.assemble", end)
         with pytest.raises(Killed):
             make(storage, *tables, **listeners)
 
@@ -373,7 +373,7 @@ def test_a_row_is_another_ones_by_every_key_that_decides_it(tmp_path, monkeypatc
     assert computed(HYDROGEN, header=HEADER.replace("STO-3G", "6-31G")) == 1
     for program in ("pyscf", "tesseral", "basis_set_exchange"):
         with monkeypatch.context() as patched:
-            patched.setattr(parts_module, "version", lambda name, new=program: version(name) + ".1" * (name == new))
+            patched.setattr(reference_parts, "version", lambda name, new=program: version(name) + ".1" * (name == new))
             assert computed(HYDROGEN) == 1
             assert computed(HYDROGEN) == 0
     assert computed(HYDROGEN) == 0
@@ -381,7 +381,7 @@ def test_a_row_is_another_ones_by_every_key_that_decides_it(tmp_path, monkeypatc
 
 def test_a_minimum_and_its_vibrations_are_computed_once_and_sealed(tmp_path, monkeypatch):
     displaced = HYDROGEN.replace('"inline"', '"displacements"') + 'count = 2\nmethod = "HF"\nbasis = "STO-3G"\n'
-    monkeypatch.setattr(vibrations, "_FOUND", {})
+    monkeypatch.setattr(vibrations, "_KNOWN", {})
     killed_before_the_end(tmp_path, monkeypatch, displaced)
     first = {name: pq.read_table(path)["positions"] for name, path in sealed(tmp_path).items()}
     vibrations._FOUND.clear()  # as another process begins
@@ -426,14 +426,14 @@ def test_of_two_runs_at_once_the_slower_finds_it_made(moment, place, tmp_path, m
         return found
 
     monkeypatch.setattr(calculation, "reference_basis", basis)
-    assemble = parts_module.assemble
+    assemble = reference_parts.assemble
 
     def late(*arguments, **metadata):
         if moment == "making":
             other()
         return assemble(*arguments, **metadata)
 
-    monkeypatch.setattr("tesseral.cluster.data.references.assemble", late)
+    monkeypatch.setattr("tesseral.cluster.data.recipe_run.assemble", late)
     location, made = make_reference(loaded, url, spread)
     assert others == [(location, True)]
     assert not made
@@ -454,7 +454,7 @@ def test_a_file_that_another_recipe_made_meanwhile_is_refused(tmp_path):
 def test_the_line_reads_only_what_it_needs(tmp_path, monkeypatch):
     """A file whose large columns cannot be read is described all the same."""
     location, _ = make(tmp_path, HYDROGEN, HELIUM)
-    wanted = describe(contents(location))
+    wanted = describe(summarise(location))
     metadata = pq.ParquetFile(location).metadata.row_group(0)
     spoiled = bytearray(Path(location).read_bytes())
     for leaf in map(metadata.column, range(metadata.num_columns)):
@@ -464,7 +464,7 @@ def test_the_line_reads_only_what_it_needs(tmp_path, monkeypatch):
     Path(location).write_bytes(spoiled)
     with pytest.raises(DataError, match="cannot be read"):
         read_reference(location)
-    assert describe(contents(location)) == wanted
+    assert describe(summarise(location)) == wanted
 
 
 def test_an_object_store_holds_the_same(tmp_path, bucket):
@@ -473,7 +473,7 @@ def test_an_object_store_holds_the_same(tmp_path, bucket):
     remote, made = make_reference(loaded, f"{bucket}/made", inline)
     assert made
     assert make_reference(loaded, f"{bucket}/made", inline) == (remote, False)
-    told = [contents(location) | {"reference": "", "seconds": 0.0} for location in (remote, local)]
+    told = [summarise(location) | {"reference": "", "seconds": 0.0} for location in (remote, local)]
     assert told[0] == told[1]
     assert open_reference("", remote).content_hash == open_reference("", local).content_hash
     with pytest.raises(DataError, match="made by another recipe"):

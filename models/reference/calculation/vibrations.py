@@ -1,18 +1,19 @@
 """The minimum of a molecule's energy and its harmonic vibrations about it (by PySCF)."""
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pyscf import lib
-from pyscf.data import nist
+from pyscf.data import radii
 from scipy.optimize import minimize
 
 from tesseral.models.reference.calculation.mean_field import converge, mean_field, molecule
 from tesseral.models.reference.structure import Structure
+from tesseral.study.constants import BOHR, DALTON, HARTREE_WAVENUMBER
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method
 
@@ -44,7 +45,7 @@ class Vibrations:
     @property
     def wavenumbers(self) -> Array:
         """Of each mode, 1/cm."""
-        return self.frequencies * nist.HARTREE2WAVENUMBER
+        return self.frequencies * HARTREE_WAVENUMBER
 
     def to_json(self) -> str:
         """JSON that holds every bit."""
@@ -56,7 +57,7 @@ class Vibrations:
         return cls(**{key: np.array(value) for key, value in json.loads(text).items()})
 
 
-_FOUND: dict[Hashable, Vibrations] = {}
+_KNOWN: dict[Hashable, Vibrations] = {}
 
 
 def vibrations(structure: Structure, method: Method, optimise: bool) -> Vibrations:
@@ -70,14 +71,20 @@ def vibrations(structure: Structure, method: Method, optimise: bool) -> Vibratio
         or the structure has a mode below `LOWEST_WAVENUMBER`, so that it is no minimum.
     """
     key = _key(structure, method, optimise)
-    if key not in _FOUND:
-        _FOUND[key] = _compute(structure, method, optimise)
-    return _FOUND[key]
+    if key not in _KNOWN:
+        _KNOWN[key] = _compute(structure, method, optimise)
+    return _KNOWN[key]
 
 
-def recall(structure: Structure, method: Method, optimise: bool, found: Vibrations) -> None:
-    """Let `vibrations` of these give what was found before, such as by a run that was killed."""
-    _FOUND[_key(structure, method, optimise)] = found
+def recall(structure: Structure, method: Method, optimise: bool, known: Vibrations) -> None:
+    """Let `vibrations` of these return a result of an earlier run, such as one that was killed."""
+    _KNOWN[_key(structure, method, optimise)] = known
+
+
+def covalent_radii(atomic_numbers: Sequence[int]) -> Array:
+    """Covalent radius of each atom, Å, shape (atoms,): Cordero et al. (Dalton Trans. 2832, 2008), carbon's of sp²."""
+    radius: Array = radii.COVALENT[list(atomic_numbers)] * BOHR
+    return radius
 
 
 def _key(structure: Structure, method: Method, optimise: bool) -> Hashable:
@@ -100,14 +107,14 @@ def _compute(structure: Structure, method: Method, optimise: bool) -> Vibrations
                 f"expected a method whose second derivatives PySCF has, {method.method}/{method.basis} is none "
                 f"({error}); valid are HF, PBE, PBE0 and others"
             ) from None
-    masses = field.mol.atom_mass_list(isotope_avg=True) * nist.AMU2AU
+    masses = field.mol.atom_mass_list(isotope_avg=True) * DALTON
     size = 3 * len(masses)
     root = np.sqrt(np.repeat(masses, 3))
     weighted = hessian.transpose(0, 2, 1, 3).reshape(size, size) / np.outer(root, root)
     inner = _vibrational(field.mol.atom_coords(), masses)
     squares, vectors = np.linalg.eigh(inner @ weighted @ inner.T)
     frequencies = np.sign(squares) * np.sqrt(np.abs(squares))
-    if (lowest := frequencies[0] * nist.HARTREE2WAVENUMBER) < LOWEST_WAVENUMBER:
+    if (lowest := frequencies[0] * HARTREE_WAVENUMBER) < LOWEST_WAVENUMBER:
         said = f"an imaginary mode of {-lowest:.0f}i" if lowest < 0 else f"a mode of {lowest:.0f}"
         raise DataError(
             f"expected a minimum of {method.method}/{method.basis}, {name} has {said} 1/cm: start "
@@ -120,27 +127,28 @@ def _minimum(structure: Structure, method: Method) -> Structure:
     """The nearest minimum, reached from the structure by steps downhill."""
 
     def at(flat: Array) -> Structure:
-        positions = flat.reshape(-1, 3) * nist.BOHR
+        positions = flat.reshape(-1, 3) * BOHR
         return Structure(structure.id, structure.atomic_numbers, positions, structure.charge, structure.spin)
 
     def energy_and_gradient(flat: Array) -> tuple[float, Array]:
         field = _converged(at(flat), method)
         return float(field.e_tot), np.asarray(field.nuc_grad_method().kernel()).ravel()
 
-    start = structure.positions.ravel() / nist.BOHR
-    found = minimize(
+    start = structure.positions.ravel() / BOHR
+    minimum = minimize(
         energy_and_gradient,
         start,
         jac=True,
         method="BFGS",
         options={"gtol": FORCE_TOLERANCE, "norm": np.inf, "maxiter": _ITERATIONS},
     )
-    if np.abs(found.jac).max() > 10 * FORCE_TOLERANCE:  # steps may end a little early, lost in the grid's noise
+    if np.abs(minimum.jac).max() > 10 * FORCE_TOLERANCE:  # steps may end a little early, lost in the grid's noise
         raise DataError(
             f"expected a minimum of {method.method}/{method.basis} near the geometry of {structure.id}, after "
-            f"{found.nit} steps a force of {np.abs(found.jac).max():.1e} hartree/bohr is left; give a better geometry"
+            f"{minimum.nit} steps a force of {np.abs(minimum.jac).max():.1e} hartree/bohr is left; give a better "
+            "geometry"
         )
-    return at(found.x)
+    return at(minimum.x)
 
 
 def _converged(structure: Structure, method: Method) -> Any:
@@ -179,7 +187,7 @@ def _canonical(frequencies: Array, modes: Array) -> Array:
     canonical = np.empty_like(modes)
     start = 0
     for stop in range(1, len(modes) + 1):
-        gap = stop == len(modes) or frequencies[stop] - frequencies[stop - 1] > DEGENERATE / nist.HARTREE2WAVENUMBER
+        gap = stop == len(modes) or frequencies[stop] - frequencies[stop - 1] > DEGENERATE / HARTREE_WAVENUMBER
         if gap:
             span = modes[start:stop]
             turned, triangle = np.linalg.qr(span @ fixed[start:stop].T)

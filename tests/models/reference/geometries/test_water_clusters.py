@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tesseral.models.reference.structures import water_clusters
-from tesseral.models.reference.structures.water_clusters import CLOSEST, HOH_ANGLE, OH_BOND, WATER, water_cluster
+from tesseral.models.reference.geometries import water_clusters
+from tesseral.models.reference.geometries.water_clusters import CLOSEST, HOH_ANGLE, OH_BOND, WATER, water_cluster
 from tesseral.study.errors import DataError
 
 DIMERS = [water_cluster(2, index, seed=7) for index in range(300)]

@@ -8,11 +8,11 @@ import torch
 from pyscf import gto, scf
 
 from tesseral.models.density.density import density_on_points
-from tesseral.models.density.quadrature import BOHR
+from tesseral.models.reference.calculation.auxiliary_density import SNIPPET, from_pyscf, load, to_pyscf
 from tesseral.models.reference.calculation.basis_set import load_basis
 from tesseral.models.reference.calculation.calculation import calculate, reference_basis
-from tesseral.models.reference.exchange.auxiliary_density import SNIPPET, from_pyscf, load, to_pyscf
 from tesseral.models.reference.structure import Structure
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.method import Method
 from tests.support.synthetic_density import BASIS, WATER, coefficients

@@ -8,11 +8,11 @@ from pyscf import gto, scf
 from pyscf.data import nist
 from pyscf.hessian import thermo
 
+from tesseral.models.reference.calculation import vibrations as module
+from tesseral.models.reference.calculation.vibrations import FORCE_TOLERANCE, vibrations
+from tesseral.models.reference.geometries.displacements import SQUEEZED, STRETCHED, deviations, displaced
+from tesseral.models.reference.geometries.recipe_structures import elements, structure_at, structures
 from tesseral.models.reference.structure import Structure
-from tesseral.models.reference.structures import vibrations as module
-from tesseral.models.reference.structures.displacements import SQUEEZED, STRETCHED, deviations, displaced
-from tesseral.models.reference.structures.recipe_structures import elements, structure_at, structures
-from tesseral.models.reference.structures.vibrations import FORCE_TOLERANCE, vibrations
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method
 from tesseral.study.recipe.recipe import Recipe, RecipeReference
