@@ -1,4 +1,4 @@
-"""The command line: `tesseral plan | reference | run | status | report | export`."""
+"""The command line: `tesseral plan | reference | run | status | report | export | schema`."""
 
 import json
 from contextlib import nullcontext
@@ -22,6 +22,7 @@ from tesseral.cluster.commands.options import (
 )
 from tesseral.cluster.commands.reference import reference
 from tesseral.cluster.commands.report import report
+from tesseral.cluster.commands.schema import schema
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import StudyFileError
 from tesseral.study.records.lease import LENGTH, driver
@@ -185,6 +186,7 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
 
 app.command()(report)
 app.command()(export)
+app.command()(schema)
 
 
 def main() -> None:

@@ -53,17 +53,26 @@ class Parameter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Definition(Section):
+class Definition(Section):
+    """How `[search.space]` defines a parameter: by `low` and `high`, or by `choices`."""
+
     low: int | float | None = None
+    """Lower end of the range, included."""
     high: int | float | None = None
+    """Upper end of the range, included."""
     log: bool = False
+    """Sample uniformly in the logarithm. `low` must then be greater than 0, and there can be no `step`."""
     step: int | float | None = None
+    """Distance between neighbouring values, counted from `low`. `high` must be a whole number of steps above `low`."""
     choices: tuple[Any, ...] | None = None
+    """The values of a categorical parameter, each once."""
     when: str | None = None
+    """Condition under which the parameter is proposed, such as `network.interaction == "mace"`. Where it does not hold,
+    the arm keeps its own value."""
 
 
-KEYS = tuple(item.name for item in fields(_Definition))
-"""Of a table that defines a parameter."""
+KEYS = tuple(item.name for item in fields(Definition))
+"""Keys of a table that defines a parameter."""
 
 
 def cardinality(parameters: Sequence[Parameter]) -> int | None:
@@ -88,7 +97,7 @@ def read_parameter(where: str, path: str, written: Any) -> Parameter:
             where, f"expected choices such as [2, 4, 8], or {{ low = 1, high = 8 }}, got {json.dumps(written)}"
         )
     try:
-        given = validate(_Definition, written)
+        given = validate(Definition, written)
     except StudyFileError as error:
         raise StudyFileError(f"{where}.{error.path}" if error.path else where, error.message) from None
     try:

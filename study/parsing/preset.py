@@ -16,6 +16,8 @@ REPLACED = ("factors", "arms")
 """Tables that a preset replaces whole, both by either of them; of all others it sets keys and leaves the rest."""
 REFUSED = ("preset", "presets")
 """What a preset may not hold."""
+NAME = r"[A-Za-z0-9._-]+"
+"""What a preset may be called: the name of the study ends in it."""
 
 
 def choose(text: str, preset: str | None, file: str) -> str:
@@ -59,7 +61,7 @@ def read_presets(tree: dict[str, Any], file: str) -> dict[str, dict[str, Any]]:
         raise StudyFileError("presets", f"expected tables such as [presets.small.data], got {presets!r}", file)
     for name, preset in presets.items():
         path = _path(name)
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        if not re.fullmatch(NAME, name):
             expected = "expected a name of letters, digits, '.', '_' and '-', for it ends the name of the study"
             raise StudyFileError(path, f"{expected}, got {name!r}", file)
         if not isinstance(preset, dict):

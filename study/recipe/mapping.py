@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pydantic import WithJsonSchema
+
 from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.errors import StudyFileError
@@ -22,6 +24,8 @@ COLUMNS: dict[str, tuple[str, Literal["structure", "atom"], str]] = {
 """Columns of reference data that a label can fill → irreps, one for each structure or atom, unit."""
 MULTIPOLES = ("dipole", "quadrupole", "octupole")
 """Columns whose values depend on a point, the centre of nuclear charge."""
+OWN = r"[\w-]+"
+"""Name of a label that fills no column of reference data."""
 CARTESIAN: dict[int, tuple[str, ...]] = {0: ("0e",), 1: ("1o",), 2: ("0e", "1e", "2e"), 3: ("1o", "3o")}
 """Rank of a Cartesian tensor → the irreps that it holds; of rank 3 the totally symmetric ones."""
 
@@ -65,7 +69,7 @@ class LabelSource(Section):
 
     name: str
     """As in the file: a key of the comment line, or the name of a column of the atoms."""
-    column: str
+    column: Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*COLUMNS]}, {"type": "string", "pattern": f"^{OWN}$"}]})]
     """A column of reference data, such as `dipole`, else a name of the label's own: letters, digits, '_' and '-'. A
     study trains on the first by its name and on the second as `label:<name>`."""
     unit: str
@@ -126,7 +130,7 @@ class LabelSource(Section):
         return tuple(rank for rank, held in CARTESIAN.items() if {*names} <= {*held} and len({*names}) == len(names))
 
     def __post_init__(self) -> None:
-        if not self.standard and (self.column in REFERENCE.names or not re.fullmatch(r"[\w-]+", self.column)):
+        if not self.standard and (self.column in REFERENCE.names or not re.fullmatch(OWN, self.column)):
             raise ValueError(
                 f"expected one of {', '.join(COLUMNS)}, or a name of letters, digits, '_' and '-' that is no other "
                 f"column of reference data, got column = {self.column!r}"
@@ -170,11 +174,14 @@ class LabelSource(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Mapping(Section):
-    """From an extended XYZ file to reference data."""
+    """A mapping: an extended XYZ file, and the columns of reference data that its labels fill."""
 
     reference: MappedReference
+    """The file that is made."""
     source: Source
+    """The file that is read."""
     labels: Annotated[tuple[LabelSource, ...], Range(min_length=1)]
+    """Labels that are read, each into a column of its own."""
 
 
 def read_mapping(file: str | Path) -> Mapping:

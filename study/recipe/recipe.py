@@ -9,14 +9,14 @@ from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.method import Method
-from tesseral.study.recipe.structures import Displacements, Inline, Table, WaterClusters, Xyz, check_name
+from tesseral.study.recipe.structures import Displacements, Inline, Name, Table, WaterClusters, Xyz, check_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceName(Section):
     """The file that is made."""
 
-    name: str
+    name: Name
     """Its name without `.parquet`: letters, digits, '-', '_' and '.', a letter or digit first."""
 
     def __post_init__(self) -> None:
@@ -33,11 +33,14 @@ class RecipeReference(ReferenceName):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Section):
-    """A file of reference data, from structures to coefficients."""
+    """A recipe: the structures of a file of reference data, and how each is computed."""
 
     reference: RecipeReference
+    """The file that is made."""
     structures: Annotated[tuple[Table, ...], Range(min_length=1)]
+    """Tables of structures; the `kind` of each says where its structures come from."""
     method: Method = field(default_factory=Method)
+    """How every structure is computed and its density fitted."""
 
 
 def read_recipe(file: str | Path) -> Recipe:

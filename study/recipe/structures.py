@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Discriminator
+from pydantic import Discriminator, WithJsonSchema
 
 from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.constants import SYMBOLS
@@ -12,6 +12,11 @@ from tesseral.study.constants import SYMBOLS
 MULTIMERS = {1: "monomer", 2: "dimer", 3: "trimer", 4: "tetramer", 5: "pentamer", 6: "hexamer"}
 """What a cluster of so many molecules is called; above, such as `9-mer`."""
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+Name = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
+"""A name that can be part of a file's: `check_name` refuses others, in a sentence."""
+Element = Annotated[str, WithJsonSchema({"type": "string", "enum": [*SYMBOLS]})]
+"""A chemical symbol."""
 Point = Annotated[tuple[float, ...], Range(min_length=3, max_length=3)]
 """x, y, z of an atom, Å."""
 
@@ -21,7 +26,7 @@ def check_name(name: str) -> None:
 
     :raises ValueError: in a sentence that says what is allowed.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if not re.fullmatch(NAME, name):
         raise ValueError(f"expected a name of letters, digits, '-', '_' and '.', a letter or digit first, got {name!r}")
 
 
@@ -52,7 +57,7 @@ class Xyz(Section):
     """Structures of a file."""
     file: str
     """`.xyz` or `.xyz.gz`, relative to the recipe."""
-    name: str | None = None
+    name: Name | None = None
     """What the structures' ids begin with, followed by the frame's number; null: the file's name."""
     charge: int | None = None
     """Total charge of each frame, e; null: what the frame states as `charge`, else 0."""
@@ -84,13 +89,13 @@ class Xyz(Section):
 class _Molecule(Section):
     """A molecule that is given by name."""
 
-    name: str
+    name: Name
     """Of the molecule; ids are made of it."""
     charge: int = 0
     """Total charge, e."""
     spin: Annotated[int, Range(ge=0)] = 0
     """Unpaired electrons."""
-    elements: tuple[str, ...] = ()
+    elements: tuple[Element, ...] = ()
     """Chemical symbol of each atom."""
     positions: tuple[Point, ...] = ()
     """x, y, z of each atom, Å."""

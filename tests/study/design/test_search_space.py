@@ -10,6 +10,7 @@ from tesseral.study.design.stages import objectives
 from tesseral.study.design.study_file import Search
 from tesseral.study.errors import StudyFileError
 from tesseral.study.study import Study
+from tests.support.mistakes import SPACE_MISTAKES
 from tests.support.search_arms import ARMS, FACTORS
 
 
@@ -87,44 +88,7 @@ def test_apply_makes_settings():
         apply(base, {"training.epochs.warm": 1})
 
 
-@pytest.mark.parametrize(
-    ("toml", "path", "sentence"),
-    [
-        ("training.learnin_rate = [0.1]", "training.learnin_rate", "did you mean 'learning_rate'"),
-        ("trainin.learning_rate = [0.1]", "trainin.learning_rate", "did you mean 'training'"),
-        ("training.learning_rate = 0.1", "training.learning_rate", "expected choices such as"),
-        ("training.learning_rate = { lo = 0.1, hig = 1 }", "training.learning_rate.lo", "did you mean 'low'"),
-        ("training.learning_rate = { low = 0.1, hih = 1 }", "training.learning_rate.hih", "did you mean 'high'"),
-        ("training.learning_rate = { low = 0.1 }", "training.learning_rate", "both low and high"),
-        ("training.learning_rate = { low = 0.2, high = 0.1 }", "training.learning_rate", "low to be at most high"),
-        ("training.learning_rate = { low = 0, high = 1, log = true }", "training.learning_rate", "greater than 0"),
-        ("network.layers = { low = 1, high = 9, log = true, step = 2 }", "network.layers", "either log = true or a"),
-        ("network.layers = { low = 1, high = 4, step = 2 }", "network.layers", "such as 3, got 4"),
-        ("network.layers = { low = 1, high = 4, step = 0 }", "network.layers", "a step greater than 0"),
-        ("network.layers = { low = 1, high = 4, choices = [1] }", "network.layers", "got both"),
-        ("network.layers = { low = true, high = 4 }", "network.layers.low", "expected an integer or a number"),
-        ("network.layers = []", "network.layers", "at least one choice"),
-        ("network.layers = [1, 2, 1]", "network.layers", "choice 1 is written twice"),
-        ("network.layers = [1, 200]", "network.layers", "at most 20, got 200"),
-        ("network.layers = { low = 1, high = 200 }", "network.layers", "at most 20, got 200"),
-        ("network.layers = [1.5]", "network.layers", "expected an integer"),
-        ("training.learning_rate = { low = -1.0, high = 1.0 }", "training.learning_rate", "than 0.0, got -1.0"),
-        ("training.learning_rate = [inf]", "training.learning_rate", "finite"),
-        ("network.hidden.lmax = [0, 1]", "network.hidden.lmax", "arms differ in network.hidden.lmax"),
-        ('network.hidden.irreps = ["4x0e"]', "network.hidden.irreps", "arms differ in network.hidden.lmax"),
-        ("network = [{ hidden = { lmax = 1 } }]", "network", "arms differ in network.hidden.lmax"),
-        ('data.reference = ["a.parquet"]', "data.reference", "cannot be searched"),
-        ('network.define = ["mine:build", "mine:other"]', "network.define", "held to the source of the networks"),
-        ('network = [{ define = "mine:build" }]', "network", "held to the source of the networks"),
-        ("data.test = [4, 5]", "data.test", "cannot be searched"),
-        ("training.epochs = [4, 5]", "training.epochs", "cannot be searched"),
-        ('network.layers = { choices = [1], when = "network.layer > 1" }', "network.layers.when", "'network.layers'"),
-        ('network.layers = { choices = [1], when = "network.layers >" }', "network.layers.when", "an expression"),
-        ('training.batch_size = { choices = [1], when = "loss.name > 1" }', "training.batch_size.when", "cannot comp"),
-        ('training.batch_size = { choices = [1], when = "network.layers" }', "training.batch_size.when", "a condition"),
-        ('"network.layers" = [1]\nnetwork.layers = [2]', "network.layers", "got two"),
-    ],
-)
+@pytest.mark.parametrize(("toml", "path", "sentence"), SPACE_MISTAKES)
 def test_mistakes(toml, path, sentence):
     with pytest.raises(StudyFileError) as caught:
         read(toml)

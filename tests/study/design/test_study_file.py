@@ -7,32 +7,8 @@ import pytest
 
 from tesseral.study.errors import StudyFileError
 from tesseral.study.study import Study
-
-GOOD = """
-[study]
-name = "try"
-seed = 7
-
-[factors]
-"network.hidden.lmax" = [0, 1, 2]
-loss.name = ["raw", "overlap"]
-
-[replication]
-blocks = 2
-replicates = 3
-
-[data]
-reference = "reference/water.parquet"
-train = 10
-test = 4
-
-[network]
-hidden.mul = [16, 8, 4]
-
-[training]
-epochs = 4
-batch_size = 4
-"""
+from tests.support.mistakes import STUDY as GOOD
+from tests.support.mistakes import STUDY_MISTAKES
 
 
 def confirm(study: Study) -> list:
@@ -190,38 +166,7 @@ def test_where_data_comes_from_and_what_trials_are_given_may_change():
     assert "data.reference is 'reference/ice.parquet'" in moved.difference(study)[0]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "path", "words"),
-    [
-        ("epochs = 4", "epoch = 4", "training.epoch", ["unknown key 'epoch'", "did you mean 'epochs'", "batch_size"]),
-        ("[training]", "[trainings]", "trainings", ["did you mean 'training'"]),
-        ("epochs = 4", "epochs = 'four'", "training.epochs", ["an integer", '"four"']),
-        ("epochs = 4", "epochs = true", "training.epochs", ["an integer", "true"]),
-        ("epochs = 4", "epochs = 1000000000000000000000", "training.epochs", ["at most 1000000"]),
-        ("[0, 1, 2]", "[0, 1, inf]", "factors.network.hidden.lmax", ["integer"]),
-        ("epochs = 4", "epochs = 0", "training.epochs", ["at least 1", "got 0"]),
-        ("train = 10\n", "", "data.train", ["missing"]),
-        ('name = "try"', 'name = "../up"', "study.name", ["../up"]),
-        ('name = "try"', 'name = "reference"', "study.name", ["another name"]),
-        ("seed = 7", 'metric = "loss2"', "study.metric", ["epsilon", "loss2"]),
-        ("seed = 7", 'metric = "block_error"', "study.metric", ["epsilon", "block_error"]),
-        ("seed = 7", 'baseline = "lmax=9"', "study.baseline", ["lmax=0, loss=raw", "lmax=9"]),
-        ("[0, 1, 2]", "[0, 1, 99]", "factors.network.hidden.lmax", ["at most 10", "99"]),
-        ("[0, 1, 2]", "[0, 1, 1]", "factors.network.hidden.lmax[2]", ["level 1", "twice", "[1]"]),
-        ("[0, 1, 2]", "[]", "factors.network.hidden.lmax", ["at least one level", "empty"]),
-        ("[0, 1, 2]", "3", "factors.network.hidden.lmax", ["list of levels", "3"]),
-        ("network.hidden.lmax", "network.hiden.lmax", "factors.network.hiden.lmax", ["did you mean 'hidden'"]),
-        (
-            '"network.hidden.lmax" = [0, 1, 2]',
-            'network.hidden.irreps = ["4x0e", "4y0e"]',
-            "factors.network.hidden.irreps",
-            ["4y0e", "16x0e+8x1o"],
-        ),
-        ('"raw", "overlap"', '"raw", "overlaps"', "factors.loss.name", ["overlap", "overlaps"]),
-        ("hidden.mul = [16, 8, 4]", "hidden.irreps = '4x0e'", "factors.network.hidden.lmax", ["exactly one"]),
-        ("[study]", "[study", "", ["TOML"]),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "path", "words"), STUDY_MISTAKES)
 def test_bad_input_is_one_sentence(old, new, path, words):
     assert old in GOOD
     with pytest.raises(StudyFileError) as caught:

@@ -19,6 +19,7 @@ from tesseral.study.errors import DataError, StudyFileError, TesseralError
 from tesseral.study.parsing.units import size_of
 from tesseral.study.parsing.validation import validate
 from tesseral.study.recipe.mapping import COLUMNS, LabelSource, Mapping, read_mapping
+from tests.support.mistakes import MAPPING_MISTAKES
 
 EXAMPLES = Path(__file__).parents[3] / "study" / "examples"
 POINTS = np.array([[0.0, 0.0, 0.1], [0.3, 0.8, -0.5], [0.2, -0.7, -0.4]])
@@ -43,27 +44,7 @@ def values(one: Frame, charge: int = 0, **keys: object) -> np.ndarray:
     return label_values(one, validate(LabelSource, label(**keys)), charge, "frame 7")[0]
 
 
-@pytest.mark.parametrize(
-    ("keys", "sentence"),
-    [
-        ({"column": "dipole", "unit": "furlong"}, "valid are e bohr, e angstrom, debye, au"),
-        ({"column": "positions"}, "expected one of energy, forces, dipole, .*'positions'"),
-        ({"column": "my tensor"}, "a name of letters, digits, '_' and '-'"),
-        ({"column": "dipole", "irreps": "0e"}, "expected irreps 1x1o for each structure, .* got 1x0e"),
-        ({"column": "polarizability", "irreps": "2e+0e"}, r"expected irreps 1x0e\+1x2e .* got 1x2e\+1x0e"),
-        ({"column": "forces", "per": "structure"}, "for each atom, .* for each structure"),
-        ({"column": "mine", "irreps": "4e"}, "got '4e'; form = 'spherical' takes any"),
-        ({"column": "mine", "irreps": "2x1o"}, "each once"),
-        ({"column": "mine", "irreps": "1o+2e"}, "expected irreps of a Cartesian tensor"),
-        ({"column": "mine", "irreps": "nonsense"}, "expected irreps such as"),
-        ({"column": "mine", "form": "voigt"}, "expected 'cartesian' or 'spherical', got \"voigt\""),
-        ({"column": "mine", "symetrize": True}, "unknown key 'symetrize'; did you mean 'symmetrize'"),
-        ({"column": "energy", "origin": "mass"}, "expected origin and convention for dipole"),
-        ({"column": "dipole", "convention": "moment"}, "for quadrupole and octupole alone"),
-        ({"column": "quadrupole", "convention": "moment"}, "expected origin = 'nuclear_charge', .* got no origin"),
-        ({"column": "octupole", "origin": "nuclear_charge"}, "expected convention = 'moment' or 'buckingham'"),
-    ],
-)
+@pytest.mark.parametrize(("keys", "sentence"), MAPPING_MISTAKES)
 def test_a_mistake_in_a_mapping_is_one_sentence(keys, sentence):
     with pytest.raises(StudyFileError, match=sentence) as caught:
         mapping(label(**keys))

@@ -11,12 +11,7 @@ from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.recipe import Recipe, read_recipe
-
-RECIPE = {
-    "reference": {"name": "water"},
-    "structures": [{"kind": "water_clusters", "molecules": 2, "count": 4, "seed": 1}],
-    "method": {"method": "PBE0"},
-}
+from tests.support.mistakes import DISPLACED, HELIUM, RECIPE, RECIPE_MISTAKES, TABLE_MISTAKES, WATERS, XYZ
 
 
 @pytest.mark.parametrize(("name", "counts"), [("water", {2: 48, 1: 8}), ("water_tiny", {1: 10, 2: 4})])
@@ -55,31 +50,7 @@ def changed(path: str, value: object) -> dict:
     return tree
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "sentence"),
-    [
-        ("method.gridlevel", 3, "unknown key 'gridlevel'; did you mean 'grid_level'? valid keys are method, "),
-        ("methods", 3, "unknown key 'methods'; did you mean 'method'? valid keys are reference, structures, method"),
-        ("structures.0.zzz", 3, "unknown key 'zzz'; valid keys are kind, molecules, count, seed"),
-        (
-            "structures.0.kind",
-            "water_cluster",
-            "expected 'water_clusters' or 'xyz' or 'inline' or 'displacements', got ",
-        ),
-        ("structures.0.count", "4", 'expected an integer, got "4"'),
-        ("structures.0.count", 4.5, "expected an integer, got 4.5"),
-        ("structures.0.count", True, "expected an integer, got true"),
-        ("structures.0.count", 0, "expected a number of at least 1, got 0"),
-        ("method.grid_level", 10, "expected a number of at most 9, got 10"),
-        ("method.decontracted", "yes", 'expected true or false, got "yes"'),
-        ("method.basis", 6, "expected text in quotes, got 6"),
-        ("method.metric", "culomb", "expected 'coulomb' or 'overlap', got \"culomb\"; did you mean 'coulomb'?"),
-        ("method", 7, "expected a table of keys and values, got 7"),
-        ("structures", [], "expected a list of at least 1 entries, got []"),
-        ("structures", 5, "expected a list in brackets, got 5"),
-        ("reference.name", "../water", "expected a name of letters, digits, "),
-    ],
-)
+@pytest.mark.parametrize(("path", "value", "sentence"), RECIPE_MISTAKES)
 def test_a_mistake_is_one_sentence_under_its_path(path, value, sentence):
     with pytest.raises(StudyFileError) as error:
         validate(Recipe, changed(path, value), "my.toml")
@@ -163,14 +134,6 @@ def test_two_tables_of_equal_clusters_are_refused(tmp_path):
     assert error.value.path == "structures.1.molecules"
 
 
-WATERS = 'kind = "water_clusters"\nmolecules = 2\ncount = 2'
-XYZ = 'kind = "xyz"\nfile = "a/b.xyz.gz"'
-HELIUM = 'kind = "inline"\nname = "he"\nelements = ["He"]\npositions = [[0, 0, 0.0]]'
-DISPLACED = (
-    'kind = "displacements"\nname = "h2"\nelements = ["H", "H"]\npositions = [[0, 0, 0], [0, 0, 0.74]]\ncount = 3'
-)
-
-
 def read(folder: Path, *tables: str) -> Recipe:
     file = folder / "recipe.toml"
     file.write_text('[reference]\nname = "a"\n' + "".join(f"[[structures]]\n{table}\n" for table in tables))
@@ -189,28 +152,7 @@ def test_tables_of_every_kind_are_read(tmp_path):
     assert (of_a_file.file, of_a_file.elements) == ("/x.xyz", ())
 
 
-@pytest.mark.parametrize(
-    ("tables", "path", "sentence"),
-    [
-        ((XYZ, XYZ), "structures.1.name", "'b' makes those of structures.0, too; give one of them another name"),
-        ((HELIUM, WATERS, HELIUM), "structures.2.name", "'he' makes those of structures.0, too"),
-        ((WATERS, HELIUM.replace('"he"', '"dimer-0001"')), "structures.1.name", "'dimer-0001' makes those"),
-        ((DISPLACED.replace('"h2"', '"dimer"'), WATERS), "structures.1", "'dimer' makes those of structures.0, too"),
-        ((HELIUM.replace('"He"', '"Hx"'),), "structures.0", "symbols such as 'C' and 'O' in elements, got 'Hx'"),
-        ((HELIUM.replace('"he"', '"h e"'),), "structures.0", "expected a name of letters, digits, "),
-        ((HELIUM.replace("0.0]]", "0.0], [0, 0, 1]]"),), "structures.0", "got 1 elements and 2 positions"),
-        ((HELIUM.replace("0.0]]", "nan]]"),), "structures.0.positions.0.2", "expected a finite number, got NaN"),
-        ((HELIUM.replace(", 0.0]]", "]]"),), "structures.0.positions.0", "a list of at least 3 entries, got [0, 0]"),
-        ((HELIUM + "\nspin = -1",), "structures.0.spin", "expected a number of at least 0, got -1"),
-        (('kind = "inline"\nname = "none"',), "structures.0", "expected elements and positions of at least one atom"),
-        ((DISPLACED + '\nfile = "h2.xyz"',), "structures.0", "either elements and positions or a file, got both"),
-        (('kind = "displacements"\nname = "h2"\ncount = 1',), "structures.0", "or a file, got neither"),
-        ((DISPLACED + "\ntemperature = -3.0",), "structures.0.temperature", "a number of at least 0.0, got -3.0"),
-        ((WATERS.replace('kind = "water_clusters"\n', ""),), "structures.0.kind", "'displacements', it is missing"),
-        ((XYZ + "\nmolecules = 3",), "structures.0.molecules", "unknown key 'molecules'; valid keys are kind, file, "),
-        ((XYZ + '\nname = "../b"',), "structures.0", "expected a name of letters, digits, "),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("tables", "path", "sentence"), TABLE_MISTAKES)
 def test_a_table_that_makes_no_sense_is_refused_by_its_path(tables, path, sentence, tmp_path):
     with pytest.raises(StudyFileError) as error:
         read(tmp_path, *tables)
