@@ -1,4 +1,4 @@
-"""The search inside one arm: Optuna proposes, and is rebuilt from records at any start as if it had never stopped."""
+"""The search inside one arm. Optuna proposes; its state is rebuilt from the records at every start."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
 from tesseral.cluster.campaign.samplers import make_sampler
-from tesseral.cluster.campaign.suggest import make_ask
+from tesseral.cluster.campaign.suggest import make_suggest
 from tesseral.study.configuration.trial import State, canonical, seed
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.parameter import Parameter, cardinality
@@ -20,28 +20,32 @@ from tesseral.study.design.study_file import Search
 from tesseral.study.errors import RecordError, TesseralError
 
 MAX_REPEATS = 50
-"""Repeats running that end an arm's search."""
+"""Consecutive proposals of earlier trials that end an arm's search."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of a trial."""
+    """What is known about a trial of the search."""
 
     state: State
     values: tuple[float, ...] | None = None
-    """Of each objective, at the end of a complete trial."""
+    """One value for each objective, at the end of a complete trial."""
     rungs: dict[int, float] = field(default_factory=dict)
-    """Epoch → first objective. A pruned trial was stopped at the last one."""
+    """Epoch → first objective. A pruned trial was stopped at its last rung."""
 
 
 class ArmSearch:
-    """Optuna's study of one arm, in memory: every objective is minimised.
+    """The Optuna study of one arm, in memory. Every objective is minimised.
 
-    Trials of Optuna have the numbers of proposals. Trials that are not finished are RUNNING. One that failed is FAIL,
-    and so is a complete one with a value that is not finite: samplers leave both out. One that was stopped early is
-    PRUNED, with its rungs as intermediate values. With several objectives it has none, for TPE would raise on them;
-    instead it violates a constraint, by the epochs that it was short of, and among equals by its last rung: TPE
-    then ranks it below every complete trial, and above those stopped earlier, as it does with one objective.
+    Optuna's trials have the numbers of the proposals, and these states:
+
+    - RUNNING: not finished yet.
+    - COMPLETE: complete, with finite values.
+    - FAIL: failed, or complete with a value that is not finite. Samplers ignore both.
+    - PRUNED: stopped early, with its rungs as intermediate values. TPE raises on intermediate values if there are
+      several objectives. There the trial violates a constraint instead: by the epochs that it lacked, and among equals
+      by its last rung. TPE then ranks it as it does with one objective: below every complete trial, and above trials
+      that were stopped earlier.
     """
 
     def __init__(
@@ -55,21 +59,24 @@ class ArmSearch:
     ) -> None:
         """Rebuild the study from the arm's records.
 
-        A number that is missing among `proposals` (a torn record) becomes a FAIL without parameters.
+        A number that is missing among `proposals` (a torn record) becomes a FAIL without parameters, so that later
+        proposals keep their numbers.
 
         :param space: from `read_space`; not used with `search.define`.
-        :param findings: by trial id; trials of other arms do not matter.
-        :raises RecordError: if two proposals have one number.
+        :param study_seed: `study.seed`; the sampler's seed is derived from it, the arm and the proposal's number.
+        :param proposals: the arm's recorded proposals, in any order.
+        :param findings: trial id → finding; trials of other arms are ignored.
+        :raises RecordError: if two proposals have the same number.
         :raises StudyFileError: if `search.define` cannot be imported.
         """
         self._arm = arm
         self._search = search
         self._seed = study_seed
-        self._ask = make_ask(arm, search, space)
+        self._suggest = make_suggest(arm, search, space)
         self._objectives = len(search.objectives or ("metric",))
         self._cardinality = cardinality(space)
-        asked = {proposal.trial for proposal in proposals}
-        self._findings = {identity: findings[identity] for identity in asked & findings.keys()}
+        proposed = {proposal.trial for proposal in proposals}
+        self._findings = {identity: findings[identity] for identity in proposed & findings.keys()}
         self._numbers: dict[str, list[int]] = defaultdict(list)
         self._identities: dict[int, str] = {}
         self._points: set[str] = set()
@@ -79,7 +86,7 @@ class ArmSearch:
         self.study = optuna.create_study(
             storage=self._storage, study_name=arm.label, directions=["minimize"] * self._objectives
         )
-        """To be read, by a mirror for instance."""
+        """For reading only, as by `Mirror`."""
         self._id = self._storage.get_study_id_from_name(arm.label)
         by_number = {proposal.number: proposal for proposal in proposals}
         if len(by_number) < len(proposals):
@@ -89,12 +96,13 @@ class ArmSearch:
 
     @property
     def distinct(self) -> int:
-        """Distinct trials that were proposed: what the budget `search.trials` counts."""
+        """Number of distinct trials proposed so far. The budget `search.trials` counts these."""
         return len(self._numbers)
 
     @property
     def ended(self) -> str | None:
-        """Why nothing more is to be proposed; None while there is more."""
+        """Why the search is over; None while it goes on."""
+        # Part of the records (`best.json`): the words stay as they are.
         if self.distinct >= self._search.trials:
             return f"its {self._search.trials} trials are proposed"
         if self._cardinality is not None and len(self._points) >= self._cardinality:
@@ -104,12 +112,13 @@ class ArmSearch:
         return None
 
     def propose(self, identify: Callable[[dict[str, Any]], str]) -> Proposal:
-        """The next proposal, to be recorded before its trial starts. It depends on the records alone.
+        """Make the next proposal, to be recorded before its trial starts. It depends on the records alone.
 
-        A repeat of an earlier trial is told at once what is known of that; it is a new one if `distinct` grew.
+        A proposal can repeat an earlier trial. It then takes over at once what is known about that trial, and
+        `distinct` stays as it was.
 
-        :param identify: from settings (dotted path → value) to the id of the trial that has them.
-        :raises TesseralError: if `search.define` or `identify` refuses; the number is then a FAIL.
+        :param identify: takes settings (dotted path → value) and returns the id of the trial that has them.
+        :raises TesseralError: if `search.define` or `identify` rejects the settings; the number then becomes a FAIL.
         """
         number = len(self._trials())
         parts = (self._seed, "search", self._arm.key)
@@ -117,7 +126,7 @@ class ArmSearch:
         before = self.study_attrs
         trial = self.study.ask()
         try:
-            settings = self._ask(trial)
+            settings = self._suggest(trial)
             identity = identify(settings)
         except TesseralError:
             self.study.tell(number, state=TrialState.FAIL)
@@ -130,7 +139,9 @@ class ArmSearch:
             trial=identity,
             settings=settings,
             params=dict(frozen.params),
-            distributions={name: distribution_to_json(of) for name, of in frozen.distributions.items()},
+            distributions={
+                name: distribution_to_json(distribution) for name, distribution in frozen.distributions.items()
+            },
             system_attrs=dict(frozen.system_attrs),
             study_attrs={key: value for key, value in self.study_attrs.items() if before.get(key) != value},
         )
@@ -141,7 +152,7 @@ class ArmSearch:
         return proposal
 
     def report(self, number: int, epoch: int, value: float) -> None:
-        """The first objective of this proposal's trial at a rung; left out if it is not finite."""
+        """Take the first objective of this proposal's trial at a rung. Optuna sees only finite values."""
         identity = self._identities[number]
         known = self._known(identity)
         self._findings[identity] = replace(known, rungs={**known.rungs, epoch: value})
@@ -149,9 +160,9 @@ class ArmSearch:
             self._set_rung(same, epoch, value)
 
     def tell(self, number: int, finding: Finding) -> None:
-        """The end of this proposal's trial, for every proposal that asked for it. Telling the same again does nothing.
+        """Take the end of this proposal's trial, for every proposal of it. Repeating the call changes nothing.
 
-        :raises ValueError: if the finding's state is none that ends a trial, or it has another number of values.
+        :raises ValueError: if the trial has not ended, or the number of values is not that of the objectives.
         """
         if not finding.state.finished:
             raise ValueError(f"expected a finding that is complete, pruned or failed, got {finding.state}")
@@ -165,7 +176,7 @@ class ArmSearch:
 
     @property
     def study_attrs(self) -> dict[str, Any]:
-        """System attributes of the Optuna study."""
+        """System attributes of the Optuna study: what QMC and NSGA-II remember."""
         return self._storage.get_study_system_attrs(self._id)
 
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
@@ -181,7 +192,7 @@ class ArmSearch:
         self._identities[proposal.number] = proposal.trial
 
     def _add(self, proposal: Proposal | None) -> None:
-        """One more trial of Optuna, from its record."""
+        """Add the trial of a recorded proposal to Optuna's study; None stands for a lost record."""
         if proposal is None:
             self.study.add_trial(create_trial(state=TrialState.FAIL))
             return
@@ -223,7 +234,7 @@ class ArmSearch:
             self.study.tell(number, state=TrialState.FAIL)
 
     def _shortfall(self, finding: Finding) -> float:
-        """Epochs that a pruned trial was short of, and its last rung as a number from 0 to 1."""
+        """Epochs that a pruned trial lacked, plus its last rung mapped into (0, 1)."""
         epoch, value = max(finding.rungs.items(), default=(0, 0.0))
         return self._arm.configuration.training.epochs - epoch + 0.5 + atan(value) / pi
 

@@ -1,4 +1,4 @@
-"""What a study does next: what a kill left, then each arm's search, then the confirm stage. All of it from records."""
+"""What a study does next: trials that a kill interrupted, then each arm's search, then the confirm stage."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,17 +24,25 @@ from tesseral.study.records.store import Store
 
 TAKEN_OVER = "another driver took the study over; this one stops"
 
-Heard = Callable[[Entry], None]
-"""Who hears of a trial's end."""
-Due = tuple[Planned, Sized, dict[str, Any], Heard]
-"""A trial, its network, further facts for its record, and who hears of its end."""
+OnEnd = Callable[[Entry], None]
+"""Called with a trial's records once it has its outcome."""
+DueTrial = tuple[Planned, Sized, dict[str, Any], OnEnd]
+"""A trial, its network, further facts for its record, and the callback at its end."""
 
 
 class Campaign:
-    """The work of an executor (`tesseral.cluster.execution.executor.Work`): it suggests jobs, judges rungs, hears of
-    ends.
+    """The work of an executor: it suggests jobs, judges rungs and takes the ends of trials.
 
-    Every decision that a restart could not make again is sealed before it is acted on.
+    It implements `tesseral.cluster.execution.executor.Work`. All of its state is derived from the records, and every
+    decision that a restart could not repeat is sealed before it is acted on. Before each write it checks that its
+    lease was not superseded: this fences off a driver that was paused while another took over.
+
+    :param plan: the study, prepared.
+    :param store: the study's records.
+    :param lease: held by this driver.
+    :param ledger: of the same records.
+    :param display: shows the progress.
+    :param mirror: shows searches in an Optuna storage; None for no mirror.
     """
 
     def __init__(
@@ -50,17 +58,21 @@ class Campaign:
         self._store, self._lease, self._ledger = store, lease, ledger
         file = plan.study.file
         self.cpus, self.gpus = file.resources.cpus, file.resources.gpus
-        self._elsewhere = Elsewhere(Store(plan.storage), plan.study.name)
+        self._reusable = Elsewhere(Store(plan.storage), plan.study.name)
         self._provenance = provenance()
         self.reused: Counter[str] = Counter()
-        """Study → trials that were copied from it."""
+        """Study → number of trials that were copied from it."""
+        self.given_up: list[str] = []
+        """Why trials were given up without an outcome, each reason once."""
         self._traces = asdict(file.traces)
         self._entries = {entry.id: entry for entry in ledger.entries()}
         sweep(store, {entry.id: entry.outcome for entry in self._entries.values() if entry.outcome is not None})
         for entry in [entry for entry in self._entries.values() if entry.outcome is None]:
-            if prune(store, entry.id, lease.number, adopt=True):  # a driver that decided so was killed before it could
+            if prune(
+                store, entry.id, lease.number, adopt=True
+            ):  # an earlier driver decided so and was killed before it sealed the outcome
                 self._entries[entry.id] = ledger.read(entry.id) or entry
-        self._running: dict[str, tuple[int, list[Heard]]] = {}
+        self._running: dict[str, tuple[int, list[OnEnd]]] = {}
         self._judges: dict[str, SearchStage] = {}
         self._confirm = ConfirmStage(plan)
         self._searches = [
@@ -77,56 +89,56 @@ class Campaign:
             if tree["stage"] == "confirm"
         }
         self.trials = plan.search_trials + plan.confirm_trials
-        """Of the whole study, as far as is known."""
+        """Trials of the whole study, as far as is known."""
         entries = self._entries.values()
         finished = sum(entry.outcome is not None for entry in entries)
         steps = sum(arm.steps for arm in plan.arms) * (self.trials // len(plan.arms))
         self._steps = {arm.label: arm.steps for arm in plan.arms}
-        for entry in entries:  # one that several arms have is run, and shown, once
+        for entry in entries:  # a trial that several arms share runs once and is shown once
             times = len(entry.others) + (entry.outcome is not None)
             steps -= self._steps.get(entry.plan["arm"], 0) * times
         display.started(self.trials - sum(len(entry.others) for entry in entries), finished, max(steps, 0))
-        self._first = self._find()
+        self._first = self._find_job()
 
     @property
     def done(self) -> bool:
-        """Whether no job is left, and none that runs can lead to another."""
+        """Whether no job is left and no running job can lead to another."""
         if not self._running and self._first is None:
-            self._first = self._find()
+            self._first = self._find_job()
         return not self._running
 
     def suggest(self) -> Job | None:
-        """The next job, its trial recorded; None if there is none now.
+        """The next job, with its trial recorded; None if there is none now.
 
         :raises LeaseLostError: if another driver has taken over.
         """
-        job, self._first = self._first or self._find(), None
+        job, self._first = self._first or self._find_job(), None
         return job
 
-    def _find(self) -> Job | None:
+    def _find_job(self) -> Job | None:
         while (due := self._next()) is not None:
-            planned, sized, facts, heard = due
+            planned, sized, facts, on_end = due
             trial, steps = planned.trial.id, planned.trial.configuration.max_steps
             self._place(planned)
             entry = self._entries.get(trial)
             if entry is None or (entry.outcome is None and trial not in self._running):
                 self._check()
                 entry = self._record(planned, sized, facts)
-                self.display.added(0, steps - self._steps[planned.arm.label])  # a searched batch makes other steps
+                self.display.added(0, steps - self._steps[planned.arm.label])  # a searched batch size changes them
                 if entry.outcome is not None:
                     self.display.ended(trial, steps)
             entry = self._entries[trial] = self._join(entry, planned, sized)
             if entry.outcome is not None:
-                heard(entry)
+                on_end(entry)
             elif trial in self._running:
-                self._running[trial][1].append(heard)
+                self._running[trial][1].append(on_end)
             else:
-                self._running[trial] = (steps, [heard])
+                self._running[trial] = (steps, [on_end])
                 return self._job(trial, steps)
         return None
 
     def _place(self, planned: Planned) -> None:
-        """Note which trial stands at a place of the confirm stage: ever the same one."""
+        """Note which trial stands at a place of the confirm stage, which must never change."""
         place, trial = (planned.arm.label, planned.block, planned.replicate), planned.trial.id
         if planned.stage == "confirm" and self._placed.setdefault(place, trial) != trial:
             raise RecordError(
@@ -135,18 +147,18 @@ class Campaign:
             )
 
     def _join(self, entry: Entry, planned: Planned, sized: Sized) -> Entry:
-        """Record that the trial is this arm's too, if another asked for it first: both chose the same network."""
+        """Record that the trial is this arm's too, if another arm chose the same network first."""
         if planned.arm.label in [tree["arm"] for tree in entry.plans]:
             return entry
-        if planned.stage == "search":  # arms may stop their trials for different reasons, so they share none
+        if planned.stage == "search":  # each arm stops its trials by its own rungs, so arms share none
             raise RecordError(f"expected a trial to be searched in one arm, got {entry.id[:10]} in two")
         self._check()
         write_arm(self._store, planned, hidden_natural=sized.natural, residual=sized.residual)
         self.display.added(-1, -planned.trial.configuration.max_steps)
         return self._read(entry.id)
 
-    def _next(self) -> Due | None:
-        """The next trial, finished or not, and who is to hear of its end."""
+    def _next(self) -> DueTrial | None:
+        """The next trial, finished or not."""
         while True:
             for stage in [stage for stage in self._unchosen if stage.finished]:
                 self._unchosen.remove(stage)
@@ -154,15 +166,15 @@ class Campaign:
             going = [stage for stage in self._searches if stage.proposing]
             if not going:
                 break
-            stage = min(going, key=lambda stage: stage.given)  # all arms get on alike
-            if (found := stage.next(self._lease.number)) is not None:
-                return self._searching(stage, *found)
+            stage = min(going, key=lambda stage: stage.given)  # all arms advance alike
+            if (proposed := stage.next(self._lease.number)) is not None:
+                return self._searching(stage, *proposed)
         if (due := self._confirm.next()) is None:
             return None
         arm, sized, place = due
         return self.plan.confirming(arm, sized, *place[:2]), sized, {}, lambda entry: self._confirmed(place, arm, entry)
 
-    def _searching(self, stage: SearchStage, trial: str, sized: Sized) -> Due:
+    def _searching(self, stage: SearchStage, trial: str, sized: Sized) -> DueTrial:
         planned = self.plan.searching(stage.arm, sized)
         if planned.trial.id != trial:
             raise RecordError(f"expected the proposal of trial {trial[:10]} to lead to it, got {planned.trial.id[:10]}")
@@ -192,7 +204,7 @@ class Campaign:
             self.display.added(trials, trials * arm.steps)
 
     def _record(self, planned: Planned, sized: Sized, facts: dict[str, Any]) -> Entry:
-        """Write the trial's record; if another study has trained it, or nothing can, its outcome too."""
+        """Write the trial's record; its outcome too, if another study has trained it or its network is refused."""
         trial = planned.trial.id
         write_plan(
             self._store,
@@ -213,7 +225,7 @@ class Campaign:
         )
         if why := self._refusal(sized):
             seal_outcome(self._store, trial, "0-0", State.FAILED, [], 0, steps=0, lease=self._lease.number, reason=why)
-        elif name := self._elsewhere.copy(self._store, trial, self._traces):
+        elif name := self._reusable.copy(self._store, trial, self._traces):
             self.reused[name] += 1
         return self._read(trial)
 
@@ -224,7 +236,7 @@ class Campaign:
         raise RecordError(f"{location} is damaged; remove it and run again")
 
     def _refusal(self, sized: Sized) -> str | None:
-        """Why a network is not to be trained, though it was proposed."""
+        """Why a proposed network is not trained; None if it is. Part of the record: its words stay as they are."""
         if sized.refusal is None and sized.unreachable and not self.plan.study.file.study.allow_unreachable:
             return f"these settings cannot reach {', '.join(sized.unreachable)} of the target"
         return sized.refusal
@@ -241,7 +253,7 @@ class Campaign:
         self.display.progress(trial, step)
 
     def judge(self, trial: str, epoch: int, value: float) -> bool:
-        """Whether the trial is to be stopped at this rung; its decision is sealed when this returns."""
+        """Whether the trial is to be stopped at this rung. A decision to stop is sealed before this returns."""
         self._check()
         stage = self._judges.get(trial)
         if stage is None or (reason := stage.judge(trial, epoch, value)) is None:
@@ -251,27 +263,32 @@ class Campaign:
         return True
 
     def ended(self, trial: str) -> None:
-        """The trial's job has ended, or was stopped as `judge` said; its records say how."""
+        """Take the end of a trial's job, which ended or was stopped as `judge` decided. Its records say how."""
         self._check()
-        steps, listeners = self._running.pop(trial)
+        steps, callbacks = self._running.pop(trial)
         entry = self._ledger.read(trial)
         if entry is not None and entry.outcome is None and prune(self._store, trial, self._lease.number):
             entry = self._ledger.read(trial)
         if entry is None or entry.outcome is None:
-            self.display.lost(trial, "its worker left it to another")
+            self._give_up("its worker left it to another")
             return
         self._judges.pop(trial, None)
         self.display.ended(trial, steps)
         self._entries[trial] = entry
-        for heard in listeners:
-            heard(entry)
+        for on_end in callbacks:
+            on_end(entry)
 
     def lost(self, trial: str, reason: str) -> None:
-        """The trial's job was given up without an outcome; the next start goes on with it."""
+        """Take that a trial's job was given up without an outcome. The next start continues it."""
         self._check()
         self._running.pop(trial, None)
-        self.display.lost(trial, reason)
+        self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        if reason not in self.given_up:
+            self.given_up.append(reason)
 
     def _check(self) -> None:
+        """Stop here if another driver has taken over."""
         if self._lease.superseded:
             raise LeaseLostError(TAKEN_OVER)

@@ -1,4 +1,4 @@
-"""The confirm stage: every arm's best setting in every replicate of every block, and more blocks where they decide."""
+"""The confirm stage: each arm's best setting in every replicate of every block, with more blocks where needed."""
 
 import heapq
 from math import log
@@ -8,16 +8,18 @@ from tesseral.study.design.allocation import precise
 from tesseral.study.design.baselines import baselines
 
 Place = tuple[int, int, int]
-"""Block, replicate, position of the arm: the order in which pairs are completed."""
+"""(block, replicate, index of the arm). Sorted so, pairs of arms are completed one after the other."""
 
 
 class ConfirmStage:
-    """Which trials are due. Told of every one that ends, it adds whole blocks to pairs that are not yet precise.
+    """Hands out the trials that are due, and adds blocks to pairs of arms that are not yet precise.
 
-    With `allocate = "sequential"`, an arm and the baseline of its group are given another block once all of their
-    trials so far have ended, until the paired change is known to `precision` or `max_blocks` are given: see
-    `tesseral.analysis.statistics.allocation` for when that is, and how often the interval then holds the change. Its
-    width alone is looked at, never on which side of zero it lies (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965).
+    With `allocate = "sequential"`, an arm and its group's baseline get another block once all their trials so far have
+    ended, until the paired change is known to `precision` or `max_blocks` are reached. The rule stands in
+    `tesseral.study.design.allocation`, with the measured coverage of its interval. It looks only at the interval's
+    width, never at its sign (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965), so stopping favours no outcome.
+
+    :param plan: the study; nothing is due before `choose`.
     """
 
     def __init__(self, plan: StudyPlan) -> None:
@@ -29,20 +31,23 @@ class ConfirmStage:
         self._errors: dict[Place, float | None] = {}
         indices = {arm.label: index for index, arm in enumerate(plan.arms)}
         self._baselines: dict[int, int] = {}
-        """Arm → the arm of its group that it is compared with in the report, if there is one."""
+        """Index of an arm → index of the arm that it is compared with; arms without a comparison are missing."""
         arms = [arm.arm for arm in plan.arms]
         for label, other in baselines(arms, plan.baseline.arm, plan.study.within).items():
             if other is not None and other != label:
                 self._baselines[indices[label]] = indices[other]
 
     def choose(self, arm: ArmPlan, sized: Sized) -> None:
-        """An arm is to be confirmed with this network."""
+        """Confirm an arm with this network: its first blocks become due."""
         index = self.plan.arms.index(arm)
         self._arms[index] = (arm, sized)
         self._give(index, self.replication.blocks)
 
     def _give(self, index: int, blocks: int) -> int:
-        """Let an arm have at least so many blocks; how many trials that adds."""
+        """Give an arm at least so many blocks.
+
+        :return: the number of trials that this adds.
+        """
         before = self._blocks.get(index, 0)
         new = [(b, r, index) for b in range(before, blocks) for r in range(self.replication.replicates)]
         for place in new:
@@ -51,14 +56,18 @@ class ConfirmStage:
         return len(new)
 
     def next(self) -> tuple[ArmPlan, Sized, Place] | None:
-        """The next trial that is due."""
+        """The next trial that is due; None if there is none now."""
         if not self._due:
             return None
         place = heapq.heappop(self._due)
         return *self._arms[place[2]], place
 
     def ended(self, place: Place, error: float | None) -> int:
-        """A trial has ended, with its error if it has one; how many trials that adds."""
+        """Take the end of a trial.
+
+        :param error: its test error by the study's metric; None if it has none.
+        :return: the number of trials that this adds.
+        """
         self._errors[place] = error
         if self.replication.allocate == "fixed":
             return 0
@@ -75,7 +84,7 @@ class ConfirmStage:
         return self._give(index, blocks + 1) + self._give(baseline, blocks + 1)
 
     def _log_ratios(self, index: int, baseline: int) -> list[float]:
-        """Of the errors of an arm and the baseline, the mean of each block."""
+        """ln(error of the arm / error of the baseline), averaged over the replicates of each block."""
         units = []
         for block in range(self._blocks[index]):
             pairs = [

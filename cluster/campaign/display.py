@@ -23,9 +23,6 @@ class Display(Protocol):
     def ended(self, trial: str, steps: int) -> None:
         """A trial has ended; `steps` is the most that it could have taken."""
 
-    def lost(self, trial: str, reason: str) -> None:
-        """A trial's job was given up without an outcome; the next start goes on with it."""
-
     def said(self, sentence: str) -> None:
         """Something that whoever waits should know."""
 
@@ -36,8 +33,6 @@ class Silent:
     def __init__(self) -> None:
         self.sentences: list[str] = []
         """What was said, in order."""
-        self.reasons: list[str] = []
-        """Why trials were given up without an outcome, in order."""
 
     def waiting(self, holder: Holder, seconds: float) -> None:
         """Show nothing."""
@@ -53,10 +48,6 @@ class Silent:
 
     def ended(self, trial: str, steps: int) -> None:
         """Show nothing."""
-
-    def lost(self, trial: str, reason: str) -> None:
-        """Keep the reason."""
-        self.reasons.append(reason)
 
     def said(self, sentence: str) -> None:
         """Keep the sentence."""

@@ -1,31 +1,37 @@
-"""The driver: from a study made ready to sealed outcomes. Everything it knows at a start comes from the records."""
+"""The driver runs what is left of a study. All that it knows at a start comes from the records.
+
+Begin with `run`, which is what `tesseral run` does; `run_study` is the same for a study that is prepared already.
+"""
 
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from tesseral.cluster.campaign.campaign import TAKEN_OVER, Campaign
-from tesseral.cluster.campaign.display import Display
+from tesseral.cluster.campaign.display import Display, Silent
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.suggest import DEFINE
-from tesseral.cluster.execution.executor import Executor
+from tesseral.cluster.execution.executor import Executor, Inline
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
-from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.cluster.planning.plan import StudyPlan, prepare
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.trial import State, canonical
-from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError
+from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError, TesseralError
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.lease import LENGTH, Lease
 from tesseral.study.records.ledger import Ledger, freeze
 from tesseral.study.records.store import STORE_ERRORS, Store, read_document
+from tesseral.study.study import Study
 
 SNAPSHOT_EVERY = 5.0
-"""Seconds between snapshots of the trials table, at least."""
+"""Shortest time between two snapshots of the trials table, in seconds."""
 SNAPSHOT_SHARE = 0.05
-"""Share of the driver's time that snapshots may take: those of long studies are rarer."""
+"""Largest share of the driver's time that snapshots take. Those of large studies are therefore rarer."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,55 @@ class Ended:
     """How a run of a study ended."""
 
     states: Counter[State]
-    """How many of its trials are in each state; `planned` are those that are due and were not begun."""
+    """State → number of trials. `planned` trials are due and were not begun."""
     reused: Counter[str]
-    """Study → trials that this run copied from it."""
+    """Study → number of trials that this run copied from it."""
+    failures: tuple[str, ...] = ()
+    """Why trials failed, each reason once."""
+    given_up: tuple[str, ...] = ()
+    """Why trials were given up without an outcome, each reason once. The next start continues them."""
+
+    @property
+    def left(self) -> int:
+        """Number of trials without an outcome."""
+        return sum(count for state, count in self.states.items() if not state.finished)
+
+
+def run(
+    study: Study | str | Path,
+    storage: str | Path = "runs",
+    executor: Literal["ray", "inline"] | Executor = "ray",
+    *,
+    display: Display | None = None,
+    lease: float = LENGTH,
+    optuna_storage: str | None = None,
+) -> Ended:
+    """Run what is left of a study, as `tesseral run` does. The same call again resumes it, after any kill.
+
+    :param study: a study, or the path of its file.
+    :param storage: folder or URL where reference data lies and records are written.
+    :param executor: `ray` uses all cores of this machine, or the cluster that RAY_ADDRESS names; `inline` runs one
+        trial after another in this process.
+    :param display: shows the progress; None shows nothing.
+    :param lease: seconds of silence after which another driver may take over.
+    :param optuna_storage: Optuna storage that mirrors the searches for optuna-dashboard, such as `sqlite:///mirror.db`.
+    :return: how the run ended. Trials that failed are counted there and stop nothing.
+    :raises StudyFileError: if the study file is not valid, or the study was started before with other settings.
+    :raises DataError: if reference data is missing, torn or too small.
+    :raises LeaseHeldError: if another driver holds the study.
+    :raises LeaseLostError: if another driver took the study over while this one was paused.
+    """
+    if executor not in ("ray", "inline") and not hasattr(executor, "run"):
+        raise TesseralError(f"executor: expected 'ray', 'inline' or an Executor, got {executor!r}")
+    plan = prepare(study, storage)
+    mirror = Mirror(optuna_storage, plan.study.name) if optuna_storage and plan.study.file.search else None
+    if executor == "ray":
+        from tesseral.cluster.execution.ray_tune import RayTune  # here: Ray is not needed for `inline`
+
+        executor = RayTune()
+    elif executor == "inline":
+        executor = Inline()
+    return run_study(plan, executor, display or Silent(), lease, mirror)
 
 
 def run_study(
@@ -45,8 +97,14 @@ def run_study(
     lease_length: float = LENGTH,
     mirror: Mirror | None = None,
 ) -> Ended:
-    """Run what is left of a study, and say how it ended.
+    """Run what is left of a prepared study.
 
+    :param plan: from `tesseral.cluster.planning.plan.prepare`.
+    :param executor: runs the jobs.
+    :param display: shows the progress.
+    :param lease_length: seconds of silence after which another driver may take over.
+    :param mirror: shows searches in an Optuna storage; it is closed at the end.
+    :return: how the run ended.
     :raises StudyFileError: if the study was started before with other settings.
     :raises LeaseHeldError: if another driver holds it.
     :raises LeaseLostError: if another driver took it over while this one was paused.
@@ -74,15 +132,18 @@ def run_study(
                 mirror.close()
         if lease.superseded:
             raise LeaseLostError(TAKEN_OVER)
-        states = Counter(entry.state for entry in ledger.entries() for _ in entry.plans)
+        entries = ledger.entries()
+        states = Counter(entry.state for entry in entries for _ in entry.plans)
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
-        with suppress(*STORE_ERRORS):  # derived, and for the next plan alone
+        with suppress(*STORE_ERRORS):  # a derived number, which only the next plan uses
             record_rate(plan.storage, plan.study.name, ledger)
-        return Ended(+states, campaign.reused)
+        failed = [entry.outcome for entry in entries if entry.outcome is not None and entry.state is State.FAILED]
+        failures = dict.fromkeys(str(outcome["reason"]) for outcome in failed)
+        return Ended(+states, campaign.reused, tuple(failures), tuple(campaign.given_up))
 
 
 def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:
-    """The settings are those of the first start; the data and the numerics must be as well, or arms would mix."""
+    """Reject other data, numerics or network sources than at the first start: arms would no longer be comparable."""
     known, sources = set(plan.data_hashes.values()), plan.sources
     for entry in ledger.entries():
         trial = entry.plan["trial"]
@@ -99,14 +160,14 @@ def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:
 
 
 def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
-    """What `search.define` names proposes as it did at the first start, or the arms' searches would mix."""
+    """Reject another source of `search.define` than at the first start: proposals would mix two search spaces."""
     search = plan.study.file.search
     if search is None or search.define is None:
         return
     now, path = source_hash(search.define, DEFINE), "search/define.json"
     text = canonical({"define": search.define, "source": now}).encode()
     if not [name for name in store.paths("search") if name != path]:
-        store.replace(path, text)  # a first version that could propose nothing binds nobody
+        store.replace(path, text)  # the first version proposed nothing, so it may still be replaced
     store.create(path, text)
     if (record := read_document(store, path, "source")) is None:
         raise RecordError(f"{store.location(path)} is damaged; remove it and run again")
@@ -129,7 +190,7 @@ class _Snapshots:
         pause = SNAPSHOT_EVERY
         while not self._stop.wait(pause):
             began = time.monotonic()
-            with suppress(*STORE_ERRORS):  # derived: the next one holds all that this one would have
+            with suppress(*STORE_ERRORS):  # derived data: the next snapshot holds all that this one would have
                 self._ledger.snapshot()
             pause = max(SNAPSHOT_EVERY, (time.monotonic() - began) / SNAPSHOT_SHARE)
 
@@ -139,5 +200,5 @@ class _Snapshots:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        with suppress(*STORE_ERRORS if kind else ()):  # never hide what went wrong first
+        with suppress(*STORE_ERRORS if kind else ()):  # an error of the snapshot must not hide the first one
             self._ledger.snapshot()

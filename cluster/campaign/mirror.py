@@ -1,4 +1,4 @@
-"""A mirror of the search in an Optuna storage, for optuna-dashboard. It is read by people, and never by tesseral."""
+"""A mirror of the search in an Optuna storage, for people to view in optuna-dashboard. tesseral never reads it."""
 
 import warnings
 from dataclasses import dataclass
@@ -14,16 +14,19 @@ from sqlalchemy.engine import URL, make_url
 from tesseral.study.configuration.trial import digest
 
 MAX_NAME = 512
-"""Characters of a study's name in Optuna's tables."""
+"""Longest name of a study in Optuna's tables, in characters."""
 CONNECT_TIMEOUT = 10
-"""Seconds after which a PostgreSQL that does not answer counts as unreachable."""
+"""Seconds after which a PostgreSQL server that does not answer counts as unreachable."""
 
 
 class Mirror:
-    """Studies `<study>/<arm label>` in the storage at a URL such as `sqlite:///search.db`.
+    """Writes each arm's search to the Optuna study `<study>/<arm label>`.
 
-    A thread of its own writes, so the search never waits for it. Whatever goes wrong there is one warning, after which
-    nothing more is mirrored until the next start. Neither the warning nor `repr` holds a password.
+    A separate thread writes, so the search never waits for it. The first failure is one warning; nothing more is
+    mirrored until the next start. Passwords appear neither in the warning nor in `repr`.
+
+    :param url: an Optuna storage, such as `sqlite:///search.db`.
+    :param study_name: `study.name`.
     """
 
     def __init__(self, url: str, study_name: str) -> None:
@@ -39,10 +42,14 @@ class Mirror:
         Thread(target=self._write, name="optuna-mirror", daemon=True).start()
 
     def update(self, label: str, study: optuna.Study) -> None:
-        """Bring the mirror of this arm up to date, soon. The first time, what the storage has is read: trials are
-        compared by number, and a mirror that contradicts `study` is deleted and made anew.
+        """Bring the mirror of this arm up to date soon, in the background.
 
-        :param study: in memory, whose trials are replaced and never changed: `ArmSearch.study`, between proposals.
+        The first call for an arm compares the storage's trials with `study` by number. A mirror that contradicts
+        `study` is deleted and written anew.
+
+        :param label: the arm's label.
+        :param study: an in-memory study, `ArmSearch.study`, between two proposals. Its trials may be replaced later but
+            never changed, because the thread reads them without a copy.
         """
         with self._changed:
             if self._open and self.failure is None:
@@ -50,13 +57,16 @@ class Mirror:
                 self._changed.notify_all()
 
     def flush(self, seconds: float = 10.0) -> bool:
-        """Wait until all is written, for so long at most. Returns whether it is."""
+        """Wait until everything is written, at most `seconds`.
+
+        :return: whether everything was written.
+        """
         with self._changed:
             self._changed.wait_for(lambda: not (self._waiting or self._writing), seconds)
             return self.failure is None and not (self._waiting or self._writing)
 
     def close(self, seconds: float = 10.0) -> bool:
-        """`flush`, and take nothing more."""
+        """`flush`, and accept no more updates."""
         done = self.flush(seconds)
         with self._changed:
             self._open = False
@@ -80,7 +90,7 @@ class Mirror:
                 if label not in self._arms:
                     self._arms[label] = _MirroredStudy(storage, f"{self._name}/{label}", snapshot)
                 self._arms[label].update(snapshot)
-            except Exception as error:  # noqa: BLE001 - it is a mirror: no failure of it may touch the study
+            except Exception as error:  # noqa: BLE001 - no failure of a mirror may touch the study
                 self._fail(error)
                 break
         if storage:
@@ -106,14 +116,14 @@ class _Snapshot:
 
 
 class _MirroredStudy:
-    """One study of the storage, and which of its trials are still running there."""
+    """One study in the storage, and which of its trials are still running there."""
 
     def __init__(self, storage: BaseStorage, name: str, ours: _Snapshot) -> None:
         if len(name) > MAX_NAME:
             name = f"{name[: MAX_NAME - 13]} {digest(name)[:12]}"
         self._storage = storage
         self._running: dict[int, set[int]] = {}
-        """Number → steps that are written."""
+        """Number of a running trial → steps whose values are written."""
         self._count = 0
         try:
             self._id = storage.get_study_id_from_name(name)
@@ -129,7 +139,7 @@ class _MirroredStudy:
             self._id = storage.create_new_study(ours.directions, name)
 
     def update(self, ours: _Snapshot) -> None:
-        """Write what has changed."""
+        """Write what has changed since the last snapshot."""
         for number, steps in list(self._running.items()):
             trial = ours.trials[number]
             identity = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
@@ -147,7 +157,7 @@ class _MirroredStudy:
 
 
 def _agree(theirs: list[FrozenTrial], ours: list[FrozenTrial]) -> bool:
-    """Whether a mirror says nothing that is not so; it may lag behind."""
+    """Whether everything in the mirror is true of the search. The mirror may lag behind."""
     return len(theirs) <= len(ours) and all(
         shown.params == trial.params
         and shown.distributions == trial.distributions
@@ -158,7 +168,7 @@ def _agree(theirs: list[FrozenTrial], ours: list[FrozenTrial]) -> bool:
 
 
 def _shown(trial: FrozenTrial) -> FrozenTrial:
-    """Without system attributes: they are the sampler's memory, and nothing to look at."""
+    """The trial without system attributes, which hold the sampler's memory and mean nothing to a reader."""
     shown = optuna.trial.create_trial(
         state=trial.state,
         values=trial.values,
@@ -179,10 +189,10 @@ def _connect(url: str) -> RDBStorage:
 
 
 def public(url: str) -> str:
-    """A database's URL without user, password and options: fit to be printed."""
+    """A database's URL without user, password and options, which can be printed."""
     try:
         parsed = make_url(url)
-    except Exception:  # noqa: BLE001 - whatever it is, it may hold a password
+    except Exception:  # noqa: BLE001 - text that is not a URL may hold a password too
         return "the given Optuna storage"
     return URL.create(
         parsed.drivername, host=parsed.host, port=parsed.port, database=parsed.database
@@ -190,10 +200,10 @@ def public(url: str) -> str:
 
 
 def _secrets(url: str) -> set[str]:
-    """What an error's message must not repeat."""
+    """Words that an error message must not repeat."""
     try:
         parsed = make_url(url)
-    except Exception:  # noqa: BLE001 - then all of it
+    except Exception:  # noqa: BLE001 - then the whole text is secret
         return {url}
     options = [value for values in parsed.query.values() for value in ([values] if isinstance(values, str) else values)]
     words = {url, parsed.password, *options} - {None, ""}

@@ -1,14 +1,15 @@
-"""Optuna's samplers by name, made anew for every proposal: what they remember lies in the Optuna study alone.
+"""Optuna's samplers by name. Each proposal gets a new sampler, so all memory lies in the Optuna study.
 
-So a study that is rebuilt from records goes on exactly as the one that was killed. Of the samplers of Optuna 5:
+A study that is rebuilt from its records therefore continues exactly as the study that was killed would have. What the
+samplers of Optuna 5 remember, and where:
 
-- TPE, random: nothing is kept but the trials.
-- QMC: the index of the next point is a study attribute, whose key holds the scrambling seed: that seed stays the same.
-- GP: kernel parameters are cached in the sampler alone, as a start for the next fit. A new sampler fits from the start.
-- CMA-ES: its state is an attribute of the trial that was proposed when the last generation was complete: a pickle,
-  which is opened without running anything that records could have been made to hold.
-- NSGA-II: the generation is an attribute of each trial; parents are study attributes, by trial id. Those are the
-  trials' numbers in an in-memory storage that holds one study.
+- TPE, random: nothing but the trials.
+- QMC: the index of the next point, in a study attribute. Its key contains the scrambling seed, so that seed is fixed.
+- GP: kernel parameters, cached in the sampler as the start of the next fit. A new sampler fits from the default start.
+- CMA-ES: its state, pickled into an attribute of the trial that was proposed when the last generation was complete.
+  It is unpickled under restrictions, because records could have been made to hold anything.
+- NSGA-II: the generation, in an attribute of each trial; the parents, in study attributes by trial id. In an in-memory
+  storage that holds one study, ids equal the trials' numbers.
 """
 
 import io
@@ -26,15 +27,15 @@ from tesseral.study.errors import RecordError
 
 
 def make_sampler(name: str, seed: int, sequence_seed: int, trials: int) -> BaseSampler:
-    """A new sampler.
+    """Make a sampler for one proposal.
 
     :param name: tpe, random, qmc, gp, cmaes or nsgaii.
-    :param seed: of this proposal.
-    :param sequence_seed: of the whole arm: scrambles the points of qmc, which belong to one sequence.
-    :param trials: the arm's budget. NSGA-II's population is a fifth of it (4 to 50): with Optuna's 50, a budget of 50
-        or less would be random search.
+    :param seed: the proposal's own seed.
+    :param sequence_seed: the arm's seed. It scrambles the points of qmc, which form one sequence over all proposals.
+    :param trials: the arm's budget. NSGA-II's population is a fifth of it (4 to 50); with Optuna's default of 50,
+        a budget of 50 or less would be random search.
     """
-    seed, sequence_seed = seed % 2**32, sequence_seed % 2**32  # NumPy's RandomState takes no more
+    seed, sequence_seed = seed % 2**32, sequence_seed % 2**32  # the range of NumPy's RandomState
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         match name:
@@ -63,9 +64,9 @@ def make_sampler(name: str, seed: int, sequence_seed: int, trials: int) -> BaseS
 
 
 class _SortedQMCSampler(QMCSampler):
-    """With coordinates in the order of the parameters' names, as other samplers have them.
+    """QMC with coordinates in the order of the parameters' names, as in the other samplers.
 
-    Optuna's follows the order in which the first trial was given its parameters, which JSON need not keep.
+    Optuna's own order is that in which the first trial suggested its parameters. A record in JSON need not keep it.
     """
 
     def infer_relative_search_space(
@@ -76,10 +77,10 @@ class _SortedQMCSampler(QMCSampler):
 
 
 class _SafeCmaEsSampler(CmaEsSampler):
-    """Over the parameters that every pruned trial has too, its state unpickled under restrictions.
+    """CMA-ES over the parameters that all complete and pruned trials share; its state is unpickled under restrictions.
 
-    Optuna's infers the space from complete trials alone, and raises AssertionError where a pruned one, which it is
-    asked to consider, lacks a conditional parameter.
+    Optuna infers the space from complete trials alone. With pruned trials considered too, it then raises
+    AssertionError where one of them lacks a conditional parameter.
     """
 
     def infer_relative_search_space(
@@ -90,7 +91,7 @@ class _SafeCmaEsSampler(CmaEsSampler):
         return {name: distribution for name, distribution in space.items() if name in common}
 
     def _restore_optimizer(self, completed_trials: list[optuna.trial.FrozenTrial]) -> Any:
-        for trial in reversed(completed_trials):  # the latest is the one that Optuna opens
+        for trial in reversed(completed_trials):  # Optuna restores the latest state only
             state = {key: text for key, text in trial.system_attrs.items() if key.startswith(self._attr_key_optimizer)}
             if state:
                 _check_state(self._concat_optimizer_attrs(state), trial.number)
@@ -99,9 +100,10 @@ class _SafeCmaEsSampler(CmaEsSampler):
 
 
 def _check_state(state: str, number: int) -> None:
-    """Refuse a pickled CMA-ES that is anything but one and its arrays, before Optuna opens it.
+    """Reject a pickled state that holds anything but a CMA-ES optimiser and its arrays, before Optuna unpickles it.
 
-    :raises RecordError: if it names anything else.
+    :param state: the pickle as hexadecimal text.
+    :raises RecordError: if it is damaged, or names any other class or function.
     """
     try:
         _StateUnpickler(io.BytesIO(bytes.fromhex(state))).load()
@@ -127,6 +129,6 @@ class _StateUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ADMITTED:
             raise RecordError(
-                f"expected a CMA-ES state of numbers alone in the search's records, it names {module}.{name}"
+                f"expected a CMA-ES state of numbers only in the search's records, got one that names {module}.{name}"
             )
         return super().find_class(module, name)

@@ -1,4 +1,4 @@
-"""The search of one arm: proposals recorded before they are trained, results told, the best setting chosen."""
+"""The search stage of one arm: record proposals, judge rungs, take results, choose the best setting."""
 
 from dataclasses import asdict, fields
 from typing import Any
@@ -20,7 +20,14 @@ from tesseral.study.records.store import Store, read_document
 class SearchStage:
     """One arm's search, rebuilt from its records.
 
-    :param entries: trial id → what the records say of it, of the whole study.
+    Each proposal is recorded before its trial starts, so a restart makes no decision twice.
+
+    :param plan: the study.
+    :param search: its search.
+    :param arm: the arm that is searched.
+    :param store: the study's records.
+    :param entries: trial id → its records, over the whole study.
+    :param mirror: shows the search in an Optuna storage; None for no mirror.
     """
 
     def __init__(
@@ -53,14 +60,15 @@ class SearchStage:
         seed = self.plan.study.file.study.seed
         self._optuna = ArmSearch(self.arm.arm, self.search, self.plan.space, seed, proposals, self._findings)
         self._first: dict[str, Proposal] = {}
+        # Several proposals can lead to one trial; the first of them stands for it.
         for proposal in proposals:
             self._first.setdefault(proposal.trial, proposal)
         ended = {trial for trial, finding in self._findings.items() if finding.state.finished}
-        self._left = [trial for trial in self._first if trial not in ended | self._given]
-        self._show()
+        self._waiting = [trial for trial in self._first if trial not in ended | self._given]
+        self._update_mirror()
 
     def _finding(self, entry: Entry) -> Finding:
-        """What an entry tells Optuna."""
+        """What a trial's records say about it, in the terms of the search."""
         rungs = self._rungs(entry) if self._halving.values else {}
         if entry.outcome is None:
             return Finding(State.PLANNED, None, rungs)
@@ -72,37 +80,37 @@ class SearchStage:
         return Finding(State.PRUNED if entry.state == State.PRUNED else State.FAILED, None, rungs)
 
     def _rungs(self, entry: Entry) -> dict[int, float]:
-        """Its sealed values; of a trial that was stopped, not those that its worker sealed before it heard of it."""
+        """Epoch → sealed value. Values that a worker sealed after its trial was stopped are left out."""
         steps = entry.trial.configuration.steps_per_epoch
         end = entry.outcome["steps"] if entry.outcome and entry.state == State.PRUNED else entry.plan["max_steps"]
         rungs = {epoch: v for epoch, v in read_rungs(self._store, entry.id).items() if epoch * steps <= end}
         begun = max((begin["start"] for begin in entry.begins), default=0)
         for epoch, value in rungs.items():
             self._halving.add(entry.id, epoch, value)
-            if epoch < max(rungs) or epoch * steps < begun:  # a checkpoint there is kept once the rung was judged
+            if epoch < max(rungs) or epoch * steps < begun:  # the worker went on from there, so the rung was judged
                 self._halving.passed(entry.id, epoch)
         return rungs
 
     @property
     def given(self) -> int:
-        """Distinct trials that were handed out or are finished."""
-        return len(self._first) - len(self._left)
+        """Number of distinct trials that were handed out or have ended."""
+        return len(self._first) - len(self._waiting)
 
     @property
     def proposing(self) -> bool:
-        """Whether there is a trial to hand out."""
-        return bool(self._left) or self._optuna.ended is None
+        """Whether there is, or may be, a trial to hand out."""
+        return bool(self._waiting) or self._optuna.ended is None
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more is proposed, and every proposal has its outcome."""
+        """Whether the search is over and every proposal has its outcome."""
         return not self.proposing and all(self._known(trial) for trial in self._first)
 
     def _known(self, trial: str) -> bool:
         return trial in self._findings and self._findings[trial].state.finished
 
     def facts(self, trial: str) -> dict[str, Any]:
-        """What the record of a trial of this search holds besides."""
+        """Facts that the records of this search's trials hold in addition."""
         return {
             "proposal": self._first[trial].number,
             "settings": self.settings(trial),
@@ -111,29 +119,35 @@ class SearchStage:
         }
 
     def settings(self, trial: str) -> dict[str, Any]:
-        """What was proposed: dotted path → value."""
+        """The proposed settings: dotted path → value."""
         return self._first[trial].settings
 
     def next(self, lease: int) -> tuple[str, Sized] | None:
-        """A trial's id and network: first those without an outcome, then new proposals; None if there are no more.
+        """The next trial to run: first proposals without an outcome, then new ones.
 
-        The proposal is recorded when this returns. Repeats are answered from the findings, and not counted.
+        A new proposal is recorded before this returns. Repeats of an earlier trial are recorded and answered from the
+        findings; they do not count towards the budget.
+
+        :param lease: the driver's lease number, for the record.
+        :return: the trial's id and its sized network; None if the search is over.
+        :raises RecordError: if a proposal's record is damaged.
         """
-        while not self._left and self._optuna.ended is None:
+        while not self._waiting and self._optuna.ended is None:
             proposal = self._optuna.propose(self._identify)
             path = f"{self._folder}/{proposal.number}.json"
             if not self._store.create(path, canonical(asdict(proposal) | {"lease": lease}).encode()):
-                # A driver that was paused past its lease woke and wrote this number; what it asked is as good.
+                # A superseded driver woke up and wrote this number first. Its proposal is as good, so rebuild from the
+                # records with it.
                 self._rebuild(recorded := self._read())
                 if proposal.number not in [other.number for other in recorded]:
                     raise RecordError(f"{self._store.location(path)} is damaged; remove it and run again")
             elif proposal.trial not in self._first:
                 self._first[proposal.trial] = proposal
-                self._left.append(proposal.trial)
-            self._show()
-        if not self._left:
+                self._waiting.append(proposal.trial)
+            self._update_mirror()
+        if not self._waiting:
             return None
-        trial = self._left.pop(0)
+        trial = self._waiting.pop(0)
         self._given.add(trial)
         return trial, self.plan.sized(self.arm, self.settings(trial))
 
@@ -144,23 +158,23 @@ class SearchStage:
         return self.plan.searching(self.arm, self.plan.sized(self.arm, settings)).trial.id
 
     def judge(self, trial: str, epoch: int, value: float) -> str | None:
-        """Why the trial is to stop at this rung; None if it goes on. The value was sealed before."""
+        """Why the trial is to stop at this rung, or None if it continues. Its value is sealed already."""
         self._optuna.report(self._first[trial].number, epoch, value)
-        self._show()
+        self._update_mirror()
         return self._halving.judge(trial, epoch, value)
 
     def tell(self, entry: Entry) -> None:
-        """A trial has its outcome."""
+        """Take the outcome of a trial."""
         self._findings[entry.id] = self._finding(entry)
         self._optuna.tell(self._first[entry.id].number, self._findings[entry.id])
-        self._show()
+        self._update_mirror()
 
-    def _show(self) -> None:
+    def _update_mirror(self) -> None:
         if self._mirror:
             self._mirror.update(self.arm.label, self._optuna.study)
 
     def best(self) -> Best:
-        """The setting of the lowest error at the end, sealed once: what the arm is confirmed with."""
+        """The setting with the lowest final error, with which the arm is confirmed. It is sealed when first chosen."""
         path = f"{self._folder}/best.json"
         names = [field.name for field in fields(Best)]
         if (sealed := read_document(self._store, path, *names)) is None:

@@ -1,4 +1,4 @@
-"""What a trial of Optuna is asked for: the parameters of the declared space, or a function of the user's own."""
+"""How one trial gets its hyperparameters from Optuna: by the declared search space, or by a user's function."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,40 +15,44 @@ from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.user_function import load
 
 DEFINE = "search.define"
-"""Where a study file names a function."""
+"""The key by which a study file names its own suggest function."""
 
-Ask = Callable[[optuna.Trial], dict[str, Any]]
-"""From a trial of Optuna to settings: dotted path → value."""
+Suggest = Callable[[optuna.Trial], dict[str, Any]]
+"""Takes an Optuna trial and returns the settings that it suggests: dotted path → value."""
 
 
-def make_ask(arm: Arm, search: Search, space: Sequence[Parameter]) -> Ask:
-    """How the settings of this arm are asked for.
+def make_suggest(arm: Arm, search: Search, space: Sequence[Parameter]) -> Suggest:
+    """Make the function that suggests the settings of this arm.
 
-    `search.define` names a function of Optuna's trial and of the arm's values (dotted path → value) that returns
-    settings; parameters of the declared space are asked for in order, where their conditions hold.
+    Parameters of the declared space are suggested in order, each where its condition holds. `search.define` replaces
+    them by a user's function of the Optuna trial and the arm's values (dotted path → value), which returns settings.
 
-    :raises StudyFileError: if `search.define` cannot be imported; what is returned raises `TesseralError` where the
-        function does, or returns no dict.
+    :param space: from `read_space`; not used with `search.define`.
+    :return: a function that raises `TesseralError` if the user's function raises, returns something other than a dict
+        of dotted paths, or sets what cannot be searched.
+    :raises StudyFileError: if `search.define` cannot be imported.
     """
     values = arm_values(arm)
     if search.define is not None:
-        return _user_ask(search.define, arm, values)
+        return _user_suggest(search.define, arm, values)
 
-    def ask(trial: optuna.Trial) -> dict[str, Any]:
+    def suggest(trial: optuna.Trial) -> dict[str, Any]:
         settings: dict[str, Any] = {}
         for parameter in space:
             if is_active(parameter, values, settings):
-                settings[parameter.path] = _suggest(trial, parameter)
+                settings[parameter.path] = _suggest_parameter(trial, parameter)
         return settings
 
-    return ask
+    return suggest
 
 
-def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
-    """The value that Optuna takes; lists and tables are JSON text to it."""
+def _suggest_parameter(trial: optuna.Trial, parameter: Parameter) -> Any:
+    """One value. Optuna stores only numbers, text and booleans, so it sees lists and tables as JSON text."""
     path, log, step = parameter.path, parameter.log, parameter.step
     if parameter.kind == "categorical":
-        choices = {canonical(one) if isinstance(one, list | dict) else one: one for one in parameter.choices}
+        choices = {
+            canonical(choice) if isinstance(choice, list | dict) else choice: choice for choice in parameter.choices
+        }
         return choices[trial.suggest_categorical(path, list(choices))]
     low, high = parameter.ends
     if parameter.kind == "int":
@@ -56,10 +60,10 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     return trial.suggest_float(path, low, high, log=log, step=step)
 
 
-def _user_ask(name: str, arm: Arm, values: dict[str, Any]) -> Ask:
+def _user_suggest(name: str, arm: Arm, values: dict[str, Any]) -> Suggest:
     function = load(name, DEFINE)
 
-    def ask(trial: optuna.Trial) -> dict[str, Any]:
+    def suggest(trial: optuna.Trial) -> dict[str, Any]:
         try:
             settings = function(trial, dict(values))
         except Exception as error:
@@ -75,4 +79,4 @@ def _user_ask(name: str, arm: Arm, values: dict[str, Any]) -> Ask:
                 raise TesseralError(f"search.define: {name} sets {path}, which cannot be searched: {reason}")
         return settings
 
-    return ask
+    return suggest

@@ -90,8 +90,6 @@ class StudyProgress:
         self._task: TaskID | None = None
         self._steps: dict[str, int] = {}
         self._ended = self._trials = self._total = 0
-        self.reasons: list[str] = []
-        """Why trials were given up without an outcome, each reason once."""
 
     def waiting(self, holder: Holder, seconds: float) -> None:
         """A countdown while another driver may still be alive."""
@@ -129,11 +127,6 @@ class StudyProgress:
     def said(self, sentence: str) -> None:
         """Print a sentence above the bar."""
         self._progress.console.print(sentence, soft_wrap=True, markup=False)
-
-    def lost(self, trial: str, reason: str) -> None:
-        """Remember why a trial was given up."""
-        if reason not in self.reasons:
-            self.reasons.append(reason)
 
     def _show(self) -> None:
         if self._task is not None:

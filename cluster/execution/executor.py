@@ -1,4 +1,8 @@
-"""The executor contract: work is asked for, run, judged at rungs and told of; results are in the records alone."""
+"""The contract between the driver and an executor, and an executor that runs in this process.
+
+An executor asks the work for jobs, runs them, has them judged at rungs, and reports their ends. Results travel through
+the records alone, so any executor can lose a worker without losing what it computed.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,19 +11,19 @@ from tesseral.cluster.execution.worker import Job, Runner, Stopped, run_trial
 
 
 class Work(Protocol):
-    """What an executor is given. Any call may raise, and the executor then stops its jobs and raises it again."""
+    """What an executor is given. Any call may raise; the executor then stops its jobs and raises the error again."""
 
     cpus: int
-    """CPU cores of a job."""
+    """CPU cores of each job."""
     gpus: float
-    """GPUs of a job."""
+    """GPUs of each job; a fraction shares one."""
 
     def suggest(self) -> Job | None:
-        """The next job; None if there is none now, or none at all any more (`done`)."""
+        """The next job; None if there is none now. `done` tells whether there may be one later."""
 
     @property
     def done(self) -> bool:
-        """Whether no job is left, and none that runs can lead to another."""
+        """Whether no job is left and no running job can lead to another."""
 
     def progress(self, trial: str, step: int) -> None:
         """`step` optimizer steps of this trial are done."""
@@ -28,16 +32,16 @@ class Work(Protocol):
         """Whether the trial is to be stopped at this rung. Its worker waits for the answer."""
 
     def ended(self, trial: str) -> None:
-        """The trial's job has ended, or was stopped as `judge` said; its records say how."""
+        """The trial's job has ended, or was stopped as `judge` decided. Its records say how."""
 
     def lost(self, trial: str, reason: str) -> None:
-        """The trial's job was given up without an outcome; the next start goes on with it."""
+        """The trial's job was given up without an outcome. The next start continues it."""
 
 
 class Executor(Protocol):
     """Runs jobs to their end, as many at a time as it can. A job whose worker is lost is run again.
 
-    What goes wrong around a trial, such as a device or a storage that is not there, may be raised or told as lost.
+    An error around a trial, such as a missing device or storage, may be raised or reported as `Work.lost`.
     """
 
     def run(self, work: Work) -> None:
@@ -45,16 +49,16 @@ class Executor(Protocol):
 
 
 class Inline:
-    """One job after another in this process: for debugging, and where no Ray is wanted.
+    """Runs one job after another in this process: for debugging, and for machines without Ray.
 
-    :param runner: what a job's worker does.
+    :param runner: does the job; a stand-in can replace it in benchmarks.
     """
 
     def __init__(self, runner: Runner = run_trial) -> None:
         self._runner = runner
 
     def run(self, work: Work) -> None:
-        """See `Executor`."""
+        """Run the work to its end."""
         while (job := work.suggest()) is not None:
             try:
                 with threads(job.cpus):
@@ -65,7 +69,7 @@ class Inline:
 
 
 def _reports(job: Job, work: Work) -> tuple[Callable[[int, int], None], Callable[[int, float], None]]:
-    """What a worker reports to: of a step that is done, and of a rung."""
+    """The callbacks of a worker: after a step, and at a rung."""
 
     def rung(epoch: int, value: float) -> None:
         if work.judge(job.trial, epoch, value):
@@ -75,13 +79,13 @@ def _reports(job: Job, work: Work) -> tuple[Callable[[int, int], None], Callable
 
 
 class threads:  # noqa: N801 - reads as a statement, like torch.no_grad
-    """Give torch as many threads as a trial has CPUs: the last bits of a sum depend on it."""
+    """Set torch's threads to the CPUs of a trial, because the last bits of a sum depend on their number."""
 
     def __init__(self, cpus: int) -> None:
         self.cpus = cpus
 
     def __enter__(self) -> None:
-        import torch  # here, for a driver that only hands work out does without its 250 MB
+        import torch  # here: a driver that only hands out work saves its 250 MB
 
         self._before = torch.get_num_threads()
         torch.set_num_threads(self.cpus)

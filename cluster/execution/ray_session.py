@@ -1,6 +1,6 @@
-"""Ray, started on this machine, or joined where RAY_ADDRESS names a cluster.
+"""Ray, started on this machine, or joined if RAY_ADDRESS names a cluster.
 
-Import Ray from here and nowhere else: some of its settings are environment variables that it reads when imported.
+Import Ray from here and nowhere else: it reads some of its settings from environment variables when it is imported.
 """
 
 import logging
@@ -14,13 +14,16 @@ from typing import Any, TypeVar
 
 # Tune's own loggers would write every report again, as JSON, CSV and TensorBoard.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+# Tune's newer output engine prints its own reports, even with verbose=0.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# Ray must not hide the GPUs from a task that reserves none: its job says which device it may use.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C reaches the command line, which says what it means
+# Ctrl-C must reach the command line, which says how to continue; Tune would catch it and end quietly.
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 LOCAL = not os.environ.get("RAY_ADDRESS")
 if LOCAL:
-    # A cluster of this machine alone: nothing listens beyond loopback (what Ray does by itself on macOS and
-    # Windows), and every connection must show a token that was made for this run.
+    # A cluster of this machine alone. Nothing may listen beyond loopback, which is what Ray does by itself on macOS
+    # and Windows, and every connection must show a token made for this run.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -33,11 +36,11 @@ from ray import tune  # noqa: E402
 __all__ = ["LOCAL", "as_completed", "ray", "session", "tune"]
 
 OBJECT_STORE = 100 * 2**20
-"""Bytes of Ray's shared memory on a local start: trials send nothing through it."""
+"""Size of Ray's shared memory on this machine, in bytes. Trials send nothing through it, so it can be small."""
 AHEAD = 4
-"""Items that are handed to Ray for each core: one that runs, and some so that it never waits."""
+"""Items handed to Ray per core: one that runs, and others so that the core never waits."""
 RETRIES = 3
-"""Times that Ray runs an item again whose process was ended."""
+"""How often Ray runs an item again after its process was killed."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +48,7 @@ R = TypeVar("R")
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Inside, Ray is there; what was started here ends with the block."""
+    """Start or join Ray for a block of code. A Ray that was started here is shut down at its end."""
     if ray.is_initialized():
         yield
         return
@@ -64,13 +67,15 @@ def session() -> Iterator[None]:
 def as_completed(
     function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int = 0
 ) -> Iterator[tuple[T, R]]:
-    """`function` of each item on one core each, in the order in which they end.
+    """Apply a function to each item, one core per item, and yield results as they are ready.
 
-    Items are taken as cores come free, a few ahead, so that their number costs neither Ray nor memory.
+    Items are taken as cores become free, a few ahead, so that neither Ray nor memory has to hold all of them.
 
-    :param lost: the result of an item whose process was ended, three times over, and why in words.
-    :param memory: bytes that are set aside for each; as many run at once as fit.
-    :raises: what `function` raised, at the first failure.
+    :param function: runs in another process; it and the items are pickled.
+    :param lost: gives the result of an item whose process was killed repeatedly; called with the item and the reason.
+    :param memory: bytes reserved for each item; as many items run at once as fit.
+    :return: pairs of an item and its result.
+    :raises Exception: whatever `function` raised first.
     """
     with session():
         bound = _bounded(memory)
@@ -102,13 +107,13 @@ def _apply(function: Callable[[T], R], item: T) -> R:
 
 
 def _bounded(memory: int) -> int:
-    """What is set aside for each item: at most what a machine has, else Ray would wait for a larger one for ever."""
+    """Bytes to reserve per item: at most what the largest machine has, or Ray would wait forever for a larger one."""
     free = [int(node["Resources"].get("memory", 0)) for node in ray.nodes() if node["Alive"]]
     bound = min(memory, max(free))
     if LOCAL and bound and (fit := max(free) // bound) < cores():
         warnings.warn(
             f"memory for {fit} at a time on {cores()} cores: {max(free) / 2**20:.0f} MB are free, and each may take "
-            f"{bound / 2**20:.0f} MB",
+            f"up to {bound / 2**20:.0f} MB",
             stacklevel=3,
         )
     return bound
@@ -116,10 +121,10 @@ def _bounded(memory: int) -> int:
 
 def _why(error: Exception) -> str:
     if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return "the machine's memory was too small"
-    return f"its process was ended {RETRIES + 1} times over, such as for lack of memory"
+        return "the machine ran out of memory"
+    return f"its process was killed {RETRIES + 1} times, perhaps for lack of memory"
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,6 @@
-"""What a worker does with a job: train the trial, record it, return. It runs with or without Ray.
+"""What a worker does with a job: train the trial and seal its outcome, with or without Ray.
 
-torch and what needs it are imported when a job runs: a driver, which names these things, does without its 250 MB.
+torch is imported when a job runs. A driver, which imports this module for its names, so saves 250 MB.
 """
 
 import gc
@@ -21,13 +21,13 @@ from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.store import Store, read_document
 
 
-class Stopped(Exception):  # noqa: N818 - no error: how an execution in one's own process is ended at a rung
-    """The trial was told to stop."""
+class Stopped(Exception):  # noqa: N818 - not an error: it unwinds a trial that runs in this process
+    """The trial is stopped at a rung."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to run: where its records are, and what it may use. Plain values, so any executor can send it."""
+    """One trial to run: where its records are and what it may use. Any executor can send its plain values."""
 
     storage: str
     study: str
@@ -36,18 +36,18 @@ class Job:
     steps: int
     """Optimizer steps of the whole trial."""
     folder: str = ""
-    """Where the user's own modules are."""
+    """Folder of the study file, where the user's own modules are."""
     cpus: int = 1
     gpus: float = 0.0
     device: str = "auto"
     checkpoint_every: float = 30.0
-    """Seconds."""
+    """Seconds between checkpoints."""
     seal_every: float = 5.0
-    """Seconds."""
+    """Seconds between sealed segments of curves and traces."""
 
 
 Runner = Callable[[Job, Callable[[int, int], None], Callable[[int, float], None]], Any]
-"""What a worker does with a job: `run_trial`, or a stand-in that benchmarks the records alone."""
+"""Does a job, as `run_trial`; called with the job, `on_progress` and `on_rung`."""
 
 
 def run_trial(
@@ -57,15 +57,18 @@ def run_trial(
 ) -> State | None:
     """Train a trial from its furthest checkpoint to its end and seal its outcome.
 
-    What goes wrong inside the trial becomes its outcome; what goes wrong around it is raised, and the trial is left
-    for the next start. A trial that runs out of memory is tried once more, from its furthest checkpoint, with its
-    batches in two parts. None: it was finished already, or another worker or driver has it now.
+    An error inside the trial becomes its outcome. An error around it is raised, and the trial is left for the next
+    start. A trial that runs out of memory is tried once more from its furthest checkpoint, with each batch in two
+    parts.
 
-    :param on_rung: told a rung's epoch and sealed value; it may wait, and what it raises ends the execution.
-    :raises RecordError: if the trial's record is not there.
-    :raises DataError: if its reference data is not there.
-    :raises TesseralError: if this machine lacks the device, or the source of the trial's own network.
-    :raises DeviceLostError: if the process can no longer use its device: it should end.
+    :param job: the trial and what it may use.
+    :param on_progress: called with the steps done and the steps in all.
+    :param on_rung: called with a rung's epoch and sealed value. It may wait; what it raises ends the execution.
+    :return: how the trial ended; None if it had ended before, or another worker or driver has it now.
+    :raises RecordError: if the trial's record is missing.
+    :raises DataError: if its reference data is missing.
+    :raises TesseralError: if this machine lacks the device, or the source of a user's network.
+    :raises DeviceLostError: if this process can no longer use its device and should end.
     :raises StoreError: if the storage fails.
     """
     from tesseral.models.training.device import find_device, usable
@@ -81,7 +84,7 @@ def run_trial(
     trial = Trial.from_dict(plan["trial"])
     if job.folder and job.folder not in sys.path:
         sys.path.insert(0, job.folder)
-    # What a machine lacks is no fault of the trial: found out before an attempt begins, it costs the trial nothing.
+    # Check the machine before the attempt begins: what it lacks is not the trial's fault and must not count as one.
     device = find_device(job.device)
     if not usable(device):
         raise DeviceLostError(f"this process can no longer use {device}")
@@ -107,7 +110,7 @@ def run_trial(
         try:
             state, facts = _train(job, trial, reference, plan, attempt)
             if state is None:
-                gc.collect()  # what the traceback held
+                gc.collect()  # the traceback held the batch's tensors
                 continue
             ended = state if attempt.finish(state, attempt.step, **facts) else None
         except LeaseLostError:
@@ -121,7 +124,10 @@ def run_trial(
 def _train(
     job: Job, trial: Trial, reference: Reference, plan: dict[str, Any], attempt: Attempt
 ) -> tuple[State | None, dict[str, Any]]:
-    """How it ended, None if it is worth another attempt in smaller parts, and the facts for its outcome."""
+    """Run one attempt.
+
+    :return: how the trial ended, or None if smaller batches may help; and the facts for its outcome.
+    """
     from tesseral.models.training.device import out_of_memory
     from tesseral.models.training.training import train
 
@@ -143,7 +149,7 @@ def _train(
         raise RecordError(f"{error}; remove {location} and run again, from an earlier state") from error
     except DivergedError as error:
         return State.FAILED, {"reason": str(error), "metrics": error.metrics}
-    except Exception as error:  # noqa: BLE001 - a trial's own failure is its outcome, and never stops the study
+    except Exception as error:  # noqa: BLE001 - a trial's own failure is its outcome and never stops the study
         if out_of_memory(error) and attempt.parts == 1 and trial.configuration.training.batch_size > 1:
             return None, {}
         reason = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -514,7 +514,7 @@ class TestRay:
             return "done"
 
         found = dict(ray_session.as_completed(work, range(4), lambda item, why: f"{item}: {why}"))
-        assert found.pop(2) == "2: its process was ended 2 times over, such as for lack of memory"
+        assert found.pop(2) == "2: its process was killed 2 times, perhaps for lack of memory"
         assert found == {0: "done", 1: "done", 3: "done"}
 
     def test_what_a_task_raises_is_raised(self):
