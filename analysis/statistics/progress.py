@@ -1,8 +1,7 @@
 """How far a study is: the trials of its two stages by state, and the search of each arm."""
 
+from collections import Counter
 from dataclasses import dataclass
-
-import polars as pl
 
 from tesseral.analysis.statistics.allocation import blocks_given
 from tesseral.analysis.tables.load import StudyTables
@@ -33,13 +32,40 @@ class Progress:
         return self.planned - self.ended
 
 
+StateCounts = dict[str, dict[str, Counter[State]]]
+"""Stage → arm → number of trials in each state."""
+
+
+def state_counts(tables: StudyTables) -> StateCounts:
+    """Counts of all trials of a study, those that are due and not yet recorded among the planned ones.
+
+    A search that has ended is as large as it was, and an arm for which it found nothing is not confirmed.
+
+    :return: the stages in order, `search` only where the study has one; each with every arm, in order.
+    """
+    due = {"confirm": {arm: blocks * tables.study.replicates for arm, blocks in blocks_given(tables).items()}}
+    if searches := search_rows(tables):
+        due = {"search": {search.arm: search.planned for search in searches}} | due
+    counts: StateCounts = {stage: {arm: Counter() for arm in arms} for stage, arms in due.items()}
+    for stage, arm, state, trials in tables.trials.group_by("stage", "arm", "state").len().iter_rows():
+        if arm in counts.get(stage, {}):
+            counts[stage][arm][State(state)] = trials
+    for stage, arms in due.items():
+        for arm, trials in arms.items():
+            missing = trials - counts[stage][arm].total()
+            counts[stage][arm][State.PLANNED] += max(missing, 0)
+    return {stage: {arm: +states for arm, states in arms.items()} for stage, arms in counts.items()}
+
+
 def progress(tables: StudyTables) -> Progress:
     """Counts of the confirm stage's trials by state."""
-    planned = sum(blocks_given(tables).values()) * tables.study.replicates
-    confirm = tables.trials.filter(pl.col("stage") == "confirm")
-    counts = dict(confirm["state"].value_counts().iter_rows())
+    return _summed(state_counts(tables)["confirm"])
+
+
+def _summed(arms: dict[str, Counter[State]]) -> Progress:
+    total: Counter[State] = sum(arms.values(), Counter())
     states = (State.COMPLETE, State.PRUNED, State.FAILED, State.RUNNING)
-    return Progress(planned, *(counts.get(state.value, 0) for state in states))
+    return Progress(total.total(), *(total[state] for state in states))
 
 
 def search_rows(tables: StudyTables) -> list[ArmSearched]:
@@ -51,18 +77,9 @@ def search_rows(tables: StudyTables) -> list[ArmSearched]:
 
 
 def search_progress(tables: StudyTables) -> Progress | None:
-    """Counts of the search's distinct proposals by state; None for a study without a search."""
-    found = search_rows(tables)
-    if not found:
-        return None
-    searching = pl.col("stage") == "search", pl.col("state") == State.RUNNING.value
-    return Progress(
-        planned=sum(arm.planned for arm in found),
-        complete=sum(arm.complete for arm in found),
-        pruned=sum(arm.pruned for arm in found),
-        failed=sum(arm.failed for arm in found),
-        running=tables.trials.filter(*searching).height,
-    )
+    """Counts of the search's trials by state; None for a study without a search."""
+    counts = state_counts(tables)
+    return _summed(counts["search"]) if "search" in counts else None
 
 
 def standing(tables: StudyTables) -> str:

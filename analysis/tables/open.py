@@ -62,7 +62,15 @@ def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], 
     return use(_open(storage, name, baseline))
 
 
-def _open(storage: str | Path, name: str, baseline: str | None) -> StudyTables:
+def open_trials(storage: str | Path, name: str) -> StudyTables:
+    """A study's trials alone, without its curves and traces: all that its progress needs, and quick to read.
+
+    :raises StudyFileError: if no study of that name was started there.
+    """
+    return _open(storage, name, None, files=False)
+
+
+def _open(storage: str | Path, name: str, baseline: str | None, files: bool = True) -> StudyTables:
     store = Store(storage).child(name)
     study = frozen(store)
     if study is None:
@@ -72,7 +80,8 @@ def _open(storage: str | Path, name: str, baseline: str | None) -> StudyTables:
     trials = trials_frame(ledger.table())
     info = study_info(study, storage, trials["arm"].unique(), baseline)
     search = read_search(store, info.arms, trials) if info.search else None
-    return load(trials, ledger.sources("curves"), ledger.sources("traces"), info, search)
+    curves, traces = (ledger.sources(kind) if files else () for kind in ("curves", "traces"))
+    return load(trials, curves, traces, info, search)
 
 
 def started(storage: str | Path) -> list[str]:

@@ -129,6 +129,6 @@ class _StateUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ADMITTED:
             raise RecordError(
-                f"expected a CMA-ES state of numbers only in the search's records, got one that names {module}.{name}"
+                f"expected a CMA-ES state of numbers only in the search's records; it names {module}.{name}"
             )
         return super().find_class(module, name)

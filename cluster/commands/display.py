@@ -1,4 +1,4 @@
-"""What a person sees: progress bars while it runs, tables of the plan, the state and the findings."""
+"""What a person sees in the terminal: progress bars and tables."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,21 +22,26 @@ from rich.text import Text
 from tesseral.study.records.lease import Holder
 
 console = Console(highlight=False)
+"""Standard output: results."""
 
 errors = Console(stderr=True, highlight=False)
+"""Standard error: mistakes and warnings."""
 
 TEXT = ("arm", "hidden irreps", "cannot reach", "dead hidden irreps", "notes")
-"""Columns that are set left and may wrap."""
+"""Columns of text: aligned left, and wrapped where they are long."""
 
 UNWRAPPED = 24
-"""Characters of an arm's label that are kept on one line."""
+"""Longest arm label that is kept on one line, in characters."""
 
 RATE_OVER = 600.0
-"""Seconds over which the rate is taken, and from it the time left: a structure may take minutes."""
+"""Seconds over which a rate is averaged, and the remaining time estimated from it. A structure may take minutes."""
 
 
 def bar(rate: bool = False) -> Progress:
-    """A progress bar: what, how far, how fast if `rate`, how long, and how long still."""
+    """A progress bar with elapsed and remaining time.
+
+    :param rate: whether to show the rate too.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -51,10 +56,10 @@ def bar(rate: bool = False) -> Progress:
 
 
 class _Rate(ProgressColumn):
-    """How many a second, or a minute where they are slow."""
+    """Items per second, or per minute if that is less than one."""
 
     def render(self, task: Task) -> Text:
-        """Nothing before two are done."""
+        """Render the rate, which is known from the second item on."""
         speed = task.finished_speed or task.speed
         if not speed:
             return Text("")
@@ -63,13 +68,17 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def counted(what: str, rate: bool = False) -> Iterator["Counted"]:
-    """A bar that is told (done, total), and shows the rate if `rate`."""
+    """A progress bar over countable things, called as `on_progress(done, total)`.
+
+    :param what: the things, in the plural.
+    :param rate: whether to show the rate too.
+    """
     with bar(rate) as progress:
         yield Counted(progress, what)
 
 
 class Counted:
-    """Callable as `on_progress(done, total)`; nothing is shown before the first call."""
+    """An `on_progress(done, total)` that moves a bar. The bar appears at the first call."""
 
     def __init__(self, progress: Progress, what: str) -> None:
         self._progress, self._what = progress, what
@@ -77,13 +86,17 @@ class Counted:
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
-        if self._task is None:  # what is done before the start counts for no rate
+        if self._task is None:  # what was done before the start must not count into the rate
             self._task = self._progress.add_task(self._what, total=total, completed=done)
         self._progress.update(self._task, completed=done)
 
 
 class StudyProgress:
-    """One bar over the optimizer steps of all trials that are left; its text counts trials."""
+    """A `Display` as one bar. It moves with the optimizer steps of all trials that are left; its text counts trials.
+
+    :param progress: shows the bar.
+    :param name: the study's name.
+    """
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress, self._name = progress, name
@@ -92,21 +105,21 @@ class StudyProgress:
         self._ended = self._trials = self._total = 0
 
     def waiting(self, holder: Holder, seconds: float) -> None:
-        """A countdown while another driver may still be alive."""
+        """Count down while another driver may still be alive."""
         if self._task is None:
             self._task = self._progress.add_task("", total=None)
-        text = f"the study may be held by {holder}; taken over in {seconds:.0f} s if it stays silent"
+        text = f"the study may be held by {holder}; takeover in {seconds:.0f} s if it stays silent"
         self._progress.update(self._task, description=text)
 
     def started(self, trials: int, finished: int, steps: int) -> None:
-        """Show the bar; `steps` are those of the trials that are left."""
+        """Show the bar over the steps of the trials that are left."""
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._trials, self._ended, self._total = trials, finished, steps
         self._task = self._progress.add_task(self._text(), total=steps) if steps else None
 
     def added(self, trials: int, steps: int) -> None:
-        """The study has grown, or shrunk."""
+        """Lengthen the bar, or shorten it where the numbers are negative."""
         self._trials += trials
         if self._task is not None:
             self._total += steps
@@ -114,12 +127,12 @@ class StudyProgress:
             self._show()
 
     def progress(self, trial: str, step: int) -> None:
-        """Advance the bar to `step` of this trial."""
+        """Move the bar to `step` of this trial."""
         self._steps[trial] = step
         self._show()
 
     def ended(self, trial: str, steps: int) -> None:
-        """Count a trial; `steps` are all that it could have had."""
+        """Count a trial and complete its part of the bar."""
         self._steps[trial] = steps
         self._ended += 1
         self._show()
@@ -137,15 +150,20 @@ class StudyProgress:
 
 
 def _whole(column: str, cells: Sequence[str]) -> bool:
-    """Whether its cells are not wrapped: numbers, and labels if all are short."""
+    """Whether the cells of a column are never wrapped: numbers, and labels if all of them are short."""
     return column not in TEXT or (column == "arm" and all(len(cell) <= UNWRAPPED for cell in cells))
 
 
 def fitting(rows: Sequence[dict[str, str]], spare: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a table without those of the `spare` columns that the terminal has no room for; narrow ones stay."""
+    """Drop the columns for which the terminal has no room.
+
+    :param rows: column → cell, all with the same columns.
+    :param spare: columns that may be dropped, the widest first.
+    :return: the rows with the columns that are kept.
+    """
 
     def least(column: str) -> int:
-        """Labels are wrapped between words, numbers are not."""
+        """The narrowest width of a column, in characters. Labels wrap between words; numbers never wrap."""
         cells = [row[column] for row in rows]
         if not _whole(column, cells):
             cells = [word for cell in cells for word in cell.split()]
@@ -159,7 +177,12 @@ def fitting(rows: Sequence[dict[str, str]], spare: Sequence[str]) -> list[dict[s
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table; the columns of `TEXT` are text, the others numbers. Labels are wrapped if one of them is long."""
+    """A plain table without borders. The columns of `TEXT` hold text, the others numbers.
+
+    :param title: printed above; may be empty.
+    :param columns: the heads.
+    :param rows: the cells, in the order of the columns.
+    """
     shown = Table(title=escape(title) or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
     shown.padding = (0, 1, 0, 0)
     for number, column in enumerate(columns):

@@ -1,27 +1,28 @@
-"""How a command ends: what is said, and with which exit code.
+"""How a command ends: the sentence that it prints, and its exit code.
 
-0 complete; 1 some trials failed or are left; 2 a mistake in what was given; 3 another driver holds the study.
+0 complete; 1 some trials failed or are left; 2 a mistake in what was given; 3 another driver holds the study; 130
+interrupted by Ctrl-C.
 """
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tesseral.cluster.commands.display import console, errors
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import LeaseHeldError, LeaseLostError, StoreError, TesseralError
-from tesseral.study.records.ledger import Ledger
-from tesseral.study.records.store import STORE_ERRORS, Store
+from tesseral.study.errors import LeaseHeldError, LeaseLostError, StoreError, StudyFileError, TesseralError
+from tesseral.study.records.store import STORE_ERRORS
 
-if TYPE_CHECKING:  # it imports torch, which a sentence on the terminal does not wait for
+if TYPE_CHECKING:  # it imports torch, for which a sentence on the terminal should not wait
     from tesseral.cluster.campaign.driver import Ended
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what a user can meet into one sentence and an exit code; anything else keeps its traceback."""
+    """Turn every error that a user can meet into one sentence and an exit code. Others keep their traceback."""
     warnings.showwarning = _warn
     try:
         yield
@@ -36,31 +37,40 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Name the study file in errors that are found after it was read, as reading does."""
+    try:
+        yield
+    except StudyFileError as error:
+        raise StudyFileError(error.path, error.message, error.file or str(file)) from None
+
+
+@contextmanager
 def resumable() -> Iterator[None]:
-    """Ctrl-C ends the work with a sentence and the usual exit code of an interrupt."""
+    """End on Ctrl-C with a sentence that says how to continue, and the usual exit code of an interrupt."""
     try:
         yield
     except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from here", 130)
+        _fail("interrupted; the same command continues from here", 130)
 
 
-def finish(name: str, records: Store, ended: "Ended", reasons: Sequence[str]) -> None:
-    """Say how a study ended and why trials failed or were given up; exit with 1 if any was."""
+def finish(name: str, ended: "Ended") -> None:
+    """Say how the run of a study ended, and why trials failed or were given up. Exit with 1 if any did."""
     states = ended.states
-    complete, pruned, failed = (states.get(state, 0) for state in (State.COMPLETE, State.PRUNED, State.FAILED))
-    total = sum(states.values())
-    rest = [f"{pruned} stopped early"] if pruned else []
-    rest += [f"{failed} failed"] if failed else []
-    if left := total - complete - pruned - failed:
-        rest.append(f"{left} left, with which the same command goes on")
-    console.print(f"{name}: " + ", ".join([f"{complete} of {total} trials complete", *rest]), soft_wrap=True)
+    rest = [
+        f"{states[state]} {words}"
+        for state, words in ((State.PRUNED, "stopped early"), (State.FAILED, "failed"))
+        if states[state]
+    ]
+    rest += [f"{ended.left} left; the same command continues them"] if ended.left else []
+    complete = f"{states[State.COMPLETE]} of {states.total()} trials complete"
+    console.print(f"{name}: " + ", ".join([complete, *rest]), soft_wrap=True)
     for study, trials in ended.reused.items():
-        console.print(f"{trials} of them were trained by the study {study} before, and copied", soft_wrap=True)
-    if not failed and not left:
+        text = "trial was copied" if trials == 1 else "trials were copied"
+        console.print(f"{trials} {text} from the study {study}, which had trained the same", soft_wrap=True)
+    if not states[State.FAILED] and not ended.left:
         return
-    outcomes = [entry.outcome for entry in Ledger(records).entries() if entry.outcome is not None]
-    failures = [f"failed: {outcome['reason']}" for outcome in outcomes if outcome["state"] == State.FAILED]
-    for sentence in dict.fromkeys([*failures, *(f"given up: {reason}" for reason in reasons)]):
+    for sentence in (*(f"failed: {why}" for why in ended.failures), *(f"given up: {why}" for why in ended.given_up)):
         _say(sentence, "red")
     sys.exit(1)
 
@@ -71,7 +81,7 @@ def _fail(sentence: str, code: int) -> NoReturn:
 
 
 def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UserWarning):  # ours; libraries warn their developers in other categories
+    if issubclass(category, UserWarning):  # ours; the other categories are for a library's developers
         _say(str(message), "yellow")
 
 

@@ -1,4 +1,4 @@
-"""The command line of exports: `tesseral export`."""
+"""`tesseral export`: an electron density as a file for another program."""
 
 import json
 from pathlib import Path
@@ -14,48 +14,53 @@ if TYPE_CHECKING:  # it imports torch
     from tesseral.cluster.data.densities import Density
 
 COARSE = 0.02
-"""Share of the electrons that a cube's points may miss before it is said."""
+"""Share of the electrons that a cube's points may miss before a warning."""
 
 
 def export(
     source: Annotated[
         str,
-        typer.Argument(help="Reference data (.parquet), or a study's name or its study file.", show_default=False),
+        typer.Argument(help="Reference data (.parquet), or the name or file of a study.", show_default=False),
     ],
     trial: Annotated[
-        str | None, typer.Argument(help="Of a study: id of a complete trial, or how it begins.", show_default=False)
+        str | None,
+        typer.Argument(help="With a study: id of a complete trial, or the start of one.", show_default=False),
     ] = None,
     preset: Preset = None,
     structure: Annotated[
-        str | None, typer.Option(help="Id of a structure of the reference data.", show_default=False)
+        str | None, typer.Option(help="Id of a structure in the reference data.", show_default=False)
     ] = None,
     xyz: Annotated[
-        Path | None, typer.Option(help="Extended XYZ file of another molecule to predict.", show_default=False)
+        Path | None, typer.Option(help="Extended XYZ file of a molecule to predict.", show_default=False)
     ] = None,
-    frame: Annotated[int, typer.Option(min=0, help="Number of its frame, from 0.")] = 0,
+    frame: Annotated[int, typer.Option(min=0, help="With --xyz: the frame to take, from 0.")] = 0,
     charge: Annotated[
-        int | None, typer.Option(help="Its charge, e; default its key `charge`, else 0.", show_default=False)
+        int | None,
+        typer.Option(help="With --xyz: the charge in e; by default the frame's `charge`, else 0.", show_default=False),
     ] = None,
     difference: Annotated[
-        bool, typer.Option("--difference", help="Predicted less reference density, of a structure of the data.")
+        bool, typer.Option("--difference", help="With --structure: predicted minus reference density.")
     ] = False,
     cube: Annotated[Path | None, typer.Option(help="Cube file to write.", show_default=False)] = None,
-    spacing: Annotated[float, typer.Option(min=0.001, help="Of the cube's points, angstrom.")] = 0.1,
-    margin: Annotated[float, typer.Option(min=0.0, help="From the atoms to the cube's edge, angstrom.")] = 3.0,
+    spacing: Annotated[float, typer.Option(min=0.001, help="Distance of the cube's points, in angstrom.")] = 0.1,
+    margin: Annotated[
+        float, typer.Option(min=0.0, help="Distance from the atoms to the cube's edge, in angstrom.")
+    ] = 3.0,
     pyscf: Annotated[
-        Path | None, typer.Option(help="NumPy file (.npz) to write, to compute with in PySCF.", show_default=False)
+        Path | None, typer.Option(help="NumPy file (.npz) to write, for use in PySCF.", show_default=False)
     ] = None,
     storage: Storage = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """Write an electron density to look at (a cube file) or to compute with (an auxiliary density of PySCF).
+    """Write an electron density as a cube file to look at, or as an auxiliary density to compute with in PySCF.
 
-    Example: `tesseral export runs/reference/water.parquet --structure dimer-0000 --cube dimer.cube`, or
-    `tesseral export quickstart 3f2a91 --xyz molecule.xyz --cube predicted.cube --pyscf predicted.npz`
+    Example, of reference data: `tesseral export runs/reference/water.parquet --structure dimer-0000 --cube dimer.cube`
+
+    Example, predicted: `tesseral export quickstart 3f2a91 --xyz molecule.xyz --cube predicted.cube`
     """
     if cube is None and pyscf is None:
-        raise DataError("expected a file to write, got neither --cube nor --pyscf")
-    density = _find(source, trial, preset, structure, xyz, frame, charge, difference, storage)
+        raise DataError("expected a file to write, --cube or --pyscf; got neither")
+    density = _density(source, trial, preset, structure, xyz, frame, charge, difference, storage)
     written: dict[str, Any] = {
         "title": density.title,
         "electrons": density.electrons,
@@ -65,7 +70,7 @@ def export(
         from tesseral.models.reference.exchange.cube import write_cube
 
         molecule = density.molecule
-        done = write_cube(
+        cube_file = write_cube(
             cube,
             density.basis,
             molecule.atomic_numbers,
@@ -75,7 +80,7 @@ def export(
             margin=margin,
             title=density.title,
         )
-        written["cube"] = {"file": str(cube), "points": done.points, "electrons": done.electrons}
+        written["cube"] = {"file": str(cube), "points": cube_file.points, "electrons": cube_file.electrons}
     if pyscf is not None:
         from tesseral.models.reference.calculation.auxiliary_density import SNIPPET, to_pyscf
 
@@ -89,7 +94,7 @@ def export(
     _show(written)
 
 
-def _find(
+def _density(
     source: str,
     trial: str | None,
     preset: str | None,
@@ -100,21 +105,21 @@ def _find(
     difference: bool,
     storage: str,
 ) -> "Density":
-    """The density that is asked for."""
+    """The density that the options ask for."""
     from tesseral.cluster.data import densities
     from tesseral.cluster.data.references import open_reference
 
     if source.endswith(".parquet"):
         if trial is not None or preset is not None or xyz is not None or difference:
             raise DataError(
-                f"expected a study for a trial, --preset, --xyz or --difference, {source} is reference data"
+                f"expected a study with a trial, --preset, --xyz or --difference; {source} is reference data"
             )
         location = str(Path(source).resolve()) if Path(source).is_file() else source
         return densities.stored_density(open_reference(storage, location), structure, Path(source).stem)
     if trial is None:
-        raise DataError(f"expected reference data (.parquet), or a study and a trial, got {source} without a trial")
+        raise DataError(f"expected reference data (.parquet), or a study and a trial; got {source} without a trial")
     if (xyz is None) == (structure is None):
-        raise DataError("expected the molecule as either --structure or --xyz, got " + ("both" if xyz else "neither"))
+        raise DataError("expected the molecule as either --structure or --xyz; got " + ("both" if xyz else "neither"))
     name, folder = records_name(source, preset), ""
     if source.endswith(".toml"):
         folder = str(Path(source).resolve().parent)
@@ -123,7 +128,9 @@ def _find(
     entry = densities.find_trial(Store(storage).child(name), name, trial)
     if xyz is not None:
         if difference:
-            raise DataError("expected --structure with --difference, for the reference data has no density of --xyz")
+            raise DataError(
+                "expected --structure with --difference: the reference data has no density of a molecule from --xyz"
+            )
         return densities.predicted_density(storage, name, entry.id, densities.read_molecule(xyz, frame, charge), folder)
     _, reference = densities.trial_data(storage, entry)
     row = densities.find_structure(reference, structure, "the trial's reference data")
@@ -139,10 +146,10 @@ def _show(written: dict[str, Any]) -> None:
 
     say(f"{written['title']}: {written['electrons']:.4f} electrons of {written['expected']}")
     if "cube" in written:
-        found = written["cube"]
-        points = " × ".join(map(str, found["points"]))
-        say(f"Cube: {found['file']}, {points} points, {found['electrons']:.4f} electrons on them")
-        if abs(found["electrons"] - written["electrons"]) > COARSE * max(written["expected"], 1):
-            say("The points are too coarse for the cores of the atoms, or end too near: see --spacing and --margin.")
+        points_file = written["cube"]
+        points = " × ".join(map(str, points_file["points"]))
+        say(f"Cube: {points_file['file']}, {points} points, {points_file['electrons']:.4f} electrons on them")
+        if abs(points_file["electrons"] - written["electrons"]) > COARSE * max(written["expected"], 1):
+            say("The points miss some electrons: reduce --spacing for the atoms' cores, or raise --margin.")
     if "pyscf" in written:
-        say(f"PySCF: {written['pyscf']['file']}, to be used so:\n\n{written['pyscf']['snippet']}")
+        say(f"PySCF: {written['pyscf']['file']}, to be used like this:\n\n{written['pyscf']['snippet']}")

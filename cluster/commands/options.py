@@ -1,45 +1,60 @@
-"""Arguments and options that several commands take."""
+"""Arguments and options that several commands take, and how a shell completes them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.preset import preset_name
 from tesseral.study.study import Study
 
+
+def study_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the names of the studies in a local storage. On an object store, each press of Tab would be a request.
+
+    :param context: holds `storage` if it was given before on the line.
+    :param incomplete: what the user has typed so far.
+    """
+    storage = context.params.get("storage") or "runs"
+    if "://" in storage:
+        return []
+    names = sorted(path.parent.name for path in Path(storage).glob("*/study.toml"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
 Storage = Annotated[
     str,
-    typer.Option(envvar="TESSERAL_STORAGE", help="Folder, or URL such as s3://bucket/prefix, of data and records."),
+    typer.Option(
+        envvar="TESSERAL_STORAGE",
+        help="Folder, or URL such as s3://bucket/prefix, of reference data and records.",
+    ),
 ]
 StudyPath = Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)]
-StudyName = Annotated[str, typer.Argument(help="A study's name, or its study file.", show_default=False)]
+StudyName = Annotated[
+    str, typer.Argument(help="Name of a study, or its study file.", show_default=False, autocompletion=study_names)
+]
 Preset = Annotated[
     str | None,
-    typer.Option(help="A version of the study, of its tables [presets.NAME], such as small.", show_default=False),
+    typer.Option(
+        help="Preset of the study file, such as small: the table [presets.small].",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ExecutorName = Annotated[
     Literal["ray", "inline"],
-    typer.Option(help="`ray`: on all cores, or on the cluster that RAY_ADDRESS names; `inline`: in this process."),
+    typer.Option(
+        help="`ray` uses all cores, or the cluster that RAY_ADDRESS names; `inline` runs one after another in this "
+        "process."
+    ),
 ]
 
 
-@contextmanager
-def told_of(file: Path) -> Iterator[None]:
-    """Mistakes in a study that are found in planning name its file, as those do that are found in reading it."""
-    try:
-        yield
-    except StudyFileError as error:
-        raise StudyFileError(error.path, error.message, error.file or str(file)) from None
-
-
 def records_name(study: str, preset: str | None) -> str:
-    """The name of a study's records: that of its file, or the name itself, each with the preset's after it.
+    """The name of a study's records.
 
+    :param study: a study's name, or the path of its file, which ends in `.toml`.
+    :param preset: a preset, whose name is appended.
     :raises StudyFileError: if the file is not valid.
     """
     if study.endswith(".toml"):

@@ -1,4 +1,4 @@
-"""The tables of `tesseral plan`: several small ones, for a terminal is 80 characters wide."""
+"""The tables that `tesseral plan` prints: several small ones, because a terminal is 80 characters wide."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,45 +14,48 @@ if TYPE_CHECKING:  # it imports torch
     from tesseral.models.training.timed_step import Step
 
 IRREPS_WIDTH = 48
-"""Characters of hidden irreps on a line."""
+"""Longest line of hidden irreps, in characters."""
 
 
-def show(plan: StudyPlan, found: Sequence[Forecast], rate: Rate | None) -> None:
-    """Print the networks, what they do not reach, what they cost, and what is to be known besides."""
+def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> None:
+    """Print the networks, their sizes, what they cannot reach, what they cost, and notes.
+
+    :param rate: the speed from which times are estimated; None if the storage has none recorded.
+    """
     console.print(title(plan), style="bold", markup=False)
     console.print()
-    shown = [_networks(plan), _sizes(plan), _costs(plan, found)]
+    tables = [_networks(plan), _sizes(plan), _costs(plan, forecasts)]
     if any(arm.network.unreachable or arm.network.dead for arm in plan.arms):
-        shown.insert(2, _reach(plan))
-    for each in shown:
+        tables.insert(2, _reach(plan))
+    for each in tables:
         console.print(each)
         console.print()
     if rate is not None:
         remarks = [f"rate: {rate.source}"]
     else:
         remarks = [
-            "no rate of a GPU is recorded in this storage, so no time is estimated; the first trials record one, and "
-            "--probe measures a step of each arm"
+            "no time is estimated, because this storage has no recorded rate of a GPU; the first trials record one, "
+            "and --probe measures a step of each arm"
         ]
-    for line in (*notes(plan, list(found)), *remarks):
+    for line in (*notes(plan, list(forecasts)), *remarks):
         console.print(f"- {line}", markup=False)
 
 
-def show_probe(plan: StudyPlan, found: Sequence[Forecast], measured: Sequence["Step"]) -> None:
-    """Print the steps that were measured beside what was estimated."""
+def show_probe(plan: StudyPlan, forecasts: Sequence[Forecast], measured: Sequence["Step"]) -> None:
+    """Print the measured steps beside the estimated ones."""
     rows = [
         [
-            one.arm.label,
-            "–" if one.step is None else duration(one.step),
+            forecast.arm.label,
+            "–" if forecast.step is None else duration(forecast.step),
             duration(step.seconds),
             "–" if step.peak_memory is None else f"{scaled(step.peak_memory)}B",
         ]
-        for one, step in zip(found, measured, strict=True)
+        for forecast, step in zip(forecasts, measured, strict=True)
     ]
     console.print()
     console.print(table("", ["arm", "estimated step", "measured step", "peak memory"], rows))
     console.print()
-    console.print(f"- measured on {measured[0].device}, without the evaluations and records that an estimate holds")
+    console.print(f"- measured on {measured[0].device}; unlike the estimates, without evaluations and records")
 
 
 def _networks(plan: StudyPlan) -> Table:
@@ -87,41 +90,46 @@ def _reach(plan: StudyPlan) -> Table:
     return table("", ["arm", "cannot reach", "dead hidden irreps"], rows)
 
 
-def _costs(plan: StudyPlan, found: Sequence[Forecast]) -> Table:
-    search, known = plan.study.file.search is not None, found[0].step is not None
-    grows = any(one.most > one.confirm for one in found)
+def _costs(plan: StudyPlan, forecasts: Sequence[Forecast]) -> Table:
+    search, known = plan.study.file.search is not None, forecasts[0].step is not None
+    grows = any(forecast.most > forecast.confirm for forecast in forecasts)
     columns = ["arm", "steps", "search", "confirm", "a step", "a trial", "its trials", unit(plan)]
     kept = [True, True, search, True, known, known, known, known]
     rows = [
         [
-            one.arm.label,
-            f"{one.arm.steps:,}",
-            f"{one.search:,}",
-            f"{one.confirm:,} to {one.most:,}" if grows else f"{one.confirm:,}",
-            *_times(plan, one),
+            forecast.arm.label,
+            f"{forecast.arm.steps:,}",
+            f"{forecast.search:,}",
+            f"{forecast.confirm:,} to {forecast.most:,}" if grows else f"{forecast.confirm:,}",
+            *_times(plan, forecast),
         ]
-        for one in found
+        for forecast in forecasts
     ]
-    total = total_of(list(found), "seconds")
+    total = total_of(list(forecasts), "seconds")
     if total is not None:
-        confirm = sum(one.confirm for one in found)
-        all_confirm = f"{confirm:,} to {sum(one.most for one in found):,}" if grows else f"{confirm:,}"
+        confirm = sum(forecast.confirm for forecast in forecasts)
+        all_confirm = f"{confirm:,} to {sum(forecast.most for forecast in forecasts):,}" if grows else f"{confirm:,}"
         sums = [f"{plan.search_trials:,}", all_confirm, "", "", duration(total), amount(hours(plan, total))]
         rows.append(["in all, one after another", "", *sums])
     return table("", *_kept(columns, rows, kept))
 
 
-def _times(plan: StudyPlan, one: Forecast) -> list[str]:
-    if one.step is None or one.trial is None or one.seconds is None:
+def _times(plan: StudyPlan, forecast: Forecast) -> list[str]:
+    if forecast.step is None or forecast.trial is None or forecast.seconds is None:
         return [""] * 4
-    return [duration(one.step), duration(one.trial), duration(one.seconds), amount(hours(plan, one.seconds))]
+    return [
+        duration(forecast.step),
+        duration(forecast.trial),
+        duration(forecast.seconds),
+        amount(hours(plan, forecast.seconds)),
+    ]
 
 
 def _kept(columns: list[str], rows: list[list[str]], kept: Sequence[bool]) -> tuple[list[str], list[list[str]]]:
-    def of(row: list[str]) -> list[str]:
+    def kept_of(row: list[str]) -> list[str]:
         return [cell for cell, keep in zip(row, kept, strict=True) if keep]
 
-    return of(columns), [of(row) for row in rows]
+    return kept_of(columns), [kept_of(row) for row in rows]
 
 
 def _hidden(natural: str, matched: str) -> str:
@@ -131,7 +139,7 @@ def _hidden(natural: str, matched: str) -> str:
 
 
 def _broken(irreps: str, indent: str = "") -> str:
-    """On lines of at most `IRREPS_WIDTH`, broken after a plus."""
+    """Break irreps after a plus into lines of at most `IRREPS_WIDTH` characters."""
     lines = [""]
     for term in irreps.replace("+", "+ ").split():
         if lines[-1] and len(lines[-1]) + len(term) > IRREPS_WIDTH - len(indent):
@@ -141,7 +149,7 @@ def _broken(irreps: str, indent: str = "") -> str:
 
 
 def scaled(number: float) -> str:
-    """Three digits and k, M, G, T or P, such as `12.4M`."""
+    """A number with three digits and k, M, G, T or P, such as `12.4M`."""
     for suffix in ("", "k", "M", "G", "T"):
         if number < 999.5:
             return f"{number:.3g}{suffix}"
@@ -150,7 +158,7 @@ def scaled(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Such as `4.2 ms`, `75 s`, `12 min`, `3.4 h`, `12 days`."""
+    """A duration such as `4.2 ms`, `75 s`, `12 min`, `3.4 h` or `12 days`."""
     for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {name}" if seconds >= 10 * size else f"{seconds / size:.1f} {name}"
@@ -158,5 +166,5 @@ def duration(seconds: float) -> str:
 
 
 def amount(value: float) -> str:
-    """Two digits after the point at most, and more of what is less than 0.1."""
+    """A number with at most two decimals, or two digits if it is below 0.1."""
     return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"

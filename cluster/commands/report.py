@@ -1,4 +1,4 @@
-"""`tesseral report`: the findings as a page, and their table in the terminal."""
+"""`tesseral report`: the findings as an HTML page, and their headline table in the terminal."""
 
 import json
 from typing import Annotated
@@ -21,14 +21,14 @@ LEFT_OUT = (
     "error in its unit",
     "notes",
 )
-"""Columns of the summary that only the report shows: a terminal is 80 characters wide. Notes stand below the table."""
+"""Columns that only the page shows, because a terminal is 80 characters wide. Notes are printed below the table."""
 
 
 Baseline = Annotated[
     str | None,
     typer.Option(
         metavar="ARM",
-        help="Compare with this arm in place of the study's own baseline; the page is a file of its own.",
+        help="Compare with this arm instead of the study's own baseline. The page gets a file of its own.",
         show_default=False,
     ),
 ]
@@ -41,9 +41,11 @@ def report(
     storage: Storage = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """Write a study's report.html and print its headline table; while it runs too.
+    """Write a study's report.html and print its headline table. Safe at any moment, also while the study runs.
 
-    Examples: `tesseral report quickstart`, `tesseral report quickstart --baseline lmax=2`
+    Example: `tesseral report quickstart`
+
+    Example, against another arm: `tesseral report quickstart --baseline lmax=2`
     """
     from tesseral.analysis.report import summary
     from tesseral.analysis.report.notes import chosen_baseline

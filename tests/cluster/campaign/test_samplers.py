@@ -123,7 +123,7 @@ def test_cmaes_with_pruned_trials_that_lack_a_parameter():
     [
         (
             pickle.dumps(print).hex(),
-            "expected a CMA-ES state of numbers only in the search's records, got one that names (builtins|__builtin__).print",
+            "expected a CMA-ES state of numbers only in the search's records; it names (builtins|__builtin__).print",
         ),
         ("00ff", "the CMA-ES state of proposal 7 is damaged"),
     ],

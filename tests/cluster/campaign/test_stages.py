@@ -14,13 +14,13 @@ import pytest
 
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.report import report
+from tesseral.analysis.statistics.progress import state_counts
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.open import open_study
 from tesseral.cluster.campaign import campaign
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.campaign.search_stage import SearchStage
-from tesseral.cluster.commands.status import standing
 from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
 from tesseral.models.training import training
@@ -328,8 +328,7 @@ def test_arms_that_choose_one_network_share_its_trials(storage, study_file):
         ("lmax=1, match=none", "none", "none"),
         ("lmax=1, match=parameters", "parameters", "parameters"),
     ]
-    store = Store(storage).child("small")
-    stands = standing(store, Study.load(study_file), Ledger(store).entries())
+    stands = state_counts(open_study(storage, "small"))
     assert {arm: counts[State.COMPLETE] for arm, counts in stands["confirm"].items()} == dict.fromkeys(
         [f"lmax={order}, match={by}" for order in (0, 1) for by in ("none", "parameters")], 2
     )

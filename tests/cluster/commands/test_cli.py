@@ -4,17 +4,20 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tesseral.cluster.commands.status import standing
+from tesseral.analysis.statistics.progress import state_counts
+from tesseral.analysis.tables.open import open_trials
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.configuration.trial import State
+from tesseral.study.design.stages import Best
 from tesseral.study.records.lease import Lease
-from tesseral.study.records.ledger import Entry, Ledger, freeze, write_plan
+from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.outcome import seal_outcome
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -102,15 +105,15 @@ def test_status_counts_what_is_due(storage, study_file):
         "lmax=0": {"planned": 3},
         "lmax=1": {"planned": 3},
     }
-    assert "Nobody drives it now" in shown.stdout
+    assert "No driver runs it now" in shown.stdout
     plan = prepare(study, str(storage))
     write_plan(store, plan.confirming(plan.arms[0], plan.arms[0].network, 0, 0), "small")
-    assert standing(store, study, Ledger(store).entries()) == {
+    assert state_counts(open_trials(storage, "small")) == {
         "confirm": {"lmax=0": {State.PLANNED: 3}, "lmax=1": {State.PLANNED: 3}}
     }
     (path,) = store.paths("trials")
     seal_outcome(store, path.split("/")[1], "0-0", State.FAILED, [], 0, reason="none")
-    assert standing(store, study, Ledger(store).entries()) == {
+    assert state_counts(open_trials(storage, "small")) == {
         "confirm": {"lmax=0": {State.PLANNED: 2, State.FAILED: 1}, "lmax=1": {State.PLANNED: 3}}
     }
 
@@ -123,8 +126,11 @@ def test_status_shows_search_and_confirm_apart(storage, study_file):
     store = Store(storage).child("small")
     freeze(store, study)
     arms = [arm.key for arm in study.arms]
-    store.create(f"search/{arms[0]}/best.json", json.dumps({"trial": None, "trials": 4}).encode())
-    assert standing(store, study, []) == {
+    store.create(
+        f"search/{arms[0]}/best.json",
+        json.dumps(asdict(Best(None, {}, None, 4, "all 4 points of its search space are proposed"))).encode(),
+    )
+    assert state_counts(open_trials(storage, "small")) == {
         "search": {"lmax=0": {State.PLANNED: 4}, "lmax=1": {State.PLANNED: 5}},
         "confirm": {"lmax=0": {}, "lmax=1": {State.PLANNED: 3}},
     }
@@ -138,8 +144,12 @@ def test_status_shows_search_and_confirm_apart(storage, study_file):
 def test_arms_that_matching_joined_are_one_in_the_status(storage, study_file):
     study = Study.load(study_file)
     store = Store(storage).child("small")
-    entry = Entry("a", {"arm": "lmax=0 = lmax=1", "stage": "confirm"}, (), None)
-    assert standing(store, study, [entry]) == {"confirm": {"lmax=0 = lmax=1": {State.PLANNED: 3}}}
+    freeze(store, study)
+    plan = prepare(study, storage)
+    planned = plan.confirming(plan.arms[0], plan.arms[0].network, 0, 0)
+    joined = replace(planned.arm, labels=("lmax=0", "lmax=1"))
+    write_plan(store, replace(planned, arm=joined), "small")
+    assert state_counts(open_trials(storage, "small")) == {"confirm": {"lmax=0 = lmax=1": {State.PLANNED: 3}}}
 
 
 def test_run_status_report_resume(storage, study_file):

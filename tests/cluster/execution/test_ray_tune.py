@@ -12,19 +12,16 @@ import torch
 LOST = """
 import sys
 from tesseral.cluster.campaign.display import Silent
-from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.campaign.driver import run
 from tesseral.cluster.commands.exit_codes import explained
-from tesseral.cluster.planning.plan import prepare
-from tesseral.cluster.execution.ray_tune import RayTune
 from tesseral.study.records.store import Store
-from tesseral.study.study import Study
 
 class Usurper(Silent):
     def ended(self, trial, steps):
         Store(sys.argv[2]).child("small").create("lease/2/0", b"{}")
 
 with explained():
-    run_study(prepare(Study.load(sys.argv[1]), sys.argv[2]), RayTune(), Usurper(), 0.6)
+    run(sys.argv[1], sys.argv[2], display=Usurper(), lease=0.6)
 """
 
 
@@ -50,7 +47,7 @@ def test_an_interrupt_says_how_to_go_on(storage, study_file):
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 130, errors
-    assert errors.splitlines()[-1] == "tesseral: interrupted; the same command goes on from here"
+    assert errors.splitlines()[-1] == "tesseral: interrupted; the same command continues from here"
     assert (storage / "small" / "lease" / "1" / "left").exists()
 
 

@@ -1,0 +1,24 @@
+from .analysis.report.report import report
+from .analysis.tables.load import StudyTables, load
+from .analysis.tables.open import open_study, read_study
+from .cluster.campaign.driver import Ended, run
+from .cluster.planning.plan import StudyPlan, plan
+from .study.errors import TesseralError
+from .study.study import Study
+
+__version__: str
+
+__all__ = [
+    "Ended",
+    "Study",
+    "StudyPlan",
+    "StudyTables",
+    "TesseralError",
+    "__version__",
+    "load",
+    "open_study",
+    "plan",
+    "read_study",
+    "report",
+    "run",
+]

@@ -1,0 +1,94 @@
+"""The public face: `import tesseral` is light, and each package hands on exactly the names that are listed here."""
+
+import importlib
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+HEAVY = {"torch", "e3nn", "ray", "optuna", "polars", "pydantic", "pyarrow", "numpy", "scipy", "obstore", "pyscf"}
+
+NAMES = {
+    "tesseral": [
+        "Ended",
+        "Study",
+        "StudyPlan",
+        "StudyTables",
+        "TesseralError",
+        "__version__",
+        "load",
+        "open_study",
+        "plan",
+        "read_study",
+        "report",
+        "run",
+    ],
+    "tesseral.cluster": [
+        "Display",
+        "Ended",
+        "Executor",
+        "Inline",
+        "Job",
+        "RayTune",
+        "Silent",
+        "StudyPlan",
+        "Work",
+        "plan",
+        "prepare",
+        "run",
+        "run_study",
+        "run_trial",
+    ],
+}
+"""Package → its public names. A name that is added or removed here is added to or removed from what users may rely
+on."""
+
+
+def python(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_public_names_are_those_listed(package):
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == NAMES[package]
+    assert set(NAMES[package]) <= set(dir(module))
+    for name in NAMES[package]:
+        assert not isinstance(getattr(module, name), ModuleType), f"{package}.{name} is hidden by a module of its name"
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_a_package_imports_nothing_heavy_before_a_name_is_used(package):
+    code = f"import sys, {package}; dir({package}); print(*{{name.split('.')[0] for name in sys.modules}})"
+    assert set(python(code).split()) & HEAVY == set()
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import tesseral
+
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        tesseral.nothing_of_the_kind  # noqa: B018
+
+
+def test_importing_costs_at_most_a_tenth_of_a_second():
+    """CPU time of the import alone, best of three, so that a busy machine does not count."""
+    code = "import time; began = time.process_time(); import tesseral; print(time.process_time() - began)"
+    assert min(float(python(code)) for _ in range(3)) <= 0.1
+
+
+def test_the_version_is_that_of_the_package():
+    import tesseral
+
+    assert tesseral.__version__ == importlib.metadata.version("tesseral")
+
+
+def test_numpy_has_one_thread_where_a_study_is_run_from_python():
+    """NumPy reads this when it is imported, which must come after the name that leads to it is used."""
+    code = "import os, tesseral; tesseral.run; import numpy; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    assert python(code).strip() == "1"
+    order = (
+        "import sys, tesseral.cluster, os; assert 'numpy' not in sys.modules; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    assert python(order).strip() == "1"
