@@ -12,8 +12,9 @@ from tesseral.analysis.statistics.ablations import STRUCTURES, Needs, Place, nee
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.analysis.terms.wording import MetricLabel, describe, interval, listed
+from tesseral.analysis.terms.wording import MetricLabel, describe, interval
 from tesseral.study.records.schemas import ABLATION_METRICS
+from tesseral.study.wording import listed
 
 _NAMED = 3
 """Places that are named as those that an arm may need most; of more, how many."""

@@ -2,8 +2,9 @@
 
 from tesseral.analysis.statistics.arms import LOOSE, Row
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.terms.wording import count, describe
+from tesseral.analysis.terms.wording import describe
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
+from tesseral.study.wording import count
 
 UNEQUAL = 1.01
 """Ratio of parameters from which arms are not alike in size."""

@@ -15,7 +15,8 @@ from tesseral.analysis.statistics.progress import progress, search_progress
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate
 from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.analysis.terms.wording import count, describe, interval, listed, p_value
+from tesseral.analysis.terms.wording import describe, interval, p_value
+from tesseral.study.wording import count, listed
 
 _IRREP = re.compile(r"\d+[eo]")
 _MOST_SENTENCES = 6

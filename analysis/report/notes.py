@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.terms.wording import count
 from tesseral.study.design.arm import Excluded
+from tesseral.study.wording import count
 
 
 def notes(tables: StudyTables) -> list[str]:

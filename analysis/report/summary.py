@@ -18,8 +18,9 @@ from tesseral.analysis.statistics.progress import standing as standing
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import saved
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.terms.wording import describe, duration, interval, p_value, scaled, signed_percent, typeset
+from tesseral.analysis.terms.wording import describe, interval, p_value, signed_percent, typeset
 from tesseral.study.configuration.metrics import METRICS
+from tesseral.study.wording import duration, scaled
 
 WORDS = ("arm", "matched in", "notes")
 """Columns of the summary that hold words; the others hold numbers."""

@@ -7,7 +7,7 @@ import polars as pl
 
 from tesseral.analysis.statistics.layers import last
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.terms.wording import listed
+from tesseral.study.wording import listed
 
 
 class Irrep(NamedTuple):

@@ -18,9 +18,10 @@ from tesseral.analysis.statistics.paired import holm, log_ratios, relative_chang
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import SIGNIFICANCE, Estimate
-from tesseral.analysis.terms.wording import count, interval, listed
+from tesseral.analysis.terms.wording import interval
 from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
+from tesseral.study.wording import count, listed
 
 _MOST_SENTENCES = 4
 """Of more, a count."""

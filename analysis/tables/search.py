@@ -11,11 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from tesseral.analysis.terms.wording import count, duration
 from tesseral.study.configuration.trial import State, digest
 from tesseral.study.design.labels import short_names
 from tesseral.study.design.stages import Best
 from tesseral.study.records.store import Json, Store, read_document
+from tesseral.study.wording import count, duration
 
 _BEST = [item.name for item in fields(Best)]
 _PROPOSALS = {"arm": pl.String, "number": pl.Int64, "trial": pl.String}

@@ -1,7 +1,6 @@
 """Numbers and metrics in words: how many digits an interval deserves, and what a metric is called."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor, log10
 
@@ -91,7 +90,6 @@ def typeset(unit: str) -> str:
     return re.sub(r"\^(-?\d+)", lambda power: power[1].translate(_SUPERSCRIPT), unit)
 
 
-_PREFIXES = "kMGTPE"
 SMALL = 1e-3
 """Below it numbers are written in powers of ten."""
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -141,37 +139,6 @@ def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str
 def p_value(p: float) -> str:
     """Such as `0.012` or `< 0.001`."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
-
-
-def duration(seconds: float) -> str:
-    """Such as `4.2 s`, `75 s`, `12 min`, `3.4 h`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def scaled(n: float) -> str:
-    """To three digits, with a prefix of the SI: such as `950`, `1.24 M`, `35.0 G`."""
-    power = 0
-    while float(f"{n:.3g}") >= 1000 and power < len(_PREFIXES):
-        n, power = n / 1000, power + 1
-    text = f"{n:#.3g}".rstrip(".") if power else f"{n:.3g}"
-    return f"{text} {_PREFIXES[power - 1]}" if power else text
-
-
-def count(n: int, noun: str) -> str:
-    """Such as `1 trial`, `8 trials`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def listed(things: Sequence[object], most: int = 6) -> str:
-    """Such as `a, b and c`; of more than `most`, the first ones and how many more."""
-    shown = [str(thing) for thing in things[:most]]
-    if len(things) > most:
-        shown.append(f"{len(things) - most} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def signed_percent(share: float) -> str:

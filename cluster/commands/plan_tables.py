@@ -9,6 +9,7 @@ from tesseral.cluster.commands.display import console, table
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.forecast import Forecast, hours, notes, title, total_of, unit
 from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.study.wording import amount, duration, scaled
 
 if TYPE_CHECKING:  # it imports torch
     from tesseral.models.training.timed_step import Step
@@ -146,25 +147,3 @@ def _broken(irreps: str, indent: str = "") -> str:
             lines.append("")
         lines[-1] += term
     return f"\n{indent}".join(lines)
-
-
-def scaled(number: float) -> str:
-    """A number with three digits and k, M, G, T or P, such as `12.4M`."""
-    for suffix in ("", "k", "M", "G", "T"):
-        if number < 999.5:
-            return f"{number:.3g}{suffix}"
-        number /= 1000
-    return f"{number:.3g}P"
-
-
-def duration(seconds: float) -> str:
-    """A duration such as `4.2 ms`, `75 s`, `12 min`, `3.4 h` or `12 days`."""
-    for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {name}" if seconds >= 10 * size else f"{seconds / size:.1f} {name}"
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
-
-
-def amount(value: float) -> str:
-    """A number with at most two decimals, or two digits if it is below 0.1."""
-    return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"

@@ -12,11 +12,10 @@ from tesseral.cluster.planning.plan import ArmPlan, StudyPlan
 from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.parsing.irreps import parse_irreps
+from tesseral.study.wording import count, listed_labels
 
 LOOSE = 0.01
 """Residual of a match from which on it is noted."""
-MOST_NAMED = 8
-"""Arms that a note names; more are counted."""
 COUNTED = ("network.", "training.batch_size")
 """Beginnings of the settings that change the operations of a step."""
 
@@ -76,16 +75,16 @@ def title(plan: StudyPlan) -> str:
     """Arms × blocks × replicates, and the search, in a sentence."""
     file, arms = plan.study.file, len(plan.arms)
     blocks, replicates = file.replication.blocks, file.replication.replicates
-    text = f"{plan.study.name}: {_count(arms, 'arm')} × {_count(blocks, 'block')} × {_count(replicates, 'replicate')}"
-    text += f" = {_count(plan.confirm_trials, 'trial')}"
+    text = f"{plan.study.name}: {count(arms, 'arm')} × {count(blocks, 'block')} × {count(replicates, 'replicate')}"
+    text += f" = {count(plan.confirm_trials, 'trial')}"
     if file.search is None:
         return text
-    text += f", after a search of {_count(file.search.trials, 'trial')} an arm ({file.search.sampler}"
+    text += f", after a search of {count(file.search.trials, 'trial')} an arm ({file.search.sampler}"
     if file.search.asha:
         rungs = sorted({plan.rungs(arm) for arm in plan.arms})
         at = " or ".join(", ".join(map(str, one)) or "none" for one in rungs)
         text += f"; ASHA, rungs at epochs {at}"
-    return f"{text}) = {_count(plan.search_trials + plan.confirm_trials, 'trial')} in all"
+    return f"{text}) = {count(plan.search_trials + plan.confirm_trials, 'trial')} in all"
 
 
 def notes(plan: StudyPlan, found: list[Forecast]) -> list[str]:
@@ -96,7 +95,7 @@ def notes(plan: StudyPlan, found: list[Forecast]) -> list[str]:
     for arm in study.excluded:
         left_out[arm.where, arm.condition].append(arm.label)
     for (where, condition), labels in left_out.items():
-        lines.append(f"{where} ({condition}) leaves out {_count(len(labels), 'arm')}: {_named(labels)}")
+        lines.append(f"{where} ({condition}) leaves out {count(len(labels), 'arm')}: {listed_labels(labels)}")
     lines += [f"one configuration, and so one arm: {one.label}" for one in plan.arms if len(one.arm.labels) > 1]
     lines += setting_notes(plan)
     lines += open_notes(plan)
@@ -202,12 +201,3 @@ def _arm(plan: StudyPlan, one: Forecast) -> dict[str, Any]:
         "seconds_most": one.longest,
         "configuration": network.configuration.to_dict(),
     }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _named(labels: list[str]) -> str:
-    more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
-    return "; ".join(labels[:MOST_NAMED]) + more

@@ -1,7 +1,7 @@
 """What arms with fusion diagrams cannot tell apart: topologies that make the same functions, bounds that cut none."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,9 +12,7 @@ from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmo
 from tesseral.study.configuration.configuration import Configuration, Fusion, Network
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import parse_irreps
-
-MOST_NAMED = 8
-"""Arms that a sentence names; more are counted."""
+from tesseral.study.wording import listed_labels
 
 
 def fusion_notes(plan: StudyPlan) -> Iterator[str]:
@@ -38,11 +36,11 @@ def fusion_notes(plan: StudyPlan) -> Iterator[str]:
         for same in _classes(found):
             if len(same) > 1:
                 yield (
-                    f"{_named(one.label for one in same)} make the same functions, for {_reason(same)}; topologies "
-                    "differ where leaves are distinct and k_max cuts"
+                    f"{listed_labels([one.label for one in same])} make the same functions, for {_reason(same)}; "
+                    "topologies differ where leaves are distinct and k_max cuts"
                 )
     for (tree, k_max), labels in uncut.items():
-        yield f"k_max = {k_max} cuts nothing of what {tree} makes: {_named(labels)}"
+        yield f"k_max = {k_max} cuts nothing of what {tree} makes: {listed_labels(labels)}"
 
 
 @dataclass(frozen=True)
@@ -103,9 +101,3 @@ def _reason(same: list[_Fused]) -> str:
     if len(set(same[0].tree.leaves)) == 1:
         return f"their leaves are equal and {none_cut}"
     return f"{none_cut}, and recoupling turns one tree into the other"
-
-
-def _named(labels: Iterable[str]) -> str:
-    every = list(labels)
-    more = f"; and {len(every) - MOST_NAMED} more" if len(every) > MOST_NAMED else ""
-    return "; ".join(every[:MOST_NAMED]) + more

@@ -20,8 +20,9 @@ from tesseral.analysis.statistics.paired import Comparison, arm_errors, compare_
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.study_info import ReferenceInfo
 from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import describe, duration, interval, number
+from tesseral.analysis.terms.wording import describe, interval, number
 from tesseral.study.errors import TesseralError
+from tesseral.study.wording import duration
 from tests.support.synthetic_study import info, study_tables, table, trial_row, trial_rows
 
 METRIC = "test.epsilon"

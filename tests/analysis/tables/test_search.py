@@ -21,13 +21,13 @@ from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study, study_info
 from tesseral.analysis.tables.search import Saved, best_so_far, saved
-from tesseral.analysis.terms.wording import scaled
 from tesseral.study.configuration.trial import digest
 from tesseral.study.design.allocation import precise
 from tesseral.study.design.arm import Excluded
 from tesseral.study.design.study_file import Match
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tesseral.study.wording import scaled
 from tests.support.synthetic_study import (
     ENDED,
     TUNED,

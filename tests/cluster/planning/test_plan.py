@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tesseral.cluster.commands.plan_tables import amount, duration, scaled
 from tesseral.cluster.planning.cost import SHIPPED
 from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs, title, to_dict
 from tesseral.cluster.planning.plan import StudyPlan, plan
@@ -284,13 +283,3 @@ def test_a_step_is_measured(tiny_reference, write):
     assert 5 * slow.seconds < time.perf_counter() - began
     assert measure_step(small, reference, "cpu").seconds < slow.seconds
     assert slow.peak_memory is None
-
-
-def test_numbers_are_short():
-    assert [scaled(n) for n in (7.0, 999.4, 1234.0, 12_345_678.0, 3e9, 9.996e11, 2e15)] == [
-        "7", "999", "1.23k", "12.3M", "3G", "1T", "2P"
-    ]  # fmt: skip
-    assert [duration(s) for s in (0.00836, 1.5, 75, 119, 120, 3600, 7200, 40_000, 864_000)] == [
-        "8.36 ms", "1.5 s", "75 s", "119 s", "2.0 min", "60 min", "2.0 h", "11 h", "10 days"
-    ]  # fmt: skip
-    assert [amount(v) for v in (0.0015, 0.5, 42.123, 12_345.6)] == ["0.0015", "0.50", "42.12", "12,346"]

@@ -1,0 +1,50 @@
+"""Numbers, durations and lists in words, as all rooms print them."""
+
+from collections.abc import Sequence
+
+_PREFIXES = "kMGTPE"
+
+
+def count(n: int, noun: str) -> str:
+    """A number with its noun, such as `1 trial` or `8 trials`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def listed(things: Sequence[object], most: int = 6) -> str:
+    """A list such as `a, b and c`; of more than `most` things, the first ones and how many more."""
+    shown = [str(thing) for thing in things[:most]]
+    if len(things) > most:
+        shown.append(f"{len(things) - most} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def listed_labels(labels: Sequence[str], most: int = 8) -> str:
+    """Labels of arms such as `lmax=0, layers=2; lmax=1, layers=2; and 3 more`: they hold commas themselves."""
+    more = [f"and {len(labels) - most} more"] if len(labels) > most else []
+    return "; ".join([*labels[:most], *more])
+
+
+def duration(seconds: float) -> str:
+    """A duration such as `4.2 ms`, `75 s`, `12 min`, `3.4 h` or `12 days`."""
+    if seconds < 1:
+        value, unit = 1000 * seconds, "ms"
+    else:
+        # A unit is used from two of it on: 119 s, 2.0 min.
+        units = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
+        size, unit = next((each for each in units if seconds >= 2 * each[0]), (1.0, "s"))
+        value = seconds / size
+    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+
+
+def scaled(n: float) -> str:
+    """A number to three digits with an SI prefix, such as `950`, `1.24 M` or `35.0 G`."""
+    power = 0
+    while float(f"{n:.3g}") >= 1000 and power < len(_PREFIXES):
+        n, power = n / 1000, power + 1
+    text = f"{n:#.3g}".rstrip(".") if power else f"{n:.3g}"
+    return f"{text} {_PREFIXES[power - 1]}" if power else text
+
+
+def amount(value: float) -> str:
+    """A number to two decimals, to two digits below 0.1, and to none from 100 on."""
+    return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
