@@ -65,13 +65,7 @@ class Campaign:
         self.given_up: list[str] = []
         """Why trials were given up without an outcome, each reason once."""
         self._traces = asdict(file.traces)
-        self._entries = {entry.id: entry for entry in ledger.entries()}
-        sweep(store, {entry.id: entry.outcome for entry in self._entries.values() if entry.outcome is not None})
-        for entry in [entry for entry in self._entries.values() if entry.outcome is None]:
-            if prune(
-                store, entry.id, lease.number, adopt=True
-            ):  # an earlier driver decided so and was killed before it sealed the outcome
-                self._entries[entry.id] = ledger.read(entry.id) or entry
+        self._entries = self._recover()
         self._running: dict[str, tuple[int, list[OnEnd]]] = {}
         self._judges: dict[str, SearchStage] = {}
         self._confirm = ConfirmStage(plan)
@@ -90,21 +84,39 @@ class Campaign:
         }
         self.trials = plan.search_trials + plan.confirm_trials
         """Trials of the whole study, as far as is known."""
-        entries = self._entries.values()
-        finished = sum(entry.outcome is not None for entry in entries)
-        steps = sum(arm.steps for arm in plan.arms) * (self.trials // len(plan.arms))
         self._steps = {arm.label: arm.steps for arm in plan.arms}
-        for entry in entries:  # a trial that several arms share runs once and is shown once
+        self._show_start()
+        self._ahead = self._find_job()  # so that `done` is known before the first `suggest`
+
+    def _recover(self) -> dict[str, Entry]:
+        """Read the records, and complete what a killed driver had begun.
+
+        Outcomes are sealed last: a trial can have files that its outcome replaced, which are swept away, or a decision
+        to stop it without the outcome that follows, which is sealed here.
+        """
+        entries = {entry.id: entry for entry in self._ledger.entries()}
+        sweep(self._store, {entry.id: entry.outcome for entry in entries.values() if entry.outcome is not None})
+        for entry in [entry for entry in entries.values() if entry.outcome is None]:
+            if prune(self._store, entry.id, self._lease.number, adopt=True):
+                entries[entry.id] = self._ledger.read(entry.id) or entry
+        return entries
+
+    def _show_start(self) -> None:
+        """Tell the display how much is left. A trial that several arms share runs once and is shown once."""
+        entries = self._entries.values()
+        steps = sum(self._steps.values()) * (self.trials // len(self.plan.arms))
+        for entry in entries:
             times = len(entry.others) + (entry.outcome is not None)
             steps -= self._steps.get(entry.plan["arm"], 0) * times
-        display.started(self.trials - sum(len(entry.others) for entry in entries), finished, max(steps, 0))
-        self._first = self._find_job()
+        shared = sum(len(entry.others) for entry in entries)
+        finished = sum(entry.outcome is not None for entry in entries)
+        self.display.started(self.trials - shared, finished, max(steps, 0))
 
     @property
     def done(self) -> bool:
         """Whether no job is left and no running job can lead to another."""
-        if not self._running and self._first is None:
-            self._first = self._find_job()
+        if not self._running and self._ahead is None:
+            self._ahead = self._find_job()
         return not self._running
 
     def suggest(self) -> Job | None:
@@ -112,7 +124,7 @@ class Campaign:
 
         :raises LeaseLostError: if another driver has taken over.
         """
-        job, self._first = self._first or self._find_job(), None
+        job, self._ahead = self._ahead or self._find_job(), None
         return job
 
     def _find_job(self) -> Job | None:
@@ -143,7 +155,7 @@ class Campaign:
         if planned.stage == "confirm" and self._placed.setdefault(place, trial) != trial:
             raise RecordError(
                 f"arm {place[0]!r} was confirmed with another network before, trial {self._placed[place][:10]}; "
-                "restore what was changed, or name the study anew"
+                "restore what was changed, or give the study another name"
             )
 
     def _join(self, entry: Entry, planned: Planned, sized: Sized) -> Entry:

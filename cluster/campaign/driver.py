@@ -115,7 +115,7 @@ def run_study(
         raise StudyFileError(
             "",
             f"the study {plan.study.name!r} was started with other settings: {'; '.join(changes[:3])}"
-            f"{f'; and {len(changes) - 3} more' if len(changes) > 3 else ''}; restore them, or name the study anew",
+            f"{f'; and {len(changes) - 3} more' if len(changes) > 3 else ''}; restore them, or give the study another name",
         )
     with Lease.acquire(store, lease_length, on_wait=display.waiting) as lease:
         ledger = Ledger(store)
@@ -156,7 +156,9 @@ def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:
             changed = "with another source of the network that network.define names"
         else:
             continue
-        raise RecordError(f"the study {plan.study.name!r} was started {changed}; restore that, or name the study anew")
+        raise RecordError(
+            f"the study {plan.study.name!r} was started {changed}; restore that, or give the study another name"
+        )
 
 
 def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
@@ -174,7 +176,7 @@ def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
     if record["source"] != now:
         raise RecordError(
             f"the study {plan.study.name!r} was started with another source of the module that search.define names "
-            f"(content {record['source'][:12]}, now {now[:12]}); restore that, or name the study anew"
+            f"(content {record['source'][:12]}, now {now[:12]}); restore that, or give the study another name"
         )
 
 

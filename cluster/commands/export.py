@@ -20,11 +20,15 @@ COARSE = 0.02
 def export(
     source: Annotated[
         str,
-        typer.Argument(help="Reference data (.parquet), or the name or file of a study.", show_default=False),
+        typer.Argument(
+            metavar="SOURCE", help="Reference data (.parquet), or the name or file of a study.", show_default=False
+        ),
     ],
     trial: Annotated[
         str | None,
-        typer.Argument(help="With a study: id of a complete trial, or the start of one.", show_default=False),
+        typer.Argument(
+            metavar="[TRIAL]", help="With a study: id of a complete trial, or the start of one.", show_default=False
+        ),
     ] = None,
     preset: Preset = None,
     structure: Annotated[

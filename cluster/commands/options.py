@@ -29,9 +29,12 @@ Storage = Annotated[
         help="Folder, or URL such as s3://bucket/prefix, of reference data and records.",
     ),
 ]
-StudyPath = Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)]
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="Study file.", show_default=False)]
 StudyName = Annotated[
-    str, typer.Argument(help="Name of a study, or its study file.", show_default=False, autocompletion=study_names)
+    str,
+    typer.Argument(
+        metavar="STUDY", help="Name of a study, or its study file.", show_default=False, autocompletion=study_names
+    ),
 ]
 Preset = Annotated[
     str | None,

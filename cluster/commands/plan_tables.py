@@ -111,7 +111,7 @@ def _costs(plan: StudyPlan, forecasts: Sequence[Forecast]) -> Table:
         confirm = sum(forecast.confirm for forecast in forecasts)
         all_confirm = f"{confirm:,} to {sum(forecast.most for forecast in forecasts):,}" if grows else f"{confirm:,}"
         sums = [f"{plan.search_trials:,}", all_confirm, "", "", duration(total), amount(hours(plan, total))]
-        rows.append(["in all, one after another", "", *sums])
+        rows.append(["total, one after another", "", *sums])
     return table("", *_kept(columns, rows, kept))
 
 

@@ -20,7 +20,7 @@ reference = typer.Typer(help="Make or import the reference data that studies tra
 
 @reference.command("make")
 def reference_make(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML).", show_default=False)],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="Recipe.", show_default=False)],
     storage: Storage = "runs",
     executor: ExecutorName = "ray",
     as_json: AsJson = False,
@@ -60,6 +60,7 @@ def reference_import(
     source: Annotated[
         Path,
         typer.Argument(
+            metavar="SOURCE",
             help="Mapping (TOML) of an extended XYZ file, or the pickle of water trimers by Rackers & Rao.",
             show_default=False,
         ),

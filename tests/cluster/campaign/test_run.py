@@ -1,0 +1,64 @@
+"""`tesseral.run`: what the command does, for scripts and notebooks."""
+
+import pytest
+
+import tesseral
+from tesseral.cluster.campaign.display import Silent
+from tesseral.cluster.execution.executor import Inline
+from tesseral.study.configuration.trial import State
+from tesseral.study.errors import StudyFileError, TesseralError
+
+
+class Counting(Silent):
+    """Counts the trials that end."""
+
+    trials = 0
+
+    def ended(self, trial: str, steps: int) -> None:
+        self.trials += 1
+
+
+class Nothing(Inline):
+    """An executor whose workers are all lost."""
+
+    def run(self, work):
+        while (job := work.suggest()) is not None:
+            work.lost(job.trial, "the machine is gone")
+
+
+def test_a_study_runs_from_its_path_and_says_nothing(storage, study_file, capfd):
+    study_file.write_text(study_file.read_text().replace("epochs = 6", "epochs = 2"))
+    ended = tesseral.run(study_file, storage, "inline")
+    assert ended.states == {State.COMPLETE: 6}
+    assert (ended.left, ended.failures, ended.given_up) == (0, (), ())
+    assert capfd.readouterr() == ("", "")
+    tables = tesseral.open_study(storage, "small")
+    assert set(tables.trials["state"]) == {"complete"}
+    shown = Counting()
+    again = tesseral.run(tesseral.Study.load(study_file), storage, Inline(), display=shown)
+    assert again.states == {State.COMPLETE: 6}
+    assert shown.trials == 0, "nothing is left to run"
+
+
+def test_what_is_left_is_told(storage, study_file):
+    shown = Counting()
+    ended = tesseral.run(study_file, storage, Nothing(), display=shown)
+    assert (ended.left, ended.given_up) == (6, ("the machine is gone",))
+    assert shown.trials == 0
+
+
+def test_why_trials_failed_is_told_once(storage, study_file):
+    text = study_file.read_text().replace("batch_size = 4", "batch_size = 4\nlearning_rate = 1e30")
+    study_file.write_text(text.replace("epochs = 6", "epochs = 2\nschedule = 'constant'"))
+    ended = tesseral.run(study_file, storage, "inline")
+    assert ended.states == {State.FAILED: 6}
+    assert len(ended.failures) == len(set(ended.failures)) >= 1
+    assert ended.left == 0
+
+
+def test_mistakes_are_raised_before_anything_is_written(storage, study_file):
+    with pytest.raises(TesseralError, match="executor: expected 'ray', 'inline' or an Executor, got 'slurm'"):
+        tesseral.run(study_file, storage, "slurm")
+    with pytest.raises(StudyFileError, match="cannot be read"):
+        tesseral.run(study_file.parent / "other.toml", storage)
+    assert not (storage / "small").exists()
