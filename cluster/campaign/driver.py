@@ -115,7 +115,8 @@ def run_study(
         raise StudyFileError(
             "",
             f"the study {plan.study.name!r} was started with other settings: {'; '.join(changes[:3])}"
-            f"{f'; and {len(changes) - 3} more' if len(changes) > 3 else ''}; restore them, or give the study another name",
+            f"{f'; and {len(changes) - 3} more' if len(changes) > 3 else ''}; restore them, or give the study another "
+            "name",
         )
     with Lease.acquire(store, lease_length, on_wait=display.waiting) as lease:
         ledger = Ledger(store)

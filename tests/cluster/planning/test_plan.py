@@ -122,7 +122,7 @@ def test_arms_are_shown_as_they_are_matched(write, tmp_path):
     assert tree["rate"]["trials"] == 0
     assert "shipped default" in shown
     sums = next(line for line in shown.splitlines() if "in all" in line)
-    assert "in all, one after another" in sums, "a sum of times on one core each"
+    assert "total, one after another" in sums, "a sum of times on one core each"
 
 
 def test_times_are_those_of_the_rate(write):
