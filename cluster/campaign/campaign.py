@@ -18,7 +18,7 @@ from tesseral.study.errors import LeaseLostError, RecordError
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, write_arm, write_plan
 from tesseral.study.records.outcome import seal_outcome, sweep
-from tesseral.study.records.reuse import Elsewhere
+from tesseral.study.records.reuse import ReusableTrials
 from tesseral.study.records.rungs import decide, prune
 from tesseral.study.records.store import Store
 
@@ -58,7 +58,7 @@ class Campaign:
         self._store, self._lease, self._ledger = store, lease, ledger
         file = plan.study.file
         self.cpus, self.gpus = file.resources.cpus, file.resources.gpus
-        self._reusable = Elsewhere(Store(plan.storage), plan.study.name)
+        self._reusable = ReusableTrials(Store(plan.storage), plan.study.name)
         self._provenance = provenance()
         self.reused: Counter[str] = Counter()
         """Study → number of trials that were copied from it."""

@@ -1,4 +1,4 @@
-"""Reuse: a trial that another study of the storage has trained already is copied, not trained again."""
+"""Reuse: a trial that another study in the storage has trained already is copied instead of trained again."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.records.store import Store, read_document
 
 
-class Elsewhere:
-    """The finished trials of a storage's other studies, as they were when this was made.
+class ReusableTrials:
+    """The finished trials of the other studies in a storage, as they were when this was made.
 
     :param storage: the store that holds all studies.
-    :param study: the study that asks, which is left out.
+    :param study: name of the study that reuses them, whose own trials are left out.
     """
 
     def __init__(self, storage: Store, study: str) -> None:
@@ -24,9 +24,13 @@ class Elsewhere:
                     self._finished.setdefault(path.split("/")[1], []).append(other)
 
     def copy(self, store: Store, trial: str, traces: dict[str, Any]) -> str | None:
-        """Copy a complete trial's files, rungs and then its outcome into `store`; the name of the study that has it.
+        """Copy a complete trial into a study: its files and rungs first, its outcome last.
 
-        None if no other study has it, complete and traced by the same schedule, or its files are gone.
+        :param store: the study's records.
+        :param trial: the trial's id.
+        :param traces: its trace schedule, which must be the same.
+        :return: name of the study that it was copied from; None if no study has it complete, with these traces and
+            with all of its files.
         """
         copied = (_copy(other, store, trial, traces) for other in self._finished.get(trial, []))
         return next((name for name in copied if name is not None), None)
