@@ -1,5 +1,6 @@
 # make quickstart   sets up .venv, runs a study on this machine, writes its report
 # make test         the same set-up, then every check and test
+# make docs         build the documentation to build/docs; a warning is an error
 # make chaos        30 kills over 5 studies, and what they cost: nothing. Figures in build/chaos.json
 # make bench        speed and scale, as ratios. Figures in build/bench.json
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -11,7 +12,7 @@ STUDY := quickstart$(if $(SIZE),_$(SIZE))
 WATER := water$(if $(SIZE),_$(SIZE))
 TESSERAL := .venv/bin/tesseral
 
-.PHONY: quickstart test install check chaos bench clean
+.PHONY: quickstart test install check docs chaos bench clean
 
 quickstart: install
 	@$(TESSERAL) reference make study/examples/$(WATER).toml --storage $(STORAGE)
@@ -26,6 +27,10 @@ check: install
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+docs: install
+	@.venv/bin/python -m sphinx -W --keep-going -q docs build/docs
+	@echo "Documentation: build/docs/index.html"
 
 chaos: install
 	@.venv/bin/python -m tests.system.chaos --seeds 5 --kills 6 --figures build/chaos.json
