@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 project = "tesseral"
 author = "The tesseral developers"
-copyright = author  # noqa: A001 - Sphinx's name
+copyright = author
 release = installed("tesseral")
 
 extensions = [

@@ -13,11 +13,11 @@ from inspect import isclass
 from pathlib import Path
 from typing import Any
 
-import tesseral
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import tesseral
 from tesseral.study.parsing.section import Section
 
 PAGES = {
