@@ -158,7 +158,7 @@ def test_python_runs(block, sandbox, tmp_path, monkeypatch):
         runpy.run_path(str(script))
 
 
-BASE = water_study("page", "training.epochs = [1, 2]")
+BASE = water_study("page", "training.epochs = [1, 2]", hidden="{ lmax = 1, mul = [4, 2] }")
 
 
 def merged(base: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
@@ -244,10 +244,10 @@ def check(words: list[str]) -> None:
 
 def parse(command: Any, name: str, words: list[str]) -> None:
     """As the program would read its arguments; an option that is not there, or lacks its value, raises."""
-    context = command.make_context(name, list(words), resilient_parsing=hasattr(command, "commands"))
-    if hasattr(command, "commands"):
-        inner, *rest = [*context.protected_args, *context.args] if hasattr(context, "protected_args") else context.args
-        parse(command.commands[inner], inner, rest)
+    while hasattr(command, "commands"):
+        word, *words = words
+        command = command.commands[word]
+    command.make_context(name, words)
 
 
 def test_what_the_checks_refuse():
