@@ -58,8 +58,7 @@ def train(
     :param parts: number of parts that each batch is computed in; their gradients are added.
     :raises DataError: if the reference data is not the trial's, or too small.
     :raises StudyFileError: if the network has no weights; if the user's own network cannot be loaded, has another
-    source
-        than the trial's, or returns another shape.
+        source than the trial's, or returns another shape.
     :raises RecordError: if the trial is of other numerics, or the checkpoint belongs to another trial.
     :raises TesseralError: if there is no such device.
     :raises DivergedError: if the loss or a metric is no longer finite.
