@@ -70,13 +70,13 @@ class _TomlSchema(GenerateJsonSchema):
 
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> Json:
         made = super().dataclass_schema(schema)
-        for name, text in _field_docstrings(schema["cls"]).items():
+        for name, text in field_docstrings(schema["cls"]).items():
             made["properties"][name]["description"] = text
         made["description"] = _unwrapped(made["description"])
         return made
 
 
-def _field_docstrings(cls: Any) -> dict[str, str]:
+def field_docstrings(cls: Any) -> dict[str, str]:
     """Field → the text under it, inherited fields too.
 
     pydantic's `use_attribute_docstrings` misses inherited fields, and reads the source whenever a validator is built.

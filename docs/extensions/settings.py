@@ -7,14 +7,10 @@ A field that holds a table of settings becomes a heading with the table's keys b
 default. `:index:` makes the keys targets of the role `confval`.
 """
 
-import ast
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import cache
 from importlib import import_module
-from inspect import cleandoc, getdoc, getsource
-from itertools import pairwise
-from textwrap import dedent
+from inspect import cleandoc, getdoc
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +18,8 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from tesseral.study.json_schema import field_docstrings
 
 WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", dict: "table", Any: "any value"}
 BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
@@ -79,23 +77,8 @@ def _key(cls: type, item: Field[Any], hint: Any, path: str, index: bool) -> Iter
 
 
 def _prose_of(cls: type, item: Field[Any]) -> Iterator[str]:
-    for owner in cls.__mro__[:-1]:  # a field may be inherited
-        if text := _field_docs(owner).get(item.name):
-            yield _prose(text)
-            yield ""
-            return
-
-
-@cache
-def _field_docs(cls: type) -> dict[str, str]:
-    """The text under each field of a class."""
-    (defined,) = ast.parse(dedent(getsource(cls))).body
-    return {
-        field.target.id: str(text.value.value)
-        for field, text in pairwise(defined.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-    }
+    yield _prose(field_docstrings(cls).get(item.name, ""))
+    yield ""
 
 
 def _prose(text: str) -> str:
