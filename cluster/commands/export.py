@@ -63,7 +63,7 @@ def export(
     Example, predicted: `tesseral export quickstart 3f2a91 --xyz molecule.xyz --cube predicted.cube`
     """
     if cube is None and pyscf is None:
-        raise DataError("expected a file to write, --cube or --pyscf; got neither")
+        raise DataError("expected a file to write, --cube or --pyscf, got neither")
     density = _density(source, trial, preset, structure, xyz, frame, charge, difference, storage)
     written: dict[str, Any] = {
         "title": density.title,
@@ -121,9 +121,9 @@ def _density(
         location = str(Path(source).resolve()) if Path(source).is_file() else source
         return densities.stored_density(open_reference(storage, location), structure, Path(source).stem)
     if trial is None:
-        raise DataError(f"expected reference data (.parquet), or a study and a trial; got {source} without a trial")
+        raise DataError(f"expected reference data (.parquet), or a study and a trial, got {source} without a trial")
     if (xyz is None) == (structure is None):
-        raise DataError("expected the molecule as either --structure or --xyz; got " + ("both" if xyz else "neither"))
+        raise DataError("expected the molecule as either --structure or --xyz, got " + ("both" if xyz else "neither"))
     name, folder = records_name(source, preset), ""
     if source.endswith(".toml"):
         folder = str(Path(source).resolve().parent)

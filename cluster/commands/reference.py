@@ -96,7 +96,7 @@ def reference_import(
         imported = import_mapping(source, storage)
     elif hydrogen is None or oxygen is None:
         raise DataError(
-            f"expected a mapping (.toml), or a pickle with --hydrogen and --oxygen; got {source} "
+            f"expected a mapping (.toml), or a pickle with --hydrogen and --oxygen, got {source} "
             f"without {'--hydrogen' if hydrogen is None else '--oxygen'}"
         )
     else:

@@ -141,7 +141,7 @@ def test_nothing_is_overwritten_and_mistakes_write_nothing(mapping, tmp_path):
     [
         (["trimers.pkl"], "expected a mapping .* got trimers.pkl without --hydrogen"),
         (["trimers.pkl", "--hydrogen", "h.out"], "without --oxygen"),
-        (["mapping.toml", "--name", "x"], "for a pickle alone, mapping.toml is a mapping"),
+        (["mapping.toml", "--name", "x"], "with a pickle only; mapping.toml is a mapping"),
         (["absent.toml"], "expected a TOML file"),
     ],
 )

@@ -121,7 +121,7 @@ def test_arms_are_shown_as_they_are_matched(write, tmp_path):
     assert tree["core_hours"] == pytest.approx(sum(arm["seconds"] for arm in tree["arms"]) / 3600)
     assert tree["rate"]["trials"] == 0
     assert "shipped default" in shown
-    sums = next(line for line in shown.splitlines() if "in all" in line)
+    sums = next(line for line in shown.splitlines() if "total," in line)
     assert "total, one after another" in sums, "a sum of times on one core each"
 
 
@@ -146,7 +146,7 @@ def test_times_are_those_of_the_rate(write):
 def test_without_a_rate_for_the_gpu_no_time_is_given(write, tmp_path):
     path = write(FACTORS + "[resources]\ngpus = 0.5\n")
     shown = " ".join(tesseral("plan", path, "--storage", tmp_path).stdout.split())
-    assert "no rate of a GPU is recorded in this storage" in shown
+    assert "this storage has no recorded rate of a GPU" in shown
     assert "GPU-hours" not in shown
     assert json.loads(tesseral("plan", path, "--storage", tmp_path, "--json").stdout)["gpu_hours"] is None
     found = forecasts(planned(path), replace(SHIPPED, setup=3600.0, overhead=0.0, per_flop=0.0))
