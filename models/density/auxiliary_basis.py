@@ -1,7 +1,9 @@
-"""The auxiliary basis of a density: which shells stand on each element, and how their columns are laid out.
+"""The auxiliary basis of a density: the shells of each element, and the columns that hold their coefficients.
 
 A density is ρ(r) = Σ_atoms Σ_shells Σ_m c_{shell,m} χ_{shell,m}(r − R_atom). Every χ is a real solid-harmonic
-Gaussian of unit norm, ∫χ² = 1, its 2l+1 components in e3nn's order and axes (polar axis y; l = 1 is x, y, z).
+Gaussian of unit norm, ∫χ² = 1, its 2l+1 components in e3nn's order and axes (polar axis y; l = 1 is x, y, z). A shell
+is a contraction of primitives n_k r^l exp(−a_k r²) Y_lm, see `radial_norm`. Unit norm makes a coefficient the same
+number here, in PySCF and in Psi4.
 """
 
 import json
@@ -21,25 +23,35 @@ class Shell:
     exponents: tuple[float, ...]
     """a_k, bohr⁻²."""
     coefficients: tuple[float, ...]
-    """d_k, in units of primitives of unit norm, such that the shell itself has unit norm."""
+    """d_k, factors of primitives of unit norm, such that the shell itself has unit norm."""
     isolated: float = 0.0
     """Coefficient of this shell (s alone) in the isolated atom's density, electron · bohr^(−3/2)."""
 
     @property
     def norm(self) -> float:
-        """Rackers' `norm` of a shell of one primitive: N_l(a) with N_l² = 2^l (2a)^(l+3/2) / (π^(3/2) (2l−1)!!).
+        """Σ_k d_k N_l(a_k), where N_l(a) normalises x^l exp(−a r²): N_l² = 2^l (2a)^(l+3/2) / (π^(3/2) (2l−1)!!).
 
-        It normalises x^l exp(−a r²). For a contracted shell: Σ_k d_k N_l(a_k).
+        The water trimers of Rackers & Rao state it as `norms`, with the sign of the contraction.
         """
         return sum(d * _cartesian_norm(self.l, a) for d, a in zip(self.coefficients, self.exponents, strict=True))
 
     @property
     def charge(self) -> float:
-        """∫χ = Σ_k d_k N_0(a_k) (π/a_k)^(3/2) of an s shell, bohr^(3/2); that of any other shell is 0."""
+        """∫χ, bohr^(3/2): Σ_k d_k N_0(a_k) (π/a_k)^(3/2) for an s shell, 0 for any other."""
         if self.l:
             return 0.0
         primitives = zip(self.coefficients, self.exponents, strict=True)
         return sum(d * _cartesian_norm(0, a) * (pi / a) ** 1.5 for d, a in primitives)
+
+
+def radial_norm(order: int, exponent: float) -> float:
+    """n with ∫(n r^l exp(−a r²) Y_lm)² = 1, for Y_lm of unit norm on the sphere: n² = 2 (2a)^(l+3/2) / Γ(l+3/2).
+
+    :param order: l.
+    :param exponent: a, bohr⁻².
+    """
+    half = order + 1.5
+    return sqrt(2 * (2 * exponent) ** half / gamma(half))
 
 
 def _cartesian_norm(order: int, exponent: float) -> float:
@@ -49,7 +61,7 @@ def _cartesian_norm(order: int, exponent: float) -> float:
 
 @dataclass(frozen=True)
 class AuxiliaryBasis:
-    """Shells by element, sorted by l within each. All elements share one row of columns, see `layout`."""
+    """Shells by element, sorted by l. All elements share one set of columns, see `layout`."""
 
     name: str
     shells: dict[int, tuple[Shell, ...]]
@@ -59,31 +71,31 @@ class AuxiliaryBasis:
     def layout(self) -> tuple[MulIrrep, ...]:
         """Columns shared by all elements: for each l as many shells as the richest element has, parity (−1)^l.
 
-        An element fills the first of each l; the others are masked.
+        An element fills the first columns of each l; the rest are masked. A network can so have one output layout.
         """
         counts = [Counter(shell.l for shell in shells) for shells in self.shells.values()]
         orders = sorted(set().union(*counts))
         return tuple(MulIrrep(max(count[l] for count in counts), l, (-1) ** l) for l in orders)  # noqa: E741
 
     def size(self, atomic_number: int) -> int:
-        """Coefficients on an atom of this element: Σ (2l+1)."""
+        """Number of coefficients on an atom of this element, Σ (2l+1)."""
         return sum(2 * shell.l + 1 for shell in self.shells[atomic_number])
 
     def columns(self, atomic_number: int) -> list[int]:
-        """For each coefficient on an atom of this element, its column of `layout`."""
+        """Column in `layout` of each coefficient on an atom of this element."""
         start = 0
-        first: dict[int, int] = {}
-        found: list[int] = []
+        next_free: dict[int, int] = {}  # l → first column that no shell has taken yet
+        columns: list[int] = []
         for mul, order, _ in self.layout:
-            first[order] = start
+            next_free[order] = start
             start += mul * (2 * order + 1)
         for shell in self.shells[atomic_number]:
-            found += range(first[shell.l], first[shell.l] + 2 * shell.l + 1)
-            first[shell.l] += 2 * shell.l + 1
-        return found
+            columns += range(next_free[shell.l], next_free[shell.l] + 2 * shell.l + 1)
+            next_free[shell.l] += 2 * shell.l + 1
+        return columns
 
     def to_json(self) -> str:
-        """Text for the `tesseral.auxiliary` metadata of a reference file."""
+        """JSON, as the metadata `tesseral.auxiliary` of a reference file holds it."""
         return json.dumps({"name": self.name, "shells": {z: [asdict(s) for s in v] for z, v in self.shells.items()}})
 
     @classmethod

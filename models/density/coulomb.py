@@ -1,4 +1,4 @@
-"""The Coulomb matrix of an auxiliary basis in closed form, for the Coulomb loss: it needs no quantum chemistry program.
+"""The Coulomb matrix of an auxiliary basis in closed form, for the Coulomb loss; no quantum chemistry program needed.
 
 With Racah's solid harmonics S_lm(r) = r^l C_lm and Hobson's theorem, S_lm(∇_A) exp(−a|r−A|²) = (2a)^l S_lm(r−A)
 exp(−a|r−A|²), every integral of two primitives follows from that of two s functions, K(u) with u = R², R = A − B:
@@ -7,26 +7,28 @@ exp(−a|r−A|²), every integral of two primitives follows from that of two s 
 
     K(u) = 2π^{5/2} / (ab √(a+b)) · F_0(pu),    p = ab/(a+b),    dⁿK/duⁿ = (−p)ⁿ 2π^{5/2} / (ab √(a+b)) · F_n(pu),
 
-F_n Boys' functions. The product of two harmonics of one vector is Σ_L g_L |∇|^{l_λ+l_μ−L} (w3j · S_L(∇)), and
+F_n the Boys function (`boys.py`). The product of two harmonics of one vector is Σ_L g_L |∇|^{l_λ+l_μ−L} (w3j · S_L(∇)),
+and
 
     S_LM(∇) f(u) = 2^L f^{(L)}(u) S_LM(R),    ∇² f(u) = 6 f′(u) + 4u f″(u).
 
-With exp in place of F_n (and (π/(a+b))^{3/2} before it), it is the overlap matrix.
+With (π/(a+b))^{3/2} exp(−pu) in place of K, the same sums give the overlap matrix.
+Source of the theorem: Hobson, Proc. Lond. Math. Soc. 24, 55, 1892.
 """
 
 from collections.abc import Sequence
 from functools import cache
 from itertools import product
-from math import gamma, pi, sqrt
+from math import pi, sqrt
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from e3nn import o3
 from numpy.typing import NDArray
-from scipy.special import gammainc
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, radial_norm
+from tesseral.models.density.boys import boys_orders
 from tesseral.study.constants import BOHR
 
 Array = NDArray[np.float64]
@@ -51,10 +53,11 @@ def coulomb_matrix(
     positions: Array,
     kernel: Literal["coulomb", "overlap"] = "coulomb",
 ) -> Array:
-    """∫∫χ_i(r) χ_j(r′) / |r − r′| in the coefficients' order and e3nn's axes, (functions, functions), bohr² for s.
+    """∫∫χ_i(r) χ_j(r′) / |r − r′| dr dr′, in the order of the coefficients and e3nn's axes.
 
     :param positions: Å, shape (atoms, 3).
-    :param kernel: `overlap` gives ∫χ_i χ_j instead.
+    :param kernel: `overlap` gives ∫χ_i χ_j dr instead.
+    :return: shape (functions, functions), bohr² (`overlap`: no unit); symmetric to the last bit.
     """
     blocks = _primitives(basis, atomic_numbers, positions)
     size = sum(basis.size(number) for number in atomic_numbers)
@@ -73,24 +76,23 @@ def coulomb_matrix(
 
 
 def _primitives(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Array) -> dict[int, _Primitives]:
-    found: dict[int, list[tuple[float, Array, float, int, int]]] = {}
-    shells: dict[int, list[int]] = {}
+    primitives: dict[int, list[tuple[float, Array, float, int]]] = {}  # l → exponent, centre, factor, shell
+    shells: dict[int, list[int]] = {}  # l → first function of each shell
     place = 0
     for number, centre in zip(atomic_numbers, positions / BOHR, strict=True):
         for shell in basis.shells[number]:
-            half = shell.l + 1.5
-            own = found.setdefault(shell.l, [])
+            own = primitives.setdefault(shell.l, [])
             starts = shells.setdefault(shell.l, [])
             for exponent, weight in zip(shell.exponents, shell.coefficients, strict=True):
-                # ∫(n r^l Y e^{−ar²})² = 1 for Y of unit norm on the sphere, and Y = √((2l+1)/4π) C.
-                norm = sqrt(2 * (2 * exponent) ** half / gamma(half)) * sqrt((2 * shell.l + 1) / (4 * pi))
-                own.append((exponent, centre, weight * norm, len(starts), place))
+                # `radial_norm` goes with Y of unit norm on the sphere, the formulas above with C = √(4π/(2l+1)) Y.
+                norm = radial_norm(shell.l, exponent) * sqrt((2 * shell.l + 1) / (4 * pi))
+                own.append((exponent, centre, weight * norm, len(starts)))
             starts.append(place)
             place += 2 * shell.l + 1
     blocks = {}
-    for order, rows in found.items():
+    for order, rows in primitives.items():
         contraction = np.zeros((len(shells[order]), len(rows)))
-        for column, (_, _, weight, shell_number, _) in enumerate(rows):
+        for column, (_, _, weight, shell_number) in enumerate(rows):
             contraction[shell_number, column] = weight
         exponents, centres = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
         blocks[order] = _Primitives(exponents, centres, contraction, np.array(shells[order]))
@@ -98,6 +100,7 @@ def _primitives(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions:
 
 
 def _block(left: int, bra: _Primitives, right: int, ket: _Primitives, kernel: str) -> Array:
+    """Integrals of all shells of l = `left` with all of l = `right`, shape (shells, 2l+1, shells, 2l′+1)."""
     a, b = bra.exponents[:, None], ket.exponents[None]
     vectors = bra.centres[:, None] - ket.centres[None]
     u = np.square(vectors).sum(axis=-1)
@@ -124,23 +127,8 @@ def _derivatives(most: int, a: Array, b: Array, u: Array, kernel: str) -> Array:
     if kernel == "overlap":
         decay: Array = powers * (pi / (a + b)) ** 1.5 * np.exp(-p * u)
         return decay
-    values: Array = powers * (2 * pi**2.5 / (a * b * np.sqrt(a + b))) * _boys(most, p * u)
+    values: Array = powers * (2 * pi**2.5 / (a * b * np.sqrt(a + b))) * boys_orders(most, p * u)
     return values
-
-
-def _boys(most: int, x: Array) -> Array:
-    """F_n(x) = ∫₀¹ t²ⁿ exp(−xt²) dt for n = 0..most: the last by the incomplete gamma function, the others downwards.
-
-    F_n = Γ(n+½) P(n+½, x) / (2 x^{n+½}),    F_{n−1} = (2x F_n + e^{−x}) / (2n − 1).
-    """
-    half = most + 0.5
-    safe = np.maximum(x, 1e-8)
-    # Near 0 the first terms of the series, whose error is x²/(2(2n+5)).
-    series = 1 / (2 * most + 1) - x / (2 * most + 3)
-    found = [np.where(x < 1e-7, series, gamma(half) * gammainc(half, safe) / (2 * safe**half))]
-    for n in range(most, 0, -1):
-        found.append((2 * x * found[-1] + np.exp(-x)) / (2 * n - 1))
-    return np.stack(found[::-1])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The density of auxiliary coefficients on points, and ε, the published measure of how two densities differ."""
+"""The density on points, and ε, the published measure of how two densities differ."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +16,11 @@ from tesseral.models.density.solid_harmonics import solid_harmonics
 from tesseral.study.constants import BOHR
 
 CHUNK = 2048
-"""Points at a time, at least where there are as many: few enough to lie near each other."""
+"""Points evaluated at once: few enough to lie near one another, so that far primitives are skipped for all of them."""
 PAIRS = 16384
-"""Atoms × points at a time, at most: memory stays below some 20 MB however many of either there are."""
+"""Most atoms × points evaluated at once: memory stays below about 20 MB for any number of either."""
 LEVELS = 4
-"""Parts of an element's primitives: which parts matter is told apart atom by atom."""
+"""Groups into which the atoms of an element are sorted by how many primitives reach the points."""
 
 
 def density_on_points(
@@ -35,13 +35,13 @@ def density_on_points(
 
         R(d) = Σ_k d_k n_k exp(−a_k d²),    n_k² = 2 (2a_k)^(l+3/2) / Γ(l+3/2),
 
-    so that ∫χ² = 1. Computed in double precision; a gradient passes to positions and coefficients. A primitive is left
-    out where it is below `tesseral.models.density.primitives.NEGLIGIBLE`, for points near each other at once.
+    so that ∫χ² = 1. Computed in double precision; a gradient passes to positions and coefficients. Primitives below
+    `tesseral.models.density.primitives.NEGLIGIBLE` on a whole chunk of points are skipped there.
 
     :param positions: Å, shape (atoms, 3).
     :param coefficients: for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param points: Å, shape (points, 3).
-    :param order: the part of the shells of this l alone; None: all.
+    :param order: only the shells of this l; None: all shells.
     :return: electron · bohr⁻³, shape (points,).
     """
     if not len(points):
@@ -50,8 +50,8 @@ def density_on_points(
     orders = [term.l for term in basis.layout] if order is None else [order]
     near = along_curve(points)
     chunks = points.double()[near].split(_chunk(len(atomic_numbers)))
-    found = torch.cat([_by_order(orders, elements, chunk)[0].sum(dim=0) for chunk in chunks])
-    return torch.empty_like(found).index_copy(0, near, found)
+    along = torch.cat([_by_order(orders, elements, chunk)[0].sum(dim=0) for chunk in chunks])
+    return torch.empty_like(along).index_copy(0, near, along)  # back in the order of `points`
 
 
 def epsilon_by_order(
@@ -62,23 +62,24 @@ def epsilon_by_order(
     reference: Sequence[Tensor],
     grid: Quadrature | None = None,
 ) -> Mapping[int | None, float]:
-    """ε = 100 · ∫|ρ − ρ_ref| / ∫ρ_ref, percent, under the key None; under each l of the basis ε_l = 100 · ∫|ρ_l −
-    ρ_ref,l| / ∫ρ_ref, whose denominator is the whole density.
+    """ε = 100 · ∫|ρ − ρ_ref| / ∫ρ_ref, and for each l of the basis ε_l = 100 · ∫|ρ_l − ρ_ref,l| / ∫ρ_ref, percent.
+
+    ρ_l is the part of the shells of order l; the denominator of ε_l is the whole density, so that the ε_l compare.
 
     Source: Rackers & Rao, arXiv 2210.04766. They sum over a uniform grid of 0.1 Å that ends 3 Å from the atoms, see
     `tesseral.models.density.uniform_grid.cube_grid`; its `COARSE` levels give the same value to 1 % in about an eighth
     of the time. Such a grid does not resolve a core: ε on it changes by up to 6 % of itself as a water molecule moves,
     and for H2S it was 30 % away from that on the atoms' grid.
 
-    Memory does not grow with the number of points, but for what `grid` itself holds.
+    Memory does not grow with the number of points, except for what `grid` itself holds.
 
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param reference: of ρ_ref, in the same layout.
-    :param grid: of the integrals; None: `atom_grid(positions)`, on which ε changes by less than 0.2 % of itself, and
-        ε_l by less than 1 %, as a molecule moves or turns, for errors not confined to cores (exponents above
-        50 bohr⁻²): of one that was, in LiH, ε came out 0.9 % too small.
-    :return: by l, and under None.
+    :param grid: quadrature of the integrals; None: `atom_grid(positions)`. On it ε changes by less than 0.2 % of itself
+        and ε_l by less than 1 % as a molecule moves or turns, unless the error is confined to a core (exponents above
+        50 bohr⁻²): for one such error in LiH, ε came out 0.9 % too small.
+    :return: l → ε_l, and None → ε.
     """
     orders = [term.l for term in basis.layout]
     grid = atom_grid(positions) if grid is None else grid
@@ -95,12 +96,16 @@ def epsilon_by_order(
 
 
 def _chunk(atoms: int) -> int:
-    """Points at a time: with few atoms more than `CHUNK`, so that the work outweighs the calls."""
+    """Points at once: `CHUNK`, and more where there are few atoms, so that the work outweighs the calls."""
     return min(max(PAIRS // atoms, CHUNK), 4 * CHUNK)
 
 
 def _by_order(orders: Sequence[int], elements: Sequence[Element], points: Tensor, densities: int = 1) -> list[Tensor]:
-    """The part of each l, shape (orders, points), of each density."""
+    """The part ρ_l of each density for each order l, shape (orders, points).
+
+    :param elements: from `primitives`, with `densities` densities in it.
+    :param points: Å, shape (points, 3), near one another.
+    """
     points = points / BOHR
     low, high = points.detach().amin(dim=0), points.detach().amax(dim=0)
     parts: list[list[list[Tensor]]] = [[[] for _ in orders] for _ in range(densities)]
@@ -119,7 +124,7 @@ def _by_order(orders: Sequence[int], elements: Sequence[Element], points: Tensor
             kept = [item for item in zip(blocks, counts, values, strict=True) if item[1]]
             harmonics = solid_harmonics(kept[-1][0].order, x, y, z)
             for block, count, value in kept:
-                # When every atom is chosen, so that no copy is made of what is not cut.
+                # Where every atom is chosen, indexing would copy for nothing.
                 amplitudes = block.amplitudes if len(atoms) == len(centres) else block.amplitudes[chosen]
                 radial = torch.bmm(amplitudes[..., :count], value)
                 place = orders.index(block.order)
@@ -130,24 +135,24 @@ def _by_order(orders: Sequence[int], elements: Sequence[Element], points: Tensor
 
 
 def _near(outside: Sequence[float], blocks: Sequence[Block], points: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Atoms of one element to which about as many primitives matter, and how many of each l those are.
+    """Groups of atoms of one element that need about equally many primitives, with that number for each block.
 
-    :param outside: how far each atom is from the nearest of the points, bohr.
-    :param points: their number; atoms × points stays below `PAIRS`.
+    :param outside: distance of each atom from the box of the points, bohr.
+    :param points: number of points; atoms × points stays below `PAIRS`.
     """
     reach = sorted((extent for block in blocks for extent in block.extents), reverse=True)
     ranked = sorted(range(len(outside)), key=outside.__getitem__)
     for _, group in groupby(ranked, key=lambda atom: ceil(LEVELS * _above(reach, outside[atom]) / len(reach))):
         atoms = list(group)
-        # Of a group the nearest atom comes first: what matters to it covers what matters to the others.
+        # The nearest atom of a group comes first, and needs every primitive that the others need.
         counts = [_above(block.extents, outside[atoms[0]]) for block in blocks]
         if any(counts):
             step = max(1, PAIRS // points)
-            atoms.sort()  # so that all of them stand as they stand in a block
+            atoms.sort()  # a group of all atoms then equals the block's own order, and needs no copy
             for start in range(0, len(atoms), step):
                 yield atoms[start : start + step], counts
 
 
 def _above(falling: Sequence[float], value: float) -> int:
-    """How many of a falling sequence lie above a value."""
+    """Number of entries of a descending sequence that lie above a value."""
     return bisect_left(falling, -value, key=neg)

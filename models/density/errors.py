@@ -1,4 +1,4 @@
-"""What is wrong with a predicted density in the quantities that it is used for: charge, moments, potential."""
+"""Errors of a predicted density in what it is used for: charge, dipole, quadrupole and electrostatic potential."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,16 +12,16 @@ from tesseral.models.density.potential import potential_on_points, shell_of_poin
 
 
 class DensityErrors(NamedTuple):
-    """Of one structure."""
+    """Errors of one structure's density."""
 
     electrons: float
-    """∫ρ − the electrons there should be, e."""
+    """∫ρ less the expected number of electrons, e."""
     dipole: float
     """|μ − μ_ref|, e·bohr."""
     quadrupole: float
-    """|Q − Q_ref|, the norm over its five components, e·bohr²."""
+    """|Q − Q_ref|, the norm over the five components, e·bohr²."""
     potential: float
-    """√(mean (V − V_ref)²) over the shell of points, millihartree/e."""
+    """Root mean square of V − V_ref over a shell of points around the molecule, millihartree/e."""
 
 
 @torch.no_grad()
@@ -34,26 +34,27 @@ def density_errors(
     expected: Mapping[int, Tensor] | None = None,
     points: Tensor | None = None,
 ) -> DensityErrors:
-    """Errors of ρ against the reference coefficients, or its moments against given ones, such as a calculation's.
+    """Errors of ρ against reference coefficients, or of its moments against given ones, such as a calculation's.
 
-    All but ε: see `tesseral.models.density.density.epsilon_by_order`. In the moments the nuclei are included and the
-    centre is that of nuclear charge, see `tesseral.models.density.multipoles.moments`.
+    ε is computed apart, by `tesseral.models.density.density.epsilon_by_order`. Moments include the nuclei and are taken
+    about the centre of nuclear charge, see `tesseral.models.density.multipoles.moments`.
 
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param reference: of ρ_ref, in the same layout.
-    :param expected: the molecule's charge, e, under 0, dipole under 1 and quadrupole under 2, any of them; what is not
-        there is the reference coefficients' own.
+    :param expected: l → expected moment: 0 → charge, e; 1 → dipole; 2 → quadrupole. A missing one is that of the
+        reference coefficients.
     :param points: where potentials are compared, Å, shape (points, 3); None: `shell_of_points`.
     """
-    found = moments(basis, atomic_numbers, positions, coefficients)
-    right = {**moments(basis, atomic_numbers, positions, reference), **(expected or {})}
-    differences = {order: found[order] - right[order].to(found[order]) for order in (0, 1, 2)}
+    predicted = moments(basis, atomic_numbers, positions, coefficients)
+    targets = {**moments(basis, atomic_numbers, positions, reference), **(expected or {})}
+    differences = {order: predicted[order] - targets[order].to(predicted[order]) for order in (0, 1, 2)}
     points = shell_of_points(atomic_numbers, positions) if points is None else points
     change = [a - b for a, b in zip(coefficients, reference, strict=True)]
+    # The potential is linear in the density, so that of the difference is V_ref − V; the nuclei cancel.
     potential = potential_on_points(basis, atomic_numbers, positions, change, points, nuclei=False)
     return DensityErrors(
-        electrons=-float(differences[0]),
+        electrons=-float(differences[0]),  # the moment of l = 0 is the charge, which electrons lower
         dipole=float(differences[1].norm()),
         quadrupole=float(differences[2].norm()),
         potential=1000 * float(potential.square().mean().sqrt()),

@@ -1,4 +1,4 @@
-"""Electric multipoles of a molecule from the coefficients of its density, by closed forms."""
+"""Electric multipoles of a molecule from the coefficients of its density, in closed form."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,11 +9,11 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell, radial_norm
 from tesseral.study.constants import BOHR
 
 ORDERS = (0, 1, 2, 3)
-"""Charge, dipole, quadrupole, octupole."""
+"""l of charge, dipole, quadrupole and octupole."""
 _SLICES = [slice(order**2, (order + 1) ** 2) for order in ORDERS]
 _COMPONENTS = 16  # Σ (2l+1)
 
@@ -28,12 +28,13 @@ def moments(
     r"""Q_lm = Σ_A Z_A C_lm(R_A − C) − ∫ρ(r) C_lm(r − C) dr for l = 0…3, about the centre of nuclear charge C.
 
     C_lm(r) = |r|^l √(4π/(2l+1)) Y_lm(r) is the real solid harmonic of Racah's normalisation, in e3nn's order and
-    axes: traceless, Σ_m C_lm² = r^2l, l = 1 is (x, y, z). Each atom's own moments (`local_moments`) are moved to C
-    (`translated`). Computed in double precision; a gradient passes to positions and coefficients.
+    axes: traceless, Σ_m C_lm² = r^2l, l = 1 is (x, y, z). About the centre of nuclear charge, a translation of the
+    molecule changes no moment. Each atom's own moments (`local_moments`) are moved there (`translated`). Computed in
+    double precision; a gradient passes to positions and coefficients.
 
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
-    :param charge: of the molecule, e: ρ is scaled so that it holds Σ Z_A − charge electrons; None: as it is.
+    :param charge: total charge of the molecule, e; ρ is scaled to Σ Z_A − charge electrons. None: ρ as it is.
     :return: l → shape (2l+1,), e · bohr^l.
     """
     positions = positions.double()
@@ -48,22 +49,25 @@ def moments(
 
 
 def centre_of_charge(atomic_numbers: Sequence[int], positions: Tensor) -> Tensor:
-    """Σ_A Z_A R_A / Σ_A Z_A, in the unit of positions (atoms, 3), shape (3,)."""
+    """Centre of nuclear charge, Σ_A Z_A R_A / Σ_A Z_A.
+
+    :param positions: any unit of length, shape (atoms, 3).
+    :return: in that unit, shape (3,).
+    """
     charges = positions.new_tensor(list(atomic_numbers))
     return charges @ positions / charges.sum()
 
 
 def local_moments(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], coefficients: Sequence[Tensor]) -> Tensor:
-    r"""q_A,lm = ∫ρ_A(r) C_lm(r − R_A) dr, the moments of each atom's own functions about itself.
+    r"""Moments of each atom's own functions about the atom, q_A,lm = ∫ρ_A(r) C_lm(r − R_A) dr.
 
-    A function of order l has moments of that l alone, of its own m alone: with unit-norm primitives
-    n_k r^l exp(−a_k r²) Y_lm, n_k² = 2 (2a_k)^(l+3/2) / Γ(l+3/2),
+    A function Y_lm has one moment, that of its own l and m. With primitives n_k r^l exp(−a_k r²) Y_lm of unit norm,
 
         q_lm = Σ_shells c_m √(4π/(2l+1)) Σ_k d_k n_k Γ(l+3/2) / (2 a_k^(l+3/2)).
 
     :param coefficients: for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
-    :return: for l = 0…3 after each other, shape (atoms, 16), e · bohr^l; atoms of several structures may stand
-        together.
+        Atoms may belong to several structures.
+    :return: l = 0…3 concatenated, shape (atoms, 16), e · bohr^l.
     """
     like = coefficients[0]
     projections = {
@@ -74,11 +78,12 @@ def local_moments(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], coeffici
 
 
 def translated(local: Tensor, displacements: Tensor) -> Tensor:
-    r"""The same charges' moments about another point: with d the old centre as seen from the new one,
+    r"""Moments about another point. With d the old centre as seen from the new one,
 
         C_LM(r + d) = Σ_{l≤L} binom(L, l) Σ_m C_lm(r) ⟨T_lm, T_LM · d^(L−l)⟩ / |T_lm|²,
 
-    where T_LM is the symmetric traceless tensor with C_LM(r) = T_LM · r^L. A charge alone has the moments q C_LM(d).
+    where T_LM is the symmetric traceless tensor with C_LM(r) = T_LM · r^L, see `harmonic_tensors`. A point charge q
+    has the moments q C_LM(d).
 
     :param local: shape (…, 16), e · bohr^l.
     :param displacements: d, bohr, shape (…, 3).
@@ -101,10 +106,12 @@ def translated(local: Tensor, displacements: Tensor) -> Tensor:
 
 @cache
 def harmonic_tensors(order: int) -> Tensor:
-    """T_lm, symmetric and traceless, with C_lm(r) = Σ T_lm,ij… r_i r_j …; shape (2l+1, 3, …, 3), double precision.
+    """T_lm, symmetric and traceless, with C_lm(r) = Σ T_lm,ij… r_i r_j …
 
-    By polarisation, exact for a homogeneous polynomial f of degree l:
+    Computed by the polarisation identity, exact for a homogeneous polynomial f of degree l:
     T(u_1, …, u_l) = (1/l!) Σ_{S ⊆ 1…l} (−1)^(l−|S|) f(Σ_{i∈S} u_i).
+
+    :return: shape (2l+1, 3, …, 3), double precision.
     """
     axes = torch.eye(3, dtype=torch.float64)
     entries = []
@@ -145,7 +152,8 @@ def _projection(shells: tuple[Shell, ...]) -> Tensor:
 
 
 def _radial_moment(shell: Shell) -> float:
+    """√(4π/(2l+1)) Σ_k d_k n_k Γ(l+3/2) / (2 a_k^(l+3/2)), the moment of a unit coefficient; see `local_moments`."""
     half = shell.l + 1.5
     primitives = zip(shell.coefficients, shell.exponents, strict=True)
-    radial = sum(d * sqrt(2 * (2 * a) ** half / gamma(half)) * gamma(half) / (2 * a**half) for d, a in primitives)
+    radial = sum(d * radial_norm(shell.l, a) * gamma(half) / (2 * a**half) for d, a in primitives)
     return sqrt(4 * pi / (2 * shell.l + 1)) * radial

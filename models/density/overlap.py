@@ -1,4 +1,4 @@
-"""Overlap integrals of auxiliary functions from a geometry alone, and the error of a density that they give."""
+"""Overlap integrals of auxiliary functions from the geometry, and the L2 error of a density that follows from them."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -21,7 +21,9 @@ def l2_error(
     coefficients: Sequence[Tensor],
     reference: Sequence[Tensor],
 ) -> float:
-    """100 · √(∫(ρ − ρ_ref)² / ∫ρ_ref²), percent, without a grid; the metric `l2_error` where no overlap is stored.
+    """100 · √(∫(ρ − ρ_ref)² / ∫ρ_ref²), percent, by closed-form integrals.
+
+    This is the metric `l2_error` for data without stored overlaps.
 
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
@@ -36,18 +38,21 @@ def l2_error(
 
 
 def overlap_matrix(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Tensor) -> Tensor:
-    r"""S_PQ = ∫χ_P(r) χ_Q(r) dr, exact but for rounding.
+    r"""S_PQ = ∫χ_P(r) χ_Q(r) dr, exact up to rounding.
 
-    With p = a + b and P = (aA + bB) / p, exp(−a|r−A|²) exp(−b|r−B|²) = exp(−ab/p |A−B|²) exp(−p|r−P|²). What stands
-    before it is a polynomial of degree l_a + l_b in each coordinate, which the product of three Gauss-Hermite rules
-    of ⌊(l_a + l_b)/2⌋ + 1 nodes integrates exactly:
+    By the Gaussian product rule, with p = a + b and P = (aA + bB) / p,
+
+        exp(−a|r−A|²) exp(−b|r−B|²) = exp(−ab/p |A−B|²) exp(−p|r−P|²).
+
+    The polynomial before it has degree l_a + l_b in each coordinate. A product of three Gauss-Hermite rules of
+    ⌊(l_a + l_b)/2⌋ + 1 nodes integrates it exactly:
 
         ∫ f(r) exp(−p|r−P|²) dr = p^(−3/2) Σ_g w_g f(P + x_g/√p).
 
     Computed in double precision; a gradient passes to positions.
 
     :param positions: Å, shape (atoms, 3).
-    :return: shape (functions, functions); atom by atom, on each its shells, e3nn's order.
+    :return: shape (functions, functions), in the order of the coefficients: atoms, their shells, e3nn's m.
     """
     centres = positions.double() / BOHR
     sizes = [basis.size(number) for number in atomic_numbers]
@@ -71,8 +76,9 @@ def overlap_matrix(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positio
 
 
 def _pair_overlaps(one: Sequence[Shell], other: Sequence[Shell], apart: Tensor) -> Tensor:
-    """Overlaps of the functions of two atoms, the second `apart` (pairs, 3), bohr, from the first.
+    """Overlaps of the functions of two atoms, for all pairs of atoms of two elements at once.
 
+    :param apart: second atom less first, bohr, shape (pairs, 3).
     :return: shape (pairs, functions of one, functions of other).
     """
     return torch.cat(
@@ -82,33 +88,36 @@ def _pair_overlaps(one: Sequence[Shell], other: Sequence[Shell], apart: Tensor) 
 
 
 def _by_order(shells: Sequence[Shell]) -> list[tuple[Shell, ...]]:
-    """Shells are sorted by l: those of each."""
+    """Shells of each l; they are sorted by l."""
     return [tuple(group) for _, group in groupby(shells, key=lambda shell: shell.l)]
 
 
 def _block(one: tuple[Shell, ...], other: tuple[Shell, ...], apart: Tensor) -> Tensor:
-    """As `_pair_overlaps`, for shells of one l on either atom. Inside, the axes are pairs of atoms, primitives of
-    the first and of the second, m of the first and of the second, nodes.
+    """`_pair_overlaps` for shells of one l on either atom.
+
+    Axes of the integrals: q pairs of atoms, a and b primitives of the first and second, m and n their components,
+    g nodes; s and t the contracted shells.
     """
     order, degree = one[0].l, other[0].l
     (first, left), (second, right) = (radial_matrix(shells) for shells in (one, other))
-    a, b = apart.new_tensor(first)[:, None, None], apart.new_tensor(second)[:, None]  # and an axis of nodes
+    a, b = apart.new_tensor(first)[:, None, None], apart.new_tensor(second)[:, None]  # the last axis broadcasts to g
     total = a + b
     nodes, weights = (part.to(apart.device) for part in _hermite((order + degree) // 2 + 1))
     spread = nodes / total[..., None].sqrt()
     towards = apart[:, None, None, None]
+    # Node P + x_g/√p as seen from either centre: P − A = b/p (B − A) and P − B = −a/p (B − A).
     from_one = solid_harmonics(order, *(spread + (b / total)[..., None] * towards).unbind(-1))[order]
     from_other = solid_harmonics(degree, *(spread - (a / total)[..., None] * towards).unbind(-1))[degree]
     scale = (-(a * b / total)[..., 0] * apart.square().sum(dim=1)[:, None, None]).exp() * total[..., 0] ** -1.5
     integrals = torch.einsum("g,qabmg,qabng,qab->qabmn", weights, from_one, from_other, scale)
-    found = torch.einsum("sa,tb,qabmn->qsmtn", left.to(apart), right.to(apart), integrals)
+    contracted = torch.einsum("sa,tb,qabmn->qsmtn", left.to(apart), right.to(apart), integrals)
     norms = apart.new_tensor(harmonic_norms(order))[:, None, None] * apart.new_tensor(harmonic_norms(degree))
-    return (found * norms).flatten(3, 4).flatten(1, 2)
+    return (contracted * norms).flatten(3, 4).flatten(1, 2)
 
 
 @cache
 def _hermite(number: int) -> tuple[Tensor, Tensor]:
-    """Nodes, shape (number³, 3), and weights of ∫f(x) exp(−|x|²) over space."""
+    """Gauss-Hermite rule of ∫f(x) exp(−|x|²) dx over space: nodes, shape (number³, 3), and weights."""
     nodes, weights = (torch.from_numpy(part) for part in np.polynomial.hermite.hermgauss(number))
     both = [torch.cartesian_prod(part, part, part).reshape(-1, 3) for part in (nodes, weights)]
     return both[0], both[1].prod(dim=1)

@@ -1,59 +1,62 @@
-"""Primitives of one or more densities as matrices, by element and l: what a density and its potential are made of."""
+"""Densities as matrices of primitive Gaussians, by element and l, for fast evaluation on many points."""
 
 from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
-from math import gamma, log, pi, sqrt
+from math import log, pi, sqrt
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell, radial_norm
 from tesseral.models.density.solid_harmonics import harmonic_norms
 from tesseral.study.constants import BOHR
 
 NEGLIGIBLE = 1e-13
-"""A primitive is left out where it is smaller than this from there on, electron · bohr⁻³."""
+"""A primitive is skipped beyond the distance where it falls below this, electron · bohr⁻³."""
 
 
 class Block(NamedTuple):
-    """All functions of one l on the atoms of one element; primitives from the most to the least extended."""
+    """Functions of one l on the atoms of one element; primitives from the most to the least extended."""
 
     order: int
     exponents: Tensor
     """a of every primitive, bohr⁻², shape (primitives,)."""
     extents: list[float]
-    """How far from the atom each matters, bohr."""
+    """Distance from the atom up to which each primitive matters, bohr; see `extent`."""
     amplitudes: Tensor
-    """Such that a density is Σ_mk amplitude · T_lm(d) exp(−a_k d²): shape (atoms, densities · (2l+1), primitives)."""
+    """Factors with which ρ_l = Σ_mk amplitude · T_lm(d) exp(−a_k d²), T of `solid_harmonics`; shape (atoms,
+    densities · (2l+1), primitives)."""
 
 
 class Element(NamedTuple):
-    """All atoms of one element."""
+    """The atoms of one element."""
 
     atoms: list[int]
-    """Which of the structure's."""
+    """Their indices in the structure."""
     centres: Tensor
     """bohr, shape (atoms, 3)."""
     blocks: list[Block]
-    """By ascending l."""
+    """One block for each l, ascending."""
 
 
 def primitives(
     basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Tensor, densities: Sequence[Sequence[Tensor]]
 ) -> list[Element]:
-    """By ascending atomic number, in double precision; a gradient passes to positions and coefficients.
+    """Elements of a structure by ascending atomic number, in double precision.
+
+    A gradient passes to positions and coefficients.
 
     :param positions: Å, shape (atoms, 3).
-    :param densities: for each density, for each atom, shape (basis.size(Z),), electron · bohr^(−3/2).
+    :param densities: coefficients of each density: for each atom, shape (basis.size(Z),), electron · bohr^(−3/2).
     """
-    centres, found = positions.double() / BOHR, []
+    centres, elements = positions.double() / BOHR, []
     for number in sorted(set(atomic_numbers)):
         atoms = [atom for atom, other in enumerate(atomic_numbers) if other == number]
         values = torch.stack([torch.stack([density[atom] for density in densities]) for atom in atoms])
         values = values.to(centres)
-        # No less than 1, for a gradient passes to coefficients that are zero too.
+        # At least 1: coefficients that are zero would otherwise be skipped, and get no gradient.
         largest = max(1.0, float(values.detach().abs().max()))
         blocks, start = [], 0
         # Shells are sorted by l, so each l is one run of columns.
@@ -76,25 +79,28 @@ def primitives(
                 )
             )
             start = stop
-        found.append(Element(atoms, centres[atoms], blocks))
-    return found
+        elements.append(Element(atoms, centres[atoms], blocks))
+    return elements
 
 
 @cache
 def radial_matrix(shells: tuple[Shell, ...]) -> tuple[list[float], Tensor]:
-    """Exponents of all primitives of shells of one l, and d_k n_k of each shell's own, shape (shells, primitives)."""
+    """Exponents of all primitives in shells of one l, and the factors d_k n_k of each shell, see `radial_norm`.
+
+    :return: the factors have shape (shells, primitives), 0 outside a shell's own primitives.
+    """
     rows = []
     for shell in shells:
-        half = shell.l + 1.5
         pairs = zip(shell.coefficients, shell.exponents, strict=True)
-        rows.append(torch.tensor([d * sqrt(2 * (2 * a) ** half / gamma(half)) for d, a in pairs], dtype=torch.float64))
+        rows.append(torch.tensor([d * radial_norm(shell.l, a) for d, a in pairs], dtype=torch.float64))
     return [a for shell in shells for a in shell.exponents], torch.block_diag(*rows)
 
 
 def extent(order: int, exponent: float, amplitude: float) -> float:
-    """The distance from which on amplitude · d^l exp(−a d²) < `NEGLIGIBLE`, bohr; 0 if that is everywhere.
+    """Distance beyond which amplitude · d^l exp(−a d²) < `NEGLIGIBLE`, bohr; 0 if it is so everywhere.
 
-    From a starting value above it, d² ← (ln(amplitude/negligible) + l/2 · ln d²) / a falls to the largest root.
+    The fixed-point iteration d² ← (ln(amplitude/negligible) + l/2 · ln d²) / a starts above the largest root and falls
+    to it, so that stopping early errs on the safe side.
     """
     excess = log(amplitude / NEGLIGIBLE)
     # d^l exp(−a d²/2) is largest at d² = l/a, so d² is less than where exp(−a d²/2) times that has fallen enough.

@@ -1,4 +1,4 @@
-"""Integrals over the space about a molecule: a quadrature about each atom, which resolves the cores."""
+"""A quadrature of integrals over the space around a molecule: one grid about each atom, which resolves the cores."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,9 +12,9 @@ from torch import Tensor
 from tesseral.study.constants import BOHR
 
 RADII = 40
-"""Radii about each atom."""
+"""Radial points about each atom."""
 PRECISION = 29
-"""Degree of the polynomials on a sphere that the Lebedev rule integrates exactly: 302 directions."""
+"""Highest degree that the Lebedev rule integrates exactly on a sphere: 302 directions."""
 
 
 class Grid(NamedTuple):
@@ -26,22 +26,24 @@ class Grid(NamedTuple):
     """bohr³, shape (points,)."""
 
     def chunks(self, size: int) -> Iterator["Grid"]:
-        """All points in parts of at most `size` that lie near each other."""
+        """All points in chunks of at most `size` points that lie near one another."""
         for part in along_curve(self.points).split(size):
             yield Grid(self.points[part], self.weights[part])
 
 
 class Quadrature(Protocol):
-    """Points and weights, whole or made as they are asked for."""
+    """A source of points and weights: a `Grid` in memory, or a `CubeGrid` that generates them."""
 
     def chunks(self, size: int) -> Iterator[Grid]:
-        """All points in parts of at most `size` that lie near each other."""
+        """All points in chunks of at most `size` points that lie near one another."""
 
 
 def along_curve(points: Tensor, cell: float = 0.25) -> Tensor:
-    """The order of points along a curve that fills space (Morton's), so that a run of them is compact, (points,).
+    """Order of points along a space-filling curve (Morton's), in which consecutive points are near one another.
 
-    :param cell: side of the cubes that are told apart, Å.
+    :param points: Å, shape (points, 3).
+    :param cell: side of the cubes that the curve visits, Å.
+    :return: indices into `points`, shape (points,).
     """
     place = ((points.detach() - points.detach().amin(dim=0)) / cell).long()
     code = torch.zeros_like(place[:, 0])
@@ -52,26 +54,27 @@ def along_curve(points: Tensor, cell: float = 0.25) -> Tensor:
 
 
 def atom_grid(positions: Tensor, radii: int = RADII, precision: int = PRECISION) -> Grid:
-    r"""A quadrature of functions that vary fast near atoms alone; needs no knowledge of the elements.
+    r"""A quadrature for functions that vary fast only near atoms; it does not depend on the elements.
 
-    Becke (J. Chem. Phys. 88, 2547, 1988) shares space out smoothly among the atoms, ∫f = Σ_A ∫ p_A f, without
-    adjustment to their sizes:
+    Space is partitioned smoothly among the atoms after Becke (J. Chem. Phys. 88, 2547, 1988), ∫f = Σ_A ∫ p_A f, without
+    his adjustment to atomic sizes:
 
         p_A = P_A / Σ_B P_B,             P_A = Π_{B≠A} ½ (1 − h(h(h(μ_AB)))),
         μ_AB = (r_A − r_B) / R_AB,       h(μ) = (3μ − μ³) / 2.
 
-    Each part is a Lebedev rule over directions times, over radii, the Gauss-Chebyshev rule of the second kind at
-    x_i = cos(iπ/(n+1)), with Treutler and Ahlrichs' map M4 (J. Chem. Phys. 102, 346, 1995) for ξ = 1 bohr, α = 0.6:
+    Each part is integrated by a Lebedev rule over directions times the Gauss-Chebyshev rule of the second kind at
+    x_i = cos(iπ/(n+1)) over radii, mapped by M4 of Treutler & Ahlrichs (J. Chem. Phys. 102, 346, 1995) with ξ = 1 bohr
+    and α = 0.6:
 
         r = ξ/ln 2 · (1 + x)^α · ln(2/(1 − x)).
 
-    With the default size a fitted density of water (def2-universal-jfit, exponents to 2877 bohr⁻²) has its electrons
-    to a relative 1e-6; the integral of a Gaussian exp(−3000 d²) on an atom, d in bohr, is right to 1e-4.
+    With the default size, the electrons of a fitted density of water (def2-universal-jfit, exponents up to 2877 bohr⁻²)
+    are right to a relative 1e-6, and the integral of exp(−3000 d²) on an atom, d in bohr, to 1e-4.
 
-    :param positions: of the atoms, no two at one place, Å, shape (atoms, 3).
-    :param radii: n.
-    :param precision: degree of the Lebedev rule, one of those of `scipy.integrate.lebedev_rule`.
-    :return: in double precision, on the device of positions, points grouped by atom; without a gradient.
+    :param positions: positions of the atoms, all different, Å, shape (atoms, 3).
+    :param radii: n, radial points about each atom.
+    :param precision: degree of the Lebedev rule, one that `scipy.integrate.lebedev_rule` has.
+    :return: the grid in double precision, on the device of positions, grouped by atom; without a gradient.
     """
     displacements, volumes = (part.to(positions.device) for part in _ball(radii, precision))
     centres = positions.detach().double() / BOHR
@@ -82,7 +85,7 @@ def atom_grid(positions: Tensor, radii: int = RADII, precision: int = PRECISION)
 
 @cache
 def _ball(radii: int, precision: int) -> tuple[Tensor, Tensor]:
-    """Points about the origin, bohr, (points, 3), and weights, bohr³."""
+    """The rule about one atom at the origin: points, bohr, shape (points, 3), and weights, bohr³."""
     angle = np.arange(1, radii + 1) * np.pi / (radii + 1)
     x = np.cos(angle)
     logarithm = np.log(2 / (1 - x))
@@ -95,7 +98,7 @@ def _ball(radii: int, precision: int) -> tuple[Tensor, Tensor]:
 
 
 def _shares(centres: Tensor, points: Tensor) -> Tensor:
-    """p_A at points, shape (atoms, points)."""
+    """Becke's weights p_A of each atom at points, shape (atoms, points)."""
     distances = torch.stack([(points - centre).norm(dim=1) for centre in centres])
     products = torch.ones_like(distances)
     for a in range(len(centres)):

@@ -8,11 +8,12 @@ from torch import Tensor
 
 
 def solid_harmonics(lmax: int, x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
-    r"""T_lm(d) for l = 0, …, lmax, with r^l Y_lm = n_lm T_lm and n_lm of `harmonic_norms`: homogeneous of degree l.
+    r"""T_lm(d) for l = 0, …, lmax: homogeneous polynomials of degree l with r^l Y_lm = n_lm T_lm, n of
+    `harmonic_norms`.
 
-    With n they are `e3nn.o3.spherical_harmonics` of normalize=False and normalization="integral". Without it the
-    recurrence has no factor in its first term, and whole rows of m are computed at once, several times as fast on many
-    points. About the polar axis c, with (a, b, c) = (z, x, y) for e3nn's axes (see
+    n_lm T_lm is `e3nn.o3.spherical_harmonics` with normalize=False and normalization="integral". Leaving out n keeps
+    the recurrence free of factors in its first term, so that whole rows of m are computed at once: several times as
+    fast as e3nn on many points. About the polar axis c, with (a, b, c) = (z, x, y) for e3nn's axes (see
     `tesseral.models.reference.conventions`),
 
         T_{l+1,m}      = c T_lm − (l² − m²) / (4l² − 1) · d² T_{l−1,m},      |m| ≤ l,
@@ -37,7 +38,7 @@ def solid_harmonics(lmax: int, x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
 
 
 def harmonic_norms(order: int) -> list[float]:
-    """n_lm for m = −l, …, l, such that ∫|n_lm T_lm|² over the unit sphere is 1."""
+    """n_lm for m = −l, …, l, with which ∫|n_lm T_lm|² over the unit sphere is 1."""
     # T_lm is Π_lm cos mφ, and the leading coefficient of the associated Legendre polynomial is (2l−1)!!/(l−m)!.
     leading = factorial(2 * order) / (2**order * factorial(order))
     return [

@@ -1,4 +1,7 @@
-"""Integrals by sums over a uniform lattice in a box, as the published ε has them, and a faster sum of equal value."""
+"""A uniform grid in a box around a molecule, as the published ε is summed on, and a coarser one of equal value.
+
+To compare with published values, use this grid; to measure a density, use `quadrature.py`, which resolves the cores.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,35 +16,35 @@ from tesseral.study.constants import BOHR
 
 
 class Level(NamedTuple):
-    """Cubes of step³ lattice points, each of which its middle stands for, near atoms."""
+    """A resolution of the grid near the atoms: cubes of step³ lattice points, each replaced by its middle."""
 
     step: int
     """Lattice points along the side of a cube."""
     start: float = inf
     end: float = inf
-    """Distances from an atom, Å, between which this level fades into the next; infinite in the last. No fade may begin
-    before the fade of the level before has ended."""
+    """This level fades into the next between these distances from an atom, Å; infinite for the last level. A fade
+    begins no nearer than where the one before has ended."""
 
 
 EVERY_POINT = (Level(1),)
-"""The whole lattice."""
+"""The published grid: every lattice point, one level."""
 COARSE = (Level(1, 0.3, 0.7), Level(2, 1.0, 1.6), Level(4))
-"""About one point in 20. The lattice does not resolve the cores, so where its points fall there is part of the
-published value, and they are all kept. Of densities of HCONH2, CH3F, CH3Cl, H2S, SO2 and one to six waters, each in
-four orientations with three kinds of error, ε came within 0.22 % of its value on the whole lattice, ε_l within 0.49 %.
-Cubes of three points beyond the cores alone, about as many points, missed ε by up to 1.1 % and ε_l by 2.3 %."""
-_GATHERED = 16  # chunks that are sorted together, so that each holds points that lie near each other
+"""About one point in 20. The lattice does not resolve the cores, so the published value depends on where its points
+fall there; all points near nuclei are kept. For HCONH2, CH3F, CH3Cl, H2S, SO2 and one to six waters, each in four
+orientations with three kinds of error, ε came within 0.22 % of its value on the whole lattice, ε_l within 0.49 %. Two
+levels (cubes of three points outside the cores) with about as many points missed ε by up to 1.1 %, ε_l by 2.3 %."""
+_GATHERED = 16  # chunks sorted together: enough that the points of each lie near one another
 
 
 @dataclass(frozen=True)
 class CubeGrid:
-    """All points origin + (i, j, k) · spacing of a box, i < shape[0] and so on, each of the volume of a cell; or a
+    """Points origin + (i, j, k) · spacing of a box, i < shape[0] and so on, each with the volume V of a cell; or a
     coarsening of them.
 
-    Σ_g f(r_g) V is shared out smoothly among levels: with s_A a function of the distance to atom A that falls from 1
-    at a level's `start` to 0 at its `end`, the part of f within a level is 1 − Π_A (1 − s_A), less the levels before.
-    The first level sums its part over every point; a further one sums its part, which is smooth, over the middles of
-    cubes of points. Points are made as they are asked for, so that a large box takes no memory.
+    The sum Σ_g f(r_g) V is partitioned smoothly among levels. With s_A a function of the distance to atom A that falls
+    from 1 at a level's `start` to 0 at its `end`, a level weighs f by 1 − Π_A (1 − s_A), less the levels before. The
+    first level sums every point. Further levels see only what is smooth, and sum over the middles of cubes of points.
+    Points are generated in chunks, so memory does not grow with the box.
     """
 
     origin: Tensor
@@ -51,11 +54,11 @@ class CubeGrid:
     shape: tuple[int, int, int]
     """Points along each axis."""
     centres: Tensor
-    """Of the atoms, Å, shape (atoms, 3), double precision."""
+    """Positions of the atoms, Å, shape (atoms, 3), double precision."""
     levels: tuple[Level, ...] = EVERY_POINT
 
     def chunks(self, size: int) -> Iterator[Grid]:
-        """All points of weight above 0, in parts of at most `size` that lie near each other."""
+        """All points of weight above 0, in chunks of at most `size` points that lie near one another."""
         waiting: list[Grid] = []
         for part in self._parts(size):
             waiting.append(part)
@@ -66,7 +69,7 @@ class CubeGrid:
             yield from _joined(waiting).chunks(size)
 
     def _parts(self, size: int) -> Iterator[Grid]:
-        """Boxes of the lattice, without the points of weight 0; of a level only those that hold any of it."""
+        """Boxes of the lattice with any weight in their level, without the points of weight 0."""
         volume = float(self.spacing.prod()) / BOHR**3
         before = Level(0, 0.0, 0.0)
         for level in self.levels:
@@ -77,7 +80,7 @@ class CubeGrid:
                 torch.stack([_gap(middles, self.centres[:, axis]) for middles, _ in runs[axis]]) for axis in range(3)
             ]
             for x in range(len(runs[0])):
-                squared = gaps[0][x] + gaps[1][:, None] + gaps[2]  # of each box to each atom
+                squared = gaps[0][x] + gaps[1][:, None] + gaps[2]  # squared distance of each box to each atom
                 for y, z in (squared.amin(dim=-1) < level.end**2).nonzero().tolist():
                     corner = (runs[0][x], runs[1][y], runs[2][z])
                     points = torch.cartesian_prod(*(middles for middles, _ in corner))
@@ -93,7 +96,7 @@ class CubeGrid:
             before = level
 
     def _axis(self, axis: int, step: int) -> tuple[Tensor, Tensor]:
-        """Middles, Å, and counts of runs of `step` points along an axis, and of what is left over at either end."""
+        """Runs of `step` points along an axis, and a shorter one at either end: their middles, Å, and their counts."""
         number = self.shape[axis]
         left = number % step
         every = (left // 2, *[step] * (number // step), left - left // 2)
@@ -108,20 +111,19 @@ def cube_grid(
     levels: tuple[Level, ...] = EVERY_POINT,
     same_counts: bool = False,
 ) -> CubeGrid:
-    """The published grid: points `spacing` apart, from `margin` below the lowest coordinate along each axis, to within
-    one spacing of `margin` above the highest.
+    """The grid of Rackers & Rao (arXiv 2210.04766): along each axis, points `spacing` apart from `margin` below the
+    lowest coordinate to within one spacing of `margin` above the highest.
 
-    With `COARSE` ε, and ε_l of every l, is within 1 % of its value on the whole grid, at the same place of the lattice.
-
-    :param positions: of the atoms, Å, shape (atoms, 3).
-    :param spacing: Å.
-    :param margin: Å.
-    :param same_counts: as the authors' code has it: both ends of every axis are points, and the number of points along
-        each axis is the mean of those that the spacing asks for. So it is 0.1 Å in the mean alone.
+    :param positions: positions of the atoms, Å, shape (atoms, 3).
+    :param spacing: distance of neighbouring points, Å.
+    :param margin: distance from the outermost atoms to the edge of the box, Å.
+    :param levels: `EVERY_POINT`, or `COARSE`: ε and every ε_l within 1 % of their value on all points.
+    :param same_counts: as in the authors' code, take the same number of points along each axis, the mean of those that
+        `spacing` asks for, with points at both ends. The spacing is then `spacing` on average only.
     """
     centres = positions.detach().double()
     low, high = centres.amin(dim=0) - margin, centres.amax(dim=0) + margin
-    counts = ((high - low) / spacing + 1e-9).floor().long() + 1  # a length of whole steps is not to lose its last point
+    counts = ((high - low) / spacing + 1e-9).floor().long() + 1  # 1e-9: a length of whole steps keeps its last point
     steps = torch.full_like(low, spacing)
     if same_counts:
         counts = counts.sum().div(3, rounding_mode="floor").expand(3)
@@ -138,7 +140,7 @@ def _outside(points: Tensor, centres: Tensor, level: Level) -> Tensor:
 
 
 def _gap(coordinates: Tensor, centres: Tensor) -> Tensor:
-    """The square of the distance of each centre from an interval, along one axis."""
+    """Square of the distance of each centre from an interval along one axis, Å²."""
     return torch.maximum(coordinates[0] - centres, centres - coordinates[-1]).clamp(min=0).square()
 
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 from pyscf import gto
-from scipy.integrate import quad
 
 from tesseral.models.density import potential
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.models.density.potential import RADII, SHELL_SCALE, boys, potential_on_points, shell_of_points
+from tesseral.models.density.potential import RADII, SHELL_SCALE, potential_on_points, shell_of_points
 from tesseral.models.reference.calculation.auxiliary_shells import auxiliary_shells
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, e3nn_rotation
 from tesseral.study.constants import BOHR
@@ -73,14 +72,6 @@ def test_a_molecules_potential_falls_off_as_its_dipoles():
     point = torch.tensor(centre + distance * direction)[None] * BOHR
     found = float(potential_on_points(basis, numbers, positions, reference, point))
     assert found == pytest.approx(dipole @ direction / distance**2, rel=5e-3)
-
-
-@pytest.mark.parametrize("order", [0, 1, 4, 6])
-@pytest.mark.parametrize("x", [0.0, 1e-14, 1e-6, 0.3, 4.0, 60.0, 1e5])
-def test_boys(order, x):
-    upper = min(1.0, 12 / max(x, 1e-300) ** 0.5)  # beyond it the integrand is below 1e-62
-    expected = quad(lambda t: t ** (2 * order) * np.exp(-x * t * t), 0, upper, epsabs=0, epsrel=1e-12)[0]
-    assert float(boys(order, torch.tensor([x], dtype=torch.float64))) == pytest.approx(expected, rel=1e-10)
 
 
 def test_points_of_the_shell_lie_on_the_surface():
