@@ -25,6 +25,7 @@ from tesseral.study.design.labels import text_of
 from tesseral.study.design.stages import objectives
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.records.ledger import Ledger, frozen
+from tesseral.study.records.schemas import FIT_ERRORS
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
@@ -174,9 +175,6 @@ def _labels(written: str, storage: str | Path) -> Mapping[str, Mapping[str, Any]
     return declared
 
 
-_FIT = ("fit_error", "electron_error", "dipole_error", "self_repulsion_error")
-
-
 def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
     """The calculation behind the data of the first arm that predicts a density, or of the first; empty where the file
     is not at hand any more."""
@@ -185,12 +183,12 @@ def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
     words = ("method", "basis", "auxiliary_basis")
     try:
         frame = pl.scan_parquet(Store(storage).location(written), glob=False)
-        there = [name for name in (*words, *_FIT) if name in frame.collect_schema()]
+        there = [name for name in (*words, *FIT_ERRORS) if name in frame.collect_schema()]
         rows = frame.filter("converged").select(there).collect()
     except (PolarsError, OSError):
         return ReferenceInfo()
     if rows.is_empty():
         return ReferenceInfo()
-    fit: dict[str, Any] = {name: rows[name].cast(pl.Float64).abs().mean() for name in _FIT if name in there}
+    fit: dict[str, Any] = {name: rows[name].cast(pl.Float64).abs().mean() for name in FIT_ERRORS if name in there}
     texts: dict[str, Any] = {name: rows[name][0] or "" for name in words if name in there}
     return ReferenceInfo(structures=len(rows), **texts, **fit)

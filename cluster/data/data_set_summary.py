@@ -1,4 +1,4 @@
-"""What a file of reference data holds, in a tree and in a line: structures, method, and the fit's own error."""
+"""A summary of reference data, as JSON and as a line: structures, method, quantities, errors of the density fit."""
 
 from typing import Any
 
@@ -10,27 +10,23 @@ from tesseral.models.data.reference_file import TARGETS
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
+from tesseral.study.records.schemas import FIT_ERRORS
 
-FLOOR = {
-    "fit_error": ("fit ε", "%"),
-    "electron_error": ("electrons", "e"),
-    "dipole_error": ("dipole", "e bohr"),
-    "self_repulsion_error": ("self-repulsion", "%"),
-}
-"""Errors of the fitted density against the field's own: what no model of the coefficients can be better than."""
-
-
+_WORDS = (("fit ε", "%"), ("electrons", "e"), ("dipole", "e bohr"), ("self-repulsion", "%"))
+FLOOR = dict(zip(FIT_ERRORS, _WORDS, strict=True))
+"""Column of an error of the density fit → its name and unit in a line. No model of the coefficients has smaller errors
+against the self-consistent density."""
 STATED = ("method", "basis", "auxiliary_basis")
-"""Columns of text of which each value is told once."""
+"""Text columns of which the summary lists the distinct values."""
 
 
 def summarise(location: str) -> dict[str, Any]:
-    """What a file that a recipe made holds, of which only columns of one value a structure are read.
+    """Summarise a file that a recipe made. Only columns with one value per structure are read.
 
-    `floor` has the mean and the largest size of each error of `FLOOR` over the converged structures; `seconds` is
-    the time of all calculations together.
-
-    :raises DataError: if it is missing, torn, or no Parquet file.
+    :param location: absolute path or URL.
+    :return: JSON with, among others, `floor`, the mean and largest absolute value of each error of `FLOOR` over the
+        converged structures, and `seconds`, the time of all calculations together.
+    :raises DataError: if the file is missing, torn, or not Parquet.
     """
     file = open_parquet(location)
     if file is None:
@@ -56,7 +52,7 @@ def summarise(location: str) -> dict[str, Any]:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """The summary of `summarise` in a line."""
+    """A summary from `summarise` as one line of text."""
     method = f"{summary['method']}/{summary['basis']}" if summary["method"] else "method not stated"
     fitted = f", fitted in {summary['auxiliary_basis']}" if summary["auxiliary_basis"] else ""
     lost = summary["structures"] - summary["converged"]
@@ -69,17 +65,17 @@ def describe(summary: dict[str, Any]) -> str:
 
 
 def _stated(table: Any, column: str) -> str | None:
-    """What the rows say, each value once."""
+    """Distinct values of a text column, sorted; None if all are null."""
     return ", ".join(sorted(value for value in pc.unique(table[column]).to_pylist() if value)) or None
 
 
 def _elements(file: pq.ParquetFile) -> list[int]:
-    """Atomic numbers of the file's auxiliary basis."""
+    """Atomic numbers in the file's auxiliary basis, ascending."""
     return sorted(AuxiliaryBasis.from_json(file.schema_arrow.metadata[b"tesseral.auxiliary"].decode()).shells)
 
 
 def _filled(file: pq.ParquetFile, column: str) -> bool:
-    """Whether any row has a value, by the counts that the file keeps beside each column."""
+    """Whether any row has a value, by the statistics in the file's footer: the column itself is not read."""
     for index in range(file.num_row_groups):
         group = file.metadata.row_group(index)
         for leaf in map(group.column, range(group.num_columns)):

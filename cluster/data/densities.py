@@ -1,4 +1,4 @@
-"""Densities taken out: those of reference data, and those that a trained trial predicts."""
+"""Densities to export: those stored in reference data, and those that a trained trial predicts."""
 
 import sys
 from collections.abc import Sequence
@@ -26,37 +26,38 @@ from tesseral.study.records.store import Store
 
 @dataclass(frozen=True)
 class Molecule:
-    """Where the density is wanted."""
+    """A molecule whose density is asked for."""
 
     name: str
+    """Name in titles and error messages."""
     atomic_numbers: tuple[int, ...]
     positions: NDArray[np.float64]
     """Å, shape (atoms, 3)."""
     charge: int = 0
-    """e."""
+    """Total charge, e."""
 
     @property
     def electrons(self) -> int:
-        """Of the whole molecule."""
+        """Number of electrons, Σ Z − charge."""
         return sum(self.atomic_numbers) - self.charge
 
 
 @dataclass(frozen=True)
 class Density:
-    """A molecule's density, and where it comes from."""
+    """A molecule's density, with a title that says where it comes from."""
 
     molecule: Molecule
     basis: AuxiliaryBasis
     coefficients: Sequence[Tensor]
     """For each atom, shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2)."""
     title: str
-    """One line."""
+    """One line, for the header of a file."""
     expected: int
-    """Electrons that ρ should hold."""
+    """Number of electrons that ρ should hold; 0 for a difference of two densities."""
 
     @property
     def electrons(self) -> float:
-        """∫ρ, analytic."""
+        """∫ρ, by the closed form of each function's integral."""
         charges = [
             torch.tensor(
                 [shell.charge for shell in self.basis.shells[number] for _ in range(2 * shell.l + 1)],
@@ -70,9 +71,9 @@ class Density:
 def stored_density(reference: Reference, structure: str | None, name: str) -> Density:
     """The density of a structure of reference data.
 
-    :param structure: its id; None where there is one structure alone.
-    :param name: what error messages and titles call the reference data.
-    :raises DataError: if there is no such structure, or no coefficients of it.
+    :param structure: its id; None if the data hold a single structure.
+    :param name: name of the reference data in titles and error messages.
+    :raises DataError: if there is no such structure, or it has no density coefficients.
     """
     row = find_structure(reference, structure, name)
     if reference.basis is None or row["coefficients"] is None:
@@ -84,33 +85,36 @@ def stored_density(reference: Reference, structure: str | None, name: str) -> De
 
 
 def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, folder: str = "") -> Density:
-    """The density that a finished trial's network predicts.
+    """The density that the network of a complete trial predicts.
 
-    :param trial: its id, or the first digits of it.
-    :param folder: where the user's own modules are.
-    :raises RecordError: if no finished trial of the study has that id, or its weights are gone.
-    :raises DataError: if its reference data is not there or another, or lacks an element or the charge of the molecule.
-    :raises StudyFileError: if it does not predict the density, or its network is the user's own and was edited.
+    :param storage: local folder or URL of an object store.
+    :param study: name of the study in the storage.
+    :param trial: the trial's id, or its first digits.
+    :param folder: folder of the user's own modules.
+    :raises RecordError: if no complete trial of the study has that id, or its weights are missing.
+    :raises DataError: if the trial's reference data are missing or differ, or do not contain an element or the charge
+        of the molecule.
+    :raises StudyFileError: if the trial does not predict the density, or its network is the user's own and was edited.
     """
     store = Store(storage).child(study)
     entry = find_trial(store, study, trial)
-    found, reference = trial_data(storage, entry)
+    trained, reference = trial_data(storage, entry)
     path = (entry.outcome or {}).get("checkpoint")
     content = store.read(path) if path else None
     if content is None:
         raise RecordError(f"expected the weights of trial {entry.id[:10]} at {path} in {store.url}, found none there")
     if folder and folder not in sys.path:
         sys.path.insert(0, folder)
-    check_trial(found, reference)
+    check_trial(trained, reference)
     charges = sorted(set(reference.converged.table["charge"].to_pylist()))
     if molecule.charge not in charges:
         raise DataError(
             f"expected a molecule of a charge that the trial's data holds, {', '.join(map(str, charges))}, got one of "
             f"{molecule.charge}: a density is predicted from elements and positions alone"
         )
-    configuration = found.configuration.resolved()
+    configuration = trained.configuration.resolved()
     basis, coefficients = predict_density(
-        restore_model(content, found, reference),
+        restore_model(content, trained, reference),
         configuration,
         reference,
         molecule.atomic_numbers,
@@ -122,7 +126,7 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
 
 
 def difference(predicted: Density, reference: Density) -> Density:
-    """The predicted density less that of the reference data, of the shells that both have."""
+    """The predicted density less the reference density, both restricted to the orders l that the trial predicts."""
     kept = []
     for number, values in zip(reference.molecule.atomic_numbers, reference.coefficients, strict=True):
         orders = {shell.l for shell in predicted.basis.shells[number]}
@@ -133,23 +137,23 @@ def difference(predicted: Density, reference: Density) -> Density:
 
 
 def find_trial(store: Store, study: str, trial: str) -> Entry:
-    """The finished trial whose id begins so.
+    """The complete trial whose id begins with `trial`.
 
-    :raises RecordError: if there is none, or more than one, or it was not finished.
+    :raises RecordError: if there is none or more than one, or it is not complete.
     """
     entries = Ledger(store).entries()
     complete = [entry for entry in entries if entry.state is State.COMPLETE]
-    found = [entry for entry in entries if entry.id.startswith(trial)]
-    if len(found) != 1 or not trial:
+    matches = [entry for entry in entries if entry.id.startswith(trial)]
+    if len(matches) != 1 or not trial:
         known = ", ".join(f"{entry.id[:10]} ({entry.plan['arm']})" for entry in complete[:10]) or "none"
         more = f" and {len(complete) - 10} others" if len(complete) > 10 else ""
         raise RecordError(
-            f"expected the id of a complete trial of {study}, {trial!r} begins {len(found)} of them; "
-            f"there are: {known}{more}"
+            f"expected the id of a complete trial of {study}, or how one trial's id begins, got {trial!r}, with which "
+            f"{len(matches)} begin; there are: {known}{more}"
         )
-    if found[0].state is not State.COMPLETE:
-        raise RecordError(f"expected a complete trial, {found[0].id[:10]} of {study} is {found[0].state}")
-    return found[0]
+    if matches[0].state is not State.COMPLETE:
+        raise RecordError(f"expected a complete trial, {matches[0].id[:10]} of {study} is {matches[0].state}")
+    return matches[0]
 
 
 def trial_data(storage: str, entry: Entry) -> tuple[Trial, Reference]:
@@ -159,9 +163,10 @@ def trial_data(storage: str, entry: Entry) -> tuple[Trial, Reference]:
 
 
 def find_structure(reference: Reference, structure: str | None, name: str) -> dict[str, Any]:
-    """A row of reference data.
+    """A structure's row of reference data.
 
-    :raises DataError: if there is none of that id.
+    :param structure: its id; None if the data hold a single structure.
+    :raises DataError: if there is no structure of that id.
     """
     ids = reference.table["id"].to_pylist()
     if structure is None and len(ids) == 1:
@@ -181,17 +186,16 @@ def molecule_of(row: dict[str, Any]) -> Molecule:
 def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
     """A molecule of an extended XYZ file.
 
-    :param frame: its number, from 0.
-    :param charge: e; None: the frame's own key `charge`, else 0.
+    :param frame: number of the frame, counted from 0.
+    :param charge: total charge, e; None: the frame's key `charge`, else 0.
     :raises DataError: as `tesseral.models.reference.exchange.extended_xyz.read_frames`; if there is no such frame, or
-    its key `charge`
-        holds no whole number and none is given.
+        no charge is given and its key `charge` is not a whole number.
     """
     from tesseral.models.reference.exchange.extended_xyz import read_frames
 
-    found = next(islice(read_frames(path), frame, None), None)
-    if found is None:
+    chosen = next(islice(read_frames(path), frame, None), None)
+    if chosen is None:
         raise DataError(f"expected frame {frame} of {path}, it has fewer")
     if charge is None:
-        charge = found.charge(str(path), "--charge states it instead")
-    return Molecule(f"frame {frame} of {path.name}", found.atomic_numbers, found.positions, charge)
+        charge = chosen.charge(str(path), "--charge states it instead")
+    return Molecule(f"frame {frame} of {path.name}", chosen.atomic_numbers, chosen.positions, charge)

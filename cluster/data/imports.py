@@ -1,4 +1,4 @@
-"""Reference data from elsewhere: public water trimers, and labels of extended XYZ files by a mapping."""
+"""Import of reference data: the public water trimers, and labels of extended XYZ files by a mapping."""
 
 import io
 import json
@@ -20,26 +20,29 @@ from tesseral.study.records.store import Store
 
 @dataclass(frozen=True)
 class Import:
-    """What an import made."""
+    """Reference data that an import made."""
 
     location: str
-    """Where the file lies."""
+    """Absolute path or URL of the file."""
     structures: int
     elements: tuple[int, ...]
     """Atomic numbers."""
     columns: tuple[str, ...]
-    """Those that hold values a study can train on."""
+    """Columns with values that a study can train on."""
     notes: tuple[str, ...] = ()
-    """What was done to the labels, and what checks found, a sentence each."""
+    """Changes made to the labels and results of checks, a sentence each."""
     doubts: tuple[str, ...] = ()
-    """What may be wrong with them."""
+    """What may be wrong with the labels, a sentence each."""
 
 
 def import_pickle(pickle: Path, isolated: dict[str, Path], name: str, storage: str) -> Import:
-    """Import the public water trimers.
+    """Import the public water trimers of Rackers & Rao.
 
-    :param isolated: by element symbol, the text file of the isolated atom's coefficients.
-    :raises DataError: if the pickle holds more than plain tensors, or its physics does not come out right.
+    :param pickle: the file of the trimers.
+    :param isolated: chemical symbol → text file of the isolated atom's coefficients.
+    :param name: name of the reference data to make.
+    :raises DataError: as `tesseral.models.reference.exchange.trimer_pickle.import_trimers`; if reference data of that
+        name exists.
     """
     from tesseral.models.reference.exchange.trimer_pickle import import_trimers
 
@@ -49,11 +52,12 @@ def import_pickle(pickle: Path, isolated: dict[str, Path], name: str, storage: s
 
 
 def import_mapping(file: Path, storage: str) -> Import:
-    """Import the labels of an extended XYZ file, and warn of what may be wrong with them.
+    """Import the labels of an extended XYZ file, and warn if they seem to be wrong.
 
-    :param file: the mapping (TOML); a relative `source.file` starts beside it.
-    :raises StudyFileError: if the mapping is wrong.
-    :raises DataError: if the file's frames are, or a reference of that name exists.
+    :param file: the mapping (TOML); a relative `source.file` starts from its folder.
+    :raises StudyFileError: if the mapping is invalid.
+    :raises DataError: as `tesseral.models.reference.exchange.frame_labels.import_frames`; if reference data of that
+        name exists.
     """
     mapping = read_mapping(file)
 
@@ -71,7 +75,7 @@ def import_mapping(file: Path, storage: str) -> Import:
 
 
 def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the frame check finds, and what it doubts, of each dipole of a whole structure."""
+    """Results and doubts of the frame check (`check_frame`) for each label that is a dipole of the structure."""
     from tesseral.models.reference.exchange.frame_check import check_frame
 
     numbers = [row["atomic_numbers"] for row in rows]
@@ -81,26 +85,26 @@ def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[s
     for label in mapping.labels:
         unit = _dipole_unit(label)
         if unit is not None:
-            found = check_frame(numbers, positions, charges, unit * np.array([row[label.target] for row in rows]))
-            if found is None:
+            check = check_frame(numbers, positions, charges, unit * np.array([row[label.target] for row in rows]))
+            if check is None:
                 checks.append(f"{label.name}: too few neutral structures to check its axes")
                 continue
-            checks.append(f"{label.name}: {found}")
-            if found.doubt:
-                doubts.append(f"{label.name}: {found.doubt}")
+            checks.append(f"{label.name}: {check}")
+            if check.doubt:
+                doubts.append(f"{label.name}: {check.doubt}")
     return tuple(checks), tuple(doubts)
 
 
 def _dipole_unit(label: LabelSource) -> float | None:
-    """How many e bohr one unit of the column is; None if it holds no dipoles.
+    """Size of a column's unit in e bohr; None if the column does not hold dipoles.
 
-    Other vectors, such as the sum of forces, are not what charges explain.
+    Charges explain no other vectors, such as a sum of forces.
     """
     if label.of != "structure" or [str(term) for term in label.kept] != ["1x1o"]:
         return None
     if label.standard:
         return 1.0 if label.column == "dipole" else None
-    if label.unit.strip().lower() == "au":  # of anything
+    if label.unit.strip().lower() == "au":  # the atomic unit of any quantity
         return None
     try:
         return size_of(label.unit, "e bohr")
@@ -115,5 +119,5 @@ def _stored(
     location = store.location(f"{name}.parquet")
     if not store.create(f"{name}.parquet", content):
         raise DataError(f"{location} exists already; give the import another name, or remove the file")
-    made = read_reference(io.BytesIO(content), location)
-    return Import(location, len(made), made.elements, made.filled, notes, doubts)
+    imported = read_reference(io.BytesIO(content), location)
+    return Import(location, len(imported), imported.elements, imported.filled, notes, doubts)

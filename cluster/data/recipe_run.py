@@ -1,4 +1,4 @@
-"""Running a recipe: every structure is computed once and sealed, and all become one file of reference data."""
+"""A run of a recipe: every structure is computed once and sealed, and all become one file of reference data."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -26,28 +26,32 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BASIS = "basis"
-"""What the name of an auxiliary basis among the sealed rows begins with."""
+"""Prefix of the names of sealed auxiliary bases."""
 NAMED = 10
-"""Structures up to which those to leave out are named in one sentence."""
+"""Largest number of structures that an error message names."""
 
 
 class Spread(Protocol):
-    """Applies a function to items and gives (item, result) as they come: `inline`, or Ray's `as_completed`."""
+    """Applies a function to items and yields (item, result) as results come: `inline`, or Ray's `as_completed`."""
 
     def __call__(
         self, function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int
     ) -> Iterator[tuple[T, R]]:
-        """`lost` makes the result of an item whose process was ended; `memory` bytes are set aside for each."""
+        """Apply `function` to each item.
+
+        :param lost: result of an item whose process was killed, from the item and the reason.
+        :param memory: bytes to reserve for each item.
+        """
 
 
 class IncompleteError(RuntimeError):
-    """Some structures could not be computed; the others are sealed, and no file was made."""
+    """Some structures could not be computed. The others are sealed, and no file was made."""
 
 
 def inline(
     function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int
 ) -> Iterator[tuple[T, R]]:
-    """One item after another, in this process, which has all the memory that it has."""
+    """Apply a function to one item after another in this process; a `Spread`."""
     return ((item, function(item)) for item in items)
 
 
@@ -58,31 +62,34 @@ def make_reference(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     on_failure: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[str, bool]:
-    """Compute what a recipe asks for, and return where it lies and whether there was anything to do.
+    """Compute the structures of a recipe, and make one file of reference data.
 
-    Each finished structure is sealed at once in `reference/.parts/`, so a killed run loses only what it was
-    at; the parts become one file at the end. A part is found by its structure, method and versions, so that a recipe
-    of the same name takes over what it has in common with one that was changed. Of two runs at once, one makes the
-    file, and for the other it is made already.
+    Each finished structure is sealed at once in `reference/.parts/`, so a killed run loses only the structures that it
+    was computing; the parts become one file at the end. Parts are named by structure, method and versions, so a changed
+    recipe of the same name takes over what is unchanged. Of two runs at once, one makes the file, and the other finds
+    it made.
 
-    :param on_progress: told (structures done, structures in all), at the start and after each.
-    :param on_failure: told of each structure whose calculation raised; the others go on.
-    :raises DataError: if a structure cannot be computed by its geometry, charge or spin, or a file of that name was
-        made by another recipe.
-    :raises IncompleteError: if a calculation raised, once the others are done.
+    :param storage: local folder or URL of an object store.
+    :param spread: how structures are distributed over processes.
+    :param on_progress: called with (structures done, structures in total) at the start and after each structure.
+    :param on_failure: called with a sentence for each structure whose calculation raised; the others go on.
+    :return: location of the file, and whether this run made it.
+    :raises DataError: if a structure cannot be computed with its geometry, charge or spin, or another recipe made a
+        file of that name.
+    :raises IncompleteError: if calculations raised, once the others are done.
     """
     path = f"{recipe.reference.name}.parquet"
     store = Store(storage).child("reference")
     key = digest([content(recipe), settings(recipe.method)])
     parts = store.child(f".parts/{recipe.reference.name}")
     if _made(store, path, key):
-        parts.delete(parts.paths())  # of a run that was killed between making the file and this
+        parts.delete(parts.paths())  # left by a run that was killed between making the file and deleting them
         return store.location(path), False
-    rows, left, basis = _prepare(recipe, parts)
-    total, done, failed = len(rows), len(rows) - len(left), list[str]()
+    rows, missing, basis = _prepare(recipe, parts)
+    total, done, failed = len(rows), len(rows) - len(missing), list[str]()
     on_progress(done, total)
     compute = Computation(recipe.method, basis, level(recipe.method), parts.url)
-    waiting = (structure_at(recipe, index) for index in left)
+    waiting = (structure_at(recipe, index) for index in missing)
     for structure, reason in spread(compute, waiting, failure, recipe.method.max_memory * 10**6):
         if reason is None:
             done += 1
@@ -91,7 +98,7 @@ def make_reference(
             failed.append(structure.id)
             on_failure(reason)
     try:
-        # Another run of the same recipe may have made the file, and removed the rows, meanwhile.
+        # Another run of the same recipe may meanwhile have made the file and deleted the parts.
         if failed and not _made(store, path, key):
             raise IncompleteError(_incomplete(recipe, failed, done, parts.url))
         made = assemble(store, path, parts, rows, auxiliary=basis.to_json(), recipe=key)
@@ -100,27 +107,27 @@ def make_reference(
             raise
         made = False
     if not made:
-        _made(store, path, key)  # refuses another recipe's
+        _made(store, path, key)  # raises if another recipe made it
     parts.delete(parts.paths())
     store.delete(store.stale(ABANDONED))
     return store.location(path), made
 
 
 def _incomplete(recipe: Recipe, failed: list[str], done: int, url: str) -> str:
-    """What is said where some structures could not be computed: how to go on with them, and without."""
+    """The message of `IncompleteError`: how to go on with the failed structures, and without them."""
     without = [*recipe.reference.without, *failed]
-    named = json.dumps(without) if len(without) <= NAMED else "[…], these, too, by the ids that were told"
+    named = json.dumps(without) if len(without) <= NAMED else "[…], with the ids printed above"
     return (
-        f"{len(failed)} of {len(failed) + done} structures could not be computed, why in full is in {url}; the other "
-        f"{done} are kept: the same command tries these again, and goes on without them if the recipe's [reference] "
-        f"says without = {named}"
+        f"{len(failed)} of {len(failed) + done} structures could not be computed, see the tracebacks in {url}; the "
+        f"other {done} are kept. The same command tries the failed ones again, or leaves them out if the recipe's "
+        f"[reference] says without = {named}"
     )
 
 
 def _made(store: Store, path: str, key: str) -> bool:
-    """Whether the file is there already.
+    """Whether this recipe's file exists already.
 
-    :raises DataError: if another recipe made it, it is torn, or no Parquet file.
+    :raises DataError: if another recipe made it, or it is torn or not Parquet.
     """
     file = open_parquet(store.location(path))
     if file is None:
@@ -136,30 +143,30 @@ def _made(store: Store, path: str, key: str) -> bool:
 
 
 def _prepare(recipe: Recipe, parts: Store) -> tuple[list[tuple[str, str]], list[int], AuxiliaryBasis]:
-    """Check every structure and the method before anything is computed.
+    """Check every structure and the method, before anything is computed.
 
-    :return: (id, name of its part) of each structure; the numbers of those that are not sealed; and the basis of the
-        file's coefficients with its isolated atoms, which is sealed beside the rows.
+    :return: (id, name of the part) of each structure; numbers of the structures without a sealed row; and the basis of
+        the coefficients with isolated atoms, which is sealed beside the rows.
     """
-    # Imported here, for a machine that trains need not have PySCF.
+    # Imported here: a machine that only trains need not have PySCF.
     from tesseral.models.reference.calculation.calculation import reference_basis
     from tesseral.models.reference.calculation.mean_field import check
 
     recall_vibrations(recipe, parts)
-    decides, sealed = level(recipe.method), set(parts.paths())
+    key, sealed = level(recipe.method), set(parts.paths())
     rows: list[tuple[str, str]] = []
-    left: list[int] = []
+    missing: list[int] = []
     examples: dict[frozenset[int], Structure] = {}  # a structure of each set of elements
     for index, structure in enumerate(structures(recipe)):
         check(structure, recipe.method)
-        rows.append((structure.id, part(structure, decides)))
+        rows.append((structure.id, part(structure, key)))
         examples.setdefault(frozenset(structure.atomic_numbers), structure)
         if rows[-1][1] not in sealed:
-            left.append(index)
-    name = f"{BASIS}-{digest([decides, sorted(frozenset().union(*examples))])[:32]}.json"
+            missing.append(index)
+    name = f"{BASIS}-{digest([key, sorted(frozenset().union(*examples))])[:32]}.json"
     data = parts.read(name)
     if data is None:
         data = reference_basis(examples.values(), recipe.method).to_json().encode()
         if not parts.create(name, data):
-            data = parts.read(name) or data  # another run was first, and may have ended since
-    return rows, left, AuxiliaryBasis.from_json(data.decode())
+            data = parts.read(name) or data  # another run sealed it first, and may have deleted it since
+    return rows, missing, AuxiliaryBasis.from_json(data.decode())

@@ -1,4 +1,7 @@
-"""A file of reference data in the making: each finished structure is sealed at once, and all become one file."""
+"""The parts of reference data in the making: each row is sealed as it is finished, and all become one file.
+
+A part is named after everything that determines its row. Another recipe, or the same after a kill, can take it over.
+"""
 
 import io
 import traceback
@@ -16,6 +19,7 @@ import pyarrow.parquet as pq
 from tesseral.models.data.reference_file import encode_reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.geometries.recipe_structures import displaced_molecules
+from tesseral.models.reference.structure import Structure
 from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError, TesseralError
 from tesseral.study.recipe.method import Method
@@ -24,47 +28,46 @@ from tesseral.study.records.schemas import REFERENCE, with_metadata
 from tesseral.study.records.store import Store
 
 PROGRAMS = ("tesseral", "pyscf", "basis_set_exchange")
-"""Packages whose versions decide a row: rows of two versions never become one file."""
+"""Packages whose versions determine a row; rows of different versions never become one file."""
 ROW_GROUP = 16 * 2**20
-"""Bytes of rows that are in memory at once, and become a row group of the file."""
+"""Bytes of rows in memory at once, which become a row group of the file."""
 REPEATED = ("method", "basis", "auxiliary_basis", "provenance")
-"""Columns that say the same in most rows. The others are numbers, of which a dictionary would only cost memory."""
+"""Columns with few distinct values, stored by a Parquet dictionary; for numbers it would only cost memory."""
 VIBRATIONS = "vibrations"
-"""What the name of a molecule's vibrations among the sealed rows begins with."""
+"""Prefix of the names of sealed vibrations."""
 READERS = 8
-"""Threads that read parts: from an object store one takes tens of milliseconds."""
+"""Threads that read parts; from an object store each takes tens of milliseconds."""
 
 
 def settings(method: Method) -> dict[str, Any]:
-    """The settings of a method that change a number; those that do not are left out of its `repr`, too."""
+    """Settings of a method that change a number; the others are excluded from its `repr`, too."""
     return {setting.name: getattr(method, setting.name) for setting in fields(method) if setting.repr}
 
 
 def level(method: Method) -> str:
-    """Key of all that decides a row beside its structure: the method, the programs' versions, and the columns.
+    """Key of everything besides the structure that determines a row: method, versions of programs, columns.
 
     :raises PackageNotFoundError: if PySCF or the Basis Set Exchange is not installed.
     """
     return digest([settings(method), {package: version(package) for package in PROGRAMS}, REFERENCE.names])
 
 
-def part(structure: Any, level: str) -> str:
-    """Name of the file that holds a structure's row, whatever recipe asks for it and by whatever id.
+def part(structure: Structure, level: str) -> str:
+    """Name of the file with a structure's row, for any recipe that asks for it and under any id.
 
-    :param structure: a `tesseral.models.reference.structure.Structure`.
     :param level: from `level`.
     """
     return f"{digest([level, *_content(structure)])[:32]}.parquet"
 
 
 def recall_vibrations(recipe: Recipe, parts: Store) -> None:
-    """Take the vibrations that a recipe's displacements follow from among the sealed rows; seal those not there.
+    """Recall sealed vibrations of the molecules that a recipe displaces; compute and seal the others.
 
     :raises DataError: if a molecule cannot be displaced.
     """
-    # Imported here, for a machine that trains need not have PySCF.
+    # Imported here: a machine that only trains need not have PySCF.
     from tesseral.models.reference.calculation.mean_field import check
-    from tesseral.models.reference.calculation.vibrations import Vibrations, recall, vibrations
+    from tesseral.models.reference.calculation.normal_modes import Vibrations, recall, vibrations
     from tesseral.models.reference.geometries.displacements import vibrating
 
     for table, molecule in displaced_molecules(recipe):
@@ -79,38 +82,39 @@ def recall_vibrations(recipe: Recipe, parts: Store) -> None:
             recall(molecule, method, table.optimise, Vibrations.from_json(data.decode()))
 
 
-def _content(structure: Any) -> list[Any]:
-    """What decides a structure's row, as JSON: all but its id."""
+def _content(structure: Structure) -> list[Any]:
+    """What determines a structure's row, as JSON: everything but its id."""
     return [list(structure.atomic_numbers), structure.positions.tolist(), structure.charge, structure.spin]
 
 
 @dataclass(frozen=True)
 class Computation:
-    """Computes a structure and seals its row; callable in any process that reaches the storage."""
+    """A function that computes a structure and seals its row, callable in any process that reaches the storage."""
 
     method: Method
     basis: AuxiliaryBasis
+    """Basis of the coefficients, with isolated atoms."""
     level: str
-    """From `level`, of the process that will read the rows."""
+    """`level` in the process that will read the rows."""
     parts: str
-    """Where rows are sealed."""
+    """Folder or URL in which rows are sealed."""
 
-    def __call__(self, structure: Any) -> str | None:
-        """None once the row is sealed; else in one sentence why there is none.
+    def __call__(self, structure: Structure) -> str | None:
+        """Compute a structure and seal its row.
 
-        What the calculation raises is kept beside the rows with its traceback, and concerns this structure alone.
+        An exception in the calculation concerns this structure alone; its traceback is stored beside the rows.
 
-        :param structure: a `tesseral.models.reference.structure.Structure`.
-        :raises: what the storage raises.
+        :return: None, or a sentence on why there is no row.
+        :raises: exceptions of the storage.
         """
-        # Imported here, for a machine that trains need not have PySCF.
+        # Imported here: a machine that only trains need not have PySCF.
         from tesseral.models.reference.calculation.calculation import calculate
 
         store = Store(self.parts)
         try:
             row = calculate(structure, self.method)
             data = encode_reference([row], self.basis, name=structure.id)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other structures go on
+        except Exception as error:  # noqa: BLE001 - any failure leaves the other structures
             store.replace(f"{structure.id}.txt", traceback.format_exc().encode())
             kind = "" if isinstance(error, TesseralError) else f"{type(error).__name__}: "
             return failure(structure, kind + (str(error).splitlines() or ["no more is known"])[0])
@@ -118,17 +122,17 @@ class Computation:
         return None
 
 
-def failure(structure: Any, reason: str) -> str:
-    """What is said of a structure that could not be computed."""
+def failure(structure: Structure, reason: str) -> str:
+    """The sentence on a structure that could not be computed."""
     return f"{structure.id} could not be computed: {reason}"
 
 
 def assemble(store: Store, path: str, parts: Store, rows: Iterable[tuple[str, str]], **metadata: str) -> bool:
-    """Make one file of sealed rows, in their order; a row group's worth is in memory at once.
+    """Make one file of sealed rows, with one row group in memory at a time.
 
-    :param rows: (id, name of its part) of each structure.
-    :param metadata: text for the file's metadata, under `tesseral.<key>`.
-    :return: False if there is a file of that name already.
+    :param rows: (id, name of the part) of each structure, in the order of the file.
+    :param metadata: text of the file's metadata, under `tesseral.<key>`.
+    :return: False if a file of that name exists already.
     :raises DataError: if a part is missing or cannot be read.
     """
 
@@ -144,13 +148,13 @@ def assemble(store: Store, path: str, parts: Store, rows: Iterable[tuple[str, st
 
 
 def _groups(parts: Store, rows: Iterable[tuple[str, str]]) -> Iterator[pa.Table]:
-    """The rows, together as many as `ROW_GROUP` allows; where one group ends depends on the rows alone."""
+    """The rows in groups of `ROW_GROUP` bytes. Groups depend on the rows alone, so that the file's bytes do, too."""
     group: list[pa.Table] = []
     waiting = iter(rows)
     with ThreadPoolExecutor(READERS) as pool:
-        while some := list(islice(waiting, READERS)):
-            for table in pool.map(partial(_read, parts), some):
-                if group and sum(one.nbytes for one in group) + table.nbytes > ROW_GROUP:
+        while batch := list(islice(waiting, READERS)):
+            for table in pool.map(partial(_read, parts), batch):
+                if group and sum(member.nbytes for member in group) + table.nbytes > ROW_GROUP:
                     yield pa.concat_tables(group).combine_chunks()
                     group = []
                 group.append(table)
@@ -159,6 +163,7 @@ def _groups(parts: Store, rows: Iterable[tuple[str, str]]) -> Iterator[pa.Table]
 
 
 def _read(parts: Store, row: tuple[str, str]) -> pa.Table:
+    """A sealed row under the id that this recipe gives it."""
     structure, name = row
     location = parts.location(name)
     data = parts.read(name)
@@ -176,4 +181,5 @@ def _read(parts: Store, row: tuple[str, str]) -> pa.Table:
             "computes it again"
         ) from None
     place = table.schema.get_field_index("id")
-    return table.set_column(place, table.schema.field(place), pa.array([structure]))  # another recipe's id, perhaps
+    # The row may have been sealed by another recipe under another id.
+    return table.set_column(place, table.schema.field(place), pa.array([structure]))

@@ -19,7 +19,9 @@ from tesseral.study.records.store import Store
 def open_reference(storage: str, reference: str) -> Reference:
     """Read reference data, once in a process.
 
-    :raises DataError: if it is missing, torn, or no reference data.
+    :param storage: local folder or URL of an object store.
+    :param reference: path within the storage, or an absolute path or URL.
+    :raises DataError: if the file is missing, torn, or not reference data.
     """
     location = Store(storage).location(reference)
     if "://" not in location:
@@ -32,9 +34,11 @@ def open_reference(storage: str, reference: str) -> Reference:
 
 
 def open_parquet(location: str) -> pq.ParquetFile | None:
-    """Open a file by its absolute path or URL, and read its footer; None if there is none.
+    """Open a Parquet file and read its footer; columns are read on demand, from an object store too.
 
-    :raises DataError: if it is torn, or no Parquet file.
+    :param location: absolute path or URL.
+    :return: None if there is no file.
+    :raises DataError: if it is torn, or not Parquet.
     """
     try:
         return pq.ParquetFile(_Ranges(location) if "://" in location else location)
@@ -48,7 +52,7 @@ def open_parquet(location: str) -> pq.ParquetFile | None:
 
 
 class _Ranges(io.RawIOBase):
-    """An object of an object store as a file: each read is one request for its bytes."""
+    """An object of an object store as a seekable file; each read is one request for a range of bytes."""
 
     def __init__(self, url: str) -> None:
         folder, _, self._path = url.rpartition("/")

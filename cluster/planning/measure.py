@@ -7,7 +7,7 @@ from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.sizing.reach import Dead, dead, unreachable
 from tesseral.models.networks.sizing.size import Shape, Size, size
-from tesseral.models.reference.geometries.recipe_shape import recipe_shape
+from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration, Target
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.configuration.trial import canonical

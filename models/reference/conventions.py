@@ -51,31 +51,32 @@ def to_e3nn(order: int) -> NDArray[np.float64]:
 
 @cache
 def basis_tensors(rank: int) -> dict[tuple[int, int], Array]:
-    """(l, p) → the 2l+1 basis tensors of that irrep, shape (2l+1, 3, …, 3).
+    """(l, p) → basis tensors of that irrep, shape (2l+1, 3, …, 3).
 
     :raises ValueError: if the rank is above 3.
     """
-    found: dict[tuple[int, int], Array]
+    basis: dict[tuple[int, int], Array]
     if rank == 0:
-        found = {(0, 1): np.ones(1)}
+        basis = {(0, 1): np.ones(1)}
     elif rank == 1:
-        found = {(1, -1): np.eye(3)}
+        basis = {(1, -1): np.eye(3)}
     elif rank == 2:
-        found = {(0, 1): _symmetric(0, 2), (1, 1): _levi_civita() / np.sqrt(2), (2, 1): _symmetric(2, 2)}
+        basis = {(0, 1): _symmetric(0, 2), (1, 1): _levi_civita() / np.sqrt(2), (2, 1): _symmetric(2, 2)}
     elif rank == 3:
-        found = {(1, -1): _symmetric(1, 3), (3, -1): _symmetric(3, 3)}
+        basis = {(1, -1): _symmetric(1, 3), (3, -1): _symmetric(3, 3)}
     else:
         raise ValueError(f"expected a tensor of rank 0 to 3, got {rank}")
-    for tensors in found.values():
+    for tensors in basis.values():
         tensors.flags.writeable = False
-    return found
+    return basis
 
 
 def to_irreps(tensors: Array, irreps: tuple[MulIrrep, ...], rank: int) -> tuple[Array, Array]:
-    """Components of Cartesian tensors in `irreps`, and how much of each tensor they leave out.
+    """Components of Cartesian tensors in `irreps`, and the share of each tensor that these leave out.
 
-    :param tensors: shape (…, 3, …, 3), the last `rank` axes those of the tensor.
-    :param irreps: those that are kept, each once, in the order of the components.
+    :param tensors: shape (…, 3, …, 3); the last `rank` axes are those of the tensor.
+    :param irreps: irreps to keep, each once, in the order of the components.
+    :param rank: number of axes of a tensor, 0 to 3.
     :return: components, shape (…, Σ(2l+1)), and ‖T − its part in `irreps`‖ / ‖T‖, shape (…), 0 for T = 0.
     """
     axes = tuple(range(-rank, 0))
@@ -88,16 +89,16 @@ def to_irreps(tensors: Array, irreps: tuple[MulIrrep, ...], rank: int) -> tuple[
 
 
 def from_irreps(components: Array, irreps: tuple[MulIrrep, ...], rank: int) -> Array:
-    """Σ components · E, shape (…, 3, …, 3): the tensors whose components, by `to_irreps`, these are."""
+    """Cartesian tensors Σ components · E, shape (…, 3, …, 3); the inverse of `to_irreps`."""
     basis = np.concatenate([basis_tensors(rank)[term.l, term.p] for term in irreps])
     result: Array = np.tensordot(components, basis, axes=1)
     return result
 
 
 def _symmetric(order: int, rank: int) -> Array:
-    """E_m, totally symmetric, with E_m·r…r ∝ |r|^(rank − l) Y_lm(r) by a positive factor.
+    """Totally symmetric E_m with E_m·r…r ∝ |r|^(rank − l) Y_lm(r) by a positive factor.
 
-    A homogeneous cubic has ten coefficients, a quadric six: they follow from its values at random points.
+    A homogeneous cubic has ten coefficients, a quadratic form six; they follow from its values at random points.
     """
     points = torch.randn(_SAMPLES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     values = o3.spherical_harmonics(order, points, normalize=False) * points.norm(dim=1, keepdim=True) ** (rank - order)

@@ -1,4 +1,5 @@
-"""A molecular structure: atoms in space, with a charge and a spin."""
+"""A molecular structure: what is calculated, imported or displaced. Which structures a recipe asks for:
+`geometries/`."""
 
 from dataclasses import dataclass
 
@@ -8,14 +9,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Structure:
-    """Atoms in space."""
+    """Atoms in space, with a charge and a spin."""
 
     id: str
-    """Unique in its file, such as `dimer-0007`."""
+    """Name, unique in its file, such as `dimer-0007`."""
     atomic_numbers: tuple[int, ...]
+    """Z of each atom."""
     positions: NDArray[np.float64]
-    """Shape (atoms, 3), Å."""
+    """Å, shape (atoms, 3)."""
     charge: int = 0
     """Total charge, e."""
     spin: int = 0
-    """Unpaired electrons."""
+    """Number of unpaired electrons."""

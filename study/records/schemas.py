@@ -180,6 +180,8 @@ REFERENCE = _table(
 )
 """Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary`
 (`tesseral.models.density.auxiliary_basis`)."""
+FIT_ERRORS = ("fit_error", "electron_error", "dipole_error", "self_repulsion_error")
+"""Columns of `REFERENCE` with errors of the fitted density against the self-consistent one."""
 
 
 def with_metadata(schema: pa.Schema, **extra: str) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""Coefficients of a density as an auxiliary density of PySCF, to compute with, and back."""
+"""Density coefficients as an auxiliary density of PySCF to compute with, and back."""
 
 import json
 from collections.abc import Sequence
@@ -30,22 +30,22 @@ electrons = saved["charges"] @ c
 repulsion = c @ mol.intor("int2c2e") @ c / 2                     # of the density with itself, hartree
 density = mol.eval_gto("GTOval_sph", mol.atom_coords()) @ c      # electron/bohr^3, at any points in bohr
 """
-"""How to use a saved density without tesseral; `path` is to be filled in."""
+"""How to use a saved density without tesseral, with a placeholder `path`."""
 
 
 @dataclass(frozen=True)
 class AuxiliaryDensity:
-    """ρ(r) = Σ_P c_P χ_P(r), as PySCF has it."""
+    """ρ(r) = Σ_P c_P χ_P(r) with PySCF's functions."""
 
     molecule: gto.Mole
-    """Atoms, and the auxiliary functions as its basis."""
+    """The atoms, with the auxiliary functions as their basis."""
     coefficients: Array
-    """c in the order of the molecule's functions, shape (functions,), electron · bohr^(−3/2)."""
+    """c in the order of the molecule's functions, electron · bohr^(−3/2), shape (functions,)."""
     charges: Array
-    """∫χ_P, shape (functions,), bohr^(3/2): ρ holds charges · coefficients electrons."""
+    """∫χ_P, bohr^(3/2), shape (functions,); ρ holds charges · coefficients electrons."""
 
     def save(self, path: str | Path) -> None:
-        """Write a NumPy file `.npz` of plain arrays; `SNIPPET` reads it with PySCF alone, `load` here.
+        """Write plain arrays to a NumPy file `.npz`, to be read by `SNIPPET` with PySCF alone, or by `load_density`.
 
         :raises DataError: if it cannot be written.
         """
@@ -68,10 +68,10 @@ class AuxiliaryDensity:
 def to_pyscf(
     basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Array, coefficients: Sequence[Array]
 ) -> AuxiliaryDensity:
-    """The density of e3nn's coefficients with PySCF's functions: c^PySCF = Qᵀ c^e3nn, Q orthogonal.
+    """Density coefficients in e3nn's order and axes turned to PySCF's: c^PySCF = Qᵀ c^e3nn, Q of `e3nn_rotation`.
 
     :param positions: Å, shape (atoms, 3).
-    :param coefficients: for each atom, shape (basis.size(Z),), e3nn's order and axes.
+    :param coefficients: for each atom, e3nn's order and axes, electron · bohr^(−3/2), shape (basis.size(Z),).
     """
     molecule = auxiliary_molecule(basis.shells, atomic_numbers, positions)
     charges = function_charges(basis.shells, atomic_numbers)
@@ -79,16 +79,16 @@ def to_pyscf(
 
 
 def from_pyscf(density: AuxiliaryDensity) -> list[Array]:
-    """The inverse of `to_pyscf`: for each atom its coefficients, in e3nn's order and axes."""
+    """The inverse of `to_pyscf`: coefficients of each atom in e3nn's order and axes."""
     flat = e3nn_rotation(density.molecule) @ density.coefficients
     ends = [stop for _, _, _, stop in density.molecule.aoslice_by_atom()]
     return list(np.split(flat, ends[:-1]))
 
 
-def load(path: str | Path) -> AuxiliaryDensity:
-    """Read what `AuxiliaryDensity.save` wrote: plain arrays, of which nothing is run.
+def load_density(path: str | Path) -> AuxiliaryDensity:
+    """Read a file of `AuxiliaryDensity.save`; it holds plain arrays, and nothing in it is executed.
 
-    :raises DataError: if it is missing, or another file.
+    :raises DataError: if it is missing or not such a file.
     """
     try:
         with np.load(path, allow_pickle=False) as saved:
@@ -101,7 +101,7 @@ def load(path: str | Path) -> AuxiliaryDensity:
 
 
 def _shells(shells: Any) -> list[Any]:
-    """An element's shells, as numbers: PySCF would parse a text, and evaluate what stands in it.
+    """An element's shells, forced to be numbers: PySCF would parse a text, and evaluate what is in it.
 
     :raises ValueError: if they are not [[l, [exponent, coefficient, …], …], …].
     """

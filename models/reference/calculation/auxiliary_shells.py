@@ -1,4 +1,4 @@
-"""The auxiliary shells of an element: a published fitting basis by its name, or one made from the orbital basis."""
+"""The auxiliary shells of an element: a published fitting basis, or one generated from the orbital basis."""
 
 from functools import cache
 from typing import Any
@@ -12,24 +12,26 @@ from tesseral.study.errors import StudyFileError
 from tesseral.study.recipe.method import Method
 
 GENERATED = {"even-tempered": df.addons.aug_etb, "autoaux": df.autoaux}
-"""Name → PySCF's generator: primitives for the products of the orbital basis's functions, to twice its l or nearly."""
+"""Name → generator of PySCF. Either makes uncontracted primitives for the products of orbital functions, up to twice
+their l or nearly: `even-tempered` a geometric series, `autoaux` after Stoychev et al. (J. Chem. Theory Comput. 13, 554,
+2017)."""
 
 
 @cache
 def method_shells(atomic_number: int, method: Method) -> tuple[Shell, ...]:
-    """The shells that a recipe's method names, see `auxiliary_shells`."""
+    """`auxiliary_shells` of a recipe's method, once in a process."""
     return auxiliary_shells(atomic_number, method.auxiliary_basis, method.decontracted, method.basis)
 
 
 def auxiliary_shells(
     atomic_number: int, name: str, decontracted: bool, orbital_basis: str | None = None
 ) -> tuple[Shell, ...]:
-    """Shells of one element, sorted by l and then from the steepest exponent to the flattest.
+    """Shells of one element, sorted by l and then from the steepest to the most diffuse.
 
-    :param name: PySCF's or the Basis Set Exchange's, or a key of `GENERATED`.
-    :param decontracted: each different primitive is a shell of its own; a basis of `GENERATED` is nothing else.
-    :param orbital_basis: from which a basis of `GENERATED` is made.
-    :raises StudyFileError: if there is no such basis for this element.
+    :param name: name of a basis in PySCF or the Basis Set Exchange, or a key of `GENERATED`.
+    :param decontracted: make each distinct primitive a shell of its own; bases of `GENERATED` always are.
+    :param orbital_basis: the orbital basis that a basis of `GENERATED` is made from.
+    :raises StudyFileError: if there is no such basis for this element, or a generated one has no orbital basis.
     """
     symbol = ELEMENTS[atomic_number]
     if name.lower() in GENERATED:
@@ -42,6 +44,7 @@ def auxiliary_shells(
         primitives = {(entry[0], primitive[0]) for entry in loaded for primitive in entry[1:]}
         shells = [Shell(order, (exponent,), (1.0,)) for order, exponent in primitives]
     else:
+        # PySCF normalises contracted shells as it builds a molecule, so the coefficients are read from one.
         atom = _atom(symbol, loaded)
         shells = [
             Shell(atom.bas_angular(index), tuple(atom.bas_exp(index).tolist()), tuple(column.tolist()))
@@ -59,9 +62,10 @@ def auxiliary_name(method: Method) -> str:
 
 
 def _generated(name: str, symbol: str, orbital_basis: str) -> list[Any]:
-    made = GENERATED[name](_atom(symbol, load_orbital_basis(orbital_basis, symbol)))[symbol]
-    # Exponents of one element repeat to the last digits only: rounded, an l that two products reach is not doubled.
-    return [[entry[0], *([float(f"{exponent:.12g}"), 1.0] for exponent, *_ in entry[1:])] for entry in made]
+    generated = GENERATED[name](_atom(symbol, load_orbital_basis(orbital_basis, symbol)))[symbol]
+    # Two products of shells may reach the same exponents of one l, equal but for their last digits. Rounded, they are
+    # one primitive; else the metric would be nearly singular.
+    return [[entry[0], *([float(f"{exponent:.12g}"), 1.0] for exponent, *_ in entry[1:])] for entry in generated]
 
 
 def _atom(symbol: str, basis: list[Any]) -> gto.Mole:

@@ -1,4 +1,4 @@
-"""An element's basis set by its name: PySCF's own, else the Basis Set Exchange's."""
+"""An element's basis set by name, from PySCF or else from the Basis Set Exchange."""
 
 import re
 import warnings
@@ -16,23 +16,25 @@ from tesseral.study.errors import StudyFileError
 
 _LOOKUP_ERRORS = (RuntimeError, LookupError, OSError, ValueError, TypeError, AttributeError, AssertionError)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 +*(),._'-]*")
-_LAST_ELEMENT = 86  # radon; no basis that would be named here goes further without a core potential
+_LAST_ELEMENT = 86  # radon; heavier elements have no all-electron basis of common use
 
 
 def load_basis(name: str, symbol: str, path: str) -> list[Any]:
-    """An element's basis in PySCF's words: [[l, [exponent, coefficient, …], …], …].
+    """An element's basis in PySCF's format, [[l, [exponent, coefficient, …], …], …].
 
-    :param path: dotted path of the key that named it.
-    :raises StudyFileError: if it is no name, or neither PySCF nor the Basis Set Exchange has it for this element.
+    :param name: such as `def2-SVP`.
+    :param symbol: chemical symbol.
+    :param path: dotted path of the recipe's key that holds the name, for error messages.
+    :raises StudyFileError: if it is not a name, or neither PySCF nor the Basis Set Exchange has it for this element.
     """
-    # PySCF takes text and files too, and evaluates what stands in them.
+    # PySCF also accepts a basis as text or as a file, and evaluates it as Python. Only names may reach it.
     if not _NAME.fullmatch(name) or Path(name).exists():
         raise StudyFileError(
             path, f"expected the name of a basis, such as def2-SVP, not its text or a file, got {name[:60]!r}"
         )
     loaded = _load(name, symbol)
     if loaded:
-        return deepcopy(loaded)  # PySCF may change what it is given
+        return deepcopy(loaded)  # PySCF changes lists that it is given in place
     present = [number for number in range(1, _LAST_ELEMENT + 1) if _load(name, ELEMENTS[number])]
     if present:
         raise StudyFileError(path, f"expected a basis that has {symbol}, got {name!r}, which has {_runs(present)}")
@@ -44,9 +46,10 @@ def load_basis(name: str, symbol: str, path: str) -> list[Any]:
 
 
 def load_orbital_basis(name: str, symbol: str) -> list[Any]:
-    """The basis of `method.basis`, which must be one for all of an element's electrons.
+    """The orbital basis `method.basis` of an element, which must describe all of its electrons.
 
-    :raises StudyFileError: if there is none, or it replaces the core's electrons by a potential: no density there.
+    :raises StudyFileError: as `load_basis`; if the basis comes with a core potential, since the density of the replaced
+        electrons would be missing.
     """
     loaded = load_basis(name, symbol, "method.basis")
     if hidden := _core_electrons(name, symbol):
@@ -59,7 +62,7 @@ def load_orbital_basis(name: str, symbol: str) -> list[Any]:
 
 
 def _runs(numbers: Sequence[int]) -> str:
-    """Elements in words: `H to Ar, Sc to Kr`."""
+    """Elements as text, such as `H to Ar, Sc to Kr`."""
     starts = [number for number in numbers if number - 1 not in numbers]
     stops = [number for number in numbers if number + 1 not in numbers]
     pairs = zip(starts, stops, strict=True)
@@ -70,10 +73,10 @@ def _runs(numbers: Sequence[int]) -> str:
 
 @cache
 def _load(name: str, symbol: str) -> list[Any]:
-    """Empty where there is none."""
+    """The basis; empty if there is none."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PySCF's advice on other packages
+            warnings.simplefilter("ignore")  # PySCF advises on other packages
             return list(gto.basis.load(name, symbol))
     except _LOOKUP_ERRORS:
         return []
@@ -81,13 +84,14 @@ def _load(name: str, symbol: str) -> list[Any]:
 
 @cache
 def _core_electrons(name: str, symbol: str) -> int:
+    """Number of electrons that a core potential of this basis replaces."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             potential = gto.basis.load_ecp(name, symbol)
             return int(potential[0]) if potential else 0
-    except TypeError:  # PySCF 2.14 cannot read the potentials of a basis that it keeps in several files
-        found = basis_set_exchange.get_basis(name, elements=symbol)["elements"].values()
-        return int(next(iter(found)).get("ecp_electrons", 0))
+    except TypeError:  # PySCF 2.14 cannot read potentials of a basis that it stores in several files
+        entries = basis_set_exchange.get_basis(name, elements=symbol)["elements"].values()
+        return int(next(iter(entries)).get("ecp_electrons", 0))
     except _LOOKUP_ERRORS:
         return 0

@@ -1,4 +1,4 @@
-"""The reference calculation: one structure in, one row of `tesseral.study.records.schemas.REFERENCE` out (by PySCF)."""
+"""The reference calculation by PySCF: one structure in, one row of `tesseral.study.records.schemas.REFERENCE` out."""
 
 import json
 import time
@@ -46,16 +46,16 @@ _Shells = dict[int, tuple[Shell, ...]]  # by atomic number
 
 
 def calculate(structure: Structure, method: Method) -> dict[str, Any]:
-    """Energy, orbital energies, multipoles, density coefficients and what `method.quantities` asks for, as one row of
-    `REFERENCE`; null is what was not asked for.
+    """Compute energy, orbital energies, multipoles, density coefficients and what `method.quantities` asks for.
 
-    A calculation that did not converge is a row all the same, with `converged` false: of the last cycle, without what
-    only a converged field has (forces, polarizability, charges), and with the structure alone if it gave no finite
-    energy. One thread is used: structures are the unit of parallel work.
+    A calculation that does not converge gives a row too, with `converged` false. It holds the last cycle, without
+    forces, polarizability and charges, which only a converged field has; without a finite energy it holds the structure
+    alone. One thread is used, since structures are the unit of parallel work.
 
+    :return: a row of `REFERENCE`; quantities that were not asked for are missing, and become null.
     :raises StudyFileError: if there is no such method or basis, with the dotted path in the recipe.
     :raises DataError: if the structure cannot be computed, see
-    `tesseral.models.reference.calculation.mean_field.check`.
+        `tesseral.models.reference.calculation.mean_field.check`.
     """
     started = time.perf_counter()
     stages = _Stages()
@@ -79,7 +79,7 @@ def calculate(structure: Structure, method: Method) -> dict[str, Any]:
         try:
             with stages("field"):
                 field = converge(field)
-        except np.linalg.LinAlgError:  # it broke down on the way
+        except np.linalg.LinAlgError:  # a matrix became singular between cycles
             field.e_tot = np.nan
         if np.isfinite(field.e_tot):
             row |= {"converged": bool(field.converged), "energy": float(field.e_tot)}
@@ -100,10 +100,12 @@ def calculate(structure: Structure, method: Method) -> dict[str, Any]:
 
 
 def reference_basis(structures: Iterable[Structure], method: Method) -> AuxiliaryBasis:
-    """The auxiliary basis of all elements that occur, with their isolated atoms computed at the same level.
+    """The auxiliary basis of all elements that occur, with isolated atoms computed at the same level of theory.
 
-    :raises StudyFileError: as `calculate` does, so that a mistake shows before any structure is computed.
-    :raises DataError: likewise; and if an isolated atom does not converge.
+    It also checks the method and every structure, so that a mistake shows before any structure is computed.
+
+    :raises StudyFileError: as `calculate`.
+    :raises DataError: as `calculate`; if an isolated atom does not converge.
     """
     numbers: set[int] = set()
     for structure in structures:
@@ -119,12 +121,12 @@ def reference_basis(structures: Iterable[Structure], method: Method) -> Auxiliar
 
 
 def _properties(structure: Structure, method: Method, field: Any, shells: _Shells, stages: "_Stages") -> dict[str, Any]:
-    """Everything that follows from the orbitals."""
+    """Columns of the row that follow from the orbitals."""
     density_matrix = total_density_matrix(field)
     homo, lumo = frontier(field)
     with stages("multipoles"):
         centre, multipoles, extent = field_moments(field.mol, density_matrix)
-    found = {
+    columns = {
         "homo": homo,
         "lumo": lumo,
         "gap": None if lumo is None else lumo - homo,
@@ -136,18 +138,18 @@ def _properties(structure: Structure, method: Method, field: Any, shells: _Shell
         **_fit(structure, method, field, shells, density_matrix, multipoles[1], stages),
     }
     if not field.converged:
-        return found
+        return columns
     if "forces" in method.quantities:
         with stages("forces"):
-            found["forces"] = forces(field).tolist()
+            columns["forces"] = forces(field).tolist()
     if "polarizability" in method.quantities:
         with stages("polarizability"):
             polarizability = static_polarizability(field)
-            found["polarizability"] = None if polarizability is None else polarizability.tolist()
+            columns["polarizability"] = None if polarizability is None else polarizability.tolist()
     if "charges" in method.quantities:
         with stages("charges"):
-            found["charges"] = partial_charges(field, method).tolist()
-    return found
+            columns["charges"] = partial_charges(field, method).tolist()
+    return columns
 
 
 def _fit(
@@ -159,7 +161,7 @@ def _fit(
     dipole: NDArray[np.float64],
     stages: "_Stages",
 ) -> dict[str, Any]:
-    """The fitted density and its errors."""
+    """Columns of the fitted density and its errors; those are the floor of what a network of coefficients can reach."""
     numbers = structure.atomic_numbers
     auxiliary = auxiliary_molecule(shells, numbers, structure.positions)
     charges = function_charges(shells, numbers)
@@ -187,6 +189,7 @@ def _dipole_error(
     coefficients: list[NDArray[np.float64]],
     dipole: NDArray[np.float64],
 ) -> float:
+    """Length of the fitted density's dipole less the field's, e bohr."""
     fitted = moments(
         AuxiliaryBasis("", shells),
         structure.atomic_numbers,
@@ -202,7 +205,7 @@ def _versions() -> dict[str, str]:
 
 
 class _Stages:
-    """Wall time of each stage, s."""
+    """Wall time of each stage of a calculation, s."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Electric multipoles of a molecule from its density matrix, by PySCF's integrals."""
+"""Electric multipoles of a self-consistent field, from its density matrix by PySCF's integrals."""
 
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ _POWERS = ("a->", "a,ai->i", "a,ai,aj->ij", "a,ai,aj,ak->ijk")
 
 
 class FieldMoments(NamedTuple):
-    """What `field_moments` gives."""
+    """Multipoles and extent of a field, about its centre of nuclear charge."""
 
     centre: Array
     """Centre of nuclear charge C, Å, shape (3,)."""
     multipoles: dict[int, Array]
-    """l → Q_lm about C, nuclei included, shape (2l+1,), e · bohr^l."""
+    """l → Q_lm about C, nuclei included, e · bohr^l, shape (2l+1,)."""
     extent: float
     """⟨r²⟩ = ∫ρ(r) |r − C|² dr of the electrons, bohr²."""
 
@@ -28,10 +28,10 @@ class FieldMoments(NamedTuple):
 def field_moments(mol: gto.Mole, density_matrix: Array) -> FieldMoments:
     r"""Q_lm = Σ_A Z_A C_lm(R_A − C) − Σ_μν D_μν ⟨μ|C_lm(r − C)|ν⟩ for l = 0…3, about the centre of nuclear charge C.
 
-    C_lm = T_lm · r^l, the harmonics of `tesseral.models.density.multipoles.moments`, are contracted with the integrals
-    of 1, x_i, x_i x_j and x_i x_j x_k.
+    C_lm = T_lm · r^l are the harmonics of `tesseral.models.density.multipoles.moments`, so that a density's multipoles
+    and its field's compare. T is contracted with the integrals of 1, x_i, x_i x_j and x_i x_j x_k.
 
-    :param density_matrix: of all electrons, shape (orbitals, orbitals).
+    :param density_matrix: density matrix of all electrons, shape (orbitals, orbitals).
     """
     charges, positions = mol.atom_charges().astype(float), mol.atom_coords()
     centre = charges @ positions / charges.sum()
@@ -49,8 +49,9 @@ def field_moments(mol: gto.Mole, density_matrix: Array) -> FieldMoments:
 
 
 def _electrons(mol: gto.Mole, density_matrix: Array, order: int) -> Array:
-    """∫ρ x_i x_j …, shape (3^order,); integrals of one atom's functions at a time, so that memory stays flat."""
+    """∫ρ x_i x_j … of `order` factors, shape (3^order,)."""
     total = np.zeros(3**order)
+    # One atom's functions at a time: the integrals of all would take 27 matrices of orbitals² for the octupole.
     for start, stop, first, last in mol.aoslice_by_atom():
         shells = (start, stop, 0, mol.nbas)
         integrals = mol.intor(_INTEGRALS[order], comp=3**order, shls_slice=shells).reshape(3**order, last - first, -1)

@@ -1,4 +1,4 @@
-"""The density of an isolated atom in the auxiliary basis: what is subtracted before a network learns the rest."""
+"""The fitted density of an isolated atom, which is subtracted from the coefficients that a network learns."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,13 +17,13 @@ from tesseral.models.reference.structure import Structure
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.method import Method
 
-_CYCLES = 100  # whatever a recipe allows its structures
+_CYCLES = 100  # a recipe's own limit is meant for its structures
 
 
 def with_isolated_atom(atomic_number: int, shells: Sequence[Shell], method: Method) -> tuple[Shell, ...]:
-    """The element's shells with `isolated` set to the fit of its `isolated_density`.
+    """The element's shells with `isolated` set by a fit of `isolated_density`.
 
-    Where `method` constrains the charge, the s functions hold all Z electrons.
+    Where `method` constrains the charge, the s functions hold exactly Z electrons.
 
     :raises DataError: if the atom does not converge.
     """
@@ -40,11 +40,12 @@ def with_isolated_atom(atomic_number: int, shells: Sequence[Shell], method: Meth
 
 @cache
 def isolated_density(atomic_number: int, method: Method) -> tuple[gto.Mole, NDArray[np.float64]]:
-    """The neutral, spin-polarised, spherical ground state: the atom at the origin and its density matrix.
+    """The neutral, spin-polarised, spherical ground state of an atom at the origin.
 
-    Electrons of the open shell are spread evenly over its 2l+1 orbitals, so that the density is spherical: with
-    whole occupations an oxygen atom would point somewhere, and its degenerate p orbitals hardly converge.
+    Electrons of the open shell are spread evenly over its 2l+1 orbitals, which makes the density spherical. With
+    integer occupations an oxygen atom would have a direction, and its degenerate p orbitals hardly converge.
 
+    :return: the atom, and its density matrix of both spins, shape (orbitals, orbitals).
     :raises DataError: if the atom does not converge.
     """
     occupied = occupations(atomic_number)
@@ -68,7 +69,7 @@ def isolated_density(atomic_number: int, method: Method) -> tuple[gto.Mole, NDAr
 
 
 def occupations(atomic_number: int) -> list[tuple[int, int]]:
-    """Electrons of either spin by l = 0, 1, 2, 3 in the ground state: its configuration by Hund's first rule.
+    """Electrons (spin up, spin down) by l = 0, 1, 2, 3 in an atom's ground state, by Hund's first rule.
 
     >>> occupations(8)
     [(2, 2), (3, 1), (0, 0), (0, 0)]
@@ -84,10 +85,14 @@ def occupations(atomic_number: int) -> list[tuple[int, int]]:
 def _fill(
     orders: NDArray[np.int_], energies: NDArray[np.float64], orbitals: NDArray[np.float64], electrons: list[int]
 ) -> NDArray[np.float64]:
-    """Occupations of one spin's orbitals: each l from the lowest energy, evenly within a shell."""
+    """Occupations of one spin's orbitals: each l is filled from the lowest energy up, evenly within a shell.
+
+    :param orders: l of each basis function, shape (functions,).
+    :param electrons: electrons of this spin by l.
+    """
     filled = np.zeros(len(energies))
     weight = np.stack([(orbitals[orders == order] ** 2).sum(axis=0) for order in range(max(orders) + 1)])
-    order_of = weight.argmax(axis=0)
+    order_of = weight.argmax(axis=0)  # l of each orbital, pure but for rounding as the atom is spherical
     for order in range(max(orders) + 1):
         mine = np.flatnonzero(order_of == order)
         mine = mine[np.argsort(energies[mine])]
@@ -97,5 +102,5 @@ def _fill(
 
 
 def _width(mol: Any, index: int) -> int:
-    """Orbitals of a shell of PySCF's: 2l+1 for each of its contractions."""
+    """Number of functions in a shell of PySCF, 2l+1 for each of its contractions."""
     return int((2 * mol.bas_angular(index) + 1) * mol.bas_nctr(index))

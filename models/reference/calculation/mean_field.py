@@ -1,4 +1,4 @@
-"""A structure's self-consistent field by PySCF: Hartree-Fock, or density-functional theory."""
+"""The self-consistent field of a structure by PySCF: Hartree-Fock or density-functional theory."""
 
 import importlib.util
 from functools import cache
@@ -18,21 +18,22 @@ from tesseral.study.recipe.method import Method
 ENERGY_TOLERANCE = 1e-10
 """Change of the energy between cycles at which a self-consistent field is converged, hartree."""
 GRADIENT_TOLERANCE = 1e-7
-"""Norm of the orbital gradient at which it is converged, hartree; PySCF's own choice would be 1e-5."""
+"""Norm of the orbital gradient at which a field is converged, hartree. PySCF would take √ENERGY_TOLERANCE = 1e-5:
+enough for the energy, whose error is quadratic in that of the density, but not for the density."""
 DENSITY_FITTING_ORBITALS = 200
-"""Orbitals from which on `density_fitting = "auto"` fits the integrals. From here they would no longer fit in 2 GB
-(orbitals⁴ bytes) and be computed again in each cycle. Below, it gains 1.3 × (PBE0/def2-SVP, 144 orbitals) or nothing
-(PBE), and costs some 1e-5 hartree an atom."""
+"""Number of orbitals from which `density_fitting = "auto"` fits the two-electron integrals. From here they exceed 2 GB
+(orbitals⁴ bytes), and would be computed again in each cycle. For fewer, fitting gains a factor of 1.3 (PBE0/def2-SVP,
+144 orbitals) or nothing (PBE), and costs about 1e-5 hartree per atom."""
 CLOSEST = 0.1
-"""Two atoms nearer than this are at one place by mistake, Å."""
-_STEP = 1e-9  # smallest step of the second-order solver: well below GRADIENT_TOLERANCE
+"""Atoms nearer to each other than this are a mistake in the structure, Å."""
+_STEP = 1e-9  # smallest step of the second-order solver, well below GRADIENT_TOLERANCE
 
 
 def check(structure: Structure, method: Method) -> None:
-    """Refuse a structure that cannot be computed, in microseconds.
+    """Reject a structure that cannot be computed, in microseconds.
 
-    :raises DataError: if it has no atoms, a position that is no finite number or unknown elements; if two atoms are
-        at one place; if charge and spin contradict the electrons.
+    :raises DataError: if it has no atoms, positions that are not finite or unknown elements; if two atoms are nearer
+        than `CLOSEST`; if charge and spin contradict the number of electrons.
     """
     numbers, positions = structure.atomic_numbers, np.asarray(structure.positions)
     if not numbers or positions.shape != (len(numbers), 3):
@@ -65,9 +66,9 @@ def check(structure: Structure, method: Method) -> None:
 
 
 def molecule(structure: Structure, method: Method) -> gto.Mole:
-    """The structure in its orbital basis, silent.
+    """The structure as a PySCF molecule in its orbital basis, without PySCF's output.
 
-    :raises StudyFileError: if there is no such basis for each element, or it has too few orbitals for the spin.
+    :raises StudyFileError: if there is no such basis for an element, or it has too few orbitals for the spin.
     :raises DataError: as `check`.
     """
     check(structure, method)
@@ -91,13 +92,15 @@ def molecule(structure: Structure, method: Method) -> gto.Mole:
 
 
 def mean_field(mol: gto.Mole, method: Method) -> Any:
-    """PySCF's mean-field object, not yet run: restricted without unpaired electrons, else or if asked unrestricted.
+    """PySCF's mean-field object, not yet run.
+
+    It is restricted, unless the molecule has unpaired electrons or `method.unrestricted` is set.
 
     :raises StudyFileError: if PySCF does not know the functional.
     """
     restricted = mol.spin == 0 and not method.unrestricted
     if method.method.upper() == "HF":
-        # The class, for PySCF's function gives a single electron another field, whose empty orbitals miss it.
+        # scf.uhf.UHF, not scf.UHF: for one electron, the latter returns a field whose empty orbitals do not feel it.
         field = scf.RHF(mol) if restricted else scf.uhf.UHF(mol)
     else:
         _check_functional(method.method)
@@ -106,12 +109,12 @@ def mean_field(mol: gto.Mole, method: Method) -> Any:
         field.grids.level = method.grid_level
     fitted = mol.nao >= DENSITY_FITTING_ORBITALS if method.density_fitting == "auto" else method.density_fitting
     if fitted:
-        # Named, for PySCF sees shells and no name in the molecule, and would take an even-tempered basis.
+        # The molecule holds shells instead of a basis name, so PySCF would fall back on an even-tempered basis.
         field = field.density_fit(auxbasis=df.addons.predefined_auxbasis(mol, method.basis, method.method))
     field.conv_tol = ENERGY_TOLERANCE
     field.conv_tol_grad = GRADIENT_TOLERANCE
     field.max_cycle = method.max_cycle
-    field.chkfile = None  # else each cycle writes a temporary file
+    field.chkfile = None  # PySCF would otherwise write a temporary file in each cycle
     return field
 
 
@@ -132,23 +135,23 @@ def _check_functional(name: str) -> None:
     if dispersion and importlib.util.find_spec("pyscf.dispersion") is None:
         raise StudyFileError(
             "method.method",
-            f"expected a functional without dispersion, for pyscf-dispersion is not installed, got {name!r}; "
+            f"expected a functional without dispersion, since pyscf-dispersion is not installed, got {name!r}; "
             f"{functional!r} has the same density",
         )
 
 
 def converge(field: Any) -> Any:
-    """Run it; where DIIS does not converge, go on with second-order steps. The last field reached, converged or not.
+    """Run a field by DIIS and, where that does not converge, go on with second-order steps.
 
-    :return: `field`, its `cycles` those of both.
+    :return: `field` after the last cycle, converged or not; its `cycles` count both.
     """
     field.kernel()
     if not field.converged:
         second, last = field.newton(), [-1]
-        second.ah_lindep = _STEP**2  # PySCF's own takes a step of 1e-7 for none, and stays at a gradient of 2e-6
+        second.ah_lindep = _STEP**2  # PySCF's default takes steps of 1e-7 for zero, and stays at a gradient of 2e-6
         second.callback = lambda state: last.append(state["imacro"])
         second.kernel(field.mo_coeff, field.mo_occ)
-        # The state goes back to the first: forces and responses are asked of it.
+        # The first object gets the state: forces and responses are computed from it, not from the solver.
         for key in ("mo_coeff", "mo_occ", "mo_energy", "e_tot", "converged"):
             setattr(field, key, getattr(second, key))
         field.cycles += last[-1] + 1
@@ -156,23 +159,23 @@ def converge(field: Any) -> Any:
 
 
 def total_density_matrix(field: Any) -> NDArray[np.float64]:
-    """Of both spins together, shape (orbitals, orbitals)."""
+    """Density matrix of both spins together, shape (orbitals, orbitals)."""
     matrix = np.asarray(field.make_rdm1())
     return matrix if matrix.ndim == 2 else matrix.sum(axis=0)
 
 
 def frontier(field: Any) -> tuple[float, float | None]:
-    """Energies of the highest occupied and the lowest empty orbital of either spin, hartree; None if none is empty."""
+    """Energies of the highest occupied and the lowest empty orbital (None if none is empty) of either spin, hartree."""
     energies, occupations = np.ravel(field.mo_energy), np.ravel(field.mo_occ)
     empty = energies[occupations == 0]
     return float(energies[occupations > 0].max()), float(empty.min()) if len(empty) else None
 
 
 def self_repulsion(field: Any, density_matrix: NDArray[np.float64]) -> float:
-    """J = ½ ∫∫ ρ(r) ρ(r') / |r − r'| of the field's electrons, hartree; by the exact integrals, also where the field's
-    own are fitted.
+    """J = ½ ∫∫ ρ(r) ρ(r') / |r − r'| of the electrons, hartree, by exact integrals even if the field's are fitted.
 
     :param density_matrix: from `total_density_matrix`.
     """
-    exact = scf.hf.SCF(field.mol) if hasattr(field, "with_df") else field  # which may hold the integrals in memory
+    # A field without fitting is used itself: it may still hold the integrals in memory.
+    exact = scf.hf.SCF(field.mol) if hasattr(field, "with_df") else field
     return 0.5 * float(np.vdot(exact.get_j(field.mol, density_matrix), density_matrix))

@@ -1,4 +1,4 @@
-"""A partial charge for each atom, from a converged field."""
+"""Partial charges of the atoms of a converged field: intrinsic atomic orbitals, or Hirshfeld."""
 
 from typing import Any
 
@@ -15,16 +15,16 @@ from tesseral.study.recipe.method import Method
 Array = NDArray[np.float64]
 
 MINIMAL_BASIS = "minao"
-"""PySCF's free-atom orbitals, to which intrinsic atomic orbitals are as near as the molecule lets them be."""
+"""PySCF's free-atom orbitals, from which intrinsic atomic orbitals differ as little as the molecule allows."""
 HIRSHFELD_GRID_LEVEL = 3
-"""PySCF's level of the Becke grid of Hirshfeld's integrals."""
-_BLOCK = 4096  # grid points at a time
+"""PySCF's level of the Becke grid on which Hirshfeld's integrals are summed."""
+_BLOCK = 4096  # grid points evaluated at once, so that memory stays flat
 
 
 def check_scheme(atomic_numbers: set[int], method: Method) -> None:
-    """Refuse elements for which the scheme has no reference.
+    """Reject elements for which `method.charge_scheme` has no reference.
 
-    :raises StudyFileError: if an element has no minimal basis (`iao`).
+    :raises StudyFileError: if the scheme is `iao` and an element has no minimal basis.
     """
     if method.charge_scheme == "iao":
         for number in sorted(atomic_numbers):
@@ -32,13 +32,15 @@ def check_scheme(atomic_numbers: set[int], method: Method) -> None:
 
 
 def partial_charges(field: Any, method: Method) -> Array:
-    """By `method.charge_scheme`, shape (atoms,), e; they add up to the total charge."""
+    """Charges by `method.charge_scheme`, e, shape (atoms,); they add up to the total charge."""
     return intrinsic_charges(field) if method.charge_scheme == "iao" else hirshfeld_charges(field, method)
 
 
 def intrinsic_charges(field: Any) -> Array:
-    """q_A = Z_A − Σ_{μ on A} ⟨μ|D|μ⟩ over orthonormal intrinsic atomic orbitals (Knizia, J. Chem. Theory Comput. 9,
-    4834, 2013): as many as a minimal basis has, and they span all occupied orbitals.
+    """q_A = Z_A − Σ_{μ on A} ⟨μ|D|μ⟩ over orthonormal intrinsic atomic orbitals μ, e, shape (atoms,).
+
+    There are as many of these as in a minimal basis, and they span all occupied orbitals.
+    Source: Knizia, J. Chem. Theory Comput. 9, 4834, 2013.
     """
     mol, overlap = field.mol, field.mol.intor_symmetric("int1e_ovlp")
     coefficients, filled = np.asarray(field.mo_coeff), np.asarray(field.mo_occ)
@@ -57,8 +59,11 @@ def intrinsic_charges(field: Any) -> Array:
 
 
 def hirshfeld_charges(field: Any, method: Method) -> Array:
-    """q_A = Z_A − ∫ρ ρ_A⁰ / Σ_B ρ_B⁰ (Hirshfeld, Theor. Chim. Acta 44, 129, 1977), ρ_A⁰ the spherical ground state of
-    the neutral atom at the same level. The grid's integrals are scaled to the right number of electrons.
+    """q_A = Z_A − ∫ρ ρ_A⁰ / Σ_B ρ_B⁰, e, shape (atoms,).
+
+    ρ_A⁰ is the spherical ground state of the neutral atom at the same level of theory, see `isolated_density`. The
+    populations are scaled to the number of electrons, which the grid misses slightly.
+    Source: Hirshfeld, Theor. Chim. Acta 44, 129, 1977.
     """
     mol, matrix = field.mol, total_density_matrix(field)
     atoms = [isolated_density(int(number), method) for number in mol.atom_charges()]
@@ -75,7 +80,7 @@ def hirshfeld_charges(field: Any, method: Method) -> Array:
                 for (atom, isolated), centre in zip(atoms, mol.atom_coords(), strict=True)
             ]
         )
-        total = free.sum(axis=0)
+        total = free.sum(axis=0)  # 0 far from all atoms, where the density is 0 too
         populations += (free / np.where(total > 0, total, 1.0)) @ density
     charges: Array = mol.atom_charges() - populations * mol.nelectron / populations.sum()
     return charges

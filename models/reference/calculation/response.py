@@ -1,4 +1,4 @@
-"""First and second derivatives of a converged field: forces on the nuclei, and the static polarizability."""
+"""Derivatives of a converged field's energy: forces on the nuclei, and the static polarizability."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,20 +13,19 @@ from tesseral.study.parsing.irreps import MulIrrep
 Array = NDArray[np.float64]
 
 RESPONSE_TOLERANCE = 1e-8
-"""Residual of the coupled-perturbed equations that is taken as solved, relative to the right-hand side."""
-_CYCLES = 50
-_NORM = 100
-_ROUNDS = 3  # two do
+"""The coupled-perturbed equations are solved at this residual, relative to the right-hand side."""
+_CYCLES = 50  # of PySCF's solver, in each round
+_NORM = 100  # of the right-hand side that PySCF's solver is given, see `_Spins.solve`
+_ROUNDS = 3  # of iterative refinement; two are enough in all cases seen
 _SYMMETRIC = (MulIrrep(1, 0, 1), MulIrrep(1, 2, 1))
 
 
 def forces(field: Any) -> Array:
-    """F_A = −dE/dR_A, shape (atoms, 3), hartree/bohr.
+    """F_A = −dE/dR_A, hartree/bohr, shape (atoms, 3).
 
-    Of a density functional the weights of the grid are differentiated too, so that forces are the derivative of the
-    energy that is stored, and add up to zero. Not so with nonlocal correlation (VV10, as in wB97X-V), where that would
-    take pairs of points, 40 s for a water molecule: such forces add up to zero, and are the derivative, only as far as
-    the grid is fine.
+    For a density functional, the weights of the grid are differentiated too. Forces are then the derivative of the
+    stored energy, and add up to zero. With nonlocal correlation (VV10, as in wB97X-V) this would take a sum over pairs
+    of points, 40 s for a water molecule, and is left out: such forces hold to the accuracy of the grid.
     """
     gradient = field.nuc_grad_method()
     if hasattr(gradient, "grid_response"):
@@ -38,31 +37,32 @@ def forces(field: Any) -> Array:
 def static_polarizability(field: Any) -> Array | None:
     r"""α_xy = −∂²E/∂F_x ∂F_y at field strength F = 0, by coupled-perturbed Hartree-Fock or Kohn-Sham.
 
-    In a field the orbitals mix as C_i + Σ_a U_ai C_a. With h_ai = ⟨a|r|i⟩ and the response v[U] of the electrons' own
-    potential, solved by `pyscf.scf.cphf`,
+    In an electric field the orbitals mix as C_i + Σ_a U_ai C_a, i occupied and a empty. With h_ai = ⟨a|r|i⟩ and the
+    response v[U] of the electrons' own potential, `pyscf.scf.cphf` solves
 
         (ε_a − ε_i) U_ai + v_ai[U] + h_ai = 0,    α_xy = −2 Σ_spins Σ_ai h_x,ai U_y,ai.
 
-    :return: 0e, then 2e, shape (6,), bohr³, as `tesseral.models.reference.conventions` has them; None if the
-        equations do not converge.
+    :return: irreps 0e + 2e in the normalisation of `tesseral.models.reference.conventions`, bohr³, shape (6,); None if
+        the equations do not converge.
     """
     spins = _Spins(field)
     dipoles = spins.joined(spins.dipoles)
-    mixing, left = np.zeros_like(dipoles), dipoles
+    # Iterative refinement: solve, then solve again for the residual. PySCF's solver alone stops early, see `solve`.
+    mixing, residual = np.zeros_like(dipoles), dipoles
     for _ in range(_ROUNDS):
         try:
-            mixing = mixing + spins.solve(left)
-        except (RuntimeError, np.linalg.LinAlgError):  # a field that is not stable, such as one of a degenerate state
+            mixing = mixing + spins.solve(residual)
+        except (RuntimeError, np.linalg.LinAlgError):  # an unstable field, such as that of a degenerate state
             return None
-        left = spins.gaps * mixing + spins.response(mixing) + dipoles
-        if np.linalg.norm(left) <= RESPONSE_TOLERANCE * np.linalg.norm(dipoles):
+        residual = spins.gaps * mixing + spins.response(mixing) + dipoles
+        if np.linalg.norm(residual) <= RESPONSE_TOLERANCE * np.linalg.norm(dipoles):
             matrix = -(4 if spins.restricted else 2) * dipoles @ mixing.T
             return to_irreps((matrix + matrix.T) / 2, _SYMMETRIC, 2)[0]
     return None
 
 
 class _Spins:
-    """Occupied and empty orbitals of each spin (one for both if restricted), and what couples them."""
+    """Occupied and empty orbitals of each spin (one for both if restricted), and the operators between them."""
 
     def __init__(self, field: Any) -> None:
         self.restricted = np.ndim(field.mo_occ) == 1
@@ -78,7 +78,7 @@ class _Spins:
         self._field, self._induced = field, field.gen_response(hermi=1)
 
     def joined(self, parts: Sequence[Array]) -> Array:
-        """Blocks (n, empty, occupied) of each spin after each other, shape (n, …)."""
+        """Blocks (n, empty, occupied) of each spin, flattened and concatenated, shape (n, …)."""
         return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
     def split(self, joined: Array) -> list[Array]:
@@ -88,8 +88,9 @@ class _Spins:
         return [part.reshape(len(joined), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def solve(self, right: Array) -> Array:
-        """U of (ε_a − ε_i) U_ai + v_ai[U] + right = 0, nearly; both as `joined` gives them."""
-        # PySCF's solver stops at trial vectors of a norm of 1e-6, whatever the norm of the right-hand side.
+        """Approximate U of (ε_a − ε_i) U_ai + v_ai[U] + right = 0; both in the shape of `joined`."""
+        # PySCF's solver stops at trial vectors of norm 1e-6, whatever the norm of the right-hand side. The latter is
+        # therefore scaled to a fixed norm, which also lets a second round solve for a small residual.
         scale = np.linalg.norm(right, axis=1, keepdims=True) / _NORM
         scale[scale == 0] = 1.0
         field, parts = self._field, self.split(right / scale)
@@ -105,7 +106,7 @@ class _Spins:
         return scale * self.joined([mixing] if self.restricted else mixing)
 
     def response(self, mixing: Array) -> Array:
-        """v_ai[U], shape (n, …) as `joined` gives it."""
+        """v_ai[U] in the shape of `joined`."""
         densities = []
         for u, e, o in zip(self.split(mixing.reshape(-1, len(self.gaps))), self.empty, self.occupied, strict=True):
             half = e @ u @ o.T

@@ -1,4 +1,4 @@
-"""Densities as Gaussian cube files, which most programs that draw molecules read."""
+"""Densities as Gaussian cube files, the format that most programs for drawing molecules read."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,41 +16,41 @@ from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 
 MOST_POINTS = 10**8
-"""More than this is taken for a slip: a file of more than a gigabyte."""
+"""Grids of more points are rejected as a mistake: the file would exceed a gigabyte."""
 
 Array = NDArray[np.float64]
 
-_DIGITS = 6  # after the point, of lengths in a cube file: the grid is rounded to them, so that the file says it exactly
+_DIGITS = 6  # decimals of lengths in a cube file; the grid itself is rounded to them, so that file and values agree
 
 
 class Box(NamedTuple):
     """A uniform grid along x, y and z that encloses the atoms."""
 
     origin: Array
-    """bohr, shape (3,)."""
+    """First point, bohr, shape (3,)."""
     counts: tuple[int, int, int]
-    """Points along x, y and z."""
+    """Number of points along x, y and z."""
     step: float
-    """Between points, bohr."""
+    """Distance of neighbouring points, bohr."""
 
 
 @dataclass(frozen=True)
 class Cube:
-    """What was written."""
+    """Summary of a cube file that was written."""
 
     points: tuple[int, int, int]
-    """Along x, y and z."""
+    """Number of points along x, y and z."""
     electrons: float
-    """Sum over the points times the volume of one. A coarse grid misses much of the cores, not of the bonds."""
+    """Sum of the values times the volume per point. A coarse grid misses much of the cores, little of the bonds."""
 
 
 def box_around(positions: Array, spacing: float, margin: float) -> Box:
-    """The grid that ends at least `margin` from every atom, centred on them.
+    """A grid centred on the atoms that extends at least `margin` beyond each.
 
     :param positions: Å, shape (atoms, 3).
-    :param spacing: Å.
-    :param margin: Å.
-    :raises DataError: if the numbers make no grid, or one of more than 1e8 points.
+    :param spacing: distance of neighbouring points, Å.
+    :param margin: least distance from an atom to the edge, Å.
+    :raises DataError: if spacing or margin is out of range, or the grid has more than `MOST_POINTS` points.
     """
     if not (spacing > 0 and margin >= 0):
         raise DataError(f"expected a spacing above 0 Å and a margin of 0 Å or more, got {spacing} and {margin}")
@@ -58,7 +58,7 @@ def box_around(positions: Array, spacing: float, margin: float) -> Box:
     low, high = (
         (edge + shift) / BOHR for edge, shift in ((positions.min(axis=0), -margin), (positions.max(axis=0), margin))
     )
-    steps = np.ceil((high - low) / step - 1e-9)
+    steps = np.ceil((high - low) / step - 1e-9)  # 1e-9: a length of whole steps gets no further point
     counts = [int(number) + 1 for number in steps]
     if np.prod(counts, dtype=float) > MOST_POINTS:
         raise DataError(
@@ -78,14 +78,15 @@ def write_cube(
     margin: float = 3.0,
     title: str = "electron density",
 ) -> Cube:
-    """ρ on a uniform grid, electron/bohr³, as a Gaussian cube file: lengths in bohr, z the fastest index.
+    """Write ρ on a uniform grid as a Gaussian cube file: electron/bohr³, lengths in bohr, z the fastest index.
 
     The grid is evaluated one plane of constant x at a time, so memory stays flat.
 
     :param positions: Å, shape (atoms, 3).
     :param coefficients: for each atom, as in `tesseral.models.density.density.density_on_points`.
-    :param spacing: of the points, Å.
-    :param margin: from the outermost atoms to the edge, Å, at least.
+    :param spacing: distance of neighbouring points, Å.
+    :param margin: least distance from an atom to the edge, Å.
+    :param title: first line of the file.
     :raises DataError: as `box_around`; if the file cannot be written.
     """
     box = box_around(positions, spacing, margin)
@@ -109,7 +110,7 @@ def write_cube(
 
 
 def _header(box: Box, atomic_numbers: Sequence[int], positions: Array, title: str) -> str:
-    """Two lines of text, the atoms' number and the origin, three axes, the atoms."""
+    """Header of a cube file: two lines of text, number of atoms and origin, three axes, the atoms."""
 
     def line(count: int, *values: float) -> str:
         return f"{count:5d}" + "".join(f"{value:12.6f}" for value in values) + "\n"
@@ -124,7 +125,7 @@ def _header(box: Box, atomic_numbers: Sequence[int], positions: Array, title: st
 
 
 def _write_planes(file: TextIO, box: Box, plane: Callable[[int], Array]) -> Iterator[float]:
-    """Write each plane, six values a line and each row of z on lines of its own; give its sum."""
+    """Write each plane, six values per line and a new line for each row of z; yield the sum of its values."""
     for index in range(box.counts[0]):
         values = plane(index)
         for row in values:

@@ -1,4 +1,4 @@
-"""Extended XYZ files, read frame by frame through ASE (https://ase-lib.org): atoms, and the labels that came along."""
+"""Extended XYZ files, read frame by frame by ASE (https://ase-lib.org): atoms, and all labels in the file."""
 
 import gzip
 import io
@@ -20,15 +20,15 @@ from scipy.spatial import cKDTree
 from tesseral.study.errors import DataError
 
 SAME_PLACE = 0.01
-"""Two atoms closer than this, Å, are at one place: a slip in the file."""
-_ITS_OWN = ("numbers", "positions")  # columns of ASE's atoms that are no labels
-_MATRICES = ("stress", "virial")  # what ASE makes a matrix of, of stress the symmetric part alone
-_DIGITS = 18  # of a number of atoms, at most
+"""Atoms nearer to each other than this, Å, are a mistake in the file."""
+_NO_LABELS = ("numbers", "positions")  # columns of ASE's atoms that are not labels
+_MATRICES = ("stress", "virial")  # ASE turns these into matrices, and keeps only the symmetric part of stress
+_DIGITS = 18  # most digits in a number of atoms
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One structure of a file, with everything that its comment line and its columns say about it."""
+    """One structure of a file, with all values of its comment line and its columns."""
 
     index: int
     """Position in the file, from 0."""
@@ -37,7 +37,8 @@ class Frame:
     positions: NDArray[np.float64]
     """Å, shape (atoms, 3)."""
     info: dict[str, Any]
-    """Key → value of the comment line: numbers as a numpy array, shape () for one alone, else as it is."""
+    """Key → value of the comment line. Numbers are arrays, of shape () for a single one; other values are as ASE reads
+    them."""
     arrays: dict[str, NDArray[Any]]
     """Name → values of each further column, shape (atoms,) or (atoms, width)."""
 
@@ -47,11 +48,11 @@ class Frame:
         return tuple(ase.data.chemical_symbols[number] for number in self.atomic_numbers)
 
     def charge(self, file: str, remedy: str) -> int:
-        """The total charge that its key `charge` states, e; 0 without one.
+        """Total charge under the key `charge` of the comment line, e; 0 without that key.
 
-        :param file: what an error message calls the file.
-        :param remedy: how the message ends: what helps.
-        :raises DataError: if it is no whole number.
+        :param file: name of the file in an error message.
+        :param remedy: end of that message, which says what to do.
+        :raises DataError: if the charge is not a whole number.
         """
         stated = np.asarray(self.info.get("charge", 0))
         if stated.shape != () or stated.dtype.kind not in "iuf" or not float(stated).is_integer():
@@ -63,16 +64,16 @@ class Frame:
 
 
 def read_frames(path: str | Path, ignore_cell: bool = False) -> Iterator[Frame]:
-    """The frames of a file `.xyz` or `.xyz.gz`, one in memory at a time; plain XYZ is read too.
+    """Frames of a file `.xyz` or `.xyz.gz`, one in memory at a time; plain XYZ is read too.
 
-    ASE hands labels of the names that it knows (`energy`, `forces`, `dipole`, `charges`, …) to a calculator: here
-    they stand among `info` and `arrays` like all others. Nine numbers are a vector in the file's order, those
-    of `stress` and `virial` too, which ASE itself symmetrizes and transposes.
+    ASE moves labels with names that it knows (`energy`, `forces`, `dipole`, `charges`, …) to a calculator; here they
+    are in `info` and `arrays` like all others. Nine numbers are a vector in the file's order, including `stress` and
+    `virial`, which ASE would transpose and make symmetric.
 
-    :param ignore_cell: take a periodic frame as one molecule in empty space; else it is refused.
-    :raises DataError: if the file is missing or no extended XYZ, holds no frame, or a frame is periodic, has
-        coordinates that are not finite, an unknown element, two atoms at one place, or fewer atoms than it says.
-        The frame is named.
+    :param ignore_cell: take a periodic frame as one molecule in empty space; False: it is rejected.
+    :raises DataError: if the file is missing, is not extended XYZ or holds no frame; if a frame is periodic, has
+        coordinates that are not finite, an unknown element, two atoms at one place, or fewer atoms than it states.
+        The message names the frame.
     """
     count = 0
     for index, block in enumerate(_blocks(Path(path))):
@@ -88,7 +89,7 @@ def read_frames(path: str | Path, ignore_cell: bool = False) -> Iterator[Frame]:
 
 
 def _blocks(path: Path) -> Iterator[str]:
-    """The text of each frame: the number of atoms, the comment line, and a line for each atom."""
+    """Text of each frame: the number of atoms, the comment line, and a line for each atom."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             index = 0
@@ -111,13 +112,14 @@ def _block(file: TextIO, where: str) -> str | None:
     if not head:
         return None
     said = head.strip()
+    # Text is checked before ASE sees it: its own errors name neither the file nor the frame.
     if not said.isdecimal() or len(said) > _DIGITS or int(said) < 1:
-        raise DataError(f"expected extended XYZ, {where} begins with {said[:40]!r}: no number of atoms")
+        raise DataError(f"expected a number of atoms, {where} begins with {said[:40]!r}; is it extended XYZ?")
     lines = [head, file.readline()]
-    for found in range(int(said)):
+    for read in range(int(said)):
         line = file.readline()
         if len(line.split()) < 2:  # the end of the file, a blank line, or the next frame's number of atoms
-            raise DataError(f"expected extended XYZ, {where} ends before its {said} atoms do: it has {found}")
+            raise DataError(f"expected extended XYZ, {where} ends before its {said} atoms do: it has {read}")
         lines.append(line)
     return "".join(lines)
 
@@ -154,21 +156,21 @@ def _frame(atoms: Atoms, comment: str, index: int, where: str, ignore_cell: bool
         raise DataError(f"expected each atom at a place of its own, {where} has atoms {first} and {second} at one")
     results = dict(atoms.calc.results) if atoms.calc is not None else {}
     columns = _columns(comment)
-    arrays = {key: value for key, value in atoms.arrays.items() if key not in _ITS_OWN}
+    arrays = {key: value for key, value in atoms.arrays.items() if key not in _NO_LABELS}
     arrays |= {key: np.asarray(value) for key, value in results.items() if key in columns}
     info = atoms.info | {key: value for key, value in results.items() if key not in columns}
     return Frame(index, tuple(numbers), positions, {key: _number(value) for key, value in info.items()}, arrays)
 
 
 def _columns(comment: str) -> set[str]:
-    """Names of the columns, as ASE calls them."""
-    found = re.search(r"Properties\s*=\s*[\"']?([^\"'\s]+)", comment)
-    names = set(found[1].split(":")[::3]) if found else set()
+    """Names of the columns in ASE's terms, from `Properties` of the comment line."""
+    match = re.search(r"Properties\s*=\s*[\"']?([^\"'\s]+)", comment)
+    names = set(match[1].split(":")[::3]) if match else set()
     return names | ({"charges"} if "charge" in names else set())
 
 
 def _number(value: Any) -> Any:
-    """Numbers as an array, shape () for one; anything else as it is."""
+    """A number as an array of shape (); other values unchanged."""
     number = isinstance(value, int | float | np.number | np.ndarray) and not isinstance(value, bool)
     return np.asarray(value) if number else value
 

@@ -1,4 +1,8 @@
-"""Whether vectors stand in the same axes as the atoms: fitted charges explain dipoles, and turned dipoles less so."""
+"""A check that vectors and atoms share their axes: charges fitted to dipoles explain them, and rotated dipoles less
+well.
+
+Some data sets rotate molecules to a standard orientation and leave the vectors; nothing else in a file shows it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,29 +17,30 @@ from tesseral.study.constants import BOHR
 Array = NDArray[np.float64]
 
 LEAST = 0.3
-"""R² below which the axes are doubted: dipoles of small organic molecules reach 0.59, turned ones 0.16 at most."""
+"""The axes are doubted below this R²: dipoles of small organic molecules reach 0.59, rotated ones at most 0.16."""
 CLEARLY = 0.02
-"""By how much R² must grow in other axes to doubt those given: of molecules that lie alike, turned ones fit as well."""
-_FEWEST = 10  # molecules; a fit to fewer says nothing
+"""The axes are doubted if R² grows by this in other axes; in similarly oriented molecules, rotated dipoles fit as
+well."""
+_FEWEST = 10  # molecules per element; a fit to fewer says nothing
 _AXES = "xyz"
 
 
 @dataclass(frozen=True)
 class FrameCheck:
-    """How well one charge for each element, fitted, explains the dipoles."""
+    """How well one fitted charge per element explains the dipoles."""
 
     charges: dict[str, float]
-    """Element → fitted charge, e, up to a constant that they share."""
+    """Element → fitted charge, e, up to a common constant."""
     r_squared: float
     """1 − Σ|μ − fit|² / Σ|μ|²."""
     turned: float
-    """The largest that R² gets with all dipoles turned by one of the 23 other rotations that permute the axes."""
+    """Largest R² with all dipoles rotated by one of the 23 other rotations that permute the axes."""
     axes: str
-    """Of that rotation, such as `(y, z, x)`."""
+    """Axes of that rotation, such as `(y, z, x)`."""
 
     @property
     def doubt(self) -> str | None:
-        """What is wrong, as a sentence; None if nothing is."""
+        """A sentence on what may be wrong; None if nothing is."""
         if self.turned > self.r_squared + CLEARLY:
             return (
                 f"the vectors fit the atoms better as {self.axes} (R² {self.turned:.2f}) than as (x, y, z) "
@@ -43,8 +48,8 @@ class FrameCheck:
             )
         if self.r_squared < LEAST:
             return (
-                f"charges explain the vectors to R² {self.r_squared:.2f} alone, less than {LEAST}: their axes may not "
-                "be the atoms', or they are no dipoles of such molecules"
+                f"charges explain the vectors only to R² {self.r_squared:.2f}, less than {LEAST}: their axes may not "
+                "be the atoms', or they are not dipoles of such molecules"
             )
         return None
 
@@ -60,11 +65,13 @@ def check_frame(
 ) -> FrameCheck | None:
     """Fit μ ≈ Σ_i q_{Z_i} (r_i − R) to the dipoles of neutral molecules, R the mean of the positions.
 
-    About the mean, a constant added to every q changes nothing: each molecule's charges add up to zero by themselves.
-    Charged molecules are left out.
+    About the mean, a constant added to every q changes nothing, so no constraint on the total charge is needed. Charged
+    molecules are left out, since their dipoles depend on the origin.
 
-    :param positions: of each structure, shape (atoms, 3), Å.
-    :param dipoles: shape (structures, 3), e bohr.
+    :param atomic_numbers: for each structure.
+    :param positions: for each structure, Å, shape (atoms, 3).
+    :param charges: total charge of each structure, e.
+    :param dipoles: e bohr, shape (structures, 3).
     :return: None if there are fewer than ten neutral molecules with a dipole for each element.
     """
     neutral = [index for index, charge in enumerate(charges) if charge == 0 and dipoles[index].any()]
@@ -77,7 +84,7 @@ def check_frame(
         centred = (positions[index] - positions[index].mean(axis=0)) / BOHR
         for column, element in enumerate(elements):
             arms[row, :, column] = centred[np.array(atomic_numbers[index]) == element].sum(axis=0)
-    # The fit is a projection, so that R² in other axes takes no further fit.
+    # A linear fit is a projection, so R² in other axes needs no further fit.
     basis, values, _ = np.linalg.svd(arms.reshape(-1, len(elements)), full_matrices=False)
     basis = basis[:, values > 1e-9 * values[0]]
     total = float((vectors**2).sum())
@@ -93,13 +100,13 @@ def check_frame(
 
 
 def _rotations() -> list[tuple[str, Array]]:
-    """The 24 proper rotations that permute the axes, each with the axes' new order: (y, z, x), (x, -z, y), …"""
-    found = []
+    """The 24 proper rotations that permute the axes, each with the new order of the axes: (y, z, x), (x, -z, y), …"""
+    rotations = []
     for order in permutations(range(3)):
         for signs in product((1, -1), repeat=3):
             matrix = np.zeros((3, 3))
             matrix[range(3), order] = signs
             if np.linalg.det(matrix) > 0:
                 names = [f"{'-' if sign < 0 else ''}{_AXES[axis]}" for axis, sign in zip(order, signs, strict=True)]
-                found.append((f"({', '.join(names)})", matrix))
-    return found
+                rotations.append((f"({', '.join(names)})", matrix))
+    return rotations

@@ -1,4 +1,4 @@
-"""Labels of extended XYZ frames as columns of reference data, by a mapping."""
+"""Import of an extended XYZ file: frames as rows of reference data, labels as columns, as a mapping states."""
 
 import json
 from collections.abc import Iterator
@@ -18,26 +18,26 @@ from tesseral.study.recipe.mapping import LabelSource, Mapping
 
 @dataclass
 class Imported:
-    """What a mapping made of a file."""
+    """Rows and columns that a mapping makes of a file."""
 
     rows: list[dict[str, Any]]
-    """Of schema `tesseral.study.records.schemas.REFERENCE`, with a column `label.<name>` for each label of its own."""
+    """Rows of schema `tesseral.study.records.schemas.REFERENCE`, plus a column `label.<name>` for each other label."""
     labels: dict[str, Label]
-    """What those columns hold, by name."""
+    """Name → irreps, unit and owner of each of those further columns."""
     notes: list[str] = field(default_factory=list)
-    """What was done to the labels, a sentence each."""
+    """Changes that were made to the labels, a sentence each."""
 
 
 def import_frames(mapping: Mapping, folder: Path) -> Imported:
-    """The frames that a mapping takes, as rows of reference data without coefficients.
+    """The frames that a mapping selects, as rows of reference data without density coefficients.
 
-    Multipoles come out about the centre of nuclear charge. Where homo and lumo are mapped and gap is not, it is their
+    Multipoles are moved to the centre of nuclear charge. If homo and lumo are mapped and gap is not, it is their
     difference.
 
-    :param folder: where a relative `source.file` starts.
-    :raises DataError: as `read_frames`; if a frame lacks a label, or holds one of another shape, one that is not
-        finite, or one of which more than 1e-6 lies outside its irreps; if the dipole of a charged molecule comes
-        without an origin.
+    :param folder: folder that a relative `source.file` starts from.
+    :raises DataError: as `read_frames`; if a frame lacks a label, or has one with another shape, one that is not
+        finite, or one with more than `LEFT_OUT` of its norm outside its irreps; if the dipole of a charged molecule has
+        no origin.
     """
     source, path = mapping.source, folder / mapping.source.file
     own = [label for label in mapping.labels if not label.standard]
@@ -61,7 +61,7 @@ def import_frames(mapping: Mapping, folder: Path) -> Imported:
 
 
 def _row(frame: Frame, mapping: Mapping, where: str) -> dict[str, Any]:
-    """What a frame says besides its labels."""
+    """Columns of a frame other than its labels."""
     source = mapping.source
     name = f"{mapping.reference.name}-{frame.index:06d}"
     if source.id is not None:
@@ -94,16 +94,20 @@ def _integer(frame: Frame, key: int | str, where: str) -> int:
 
 
 def _plain(values: Array, label: LabelSource) -> Any:
-    """As the column's type asks: a number for a scalar of a standard column, else a list."""
+    """Values in the column's type: a number for a scalar of a standard column, a list otherwise."""
     scalar = label.standard and values.shape[-1] == 1
     return (values[..., 0] if scalar else values).tolist()
 
 
 def _dropped(mapping: Mapping, shares: dict[str, list[float]]) -> Iterator[str]:
+    """A sentence for each label of which irreps outside those of its column were left out.
+
+    :param shares: column → share of the norm that was left out of each structure.
+    """
     for label in mapping.labels:
-        found = [share for share in shares[label.column] if share > LEFT_OUT]
-        if found:
+        large = [share for share in shares[label.column] if share > LEFT_OUT]
+        if large:
             yield (
-                f"{label.name}: left out what is not {format_terms(label.kept)} in {len(found)} of "
-                f"{len(shares[label.column])} structures, at most {max(found):.2g} of its norm"
+                f"{label.name}: left out what is not {format_terms(label.kept)} in {len(large)} of "
+                f"{len(shares[label.column])} structures, at most {max(large):.2g} of its norm"
             )

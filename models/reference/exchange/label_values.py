@@ -1,4 +1,4 @@
-"""One label of a frame in our unit, irreps, axes and origin."""
+"""A label of a frame converted to the unit, irreps, axes and origin of reference data."""
 
 import numpy as np
 from ase.data import atomic_masses
@@ -14,15 +14,17 @@ from tesseral.study.recipe.mapping import LabelSource
 Array = NDArray[np.float64]
 
 LEFT_OUT = 1e-6
-"""Largest share of a label's norm that may lie outside its irreps: a file's digits leave 1e-7, another tensor more."""
+"""Largest share of a label's norm that may lie outside its irreps: rounding in a file leaves 1e-7, a wrong tensor
+more."""
 
 
 def label_values(frame: Frame, label: LabelSource, charge: int, where: str) -> tuple[Array, float]:
     """A frame's label in the column's unit, order and axes, and the share of its norm that its irreps leave out.
 
-    :param charge: of the molecule, e.
-    :return: shape (width,), or (atoms, width) of a label per atom; the largest share, at most 1e-6 unless the
-        mapping symmetrizes.
+    :param charge: total charge of the molecule, e.
+    :param where: name of the frame in error messages.
+    :return: values, shape (width,), or (atoms, width) for a label per atom; and the largest share, at most `LEFT_OUT`
+        unless the mapping symmetrizes.
     :raises DataError: as `import_frames`.
     """
     raw = _numbers(frame, label, where)
@@ -39,7 +41,7 @@ def label_values(frame: Frame, label: LabelSource, charge: int, where: str) -> t
 
 
 def _numbers(frame: Frame, label: LabelSource, where: str) -> Array:
-    """A label as a list of numbers for the structure, or for each atom, as the file has it."""
+    """Numbers of a label as in the file, shape (1, numbers), or (atoms, numbers) for a label per atom."""
     here, there = (frame.info, frame.arrays) if label.of == "structure" else (frame.arrays, frame.info)
     if label.name not in here:
         other = "atom" if label.of == "structure" else "structure"
@@ -50,31 +52,31 @@ def _numbers(frame: Frame, label: LabelSource, where: str) -> Array:
     except (TypeError, ValueError):
         raise DataError(f"expected numbers in {label.name}, {where} has {here[label.name]!r}") from None
     if not np.isfinite(values).all():
-        raise DataError(f"expected finite numbers in {label.name}, {where} has others")
+        raise DataError(f"expected finite numbers in {label.name}, {where} has infinite ones or NaN")
     return values.reshape(len(frame.atomic_numbers) if label.of == "atom" else 1, -1)
 
 
 def _components(raw: Array, label: LabelSource, where: str) -> tuple[Array, float]:
-    """Irreps of the numbers of each atom or of the structure, and the largest share of their norm left out.
+    """Irreps of a label's numbers, and the largest share of their norm that is left out.
 
     :param raw: shape (atoms or 1, numbers).
     """
-    kept, found = label.kept, raw.shape[1]
+    kept, numbers = label.kept, raw.shape[1]
     if label.form == "spherical":
         orders = [term.l for term in kept for _ in range(term.mul)]
         width = sum(2 * order + 1 for order in orders)
-        if found != width:
-            raise DataError(f"expected {width} numbers of {format_terms(kept)} in {label.name}, {where} has {found}")
+        if numbers != width:
+            raise DataError(f"expected {width} numbers of {format_terms(kept)} in {label.name}, {where} has {numbers}")
         if label.order == "m":
             parts = np.split(raw, np.cumsum([2 * order + 1 for order in orders])[:-1], axis=1)
             raw = np.concatenate([part @ to_e3nn(order).T for part, order in zip(parts, orders, strict=True)], axis=1)
         return (raw if label.of == "atom" else raw[0]), 0.0
-    rank = next((rank for rank in label.ranks if 3**rank == found), None)
+    rank = next((rank for rank in label.ranks if 3**rank == numbers), None)
     if rank is None:
         sizes = " or ".join(str(3**rank) for rank in label.ranks)
         raise DataError(
             f"expected {sizes} numbers of a Cartesian tensor that holds {format_terms(kept)} in {label.name}, "
-            f"{where} has {found}"
+            f"{where} has {numbers}"
         )
     tensors = raw.reshape(-1, *[3] * rank)
     if label.convention is None:
@@ -85,25 +87,26 @@ def _components(raw: Array, label: LabelSource, where: str) -> tuple[Array, floa
 
 
 def _racah(tensors: Array, label: LabelSource, rank: int) -> tuple[Array, Array]:
-    """Racah's multipole Σ q C_lm r^l of Cartesian ones, l the rank.
+    """Racah's multipoles Σ q C_lm r^l from Cartesian ones, l the rank.
 
-    The traceless part of r…r has the norm r^l √(l!/(2l−1)!!), and Σ_m C_lm² = 1: each C_lm r^l is (2l−1)!!/l! to the
-    power ½ times the component of r…r. Buckingham's multipoles are (2l−1)!!/l! times the traceless part.
+    The traceless part of r…r has the norm r^l √(l!/(2l−1)!!), and Σ_m C_lm² = 1. Each C_lm r^l is therefore
+    √((2l−1)!!/l!) times the component of r…r. Buckingham's multipoles (Adv. Chem. Phys. 12, 107, 1967) are (2l−1)!!/l!
+    times the traceless part.
     """
     ratio = {2: 3 / 2, 3: 5 / 2}[rank]  # (2l − 1)!!/l!
     if label.convention == "buckingham":
         components, left_out = to_irreps(tensors, label.kept, rank)
         return components / np.sqrt(ratio), left_out
-    every = parse_irreps("0e+2e" if rank == 2 else "1o+3o")  # the trace of a moment is no mistake
+    every = parse_irreps("0e+2e" if rank == 2 else "1o+3o")  # a moment has a trace: dropping it is no loss
     components, left_out = to_irreps(tensors, every, rank)
     return components[:, -(2 * rank + 1) :] * np.sqrt(ratio), left_out
 
 
 def _origin(frame: Frame, label: LabelSource, where: str) -> Array:
-    """O − C, bohr: a charge of 1 e adds this to a dipole about O that is moved to C, the centre of nuclear charge."""
+    """O − C, bohr: moving a dipole from the origin O to the centre of nuclear charge C adds charge · (O − C)."""
     if label.origin is None:
         raise DataError(
-            f"expected an origin of {label.name}, for the dipole of the charged molecule in {where} depends on it; "
+            f"expected an origin of {label.name}, since the dipole of the charged molecule in {where} depends on it; "
             "valid are 'nuclear_charge', 'coordinates' and 'mass'"
         )
     charges = np.array(frame.atomic_numbers, dtype=float)
@@ -119,5 +122,5 @@ def _origin(frame: Frame, label: LabelSource, where: str) -> Array:
 
 
 def format_terms(irreps: tuple[MulIrrep, ...]) -> str:
-    """Irreps as text, in their order."""
+    """Irreps as text in the given order, such as `1x0e+1x2e`."""
     return "+".join(map(str, irreps))

@@ -1,7 +1,7 @@
-"""Pickles of tensors from elsewhere, opened without running anything that is in them.
+"""Pickles of tensors from other people, opened without running any code in them.
 
-A pickle names functions and calls them as it is opened, so it can run any code. This reader admits the three names
-that a pickled tensor needs, each replaced by a function that only makes a tensor; any other is refused by name.
+A pickle names functions that are called as it is opened, so it can run any code. This reader admits the three names
+that a pickled tensor needs, each replaced by a function that only makes a tensor, and rejects any other by name.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from tesseral.study.errors import DataError
 
 
 def load_tensors(path: str | Path) -> Any:
-    """What a pickle of tensors, lists, tuples, dicts, text and numbers holds.
+    """Content of a pickle of tensors, lists, tuples, dicts, text and numbers.
 
-    :raises DataError: if it is missing, torn, no pickle, or names anything else.
+    :raises DataError: if it is missing, torn or not a pickle, or names anything else.
     """
     try:
         with Path(path).open("rb") as file:
@@ -42,7 +42,7 @@ class _TensorUnpickler(pickle.Unpickler):
         self.path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for an admitted name."""
+        """The replacement of an admitted name; `pickle` calls this for each name in the file."""
         admitted = {
             "torch._utils._rebuild_tensor_v2": _tensor,
             "torch.storage._load_from_bytes": self._flat,
@@ -63,7 +63,7 @@ class _TensorUnpickler(pickle.Unpickler):
         for name in _names(content):
             if re.fullmatch(r"torch\.\w+Storage", name) is None:
                 raise self._refusal(name)
-        try:  # decides, for a name can be hidden from `_names`
+        try:  # this decides: a name can be hidden from `_names`, which only serves a clear message
             storage = torch.load(io.BytesIO(content), weights_only=True)
         except pickle.UnpicklingError:
             raise self._refusal("something that is no tensor's storage") from None
@@ -71,10 +71,10 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _names(content: bytes) -> Iterator[str]:
-    """Names in the pickles that `content` begins with, read and not run, for the sake of a clear refusal."""
+    """Names in the pickles at the start of `content`, read without running them."""
     stream = io.BytesIO(content)
     texts: list[str] = []
-    with contextlib.suppress(ValueError):  # the pickles have ended, and the numbers begin
+    with contextlib.suppress(ValueError):  # raised where the pickles end and the numbers begin
         while stream.tell() < len(content):
             for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name == "GLOBAL":

@@ -1,6 +1,7 @@
-"""Import of the public water trimers of Rackers & Rao (github.com/JoshRackers/equivariant_electron_density).
+"""Import of the public water trimers of Rackers & Rao (arXiv 2210.04766).
 
-They come as a pickle, which `tesseral.models.reference.exchange.tensor_pickle` opens without running anything of it.
+The data, github.com/JoshRackers/equivariant_electron_density, is a pickle; `tensor_pickle.py` opens it without running
+any code in it.
 """
 
 import json
@@ -22,12 +23,12 @@ from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 
 CHARGE_TOLERANCE = 1e-3
-"""Largest error of a frame's electrons: single precision leaves 1e-6, a wrong convention whole electrons."""
+"""Largest error of a frame's electrons: single precision gives 1e-6, a wrong convention whole electrons."""
 SMALLEST_COSINE = 0.98
-"""Of the angle between the steepest p shell of a water's oxygen and the H–O–H bisector; a wrong order or wrong axes
-leave nearly 0, the right ones 0.987 or more."""
-_SINGLE = 1e-5  # relative tolerance for exponents and norms in single precision
-_BOND = 1.3  # Å; hydrogens within are the oxygen's own
+"""Smallest cosine of the angle between the steepest p shell of a water's oxygen and the H–O–H bisector. The right order
+and axes give 0.987 or more, wrong ones nearly 0."""
+_SINGLE = 1e-5  # relative tolerance of exponents and norms, which are stored in single precision
+_BOND = 1.3  # Å; hydrogens within this distance belong to the oxygen
 _KEYS = ("type", "pos", "coefficients", "exponents", "norms", "rs_max", "energy", "forces")
 
 Array = NDArray[np.float64]
@@ -36,14 +37,21 @@ Array = NDArray[np.float64]
 def import_trimers(path: str | Path, isolated: Mapping[str, str | Path]) -> tuple[list[dict[str, Any]], AuxiliaryBasis]:
     """Rows of `REFERENCE` and the auxiliary basis of a pickle in the format of the public trimers.
 
-    The file holds a list of dicts: `type` (N) atomic numbers, `pos` (N, 3) Å, `coefficients`, `exponents` and `norms`
-    (N, columns), `rs_max` [(shells, l), …] which lays out the columns, `energy` hartree, and `forces` (N, 3), in fact
-    the energy's gradient, hartree/bohr. Columns of a shell are m = −l, …, l about the z axis. Norms carry the sign of
-    the basis's contraction, so c·sign(n) belongs to the unit-norm function of positive sign.
+    The file holds a list of dicts with the keys
 
-    :param isolated: by element symbol, the text file of the isolated atom's s shells: l, coefficient, exponent, norm.
-    :raises DataError: if the file names anything but tensors, does not have this format, or fails one of two checks:
-        its coefficients hold the molecule's electrons, and the p shells of oxygen point along the bisector.
+    - `type` (N): atomic numbers;
+    - `pos` (N, 3): positions, Å;
+    - `coefficients`, `exponents` and `norms` (N, columns), with the columns laid out by `rs_max` [(shells, l), …]; the
+      columns of a shell are m = −l, …, l about the z axis;
+    - `energy`: hartree;
+    - `forces` (N, 3): despite its name the gradient of the energy, hartree/bohr; its sign is changed here.
+
+    Norms carry the sign of the contraction, so c · sign(norm) belongs to the unit-norm function of positive sign. Two
+    checks guard these conventions: the coefficients hold the molecule's electrons, and the p shells of oxygen point
+    along the H–O–H bisector.
+
+    :param isolated: chemical symbol → text file of the isolated atom's s shells: l, coefficient, exponent, norm.
+    :raises DataError: if the pickle names anything but tensors, does not have this format, or fails one of the checks.
     """
     frames = load_tensors(path)
     if not isinstance(frames, list) or not frames:
@@ -64,6 +72,7 @@ def import_trimers(path: str | Path, isolated: Mapping[str, str | Path]) -> tupl
 
 
 def _check_format(frame: Any, where: str) -> None:
+    """Reject a frame without the keys and shapes of the format, before numbers are read from it."""
     missing = [key for key in _KEYS if not isinstance(frame, dict) or key not in frame]
     if missing:
         raise DataError(f"expected {', '.join(_KEYS)} in each frame, {where} lacks {', '.join(missing)}")
@@ -90,9 +99,9 @@ def _array(frame: dict[str, Any], key: str) -> Array:
 
 
 def _element_shells(frames: list[dict[str, Any]], name: str) -> dict[int, list[tuple[Shell, slice]]]:
-    """Each element's shells with their columns, sorted by l and from the steepest exponent to the flattest.
+    """Each element's shells with their columns, sorted by l and from the steepest to the most diffuse.
 
-    :raises DataError: if an element's exponents differ between atoms, or norms are not those of its shells.
+    :raises DataError: if an element's exponents differ between atoms, or its norms are not those of its shells.
     """
     first: dict[int, Array] = {}
     elements: dict[int, list[tuple[Shell, slice]]] = {}
@@ -101,8 +110,9 @@ def _element_shells(frames: list[dict[str, Any]], name: str) -> dict[int, list[t
         for atom, number in enumerate(int(z) for z in frame["type"]):
             if number not in elements:
                 first[number] = exponents[atom]
-                found = [(l, c, exponents[atom, c.start]) for l, c in _columns(frame)]  # noqa: E741
-                shells = [(Shell(l, (float(a),), (1.0,)), c) for l, c, a in found if a > 0]  # noqa: E741
+                columns_of = [(l, c, exponents[atom, c.start]) for l, c in _columns(frame)]  # noqa: E741
+                # Columns that an element does not use hold an exponent of 0.
+                shells = [(Shell(l, (float(a),), (1.0,)), c) for l, c, a in columns_of if a > 0]  # noqa: E741
                 elements[number] = sorted(shells, key=lambda item: (item[0].l, -item[0].exponents[0]))
             expected = np.zeros(len(norms[atom]))
             for shell, columns in elements[number]:
@@ -118,7 +128,8 @@ def _element_shells(frames: list[dict[str, Any]], name: str) -> dict[int, list[t
 
 
 def _with_isolated(shells: Sequence[Shell], path: str | Path) -> tuple[Shell, ...]:
-    """The shells with `isolated` set from rows of l, coefficient, exponent and norm; other lines are headings."""
+    """The shells with `isolated` set from a file's rows of l, coefficient, exponent and norm; other lines are
+    headings."""
     number = r"([-+.\deE]+)"
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -130,11 +141,11 @@ def _with_isolated(shells: Sequence[Shell], path: str | Path) -> tuple[Shell, ..
         raise DataError(f"expected the s shells of an isolated atom, {path} cannot be read: {error}") from None
     spherical = [shell for shell in shells if shell.l == 0]
     rows.sort(key=lambda row: -row[1])
-    found = [row[1] for row in rows]
-    if not np.shape(found) == (len(spherical),) or not np.allclose(
-        found, [shell.exponents[0] for shell in spherical], rtol=_SINGLE, atol=0
+    exponents = [row[1] for row in rows]
+    if not np.shape(exponents) == (len(spherical),) or not np.allclose(
+        exponents, [shell.exponents[0] for shell in spherical], rtol=_SINGLE, atol=0
     ):
-        raise DataError(f"expected the {len(spherical)} s shells of the pickle, {path} has the exponents {found}")
+        raise DataError(f"expected the {len(spherical)} s shells of the pickle, {path} has the exponents {exponents}")
     values = [coefficient * np.sign(norm) for coefficient, _, norm in rows]
     isolated = [replace(shell, isolated=float(value)) for shell, value in zip(spherical, values, strict=True)]
     return (*isolated, *(shell for shell in shells if shell.l > 0))
@@ -143,7 +154,7 @@ def _with_isolated(shells: Sequence[Shell], path: str | Path) -> tuple[Shell, ..
 def _row(
     frame: dict[str, Any], index: int, basis: AuxiliaryBasis, columns: dict[int, list[slice]], name: str
 ) -> dict[str, Any]:
-    """One frame as a row of `REFERENCE`, checked."""
+    """A frame as a row of `REFERENCE`, after the two checks of `import_trimers`."""
     numbers = [int(z) for z in frame["type"]]
     positions = _array(frame, "pos")
     signed = _array(frame, "coefficients") * np.sign(_array(frame, "norms"))
@@ -160,7 +171,7 @@ def _row(
             f"expected {sum(numbers)} electrons in frame {index} of {name}, its density holds {electrons:.4f}"
         )
     for atom, bisector in _bisectors(numbers, positions):
-        start = sum(shell.l == 0 for shell in basis.shells[8])
+        start = sum(shell.l == 0 for shell in basis.shells[8])  # the steepest p shell follows the s shells
         vector = coefficients[atom][start : start + 3]
         cosine = abs(float(vector @ bisector)) / float(np.linalg.norm(vector))
         if cosine < SMALLEST_COSINE:
@@ -188,7 +199,7 @@ def _row(
 
 
 def _bisectors(numbers: Sequence[int], positions: Array) -> Iterator[tuple[int, Array]]:
-    """Each oxygen with two hydrogens of its own, and the unit vector along their bisector."""
+    """Index of each oxygen with two hydrogens, and the unit vector along their bisector."""
     hydrogens = positions[np.array(numbers) == 1]
     for atom in np.flatnonzero(np.array(numbers) == 8):
         bonds = hydrogens - positions[atom]

@@ -1,4 +1,4 @@
-"""Random clusters of water molecules: the geometry of each from a seed alone."""
+"""Random clusters of water molecules, each determined by a seed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +12,28 @@ OH_BOND = (0.96, 0.02, 0.90, 1.06)
 HOH_ANGLE = (104.5, 4.0, 94.0, 116.0)
 """Mean, standard deviation, smallest and largest H–O–H angle, degrees."""
 CLOSEST = {(8, 8): 2.5, (1, 8): 1.6, (1, 1): 1.7}
-"""Smallest distance between atoms of two molecules by their elements, Å: a little inside the shortest contacts of
-liquid water, so that repulsion is sampled and chemistry is not left."""
+"""Smallest distance between atoms of two molecules by their elements, Å: slightly below the shortest contacts in liquid
+water, so that repulsion is sampled and molecules stay intact."""
 HYDROGEN_BOND = (2.6, 3.2)
-"""O–O distance of a molecule that is placed as a hydrogen bond, Å."""
+"""Range of the O–O distance in a hydrogen bond, Å."""
 ANY_DISTANCE = (2.5, 5.0)
-"""O–O distance of a molecule that is placed at random, Å."""
-_TILT = 0.25  # standard deviation of each component of a hydrogen bond's tilt off the O–O line: about 20° in all
-_ATTEMPTS = 10_000  # a placement succeeds within tens; this many failures mean that a molecule is walled in
-
-
+"""Range of the O–O distance of a molecule placed at random, Å."""
+_TILT = 0.25  # standard deviation of each component of a hydrogen bond's tilt from the O–O line: about 20° in all
+_ATTEMPTS = 10_000  # a placement succeeds within tens of attempts, unless the cluster is full
 WATER = (8, 1, 1)
-"""Z of the atoms of a molecule, in their order: O, H, H."""
+"""Atomic numbers of a molecule in the order of its positions: O, H, H."""
 
 
 def water_cluster(n_molecules: int, index: int, seed: int) -> Array:
     """Cluster `index` of n molecules with random internal geometries, distances and orientations.
 
-    Each molecule after the first is placed beside a random earlier one: half of them as a hydrogen bond (either one
-    the donor, O–O in `HYDROGEN_BOND`), half anywhere in `ANY_DISTANCE` with any orientation. A placement that brings
-    atoms closer than `CLOSEST` is drawn again. The cluster depends on (seed, n_molecules, index) alone.
+    Each molecule after the first is placed beside a random earlier one. Half of the placements are hydrogen bonds
+    (either molecule the donor, O–O distance in `HYDROGEN_BOND`), half have any orientation and an O–O distance in
+    `ANY_DISTANCE`. A placement that brings atoms closer than `CLOSEST` is drawn again. The cluster depends only on
+    (seed, n_molecules, index), so that a larger count keeps the first clusters.
 
-    :return: shape (3 · n_molecules, 3), O, H, H of each molecule, the centroid at the origin, Å.
-    :raises DataError: if the molecules find no room.
+    :return: positions of O, H, H of each molecule with the centroid at the origin, Å, shape (3 · n_molecules, 3).
+    :raises DataError: if there is no room for a molecule.
     """
     return _grow(n_molecules, np.random.default_rng([seed, n_molecules, index]))
 
@@ -71,9 +70,9 @@ def _neighbour(host: Array, random: np.random.Generator) -> Array:
         shift = random.uniform(*ANY_DISTANCE) * _rotation(random)[0]
     else:
         distance = random.uniform(*HYDROGEN_BOND)
-        if random.random() < 0.5:  # the host donates: the guest's oxygen stands along one of its O–H bonds
+        if random.random() < 0.5:  # the host donates: the guest's oxygen lies along one of its O–H bonds
             shift = distance * _tilted(host[random.integers(1, 3)] - host[0], random)
-        else:  # the guest donates: the host's oxygen stands along one of the guest's bonds
+        else:  # the guest donates: the host's oxygen lies along one of the guest's bonds
             shift = -distance * _tilted(guest[random.integers(1, 3)], random)
     neighbour: Array = guest + host[0] + shift
     return neighbour

@@ -21,7 +21,7 @@ from tesseral.cluster.data.data_set_summary import describe, summarise
 from tesseral.cluster.data.recipe_run import BASIS, IncompleteError, inline, make_reference
 from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import read_reference
-from tesseral.models.reference.calculation import calculation, vibrations
+from tesseral.models.reference.calculation import calculation, normal_modes
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
 
@@ -195,7 +195,7 @@ def test_a_calculation_that_raises_costs_one_structure(tmp_path, monkeypatch):
     assert told == [(0, 3), (1, 3), (2, 3)]
     assert {*sealed(tmp_path)} == {"h2", "monomer-0000"}
     monkeypatch.setattr("tesseral.cluster.data.recipe_run.NAMED", 0)
-    with pytest.raises(IncompleteError, match=r"says without = \[…\], these, too, by the ids that were told$"):
+    with pytest.raises(IncompleteError, match=r"says without = \[…\], with the ids printed above$"):
         make(tmp_path, HELIUM, HYDROGEN, WATERS.format(1, 1))
     monkeypatch.setattr("tesseral.cluster.data.recipe_run.NAMED", 2)
     less = HEADER.replace("[method]", 'without = ["h2"]\n[method]')
@@ -381,7 +381,7 @@ def test_a_row_is_another_ones_by_every_key_that_decides_it(tmp_path, monkeypatc
 
 def test_a_minimum_and_its_vibrations_are_computed_once_and_sealed(tmp_path, monkeypatch):
     displaced = HYDROGEN.replace('"inline"', '"displacements"') + 'count = 2\nmethod = "HF"\nbasis = "STO-3G"\n'
-    monkeypatch.setattr(vibrations, "_KNOWN", {})
+    monkeypatch.setattr(normal_modes, "_KNOWN", {})
     killed_before_the_end(tmp_path, monkeypatch, displaced)
     first = {name: pq.read_table(path)["positions"] for name, path in sealed(tmp_path).items()}
     vibrations._FOUND.clear()  # as another process begins
@@ -389,7 +389,7 @@ def test_a_minimum_and_its_vibrations_are_computed_once_and_sealed(tmp_path, mon
     def again(*_):
         raise AssertionError("it was sealed")
 
-    monkeypatch.setattr(vibrations, "_compute", again)
+    monkeypatch.setattr(normal_modes, "_compute", again)
     location, _ = make(tmp_path, displaced)
     table = read_reference(location).table
     assert dict(zip(table["id"].to_pylist(), table["positions"].to_pylist(), strict=True)) == {

@@ -12,7 +12,7 @@ from tesseral.models.data import data_shape as shape
 from tesseral.models.data.data_shape import count_edges, reference_shape
 from tesseral.models.data.reference_file import Reference, read_reference
 from tesseral.models.networks.graph import build_graph
-from tesseral.models.reference.geometries.recipe_shape import recipe_shape
+from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import format_irreps
 from tesseral.study.recipe.recipe import read_recipe

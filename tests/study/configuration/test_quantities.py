@@ -13,7 +13,7 @@ from tesseral.models.networks.network import build_network
 from tesseral.models.networks.sizing.probe import measure_size
 from tesseral.models.networks.sizing.reach import unreachable
 from tesseral.models.networks.sizing.size import Shape, size
-from tesseral.models.reference.geometries.recipe_shape import recipe_shape
+from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.models.targets.model import build_target
 from tesseral.study.configuration.configuration import Configuration, Data, Loss, Target
 from tesseral.study.configuration.metrics import METRICS, choose_metric, unit_of

@@ -172,7 +172,7 @@ def test_the_dipole_of_an_ion_comes_about_the_centre_of_nuclear_charge(origin):
     found = values(frame(mine=given), 1, column="dipole", origin=origin)
     np.testing.assert_allclose(found, moments(charges, PLACES, 1), atol=1e-12)
     with pytest.raises(
-        DataError, match="expected an origin of mine, for the dipole of the charged molecule in frame 7"
+        DataError, match="expected an origin of mine, since the dipole of the charged molecule in frame 7"
     ):
         values(frame(mine=given), 1, column="dipole")
 
@@ -246,7 +246,7 @@ def turned(tensor: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         ({"mine": 1.0}, {"column": "dipole"}, "expected 3 numbers"),
         ({"mine": [1.0] * 8}, {"column": "m", "irreps": "4e", "form": "spherical"}, "expected 9 numbers of 1x4e"),
         ({"mine": "large"}, {"column": "energy"}, "expected numbers in mine, frame 7 has 'large'"),
-        ({"mine": np.nan}, {"column": "energy"}, "expected finite numbers in mine, frame 7 has others"),
+        ({"mine": np.nan}, {"column": "energy"}, "expected finite numbers in mine, frame 7 has infinite ones or NaN"),
         ({"mine": 1.0}, {"column": "forces"}, "for each atom, frame 7 has none: it has one for each structure"),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from pyscf import gto, scf
 
 from tesseral.models.density.density import density_on_points
-from tesseral.models.reference.calculation.auxiliary_density import SNIPPET, from_pyscf, load, to_pyscf
+from tesseral.models.reference.calculation.auxiliary_density import SNIPPET, from_pyscf, load_density, to_pyscf
 from tesseral.models.reference.calculation.basis_set import load_basis
 from tesseral.models.reference.calculation.calculation import calculate, reference_basis
 from tesseral.models.reference.structure import Structure
@@ -39,7 +39,7 @@ def test_text_in_a_saved_density_is_never_evaluated(tmp_path):
     saved = {"symbols": np.array(["H"]), "positions": np.zeros((1, 3)), "coefficients": np.zeros(1)}
     np.savez(tmp_path / "evil.npz", basis=np.array(json.dumps({"H": text})), charges=np.ones(1), **saved)
     with pytest.raises(DataError, match="expected a list of shells"):
-        load(tmp_path / "evil.npz")
+        load_density(tmp_path / "evil.npz")
     for name in (text, str(tmp_path / "evil.npz")):
         with pytest.raises(StudyFileError, match=r"method\.basis: expected the name of a basis"):
             load_basis(name, "H", "method.basis")
@@ -72,7 +72,7 @@ def test_a_saved_density_comes_back_exactly_and_the_snippet_reads_it(water, tmp_
     path = tmp_path / "water.npz"
     density = to_pyscf(basis, NUMBERS, WATER, [np.array(part) for part in row["coefficients"]])
     density.save(path)
-    back = load(path)
+    back = load_density(path)
     np.testing.assert_array_equal(back.coefficients, density.coefficients)
     np.testing.assert_array_equal(back.molecule.intor("int1e_ovlp"), density.molecule.intor("int1e_ovlp"))
     for mine, theirs in zip(from_pyscf(back), from_pyscf(density), strict=True):
@@ -101,19 +101,19 @@ class Evil:
 
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"expected an auxiliary density, .* cannot be read"):
-        load(tmp_path / "absent.npz")
+        load_density(tmp_path / "absent.npz")
     path = tmp_path / "other.npz"
     np.savez(path, symbols=np.array(["H"]))
     with pytest.raises(DataError, match="cannot be read"):
-        load(path)
+        load_density(path)
     np.savez(path, symbols=np.array([Evil()], dtype=object))
     with pytest.raises(DataError, match="cannot be read"):
-        load(path)
+        load_density(path)
     torn = path.read_bytes()[:100]
     for content in (b"nothing", b"", torn):
         path.write_bytes(content)
         with pytest.raises(DataError, match="cannot be read"):
-            load(path)
+            load_density(path)
     density = to_pyscf(BASIS, NUMBERS, WATER, [np.array(part) for part in coefficients(NUMBERS, WATER)])
     with pytest.raises(DataError, match="cannot be written"):
         density.save(tmp_path / "absent" / "x.npz")

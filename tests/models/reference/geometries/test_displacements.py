@@ -8,8 +8,8 @@ from pyscf import gto, scf
 from pyscf.data import nist
 from pyscf.hessian import thermo
 
-from tesseral.models.reference.calculation import vibrations as module
-from tesseral.models.reference.calculation.vibrations import FORCE_TOLERANCE, vibrations
+from tesseral.models.reference.calculation import normal_modes as module
+from tesseral.models.reference.calculation.normal_modes import FORCE_TOLERANCE, vibrations
 from tesseral.models.reference.geometries.displacements import SQUEEZED, STRETCHED, deviations, displaced
 from tesseral.models.reference.geometries.recipe_structures import elements, structure_at, structures
 from tesseral.models.reference.structure import Structure

@@ -9,7 +9,7 @@ import pytest
 
 from tesseral.models.data import data_shape as shape
 from tesseral.models.reference.geometries import recipe_structures as structures
-from tesseral.models.reference.geometries.recipe_shape import recipe_shape
+from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.models.reference.geometries.recipe_structures import (
     content,
     count_structures,

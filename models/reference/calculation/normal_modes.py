@@ -1,4 +1,4 @@
-"""The minimum of a molecule's energy and its harmonic vibrations about it (by PySCF)."""
+"""The minimum of a molecule's energy and the harmonic vibrations about it, by PySCF."""
 
 import json
 from collections.abc import Hashable, Sequence
@@ -20,35 +20,35 @@ from tesseral.study.recipe.method import Method
 Array = NDArray[np.float64]
 
 FORCE_TOLERANCE = 3e-5
-"""Largest component of the gradient at a minimum, hartree/bohr."""
+"""The search for a minimum ends at this largest component of the gradient, hartree/bohr."""
 LOWEST_WAVENUMBER = 20.0
-"""Below this, 1/cm, a mode is no vibration about a minimum: it is imaginary, or so soft that it is anharmonic."""
+"""Modes below this, 1/cm, are rejected: imaginary ones are not at a minimum, very soft ones are not harmonic."""
 DEGENERATE = 1.0
-"""Modes whose wavenumbers differ by less, 1/cm, are degenerate: which of their combinations is which is arbitrary."""
-_ITERATIONS = 500
-_RANK = 1e-3  # of a rotation: that of a linear molecule about its axis moves nothing
+"""Modes whose wavenumbers differ by less than this, 1/cm, are degenerate: any rotation among them is equally valid."""
+_ITERATIONS = 500  # of the search for a minimum, at most
+_RANK = 1e-3  # relative size below which a rotation moves nothing: that of a linear molecule about its axis
 
 
 @dataclass(frozen=True)
 class Vibrations:
-    """A minimum and the normal modes about it."""
+    """A minimum of the energy and the normal modes about it."""
 
     positions: Array
-    """Of the minimum, shape (atoms, 3), Å."""
+    """Positions at the minimum, Å, shape (atoms, 3)."""
     masses: Array
-    """Of each atom, the mean of its isotopes, electron masses."""
+    """Mass of each atom, averaged over natural isotopes, electron masses, shape (atoms,)."""
     frequencies: Array
-    """Angular frequency ω of each mode, ascending, hartree/ħ."""
+    """Angular frequency ω of each mode, ascending, hartree/ħ, shape (modes,)."""
     modes: Array
-    """Shape (modes, 3 · atoms): orthonormal displacements times the square root of the mass."""
+    """Orthonormal mass-weighted displacements, √mass times displacement, shape (modes, 3 · atoms)."""
 
     @property
     def wavenumbers(self) -> Array:
-        """Of each mode, 1/cm."""
+        """Wavenumber of each mode, 1/cm."""
         return self.frequencies * HARTREE_WAVENUMBER
 
     def to_json(self) -> str:
-        """JSON that holds every bit."""
+        """JSON that preserves every bit."""
         return json.dumps({key: value.tolist() for key, value in vars(self).items()})
 
     @classmethod
@@ -61,14 +61,15 @@ _KNOWN: dict[Hashable, Vibrations] = {}
 
 
 def vibrations(structure: Structure, method: Method, optimise: bool) -> Vibrations:
-    """Normal modes by the analytic second derivatives at the minimum nearest to a structure, once in a process.
+    """Normal modes at the minimum nearest to a structure, computed once in a process.
 
-    ω² are the eigenvalues of M^(-1/2) H M^(-1/2), from which the molecule's translations and rotations are projected.
+    ω² are the eigenvalues of M^(-1/2) H M^(-1/2), H the analytic second derivatives, on the space without translations
+    and rotations of the molecule.
 
-    :param optimise: go to the minimum first, by quasi-Newton steps (BFGS) in Cartesian coordinates; else the
-        structure is taken for it.
-    :raises DataError: if the field or the minimum does not converge, PySCF has no second derivatives of the method,
-        or the structure has a mode below `LOWEST_WAVENUMBER`, so that it is no minimum.
+    :param optimise: search the minimum first, by quasi-Newton steps (BFGS) in Cartesian coordinates; False: the
+        structure is the minimum.
+    :raises DataError: if the field or the minimum does not converge, PySCF has no second derivatives of the method, or
+        the structure has a mode below `LOWEST_WAVENUMBER`.
     """
     key = _key(structure, method, optimise)
     if key not in _KNOWN:
@@ -96,7 +97,7 @@ def _compute(structure: Structure, method: Method, optimise: bool) -> Vibrations
     name, atomic_numbers = structure.id, structure.atomic_numbers
     if len(atomic_numbers) < 2:
         raise DataError(f"expected a molecule of at least two atoms, {name} has {len(atomic_numbers)} and no vibration")
-    with lib.with_omp_threads(1):  # the last bits of a sum depend on it
+    with lib.with_omp_threads(1):  # the last bits of a sum depend on the number of threads
         if optimise:
             structure = _minimum(structure, method)
         field = _converged(structure, method)
@@ -124,7 +125,7 @@ def _compute(structure: Structure, method: Method, optimise: bool) -> Vibrations
 
 
 def _minimum(structure: Structure, method: Method) -> Structure:
-    """The nearest minimum, reached from the structure by steps downhill."""
+    """The minimum that quasi-Newton steps from the structure lead to."""
 
     def at(flat: Array) -> Structure:
         positions = flat.reshape(-1, 3) * BOHR
@@ -142,7 +143,7 @@ def _minimum(structure: Structure, method: Method) -> Structure:
         method="BFGS",
         options={"gtol": FORCE_TOLERANCE, "norm": np.inf, "maxiter": _ITERATIONS},
     )
-    if np.abs(minimum.jac).max() > 10 * FORCE_TOLERANCE:  # steps may end a little early, lost in the grid's noise
+    if np.abs(minimum.jac).max() > 10 * FORCE_TOLERANCE:  # noise of the grid may end the steps a little early
         raise DataError(
             f"expected a minimum of {method.method}/{method.basis} near the geometry of {structure.id}, after "
             f"{minimum.nit} steps a force of {np.abs(minimum.jac).max():.1e} hartree/bohr is left; give a better "
@@ -164,7 +165,7 @@ def _converged(structure: Structure, method: Method) -> Any:
 def _vibrational(positions: Array, masses: Array) -> Array:
     """An orthonormal basis of the mass-weighted motions that neither shift nor turn the molecule.
 
-    :return: shape (modes, 3 · atoms), modes = 3 · atoms − 6, or − 5 where all atoms are in line.
+    :return: shape (modes, 3 · atoms); modes = 3 · atoms − 6, or − 5 for a linear molecule.
     """
     root = np.sqrt(masses)[:, None]
     centred = positions - (masses @ positions) / masses.sum()
@@ -179,9 +180,9 @@ def _vibrational(positions: Array, masses: Array) -> Array:
 
 
 def _canonical(frequencies: Array, modes: Array) -> Array:
-    """The same modes, where eigenvectors left their sign and the mixture of degenerate ones to chance.
+    """The same modes with signs, and rotations among degenerate modes, that do not depend on the eigensolver.
 
-    Each set of degenerate modes is spanned anew by the projections of fixed vectors on it, made orthonormal.
+    Each set of degenerate modes gets a new basis: the projections of fixed vectors on its span, made orthonormal.
     """
     fixed = np.random.default_rng(0).normal(size=modes.shape)
     canonical = np.empty_like(modes)

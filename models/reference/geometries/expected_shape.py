@@ -1,4 +1,4 @@
-"""The shape of the data that a recipe makes, known before anything is computed."""
+"""The shape of the data that a recipe makes, predicted before anything is computed, so that a study can be planned."""
 
 from tesseral.models.data.data_shape import evenly, mean_shape
 from tesseral.models.data.target_columns import choose_shells
@@ -12,14 +12,15 @@ from tesseral.study.recipe.recipe import Recipe
 
 
 def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | None = None) -> Shape:
-    """The shape of the data that a recipe makes, without any calculation; equal to `reference_shape` of it.
+    """The shape of the data that a recipe makes, without any calculation.
 
-    Provided that every structure converges, as the means are over converged structures, and that displaced molecules
-    have as many edges as the ones that the recipe displaces.
+    It equals `reference_shape` of the data if every structure converges, since the means are over converged structures,
+    and if displaced molecules have as many edges as the molecules that the recipe displaces.
 
     :param cutoff: Å.
-    :raises StudyFileError: if there is no such auxiliary basis or order in it, or the recipe does not make what is
-        predicted; none makes labels.
+    :param target: what a study predicts; None: the density.
+    :raises StudyFileError: if there is no such auxiliary basis, it lacks an order of the target, or the recipe does not
+        make the target's quantity; no recipe makes labels.
     """
     target, numbers = target or configuration.Target(), elements(recipe)
     quantity = find_quantity(target.quantity)
@@ -32,7 +33,7 @@ def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | N
             f"got {asked}",
         )
     if layout is None:
-        # Imported here, for it imports PySCF: a second that a plan of another target does not wait for.
+        # Imported here: PySCF takes a second to import, which plans of other targets need not wait for.
         from tesseral.models.reference.calculation.auxiliary_shells import method_shells
 
         shells = {number: method_shells(number, recipe.method) for number in numbers}
