@@ -148,8 +148,8 @@ def find_trial(store: Store, study: str, trial: str) -> Entry:
         known = ", ".join(f"{entry.id[:10]} ({entry.plan['arm']})" for entry in complete[:10]) or "none"
         more = f" and {len(complete) - 10} others" if len(complete) > 10 else ""
         raise RecordError(
-            f"expected the id of a complete trial of {study}, or how one trial's id begins, got {trial!r}, with which "
-            f"{len(matches)} begin; there are: {known}{more}"
+            f"expected the id of a complete trial of {study} or its first digits, got {trial!r}, which begins "
+            f"{len(matches)} ids; there are: {known}{more}"
         )
     if matches[0].state is not State.COMPLETE:
         raise RecordError(f"expected a complete trial, {matches[0].id[:10]} of {study} is {matches[0].state}")

@@ -7,15 +7,15 @@ from typing import Protocol, TypeVar
 from tesseral.cluster.data.reference_parts import (
     Computation,
     assemble,
-    failure,
-    level,
-    part,
+    failure_sentence,
+    level_key,
+    part_name,
     recall_vibrations,
     settings,
 )
 from tesseral.cluster.data.references import open_parquet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.models.reference.geometries.recipe_structures import content, structure_at, structures
+from tesseral.models.reference.geometries.recipe_structures import recipe_content, structure_at, structures
 from tesseral.models.reference.structure import Structure
 from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError
@@ -80,7 +80,7 @@ def make_reference(
     """
     path = f"{recipe.reference.name}.parquet"
     store = Store(storage).child("reference")
-    key = digest([content(recipe), settings(recipe.method)])
+    key = digest([recipe_content(recipe), settings(recipe.method)])
     parts = store.child(f".parts/{recipe.reference.name}")
     if _made(store, path, key):
         parts.delete(parts.paths())  # left by a run that was killed between making the file and deleting them
@@ -88,9 +88,9 @@ def make_reference(
     rows, missing, basis = _prepare(recipe, parts)
     total, done, failed = len(rows), len(rows) - len(missing), list[str]()
     on_progress(done, total)
-    compute = Computation(recipe.method, basis, level(recipe.method), parts.url)
+    compute = Computation(recipe.method, basis, level_key(recipe.method), parts.url)
     waiting = (structure_at(recipe, index) for index in missing)
-    for structure, reason in spread(compute, waiting, failure, recipe.method.max_memory * 10**6):
+    for structure, reason in spread(compute, waiting, failure_sentence, recipe.method.max_memory * 10**6):
         if reason is None:
             done += 1
             on_progress(done, total)
@@ -153,13 +153,13 @@ def _prepare(recipe: Recipe, parts: Store) -> tuple[list[tuple[str, str]], list[
     from tesseral.models.reference.calculation.mean_field import check
 
     recall_vibrations(recipe, parts)
-    key, sealed = level(recipe.method), set(parts.paths())
+    key, sealed = level_key(recipe.method), set(parts.paths())
     rows: list[tuple[str, str]] = []
     missing: list[int] = []
     examples: dict[frozenset[int], Structure] = {}  # a structure of each set of elements
     for index, structure in enumerate(structures(recipe)):
         check(structure, recipe.method)
-        rows.append((structure.id, part(structure, key)))
+        rows.append((structure.id, part_name(structure, key)))
         examples.setdefault(frozenset(structure.atomic_numbers), structure)
         if rows[-1][1] not in sealed:
             missing.append(index)

@@ -44,7 +44,7 @@ def settings(method: Method) -> dict[str, Any]:
     return {setting.name: getattr(method, setting.name) for setting in fields(method) if setting.repr}
 
 
-def level(method: Method) -> str:
+def level_key(method: Method) -> str:
     """Key of everything besides the structure that determines a row: method, versions of programs, columns.
 
     :raises PackageNotFoundError: if PySCF or the Basis Set Exchange is not installed.
@@ -52,10 +52,10 @@ def level(method: Method) -> str:
     return digest([settings(method), {package: version(package) for package in PROGRAMS}, REFERENCE.names])
 
 
-def part(structure: Structure, level: str) -> str:
+def part_name(structure: Structure, level: str) -> str:
     """Name of the file with a structure's row, for any recipe that asks for it and under any id.
 
-    :param level: from `level`.
+    :param level: from `level_key`.
     """
     return f"{digest([level, *_content(structure)])[:32]}.parquet"
 
@@ -73,7 +73,7 @@ def recall_vibrations(recipe: Recipe, parts: Store) -> None:
     for table, molecule in displaced_molecules(recipe):
         method = vibrating(table)
         check(molecule, method)
-        name = f"{VIBRATIONS}-{digest([level(method), *_content(molecule), table.optimise])[:32]}.json"
+        name = f"{VIBRATIONS}-{digest([level_key(method), *_content(molecule), table.optimise])[:32]}.json"
         data = parts.read(name)
         if data is None:
             parts.create(name, vibrations(molecule, method, table.optimise).to_json().encode())
@@ -95,7 +95,7 @@ class Computation:
     basis: AuxiliaryBasis
     """Basis of the coefficients, with isolated atoms."""
     level: str
-    """`level` in the process that will read the rows."""
+    """`level_key` in the process that will read the rows."""
     parts: str
     """Folder or URL in which rows are sealed."""
 
@@ -117,12 +117,12 @@ class Computation:
         except Exception as error:  # noqa: BLE001 - any failure leaves the other structures
             store.replace(f"{structure.id}.txt", traceback.format_exc().encode())
             kind = "" if isinstance(error, TesseralError) else f"{type(error).__name__}: "
-            return failure(structure, kind + (str(error).splitlines() or ["no more is known"])[0])
-        store.create(part(structure, self.level), data)
+            return failure_sentence(structure, kind + (str(error).splitlines() or ["no more is known"])[0])
+        store.create(part_name(structure, self.level), data)
         return None
 
 
-def failure(structure: Structure, reason: str) -> str:
+def failure_sentence(structure: Structure, reason: str) -> str:
     """The sentence on a structure that could not be computed."""
     return f"{structure.id} could not be computed: {reason}"
 

@@ -59,30 +59,30 @@ def overlap_matrix(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positio
     first = np.cumsum([0, *sizes])
     result = centres.new_zeros(first[-1], first[-1])
     elements = sorted(set(atomic_numbers))
-    for one in elements:
-        for other in elements:
+    for bra in elements:
+        for ket in elements:
             pairs = [
                 (i, j)
                 for i, number in enumerate(atomic_numbers)
                 for j, second in enumerate(atomic_numbers)
-                if (number, second) == (one, other)
+                if (number, second) == (bra, ket)
             ]
             left, right = (torch.tensor(column, device=centres.device) for column in zip(*pairs, strict=True))
-            block = _pair_overlaps(basis.shells[one], basis.shells[other], centres[right] - centres[left])
+            block = _pair_overlaps(basis.shells[bra], basis.shells[ket], centres[right] - centres[left])
             rows = torch.tensor([range(first[i], first[i + 1]) for i, _ in pairs], device=centres.device)
             columns = torch.tensor([range(first[j], first[j + 1]) for _, j in pairs], device=centres.device)
             result = result.index_put((rows[:, :, None], columns[:, None, :]), block)
     return result
 
 
-def _pair_overlaps(one: Sequence[Shell], other: Sequence[Shell], apart: Tensor) -> Tensor:
+def _pair_overlaps(bra: Sequence[Shell], ket: Sequence[Shell], apart: Tensor) -> Tensor:
     """Overlaps of the functions of two atoms, for all pairs of atoms of two elements at once.
 
     :param apart: second atom less first, bohr, shape (pairs, 3).
-    :return: shape (pairs, functions of one, functions of other).
+    :return: shape (pairs, functions of the first, functions of the second).
     """
     return torch.cat(
-        [torch.cat([_block(left, right, apart) for right in _by_order(other)], dim=2) for left in _by_order(one)],
+        [torch.cat([_block(left, right, apart) for right in _by_order(ket)], dim=2) for left in _by_order(bra)],
         dim=1,
     )
 
@@ -92,24 +92,24 @@ def _by_order(shells: Sequence[Shell]) -> list[tuple[Shell, ...]]:
     return [tuple(group) for _, group in groupby(shells, key=lambda shell: shell.l)]
 
 
-def _block(one: tuple[Shell, ...], other: tuple[Shell, ...], apart: Tensor) -> Tensor:
+def _block(bra: tuple[Shell, ...], ket: tuple[Shell, ...], apart: Tensor) -> Tensor:
     """`_pair_overlaps` for shells of one l on either atom.
 
     Axes of the integrals: q pairs of atoms, a and b primitives of the first and second, m and n their components,
     g nodes; s and t the contracted shells.
     """
-    order, degree = one[0].l, other[0].l
-    (first, left), (second, right) = (radial_matrix(shells) for shells in (one, other))
+    order, degree = bra[0].l, ket[0].l
+    (first, left), (second, right) = (radial_matrix(shells) for shells in (bra, ket))
     a, b = apart.new_tensor(first)[:, None, None], apart.new_tensor(second)[:, None]  # the last axis broadcasts to g
     total = a + b
     nodes, weights = (part.to(apart.device) for part in _hermite((order + degree) // 2 + 1))
     spread = nodes / total[..., None].sqrt()
     towards = apart[:, None, None, None]
     # Node P + x_g/√p as seen from either centre: P − A = b/p (B − A) and P − B = −a/p (B − A).
-    from_one = solid_harmonics(order, *(spread + (b / total)[..., None] * towards).unbind(-1))[order]
-    from_other = solid_harmonics(degree, *(spread - (a / total)[..., None] * towards).unbind(-1))[degree]
+    from_bra = solid_harmonics(order, *(spread + (b / total)[..., None] * towards).unbind(-1))[order]
+    from_ket = solid_harmonics(degree, *(spread - (a / total)[..., None] * towards).unbind(-1))[degree]
     scale = (-(a * b / total)[..., 0] * apart.square().sum(dim=1)[:, None, None]).exp() * total[..., 0] ** -1.5
-    integrals = torch.einsum("g,qabmg,qabng,qab->qabmn", weights, from_one, from_other, scale)
+    integrals = torch.einsum("g,qabmg,qabng,qab->qabmn", weights, from_bra, from_ket, scale)
     contracted = torch.einsum("sa,tb,qabmn->qsmtn", left.to(apart), right.to(apart), integrals)
     norms = apart.new_tensor(harmonic_norms(order))[:, None, None] * apart.new_tensor(harmonic_norms(degree))
     return (contracted * norms).flatten(3, 4).flatten(1, 2)

@@ -52,14 +52,6 @@ def outline_at(recipe: Recipe, index: int) -> Structure:
     return _structure(table, number)
 
 
-def ids(recipe: Recipe) -> Iterator[str]:
-    """Ids of `structures(recipe)`, without generating any.
-
-    :raises DataError: if a file that the recipe names cannot be read.
-    """
-    return (_id(table, index) for table, index in _numbers(recipe))
-
-
 def count_structures(recipe: Recipe) -> int:
     """Number of `structures(recipe)`, without generating any.
 
@@ -84,7 +76,7 @@ def displaced_molecules(recipe: Recipe) -> Iterator[tuple[Displacements, Structu
     return ((table, _molecule(table)) for table in recipe.structures if isinstance(table, Displacements))
 
 
-def content(recipe: Recipe) -> list[Any]:
+def recipe_content(recipe: Recipe) -> list[Any]:
     """What determines the structures of a recipe, as JSON: its tables, with the content of files in place of paths.
 
     Data made by two recipes with the same content, method and versions are the same.

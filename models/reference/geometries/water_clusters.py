@@ -97,8 +97,8 @@ def _rotation(random: np.random.Generator) -> Array:
     )
 
 
-def _apart(one: Array, other: Array) -> bool:
+def _apart(molecule: Array, other: Array) -> bool:
     """Whether no two atoms of two molecules are closer than `CLOSEST`."""
-    distances = np.linalg.norm(one[:, None] - other[None], axis=-1)
+    distances = np.linalg.norm(molecule[:, None] - other[None], axis=-1)
     limits = np.array([[CLOSEST[min(a, b), max(a, b)] for b in WATER] for a in WATER])
     return bool((distances >= limits).all())

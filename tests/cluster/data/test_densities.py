@@ -165,7 +165,11 @@ def test_what_cannot_be_exported_is_one_sentence(trained, tiny_reference, tmp_pa
     refused(export("export", *cube, *here), "got export without a trial")
     refused(export("export", one.id, *cube, *here), "either --structure or --xyz, got neither")
     refused(export("export", one.id, "--structure", "x", *cube, *here), "got x; there are")
-    refused(export("export", "zz", "--structure", "x", *cube, *here), r"'zz' begins 0 .* \(orders=", RecordError)
+    refused(
+        export("export", "zz", "--structure", "x", *cube, *here),
+        r"got 'zz', which begins 0 ids; there are: .* \(orders=",
+        RecordError,
+    )
     refused(export("export", "", "--structure", "x", *cube, *here), "expected the id", RecordError)
     write_frames(tmp_path / "n.xyz", [Atoms("N2", [[0, 0, 0], [0, 0, 1.1]])], format="extxyz")
     refused(
