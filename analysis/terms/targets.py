@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.study.configuration.configuration import Target as Setting
 from tesseral.study.configuration.metrics import unit_of
 from tesseral.study.configuration.quantities import LABEL, QUANTITIES
+from tesseral.study.configuration.target import Target as Setting
 from tesseral.study.parsing.irreps import parse_irreps
 
 _NAMES = {

@@ -19,7 +19,7 @@ from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, write_arm, write_plan
 from tesseral.study.records.outcome import seal_outcome, sweep
 from tesseral.study.records.reuse import ReusableTrials
-from tesseral.study.records.rungs import decide, prune
+from tesseral.study.records.rungs import prune, seal_pruning
 from tesseral.study.records.store import Store
 
 TAKEN_OVER = "another driver took the study over; this one stops"
@@ -271,7 +271,7 @@ class Campaign:
         if stage is None or (reason := stage.judge(trial, epoch, value)) is None:
             return False
         step = epoch * (self._running[trial][0] // stage.arm.network.configuration.training.epochs)
-        decide(self._store, trial, self._lease.number, epoch, step, reason)
+        seal_pruning(self._store, trial, self._lease.number, epoch, step, reason)
         return True
 
     def ended(self, trial: str) -> None:

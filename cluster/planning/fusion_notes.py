@@ -9,7 +9,8 @@ from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.networks.paths.fusion_paths import Path, paths
 from tesseral.models.networks.paths.independence import same_functions
 from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmonics
-from tesseral.study.configuration.configuration import Configuration, Fusion, Network
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Fusion, Network
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.wording import listed_labels

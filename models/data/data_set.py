@@ -12,7 +12,7 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis, wanted_columns
 from tesseral.models.data.target_values import density_labels, energy_of, property_values
 from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, edge_basis, join
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import find_quantity
 from tesseral.study.errors import DataError
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import target_outputs
 from tesseral.models.networks.sizing.size import Shape
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep
 

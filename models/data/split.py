@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tesseral.models.data.reference_file import Reference
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.errors import DataError
 
 

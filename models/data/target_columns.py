@@ -2,7 +2,7 @@
 
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import Quantity, find_quantity
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep

@@ -7,7 +7,7 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.errors import DataError
 
 

@@ -17,7 +17,7 @@ from tesseral.models.networks.layers.mace import MaceLayer
 from tesseral.models.networks.layers.messages import radial_sizes
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, to_irreps
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.parsing.user_function import load
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.trial import Trial
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep

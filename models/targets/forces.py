@@ -11,7 +11,7 @@ from tesseral.models.data.data_set import Batch
 from tesseral.models.networks.graph import Graph, at_positions, edge_basis
 from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.targets.target import Target, Value
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError

@@ -19,7 +19,7 @@ from tesseral.models.targets.model import Model
 from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.targets.property_loss import ForceLoss, SquaredLoss
 from tesseral.models.targets.target import Target
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 
 
 class Loss(Protocol):

@@ -8,7 +8,7 @@ from torch.nn import Module
 from tesseral.models.data.data_set import Batch
 from tesseral.models.targets.forces import EnergyForces, ForceTarget
 from tesseral.models.targets.property import PropertyTarget
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 

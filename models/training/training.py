@@ -22,7 +22,7 @@ from tesseral.models.training.device import deterministic, device_name, find_dev
 from tesseral.models.training.recorder import DivergedError, Recorder, Result
 from tesseral.models.training.trial_check import check_trial as check_trial
 from tesseral.models.training.trial_check import check_weights
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of
 

@@ -6,7 +6,7 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.network import parameters
 from tesseral.models.networks.user_network import check_source
 from tesseral.models.training.numerics import NUMERICS
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.trial import Trial
 from tesseral.study.errors import DataError, RecordError, StudyFileError
 

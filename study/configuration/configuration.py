@@ -10,13 +10,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from tesseral.study.configuration.network import Fusion as Fusion
-from tesseral.study.configuration.network import Hidden as Hidden
-from tesseral.study.configuration.network import Network as Network
-from tesseral.study.configuration.target import Loss as Loss
-from tesseral.study.configuration.target import Target as Target
-from tesseral.study.parsing.section import Range as Range
-from tesseral.study.parsing.section import Section as Section
+from tesseral.study.configuration.network import Network
+from tesseral.study.configuration.target import Loss, Target
+from tesseral.study.parsing.section import Range, Section
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from enum import StrEnum
 from math import ceil
 from typing import Annotated, Any, Self
 
-from tesseral.study.configuration.configuration import Configuration, Range, Section, flatten
+from tesseral.study.configuration.configuration import Configuration, flatten
+from tesseral.study.parsing.section import Range, Section
 
 
 class State(StrEnum):

@@ -7,9 +7,10 @@ from decimal import Decimal
 from math import prod
 from typing import Any, Literal
 
-from tesseral.study.configuration.configuration import Section, flatten
+from tesseral.study.configuration.configuration import flatten
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.expression import Expression
+from tesseral.study.parsing.section import Section
 from tesseral.study.parsing.validation import validate
 
 

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from tesseral.study.configuration.configuration import Data, Loss, Network, Range, Section, Target, Training
+from tesseral.study.configuration.configuration import Data, Training
+from tesseral.study.configuration.network import Network
+from tesseral.study.configuration.target import Loss, Target
 from tesseral.study.configuration.trial import Traces
+from tesseral.study.parsing.section import Range, Section
 
 CONFIGURATION = ("data", "network", "target", "loss", "training")
 """Tables of the study file that configure a trial, and that factors may set."""

@@ -11,7 +11,8 @@ from functools import cache
 from itertools import pairwise
 from math import floor
 
-from tesseral.study.configuration.configuration import Configuration, Hidden
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Hidden
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import WithJsonSchema
 
-from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
+from tesseral.study.parsing.section import Range, Section
 from tesseral.study.parsing.units import size_of
 from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.recipe import ReferenceName

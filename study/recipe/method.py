@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from tesseral.study.configuration.configuration import Range, Section
+from tesseral.study.parsing.section import Range, Section
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.errors import StudyFileError
+from tesseral.study.parsing.section import Range, Section
 from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.method import Method
 from tesseral.study.recipe.structures import Displacements, Inline, Name, Table, WaterClusters, Xyz, check_name

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, WithJsonSchema
 
-from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.constants import SYMBOLS
+from tesseral.study.parsing.section import Range, Section
 
 MULTIMERS = {1: "monomer", 2: "dimer", 3: "trimer", 4: "tetramer", 5: "pentamer", 6: "hexamer"}
 """What a cluster of so many molecules is called; above, such as `9-mer`."""

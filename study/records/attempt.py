@@ -16,7 +16,7 @@ from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.errors import LeaseLostError, StoreError
 from tesseral.study.records import lease
 from tesseral.study.records.outcome import seal_outcome
-from tesseral.study.records.rungs import decided, seal_rung
+from tesseral.study.records.rungs import read_pruning, seal_rung
 from tesseral.study.records.segments import (
     CHECKPOINT,
     TABLES,
@@ -102,7 +102,7 @@ class Attempt:
             start = found[0] + 1 if found else 0
             parts = max((begin.parts for begin in begins), default=1)
             parts = options["parts"] = max(parts, options.get("parts", 1))
-            if decided(store, trial, lease_number) is not None:
+            if read_pruning(store, trial, lease_number) is not None:
                 return None
             # By worker, for one that lives on begins again where its storage failed it.
             lost = {

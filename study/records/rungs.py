@@ -34,13 +34,13 @@ def read_rungs(store: Store, trial: str) -> dict[int, float]:
     return {int(record["epoch"]): float(record["value"]) for record in records if record is not None}
 
 
-def decide(store: Store, trial: str, lease_number: int, epoch: int, step: int, reason: str) -> None:
+def seal_pruning(store: Store, trial: str, lease_number: int, epoch: int, step: int, reason: str) -> None:
     """Seal the driver's decision to stop a trial at a rung, before its worker is stopped."""
     record = {"epoch": epoch, "step": step, "reason": reason, "lease": lease_number}
     store.create(f"trials/{trial}/decisions/{lease_number}.json", canonical(record).encode())
 
 
-def decided(store: Store, trial: str, lease_number: int) -> Json | None:
+def read_pruning(store: Store, trial: str, lease_number: int) -> Json | None:
     """The decision to stop a trial that the driver of this lease took, if it did.
 
     Not those of others: one that was paused past its lease may seal a decision at any time.
@@ -48,7 +48,7 @@ def decided(store: Store, trial: str, lease_number: int) -> Json | None:
     return read_document(store, f"trials/{trial}/decisions/{lease_number}.json", *_DECISION)
 
 
-def adopted(store: Store, trial: str, begins: list[Begin]) -> Json | None:
+def inherited_pruning(store: Store, trial: str, begins: list[Begin]) -> Json | None:
     """The decision that an earlier driver left: none of one under whose successor the trial went on."""
     newest = max((begin.lease for begin in begins), default=0)
     for path in store.paths(f"trials/{trial}/decisions"):
@@ -66,7 +66,7 @@ def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -
     :param adopt: whether decisions of earlier drivers count: at a driver's start, and never later.
     """
     begins = read_begins(store, trial)
-    decision = adopted(store, trial, begins) if adopt else decided(store, trial, lease_number)
+    decision = inherited_pruning(store, trial, begins) if adopt else read_pruning(store, trial, lease_number)
     if decision is None:
         return False
     step = int(decision["step"])

@@ -33,7 +33,8 @@ from tesseral.models.targets.metrics import evaluation_batches
 from tesseral.models.targets.model import build_model
 from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
 from tesseral.models.traces.tracer import Tracer
-from tesseral.study.configuration.configuration import Configuration, Data, Hidden
+from tesseral.study.configuration.configuration import Configuration, Data
+from tesseral.study.configuration.network import Hidden
 from tesseral.study.configuration.trial import Traces
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import REFERENCE, TRACES, to_table

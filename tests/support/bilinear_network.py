@@ -6,7 +6,7 @@ from torch.nn import Module
 from torch.nn.functional import silu
 
 from tesseral.models.networks.graph import Graph
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 
 
 class Bilinear(Module):

@@ -12,7 +12,7 @@ from tesseral.cluster.planning.forecast import forecasts, total_of
 from tesseral.cluster.planning.plan import plan
 from tesseral.models.reference.geometries import displacements
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
-from tesseral.study.configuration.configuration import Target
+from tesseral.study.configuration.target import Target
 from tesseral.study.recipe.mapping import read_mapping
 from tesseral.study.recipe.recipe import read_recipe
 from tesseral.study.study import Study

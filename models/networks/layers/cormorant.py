@@ -10,7 +10,7 @@ from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, fused, shares
 from tesseral.models.networks.layers.messages import Messages, radial_sizes, reached
 from tesseral.models.networks.layers.saturation import bounded
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import Tree
 
 SQUARES = (Tree("centre", "centre"), Tree("centre", "neighbours"))

@@ -9,7 +9,7 @@ from tesseral.models.networks.layers.gate import Gate
 from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, fused
 from tesseral.models.networks.layers.messages import radial_sizes, reached
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 
 
 class GatedLayer(Layer):

@@ -10,7 +10,7 @@ from tesseral.models.networks.layers.fusion_block import EdgeSum, FusionBlock, o
 from tesseral.models.networks.layers.messages import radial_sizes
 from tesseral.models.networks.layers.saturation import bounded
 from tesseral.models.networks.paths.fusion_paths import paths
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 
 PART = 0.15

@@ -13,7 +13,7 @@ from tesseral.models.networks.layers.saturation import bounded
 from tesseral.models.networks.paths.fusion_paths import in_order, paths
 from tesseral.models.networks.paths.selection_rules import Orders
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import comb
 
 

@@ -10,7 +10,7 @@ from torch.nn import Module, Parameter, ParameterList
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.gate import normalized_silu
 from tesseral.models.networks.products.channel_product import ChannelProduct
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 
 
 class RadialNetwork(Module):

@@ -4,7 +4,7 @@ from e3nn import o3
 from torch import Tensor, cat
 from torch.nn import Identity, Module
 
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 
 
 class Saturation(Module):

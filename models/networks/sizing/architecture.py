@@ -23,8 +23,9 @@ from tesseral.models.networks.sizing.parts import (
     before_gate,
     hidden,
 )
-from tesseral.study.configuration import configuration
-from tesseral.study.configuration.configuration import Configuration, Hidden
+from tesseral.study import configuration
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Hidden
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps

@@ -10,7 +10,7 @@ from tesseral.models.networks.graph import Graph, build_graph, edge_basis, join
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.errors import StudyFileError

@@ -5,7 +5,7 @@ from tesseral.models.data.target_columns import choose_shells
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.networks.sizing.size import Shape
 from tesseral.models.reference.geometries.recipe_structures import count_structures, elements, outline_at
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import ON_REQUEST, find_quantity
 from tesseral.study.errors import StudyFileError
 from tesseral.study.recipe.recipe import Recipe

@@ -16,7 +16,7 @@ from tesseral.analysis.report.report import report
 from tesseral.analysis.tables.load import load
 from tesseral.models.networks.layers.layer_fusion import LayerFusion
 from tesseral.models.networks.network import build_network
-from tesseral.study.configuration.configuration import Fusion
+from tesseral.study.configuration.network import Fusion
 from tesseral.study.parsing.fusion_diagram import parse_diagram
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tests.study.parsing.test_fusion_tree import TREES

@@ -11,7 +11,8 @@ from tesseral.models.data.data_set import DataSet, collate, open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, permutation, split
 from tesseral.models.networks.graph import build_graph
-from tesseral.study.configuration.configuration import Configuration, Data, Network
+from tesseral.study.configuration.configuration import Configuration, Data
+from tesseral.study.configuration.network import Network
 from tesseral.study.errors import DataError
 from tests.support.synthetic_density import BASIS, small_configuration, synthetic_reference
 

@@ -8,7 +8,8 @@ import torch
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.network import parameters
 from tesseral.models.networks.sizing.size import Shape, size
-from tesseral.study.configuration.configuration import Configuration, Fusion
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Fusion
 from tests.support.synthetic_density import small_configuration
 
 pytest.register_assert_rewrite("tests.support.network_conformance")

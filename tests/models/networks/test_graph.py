@@ -8,7 +8,7 @@ from e3nn.math import soft_one_hot_linspace
 from torch import Tensor
 
 from tesseral.models.networks.graph import at_positions, build_graph, edge_basis, radial_functions, smooth_cutoff
-from tesseral.study.configuration.configuration import Network
+from tesseral.study.configuration.network import Network
 
 BASES = ["gaussian", "bessel", "cosine"]
 ENVELOPES = ["sine", "polynomial"]

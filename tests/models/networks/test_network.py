@@ -11,8 +11,9 @@ from tesseral.models.networks.layers.messages import RadialNetwork
 from tesseral.models.networks.network import Network, build_network, parameters
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.targets.model import build_model
-from tesseral.study.configuration import configuration
-from tesseral.study.configuration.configuration import Configuration, Data, Hidden
+from tesseral.study import configuration
+from tesseral.study.configuration.configuration import Configuration, Data
+from tesseral.study.configuration.network import Hidden
 from tesseral.study.errors import DataError
 from tests.support.synthetic_density import BASIS, EMPTY, count_parameters, small_configuration
 

@@ -22,7 +22,8 @@ from tesseral.models.traces.features import trace_features
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.recorder import Result
 from tesseral.models.training.training import train
-from tesseral.study.configuration.configuration import Configuration, Hidden
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Hidden
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep

@@ -17,7 +17,9 @@ from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.metrics import evaluation_batches, measure
 from tesseral.models.targets.model import Model, build_model
 from tesseral.models.training.training import train
-from tesseral.study.configuration.configuration import Configuration, Fusion, Hidden, Loss
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Fusion, Hidden
+from tesseral.study.configuration.target import Loss
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tests.support.synthetic_density import Memory, synthetic_trial

@@ -10,7 +10,7 @@ from tesseral.models.data.data_set import DataSet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.targets.density import DensityTarget
 from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss, build_loss
-from tesseral.study.configuration.configuration import Loss
+from tesseral.study.configuration.target import Loss
 from tests.support.synthetic_density import BASIS, small_configuration, synthetic_reference
 
 ORDERS = np.repeat([0, 0, 1, 2, 3, 4], [1, 1, 3, 5, 7, 9])

@@ -17,7 +17,7 @@ from tesseral.models.networks.paths.fusion_paths import Leaf, Vertex
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.models.traces.tracer import Tracer
-from tesseral.study.configuration.configuration import Fusion
+from tesseral.study.configuration.network import Fusion
 from tesseral.study.records.schemas import TRACES, to_table
 from tests.models.traces.test_tracer import by_name, small, structures, tracer
 from tests.support.synthetic_study import table, trial_row

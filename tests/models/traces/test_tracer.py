@@ -23,7 +23,8 @@ from tesseral.models.targets.model import build_model
 from tesseral.models.traces.tracer import Measurement, Tracer
 from tesseral.models.traces.weights import attributed, product_groups
 from tesseral.models.training.training import train
-from tesseral.study.configuration.configuration import Configuration, Fusion
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Fusion
 from tesseral.study.configuration.trial import Traces
 from tesseral.study.parsing.fusion_tree import parse_tree
 from tesseral.study.records.schemas import REFERENCE, STATISTICS, to_table

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tesseral.study.configuration.configuration import Configuration, Data, Hidden, Network
+from tesseral.study.configuration.configuration import Configuration, Data
+from tesseral.study.configuration.network import Hidden, Network
 from tesseral.study.design.match import fit, target_sizes
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import pytest
 
-from tesseral.study.configuration.configuration import Range, Section
 from tesseral.study.errors import StudyFileError
+from tesseral.study.parsing.section import Range, Section
 from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.recipe import Recipe, read_recipe
 from tests.support.mistakes import DISPLACED, HELIUM, RECIPE, RECIPE_MISTAKES, TABLE_MISTAKES, WATERS, XYZ

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import LeaseLostError
 from tesseral.study.records.attempt import LOSSES, Attempt, latest_checkpoint
-from tesseral.study.records.rungs import decide, prune, read_rungs
+from tesseral.study.records.rungs import prune, read_rungs, seal_pruning
 from tesseral.study.records.schemas import CURVES
 from tesseral.study.records.segments import (
     Begin,
@@ -248,7 +248,7 @@ def test_a_rung_is_sealed_before_it_is_judged_and_only_once(store):
 def test_a_decision_is_carried_out_whoever_sealed_it(store):
     attempt = rung(store)
     climb(attempt, range(9))
-    decide(store, TRIAL, 1, epoch=1, step=3, reason="the last of 3 in its arm after 1 epoch")
+    seal_pruning(store, TRIAL, 1, epoch=1, step=3, reason="the last of 3 in its arm after 1 epoch")
     assert Attempt.begin(store, TRIAL, 1, {}) is None, "nobody goes on with it"
     store.create("lease/2/0", b"{}")
     assert not prune(store, TRIAL, 2), "not in passing"
@@ -270,7 +270,7 @@ def test_a_stopped_trial_keeps_the_values_and_the_time_of_its_rung(store):
     climb(attempt, range(6))
     known = json.loads(store.read(f"trials/{TRIAL}/rungs/1.json"))["seconds"]
     assert 20.0 <= known <= 20.0 + time.monotonic() - began
-    decide(store, TRIAL, 1, epoch=1, step=3, reason="behind")
+    seal_pruning(store, TRIAL, 1, epoch=1, step=3, reason="behind")
     assert prune(store, TRIAL, 1)
     assert outcome(store)["metrics"] == {"train.loss": 3.0}, "of the rung, not of the steps after it"
     assert outcome(store)["seconds"] == known
@@ -280,7 +280,7 @@ def test_what_a_resumed_attempt_took_is_not_known(store):
     train(begin(store), range(3), checkpoints=frozenset({2}))
     climb(rung(store), range(3, 5))
     assert json.loads(store.read(f"trials/{TRIAL}/rungs/1.json"))["seconds"] is None
-    decide(store, TRIAL, 1, epoch=1, step=3, reason="behind")
+    seal_pruning(store, TRIAL, 1, epoch=1, step=3, reason="behind")
     assert prune(store, TRIAL, 1)
     assert outcome(store)["seconds"] is None
 
@@ -290,7 +290,7 @@ def test_a_rung_of_before_times_were_kept_is_read(store):
     store.create(f"trials/{TRIAL}/rungs/1.json", json.dumps(record).encode())
     climb(rung(store, seen=(seen := [])), range(5), scale=2.0)
     assert seen == [(1, 3.0)]
-    decide(store, TRIAL, 1, epoch=1, step=3, reason="behind")
+    seal_pruning(store, TRIAL, 1, epoch=1, step=3, reason="behind")
     assert prune(store, TRIAL, 1)
     assert outcome(store)["seconds"] is None
     assert outcome(store)["metrics"] == {"train.loss": 3.0}
@@ -309,7 +309,7 @@ def test_metrics_that_nobody_told_are_the_last_finite_ones(store):
 def test_a_decision_of_a_superseded_driver_does_not_count_once_the_trial_went_on(store):
     climb(rung(store, lease=1), range(5))
     newer = rung(store, lease=2)
-    decide(store, TRIAL, 1, epoch=1, step=3, reason="too late")
+    seal_pruning(store, TRIAL, 1, epoch=1, step=3, reason="too late")
     assert not prune(store, TRIAL, 2)
     assert not prune(store, TRIAL, 2, adopt=True)
     climb(newer, range(9))
@@ -322,7 +322,7 @@ def test_a_decision_sealed_late_stops_nothing_that_a_new_driver_has_yet_to_begin
     climb(rung(store, lease=1), range(5))
     store.create("lease/2/0", b"{}")
     assert not prune(store, TRIAL, 2, adopt=True)
-    decide(store, TRIAL, 1, epoch=1, step=3, reason="on what was known long ago")
+    seal_pruning(store, TRIAL, 1, epoch=1, step=3, reason="on what was known long ago")
     newer = rung(store, lease=2)
     climb(newer, range(9))
     assert newer.finish(State.COMPLETE, 8)

@@ -12,7 +12,7 @@ from tesseral.study.configuration.trial import State
 from tesseral.study.records import attempt, outcome
 from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.ledger import freeze, write_arm, write_plan
-from tesseral.study.records.rungs import decide, prune
+from tesseral.study.records.rungs import prune, seal_pruning
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tests.support.mistakes import STUDY
@@ -57,7 +57,7 @@ def record(store: Store) -> dict[str, str]:
             began.boundary(12, 12, lambda: b"weights", {})
             began.finish(State.COMPLETE, 12, metrics={"test.epsilon": 0.3}, seconds=1.5, device="cpu")
         else:
-            decide(store, planned.trial.id, 1, 2, 6, "7.14 is not among the best third of its arm")
+            seal_pruning(store, planned.trial.id, 1, 2, 6, "7.14 is not among the best third of its arm")
             prune(store, planned.trial.id, 1)
     paths = [path for path in store.paths() if path.endswith((".json", ".toml"))]
     return {path: (store.read(path) or b"").decode() for path in paths}

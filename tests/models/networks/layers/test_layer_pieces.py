@@ -17,8 +17,9 @@ from tesseral.models.networks.layers.saturation import Saturation
 from tesseral.models.networks.network import LAYERS, LinearReadout, Network, build_network, parameters
 from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.models.training.training import train
-from tesseral.study.configuration import configuration
-from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden
+from tesseral.study import configuration
+from tesseral.study.configuration.configuration import Configuration, Data
+from tesseral.study.configuration.network import Fusion, Hidden
 from tesseral.study.parsing.irreps import parse_irreps
 from tests.support.synthetic_density import Memory, small_configuration, synthetic_reference, synthetic_trial
 

@@ -11,8 +11,8 @@ from tesseral.models.networks.layers.mace import MaceLayer, contracted
 from tesseral.models.networks.layers.saturation import Saturation
 from tesseral.models.networks.network import Network, build_network
 from tesseral.models.training.training import train
-from tesseral.study.configuration import configuration
-from tesseral.study.configuration.configuration import Fusion, Hidden
+from tesseral.study import configuration
+from tesseral.study.configuration.network import Fusion, Hidden
 from tests.support.synthetic_density import BASIS, Memory, small_configuration, synthetic_reference, synthetic_trial
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])

@@ -14,7 +14,8 @@ from tesseral.models.networks.network import Network
 from tesseral.models.networks.sizing.architecture import _blueprint
 from tesseral.models.networks.sizing.reach import dead, unreachable
 from tesseral.models.networks.sizing.size import Shape, size
-from tesseral.study.configuration.configuration import Configuration, Fusion
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Fusion
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
@@ -227,7 +228,8 @@ import sys
 from tesseral.models.networks.sizing.reach import dead
 from tesseral.models.networks.sizing.size import Shape
 from tesseral.models.networks.sizing.size import size
-from tesseral.study.configuration.configuration import Configuration, Data, Fusion, Hidden, Network
+from tesseral.study.configuration.configuration import Configuration, Data
+from tesseral.study.configuration.network import Fusion, Hidden, Network
 from tesseral.study.parsing.irreps import parse_irreps
 
 fusion = Fusion(diagram="((neighbours edges) centre)")

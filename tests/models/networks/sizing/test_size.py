@@ -16,7 +16,9 @@ from tesseral.models.networks.graph import Graph, build_graph
 from tesseral.models.networks.network import Network
 from tesseral.models.networks.sizing.probe import measure_size
 from tesseral.models.networks.sizing.size import FORCES, Shape, Size, size
-from tesseral.study.configuration.configuration import Configuration, Fusion, Target
+from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Fusion
+from tesseral.study.configuration.target import Target
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 from tests.support.synthetic_density import small_configuration
 
