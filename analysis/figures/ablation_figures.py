@@ -8,12 +8,12 @@ import polars as pl
 from tesseral.analysis.figures.axes import WIDTH, arm_columns, axis, in_panels
 from tesseral.analysis.figures.captioned import Figure
 from tesseral.analysis.figures.svg import INK, order_scale
-from tesseral.analysis.statistics.ablations import STRUCTURES, Needs, Place, needs
+from tesseral.analysis.statistics.ablations import Needs, Place, needs
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import MetricLabel, describe, interval
-from tesseral.study.records.schemas import ABLATION_METRICS
+from tesseral.study.records.schemas import ABLATION_METRICS, ABLATION_STRUCTURES
 from tesseral.study.wording import listed
 
 _NAMED = 3
@@ -55,11 +55,10 @@ def ablation_figures(tables: StudyTables, rows: pl.DataFrame, found: pl.DataFram
         yield Figure(
             f"ablation-{number}",
             ablation_chart(own, arms, metric),
-            "Each bar reaches from the error of the trained networks to their error with the features of one order in "
-            "one layer, of both parities, set to zero (full) or exchanged among the atoms of an element in a batch "
-            "(pale). The error "
-            f"is {metric.noun} on the first {STRUCTURES} structures of the validation split, or on all where it has "
-            f"fewer{other}. Geometric means over the complete trials of an arm; "
+            "Each bar runs from the error of the trained networks to their error after the features of one order l in "
+            "one layer (both parities) are set to zero (full colour) or exchanged among the atoms of the same element "
+            f"in a batch (pale). The error is {metric.noun} on the first {ABLATION_STRUCTURES} structures of the "
+            f"validation split (on all, if fewer){other}. Geometric means over the complete trials of an arm; "
             + ("lines are 95 % intervals of the rise, each for itself. " if bounded else "too few for intervals. ")
             + " ".join(filter(None, told)),
         )

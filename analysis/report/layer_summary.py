@@ -5,10 +5,11 @@ from typing import Any
 import polars as pl
 
 from tesseral.analysis.figures.ablation_figures import ablation_metric
-from tesseral.analysis.statistics.ablations import STRUCTURES, ablations, needs
+from tesseral.analysis.statistics.ablations import ablations, needs
 from tesseral.analysis.statistics.dead_irreps import dead_irreps_by_arm
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
 from tesseral.analysis.tables.load import StudyTables
+from tesseral.study.records.schemas import ABLATION_STRUCTURES
 
 
 def layers_to_dict(tables: StudyTables) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def layers_to_dict(tables: StudyTables) -> dict[str, Any]:
         "weight_effects": ended.filter(pl.col("epoch") == pl.col("epoch").max().over("arm")).to_dicts(),
         "ablations": taken.to_dicts(),
         "metrics": {arm: ablation_metric(study.target_of(arm)) for arm in study.arms if arm in found},
-        "structures": STRUCTURES,
+        "structures": ABLATION_STRUCTURES,
         "needs": {
             arm: needs(rows.filter(pl.col("arm") == arm), study.most_blocks)._asdict()
             for arm in study.arms

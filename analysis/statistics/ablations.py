@@ -14,8 +14,6 @@ from tesseral.analysis.statistics.layers import ABLATIONS
 from tesseral.analysis.statistics.paired import holm, relative_change
 from tesseral.analysis.terms.estimate import SIGNIFICANCE
 
-STRUCTURES = 16
-"""Of the validation split, its first ones: on how many `tesseral.models.traces.ablation` measures at most."""
 _PLACE = ["layer", "l"]
 
 

@@ -23,8 +23,6 @@ from tesseral.models.traces.layers import find_layers
 from tesseral.models.traces.tracer import Measurement
 from tesseral.study.records.schemas import ABLATION_METRICS
 
-STRUCTURES = 16
-"""Largest number of validation structures that ablations are measured on: the first ones of the split."""
 TOGETHER = 8
 """Structures in a batch, among whose atoms features are exchanged; evaluation takes as many at once."""
 

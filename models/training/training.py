@@ -15,7 +15,7 @@ from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.loss import build_loss, parted, partial_losses
 from tesseral.models.targets.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
 from tesseral.models.targets.model import DTYPES, build_model
-from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
+from tesseral.models.traces.ablation import TOGETHER, ablate
 from tesseral.models.traces.tracer import Measurement, Tracer
 from tesseral.models.training.checkpoint import Checkpoint, read_checkpoint
 from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
@@ -25,6 +25,7 @@ from tesseral.models.training.trial_check import check_weights
 from tesseral.study import configuration
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of
+from tesseral.study.records.schemas import ABLATION_STRUCTURES
 
 
 def train(
@@ -204,7 +205,7 @@ class _Training:
 
     def _ablate(self) -> None:
         began = time.perf_counter()
-        batches = evaluation_batches(self.data, self.split.validation[:STRUCTURES], TOGETHER)
+        batches = evaluation_batches(self.data, self.split.validation[:ABLATION_STRUCTURES], TOGETHER)
         seed = seed_of(self.trial.seeds.order, "ablation")  # derived from the block, so that all arms exchange alike
         self._trace(ablate(self.model, batches, seed=seed, layers=self.tracer.hidden))
         self.aside += time.perf_counter() - began  # not counted as training time

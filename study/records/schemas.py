@@ -55,6 +55,9 @@ Ablations are measured once, after training, on the first structures of the vali
 (`tesseral.models.traces.ablation`), where the test split is measured too.
 """
 
+ABLATION_STRUCTURES = 16
+"""Ablations are measured on at most this many structures, the first of the validation split."""
+
 ABLATION_METRICS = ("l2_error", "relative_error")
 """Of `tesseral.study.configuration.metrics`; ablations are measured by the first that the target has."""
 

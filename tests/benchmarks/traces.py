@@ -31,13 +31,13 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.metrics import evaluation_batches
 from tesseral.models.targets.model import build_model
-from tesseral.models.traces.ablation import STRUCTURES, TOGETHER, ablate
+from tesseral.models.traces.ablation import TOGETHER, ablate
 from tesseral.models.traces.tracer import Tracer
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden
 from tesseral.study.configuration.trial import Traces
 from tesseral.study.parsing.irreps import parse_irreps
-from tesseral.study.records.schemas import REFERENCE, TRACES, to_table
+from tesseral.study.records.schemas import ABLATION_STRUCTURES, REFERENCE, TRACES, to_table
 from tesseral.study.records.segments import encode, rows_to_table
 from tesseral.study.study import Study
 from tests.benchmarks.figures import Figure, report
@@ -68,7 +68,7 @@ def case(preset: str | None, lmax: int) -> Case:
     study = Study.load(str(STUDY), preset)
     found = [arm.configuration for arm in study.arms if arm.factors["network.hidden.lmax"] == lmax]
     steps = statistics.mean(math.ceil(one.data.train / one.training.batch_size) for one in found)
-    return Case(found[0], study.file.traces, steps, min(STRUCTURES, found[0].data.validation))
+    return Case(found[0], study.file.traces, steps, min(ABLATION_STRUCTURES, found[0].data.validation))
 
 
 def quarter(given: Case) -> Case:
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    reference, figures = clusters(STRUCTURES + 40), []
+    reference, figures = clusters(ABLATION_STRUCTURES + 40), []
     for lmax in LMAX:
         whole = case(None, lmax)
         for name, given in (("the study's widths", whole), ("a quarter of them", quarter(whole))):

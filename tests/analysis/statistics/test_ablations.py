@@ -3,10 +3,8 @@
 import pytest
 
 from tesseral.analysis.figures.ablation_figures import ablation_figures
-from tesseral.analysis.statistics import ablations as analysis
 from tesseral.analysis.statistics.ablations import Place, ablations, needs
 from tesseral.analysis.statistics.layers import layer_traces
-from tesseral.models.traces import ablation as models
 from tests.analysis.statistics.test_layers import ablated, read, tables
 from tests.support.synthetic_study import trial_row, trial_rows
 
@@ -22,10 +20,6 @@ def rows_of(rises: dict[tuple[int, int], list[float]]) -> list[dict]:
         errors = {place: intact * factors[trial["block"]] for place, factors in rises.items()}
         rows += ablated(trial["trial"], intact, errors)
     return rows
-
-
-def test_the_number_of_structures_is_that_of_the_models():
-    assert analysis.STRUCTURES == models.STRUCTURES
 
 
 def test_rises_are_paired_geometric_means_over_blocks():
