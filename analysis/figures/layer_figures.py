@@ -1,50 +1,46 @@
-"""The figures of what layers hold by order l: effective ranks, and what their weights do to the loss."""
+"""Figures of hidden layers by order l: effective ranks of features, and the effect of weights on the loss."""
 
 from collections.abc import Iterator, Sequence
 
 import altair as alt
 import polars as pl
 
-from tesseral.analysis.figures.axes import WIDTH, arm_columns, axis, in_panels
-from tesseral.analysis.figures.captioned import Figure
-from tesseral.analysis.figures.svg import order_scale
-from tesseral.analysis.statistics import layers
-from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.figures.axes import WIDTH, arm_columns, axis, in_panels, order_scale
+from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.statistics.results import Results
 
-_CELL = 38
+_CELL = 38  # width of a cell, px
 
 
-def inner_figures(tables: StudyTables, rows: pl.DataFrame) -> Iterator[Figure]:
-    """Effective ranks at the end of training, and gradients during it.
-
-    :param rows: of `layers.layer_traces`.
-    """
-    ranks, effects = layers.effective_ranks(rows), layers.gradients(rows)
+def layer_figures(results: Results) -> Iterator[Figure]:
+    """Effective ranks at the end of training, and the weights' effect on the loss during training."""
+    ranks, effects = results.layers.effective_ranks, results.layers.gradients
     if ranks.height:
         yield Figure(
             "effective-rank",
-            rank_chart(ranks, [arm for arm in tables.study.arms if arm in set(ranks["arm"])]),
-            "How many directions among its channels the features of an order and parity fill after training, on the "
-            "traced structures: 1 where all channels are multiples of one, as many as there are channels where all are "
-            "independent and equally strong. Never more than the channels, nor than atoms · (2l + 1): where either is "
-            "few, orders cannot be compared by it. Invariants (l = 0, even) are centred first: what all atoms share "
-            "does not count. A row of panels for each parity; means over the complete trials of an arm.",
+            rank_chart(ranks, [arm for arm in results.study.arms if arm in set(ranks["arm"])]),
+            "Effective rank: the number of independent directions that the channels of an order and parity fill after "
+            "training, exp(−Σ q ln q) with q the squared singular values of the features divided by their sum. It is 1 "
+            "if all channels are multiples of one, and the number of channels if all are independent and equally "
+            "strong. It cannot exceed the number of channels, nor atoms · (2l + 1); orders are not comparable where "
+            "either number is small. Even invariants (l = 0) are centred first: what all atoms share does not count. "
+            "One row of panels for each parity; means over the complete trials of an arm.",
         )
-    arms = [arm for arm in tables.study.arms if arm in set(effects["arm"])]
+    arms = [arm for arm in results.study.arms if arm in set(effects["arm"])]
     for number, shown in enumerate(in_panels(arms), start=1):
         yield Figure(
             f"gradients-{number}",
             gradient_chart(effects, shown),
-            "Root mean square of the weights that make an order’s features in the last hidden layer, times that of "
-            "the training loss’s gradient by them: about what the same relative change of any one of them does to the "
-            "loss. Geometric means over the complete trials of an arm.",
+            "Root mean square of the weights that produce an order’s features in the last hidden layer, times the root "
+            "mean square of the training loss’s gradient with respect to them: approximately the change of the loss "
+            "per relative change of one weight. Geometric means over the complete trials of an arm.",
         )
 
 
 def rank_chart(ranks: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart:
     """A cell for each arm, layer, order and parity, with its number.
 
-    :param ranks: of `layers.effective_ranks`.
+    :param ranks: from `layers.effective_ranks`.
     """
     rows = ranks.with_columns(
         parity=pl.when(pl.col("p") > 0).then(pl.lit("even")).otherwise(pl.lit("odd")),
@@ -75,7 +71,7 @@ def rank_chart(ranks: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart:
 def gradient_chart(effects: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart:
     """Lines over epochs, a panel for each arm, on one logarithmic axis.
 
-    :param effects: of `layers.gradients`; the axis and colours are those of all its arms.
+    :param effects: from `layers.gradients`; the axis and colours are those of all its arms.
     """
     rows = effects.filter(pl.col("arm").is_in(list(arms))).with_columns(told=pl.format("{}, l = {}", "arm", "l"))
     lines = (
@@ -90,5 +86,5 @@ def gradient_chart(effects: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart
         .properties(width=max(90, WIDTH / len(arms) - 12), height=140)
     )
     return lines.facet(column=arm_columns(arms), spacing=12).properties(
-        title="What the weights of each order do to the loss"
+        title="Effect of the weights of each order on the loss"
     )

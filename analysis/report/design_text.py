@@ -1,35 +1,37 @@
-"""How a study was designed, in words: which arms, of what size, tuned how, and in how many pairs."""
+"""The design of a study in words: its arms, their sizes, their tuning, and the number of blocks."""
 
-from tesseral.analysis.statistics.arms import LOOSE, Row
+from collections.abc import Sequence
+
+from tesseral.analysis.statistics.arms import LOOSE, ArmSummary
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.wording import describe
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.wording import count
 
 UNEQUAL = 1.01
-"""Ratio of parameters from which arms are not alike in size."""
+"""Arms whose numbers of parameters differ by more than this ratio are not alike in size."""
 
 _KINDS = {
-    "factorial": "factorial: every combination of levels",
+    "factorial": "full factorial: every combination of levels",
     "one-factor-out": "one factor out: the first level of every factor, and each other level of one factor at a time",
     "one-factor-in": "one factor in: the last level of every factor, and each other level of one factor at a time",
     "fractional": "two-level fractional factorial",
 }
 _SIZES = {
-    "parameters": "live parameters",
+    "parameters": "live parameters (those that a gradient can reach)",
     "components": "components of the hidden features",
-    "flops": "floating-point operations of a training step, per structure",
+    "flops": "floating-point operations (FLOPs) of a training step, per structure",
 }
 
 
 def kind(study: StudyInfo) -> str:
-    """Which combinations of levels became arms."""
+    """The kind of design: which combinations of levels became arms."""
     return f"{_KINDS.get(study.design, study.design)}; {count(len(study.arms), 'arm')}"
 
 
-def matching(study: StudyInfo, summary: list[Row]) -> str:
-    """How arms were made equal in size; empty where none was."""
-    units = dict.fromkeys(row.match for row in summary if row.match != "none")
+def matching(study: StudyInfo, arms: Sequence[ArmSummary]) -> str:
+    """How arms were made equal in size; empty if none was."""
+    units = dict.fromkeys(arm.match for arm in arms if arm.match != "none")
     if not units:
         return ""
     match study.match.to:
@@ -40,74 +42,77 @@ def matching(study: StudyInfo, summary: list[Row]) -> str:
         case label:
             target = f"arm {label}"
     within = f" within each level of {' and '.join(study.match.within)}" if study.match.within else ""
-    each = ", each arm as the table says," if len(units) > 1 or any(row.match == "none" for row in summary) else ""
+    each = " (as the table states for each arm)" if len(units) > 1 or any(arm.match == "none" for arm in arms) else ""
     return (
-        f"multiplicities of the hidden irreps were scaled{each} to equal {' or '.join(_SIZES[unit] for unit in units)}"
-        f"{within}: those of {target}{_worst(summary)}"
+        f"multiplicities of the hidden irreps are scaled{each} to equal {' or '.join(_SIZES[unit] for unit in units)}"
+        f"{within}; the target is {target}{_worst(arms)}"
     )
 
 
-def _worst(summary: list[Row]) -> str:
-    residuals = [abs(row.residual) for row in summary if row.match != "none" and row.residual is not None]
+def _worst(arms: Sequence[ArmSummary]) -> str:
+    residuals = [abs(arm.residual) for arm in arms if arm.match != "none" and arm.residual is not None]
     return f"; the largest residual is {100 * max(residuals):.2g} %" if residuals else ""
 
 
-def sizes(study: StudyInfo, summary: list[Row]) -> str | None:
-    """Whether a change may come from size as well as from the factor: a sentence, or None with nothing to say."""
-    known = [row for row in summary if row.parameters is not None]
-    units = {row.match for row in known}
+def sizes(study: StudyInfo, arms: Sequence[ArmSummary]) -> str | None:
+    """A sentence on whether a change may be due to size as well as to the factor; None if there is nothing to say."""
+    known = [arm for arm in arms if arm.parameters is not None]
+    units = {arm.match for arm in known}
     caution = "so a change may come from size as well as from the factor."
     if units == {"none"}:
-        parameters = [row.parameters for row in known if row.parameters is not None]
-        compared = [[row.parameters or 0 for row in known if row.arm in arms] for arms in study.groups.values()]
+        parameters = [arm.parameters for arm in known if arm.parameters is not None]
+        compared = [[arm.parameters or 0 for arm in known if arm.arm in group] for group in study.groups.values()]
         if all(max(alike) <= UNEQUAL * min(alike) for alike in compared if alike):
             return None
         return f"The arms are not matched in size ({min(parameters):,} to {max(parameters):,} parameters), {caution}"
-    if any(len({row.match for row in known if row.arm in arms}) > 1 for arms in study.groups.values()):
+    if any(len({arm.match for arm in known if arm.arm in group}) > 1 for group in study.groups.values()):
         return f"The arms are matched in different ways ({', '.join(sorted(units))}), {caution}"
     if not units:
         return None
-    told = f"The arms are matched in {' or '.join(_SIZES[unit] for unit in sorted(units - {'none'}))}"
-    if "none" in units:
-        told += " where they are matched at all"
-    loose = [row for row in known if row.residual is not None and abs(row.residual) > LOOSE]
+    which = "The matched arms" if "none" in units else "The arms"
+    matched = f"{which} are matched in {' or '.join(_SIZES[unit] for unit in sorted(units - {'none'}))}"
+    loose = [arm for arm in known if arm.residual is not None and abs(arm.residual) > LOOSE]
     if loose:
-        return f"{told}, but {count(len(loose), 'arm')} not to {100 * LOOSE:g} %, {caution}"
-    return f"{told}, to {100 * LOOSE:g} % or better."
+        deviate = f"{count(len(loose), 'arm')} deviate{'s' if len(loose) == 1 else ''} by more than {100 * LOOSE:g} %"
+        return f"{matched}, but {deviate}, {caution}"
+    return f"{matched} to within {100 * LOOSE:g} %."
 
 
 def searching(study: StudyInfo) -> str:
-    """How hyperparameters were tuned; empty for a study without a search."""
+    """How hyperparameters were tuned, after a colon; empty for a study without a search."""
     search = study.search
     if search is None:
         return ""
     names = [
         describe(name, study.target).noun.removeprefix("the ") if "." in name else name for name in study.objectives
     ]
-    told = f"{count(search.trials, 'distinct proposal')} in each arm by Optuna's sampler {search.sampler}, to minimise "
-    told += names[0] + (f" and {', '.join(names[1:])} (the first decides)" if names[1:] else "")
+    others = f" and {', '.join(names[1:])} (the first decides)" if names[1:] else ""
+    proposals = (
+        f"{count(search.trials, 'distinct proposal')} in each arm by Optuna’s sampler {search.sampler}, minimising "
+        f"{names[0]}{others}"
+    )
     if search.asha is None:
-        return f"{told}; no early stopping"
+        return f"{proposals}; no early stopping"
     return (
-        f"{told}; asynchronous successive halving from epoch {search.asha.min_epochs}, one in "
-        f"{search.asha.reduction} going on, in each arm apart"
+        f"{proposals}; early stopping by asynchronous successive halving within each arm, from epoch "
+        f"{search.asha.min_epochs}, with one trial in {search.asha.reduction} continuing at each rung"
     )
 
 
 def blocks_planned(study: StudyInfo) -> str:
-    """Such as '4 blocks', or '3 to 12 blocks' of a sequential allocation."""
+    """The planned blocks: '4 blocks', or '3 to 12 blocks' for a sequential allocation."""
     if study.most_blocks == study.blocks:
         return count(study.blocks, "block")
     return f"{study.blocks} to {study.most_blocks} blocks"
 
 
 def allocating(study: StudyInfo) -> str:
-    """How many blocks arms are given, and when no more are; empty for a fixed allocation."""
+    """The rule by which blocks are added; empty for a fixed allocation."""
     if not study.sequential:
         return ""
     return (
-        f"sequential: whole blocks are added to an arm and the baseline until the 95 % interval of the paired change "
-        f"is no wider than ±{study.precision:g} %, with {FIRST_LOOK} blocks or more, and then {MORE} more; or until "
-        f"{study.most_blocks} blocks are given. It stops on the width alone, never on which side of zero the interval "
-        "lies."
+        f"sequential. Whole blocks are added to an arm and its baseline until, with at least {FIRST_LOOK} blocks, the "
+        f"95 % interval of the paired change is no wider than ±{study.precision:g} %; {MORE} more blocks follow. At "
+        f"most {study.most_blocks} blocks are given. The rule looks at the width of the interval only, never at the "
+        "side of zero on which it lies."
     )

@@ -1,18 +1,17 @@
-"""What a study found, in sentences that say no more than its intervals do."""
+"""The findings of a study in sentences; each claims no more than its interval does."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 from tesseral.analysis.report.design_text import sizes
 from tesseral.analysis.report.notes import chosen_baseline
-from tesseral.analysis.statistics.allocation import allocation
-from tesseral.analysis.statistics.arms import Row, rows
+from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.fit_floor import floor_sentence
-from tesseral.analysis.statistics.order_trend import trend_sentences, trends
+from tesseral.analysis.statistics.order_trend import trend_sentences
 from tesseral.analysis.statistics.paired import Comparison
-from tesseral.analysis.statistics.progress import progress, search_progress
-from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate
 from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import describe, interval, p_value
@@ -20,50 +19,55 @@ from tesseral.study.wording import count, listed
 
 _IRREP = re.compile(r"\d+[eo]")
 _MOST_SENTENCES = 6
-"""Comparisons that are told one by one; of more, a count."""
+"""With more comparisons than this, a count replaces the sentences."""
 
 Verdict = Literal["lower", "higher", "undecided", "without an interval"]
 
 
-def findings(tables: StudyTables) -> list[str]:
-    """The report's opening paragraph, a list of sentences.
+def findings(results: Results) -> list[str]:
+    """The opening sentences of the report.
 
-    A change is stated as a fact only where its interval excludes zero and Holm's correction over all arms agrees;
-    elsewhere the sentence says so, or why there is no interval. Arms of one group are told together.
+    A change is stated as a fact only if its interval excludes zero and its p-value is significant after Holm's
+    correction over all comparisons. Otherwise the sentence says "undecided", or why there is no interval.
     """
-    study, summary, stands, metric = tables.study, rows(tables), progress(tables), tables.study.metric
-    comparisons = [row.comparison for row in summary if row.comparison is not None]
-    searching = search_progress(tables)
-    sentences = chosen_baseline(study)
-    if searching is not None and searching.unfinished:
-        sentences.append(f"The search is at {searching.ended} of {count(searching.planned, 'trial')}.")
-    if stands.unfinished:
-        sentences.append(f"{stands.complete} of {count(stands.planned, 'trial')} are complete: this is preliminary.")
-    elif any(c.blocks and not c.stopped for c in allocation(tables, comparisons) if study.baseline_of(c.arm) != c.arm):
-        sentences.append("More blocks are to be added: this is preliminary.")
-    if all(row.error.error is None for row in summary):
-        which = "trial of the confirm stage" if searching else "trial"
-        return [*sentences, f"No {which} is complete, so there is nothing to compare yet."]
-    alone = len(study.groups) == 1
+    study, metric, comparisons = results.study, results.study.metric, results.comparisons
+    sentences = [*chosen_baseline(study), *_preliminary(results)]
+    if all(arm.error.error is None for arm in results.arms):
+        which = "trial of the confirm stage" if results.search_progress else "trial"
+        return [*sentences, f"There is nothing to compare yet, because no {which} is complete."]
+    alone, counted = len(study.groups) == 1, len(comparisons) > _MOST_SENTENCES
     for group, arms in study.groups.items():
-        own = [row for row in summary if row.arm in arms]
-        sentences += _of_group(own, metric, group.target, counted=len(comparisons) > _MOST_SENTENCES, alone=alone)
-    if not alone and len(comparisons) > _MOST_SENTENCES:
-        within = f"Of {len(comparisons)} comparisons within groups in {describe(metric).noun}: "
-        sentences.append(f"{within}{_verdicts(comparisons)}.")
-    sentences += trend_sentences(trends(tables))
-    sentences += _out_of_reach(summary)
-    if (fit := floor_sentence(study)) is not None:
-        sentences.append(fit)
-    if (sized := sizes(study, summary)) is not None:
-        sentences.append(sized)
-    if any(row.error.unit == "trial" and row.error.error and row.error.error.low is not None for row in summary):
-        sentences.append(f"The study has fewer than {FEWEST_UNITS} blocks: intervals are conditional on its splits.")
+        own = [arm for arm in results.arms if arm.arm in arms]
+        sentences += _of_group(own, metric, group.target, counted=counted, alone=alone)
+    if not alone and counted:
+        verdicts = _verdicts(comparisons)
+        sentences.append(f"{len(comparisons)} comparisons within groups in {describe(metric).noun}: {verdicts}.")
+    sentences += trend_sentences(results.trends)
+    sentences += _out_of_reach(results.arms)
+    sentences += filter(None, [floor_sentence(study), sizes(study, results.arms)])
+    if any(arm.error.unit == "trial" and arm.error.error and arm.error.error.low is not None for arm in results.arms):
+        sentences.append(
+            f"The study has fewer than {FEWEST_UNITS} blocks, so its intervals are conditional on its data splits."
+        )
+    return sentences
+
+
+def _preliminary(results: Results) -> list[str]:
+    search, confirm = results.search_progress, results.progress
+    sentences = []
+    if search is not None and search.unfinished:
+        sentences.append(f"Preliminary: {search.ended} of {count(search.planned, 'search trial')} have ended.")
+    if confirm.unfinished:
+        sentences.append(f"Preliminary: {confirm.complete} of {count(confirm.planned, 'trial')} are complete.")
+    elif any(
+        arm.blocks and not arm.stopped for arm in results.allocations if results.study.baseline_of(arm.arm) != arm.arm
+    ):
+        sentences.append("Preliminary: more blocks will be added.")
     return sentences
 
 
 def verdict(comparison: Comparison) -> Verdict:
-    """What a comparison decides about the arm's error, given all comparisons that were made with it."""
+    """Whether the arm's error is significantly lower or higher than the baseline's, after Holm's correction."""
     change, p = comparison.change, comparison.p_holm
     if change is None or change.low is None or p is None:
         return "without an interval"
@@ -73,26 +77,27 @@ def verdict(comparison: Comparison) -> Verdict:
 
 
 def compared(comparison: Comparison, metric: str, target: TargetLabel | None = None) -> str:
-    """One arm against the baseline, as a sentence.
+    """One comparison as a sentence.
 
-    :param target: of both.
+    :param metric: such as `test.epsilon`.
+    :param target: what both arms predict.
     """
     noun, change = describe(metric, target).noun, comparison.change
     arm, baseline = _quoted(comparison.arm), _quoted(comparison.baseline)
     if comparison.pairs == 0:
-        return f"{arm} cannot be compared with {baseline}: no pair of trials is complete."
+        return f"{arm} cannot be compared with {baseline} yet: no pair of trials is complete."
     basis = _basis(comparison)
     if change is None:
-        return f"Against {baseline}, {arm} has no relative change, for an error is not positive ({basis})."
-    told = interval(change, "%", signed=True)
+        return f"Against {baseline}, the relative change of {arm} is undefined: an error is zero or negative ({basis})."
+    measured = interval(change, "%", signed=True)
     match verdict(comparison):
         case "without an interval":
-            return f"Against {baseline}, {arm} changes {noun} by {told} ({basis}: too few for an interval)."
+            return f"Against {baseline}, {arm} changes {noun} by {measured} ({basis}, too few for an interval)."
         case "undecided" if change.excludes_zero:
-            holm = f"after Holm's correction (p = {p_value(comparison.p_holm or 0.0)})"
-            return f"Against {baseline}, {arm} is undecided {holm}: {noun} changes by {told} ({basis})."
+            after = f"after Holm’s correction (p = {p_value(comparison.p_holm or 0.0)})"
+            return f"{arm} against {baseline} is undecided {after}: {noun} changes by {measured} ({basis})."
         case "undecided":
-            return f"Against {baseline}, {arm} is undecided: {noun} changes by {told} ({basis})."
+            return f"{arm} against {baseline} is undecided: {noun} changes by {measured} ({basis})."
         case "lower":
             reduction = Estimate(-change.value, -(change.high or 0.0), -(change.low or 0.0))
             return f"Against {baseline}, {arm} lowers {noun} by {interval(reduction, '%')} ({basis})."
@@ -100,49 +105,48 @@ def compared(comparison: Comparison, metric: str, target: TargetLabel | None = N
             return f"Against {baseline}, {arm} raises {noun} by {interval(change, '%')} ({basis})."
 
 
-def _out_of_reach(summary: list[Row]) -> list[str]:
-    """That changes are in part those of reach, where an arm and the one that it is compared with differ in it.
+def _out_of_reach(summaries: Sequence[ArmSummary]) -> list[str]:
+    """Sentences that a change is partly one of reach, if an arm and its baseline reach different outputs.
 
-    A sentence for baselines, one for arms that reach less than theirs.
+    One sentence for baselines, one for arms that reach less than their baseline.
     """
-    by_arm = {row.arm: row for row in summary}
-    lost = {row.arm: set(_IRREP.findall(row.unreachable or "")) for row in summary}
-    pairs = [
-        (row.arm, row.baseline)
-        for row in summary
-        if row.comparison is not None and row.comparison.pairs and row.baseline
-    ]
+    by_arm = {arm.arm: arm for arm in summaries}
+    lost = {arm.arm: set(_IRREP.findall(arm.unreachable or "")) for arm in summaries}
+    pairs = [(arm.arm, arm.baseline) for arm in summaries if arm.comparison and arm.comparison.pairs and arm.baseline]
     sentences = []
     if bases := list(dict.fromkeys(base for arm, base in pairs if lost[base] - lost[arm])):
         every = all(lost[base] - lost[arm] for arm, base in pairs if base in bases)
-        whose = "each change" if every else "each change of an arm that reaches it"
-        sentences.append(f"{_missed(bases, by_arm)}: part of {whose} is that.")
+        whose = "each change" if every else "the change of each arm that reaches it"
+        sentences.append(f"{_missed(bases, by_arm)}. This accounts for part of {whose}.")
     if arms := [arm for arm, base in pairs if lost[arm] - lost[base]]:
-        sentences.append(f"{_missed(arms, by_arm)}: part of {'its' if len(arms) == 1 else 'their'} change is that.")
+        whose = "its change" if len(arms) == 1 else "their changes"
+        sentences.append(f"{_missed(arms, by_arm)}. This accounts for part of {whose}.")
     return sentences
 
 
-def _missed(arms: list[str], by_arm: dict[str, Row]) -> str:
-    what = dict.fromkeys(by_arm[arm].unreachable or "" for arm in arms)
-    return f"{listed([_quoted(arm) for arm in arms])} cannot reach {listed(list(what))}, which counts as predicted zero"
+def _missed(arms: list[str], by_arm: dict[str, ArmSummary]) -> str:
+    outputs = dict.fromkeys(by_arm[arm].unreachable or "" for arm in arms)
+    return f"{listed([_quoted(arm) for arm in arms])} cannot reach {listed(list(outputs))}, which is predicted as zero"
 
 
-def _mean(row: Row) -> float:
-    return row.error.error.value if row.error.error is not None else float("inf")
+def _mean(summary: ArmSummary) -> float:
+    return summary.error.error.value if summary.error.error is not None else float("inf")
 
 
-def _of_group(summary: list[Row], metric: str, target: TargetLabel, *, counted: bool, alone: bool) -> list[str]:
-    """What the arms of one group show; nothing before a trial of them is complete.
+def _of_group(
+    summaries: list[ArmSummary], metric: str, target: TargetLabel, *, counted: bool, alone: bool
+) -> list[str]:
+    """Sentences on the arms of one group; none before a trial of them is complete.
 
-    :param counted: whether comparisons are too many to be told one by one.
+    :param counted: whether there are too many comparisons for a sentence each.
     :param alone: whether there is no other group.
     """
-    measured = [row for row in summary if row.error.error is not None]
+    measured = [summary for summary in summaries if summary.error.error is not None]
     if not measured:
         return []
     lowest = min(measured, key=_mean)
-    sentences = [_lowest(lowest, metric, target, alone=len(summary) == 1, named=not alone)]
-    comparisons = [row.comparison for row in summary if row.comparison is not None]
+    sentences = [_lowest(lowest, metric, target, alone=len(summaries) == 1, named=not alone)]
+    comparisons = [summary.comparison for summary in summaries if summary.comparison is not None]
     if counted:
         if alone:
             sentences.append(_counted(comparisons, metric, target))
@@ -152,25 +156,28 @@ def _of_group(summary: list[Row], metric: str, target: TargetLabel, *, counted: 
     return sentences + [compared(comparison, metric, target) for comparison in comparisons]
 
 
-def _lowest(row: Row, metric: str, target: TargetLabel, *, alone: bool, named: bool) -> str:
-    """:param alone: whether there is no other arm in its group.
-    :param named: whether its name is told even then.
+def _lowest(summary: ArmSummary, metric: str, target: TargetLabel, *, alone: bool, named: bool) -> str:
+    """The mean error of the arm with the lowest one in its group.
+
+    :param alone: whether there is no other arm in its group.
+    :param named: whether the arm is named even then.
     """
-    told, error = describe(metric, target), row.error
-    over = count(error.trials, "trial") + (f" in {count(error.units, 'block')}" if error.unit == "block" else "")
-    mean = told.told(error.error) if error.error else "unknown"
-    where = (f"in {_quoted(row.arm)} is" if named else "is") if alone else f"is lowest in {_quoted(row.arm)}:"
-    return f"The mean of {told.noun} {where} {mean} ({over})."
+    label, error, arm = describe(metric, target), summary.error, _quoted(summary.arm)
+    basis = count(error.trials, "trial") + (f" in {count(error.units, 'block')}" if error.unit == "block" else "")
+    mean = label.with_unit(error.error) if error.error else "unknown"
+    if not alone:
+        return f"{arm} has the lowest observed mean of {label.noun}: {mean} ({basis})."
+    return f"The mean of {label.noun} {f'in {arm} ' if named else ''}is {mean} ({basis})."
 
 
 def _counted(comparisons: list[Comparison], metric: str, target: TargetLabel) -> str:
-    with_baseline = f"Of {len(comparisons)} arms compared with {_quoted(comparisons[0].baseline)}"
-    return f"{with_baseline} in {describe(metric, target).noun}: {_verdicts(comparisons)}."
+    baseline, noun = _quoted(comparisons[0].baseline), describe(metric, target).noun
+    return f"{len(comparisons)} arms are compared with {baseline} in {noun}: {_verdicts(comparisons)}."
 
 
 def _verdicts(comparisons: list[Comparison]) -> str:
-    found = Counter(verdict(comparison) for comparison in comparisons)
-    return ", ".join(f"{number} {name}" for name, number in found.most_common())
+    counts = Counter(verdict(comparison) for comparison in comparisons)
+    return ", ".join(f"{number} {name}" for name, number in counts.most_common())
 
 
 def _basis(comparison: Comparison) -> str:
@@ -181,5 +188,5 @@ def _basis(comparison: Comparison) -> str:
 
 
 def _quoted(arm: str) -> str:
-    """A label that would blur into its sentence, in quotation marks."""
+    """A label in quotation marks, if it would blur into its sentence."""
     return f"“{arm}”" if "," in arm or " " in arm else arm

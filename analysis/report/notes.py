@@ -1,4 +1,4 @@
-"""What a reader of a study must know besides its numbers: copied trials, arms left out, searches that ended early."""
+"""Notes on how a study departs from the plain case: copied trials, excluded arms, searches that ended early."""
 
 from collections.abc import Iterable
 
@@ -9,26 +9,26 @@ from tesseral.study.wording import count
 
 
 def notes(tables: StudyTables) -> list[str]:
-    """Sentences on what the study did otherwise than a reader would expect."""
+    """Every departure from the plain case, a sentence each."""
     return [*chosen_baseline(tables.study), *reuse(tables), *_excluded(tables), *_searches(tables)]
 
 
 def chosen_baseline(study: StudyInfo) -> list[str]:
-    """That a reader compares with another arm than the study does, if so."""
+    """A sentence if a reader compares with another arm than the study does."""
     if not study.chosen_baseline:
         return []
     return [
-        f"Arms are compared with {study.baseline} because a reader asked for it; the study’s own baseline is "
-        f"{study.own_baseline}. p-values are corrected for the comparisons told here alone."
+        f"Arms are compared with {study.baseline}, as requested; the study’s own baseline is {study.own_baseline}. "
+        "p-values are corrected for the comparisons shown here only."
     ]
 
 
 def reuse(tables: StudyTables) -> list[str]:
-    """Which trials another study had trained before, a sentence for each study; `reused` names the first that did."""
+    """Trials that were copied from another study, a sentence for each study."""
     trials = tables.trials
     copied = trials.drop_nulls("reused").group_by("reused").len().sort("reused").iter_rows()
     return [
-        f"{n:,} of {count(trials.height, 'trial')} {'was' if n == 1 else 'were'} trained by the study {study} before, "
+        f"{n:,} of {count(trials.height, 'trial')} {'was' if n == 1 else 'were'} trained earlier by the study {study} "
         "and copied."
         for study, n in copied
     ]
@@ -36,7 +36,7 @@ def reuse(tables: StudyTables) -> list[str]:
 
 def _excluded(tables: StudyTables) -> list[str]:
     return [
-        f"{count(len(labels), 'arm')} left out, for not meeting “{condition}”: {'; '.join(labels)}."
+        f"{count(len(labels), 'arm')} excluded by the condition “{condition}”: {'; '.join(labels)}."
         for condition, labels in by_condition(tables.study.excluded).items()
     ]
 
@@ -53,12 +53,12 @@ def _searches(tables: StudyTables) -> list[str]:
     search = tables.study.search
     if search is None:
         return []
-    found = []
+    sentences = []
     for arm in tables.study.arms:
         best = tables.search.best.get(arm)
         if best is not None and best["trials"] < search.trials:
             made = f"{best['trials']:,} of {count(search.trials, 'proposal')}"
-            found.append(f"The search of {arm} ended after {made}: {best['reason']}.")
+            sentences.append(f"The search of {arm} ended after {made}: {best['reason']}.")
         if best is not None and best["trial"] is None:
-            found.append(f"{arm} is not confirmed, for no trial of its search was completed.")
-    return found
+            sentences.append(f"{arm} is not confirmed, because no trial of its search was completed.")
+    return sentences

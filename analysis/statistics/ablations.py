@@ -1,8 +1,9 @@
-"""What trained networks lose when the features of one order l in one layer are taken away, with 95 % intervals.
+"""Rise of the error when the features of one order l in one layer are removed from trained networks.
 
-Each trained network stands beside itself, so errors are compared in pairs, as those of arms are: the logarithm of the
-ratio of both errors, over blocks where three or more are planned (`statistics`). Which order is needed most is told
-only where its pairs with all others say so, corrected after Holm over these; and that one is needed at all, over all.
+Each network is compared with itself, so errors are paired, as those of arms are: the statistic is the logarithm of the
+ratio of both errors, averaged within blocks if three or more are planned (`paired`). An ablation raises the error
+significantly if its p-value is below 0.05 after Holm's correction over all ablations of the arm. The one that raises it
+most stands out if its paired differences from all others are significant after Holm's correction over these.
 """
 
 from typing import NamedTuple
@@ -28,40 +29,39 @@ class Place(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What the trained networks of an arm cannot do without."""
+    """The ablations of an arm that raise the error most, and those that do not raise it significantly."""
 
     most: tuple[Place, ...]
-    """The place whose loss raises the error most, first, and those that cannot be told apart from it; empty where no
-    place raises the error, or where there are too few units for an interval."""
+    """The place whose ablation raises the error most, followed by those whose rise does not differ significantly from
+    it; empty if no ablation raises the error significantly, or with too few units for an interval."""
     unseen: tuple[Place, ...]
-    """Places without which no rise of the error can be told from none, after Holm over all places; empty where there
-    are too few units."""
+    """Places whose ablation does not raise the error significantly; empty with too few units for an interval."""
 
 
 def ablations(rows: pl.DataFrame, blocks: int) -> pl.DataFrame:
-    """Errors with the features of one order in one layer taken away, over the trials of an arm.
+    """Errors of each ablation, over the trials of an arm.
 
-    :param rows: of `layers.layer_traces`. Trials where one of both errors is not positive are left out.
-    :param blocks: planned ones, which decide the unit.
-    :returns: arm, layer, l, kind (zero or shuffle), error and intact (geometric means over trials; that of the same
-        networks as they are), rise, low, high (of error over intact, percent; null bounds with too few units), sorted.
+    :param rows: from `layers.layer_traces`. Trials in which one of both errors is not positive are left out.
+    :param blocks: planned blocks, which decide the unit.
+    :returns: arm, layer, l, kind (zero or shuffle), error and intact (geometric means over trials, with and without the
+        ablation), rise, low, high (of error over intact, percent; bounds are null with too few units), sorted.
     """
-    found = []
+    ablated = []
     for (arm, kind, layer, order), part in _logs(rows).partition_by("arm", "kind", *_PLACE, as_dict=True).items():
         rise = relative_change(part, (part["error"] - part["intact"]).to_numpy(), blocks)
         means = [float(np.exp(part[name].to_numpy().mean())) for name in ("error", "intact")]
-        found.append((arm, layer, order, kind, *means, rise.value, rise.low, rise.high))
+        ablated.append((arm, layer, order, kind, *means, rise.value, rise.low, rise.high))
     numbers = dict.fromkeys(("error", "intact", "rise", "low", "high"), pl.Float64)
     kinds = {"arm": pl.String, "layer": pl.Int64, "l": pl.Int64, "kind": pl.String, **numbers}
-    frame = pl.DataFrame(found, schema=kinds, orient="row")
+    frame = pl.DataFrame(ablated, schema=kinds, orient="row")
     return frame.sort("arm", "layer", "l", "kind", descending=[False, False, False, True])
 
 
 def needs(rows: pl.DataFrame, blocks: int) -> Needs:
-    """Which orders an arm needs, of features set to zero.
+    """Which ablations by zeros raise the error of an arm significantly, and which raise it most.
 
-    :param rows: of `layers.layer_traces`, of this arm alone.
-    :param blocks: planned ones, which decide the unit.
+    :param rows: from `layers.layer_traces`, of this arm alone.
+    :param blocks: planned blocks, which decide the unit.
     """
     zeroed = _logs(rows).filter(pl.col("kind") == "zero")
     parts = {Place(*key): part for key, part in sorted(zeroed.partition_by(_PLACE, as_dict=True).items())}
@@ -75,17 +75,17 @@ def needs(rows: pl.DataFrame, blocks: int) -> Needs:
     unseen = tuple(
         place for (place, rise), p in zip(rises.items(), raised, strict=True) if p >= SIGNIFICANCE or rise.value <= 0
     )
-    order = sorted(rises, key=lambda place: -rises[place].value)
-    if not order or order[0] in unseen:
+    by_rise = sorted(rises, key=lambda place: -rises[place].value)
+    if not by_rise or by_rise[0] in unseen:
         return Needs((), unseen)
-    first, *others = order
+    first, *others = by_rise
     p_values = [_difference(parts[first], parts[other], blocks) for other in others]
     alike = [other for other, p in zip(others, holm(p_values), strict=True) if p >= SIGNIFICANCE]
     return Needs((first, *alike), unseen)
 
 
 def _difference(part: pl.DataFrame, other: pl.DataFrame, blocks: int) -> float:
-    """The p-value of no difference between the errors of the trials that both have; 1 with too few units."""
+    """p-value of equal errors in the trials that both ablations have; 1 with too few units."""
     pairs = part.join(other.select("trial", another="error"), on="trial").sort("trial")
     if not pairs.height:
         return 1.0
@@ -95,11 +95,11 @@ def _difference(part: pl.DataFrame, other: pl.DataFrame, blocks: int) -> float:
 
 def _logs(rows: pl.DataFrame) -> pl.DataFrame:
     """arm, trial, block, layer, l, kind, and the logarithms of error and intact."""
-    found = rows.filter(pl.col("statistic").is_in(ABLATIONS), pl.col("value") > 0)
-    found = found.with_columns(error=pl.col("value").log())
-    intact = found.filter(pl.col("statistic") == "ablation_none").select("trial", intact="error")
+    errors = rows.filter(pl.col("statistic").is_in(ABLATIONS), pl.col("value") > 0)
+    errors = errors.with_columns(error=pl.col("value").log())
+    intact = errors.filter(pl.col("statistic") == "ablation_none").select("trial", intact="error")
     return (
-        found.filter(pl.col("statistic") != "ablation_none")
+        errors.filter(pl.col("statistic") != "ablation_none")
         .join(intact, on="trial")
         .select(
             *("arm", "trial", "block", *_PLACE),

@@ -1,4 +1,4 @@
-"""The arms of a study: the error of each, its change against the baseline of its group, and what it cost."""
+"""The arms of a study: the error of each, its change against the baseline of its group, and its cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.trial import State
 
 LOOSE = 0.01
-"""Residual of a match from which on it is flagged."""
+"""A match is flagged when the size of an arm differs from its target by more than this share."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One metric of an arm, on the test split."""
+class MetricError:
+    """One metric of an arm on the test split."""
 
     unit: str
     error: Estimate | None
@@ -29,52 +29,52 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Row:
-    """An arm in the summary."""
+class ArmSummary:
+    """What a report states of one arm."""
 
     arm: str
     target: TargetLabel
     baseline: str | None
-    """The arm that it is compared with, itself for a baseline; None where no arm of its group has the levels."""
+    """The arm it is compared with; itself for a baseline, None if no arm of its group has the baseline's levels."""
     error: ArmError
     """By the study's metric."""
-    errors: Mapping[str, Measured]
-    """By every metric of its target that is one number, and recorded: name → error."""
+    errors: Mapping[str, MetricError]
+    """Name of the metric → error, for every recorded metric of the arm's target that is a single number."""
     comparison: Comparison | None
-    """None for a baseline, and for an arm that has none."""
+    """None for a baseline, and for an arm without one."""
     parameters: int | None
-    """Trainable numbers of the network; None before a trial of the arm is due."""
+    """Trainable parameters of the network; None before a trial of the arm is due."""
     parameters_live: int | None
-    """Those that a gradient can reach."""
+    """Parameters that a gradient can reach."""
     components: int | None
-    """Numbers that the hidden features of an atom hold, in the widest layer."""
+    """Components of the hidden features of an atom, in the widest layer."""
     flops: int | None
     """Floating-point operations of a training step."""
     match: str
-    """In what the arm was made equal to others: none, parameters, components or flops."""
+    """The size in which the arm was made equal to others: none, parameters, components or flops."""
     residual: float | None
-    """Size over the size that it is matched to, less 1."""
+    """Size of the arm divided by the size it is matched to, minus 1."""
     seconds: float | None
-    """Median training time of its complete trials."""
+    """Median training time of its complete trials, s."""
     unreachable: str | None
-    """Outputs that the arm cannot reach, predicted zero."""
+    """Irreps of the target that no path of the network reaches; they are predicted as zero."""
     dead: str | None
-    """Hidden irreps that nothing feeds or nothing reads, in words."""
+    """Hidden irreps that no path produces or none reads, in words."""
     failed: int
-    """Failed trials."""
+    """Failed trials of the confirm stage."""
     confirmed: bool
-    """False if no trial of the arm's search was completed, so that there is nothing to confirm."""
+    """False if no trial of the arm's search was completed: then there is no setting to confirm."""
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What a reader of the row must know."""
+        """Notes that belong to the arm's row in a table."""
         flags = [f"cannot reach {self.unreachable}"] if self.unreachable else []
         if not self.confirmed:
             flags.append("not confirmed: no trial of its search was completed")
         if self.baseline is None:
-            flags.append("compared with none: no arm of its group has the baseline's levels")
+            flags.append("not compared: no arm of its group has the baseline's levels")
         if self.match != "none" and self.residual is not None and abs(self.residual) > LOOSE:
-            flags.append(f"{signed_percent(self.residual)} % off the size that it is matched to")
+            flags.append(f"size differs from its target by {signed_percent(self.residual)} %")
         if self.failed:
             flags.append(f"{self.failed} failed")
         if self.error.units and self.error.error is not None and self.error.error.low is None:
@@ -82,46 +82,49 @@ class Row:
         return tuple(flags)
 
 
-def rows(tables: StudyTables) -> list[Row]:
-    """The summary of a study, in the order of its arms.
+def summarise_arms(tables: StudyTables) -> tuple[ArmSummary, ...]:
+    """The summary of every arm, in the order of the study.
 
     :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
     """
     study, trials = tables.study, tables.trials
-    own = {arm: study.baseline_of(arm) for arm in study.arms}
-    compared = compare_arms(trials, study.metric, study.arms, own, study.most_blocks)
+    baselines = {arm: study.baseline_of(arm) for arm in study.arms}
+    compared = compare_arms(trials, study.metric, study.arms, baselines, study.most_blocks)
     comparisons = {comparison.arm: comparison for comparison in compared}
-    facts, given, measured = _facts(trials), blocks_given(tables), _measured(tables)
-    return [
-        Row(
+    facts, blocks, errors = _facts(trials), blocks_given(tables), _metric_errors(tables)
+    return tuple(
+        ArmSummary(
             arm=error.arm,
             target=study.target_of(error.arm),
-            baseline=own[error.arm],
+            baseline=baselines[error.arm],
             error=error,
-            errors=measured[error.arm],
+            errors=errors[error.arm],
             comparison=comparisons.get(error.arm),
-            confirmed=given[error.arm] > 0,
-            **facts.get(error.arm, _NOTHING),
+            confirmed=blocks[error.arm] > 0,
+            **facts.get(error.arm, _NO_FACTS),
         )
         for error in arm_errors(trials, study.metric, study.arms, study.most_blocks)
-    ]
+    )
 
 
-def _measured(tables: StudyTables) -> dict[str, dict[str, Measured]]:
-    """Arm → metric → error, of the metrics of its target that are recorded."""
-    study, found = tables.study, {arm: dict[str, Measured]() for arm in tables.study.arms}
+def _metric_errors(tables: StudyTables) -> dict[str, dict[str, MetricError]]:
+    """Arm → metric → error, for the recorded metrics of its target."""
+    study = tables.study
+    errors: dict[str, dict[str, MetricError]] = {arm: {} for arm in study.arms}
     for name, metric in METRICS.items():
         if metric.by_l or f"metric.test.{name}" not in tables.trials.columns:
             continue
         for error in arm_errors(tables.trials, f"test.{name}", study.arms, study.most_blocks):
             target = study.target_of(error.arm)
             if metric.of(target.quantity):
-                found[error.arm][name] = Measured(target.unit if name == "error" else metric.unit, error.error)
-    return found
+                unit = target.unit if name == "error" else metric.unit
+                errors[error.arm][name] = MetricError(unit, error.error)
+    return errors
 
 
-_FIRST = ("parameters", "parameters_live", "components", "flops", "match", "residual", "dead")
-_NOTHING: dict[str, Any] = dict.fromkeys((*_FIRST, "seconds", "unreachable")) | {"match": "none", "failed": 0}
+_SHARED = ("parameters", "parameters_live", "components", "flops", "match", "residual", "dead")
+"""Columns that all trials of an arm's confirm stage agree on."""
+_NO_FACTS: dict[str, Any] = dict.fromkeys((*_SHARED, "seconds", "unreachable")) | {"match": "none", "failed": 0}
 
 
 def _facts(trials: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -131,7 +134,7 @@ def _facts(trials: pl.DataFrame) -> dict[str, dict[str, Any]]:
         trials.filter(pl.col("stage") == "confirm")
         .group_by("arm")
         .agg(
-            pl.col(*_FIRST).drop_nulls().first(),
+            pl.col(*_SHARED).drop_nulls().first(),
             pl.col("seconds").filter(state == State.COMPLETE.value).median(),
             pl.col("unreachable").drop_nulls().unique().sort().str.join(", "),
             failed=(state == State.FAILED.value).sum(),

@@ -1,13 +1,18 @@
-"""What no gradient of the loss reaches in trained networks, beside what the plan calls dead."""
+"""Irreps and product paths without a gradient in trained networks, compared with what the plan lists as dead.
+
+The plan derives from the network's couplings which hidden irreps are dead: no path produces them, or none reads them.
+Training measures the same independently. An irrep is dead if the gradient of the loss with respect to its features is
+exactly zero in every trial of an arm.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
 
-from tesseral.analysis.statistics.layers import last
+from tesseral.analysis.statistics.layers import last_traces
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.study.wording import listed
+from tesseral.study.wording import count, listed
 
 
 class Irrep(NamedTuple):
@@ -22,31 +27,31 @@ class Irrep(NamedTuple):
 
 
 class DeadIrreps(NamedTuple):
-    """What no gradient of the loss reaches in the trained networks of an arm."""
+    """Irreps and paths of an arm whose gradient is exactly zero in every trial."""
 
     dead: tuple[Irrep, ...]
-    """Irreps by which every trial's gradient is exactly zero."""
+    """Irreps whose features have no gradient."""
     unforeseen: tuple[Irrep, ...]
-    """Those of them that the plan does not name."""
+    """Irreps of `dead` that the plan does not list."""
     alive: tuple[Irrep, ...]
-    """Those that the plan calls dead and by which there is a gradient."""
+    """Irreps that the plan lists as dead, but whose features have a gradient."""
     paths: int
-    """Paths of products whose weights were traced, each of each layer by itself; those of one text whose weights are
-    computed for each edge are another path than those whose weights are parameters."""
+    """Number of product paths whose weights were traced, counted in each layer. A path whose weights are computed for
+    each edge counts apart from one of the same name whose weights are parameters."""
     dead_paths: int
-    """Those by whose weights every trial's gradient is exactly zero."""
+    """Number of those whose weights have no gradient."""
     wasted: tuple[str, ...]
-    """Those of them that do not make a dead irrep of their layer's features, in words: `messages: 0e x 2e -> 2e in
-    layer 1`. They make another irrep, or one that the layer has inside alone."""
+    """Paths without a gradient whose output is not a dead irrep of the layer's features, in words, such as
+    `messages: 0e x 2e -> 2e in layer 1`."""
 
 
 def find_dead_irreps(rows: pl.DataFrame, planned: Iterable[Irrep]) -> DeadIrreps | None:
-    """The audit of one arm, at its last traces; None where no gradient was traced.
+    """Dead irreps of one arm at its last traces; None if no gradient was traced.
 
-    :param rows: of `layer_traces`, of this arm alone.
-    :param planned: what the plan calls dead; of what nothing makes there is no feature, and it is passed over.
+    :param rows: from `layers.layer_traces`, of this arm alone.
+    :param planned: irreps that the plan lists as dead. Irreps that no path produces have no features and are ignored.
     """
-    ended = last(rows)
+    ended = last_traces(rows)
     of_features = _largest(ended.filter(pl.col("statistic") == "feature_gradient"))
     if not of_features.height:
         return None
@@ -66,59 +71,61 @@ def find_dead_irreps(rows: pl.DataFrame, planned: Iterable[Irrep]) -> DeadIrreps
 
 
 def dead_irreps_by_arm(tables: StudyTables, rows: pl.DataFrame) -> dict[str, DeadIrreps]:
-    """Arm → its audit, in the study's order, of arms of which gradients were traced.
+    """Arm → its dead irreps, in the study's order; without arms whose gradients were not traced.
 
-    :param rows: of `layers.layer_traces`.
+    :param rows: from `layers.layer_traces`.
     """
     planned = (
         tables.trials.filter(pl.col("stage") == "confirm")
         .group_by("arm")
         .agg(pl.col("dead_irreps").drop_nulls().first())
     )
-    named = {arm: [Irrep(**one) for one in dead or ()] for arm, dead in planned.rows()}
-    own = set(rows["arm"])
+    listed_dead = {arm: [Irrep(**irrep) for irrep in dead or ()] for arm, dead in planned.rows()}
+    traced = set(rows["arm"])
     return {
-        arm: one
+        arm: dead
         for arm in tables.study.arms
-        if arm in own and (one := find_dead_irreps(rows.filter(pl.col("arm") == arm), named.get(arm, ()))) is not None
+        if arm in traced
+        and (dead := find_dead_irreps(rows.filter(pl.col("arm") == arm), listed_dead.get(arm, ()))) is not None
     }
 
 
-def dead_irrep_sentences(found: Mapping[str, DeadIrreps]) -> list[str]:
-    """Sentences on what no gradient of the loss reaches in the trained networks, beside what the plan calls dead.
+def dead_irrep_sentences(arms: Mapping[str, DeadIrreps]) -> list[str]:
+    """Compare the measured gradients with the plan: one sentence for all arms that agree, then one for each deviation.
 
-    They speak of those paths of products whose weights were traced.
-
-    :param found: of `dead_irreps_by_arm`.
+    :param arms: from `dead_irreps_by_arm`.
     """
-    foreseen = [one for one in found.values() if not (one.unforeseen or one.alive or one.wasted)]
-    lines = []
-    if foreseen:
-        paths, dead_paths = sum(one.paths for one in foreseen), sum(one.dead_paths for one in foreseen)
-        where = "every arm" if len(foreseen) == len(found) else f"{len(foreseen)} of {len(found)} arms"
-        told = f"In {where} the loss has a gradient by the features of every irrep"
-        if any(one.dead for one in foreseen):
-            told += " but those that the plan says nothing reads"
+    agreeing = [dead for dead in arms.values() if not (dead.unforeseen or dead.alive or dead.wasted)]
+    sentences = []
+    if agreeing:
+        paths, dead_paths = sum(dead.paths for dead in agreeing), sum(dead.dead_paths for dead in agreeing)
+        where = "every arm" if len(agreeing) == len(arms) else f"{len(agreeing)} of {len(arms)} arms"
+        sentence = f"In {where}, the gradient of the loss is nonzero for the features of every irrep"
+        if any(dead.dead for dead in agreeing):
+            sentence += " except those that the plan lists as unread"
         if paths:
             reached = f"all {paths:,}" if not dead_paths else f"{paths - dead_paths:,} of {paths:,}"
-            told += f", and by the weights of {reached} paths of products that were traced"
-        lines.append(f"{told}{', all but those into such irreps' if dead_paths else ''}.")
-    return lines + [f"{arm}: {sentence}" for arm, one in found.items() for sentence in _differing(one)]
+            sentence += f", and for the weights of {reached} traced product paths"
+        sentences.append(f"{sentence}{'; the other paths lead to such irreps' if dead_paths else ''}.")
+    return sentences + [f"{arm}: {deviation}" for arm, dead in arms.items() for deviation in _deviations(dead)]
 
 
-def _differing(one: DeadIrreps) -> Iterator[str]:
-    if one.unforeseen:
-        unforeseen = listed(one.unforeseen)
-        yield f"the loss has no gradient by the features {unforeseen}, which the plan does not call dead."
-    if one.alive:
-        yield f"the plan calls {listed(one.alive)} dead, yet there is a gradient."
-    if one.wasted:
-        number = f"{len(one.wasted)} path{'s' if len(one.wasted) > 1 else ''}"
-        made = "makes" if len(one.wasted) == 1 else "make"
-        yield f"no gradient reaches the weights of {number} that {made} no dead feature: {listed(one.wasted)}."
+def _deviations(dead: DeadIrreps) -> Iterator[str]:
+    if dead.unforeseen:
+        yield (
+            f"the gradient of the loss is zero for the features {listed(dead.unforeseen)}, which the plan does not "
+            "list as dead."
+        )
+    if dead.alive:
+        yield f"the plan lists {listed(dead.alive)} as dead, but the gradient of the loss is nonzero for its features."
+    if dead.wasted:
+        yield (
+            f"the gradient of the loss is zero for the weights of {count(len(dead.wasted), 'path')} whose output is "
+            f"not a dead irrep: {listed(dead.wasted)}."
+        )
 
 
 def _largest(rows: pl.DataFrame) -> pl.DataFrame:
-    """layer, l, p, path, statistic and the largest value over trials, sorted."""
+    """The largest value over trials: layer, l, p, path, statistic, value, sorted."""
     key = ["layer", "l", "p", "path", "statistic"]
     return rows.group_by(key).agg(pl.col("value").max()).sort("layer", "path", "l", "p", "statistic")

@@ -1,33 +1,24 @@
-"""What each order l does: hidden features over training, when they emerge, and the error of each output order.
+"""Hidden features by order l: their share of a layer's norm over training, and the epoch at which it settles.
 
-A layer's features of order l and parity p hold n components of squared norm N; traces record rms² = N/n and
-share = N/ΣN over the layer. Parities are joined by
+The features of order l and parity p in a layer hold n components of squared norm N. Traces record rms² = N / n and
+share = N / ΣN over the layer. Parities are combined by
 
     share_l = Σ_p share_lp,        rms_l² = Σ_p share_lp / Σ_p (share_lp / rms_lp²),
 
-for share/rms² is n up to a factor of the whole layer: the second is Σ N / Σ n. A parity that is identically zero
-(one that no path reaches) drops out of both, so it does not dilute the other.
+where the second is Σ N / Σ n, because share / rms² equals n up to a factor that the whole layer has in common. A parity
+that is identically zero (no path reaches it) drops out of both sums, so it does not dilute the other one.
 """
-
-import re
-from collections.abc import Sequence
 
 import polars as pl
 
-from tesseral.analysis.statistics.paired import arm_errors
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import TesseralError
-from tesseral.study.parsing.irreps import parse_irreps
-
-_ORDER = re.compile(r"\d+(?=[eo])")
-_IRREPS = "setting.network.hidden.irreps"
 
 
-def features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
-    """Features by order in the complete trials of the confirm stage, parities joined.
+def hidden_features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
+    """Features by order in the complete trials of the confirm stage, parities combined.
 
-    :param traces: rows of `study.records.TRACES`; those of a tensor-product path are not features of a layer.
-    :returns: arm, trial, layer, epoch, l, share, rms, sorted; all numbers dimensionless.
+    :param traces: rows of `study.records.schemas.TRACES`; rows of a tensor-product path are ignored.
+    :returns: arm, trial, layer, epoch, l, share, rms, sorted; share and rms are dimensionless.
     """
     complete = trials.filter(pl.col("stage") == "confirm", pl.col("state") == State.COMPLETE.value)
     components = pl.col("share") / pl.col("rms") ** 2
@@ -48,7 +39,10 @@ def features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
 
 
 def mean_features(per_trial: pl.DataFrame) -> pl.DataFrame:
-    """`features` averaged over the trials of each arm: arm, layer, epoch, l, trials, share, rms, sorted."""
+    """Averages over the trials of each arm: arm, layer, epoch, l, trials, share, rms, sorted.
+
+    :param per_trial: from `hidden_features`.
+    """
     return (
         per_trial.group_by("arm", "layer", "epoch", "l")
         .agg(trials=pl.len(), share=pl.col("share").mean(), rms=pl.col("rms").mean())
@@ -57,21 +51,22 @@ def mean_features(per_trial: pl.DataFrame) -> pl.DataFrame:
 
 
 def emergence(per_trial: pl.DataFrame) -> pl.DataFrame:
-    """When the share of each order takes its place: the epoch at which it settles.
+    """The epoch at which the share of each order settles.
 
-    In one trial, with x(E) the share at the last trace, d(e) = |x(e) − x(E)|: the first traced epoch from which on
-    d stays at or below half of its maximum. For a share that only rises, or only falls, from where it started, this
-    is where it has gone half of its way; one that first swings the other way is counted from its turn.
+    Let x(e) be the share in one trial at epoch e, E the last traced epoch, and d(e) = |x(e) − x(E)|. The share settles
+    at the first traced epoch from which on d stays at or below half of its maximum. A share that only rises or only
+    falls has then covered half of its way; for one that first swings the other way, the way is counted from its turn.
 
+    :param per_trial: from `hidden_features`.
     :returns: arm, layer, l, trials, first and last (mean shares), epoch (median over trials), earliest, latest,
-        sorted. Epochs are null where no trial's share moved.
+        sorted. Epochs are null if the share moved in no trial.
     """
-    one = ["arm", "trial", "layer", "l"]
+    series = ["arm", "trial", "layer", "l"]
     distance = (pl.col("share") - pl.col("share").last()).abs()
     far = pl.col("epoch").filter(distance > distance.max() / 2).max()
     return (
         per_trial.sort("epoch")
-        .group_by(one)
+        .group_by(series)
         .agg(
             first=pl.col("share").first(),
             last=pl.col("share").last(),
@@ -88,59 +83,3 @@ def emergence(per_trial: pl.DataFrame) -> pl.DataFrame:
         .select("arm", "layer", "l", "trials", "first", "last", "epoch", "earliest", "latest")
         .sort("arm", "layer", "l")
     )
-
-
-def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> pl.DataFrame:
-    """The error of each output order by arm, with the 95 % interval of `statistics.arm_errors`.
-
-    :param metric: such as `test.block_error`, recorded by order as `metric.test.block_error.l0`, `….l1`, ….
-    :param blocks: planned ones.
-    :returns: arm, hidden_lmax (null where the hidden irreps are not recorded), l, reachable, trials, error, low,
-        high; in the order of `arms`, without orders that an arm has no error for.
-    """
-    pattern = re.compile(re.escape(f"metric.{metric}.l") + r"(\d+)")
-    orders = sorted(int(match[1]) for name in trials.columns if (match := pattern.fullmatch(name)))
-    facts = _facts(trials) if orders else {}
-    rows = []
-    for order in orders:
-        for summary in arm_errors(trials, f"{metric}.l{order}", arms, blocks):
-            if summary.error is not None:
-                lmax, unreachable = facts[summary.arm]
-                rows.append(
-                    {
-                        "arm": summary.arm,
-                        "hidden_lmax": lmax,
-                        "l": order,
-                        "reachable": order not in unreachable,
-                        "trials": summary.trials,
-                        "error": summary.error.value,
-                        "low": summary.error.low,
-                        "high": summary.error.high,
-                    }
-                )
-    rows.sort(key=lambda row: arms.index(row["arm"]))
-    schema = {"arm": pl.String, "hidden_lmax": pl.Int64, "l": pl.Int64, "reachable": pl.Boolean, "trials": pl.Int64}
-    return pl.DataFrame(rows, schema=schema | dict.fromkeys(("error", "low", "high"), pl.Float64))
-
-
-def _facts(trials: pl.DataFrame) -> dict[str, tuple[int | None, set[int]]]:
-    """Arm → the largest order of its hidden irreps in the confirm stage, and the orders that it cannot reach."""
-    columns = [name for name in ("unreachable", _IRREPS) if name in trials.columns]
-    parts = trials.filter(pl.col("stage") == "confirm").select("arm", *columns).partition_by("arm", as_dict=True)
-    return {str(arm): (hidden_lmax(rows), unreachable_orders(rows)) for (arm,), rows in parts.items()}
-
-
-def unreachable_orders(trials: pl.DataFrame) -> set[int]:
-    """Orders l in the column `unreachable` of one arm's trials, which holds irreps such as `1x4e`."""
-    return {int(order) for text in trials["unreachable"].drop_nulls() for order in _ORDER.findall(text)}
-
-
-def hidden_lmax(trials: pl.DataFrame) -> int | None:
-    """Largest order of the hidden irreps of one arm's trials; None where they are not recorded."""
-    if _IRREPS not in trials.columns:
-        return None
-    try:
-        orders = [term.l for text in trials[_IRREPS].drop_nulls().unique() for term in parse_irreps(text)]
-    except TesseralError:  # a user's own network may say something else here
-        return None
-    return max(orders, default=None)

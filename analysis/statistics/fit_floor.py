@@ -1,16 +1,23 @@
-"""The floor of density errors: how far the fitted density, which networks learn, is from the field's own."""
+"""The fit floor: the error of the fitted density, which networks learn, against the SCF density.
+
+Networks are trained on the fitted density and judged against it. A network with an error of zero would still differ
+from the self-consistent (SCF) density by the fit floor.
+"""
 
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import interval
+from tesseral.study.wording import listed
 
-NOTHING = 1e-6
-"""Below it an error of the fit is not told in digits: a fit under constraint of charge misses electrons by rounding."""
+NEGLIGIBLE = 1e-6
+"""Errors of the fit below this are stated as a bound: a fit constrained in charge misses electrons by rounding only."""
 
 
-def floor(study: StudyInfo) -> dict[str, float | None] | None:
-    """The fit's own errors: ε in percent, electrons in e, dipole in e bohr, self_repulsion in percent; None each where
-    it is not known, and as a whole where no arm predicts a density. See `info.ReferenceInfo`."""
+def fit_errors(study: StudyInfo) -> dict[str, float | None] | None:
+    """Mean errors of the fit: epsilon (%), electrons (e), dipole (e bohr), self_repulsion (%).
+
+    Each is None if it is unknown; the whole is None if no arm predicts a density. See `study_info.ReferenceInfo`.
+    """
     if not study.predicts("density"):
         return None
     fit = study.reference
@@ -23,58 +30,64 @@ def floor(study: StudyInfo) -> dict[str, float | None] | None:
 
 
 def floor_line(study: StudyInfo) -> float | None:
-    """ε of the fit where ε is what the study is judged by, for a line in its figures."""
+    """The fit floor in percent if the study's metric is ε, for a line in figures whose axis is ε."""
     return study.reference.fit_error if study.metric.endswith(".epsilon") else None
 
 
-def floor_sentence(study: StudyInfo) -> str | None:
-    """ε of the fit in words; None where no arm predicts a density, or where it is not known."""
-    found = floor(study)
-    if found is None or found["epsilon"] is None:
+def _floor(study: StudyInfo) -> str | None:
+    """ε of the fit as text; None if no arm predicts a density or ε is unknown."""
+    errors = fit_errors(study)
+    if errors is None or errors["epsilon"] is None:
         return None
-    own = interval(Estimate(found["epsilon"]), "%")
+    return interval(Estimate(errors["epsilon"]), "%")
+
+
+def floor_sentence(study: StudyInfo) -> str | None:
+    """The fit floor in words; None if no arm predicts a density or ε of the fit is unknown."""
+    floor = _floor(study)
+    if floor is None:
+        return None
     return (
-        "Errors of the density are against the fitted one; the floor, the fit’s own ε against the self-consistent "
-        f"density, is {own}."
+        "Density errors are measured against the fitted density; its own ε against the SCF density, the fit floor, is "
+        f"{floor}."
     )
 
 
 def floor_note(study: StudyInfo) -> str:
-    """The same for the caption of a figure whose axis ε is not on, after a space; empty where there is none."""
-    found = floor(study)
-    if found is None or found["epsilon"] is None:
-        return ""
-    return f" Errors are against the fitted density, whose own ε is {interval(Estimate(found['epsilon']), '%')}."
+    """The fit floor for the caption of a figure whose axis is not ε, after a space; empty if there is none."""
+    floor = _floor(study)
+    return "" if floor is None else f" Errors are measured against the fitted density; the fit floor is {floor}."
 
 
-def floor_told(study: StudyInfo) -> list[str]:
-    """Sentences to stand beside errors of a density; none where no arm predicts one."""
-    found = floor(study)
-    if found is None:
+def floor_details(study: StudyInfo) -> list[str]:
+    """Sentences that belong beside errors of a density; none if no arm predicts one."""
+    errors = fit_errors(study)
+    if errors is None:
         return []
     sentence = floor_sentence(study)
     if sentence is None:
         return [
-            "Errors of the density are against the fitted one; how far that is from the self-consistent density, "
-            "their floor, is not known."
+            "Density errors are measured against the fitted density; its own error against the SCF density, the fit "
+            "floor, is unknown."
         ]
-    told = [
+    sentences = [
         sentence,
-        "It is a mean over the reference data, and of the whole: the self-consistent density has no parts by l.",
+        "The fit floor is a mean over the reference structures. It exists for the whole density only, because the SCF "
+        "density is not resolved by l.",
     ]
     parts = [
-        f"{_size(value, unit)} of the {name.replace('_', '-')}"
-        for name, unit in (("electrons", "e"), ("dipole", "e bohr"), ("self_repulsion", "%"))
-        if (value := found[name]) is not None
+        f"{_size(value, unit)} in the {noun}"
+        for key, noun, unit in (
+            ("electrons", "number of electrons", "e"),
+            ("dipole", "dipole", "e bohr"),
+            ("self_repulsion", "self-repulsion energy", "%"),
+        )
+        if (value := errors[key]) is not None
     ]
     if parts:
-        told.append(f"The fit misses {_and(parts)}, each in the mean of absolute values.")
-    return told
+        sentences.append(f"Mean absolute errors of the fit: {listed(parts)}.")
+    return sentences
 
 
 def _size(value: float, unit: str) -> str:
-    return interval(Estimate(value), unit) if value >= NOTHING else f"less than 10⁻⁶ {unit}"
-
-
-def _and(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return interval(Estimate(value), unit) if value >= NEGLIGIBLE else f"less than 10⁻⁶ {unit}"

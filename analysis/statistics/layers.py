@@ -1,7 +1,7 @@
-"""What the layers of trained networks hold and use, by order l: from the traces of a study's complete trials.
+"""Effective ranks and gradients of hidden layers by order l, from the traces of complete trials.
 
-Effective ranks are those of each parity by itself; of weights the root mean square of both parities stands for the
-order. What is lost without an order is in `ablations`, what no gradient reaches in `audit`.
+Effective ranks are given for each parity; the weights of both parities of an order are combined by their root mean
+square. See `ablations` for the error without an order, and `dead_irreps` for irreps without a gradient.
 """
 
 import polars as pl
@@ -14,10 +14,10 @@ _OF_PATHS = ("gradient_rms", "edge_gradient_rms")
 
 
 def layer_traces(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
-    """The rows of traces that this module, `ablations` and `audit` read, of complete trials of the confirm stage.
+    """Traces of complete trials of the confirm stage, as this module, `ablations` and `dead_irreps` read them.
 
-    :param traces: rows of `study.records.TRACES`.
-    :returns: arm, trial, block, replicate, epoch, layer, path, l, p, statistic, value; finite values alone.
+    :param traces: rows of `study.records.schemas.TRACES`.
+    :returns: arm, trial, block, replicate, epoch, layer, path, l, p, statistic, value; finite values only.
     """
     complete = trials.filter(pl.col("stage") == "confirm", pl.col("state") == State.COMPLETE.value)
     of_path = pl.col("path").is_not_null() & pl.col("statistic").is_in(_OF_PATHS)
@@ -31,9 +31,16 @@ def layer_traces(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
 
 
 def effective_ranks(rows: pl.DataFrame) -> pl.DataFrame:
-    """At the end of training, means over trials: arm, layer, l, p, rank, sorted."""
+    """Effective ranks at the end of training, averaged over trials.
+
+    The effective rank of a feature matrix (channels × atoms and components) is exp(−Σ q ln q), q its squared singular
+    values divided by their sum (Roy & Vetterli, EUSIPCO 2007, p. 606, there with singular values that are not squared).
+
+    :param rows: from `layer_traces`.
+    :returns: arm, layer, l, p, rank, sorted.
+    """
     return (
-        last(rows)
+        last_traces(rows)
         .filter(pl.col("statistic") == "effective_rank")
         .group_by("arm", "layer", "l", "p")
         .agg(rank=pl.col("value").mean())
@@ -42,14 +49,16 @@ def effective_ranks(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def gradients(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of the weights that make an arm's last hidden layer: their root mean square times the gradient's.
+    """Root mean square of the weights that produce each order in an arm's last hidden layer, times their gradient's.
 
-    The gradient is the loss's by these weights, so the product, in the loss's unit, is about what the same relative
-    change of any one of them does to it. Geometric means over trials; weights without a gradient are left out.
+    The gradient is that of the training loss with respect to these weights, so the product has the loss's unit. It
+    approximates the change of the loss per relative change of one weight. Geometric means over trials; weights without
+    a gradient are left out.
 
+    :param rows: from `layer_traces`.
     :returns: arm, epoch, l, effect, sorted.
     """
-    # Weights of the readout stand one layer after the last that has features, which is not the same in all arms.
+    # Weights of the readout are traced as one more layer, and arms differ in depth: take the last layer with features.
     hidden = rows.filter(pl.col("statistic") == "rms").group_by("arm").agg(pl.col("layer").max())
     of_weights = rows.filter(pl.col("path").is_null()).join(hidden, on=["arm", "layer"], how="semi")
     key = ["arm", "trial", "epoch", "l", "p"]
@@ -68,6 +77,6 @@ def gradients(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def last(rows: pl.DataFrame) -> pl.DataFrame:
-    """Those of each trial's last trace."""
+def last_traces(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of each trial's last traced epoch."""
     return rows.filter(pl.col("epoch") == pl.col("epoch").max().over("trial"))

@@ -1,7 +1,8 @@
-"""What the search of each arm proposed and chose, from its records. Nothing of it enters an error or an interval.
+"""The search of each arm: what was proposed, how the proposals ended, and the setting that was chosen.
 
-A search sees validation errors alone, on a split of its own, and the lowest of many is lower than what its setting
-earns on new data: it says that arms were tuned alike, and no more.
+Nothing of it enters an error or an interval. A search sees validation errors only, on a split of its own, and the
+lowest of many errors is lower than the error of its setting on new data. A report shows the search so that a reader
+can see that arms were tuned alike.
 """
 
 import json
@@ -26,32 +27,32 @@ class SearchRecords:
     """The records of a study's search, without its trials."""
 
     proposals: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PROPOSALS))
-    """arm, number, trial: one row a proposal, repeats of an earlier trial too."""
+    """arm, number, trial: one row for each proposal, including repeats of an earlier trial."""
     best: Mapping[str, Json] = field(default_factory=dict)
-    """Label of the arm → the fields of its `study.stages.Best`, where its search has ended."""
+    """Label of the arm → the fields of its `study.design.stages.Best`, if its search has ended."""
 
 
 @dataclass(frozen=True)
-class ArmSearched:
-    """The search of one arm, as far as it is."""
+class ArmSearch:
+    """The search of one arm so far."""
 
     arm: str
     planned: int
-    """Distinct proposals: the budget, or where the search ended before it, those that were made."""
+    """Distinct proposals: the budget, or the number that was made if the search ended before it."""
     proposed: int
-    """Distinct ones so far."""
+    """Distinct proposals so far."""
     repeats: int
-    """Proposals that repeated an earlier one; they were answered from its record and not counted."""
+    """Proposals of a setting that an earlier one had; they were answered from its record and are not counted."""
     complete: int
     pruned: int
-    """Stopped early, by halving."""
+    """Stopped early by successive halving."""
     failed: int
     best: float | None
     """Lowest validation error of a complete trial so far."""
     settings: Mapping[str, Any]
     """Dotted path → value that the arm is confirmed with; empty until its search has ended."""
     ended: str | None
-    """Why nothing more was proposed; None while the search goes on."""
+    """Why the search ended; None while it goes on."""
 
     @property
     def chosen(self) -> str:
@@ -62,30 +63,30 @@ class ArmSearched:
 
 @dataclass(frozen=True)
 class Saved:
-    """What early stopping saved."""
+    """Training time that early stopping saved in a search."""
 
     trials: int
-    """Trials that were stopped early and whose time is known."""
+    """Trials stopped early whose training time is known."""
     unknown: int
-    """Those that went on from a checkpoint, so that their time is not known."""
+    """Trials stopped early whose time is unknown, because they continued from a checkpoint."""
     seconds: float
-    """Their wall time until they were stopped, summed."""
+    """Training time of `trials` until they were stopped, summed, s."""
     whole: float
-    """What they would have taken to the end at the same pace, summed: Σ seconds · max_steps / steps."""
+    """Their time to the end at the same pace, Σ seconds · max_steps / steps, s."""
 
     @property
     def sentence(self) -> str:
-        """For a reader of the search."""
-        others = f" That of {self.unknown:,} more is not known." if self.unknown else ""
+        """The saving in words."""
+        others = f" The time of {self.unknown:,} more is unknown." if self.unknown else ""
         return (
-            f"Stopping early saved about {duration(self.whole - self.seconds)} of training: "
-            f"{count(self.trials, 'trial')} took {duration(self.seconds)} in all until stopped, and at the same pace "
-            f"would have taken {duration(self.whole)} to the end.{others}"
+            f"Early stopping saved about {duration(self.whole - self.seconds)} of training: "
+            f"{count(self.trials, 'trial')} took {duration(self.seconds)} in total before being stopped, and would "
+            f"have taken {duration(self.whole)} to the end at the same pace.{others}"
         )
 
 
 def saved(trials: pl.DataFrame) -> Saved | None:
-    """Of the trials of a search; None if none was stopped early, or the time of none is known.
+    """The training time that early stopping saved; None if no trial was stopped early or no time is known.
 
     :param trials: the trials table.
     """
@@ -99,18 +100,18 @@ def saved(trials: pl.DataFrame) -> Saved | None:
 
 
 def read_search(store: Store, arms: Iterable[str], trials: pl.DataFrame) -> SearchRecords:
-    """The records `search/<arm key>/…` of a study.
+    """Read the records `search/<arm key>/…` of a study.
 
-    Trials hold the numbers of their proposals, so only what repeats one, or has no trial yet, is read one by one.
+    A trial holds the number of its own proposal, so only repeats and proposals without a trial are read one by one.
 
     :param arms: labels as they are recorded.
     :param trials: the trials table.
     """
-    searched = trials.filter(pl.col("stage") == "search").drop_nulls("proposal")
-    recorded = searched.select("arm", pl.col("proposal").cast(pl.Int64).alias("number"), "trial")
+    launched = trials.filter(pl.col("stage") == "search").drop_nulls("proposal")
+    recorded = launched.select("arm", pl.col("proposal").cast(pl.Int64).alias("number"), "trial")
     known = set(recorded.select("arm", "number").iter_rows())
     labels = {digest(arm)[:12]: arm for arm in arms}
-    more: list[tuple[str, int, str]] = []
+    others: list[tuple[str, int, str]] = []
     best: dict[str, Json] = {}
     for path in store.paths("search"):
         key, _, name = path.removeprefix("search/").removesuffix(".json").rpartition("/")
@@ -121,14 +122,14 @@ def read_search(store: Store, arms: Iterable[str], trials: pl.DataFrame) -> Sear
             record = read_document(store, path, *_BEST)
             best |= {arm: record} if record else {}
         elif name.isdecimal() and (arm, int(name)) not in known and (record := read_document(store, path, "trial")):
-            more.append((arm, int(name), record["trial"]))
-    proposals = pl.concat([recorded, pl.DataFrame(more, schema=_PROPOSALS, orient="row")])
+            others.append((arm, int(name), record["trial"]))
+    proposals = pl.concat([recorded, pl.DataFrame(others, schema=_PROPOSALS, orient="row")])
     return SearchRecords(proposals.sort("arm", "number"), best)
 
 
-def searched(
+def arm_searches(
     trials: pl.DataFrame, records: SearchRecords, arms: Sequence[str], budget: int, objective: str
-) -> list[ArmSearched]:
+) -> list[ArmSearch]:
     """The search of each of `arms`, in their order.
 
     :param budget: distinct proposals in each arm.
@@ -139,14 +140,14 @@ def searched(
     proposed = dict(distinct.group_by("arm").len().iter_rows())
     made = dict(records.proposals.group_by("arm").len().iter_rows())
     lowest = dict(distinct.group_by("arm").agg(pl.col("value").min()).iter_rows())
-    found = []
+    searches = []
     for arm in arms:
         best = records.best.get(arm)
         complete, pruned, failed = (
             states.get((arm, state.value), 0) for state in (State.COMPLETE, State.PRUNED, State.FAILED)
         )
-        found.append(
-            ArmSearched(
+        searches.append(
+            ArmSearch(
                 arm=arm,
                 planned=best["trials"] if best else budget,
                 proposed=proposed.get(arm, 0),
@@ -159,13 +160,14 @@ def searched(
                 ended=best["reason"] if best else None,
             )
         )
-    return found
+    return searches
 
 
 def best_so_far(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
-    """The lowest validation error of an arm's first n distinct proposals: arm, n, value, sorted.
+    """The lowest validation error among an arm's first n distinct proposals.
 
-    Only where it falls, and at the last n whose trial has ended; arms without a complete trial are left out.
+    :returns: arm, n, value, sorted: the values of n at which the error falls, and the last n whose trial has ended.
+        Arms without a complete trial are left out.
     """
     ended = [state.value for state in State if state.finished]
     steps = (
@@ -182,7 +184,7 @@ def best_so_far(trials: pl.DataFrame, records: SearchRecords, objective: str) ->
 
 
 def _distinct(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
-    """arm, trial, number, state, value of the first proposal of each trial; value is null unless it is complete."""
+    """arm, trial, number, state and value of each trial's first proposal; value is null unless it is complete."""
     column = f"metric.{objective}"
     value = pl.col(column).cast(pl.Float64) if column in trials.columns else pl.lit(None, dtype=pl.Float64)
     counts = (pl.col("state") == State.COMPLETE.value) & value.is_finite()

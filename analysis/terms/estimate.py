@@ -1,4 +1,4 @@
-"""An estimate: a mean over independent units, its 95 % interval, and the p-value of a mean of zero."""
+"""An estimate: a mean over independent units with its 95 % interval and the p-value of a zero mean."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from tesseral.study.design.allocation import CONFIDENCE
 from tesseral.study.errors import TesseralError
 
 SIGNIFICANCE = 0.05
-"""A comparison is decided when its Holm-corrected p-value is below this."""
+"""A comparison is significant if its Holm-corrected p-value is below this."""
 
 FEWEST_UNITS = 3
-"""Planned blocks from which on the block is the unit, and units from which on there is an interval."""
+"""Smallest number of units that gives an interval, and of planned blocks that makes the block the unit."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over units, its 95 % interval, and the p-value of a mean of zero; null with too few units."""
+    """A mean over units, its 95 % interval, and the two-sided p-value of a zero mean; None with too few units."""
 
     value: float
     low: float | None = None
@@ -28,13 +28,14 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval exists and does not hold zero."""
+        """Whether there is an interval and zero is outside it."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 def t_estimate(units: Sequence[float] | np.ndarray) -> Estimate:
-    """Mean of independent units with Student's 95 % interval; of fewer than three units the mean alone.
+    """Mean of independent units with Student's 95 % interval, x̄ ± t(0.975, n − 1)·s/√n (Biometrika 6, 1, 1908).
 
+    :param units: one value for each unit, close to normally distributed. Fewer than three give the mean only.
     :raises TesseralError: if there is no unit.
     """
     values = np.asarray(units, dtype=float)

@@ -1,4 +1,4 @@
-"""Numbers and metrics in words: how many digits an interval deserves, and what a metric is called."""
+"""Numbers and metrics in words: the digits that an interval supports, and the names of metrics."""
 
 import re
 from dataclasses import dataclass, replace
@@ -11,37 +11,39 @@ from tesseral.study.configuration.metrics import METRICS
 
 @dataclass(frozen=True)
 class MetricLabel:
-    """A metric of a split, as a reader meets it."""
+    """A metric of a split in words."""
 
     name: str
     """Such as 'density error ε', 'relative error'."""
     split: str
-    """train, validation or test."""
+    """One of train, validation, test."""
     unit: str
-    """Such as '%'; empty if the metric is dimensionless, or of targets that have different units."""
+    """Such as '%'; empty if the metric is dimensionless or its targets have different units."""
     of: str = ""
-    """What is predicted, where the name does not say so: 'energy'."""
+    """The target, if the name does not say it, such as 'energy'."""
     share: str = ""
-    """What a percentage is a share of, where its name does not say so."""
+    """What a percentage is a share of, if the name does not say it."""
+    definition: str = ""
+    """What is measured, with its formula; empty if it is unknown."""
 
     @property
     def noun(self) -> str:
-        """For the middle of a sentence: 'the density error ε', 'the relative error of the energy'."""
+        """Inside a sentence, such as 'the density error ε', 'the relative error of the energy'."""
         return f"the {self.name}{self._of_target}"
 
     @property
     def title(self) -> str:
-        """For a heading: 'Density error ε (test)'."""
+        """In a heading, such as 'Density error ε (test)'."""
         return f"{self.name[:1].upper()}{self.name[1:]}{self._of_target} ({self.split})"
 
     @property
     def axis(self) -> str:
-        """For an axis: 'density error ε, %', 'relative error, % of the target's spread'."""
+        """On an axis, such as 'density error ε, %', 'relative error, % of the target's spread'."""
         return f"{self.name}, {self.unit}{self._of_share}" if self.unit else self.name
 
     @property
     def heading(self) -> str:
-        """For a column of errors: 'error, %', 'error, % of spread'."""
+        """At the head of a column, such as 'error, %', 'error, % of spread'."""
         return f"error, {self.unit}{' of spread' if self.share else ''}" if self.unit else "error"
 
     @property
@@ -52,8 +54,8 @@ class MetricLabel:
     def _of_share(self) -> str:
         return f" of {self.share}" if self.share else ""
 
-    def told(self, estimate: Estimate) -> str:
-        """Such as '3.2 % [2.9, 3.5] of the target’s spread'."""
+    def with_unit(self, estimate: Estimate) -> str:
+        """An estimate of this metric, such as '3.2 % [2.9, 3.5] of the target’s spread'."""
         return interval(estimate, self.unit) + self._of_share
 
 
@@ -73,32 +75,35 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def describe(metric: str, target: TargetLabel | None = None) -> MetricLabel:
-    """What a metric of a split, such as `test.epsilon`, is called; an unknown one keeps its name and has no unit.
+    """Describe a metric of a split, such as `test.epsilon`; an unknown one keeps its name and has no unit.
 
-    :param target: whose metric it is; None where it is that of several.
+    :param target: the target that is measured; None for several.
     """
     split, _, name = metric.partition(".")
     declared = METRICS.get(name)
     unit = target.unit if target is not None and name == "error" else declared.unit if declared else ""
     of = target.name if target is not None and name in _OF_TARGET else ""
     share = "the target’s spread" if name == "relative_error" else ""
-    return MetricLabel(_WORDS.get(name, name), split, typeset(unit), of, share)
+    definition = declared.description if declared else ""
+    return MetricLabel(_WORDS.get(name, name), split, typeset(unit), of, share, definition)
 
 
 def typeset(unit: str) -> str:
-    """With raised powers: 'e bohr^2' becomes 'e bohr²'."""
+    """A unit with raised powers: 'e bohr^2' becomes 'e bohr²'."""
     return re.sub(r"\^(-?\d+)", lambda power: power[1].translate(_SUPERSCRIPT), unit)
 
 
 SMALL = 1e-3
-"""Below it numbers are written in powers of ten."""
+"""Smaller numbers are written with a power of ten."""
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def decimals(*values: float | None) -> int:
-    """Decimals that show half the spread of `values` (an estimate and its bounds) to two significant digits.
+    """Number of decimals that show half the width of an interval to two significant digits.
 
-    But at most four digits of the largest value, and three of a value that stands alone.
+    At most four digits of the largest value are shown, and three of a value without an interval.
+
+    :param values: an estimate and its bounds, which may be None.
     """
     known = [value for value in values if value is not None]
     spread, largest = (max(known) - min(known)) / 2, max(abs(value) for value in known)
@@ -109,7 +114,7 @@ def decimals(*values: float | None) -> int:
 
 
 def number(value: float, places: int, *, signed: bool = False) -> str:
-    """A number at fixed decimals, with thousands separated; one that would need more than six, in powers of ten."""
+    """A number with fixed decimals and separated thousands; in scientific notation beyond six decimals."""
     text = f"{value:{'+' if signed else ''},.{places}f}" if places <= 6 else f"{value:{'+' if signed else ''}.1e}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("+-")  # no −0
@@ -117,9 +122,9 @@ def number(value: float, places: int, *, signed: bool = False) -> str:
 
 
 def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str:
-    """Such as `0.302 % [0.283, 0.321]`, or `2.1 [1.4, 2.9]·10⁻⁵` where all are small.
+    """An estimate with its interval, such as `0.302 % [0.283, 0.321]`, or `2.1 [1.4, 2.9]·10⁻⁵` if it is small.
 
-    Without bounds the value alone. `signed` writes the plus of a change.
+    :param signed: whether a positive value gets a plus sign, for changes.
     """
     known = (estimate.value, estimate.low, estimate.high)
     largest = max(abs(v) for v in known if v is not None)
@@ -137,11 +142,11 @@ def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str
 
 
 def p_value(p: float) -> str:
-    """Such as `0.012` or `< 0.001`."""
+    """A p-value as text, such as `0.012` or `< 0.001`."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def signed_percent(share: float) -> str:
-    """A share in percent, the unit left out: such as `+1.20`, `−0.35`, `0.00`."""
+    """A share in percent without its unit, such as `+1.20`, `−0.35`, `0.00`."""
     text = f"{100 * share:+.2f}"
     return text.replace("-", _MINUS) if float(text) else "0.00"

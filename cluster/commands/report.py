@@ -17,7 +17,7 @@ LEFT_OUT = (
     "components",
     "matched in",
     "residual, %",
-    "flops a step",
+    "FLOPs per step",
     "error in its unit",
     "notes",
 )
@@ -47,30 +47,31 @@ def report(
 
     Example, against another arm: `tesseral report quickstart --baseline lmax=2`
     """
-    from tesseral.analysis.report import summary
+    from tesseral.analysis.report.arm_table import arm_table, flag_lines
     from tesseral.analysis.report.notes import chosen_baseline
-    from tesseral.analysis.report.report import report as render
+    from tesseral.analysis.report.report import render
+    from tesseral.analysis.report.summary import progress_text, to_dict
     from tesseral.analysis.statistics.fit_floor import floor_sentence
+    from tesseral.analysis.statistics.results import analyse
     from tesseral.analysis.tables.open import read_study
 
     name = records_name(study, preset)
-    tables, html, tree = read_study(
-        storage, name, lambda tables: (tables, render(tables), summary.to_dict(tables) if as_json else {}), baseline
-    )
+    results = read_study(storage, name, analyse, baseline)
+    asked, html = results.study, render(results)
     store = Store(storage).child(name)
-    page = f"report-{digest(tables.study.baseline)[:12]}.html" if tables.study.chosen_baseline else "report.html"
+    page = f"report-{digest(asked.baseline)[:12]}.html" if asked.chosen_baseline else "report.html"
     if as_json:
-        print(json.dumps(tree | {"report": store.location(page)}, indent=2, default=str))
+        print(json.dumps(to_dict(results) | {"report": store.location(page)}, indent=2, default=str))
     else:
-        rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in summary.table(tables)]
+        rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in arm_table(results)]
         rows = fitting(rows, [key for key in rows[0] if key not in ("arm", list(rows[0])[1], "change, %")])
-        title = f"{tables.study.name}: {summary.standing(tables)}; 95 % intervals"
+        title = f"{asked.name}: {progress_text(results)}; 95 % intervals"
         console.print(title, style="bold", markup=False, soft_wrap=True)
         console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
-        for line in (*chosen_baseline(tables.study), *summary.flag_lines(tables)):
+        for line in (*chosen_baseline(asked), *flag_lines(results)):
             console.print(line, soft_wrap=True, markup=False)
-        parts = any(target.chosen is not None for target in tables.study.targets.values())
-        if not parts and (floor := floor_sentence(tables.study)):
+        parts = any(target.chosen is not None for target in asked.targets.values())
+        if not parts and (floor := floor_sentence(asked)):
             console.print(floor, soft_wrap=True)
     store.replace(page, html.encode())
     if not as_json:

@@ -10,13 +10,17 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
-from tesseral.analysis.figures.axes import in_panels
-from tesseral.analysis.figures.captioned import Figure, error_curves, error_figures, feature_figures, learning_figures
-from tesseral.analysis.figures.svg import arm_scale, order_scale
+from tesseral.analysis.figures.axes import arm_scale, in_panels, order_scale
+from tesseral.analysis.figures.curve_figures import feature_figures, learning_figures
+from tesseral.analysis.figures.error_figures import error_figures
+from tesseral.analysis.figures.figure import Figure
 from tesseral.analysis.report import summary
+from tesseral.analysis.report.arm_table import arm_table, flag_lines
 from tesseral.analysis.report.findings import compared, findings, verdict
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.paired import Comparison, arm_errors, compare_arms
+from tesseral.analysis.statistics.results import analyse
+from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.study_info import ReferenceInfo
 from tesseral.analysis.terms.estimate import Estimate
@@ -79,7 +83,7 @@ def test_opening_paragraph_states_the_change(tables, page):
     change = compare_arms(tables.trials, METRIC, list(tables.study.arms), "lmax=0", 4)[1].change
     bounds = f"{-change.value:.1f} % [{-change.high:.1f}, {-change.low:.1f}]"
     sentence = f"Against lmax=0, lmax=2 lowers the density error ε by {bounds} (8 pairs in 4 blocks)."
-    assert sentence in findings(tables)
+    assert sentence in findings(analyse(tables))
     assert html.escape(sentence) in page
 
 
@@ -116,21 +120,21 @@ def test_everything_it_knows_is_on_the_page(page):
 
 
 def test_figures_hold_what_they_should(tables):
-    figures = {figure.name: figure for figure in error_figures(tables)}
+    figures = {figure.name: figure for figure in error_figures(tables, analyse(tables).arms)}
     assert list(figures) == ["error-by-arm", "change-by-arm", "error-by-order", "error-against-cost"]
-    curves = [figure.name for figure in learning_figures(tables, error_curves(tables))]
+    curves = [figure.name for figure in learning_figures(tables, learning_curves(tables))]
     assert curves == ["learning", "learning-by-order"]
     told = tooltips(figures["error-by-arm"])
     assert sum("replicate" in text for text in told) == 32
     mean = arm_errors(tables.trials, METRIC, ["lmax=3"], 4)[0].error
     assert told.count(f"lmax=3: {interval(mean, '%')}") == 2  # its diamond and its bar
     orders = tooltips(figures["error-by-order"])
-    assert "lmax=0, l = 4: 100 % (out of reach, predicted zero)" in orders
+    assert "lmax=0, l = 4: 100 % (out of reach, predicted as zero)" in orders
     assert len({text for text in orders if "out of reach" in text}) == 1
 
 
 def test_dead_irreps_are_told_a_sentence_an_arm(page):
-    assert "nothing feeds or nothing reads" not in page
+    assert "Dead hidden irreps" not in page
     dead = "0o in every layer is made by nothing; 1e in layer 3 is read by nothing"
     rows = [row | ({"dead": dead} if row["arm"] == "lmax=1" else {}) for row in trial_rows()]
     told = page_of(rows).split("<h2>Out of reach</h2>")[1].split("</section>")[0]
@@ -139,29 +143,29 @@ def test_dead_irreps_are_told_a_sentence_an_arm(page):
     assert "<code>1x4e</code>" in told
     reached = page_of([row | {"unreachable": None} for row in rows])
     assert f"lmax=1: {dead}.</p>" in reached
-    assert "predicted zero and counts" not in reached
+    assert "predicted as zero, which counts" not in reached
     tables = load(table(rows), [], [], info())
-    assert [arm["dead"] for arm in summary.to_dict(tables)["arms"]] == [None, dead, None, None]
+    assert [arm["dead"] for arm in summary.to_dict(analyse(tables))["arms"]] == [None, dead, None, None]
 
 
 def test_that_a_change_is_one_of_reach_is_said_once():
-    sentence = "lmax=0 cannot reach 1x4e, which counts as predicted zero: part of each change is that."
-    assert findings(load(table(trial_rows()), [], [], info())).count(sentence) == 1
+    sentence = "lmax=0 cannot reach 1x4e, which is predicted as zero. This accounts for part of each change."
+    assert findings(analyse(load(table(trial_rows()), [], [], info()))).count(sentence) == 1
     alike = [row | {"unreachable": "1x4e"} for row in trial_rows()]
-    assert not any("cannot reach" in told for told in findings(load(table(alike), [], [], info())))
+    assert not any("cannot reach" in told for told in findings(analyse(load(table(alike), [], [], info()))))
     some = [row | {"unreachable": None if row["arm"] == "lmax=3" else "1x4e"} for row in trial_rows()]
-    told = findings(load(table(some), [], [], info()))
-    assert sentence.replace("each change", "each change of an arm that reaches it") in told
+    told = findings(analyse(load(table(some), [], [], info())))
+    assert sentence.replace("each change", "the change of each arm that reaches it") in told
     less = [row | {"unreachable": "1x4e" if row["arm"] == "lmax=2" else None} for row in trial_rows()]
-    told = findings(load(table(less), [], [], info()))
-    assert "lmax=2 cannot reach 1x4e, which counts as predicted zero: part of its change is that." in told
+    told = findings(analyse(load(table(less), [], [], info())))
+    assert "lmax=2 cannot reach 1x4e, which is predicted as zero. This accounts for part of its change." in told
     assert sum("cannot reach" in one for one in told) == 1
 
 
 def test_notes_stand_below_the_table_of_a_terminal():
     rows = [row for row in trial_rows(blocks=2, replicates=1) if row["arm"] != "lmax=3"]
     arms = ("lmax=0", "lmax=1", "lmax=2")
-    assert summary.flag_lines(load(table(rows), [], [], info(arms=arms, blocks=2, replicates=1))) == [
+    assert flag_lines(analyse(load(table(rows), [], [], info(arms=arms, blocks=2, replicates=1)))) == [
         "lmax=0: cannot reach 1x4e",
         "every arm: too few trials for an interval",
     ]
@@ -174,7 +178,7 @@ def test_ids_are_unique_in_the_page_and_point_to_something(page):
 
 
 def test_a_saved_figure_is_the_shown_one(tables):
-    figure = next(error_figures(tables))
+    figure = next(error_figures(tables, analyse(tables).arms))
     saved = base64.b64decode(figure.data_url.partition(",")[2]).decode()
     assert saved == str(figure.svg)
     assert saved.startswith("<svg xmlns=")
@@ -216,7 +220,7 @@ def test_an_unfinished_study_says_so(tmp_path):
             row["state"] = "running"
             del row["metric.test.epsilon"]
     page = report(study_tables(tmp_path, rows))
-    assert "24 of 32 trials are complete: this is preliminary." in page
+    assert "Preliminary: 24 of 32 trials are complete." in page
     assert "24 of 32 trials complete, 8 running" in page
     assert "(6 pairs in 3 blocks, 2 missing)" in page
 
@@ -226,7 +230,7 @@ def test_an_unfinished_study_says_so(tmp_path):
 )
 def test_a_study_without_a_complete_trial_has_a_report(rows):
     page = page_of(rows)
-    assert "No trial is complete, so there is nothing to compare yet." in page
+    assert "There is nothing to compare yet, because no trial is complete." in page
     assert "<svg" not in page
     assert [row[2] for row in cells(page)] == ["–"] * 4
 
@@ -235,6 +239,7 @@ def test_one_arm_has_no_comparison():
     page = page_of(trial_rows(arms=1), arms=("lmax=0",))
     assert "The mean of the density error ε is 0." in page
     assert "Against" not in page
+    assert "lowest observed" not in page
     assert "change-by-arm" not in page
 
 
@@ -245,7 +250,7 @@ def test_failures_are_listed_with_their_reason():
     assert "the loss became NaN &amp; more" in page
     assert f"<code>{rows[9]['trial'][:10]}</code>" in page
     assert "31 of 32 trials complete, 1 failed" in page
-    assert "preliminary" not in page
+    assert "Preliminary" not in page
     assert "1 failed" in cells(page)[1][7]
 
 
@@ -254,8 +259,8 @@ def test_merged_arms_and_files_left_out_are_told(tmp_path):
     rows = [row | {"arm": merged} if row["arm"] == "lmax=0" else row for row in trial_rows()]
     tables = study_tables(tmp_path, rows, arms=(merged, "lmax=1", "lmax=2", "lmax=3"), baseline=merged)
     page = report(tables)
-    assert re.search(r"lmax=0 and irreps=8x0e resolve\s+to the same configuration", page)
-    assert "one arm</td>" not in report(load(table(trial_rows()), [], [], info()))
+    assert re.search(r"lmax=0 and irreps=8x0e resolve\s+to the same configuration, which was trained\s+once", page)
+    assert "merged arms</td>" not in report(load(table(trial_rows()), [], [], info()))
     next(Path(tmp_path).glob("curves/*/*.parquet")).write_bytes(b"PAR1")
     with pytest.warns(UserWarning, match="is left out"):
         torn = study_tables_from_disk(tmp_path, rows, tables.study)
@@ -293,18 +298,18 @@ def change(value, low=None, high=None, p=None, p_holm=None, **changes):
         (
             change(-8, -21, 8, 0.3, 0.3),
             "undecided",
-            "Against a, b is undecided: the density error ε changes by −8 % [−21, +8] (6 pairs).",
+            "b against a is undecided: the density error ε changes by −8 % [−21, +8] (6 pairs).",
         ),
         (
             change(-20, -35, -3, 0.03, 0.09),
             "undecided",
-            "Against a, b is undecided after Holm's correction (p = 0.09): "
+            "b against a is undecided after Holm’s correction (p = 0.09): "
             "the density error ε changes by −20 % [−35, −3] (6 pairs).",
         ),
         (
             change(-45, pairs=2, units=2),
             "without an interval",
-            "Against a, b changes the density error ε by −45.0 % (2 pairs: too few for an interval).",
+            "Against a, b changes the density error ε by −45.0 % (2 pairs, too few for an interval).",
         ),
     ],
 )
@@ -315,25 +320,26 @@ def test_words_say_no_more_than_the_interval(comparison, decided, sentence):
 
 def test_words_without_a_ratio_or_a_pair():
     none = Comparison("b", "a, x", 0, 4, "pair", 0, None, None)
-    assert compared(none, METRIC) == "b cannot be compared with “a, x”: no pair of trials is complete."
+    assert compared(none, METRIC) == "b cannot be compared with “a, x” yet: no pair of trials is complete."
     zero = Comparison("b", "a", 3, 0, "block", 3, Estimate(-1.0), None)
-    assert "has no relative change, for an error is not positive" in compared(zero, METRIC)
+    assert "the relative change of b is undefined: an error is zero or negative" in compared(zero, METRIC)
 
 
 def test_few_blocks_make_intervals_conditional():
     few = load(table(trial_rows(blocks=1, replicates=3)), [], [], info(blocks=1, replicates=3))
-    assert any("intervals are conditional on its splits" in sentence for sentence in findings(few))
-    assert not any("conditional" in sentence for sentence in findings(load(table(trial_rows()), [], [], info())))
+    assert any("its intervals are conditional on its data splits" in sentence for sentence in findings(analyse(few)))
+    many = load(table(trial_rows()), [], [], info())
+    assert not any("conditional" in sentence for sentence in findings(analyse(many)))
 
 
 def test_two_finished_blocks_of_six_have_points_and_no_interval():
     early = load(table(trial_rows(blocks=2)), [], [], info(blocks=6))
-    told = " ".join(findings(early))
-    assert "16 of 48 trials are complete: this is preliminary." in told
-    assert told.count("(4 pairs in 2 blocks: too few for an interval)") == 3
+    told = " ".join(findings(analyse(early)))
+    assert "Preliminary: 16 of 48 trials are complete." in told
+    assert told.count("(4 pairs in 2 blocks, too few for an interval)") == 3
     assert "conditional" not in told
     assert "[" not in told
-    assert {row["notes"].partition("too few ")[2] for row in summary.table(early)} == {"blocks for an interval"}
+    assert {row["notes"].partition("too few ")[2] for row in arm_table(analyse(early))} == {"blocks for an interval"}
 
 
 def test_many_arms_are_counted_not_listed():
@@ -343,24 +349,22 @@ def test_many_arms_are_counted_not_listed():
         for k in range(3)
     ]
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
-    told = findings(load(table(rows), [], [], info(arms=arms, baseline=arms[0])))
+    told = findings(analyse(load(table(rows), [], [], info(arms=arms, baseline=arms[0]))))
     assert len(told) == 6
     assert told[3] == (
-        "“lmax=0, k=0” cannot reach 1x4e, which counts as predicted zero: part of each change of an arm that reaches "
-        "it is that."
+        "“lmax=0, k=0” cannot reach 1x4e, which is predicted as zero. This accounts for part of the change of each arm "
+        "that reaches it."
     )
     assert "is 1.06 %" in told[4]
     assert "not matched in size (91,000 to 281,000 parameters)" in told[5]
-    assert told[1].startswith("Of 11 arms compared with “lmax=0, k=0” in the density error ε: 9 lower")
+    assert told[1].startswith("11 arms are compared with “lmax=0, k=0” in the density error ε: 9 lower")
 
 
 def test_figures_of_features_show_a_few_arms_each(tmp_path):
     rows = trial_rows(blocks=1, replicates=1)
     five = [*rows, rows[3] | {"arm": "again", "trial": "e" * 64}]
     tables = study_tables(tmp_path, five, arms=("lmax=0", "lmax=1", "lmax=2", "lmax=3", "again"))
-    from tesseral.analysis.statistics.features import features
-
-    found = list(feature_figures(tables, features(tables.traces, tables.trials)))
+    found = list(feature_figures(analyse(tables)))
     assert [figure.name for figure in found] == ["features-1", "features-2"]
     assert all(isinstance(figure, Figure) for figure in found)
     lines = tooltips(found[0])
@@ -369,7 +373,7 @@ def test_figures_of_features_show_a_few_arms_each(tmp_path):
 
 
 def test_summary_is_json_and_text(tables):
-    tree = json.loads(json.dumps(summary.to_dict(tables), allow_nan=False))
+    tree = json.loads(json.dumps(summary.to_dict(analyse(tables)), allow_nan=False))
     assert tree["progress"] == {"planned": 32, "complete": 32, "pruned": 0, "failed": 0, "running": 0}
     assert [arm["arm"] for arm in tree["arms"]] == ["lmax=0", "lmax=1", "lmax=2", "lmax=3"]
     assert tree["arms"][0]["comparison"] is None
@@ -377,7 +381,7 @@ def test_summary_is_json_and_text(tables):
     assert change_["low"] < change_["value"] < change_["high"] < 0
     seconds = tables.trials.filter(pl.col("arm") == "lmax=1")["seconds"].median()
     assert tree["arms"][1]["seconds"] == pytest.approx(seconds)
-    rows = summary.table(tables)
+    rows = arm_table(analyse(tables))
     assert list(rows[0]) == ["arm", "trials", "error, %", "change, %", "Holm p", "parameters", "time", "notes"]
     assert rows[1]["time"] == "77 s"
 

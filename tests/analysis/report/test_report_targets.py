@@ -10,14 +10,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tesseral.analysis.figures.captioned import benefit_figures, by_group, error_curves, error_figures, learning_figures
+from tesseral.analysis.figures.curve_figures import learning_figures
+from tesseral.analysis.figures.error_figures import error_figures
+from tesseral.analysis.figures.figure import by_group
+from tesseral.analysis.figures.order_figures import benefit_figures
 from tesseral.analysis.report import summary
+from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.allocation import allocation
-from tesseral.analysis.statistics.fit_floor import floor, floor_told
-from tesseral.analysis.statistics.orders import benefit, order_tables
+from tesseral.analysis.statistics.allocation import allocate
+from tesseral.analysis.statistics.benefit import benefit
+from tesseral.analysis.statistics.fit_floor import fit_errors, floor_details
+from tesseral.analysis.statistics.orders import order_tables
 from tesseral.analysis.statistics.paired import arm_errors, compare_arms, holm
+from tesseral.analysis.statistics.results import analyse
+from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import study_info
 from tesseral.analysis.tables.study_info import ReferenceInfo
@@ -59,6 +66,12 @@ def tooltips(figure):
 
 def words(page):
     return " ".join(html.unescape(page).split())
+
+
+def sections_of(tables):
+    """The figures of errors of each group, as a report has them."""
+    results = analyse(tables)
+    return by_group(tables, lambda part: [*error_figures(part, results.arms), *learning_figures(part, results.curves)])
 
 
 def dipole_rows():
@@ -127,15 +140,17 @@ def test_a_reader_compares_with_another_arm(tmp_path):
     assert (asked.baseline, asked.own_baseline) == (label(2, "dipole"), label(0, "energy"))
     assert asked.baseline_of(label(1, "energy")) == label(2, "energy")
     tables = load(table(crossed_rows()), [], [], asked)
-    found = {row.arm: row for row in summary.rows(tables)}
+    found = {row.arm: row for row in analyse(tables).arms}
     arms = [label(k, "quadrupole") for k in range(3)]
     alone = compare_arms(tables.trials, RELATIVE, arms, arms[2], 4)
     assert [found[one.arm].comparison.change for one in alone] == [one.change for one in alone]
-    assert findings(tables)[0].startswith(f"Arms are compared with {label(2, 'dipole')} because a reader asked for it")
-    assert summary.to_dict(tables)["own_baseline"] == label(0, "energy")
+    assert findings(analyse(tables))[0].startswith(
+        f"Arms are compared with {label(2, 'dipole')}, as requested; the study"
+    )
+    assert summary.to_dict(analyse(tables))["own_baseline"] == label(0, "energy")
     own = study_info(study, tmp_path, baseline=label(0, "energy"))
     assert not own.chosen_baseline
-    assert "reader asked" not in " ".join(findings(load(table(crossed_rows()), [], [], own)))
+    assert "as requested" not in " ".join(findings(analyse(load(table(crossed_rows()), [], [], own))))
     with pytest.raises(
         TesseralError, match="expected the label of an arm as a baseline, got 'lmax=9'; there are: lmax=0"
     ):
@@ -159,7 +174,7 @@ def test_densities_of_other_orders_are_other_targets(tmp_path):
 
 
 def test_changes_are_within_a_target_and_holm_is_over_all(tables):
-    found = {row.arm: row for row in summary.rows(tables)}
+    found = {row.arm: row for row in analyse(tables).arms}
     p_values = []
     for quantity in TARGETS:
         arms = [label(k, quantity) for k in range(3)]
@@ -182,18 +197,18 @@ def test_an_arm_without_a_baseline_is_compared_with_none(tmp_path):
     )
     rows = [row for row in crossed_rows() if row["arm"] != label(0, "dipole")]
     tables = crossed_tables(tmp_path, rows, text)
-    found = {row.arm: row for row in summary.rows(tables)}
+    found = {row.arm: row for row in analyse(tables).arms}
     for lmax in (1, 2):
         assert found[label(lmax, "dipole")].comparison is None
-        assert any("compared with none: no arm of its group" in flag for flag in found[label(lmax, "dipole")].flags)
+        assert any("not compared: no arm of its group" in flag for flag in found[label(lmax, "dipole")].flags)
     assert found[label(2, "energy")].comparison.baseline == label(0, "energy")
-    cells = {row["arm"]: row["change, %"] for row in summary.table(tables)}
+    cells = {row["arm"]: row["change, %"] for row in arm_table(analyse(tables))}
     assert cells[label(1, "dipole")] == "–"
     assert cells[label(0, "energy")] == "baseline"
     page = words(report(tables))
     assert "dipole: none" in page
     assert set(benefit(tables)["target"]) == {"energy", "density", "quadrupole"}
-    assert any("mean of the relative error of the dipole is lowest in" in told for told in findings(tables))
+    assert any("lowest observed mean of the relative error of the dipole" in told for told in findings(analyse(tables)))
 
 
 def test_a_baseline_that_is_no_arm_is_a_mistake(tables):
@@ -202,7 +217,7 @@ def test_a_baseline_that_is_no_arm_is_a_mistake(tables):
 
 
 def test_errors_stand_in_units_and_as_a_share_of_the_spread(tables):
-    rows = {row["arm"]: row for row in summary.table(tables)}
+    rows = {row["arm"]: row for row in arm_table(analyse(tables))}
     assert list(rows[label(0, "energy")])[:5] == [
         "arm",
         "trials",
@@ -225,27 +240,27 @@ def test_errors_stand_in_units_and_as_a_share_of_the_spread(tables):
         (
             RELATIVE,
             ["error, % of spread", "error, e bohr"],
-            "The mean of the relative error of the dipole is lowest in lmax=2: 25.0 % [21.0, 29.0] of the target’s ",
+            "lmax=2 has the lowest observed mean of the relative error of the dipole: 25.0 % [21.0, 29.0] of the t",
         ),
         (
             "test.error",
             ["error, e bohr", "error, % of spread"],
-            "The mean of the error of the dipole is lowest in lmax=2: 0.160 e bohr [0.134, 0.185] (8 trials in ",
+            "lmax=2 has the lowest observed mean of the error of the dipole: 0.160 e bohr [0.134, 0.185] (8 trials in ",
         ),
     ],
 )
 def test_a_study_of_one_property_has_both_too(metric, headings, sentence):
     tables = dipole_tables(metric)
-    assert list(summary.table(tables)[0])[2:4] == headings
-    told = findings(tables)
+    assert list(arm_table(analyse(tables))[0])[2:4] == headings
+    told = findings(analyse(tables))
     assert told[0].startswith(sentence)
     noun = describe(metric, DIPOLE).noun
     assert told[2].startswith(f"Against lmax=0, lmax=2 lowers {noun} by 46.0 % [44.4, 47.5]")
     page = words(report(tables))
     assert f"Error: {noun}" in page
     assert "ε" not in page.split("<h2>Design")[0]
-    assert "self-consistent" not in page
-    assert summary.to_dict(tables)["unit"] == ("%" if metric == RELATIVE else "e bohr")
+    assert "SCF" not in page
+    assert summary.to_dict(analyse(tables))["unit"] == ("%" if metric == RELATIVE else "e bohr")
 
 
 def test_titles_and_axes_name_target_and_unit():
@@ -260,18 +275,18 @@ def test_titles_and_axes_name_target_and_unit():
 
 
 def test_opening_sentences_keep_to_a_target(tables):
-    told = findings(tables)
+    told = findings(analyse(tables))
     assert told[2] == (
         "Against “lmax=0, quantity=quadrupole”, “lmax=2, quantity=quadrupole” lowers the relative error of the "
         "quadrupole by 58.0 % [56.0, 60.0] (8 pairs in 4 blocks)."
     )
-    assert "Of 8 comparisons within groups in the relative error: 4 undecided, 4 lower." in told
+    assert "8 comparisons within groups in the relative error: 4 undecided, 4 lower." in told
     for sentence in told:
         assert len({quantity for quantity in TARGETS if f"quantity={quantity}" in sentence}) <= 1
 
 
 def test_json_carries_units_and_targets(tables):
-    tree = json.loads(json.dumps(summary.to_dict(tables), allow_nan=False))
+    tree = json.loads(json.dumps(summary.to_dict(analyse(tables)), allow_nan=False))
     assert (tree["metric"], tree["unit"]) == (RELATIVE, "%")
     assert tree["groups"][3] == {
         "target": {"quantity": "dipole", "chosen": None, "unit": "e bohr", "orders": [1]}, "levels": {},
@@ -304,8 +319,8 @@ def test_the_benefit_stands_by_order(tables):
         (alone,) = compare_arms(tables.trials, metric, arms, arms[1], 4)
         assert (row["change"], row["low"], row["high"]) == (alone.change.value, alone.change.low, alone.change.high)
         assert row["reachable"] == ((row["l"], row["target"]) != (4, "density"))
-    (figure,) = benefit_figures(tables)
-    assert "better than the baseline of its group, which" in figure.caption
+    (figure,) = benefit_figures(analyse(tables))
+    assert "against the baseline of the group, which differs in hidden features only" in figure.caption
     told = tooltips(figure)
     assert len([text for text in told if "out of reach of the arm or its baseline" in text]) == 4  # points and bars
     assert any(
@@ -319,11 +334,13 @@ def test_the_benefit_is_of_hidden_features_alone(tables):
     other = load(table(crossed_rows()), [], [], info(**(vars(tables.study) | {"levels": levels})))
     assert label(2, "dipole") not in set(benefit(other)["arm"])
     assert label(1, "dipole") in set(benefit(other)["arm"])
-    assert list(benefit_figures(dipole_tables(RELATIVE))) == []
+    assert list(benefit_figures(analyse(dipole_tables(RELATIVE)))) == []
 
 
 def test_each_target_has_its_figures(tables, page):
-    sections = by_group(tables, lambda part: [*error_figures(part), *learning_figures(part, error_curves(part))])
+    sections = by_group(
+        tables, lambda part: [*error_figures(part, analyse(part).arms), *learning_figures(part, learning_curves(part))]
+    )
     assert [section.title for section in sections] == ["Energy", "Density", "Quadrupole", "Dipole"]
     energy, density = ([figure.name for figure in section.figures] for section in sections[:2])
     assert energy == ["error-by-arm-1", "change-by-arm-1", "error-against-cost-1", "learning-1"]
@@ -356,32 +373,35 @@ def test_the_parts_of_the_density_error_stand_beside_the_floor():
     tables = load(table(rows), [], [], info())
     found = {one.metric: one for one in order_tables(tables)}["test.block_epsilon"]
     assert found.rows[0][1][None] == arm_errors(tables.trials, "test.epsilon", ["lmax=0"], 4)[0].error
-    assert re.search(r"<td>the fit itself</td><td class=\"number\">1\.06</td>\s*<td class=\"number\">–", report(tables))
+    assert re.search(r"<td>fit floor</td><td class=\"number\">1\.06</td>\s*<td class=\"number\">–", report(tables))
 
 
 def test_the_floor_stands_beside_errors_of_a_density(tables, page):
     text = words(page)
-    assert "the floor, the fit’s own ε against the self-consistent density, is 1.06 %." in findings(tables)[-2]
-    assert "The fit misses 0.00120 e of the electrons, 0.00340 e bohr of the dipole and 0.00800 % of the self-" in text
+    assert "its own ε against the SCF density, the fit floor, is 1.06 %." in findings(analyse(tables))[-2]
+    errors = "0.00120 e in the number of electrons, 0.00340 e bohr in the dipole and 0.00800 % in the self-repulsion"
+    assert f"Mean absolute errors of the fit: {errors} energy." in text
     alone = load(table(trial_rows()), [], [], info())
     for name in ("error-by-arm", "error-against-cost"):
-        (figure,) = [figure for figure in error_figures(alone) if figure.name == name]
-        assert "the fit’s own ε: 1.06 %" in tooltips(figure)
-        assert figure.caption.endswith("Dashed: the density fit’s own ε against the self-consistent density.")
+        (figure,) = [figure for figure in error_figures(alone, analyse(alone).arms) if figure.name == name]
+        assert "fit floor: 1.06 %" in tooltips(figure)
+        assert figure.caption.endswith("Dashed: the fit floor, ε of the fitted density against the SCF density.")
     rounding = ReferenceInfo(fit_error=1.0, electron_error=2e-15, dipole_error=0.5)
-    misses = "The fit misses less than 10⁻⁶ e of the electrons and 0.500 e bohr of the dipole, each in the mean"
-    assert misses in " ".join(floor_told(info(reference=rounding)))
-    sections = by_group(tables, lambda part: [*error_figures(part), *learning_figures(part, error_curves(part))])
+    misses = "of the fit: less than 10⁻⁶ e in the number of electrons and 0.500 e bohr in the dipole."
+    assert misses in " ".join(floor_details(info(reference=rounding)))
+    sections = by_group(
+        tables, lambda part: [*error_figures(part, analyse(part).arms), *learning_figures(part, learning_curves(part))]
+    )
     for section in sections:
         for figure in section.figures:
             if not figure.name.startswith("change"):
-                assert figure.caption.endswith("own ε is 1.06 %.") == (section.title == "Density")
+                assert figure.caption.endswith("fit floor is 1.06 %.") == (section.title == "Density")
     unknown = info(reference=ReferenceInfo(method="PBE0"))
-    assert "how far that is from the self-consistent density, their floor, is not known" in floor_told(unknown)[0]
+    assert "its own error against the SCF density, the fit floor, is unknown" in floor_details(unknown)[0]
     bare = load(table(trial_rows()), [], [], unknown)
-    assert not any("Dashed" in figure.caption for figure in error_figures(bare))
-    assert floor(dipole_tables(RELATIVE).study) is None
-    assert floor_told(dipole_tables(RELATIVE).study) == []
+    assert not any("Dashed" in figure.caption for figure in error_figures(bare, analyse(bare).arms))
+    assert fit_errors(dipole_tables(RELATIVE).study) is None
+    assert floor_details(dipole_tables(RELATIVE).study) == []
 
 
 def reference(path, columns, **metadata):
@@ -432,20 +452,20 @@ def test_blocks_are_added_by_the_change_within_a_target(tmp_path):
     given = {"arms": arms, "baseline": arms[0], "targets": targets, "metric": RELATIVE, "replicates": 1}
     sequential = {"blocks": 3, "sequential": True, "precision": 5.0, "max_blocks": 20}
     tables = load(table(rows), [], [], info(**given, **sequential, baselines=own))
-    comparisons = [row.comparison for row in summary.rows(tables) if row.comparison is not None]
-    assert [found.stopped for found in allocation(tables, comparisons)] == [None, None, "precision"]
+    comparisons = [row.comparison for row in analyse(tables).arms if row.comparison is not None]
+    assert [found.stopped for found in allocate(tables, comparisons)] == [None, None, "precision"]
     page = words(report(tables))
     assert page.count("<td>baseline</td>") == 2
-    assert not any("More blocks are to be added" in told for told in findings(tables))
+    assert not any("more blocks will be added" in told for told in findings(analyse(tables)))
     crossed = load(table(rows), [], [], info(**given, **sequential))
-    assert [found.stopped for found in allocation(crossed, comparisons)] == [None, None, None]
+    assert [found.stopped for found in allocate(crossed, comparisons)] == [None, None, None]
 
 
 def test_an_unfinished_study_of_targets_has_a_report(tmp_path):
     rows = [row | ({"state": "running"} if "dipole" in row["arm"] else {}) for row in crossed_rows()]
     tables = crossed_tables(tmp_path, rows)
     page = words(report(tables))
-    assert "72 of 96 trials are complete: this is preliminary." in page
+    assert "Preliminary: 72 of 96 trials are complete." in page
     assert "dipole" not in set(benefit(tables)["target"])
     assert load(table([]), [], [], tables.study).trials.is_empty()
     assert "nothing to compare yet" in report(load(table([]), [], [], tables.study))
@@ -455,10 +475,12 @@ def test_parameters_are_weighed_within_a_target(tables):
     """Networks of different targets may differ in size, for they are not compared."""
     sizes = dict(zip(TARGETS, (1000, 2000, 3000, 4000), strict=True))
     rows = [row | {"parameters": sizes[row["target"]]} for row in crossed_rows()]
-    assert not any("not matched" in told for told in findings(load(table(rows), [], [], tables.study)))
+    assert not any("not matched" in told for told in findings(analyse(load(table(rows), [], [], tables.study))))
     rows[0] = rows[0] | {"parameters": 1500}
     mixed = [row | ({"parameters": 1500} if row["arm"] == label(0, "energy") else {}) for row in rows]
-    assert any("(1,000 to 4,000 parameters)" in told for told in findings(load(table(mixed), [], [], tables.study)))
+    assert any(
+        "(1,000 to 4,000 parameters)" in told for told in findings(analyse(load(table(mixed), [], [], tables.study)))
+    )
 
 
 def test_trials_of_a_target_alone_are_a_study(tables):

@@ -6,13 +6,11 @@ import pytest
 
 from tesseral.analysis.statistics.features import (
     emergence,
-    features,
-    hidden_lmax,
+    hidden_features,
     mean_features,
-    output_errors,
-    unreachable_orders,
 )
-from tesseral.analysis.tables.learning_curves import learning
+from tesseral.analysis.statistics.orders import output_errors, unreachable_orders
+from tesseral.analysis.tables.learning_curves import confirm_curves
 from tesseral.study.records.schemas import TRACES, to_table
 from tests.support.synthetic_study import study_tables, table, trial_row, trial_rows
 
@@ -42,7 +40,7 @@ def test_parities_are_joined_as_if_they_were_one():
     draw = np.random.default_rng(0)
     layer = {(1, 1): draw.normal(size=(3, 3)), (1, -1): 4 * draw.normal(size=(10, 3)), (0, 1): draw.normal(size=(5, 1))}
     row = trial_row(1, 0, 0)
-    found = features(traces(measured(row["trial"], 0, layer)), frame([row]))
+    found = hidden_features(traces(measured(row["trial"], 0, layer)), frame([row]))
     both = np.concatenate([layer[1, 1], layer[1, -1]])
     total = sum((x**2).sum() for x in layer.values())
     assert found["l"].to_list() == [0, 1]
@@ -53,7 +51,7 @@ def test_parities_are_joined_as_if_they_were_one():
 def test_a_parity_that_no_path_reaches_does_not_dilute_the_other():
     layer = {(1, 1): np.zeros((50, 3)), (1, -1): np.full((2, 3), 2.0), (2, 1): np.zeros((2, 5))}
     row = trial_row(1, 0, 0)
-    found = features(traces(measured(row["trial"], 0, layer)), frame([row]))
+    found = hidden_features(traces(measured(row["trial"], 0, layer)), frame([row]))
     assert found["rms"].to_list() == pytest.approx([2.0, 0.0])
     assert found["share"].to_list() == pytest.approx([1.0, 0.0])
 
@@ -63,7 +61,7 @@ def test_paths_and_unfinished_trials_are_no_features():
     layer = {(0, 1): np.ones((2, 1))}
     rows = measured(done["trial"], 0, layer) + measured(running["trial"], 0, layer)
     rows.append({**rows[0], "path": "1x1->0", "value": 9.0})
-    found = features(traces(rows), frame([done, running]))
+    found = hidden_features(traces(rows), frame([done, running]))
     assert found["trial"].to_list() == [done["trial"]]
     assert found["rms"].to_list() == [1.0]
 
@@ -76,14 +74,14 @@ def test_means_are_over_trials():
         layer = {(0, 1): np.ones((1, 1)), (1, 1): np.full((1, 3), scale)}
         made += measured(row["trial"], 0, layer)
         shares.append(3 * scale**2 / (1 + 3 * scale**2))
-    mean = mean_features(features(traces(made), frame(rows)))
+    mean = mean_features(hidden_features(traces(made), frame(rows)))
     assert mean["trials"].to_list() == [2, 2]
     assert mean["share"].to_list() == pytest.approx([1 - np.mean(shares), np.mean(shares)])
     assert mean["rms"].to_list() == pytest.approx([1.0, 2.0])
 
 
 def per_trial(curves):
-    """`features` of one layer and order from (trial → shares by epoch)."""
+    """`hidden_features` of one layer and order from (trial → shares by epoch)."""
     return pl.DataFrame(
         [
             {"arm": "a", "trial": trial, "layer": 1, "epoch": epoch, "l": 2, "share": share, "rms": 1.0}
@@ -114,7 +112,7 @@ def test_a_share_that_never_moves_never_settles():
 
 def test_shares_of_a_layer_sum_to_one(tmp_path):
     tables = study_tables(tmp_path)
-    found = mean_features(features(tables.traces, tables.trials))
+    found = mean_features(hidden_features(tables.traces, tables.trials))
     sums = found.group_by("arm", "layer", "epoch").agg(pl.col("share").sum())
     assert sums.height == 4 * 3 * 17
     assert sums["share"].to_list() == pytest.approx([1.0] * sums.height)
@@ -123,7 +121,8 @@ def test_shares_of_a_layer_sum_to_one(tmp_path):
 
 def test_higher_orders_settle_later_in_the_synthetic_study(tmp_path):
     tables = study_tables(tmp_path)
-    found = emergence(features(tables.traces, tables.trials)).filter(pl.col("arm") == "lmax=3", pl.col("layer") == 3)
+    settled = emergence(hidden_features(tables.traces, tables.trials))
+    found = settled.filter(pl.col("arm") == "lmax=3", pl.col("layer") == 3)
     epochs = found.filter(pl.col("l") > 0)["epoch"].to_list()
     assert epochs == sorted(set(epochs))
 
@@ -133,7 +132,6 @@ def test_output_errors_and_what_is_out_of_reach():
     found = output_errors(frame(rows), "test.block_error", ARMS, 4)
     assert found.height == 20
     assert found["arm"].unique(maintain_order=True).to_list() == ARMS
-    assert found["hidden_lmax"].unique(maintain_order=True).to_list() == [0, 1, 2, 3]
     assert found.filter(~pl.col("reachable")).select("arm", "l", "error").rows() == [("lmax=0", 4, 100.0)]
     values = [r["metric.test.block_error.l2"] for r in rows if r["arm"] == "lmax=1"]
     cell = found.filter(pl.col("arm") == "lmax=1", pl.col("l") == 2)
@@ -144,16 +142,12 @@ def test_output_errors_and_what_is_out_of_reach():
 def test_orders_are_read_from_irreps():
     assert unreachable_orders(frame([trial_row(0, 0, 0, unreachable="1x4e, 2x13o")])) == {4, 13}
     assert unreachable_orders(frame([trial_row(1, 0, 0)])) == set()
-    column = "setting.network.hidden.irreps"
-    assert hidden_lmax(frame([trial_row(1, 0, 0, **{column: "4x0e+2x6o"})])) == 6
-    assert hidden_lmax(frame([trial_row(1, 0, 0, **{column: "module:function"})])) is None
-    assert hidden_lmax(frame([trial_row(1, 0, 0)]).drop(column)) is None
 
 
 def test_learning_prefers_the_validation_split(tmp_path):
     tables = study_tables(tmp_path)
-    found = learning(tables.curves, tables.trials, ["l2_error"])
+    found = confirm_curves(tables.curves, tables.trials, ["l2_error"])
     assert found["split"].unique().to_list() == ["validation"]
     assert found.height == 32 * 60
     failed = tables.trials.with_columns(state=pl.lit("failed"))
-    assert learning(tables.curves, failed, ["l2_error"]).height == 0
+    assert confirm_curves(tables.curves, failed, ["l2_error"]).height == 0

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 from tesseral.analysis.figures.ablation_figures import ablation_figures
-from tesseral.analysis.figures.layer_figures import inner_figures
+from tesseral.analysis.figures.layer_figures import layer_figures
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.ablations import ablations
 from tesseral.analysis.statistics.dead_irreps import Irrep, dead_irrep_sentences, dead_irreps_by_arm, find_dead_irreps
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
+from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import StudyTables, load
 from tesseral.study.records.schemas import STATISTICS, TRACES, to_table
 from tests.support.synthetic_study import info, table, trial_row, trial_rows
@@ -141,10 +141,11 @@ def test_every_path_is_judged_by_its_own_statistic():
     expected = ("contraction: 1o x 1o -> 0e", message(0, 1), message(2, 1))
     assert found.wasted == tuple(f"{path} in layer 1" for path in expected)
     assert dead_irrep_sentences({"lmax=1": found, "lmax=2": found._replace(wasted=found.wasted[:1])}) == [
-        "lmax=1: no gradient reaches the weights of 3 paths that make no dead feature: contraction: 1o x 1o -> 0e in "
-        "layer 1, messages: 0e x 0e -> 0e in layer 1 and messages: 0e x 2e -> 2e in layer 1.",
-        "lmax=2: no gradient reaches the weights of 1 path that makes no dead feature: contraction: 1o x 1o -> 0e in "
+        "lmax=1: the gradient of the loss is zero for the weights of 3 paths whose output is not a dead irrep: "
+        "contraction: 1o x 1o -> 0e in layer 1, messages: 0e x 0e -> 0e in layer 1 and messages: 0e x 2e -> 2e in "
         "layer 1.",
+        "lmax=2: the gradient of the loss is zero for the weights of 1 path whose output is not a dead irrep: "
+        "contraction: 1o x 1o -> 0e in layer 1.",
     ]
 
 
@@ -175,23 +176,24 @@ def of_arms() -> list[dict]:
 
 def test_a_report_shows_what_networks_use(tmp_path):
     study = tables(of_arms(), tmp_path)
-    found = layer_traces(study.traces, study.trials)
-    (bars,) = ablation_figures(study, found, ablations(found, study.study.most_blocks))
-    assert "lmax=3, 0.250 % as trained: the error rises most without l = 0 in layer 1 (+3,100 % [+3,100, +3,100])." in (
-        bars.caption
+    results = analyse(study)
+    (bars,) = ablation_figures(results)
+    assert (
+        "lmax=3 (0.250 % as trained): the error rises most without l = 0 in layer 1 (+3,100 % [+3,100, +3,100])."
+        in (bars.caption)
     )
     assert len(re.findall("<title>[^<]*exchanged among atoms: ", bars.svg)) == 2 * (1 + 2 + 3 + 4)
-    names = [figure.name for figure in inner_figures(study, found)]
+    names = [figure.name for figure in layer_figures(results)]
     assert names == ["effective-rank", "gradients-1"]
-    lines = dead_irrep_sentences(dead_irreps_by_arm(study, found))
+    lines = dead_irrep_sentences(results.layers.dead_irreps)
     assert lines == [
-        "In 3 of 4 arms the loss has a gradient by the features of every irrep.",
-        "lmax=3: the loss has no gradient by the features 3o in layer 1 and 3o in layer 2, "
-        "which the plan does not call dead.",
+        "In 3 of 4 arms, the gradient of the loss is nonzero for the features of every irrep.",
+        "lmax=3: the gradient of the loss is zero for the features 3o in layer 1 and 3o in layer 2, which the plan "
+        "does not list as dead.",
     ]
     page = report(study)
     for text in (
-        "What the trained networks use",
+        "Features that trained networks use",
         "Effective rank and gradients of each order",
         lines[1].partition(",")[0],
     ):
@@ -202,7 +204,7 @@ def test_a_report_without_such_traces_says_nothing_of_it(tmp_path):
     kept = [each for each in of_arms() if each["statistic"] in ("rms", "share")]
     page = report(tables(kept, tmp_path))
     assert "Hidden features by order" in page
-    for text in ("What the trained networks use", "Effective rank", "no gradient reaches"):
+    for text in ("Features that trained networks use", "Effective rank", "gradient of the loss"):
         assert text not in page
 
 
@@ -212,14 +214,14 @@ def test_one_sentence_tells_that_all_is_as_planned(tmp_path):
     dead = pl.when(pl.col("arm") == "lmax=1").then(pl.lit([{"layer": 1, "l": 0, "p": -1}]))
     study = replace(study, trials=study.trials.with_columns(dead_irreps=dead))
     assert dead_irrep_sentences(dead_irreps_by_arm(study, layer_traces(study.traces, study.trials))) == [
-        "In every arm the loss has a gradient by the features of every irrep but those that the plan says nothing "
-        "reads, and by the weights of 2 of 3 paths of products that were traced, all but those into such irreps."
+        "In every arm, the gradient of the loss is nonzero for the features of every irrep except those that the plan "
+        "lists as unread, and for the weights of 2 of 3 traced product paths; the other paths lead to such irreps."
     ]
 
 
 def test_json_holds_what_the_report_shows_of_layers(tmp_path):
     study = tables(of_arms() + [{**each, "trial": trial_rows()[0]["trial"]} for each in traced()[:6]], tmp_path)
-    found = json.loads(json.dumps(summary.to_dict(study)["layers"]))
+    found = json.loads(json.dumps(summary.to_dict(analyse(study))["layers"]))
     assert {name: len(rows) for name, rows in found.items() if name != "structures"} == {
         "effective_rank": 2 * (1 + 2 + 3 + 4),
         "weight_effects": 1 + 2 + 3 + 4,
@@ -235,13 +237,13 @@ def test_json_holds_what_the_report_shows_of_layers(tmp_path):
     assert found["metrics"]["lmax=1"] == "l2_error"
     assert found["needs"]["lmax=3"] == {"most": [[1, 0]], "unseen": []}
     assert found["audit"]["lmax=3"]["dead"] == [[1, 3, -1], [2, 3, -1]]
-    json.dumps(summary.to_dict(tables([], tmp_path)))
+    json.dumps(summary.to_dict(analyse(tables([], tmp_path))))
 
 
 def test_ranks_stand_in_a_panel_for_each_parity(tmp_path):
     rows = [row(trial_rows()[0]["trial"], "effective_rank", 2.0 + p, **at(1, 1, p)) for p in (1, -1)]
     study = tables(rows, tmp_path)
-    (ranks,) = inner_figures(study, layer_traces(study.traces, study.trials))
+    (ranks,) = layer_figures(analyse(study))
     titles = re.findall("<title>(lmax=0, [^<]*)</title>", ranks.svg) + re.findall(
         'aria-label="(lmax=0, [^"]*)"', ranks.svg
     )

@@ -11,6 +11,7 @@ from tesseral.analysis.report import summary
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.statistics.order_trend import trend_sentences, trends
 from tesseral.analysis.statistics.paired import holm
+from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import StudyTables
 from tests.support.synthetic_study import BENEFIT, TARGETS, crossed_rows, crossed_tables, label
 
@@ -66,14 +67,14 @@ def test_a_benefit_that_grows_is_told_and_one_that_does_not_is_undecided(tmp_pat
     flat, grown = trends(tables)
     assert grown.change.value == pytest.approx(-20.0, abs=2.0)
     assert abs(flat.change.value) < 3.0
-    (told,) = [sentence for sentence in findings(tables) if "one order of the output to the next" in sentence]
+    (told,) = [sentence for sentence in findings(analyse(tables)) if "With each order l of the output" in sentence]
     assert told.startswith(
-        "From one order of the output to the next (l = 0, 1, 2, 3; 8 pairs) the ratio of the relative"
+        "With each order l of the output (l = 0, 1, 2, 3; 8 pairs), the relative error divided by that of lmax=0"
     )
     assert "in lmax=1 (undecided" in told
-    assert told.endswith("in lmax=2 (the benefit grows).")
+    assert told.endswith("in lmax=2 (the benefit grows with l).")
     shrunk = replace(grown, change=replace(grown.change, value=2.0, low=1.0, high=3.0))
-    assert trend_sentences([shrunk])[0].endswith("(the benefit shrinks).")
+    assert trend_sentences([shrunk])[0].endswith("(the benefit shrinks with l).")
 
 
 def test_what_the_interval_alone_excludes_is_undecided_after_holm(tables):
@@ -108,15 +109,15 @@ def test_orders_out_of_reach_count_in_no_trend(tmp_path):
         for row in crossed_rows()
         if row["factor.target.quantity"] == "density"
     ]
-    assert trends(crossed_tables(tmp_path, rows)) == []
+    assert trends(crossed_tables(tmp_path, rows)) == ()
 
 
 def test_a_study_of_one_order_has_no_trend(tmp_path):
     rows = [row for row in crossed_rows() if row["factor.target.quantity"] == "dipole"]
-    assert trends(crossed_tables(tmp_path, rows)) == []
+    assert trends(crossed_tables(tmp_path, rows)) == ()
 
 
 def test_json_holds_them(tables):
-    (first, second) = summary.to_dict(tables)["trends"]
+    (first, second) = summary.to_dict(analyse(tables))["trends"]
     assert first["hidden"] == "lmax=1"
     assert second["change"]["value"] == trends(tables)[1].change.value

@@ -10,13 +10,15 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from tesseral.analysis.figures.captioned import search_figures
+from tesseral.analysis.figures.curve_figures import search_figures
 from tesseral.analysis.report import summary
+from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.notes import notes
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.allocation import allocation, blocks_given
+from tesseral.analysis.statistics.allocation import allocate, blocks_given
 from tesseral.analysis.statistics.paired import arm_errors, compare_arms
+from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study, study_info
@@ -75,7 +77,7 @@ def sequential(blocks, **changes):
 
 
 def test_the_search_is_counted_as_its_records_say(tuned):
-    found = {arm.arm: arm for arm in summary.search_rows(tuned)}
+    found = {arm.arm: arm for arm in analyse(tuned).searches}
     for label, came in VALIDATION.items():
         errors = [value for value in came if isinstance(value, float)]
         arm = found[label]
@@ -85,14 +87,14 @@ def test_the_search_is_counted_as_its_records_say(tuned):
         assert arm.best == min(errors)
         assert arm.settings == {"training.learning_rate": 1e-3 * (came.index(min(errors)) + 1)}
         assert arm.ended == ENDED[label]
-    stands = summary.search_progress(tuned)
+    stands = analyse(tuned).search_progress
     assert (stands.planned, stands.complete, stands.pruned, stands.failed, stands.unfinished) == (11, 7, 3, 1, 0)
 
 
 def test_a_store_of_objects_reads_the_same(store, tuned):
     tuned_study(store)
     read = open_study(store.url, "tuned")
-    assert summary.search_rows(read) == summary.search_rows(tuned)
+    assert analyse(read).searches == analyse(tuned).searches
     assert read.search.proposals.equals(tuned.search.proposals)
 
 
@@ -104,10 +106,10 @@ def test_the_confirm_stage_is_judged_alone(tuned):
     assert compare_arms(tuned.trials, "test.l2_error", arms, arms[0], 3) == compare_arms(
         without, "test.l2_error", arms, arms[0], 3
     )
-    assert [row.error.error.value for row in summary.rows(tuned)] == pytest.approx([0.61, 0.41])
-    stands = summary.progress(tuned)
+    assert [row.error.error.value for row in analyse(tuned).arms] == pytest.approx([0.61, 0.41])
+    stands = analyse(tuned).progress
     assert (stands.planned, stands.complete, stands.pruned, stands.failed) == (6, 6, 0, 0)
-    assert [row.failed for row in summary.rows(tuned)] == [0, 0]
+    assert [row.failed for row in analyse(tuned).arms] == [0, 0]
 
 
 def test_the_best_so_far_falls_where_it_was_put(tuned):
@@ -127,12 +129,12 @@ def test_the_page_shows_the_search(page):
     chosen = "learning_rate=0.005; ended before its budget: 50 proposals running repeated earlier ones"
     assert rows[1] == ["lmax=1", "5 of 5", "3", "2", "0", "0", "0.400", chosen]
     text = words(page)
-    assert "6 distinct proposals in each arm by Optuna's sampler tpe, to minimise L² error of the density" in text
-    assert "from epoch 2, one in 3 going on" in text
-    assert "saw errors on the validation split alone" in text
+    assert "6 distinct proposals in each arm by Optuna’s sampler tpe, minimising L² error of the density" in text
+    assert "from epoch 2, with one trial in 3 continuing at each rung" in text
+    assert "The search sees validation errors only" in text
     assert "Nothing of it enters the errors and intervals of this page" in text
-    assert "hyperparameters were tuned on structures that the confirm stage may test on" in text
-    assert "6 of 6 trials complete · search: 11 of 11 trials ended, 3 of them early, 1 failed" in text
+    assert "hyperparameters are tuned on structures that the confirm stage may test on" in text
+    assert "6 of 6 trials complete · search: 11 of 11 trials ended (3 stopped early, 1 failed)" in text
     assert 'id="search"' in page
 
 
@@ -140,27 +142,27 @@ def test_what_early_stopping_saved(tuned, page):
     """Three trials were stopped after 4 of 12 steps and 1.5 s."""
     assert saved(tuned.trials) == Saved(trials=3, unknown=0, seconds=4.5, whole=13.5)
     sentence = (
-        "Stopping early saved about 9.0 s of training: 3 trials took 4.5 s in all until stopped, and at the same pace "
-        "would have taken 14 s to the end."
+        "Early stopping saved about 9.0 s of training: 3 trials took 4.5 s in total before being stopped, and would "
+        "have taken 14 s to the end at the same pace."
     )
     assert sentence in words(page)
-    assert summary.to_dict(tuned)["search"]["saved"]["whole"] == 13.5
+    assert summary.to_dict(analyse(tuned))["search"]["saved"]["whole"] == 13.5
     first = tuned.trials.filter(state="pruned")["trial"][0]
     seconds = pl.when(pl.col("trial") != first).then("seconds")
     assert saved(tuned.trials.with_columns(seconds)) == Saved(2, 1, 3.0, 9.0)
-    assert Saved(2, 1, 3.0, 9.0).sentence.endswith("to the end. That of 1 more is not known.")
+    assert Saved(2, 1, 3.0, 9.0).sentence.endswith("at the same pace. The time of 1 more is unknown.")
     assert saved(tuned.trials.filter(pl.col("state") != "pruned")) is None
     assert saved(tuned.trials.with_columns(seconds=pl.lit(None, pl.Float64))) is None
 
 
 def test_both_stages_stand_in_a_sentence(tuned):
-    assert summary.standing(tuned) == (
-        "6 of 6 trials complete · search: 11 of 11 trials ended, 3 of them early, 1 failed"
+    assert summary.progress_text(analyse(tuned)) == (
+        "6 of 6 trials complete · search: 11 of 11 trials ended (3 stopped early, 1 failed)"
     )
     rows = trial_rows()
     rows[0]["state"], rows[1]["state"] = "running", "failed"
     alone = load(table(rows), [], [], info())
-    assert summary.standing(alone) == "30 of 32 trials complete, 1 running, 1 failed"
+    assert summary.progress_text(analyse(alone)) == "30 of 32 trials complete, 1 running, 1 failed"
 
 
 def test_endings_are_grouped_by_reason(tuned, page):
@@ -172,7 +174,7 @@ def test_endings_are_grouped_by_reason(tuned, page):
     rows = cells(page, "Failed and stopped trials")
     assert rows[0][:4] == ["search", "failed", "1", "the loss became NaN at step 7"]
     assert rows[1][:3] == ["search", "stopped early", "3"]
-    assert "preliminary" not in page
+    assert "Preliminary" not in page
 
 
 def test_reasons_that_differ_in_numbers_are_one_and_others_are_not():
@@ -187,17 +189,17 @@ def test_reasons_that_differ_in_numbers_are_one_and_others_are_not():
 
 
 def test_copied_trials_are_told(tuned, page):
-    sentence = "4 of 17 trials were trained by the study older before, and copied."
+    sentence = "4 of 17 trials were trained earlier by the study older and copied."
     assert sentence in notes(tuned)
     assert sentence in page
-    assert sentence in json.loads(json.dumps(summary.to_dict(tuned), allow_nan=False))["notes"]
+    assert sentence in json.loads(json.dumps(summary.to_dict(analyse(tuned)), allow_nan=False))["notes"]
     assert notes(load(table(trial_rows()), [], [], info())) == []
 
 
 def test_arms_that_a_condition_left_out_are_told(tuned, page):
-    assert "1 arm left out, for not meeting “network.hidden.lmax < 2”: lmax=2." in notes(tuned)
-    assert ["left out", "lmax=2, for not meeting network.hidden.lmax < 2"] in cells(page, "Design")
-    assert ["kind", "factorial: every combination of levels; 2 arms"] in cells(page, "Design")
+    assert "1 arm excluded by the condition “network.hidden.lmax < 2”: lmax=2." in notes(tuned)
+    assert ["excluded", "lmax=2, by the condition network.hidden.lmax < 2"] in cells(page, "Design")
+    assert ["kind", "full factorial: every combination of levels; 2 arms"] in cells(page, "Design")
 
 
 def test_a_search_that_goes_on_is_preliminary(tmp_path):
@@ -205,10 +207,10 @@ def test_a_search_that_goes_on_is_preliminary(tmp_path):
     for path in [*tmp_path.glob("tuned/search/*/best.json"), *tmp_path.glob("tuned/trials/*/outcome.json")]:
         path.unlink()
     read = open_study(tmp_path, "tuned")
-    assert findings(read) == [
-        "The search is at 0 of 12 trials.",
-        "0 of 6 trials are complete: this is preliminary.",
-        "No trial of the confirm stage is complete, so there is nothing to compare yet.",
+    assert findings(analyse(read)) == [
+        "Preliminary: 0 of 12 search trials have ended.",
+        "Preliminary: 0 of 6 trials are complete.",
+        "There is nothing to compare yet, because no trial of the confirm stage is complete.",
     ]
     assert [row[-1] for row in cells(report(read), "Search")] == ["not chosen yet", "not chosen yet"]
 
@@ -219,7 +221,7 @@ def test_a_proposal_without_a_trial_yet_is_no_repeat(tmp_path):
     (tmp_path / f"tuned/search/{key}/5.json").write_text('{"trial": "not yet"}')
     (tmp_path / f"tuned/search/{key}/6.json").write_text('{"tri')
     with pytest.warns(UserWarning, match=r"6\.json is left out"):
-        arm = summary.search_rows(open_study(tmp_path, "tuned"))[1]
+        arm = analyse(open_study(tmp_path, "tuned")).searches[1]
     assert (arm.proposed, arm.repeats, arm.complete) == (6, 0, 3)
 
 
@@ -231,11 +233,11 @@ def test_an_arm_whose_search_found_nothing_is_not_confirmed(tmp_path):
     without = load(
         read.trials.filter((pl.col("stage") == "search") | (pl.col("arm") == "lmax=0")), [], [], read.study, read.search
     )
-    assert summary.progress(without).planned == 3
-    assert "not confirmed: no trial of its search was completed" in summary.table(without)[1]["notes"]
-    assert "lmax=1 is not confirmed, for no trial of its search was completed." in notes(without)
-    assert "none, for no trial was completed" in cells(report(without), "Search")[1][-1]
-    assert not any("preliminary" in sentence for sentence in findings(without))
+    assert analyse(without).progress.planned == 3
+    assert "not confirmed: no trial of its search was completed" in arm_table(analyse(without))[1]["notes"]
+    assert "lmax=1 is not confirmed, because no trial of its search was completed." in notes(without)
+    assert "none: no trial was completed" in cells(report(without), "Search")[1][-1]
+    assert not any("Preliminary" in sentence for sentence in findings(analyse(without)))
 
 
 def test_arms_that_matching_joined_are_one(tmp_path):
@@ -254,37 +256,42 @@ def matched(*residuals, **changes):
 
 def test_matched_arms_show_what_was_matched():
     tables = matched(0.0, 0.004, -0.023, 0.0)
-    rows = summary.table(tables)
-    assert list(rows[0])[5:] == ["live parameters", "residual, %", "flops a step", "time", "notes"]
+    rows = arm_table(analyse(tables))
+    assert list(rows[0])[5:] == ["live parameters", "residual, %", "FLOPs per step", "time", "notes"]
     assert [row["live parameters"] for row in rows] == ["9,000"] * 4
     assert [row["residual, %"] for row in rows] == ["0.00", "+0.40", "−2.30", "0.00"]
-    assert rows[2]["flops a step"] == "1.24 M"
-    assert rows[2]["notes"] == "−2.30 % off the size that it is matched to"
+    assert rows[2]["FLOPs per step"] == "1.24 M"
+    assert rows[2]["notes"] == "size differs from its target by −2.30 %"
     assert rows[1]["notes"] == ""
-    assert "The arms are matched in live parameters, but 1 arm not to 1 %, so a change may" in " ".join(
-        findings(tables)
+    assert "but 1 arm deviates by more than 1 %, so a change may come from size" in " ".join(findings(analyse(tables)))
+    size = (
+        "multiplicities of the hidden irreps are scaled to equal live parameters (those that a gradient can reach); "
+        "the target is the largest arm; the "
     )
-    size = "multiplicities of the hidden irreps were scaled to equal live parameters: those of the largest arm; the "
     assert ["size", f"{size}largest residual is 2.3 %"] in cells(report(tables), "Design")
 
 
 def test_a_close_match_is_told_and_one_within_levels_is_compared_within_them():
-    close, told = matched(0.0, 0.004, -0.002, 0.0), "The arms are matched in live parameters, to 1 % or better."
-    assert told in findings(close)
+    close, told = (
+        matched(0.0, 0.004, -0.002, 0.0),
+        "The arms are matched in live parameters (those that a gradient can reach) to within 1 %.",
+    )
+    assert told in findings(analyse(close))
     within = load(close.trials, [], [], info(match=Match(by="parameters", to=9000, within=("network.layers",))))
-    assert told in findings(within)
-    assert "within each level of network.layers: those of 9,000" in report(within)
+    assert told in findings(analyse(within))
+    assert "within each level of network.layers; the target is 9,000" in report(within)
 
 
 def test_units_of_a_match_that_is_a_factor_stand_in_the_table():
     units = ("none", "parameters", "components", "flops")
     rows = [row | MATCHED | {"match": units[int(row["arm"][-1])], "residual": 0.001} for row in trial_rows()]
     tables = load(table(rows), [], [], info())
-    found = summary.table(tables)
+    found = arm_table(analyse(tables))
     assert [row["matched in"] for row in found] == list(units)
     assert [row["residual, %"] for row in found] == ["–", "+0.10", "+0.10", "+0.10"]
     assert {row["components"] for row in found} == {"120"}
-    assert any("matched in different ways (components, flops, none, parameters)" in told for told in findings(tables))
+    told = " ".join(findings(analyse(tables)))
+    assert "matched in different ways (components, flops, none, parameters)" in told
 
 
 def test_a_sequential_allocation_says_why_it_stopped():
@@ -292,7 +299,7 @@ def test_a_sequential_allocation_says_why_it_stopped():
     tables = sequential(blocks, precision=25.0)
     comparisons = compare_arms(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", 12)
     assert blocks_given(tables) == blocks
-    found = {arm.arm: arm for arm in allocation(tables, comparisons)}
+    found = {arm.arm: arm for arm in allocate(tables, comparisons)}
     assert found["lmax=0"].stopped is None
     for comparison in comparisons:
         arm, change = found[comparison.arm], comparison.change
@@ -301,13 +308,13 @@ def test_a_sequential_allocation_says_why_it_stopped():
     # A look at six blocks is the first, and five more follow it.
     assert [found[arm].stopped for arm in blocks] == [None, "precision", "precision", None]
     most = sequential(blocks, precision=1e-6)
-    assert [arm.stopped for arm in allocation(most, comparisons)] == [None, None, "most blocks", None]
+    assert [arm.stopped for arm in allocate(most, comparisons)] == [None, None, "most blocks", None]
     page = report(tables)
     rows = cells(page, "Blocks given")
     assert [(row[0], row[1]) for row in rows] == [(arm, str(n)) for arm, n in blocks.items()]
     text = words(page)
-    assert "no wider than ±25 %, with 6 blocks or more, and then 5 more; or until 12 blocks are given." in text
-    assert "It stops on the width alone, never on which side" in text
+    assert "with at least 6 blocks, the 95 % interval of the paired change is no wider than ±25 %; 5 more" in text
+    assert "At most 12 blocks are given. The rule looks at the width of the interval only, never at the side" in text
     assert "4 arms × 3 to 12 blocks × 2 replicates" in text
     assert "90 of 90 trials complete" in text
 
@@ -315,12 +322,12 @@ def test_a_sequential_allocation_says_why_it_stopped():
 def test_without_precision_more_blocks_may_follow():
     three = sequential(dict.fromkeys(("lmax=0", "lmax=1", "lmax=2", "lmax=3"), 3), precision=1e-6)
     comparisons = compare_arms(three.trials, "test.epsilon", three.study.arms, "lmax=0", 6)
-    assert [arm.stopped for arm in allocation(three, comparisons)] == [None] * 4
-    assert findings(three)[0] == "More blocks are to be added: this is preliminary."
+    assert [arm.stopped for arm in allocate(three, comparisons)] == [None] * 4
+    assert findings(analyse(three))[0] == "Preliminary: more blocks will be added."
     most = sequential(dict.fromkeys(("lmax=0", "lmax=1", "lmax=2", "lmax=3"), 12), precision=1e-6)
     comparisons = compare_arms(most.trials, "test.epsilon", most.study.arms, "lmax=0", 12)
-    assert [arm.stopped for arm in allocation(most, comparisons)] == [None] + ["most blocks"] * 3
-    assert "preliminary" not in " ".join(findings(most))
+    assert [arm.stopped for arm in allocate(most, comparisons)] == [None] + ["most blocks"] * 3
+    assert "Preliminary" not in " ".join(findings(analyse(most)))
 
 
 def test_precise_is_a_look_at_the_width_five_blocks_ago():
@@ -355,15 +362,16 @@ def test_a_trial_that_runs_keeps_its_arm_open():
     given = {"blocks": 3, "sequential": True, "precision": 1e6, "max_blocks": 12}
     tables = load(table(rows), [], [], info(**given))
     comparisons = compare_arms(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", 12)
-    assert [arm.stopped for arm in allocation(tables, comparisons)] == [None, "precision", "precision", None]
+    assert [arm.stopped for arm in allocate(tables, comparisons)] == [None, "precision", "precision", None]
 
 
 def test_the_design_of_a_fraction_stands_in_the_page():
     notes_ = ("2^(3-1) fraction of resolution III: 4 of 8 combinations", "generator C = AB: c = a × b")
     excluded = (Excluded("lmax=9, <b>", "lmax < 9", "design.where[0]"),)
-    page = report(load(table(trial_rows()), [], [], info(design="fractional", design_notes=notes_, excluded=excluded)))
+    study = info(design="fractional", design_notes=notes_, excluded=excluded)
+    page = report(load(table(trial_rows()), [], [], study))
     assert f"{notes_[0]}<br>{notes_[1]}" in page
-    assert "lmax=9, &lt;b&gt;, for not meeting <code>lmax &lt; 9</code>" in page
+    assert "lmax=9, &lt;b&gt;, by the condition <code>lmax &lt; 9</code>" in page
     assert ["kind", "two-level fractional factorial; 4 arms"] in cells(page, "Design")
 
 

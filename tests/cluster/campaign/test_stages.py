@@ -12,9 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tesseral.analysis.report import summary
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.progress import state_counts
+from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.open import open_study
 from tesseral.cluster.campaign import campaign
@@ -334,8 +334,8 @@ def test_arms_that_choose_one_network_share_its_trials(storage, study_file):
     )
     tables = open_study(storage, "small")
     assert "12 of 12" not in report(tables)
-    assert summary.progress(tables).complete == summary.progress(tables).planned == 8
-    rows = {row.arm: row for row in summary.rows(tables)}
+    assert analyse(tables).progress.complete == analyse(tables).progress.planned == 8
+    rows = {row.arm: row for row in analyse(tables).arms}
     assert rows[pair[0]].error == replace(rows[pair[1]].error, arm=pair[0])
     again = Counting()
     assert run(study_file, storage, again).states == {State.COMPLETE: 12}
@@ -517,7 +517,7 @@ def test_a_proposal_that_cannot_be_matched_fails_and_the_search_goes_on(storage,
     (group,) = endings(tables.trials)
     assert (group.state, group.stage, group.trials) == ("failed", "search", len(refused))
     assert group.reason in report(tables)
-    assert sum(arm.failed for arm in summary.search_rows(tables)) == len(refused)
+    assert sum(arm.failed for arm in analyse(tables).searches) == len(refused)
 
 
 def test_a_restart_knows_the_proposals_that_could_not_be_matched(storage, study_file, tmp_path_factory, monkeypatch):

@@ -1,27 +1,82 @@
-"""The charts of errors by arm. Each takes plain frames, colours arms alike, and states in its title what it shows."""
+"""Figures of errors by arm: every trial, the paired changes, the errors by order, and the error against its cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import altair as alt
 import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis
+from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.figures.order_figures import error_by_order
 from tesseral.analysis.figures.svg import INK, MUTED
-from tesseral.analysis.statistics.paired import ArmError, Comparison
+from tesseral.analysis.statistics.arms import ArmSummary
+from tesseral.analysis.statistics.fit_floor import floor_line, floor_note
+from tesseral.analysis.statistics.orders import output_errors
+from tesseral.analysis.statistics.paired import ArmError, Comparison, trial_errors
+from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import MetricLabel, interval
+from tesseral.analysis.terms.wording import MetricLabel, describe, interval
 
-_ROW = 46  # pixels
+_ROW = 46  # height of an arm's row, px
+
+
+def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[Figure]:
+    """Errors and their cost in a study of one target, as far as complete trials allow.
+
+    :param tables: of the study, or of one group of its arms.
+    :param arms: from `arms.summarise_arms`; those that the study does not have are ignored.
+    """
+    study, metric = tables.study, describe(tables.study.metric, tables.study.target)
+    summaries = [summary for summary in arms if summary.arm in study.arms]
+    floor, note = floor_line(study), floor_note(study)
+    line = note if floor is None else " Dashed: the fit floor, ε of the fitted density against the SCF density."
+    measured = trial_errors(tables.trials, study.metric)
+    if measured.height:
+        yield Figure(
+            "error-by-arm",
+            error_by_arm(measured, [summary.error for summary in summaries], metric, floor),
+            "Each point is a trial. A line joins the trials of one block and replicate, which share data and seeds. "
+            f"Diamonds are means; bars are their 95 % intervals.{line}",
+        )
+    comparisons = [
+        summary.comparison
+        for summary in summaries
+        if summary.comparison is not None and summary.comparison.change is not None
+    ]
+    if comparisons:
+        yield Figure(
+            "change-by-arm",
+            change_by_arm(comparisons, study.arms, metric),
+            f"Geometric mean of the error ratios of paired trials. Below zero, the arm has a lower error than "
+            f"{study.baseline}. Bars are 95 % intervals, not corrected for multiple comparisons.",
+        )
+    for name in ("test.block_error", "test.relative_error"):
+        outputs = output_errors(tables.trials, name, study.arms, study.most_blocks)
+        if outputs.filter(pl.col("error") > 0).height:
+            yield Figure(
+                "error-by-order",
+                error_by_order(outputs, study.arms, describe(name, study.target)),
+                f"Means over trials with 95 % intervals, on a logarithmic axis.{note}",
+            )
+            break
+    if measured.height:
+        yield Figure(
+            "error-against-cost",
+            error_against_cost(_costs(summaries), study.arms, metric, floor),
+            "Means over trials with 95 % intervals, against the number of parameters (left) and the median training "
+            f"time of a trial (right).{line}",
+        )
 
 
 def error_by_arm(
     errors: pl.DataFrame, summaries: Sequence[ArmError], metric: MetricLabel, floor: float | None = None
 ) -> alt.LayerChart:
-    """Each trial's error as a point, pairs joined by a line, with the arms' means and intervals.
+    """Each trial's error as a point, pairs joined by a line, with the mean and interval of each arm.
 
-    :param errors: of `paired.trial_errors`.
-    :param floor: ε of the density fit, a dashed line.
+    :param errors: from `paired.trial_errors`.
+    :param summaries: mean errors of the arms.
+    :param floor: the fit floor in percent, drawn as a dashed line.
     """
     arms = [summary.arm for summary in summaries]
     points = errors.with_columns(
@@ -37,7 +92,7 @@ def error_by_arm(
     base = alt.Chart(points).encode(x=x, y=y)
     lines = base.mark_line(color=MUTED, opacity=0.35, strokeWidth=1).encode(detail="pair:N", order="place:Q")
     dots = base.mark_circle(size=44, opacity=0.75).encode(color=arm_colour(arms, legend=False), description="told:N")
-    # Means stand beside their points, not on them.
+    # Means are drawn beside their points, not on top of them.
     beside = {"y": y, "yOffset": alt.value(_ROW / 2 - 13), "description": "told:N"}
     rule = alt.Chart(means.drop_nulls("low")).mark_rule(color=INK, strokeWidth=2)
     mean = alt.Chart(means).mark_point(shape="diamond", filled=True, size=90, color=INK, opacity=1)
@@ -49,7 +104,7 @@ def error_by_arm(
 
 
 def change_by_arm(comparisons: Sequence[Comparison], arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
-    """The relative change against the baseline with its interval, and the line of no change."""
+    """The relative change against the baseline with its interval, and a line at zero."""
     table = _estimates([(c.arm, c.change) for c in comparisons], "%", signed=True)
     compared = table["arm"].to_list()
     title = f"change of {metric.noun}, %"
@@ -73,7 +128,7 @@ def error_against_cost(
     """Mean error with its interval against parameters and against training time.
 
     :param costs: arm, parameters, seconds, error, low, high.
-    :param floor: ε of the density fit, a dashed line.
+    :param floor: the fit floor in percent, drawn as a dashed line.
     """
     rows = costs.drop_nulls(["error", "parameters", "seconds"]).with_columns(
         told=pl.format("{}: {} parameters, {} s", "arm", "parameters", pl.col("seconds").round(1))
@@ -99,7 +154,7 @@ def _floor(value: float | None, along: Literal["x", "y"], metric: MetricLabel) -
     """The fit's own error as a light line with its name, on an axis of errors."""
     if value is None:
         return []
-    told = f"the fit’s own ε: {value:.3g} {metric.unit}".rstrip()
+    told = f"fit floor: {value:.3g} {metric.unit}".rstrip()
     rows = alt.Chart(pl.DataFrame({"error": [value], "told": [told]}))
     place = alt.X("error:Q", title=metric.axis) if along == "x" else alt.Y("error:Q", title=metric.axis)
     line = rows.mark_rule(color=MUTED, strokeDash=[2, 3]).encode(place, description="told:N")
@@ -111,9 +166,19 @@ def _floor(value: float | None, along: Literal["x", "y"], metric: MetricLabel) -
 
 
 def _estimates(rows: Sequence[tuple[str, Estimate | None]], unit: str, *, signed: bool = False) -> pl.DataFrame:
-    """arm, value, low, high and `told`, the tooltip; without the arms that have no estimate."""
+    """arm, value, low, high and `told` (the tooltip) of the arms that have an estimate."""
     known = [
         (arm, e.value, e.low, e.high, f"{arm}: {interval(e, unit, signed=signed)}") for arm, e in rows if e is not None
     ]
     kinds = {"arm": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "told": pl.String}
     return pl.DataFrame(known, schema=kinds, orient="row")
+
+
+def _costs(summaries: Sequence[ArmSummary]) -> pl.DataFrame:
+    costs = []
+    for summary in summaries:
+        error = summary.error.error
+        bounds = (error.value, error.low, error.high) if error else (None, None, None)
+        costs.append((summary.arm, summary.parameters, summary.seconds, *bounds))
+    kinds = {"arm": pl.String, "parameters": pl.Int64} | dict.fromkeys(("seconds", "error", "low", "high"), pl.Float64)
+    return pl.DataFrame(costs, schema=kinds, orient="row")

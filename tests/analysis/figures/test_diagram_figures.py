@@ -11,7 +11,7 @@ import pytest
 from e3nn import o3
 from hypothesis import given
 
-from tesseral.analysis.figures.diagram_figure import Outline, draw, drawings
+from tesseral.analysis.figures.diagram_figures import Outline, diagram_figures, draw
 from tesseral.analysis.report.report import report
 from tesseral.analysis.tables.load import load
 from tesseral.models.networks.layers.layer_fusion import LayerFusion
@@ -109,7 +109,7 @@ def fused() -> list[dict]:
 
 def test_one_drawing_for_each_diagram(fused):
     tables = load(table(fused), [], [], info())
-    found = list(drawings(tables.trials, tables.study.arms))
+    found = list(diagram_figures(tables.trials, tables.study.arms))
     arms = tables.study.arms
     assert [drawing.caption for drawing in found] == [f"{arms[1]}; {arms[2]}", arms[3]]
     label = ElementTree.fromstring(found[0].svg).attrib["aria-label"]
@@ -133,7 +133,7 @@ def test_no_order_is_missing_that_a_layer_has(fused, interaction, hidden, monkey
     assert len(built) == 3
     irreps = {"setting.network.hidden.irreps": hidden, "setting.network.interaction": interaction}
     tables = load(table([row | irreps for row in fused]), [], [], info())
-    first, _ = drawings(tables.trials, tables.study.arms)
+    first, _ = diagram_figures(tables.trials, tables.study.arms)
     label = ElementTree.fromstring(first.svg).attrib["aria-label"]
     made, told = label.split(" -> ")[1].split("; ")[:2]
     drawn = dict(one.split(" ", 1) for one in re.split(", (?=[a-z])", told)) | {"made": made}
@@ -161,7 +161,7 @@ def read_orders(text: str) -> set[int]:
 def test_what_a_users_network_makes_of_a_diagram_is_not_drawn(fused):
     rows = [row | {"setting.network.define": "mine:network"} for row in fused]
     tables = load(table(rows), [], [], info())
-    assert list(drawings(tables.trials, tables.study.arms)) == []
+    assert list(diagram_figures(tables.trials, tables.study.arms)) == []
 
 
 def test_the_report_shows_them(fused):
@@ -175,4 +175,4 @@ def test_a_report_without_diagrams_has_no_such_section(fused):
     plain = [row | {"setting.network.fusion.diagram": "none"} for row in fused]
     assert "Fusion diagrams</h2>" not in report(load(table(plain), [], [], info()))
     assert "Fusion diagrams</h2>" not in report(load(table(trial_rows()), [], [], info()))
-    assert list(drawings(pl.DataFrame({"arm": ["a"]}), ("a",))) == []
+    assert list(diagram_figures(pl.DataFrame({"arm": ["a"]}), ("a",))) == []

@@ -1,24 +1,41 @@
-"""The charts of errors by order of the output, and of what hidden features change for each order."""
+"""Figures by order l of the target: errors of arms, and the benefit of hidden features."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import altair as alt
 import polars as pl
 
-from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis
-from tesseral.analysis.figures.svg import MUTED, order_scale
+from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis, order_scale
+from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.figures.svg import MUTED
+from tesseral.analysis.statistics.order_trend import trend_sentences
+from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import MetricLabel, interval
 
 _LINES = "split(datum.label, ', ')"  # a label of several factors takes a line for each
-_OUT_OF_REACH = "out of reach, predicted zero"
+_OUT_OF_REACH = "out of reach, predicted as zero"
 _UNREACHED = "out of reach of the arm or its baseline"
+
+
+def benefit_figures(results: Results) -> Iterator[Figure]:
+    """The benefit of hidden features by order of the target, if several orders are predicted."""
+    benefits = results.benefits
+    if benefits.select("l", "target").n_unique() > 1:
+        tested = "is tested as a trend at the top of this page" if trend_sentences(results.trends) else "is not tested"
+        yield Figure(
+            "benefit-by-order",
+            benefit_by_order(benefits),
+            "Change of the relative error against the baseline of the group, which differs in hidden features only: "
+            "geometric mean of the ratios of paired trials. Below zero, the arm has the lower error. Bars are 95 % "
+            f"intervals, not corrected for multiple comparisons. Whether the benefit depends on the order {tested}.",
+        )
 
 
 def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
     """The error of each output order by arm; a cross marks an order that the arm cannot reach.
 
-    :param outputs: of `hierarchy.output_errors`.
+    :param outputs: from `orders.output_errors`.
     """
     rows = outputs.filter(pl.col("error") > 0).with_columns(
         state=pl.when("reachable").then(pl.lit("reached")).otherwise(pl.lit(_OUT_OF_REACH)),
@@ -47,9 +64,9 @@ def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLab
 
 
 def benefit_by_order(benefit: pl.DataFrame) -> alt.LayerChart:
-    """The change against the baseline of each group for each order of its target, a colour for each set of features.
+    """The change against the baseline of each group by order of its target, one colour for each set of features.
 
-    :param benefit: of `orders.benefit`.
+    :param benefit: from `benefit.benefit`.
     """
     rows = benefit.with_columns(
         output=pl.format("l = {}, {}", "l", "target"),

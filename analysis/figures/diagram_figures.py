@@ -1,7 +1,7 @@
-"""The drawing of a fusion diagram: leaves above, with what enters them; lines that meet at vertices; the root below.
+"""Drawings of fusion diagrams: leaves above with what enters them, vertices where lines meet, the root below.
 
-Of a `FusionDiagram` that is irreps. In a study it is orders: which irreps enter a diagram, and with how many channels,
-is up to the layer that holds it, and the records say which orders l they have at most.
+A `FusionDiagram` is drawn with its irreps. A study records orders only: the layer decides which irreps enter its
+diagram and with how many channels, and the records bound their orders l.
 """
 
 from base64 import b64encode
@@ -16,11 +16,11 @@ from tesseral.study.parsing.fusion_diagram import FusionDiagram
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tesseral.study.parsing.irreps import format_irreps, parse_irreps
 
-# As the first colours of arms in `tesseral.analysis.figures.svg`: seen on a light ground and on a dark one.
+# The first colours of arms in `tesseral.analysis.figures.axes`, visible on light and dark backgrounds.
 _COLOURS = dict(zip(LEAVES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
 _LINE, _RISE, _MARGIN = 17, 58, 14
 _LETTER = 6.9
-"""Width of a letter of 12 px, a little more than it is."""
+"""Width of a letter of 12 px, rounded up, px."""
 _DARK = (
     f'<style>@media (prefers-color-scheme: dark) {{ [fill="{INK}"] {{ fill: #e6e8eb }} [stroke="{INK}"] '
     f'{{ stroke: #e6e8eb }} [fill="{MUTED}"] {{ fill: #9aa2ad }} }}</style>'
@@ -29,15 +29,15 @@ _DARK = (
 
 @dataclass(frozen=True)
 class Outline:
-    """What is drawn of a fusion diagram."""
+    """A fusion diagram as it is drawn: its tree, and the orders at its leaves and root."""
 
     tree: Tree
     leaves: tuple[tuple[str, tuple[int, ...]], ...]
-    """Name of each leaf and the orders l that can enter there, ascending; in the order of the names."""
+    """Name of each leaf and the orders l that can enter it, ascending; sorted by name."""
     roots: tuple[int, ...]
-    """Orders that can be made, ascending."""
+    """Orders l that the diagram can produce, ascending."""
     k_max: int | None = None
-    """Largest l of internal edges; None: not limited."""
+    """Largest l of internal edges; None for no limit."""
 
     def __str__(self) -> str:
         leaves = ", ".join(f"{name} {_orders(orders)}" for name, orders in self.leaves)
@@ -45,34 +45,34 @@ class Outline:
 
     @property
     def bound(self) -> str:
-        """Of internal edges."""
+        """The bound of internal edges as text."""
         return _bound(self.k_max)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A diagram's picture, with what a reader needs to read it."""
+    """The picture of a diagram with its caption."""
 
     name: str
-    """Unique in the report, fit for a file name."""
+    """Unique in the report and fit for a file name."""
     svg: Markup
-    """For a page, whose style sheet restyles its colours as those of charts."""
+    """For a page, whose style sheet replaces its colours in dark mode."""
     caption: str
 
     @property
     def data_url(self) -> str:
-        """The picture as a link that holds it whole; a file of its own follows the reader's light or dark mode."""
+        """The picture as a link that contains it, for saving; the file follows the light or dark mode by itself."""
         whole = str(self.svg).replace(">", f">{_DARK}", 1)
         return "data:image/svg+xml;base64," + b64encode(whole.encode()).decode()
 
 
-def drawings(trials: pl.DataFrame, arms: tuple[str, ...]) -> Iterator[Drawing]:
-    """One drawing for each distinct diagram of the arms, in their order; none where no arm has any.
+def diagram_figures(trials: pl.DataFrame, arms: tuple[str, ...]) -> Iterator[Drawing]:
+    """One drawing for each distinct diagram of the arms, in their order.
 
-    Orders are those of a layer in the middle of the network: a first layer's features are scalars alone.
+    Orders are those of layers after the first, whose input is scalars only.
 
-    :param trials: with the columns `arm` and `setting.network.…`.
-    :param arms: in the report's order.
+    :param trials: a frame with the columns `arm` and `setting.network.…`.
+    :param arms: labels in the report's order.
     """
     columns = {
         name: f"setting.network.{name}"
@@ -88,15 +88,15 @@ def drawings(trials: pl.DataFrame, arms: tuple[str, ...]) -> Iterator[Drawing]:
     present = {name: column for name, column in columns.items() if column in trials.columns}
     if not {"fusion.diagram", "hidden.irreps", "harmonics_lmax"} <= set(present):
         return
-    found: dict[Outline, list[str]] = {}
+    arms_of: dict[Outline, list[str]] = {}
     for arm in arms:
         rows = trials.filter(pl.col("arm") == arm).select(**{name: pl.col(path) for name, path in present.items()})
         for row in rows.unique(maintain_order=True).to_dicts():
             given = row["fusion.diagram"] not in (None, "none") and row["hidden.irreps"] is not None
-            if given and row.get("define") is None:  # what a user's own network makes of a diagram is its affair
-                of_diagram = found.setdefault(_outline(row), [])
+            if given and row.get("define") is None:  # a user's own network may use it differently
+                of_diagram = arms_of.setdefault(_outline(row), [])
                 of_diagram += [arm] if arm not in of_diagram else []
-    for number, (diagram, having) in enumerate(found.items(), start=1):
+    for number, (diagram, having) in enumerate(arms_of.items(), start=1):
         yield Drawing(f"diagram-{number}", draw(diagram), "; ".join(having))
 
 
@@ -105,11 +105,11 @@ def _outline(row: dict[str, object]) -> Outline:
     edges = set(range(int(str(row["harmonics_lmax"])) + 1))
     gathered, made = hidden, hidden
     match row.get("interaction"):
-        case "mace":  # what it gathers may have the orders of the harmonics, too
+        case "mace":  # messages may also have the orders of the harmonics
             gathered = hidden | edges
         case "cormorant":
             pass
-        case _:  # a gate takes scalars besides, which are gathered and made with the features
+        case _:  # a gate needs scalars, which are gathered and produced with the features
             gathered = made = hidden | {0}
     orders = {"centre": hidden, "edges": edges, "neighbours": gathered}
     tree, k_max = parse_tree(str(row["fusion.diagram"])), row.get("fusion.k_max")
@@ -118,9 +118,9 @@ def _outline(row: dict[str, object]) -> Outline:
 
 
 def draw(diagram: Outline | FusionDiagram) -> Markup:
-    """An `<svg>` element that needs nothing else.
+    """Draw a diagram as a self-contained `<svg>` element.
 
-    A vertex is a Clebsch-Gordan product, a line between two of them an internal edge with its bound.
+    A vertex is a Clebsch-Gordan product; a line between two vertices is an internal edge with its bound.
     """
     if isinstance(diagram, Outline):
         entering = {name: _orders(orders) for name, orders in diagram.leaves}
@@ -132,7 +132,7 @@ def draw(diagram: Outline | FusionDiagram) -> Markup:
 
 
 class _Canvas:
-    """Positions of everything, in pixels."""
+    """Draws a diagram from its leaves down; positions are in px."""
 
     def __init__(self, tree: Tree, entering: Mapping[str, str], root: str, bound: str) -> None:
         self.tree, self.root, self.bound = tree, root, bound
@@ -150,7 +150,7 @@ class _Canvas:
         self._line(x, y, x, bottom, INK)
         self._dot(x, y)
         self._text(x, bottom + _LINE, self.root, MUTED)
-        # The root's text is centred on the root, which is not the middle of the picture.
+        # The root's text is centred on the root, which need not be the middle of the picture.
         reach = _LETTER * len(self.root) / 2 + _MARGIN
         left, right = min(0.0, x - reach), max(self.step * count, x + reach)
         height = bottom + _LINE + _MARGIN
@@ -162,7 +162,7 @@ class _Canvas:
         )
 
     def _node(self, node: Tree | str) -> tuple[float, float]:
-        """Where it is, its children drawn."""
+        """Draw the subtree of a node and return the node's position."""
         if isinstance(node, str):
             x = self.step * (self.next_leaf + 0.5)
             lines = self.labels[self.next_leaf]
@@ -183,7 +183,7 @@ class _Canvas:
         return x, y
 
     def _beside(self, x1: float, y1: float, x2: float, y2: float) -> None:
-        """The bound, beside the middle of an internal edge, outside of the angle at its lower end."""
+        """Write the bound beside the middle of an internal edge, outside the angle at its lower end."""
         outwards = -1 if x1 < x2 else 1
         anchor = "end" if outwards < 0 else "start"
         self._text((x1 + x2) / 2 + 7 * outwards, (y1 + y2) / 2 + 8, self.bound, INK, anchor=anchor)
@@ -209,7 +209,7 @@ def _bound(k_max: int | None) -> str:
 
 
 def _orders(orders: tuple[int, ...]) -> str:
-    """Such as `l ≤ 2`, of all up to it, or `l = 0, 2`."""
+    """Orders as text: `l ≤ 2` for all up to 2, or `l = 0, 2`."""
     if len(orders) > 1 and orders == tuple(range(len(orders))):
         return f"l ≤ {orders[-1]}"
     return f"l = {', '.join(map(str, orders))}"

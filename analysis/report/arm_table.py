@@ -1,0 +1,130 @@
+"""The table of arms: one row for each arm with its error, its change against the baseline, and its cost.
+
+The report and the terminal both show it.
+"""
+
+from tesseral.analysis.statistics.arms import ArmSummary
+from tesseral.analysis.statistics.paired import Comparison
+from tesseral.analysis.statistics.results import Results
+from tesseral.analysis.terms.wording import describe, interval, p_value, signed_percent, typeset
+from tesseral.study.wording import duration, scaled
+
+WORDS = ("arm", "matched in", "notes")
+"""Columns that hold words; the others hold numbers."""
+
+
+def arm_table(results: Results) -> list[dict[str, str]]:
+    """The arms as text: one dictionary (heading → cell) for each arm."""
+    study, arms = results.study, results.arms
+    metric = describe(study.metric, study.target)
+    other = _other_heading(results)
+    units = {arm.match for arm in arms} - {"none"}
+    flops = any(arm.flops is not None for arm in arms)
+    return [
+        {
+            "arm": arm.arm,
+            "trials": str(arm.error.trials),
+            metric.heading: interval(arm.error.error) if arm.error.error else "–",
+            **({other: _other_error(arm, study.metric, other)} if other else {}),
+            "change, %": _change(arm),
+            "Holm p": _p(arm.comparison),
+            **_size(arm, units),
+            **({"FLOPs per step": "–" if arm.flops is None else scaled(arm.flops)} if flops else {}),
+            "time": "–" if arm.seconds is None else duration(arm.seconds),
+            "notes": "; ".join(arm.flags),
+        }
+        for arm in arms
+    ]
+
+
+def flag_lines(results: Results) -> list[str]:
+    """The column `notes` as sentences for below a table: one for each note, with the arms that have it."""
+    arms: dict[str, list[str]] = {}
+    for arm in results.arms:
+        for flag in arm.flags:
+            arms.setdefault(flag, []).append(arm.arm)
+    return [
+        f"{'every arm' if len(having) == len(results.arms) else '; '.join(having)}: {flag}"
+        for flag, having in arms.items()
+    ]
+
+
+def error_notes(results: Results) -> list[str]:
+    """Sentences that explain the columns of errors; none for a study of densities judged by ε."""
+    study, sentences = results.study, []
+    relative = study.metric == "test.relative_error"
+    other = bool(_other_heading(results))
+    if relative and other:
+        dense = "; for a density, ε" if study.predicts("density") else ""
+        sentences.append(
+            "The second error is the mean absolute error in the target’s unit (for vectors and tensors, the mean norm "
+            f"of the error{dense})."
+        )
+    elif other:
+        sentences.append("The second error is the relative error, as a share of the target’s spread.")
+    if relative or other:
+        sentences.append(
+            "The spread is the root mean square of the target over the split. Invariants (l = 0) are centred first: on "
+            "their training mean or, if they grow with the structure, on a sum over the atoms of one constant per "
+            "element, fitted to the training split."
+        )
+    return sentences
+
+
+_IN_ITS_UNIT = "error in its unit"
+
+
+def _other_heading(results: Results) -> str:
+    """Heading of a second column of errors: in the target's unit if the first is relative to its spread, or vice versa.
+
+    Empty for a study of densities only, whose ε is a share already, and if nothing is recorded.
+    """
+    metric, arms = results.study.metric, results.arms
+    if all(arm.target.quantity == "density" for arm in arms):
+        return ""
+    if not any(arm.errors.get(_other_metric(metric, arm)) for arm in arms):
+        return ""
+    names = {(_other_metric(metric, arm), arm.target) for arm in arms}
+    headings = {describe(f"test.{name}", target).heading for name, target in names}
+    return headings.pop() if len(headings) == 1 else _IN_ITS_UNIT
+
+
+def _other_metric(metric: str, arm: ArmSummary) -> str:
+    return arm.target.own_metric if metric == "test.relative_error" else "relative_error"
+
+
+def _other_error(arm: ArmSummary, metric: str, heading: str) -> str:
+    name = _other_metric(metric, arm)
+    measured = arm.errors.get(name)
+    if measured is None or measured.error is None:
+        return "–"
+    text = interval(measured.error, typeset(measured.unit) if heading == _IN_ITS_UNIT else "")
+    return f"ε {text}" if name == "epsilon" else text
+
+
+def _size(arm: ArmSummary, units: set[str]) -> dict[str, str]:
+    """Cells for the size of an arm: what was matched if arms are matched, and by how much the arm misses it."""
+    if not units:
+        return {"parameters": _whole(arm.parameters)}
+    cells = {"live parameters": _whole(arm.parameters_live)}
+    if "components" in units:
+        cells["components"] = _whole(arm.components)
+    if len(units) > 1:
+        cells["matched in"] = arm.match
+    matched = arm.match != "none" and arm.residual is not None
+    return cells | {"residual, %": signed_percent(arm.residual or 0.0) if matched else "–"}
+
+
+def _whole(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _change(arm: ArmSummary) -> str:
+    if arm.baseline == arm.arm:
+        return "baseline"
+    change = arm.comparison.change if arm.comparison else None
+    return interval(change, signed=True) if change else "–"
+
+
+def _p(comparison: Comparison | None) -> str:
+    return "" if comparison is None or comparison.p_holm is None else p_value(comparison.p_holm)

@@ -1,0 +1,120 @@
+"""Results of a study, computed once from its tables: what the report, its figures, table and JSON are made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from tesseral.analysis.statistics.ablations import Needs, ablations, needs
+from tesseral.analysis.statistics.allocation import ArmAllocation, allocate
+from tesseral.analysis.statistics.arms import ArmSummary, summarise_arms
+from tesseral.analysis.statistics.benefit import benefit
+from tesseral.analysis.statistics.dead_irreps import DeadIrreps, dead_irreps_by_arm
+from tesseral.analysis.statistics.features import hidden_features
+from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
+from tesseral.analysis.statistics.order_trend import Trend, trends
+from tesseral.analysis.statistics.orders import OrderTable, order_tables
+from tesseral.analysis.statistics.paired import Comparison
+from tesseral.analysis.statistics.progress import Progress, searches, stage_progress
+from tesseral.analysis.tables.learning_curves import learning_curves
+from tesseral.analysis.tables.load import StudyTables
+from tesseral.analysis.tables.search import ArmSearch, Saved, saved
+from tesseral.analysis.tables.study_info import StudyInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """What the hidden layers of trained networks hold and use; frames are empty if nothing was traced."""
+
+    features: pl.DataFrame
+    """From `features.hidden_features`."""
+    effective_ranks: pl.DataFrame
+    """From `layers.effective_ranks`."""
+    gradients: pl.DataFrame
+    """From `layers.gradients`."""
+    ablations: pl.DataFrame
+    """From `ablations.ablations`."""
+    needs: Mapping[str, Needs]
+    """Arm → its significant ablations, for arms with ablations."""
+    dead_irreps: Mapping[str, DeadIrreps]
+    """Arm → irreps and paths without a gradient, for arms with traced gradients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything that a report states about a study."""
+
+    tables: StudyTables
+    arms: tuple[ArmSummary, ...]
+    """In the order of the study."""
+    allocations: tuple[ArmAllocation, ...]
+    """The blocks of every arm; empty for a fixed allocation."""
+    progress: Progress
+    """Of the confirm stage."""
+    search_progress: Progress | None
+    """None for a study without a search."""
+    searches: tuple[ArmSearch, ...]
+    """Empty for a study without a search."""
+    saved: Saved | None
+    """Training time that early stopping saved, if any."""
+    order_tables: tuple[tuple[StudyTables, OrderTable], ...]
+    """Errors by order of the target, with the tables of the group of arms that they belong to."""
+    benefits: pl.DataFrame
+    """From `benefit.benefit`."""
+    trends: tuple[Trend, ...]
+    curves: pl.DataFrame
+    """From `learning_curves.learning_curves`."""
+    layers: Layers
+
+    @property
+    def study(self) -> StudyInfo:
+        """What was asked."""
+        return self.tables.study
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons of all arms that have one, in the order of the study."""
+        return [summary.comparison for summary in self.arms if summary.comparison is not None]
+
+
+def analyse(tables: StudyTables) -> Results:
+    """Compute the results of a study, at any stage: unfinished, without a complete trial, with failed ones.
+
+    :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
+    :raises FileNotFoundError: if a file was compacted since `tables` were loaded: `open.read_study(…, analyse)` reads
+        anew in that case.
+    """
+    # Files are read first and at once, because a running study compacts them.
+    curves, layers = learning_curves(tables), _layers(tables)
+    arms, stages = summarise_arms(tables), stage_progress(tables)
+    return Results(
+        tables=tables,
+        arms=arms,
+        allocations=allocate(tables, [arm.comparison for arm in arms if arm.comparison is not None]),
+        progress=stages["confirm"],
+        search_progress=stages.get("search"),
+        searches=searches(tables),
+        saved=saved(tables.trials),
+        order_tables=tuple((part, table) for part in tables.by_group() for table in order_tables(part)),
+        benefits=benefit(tables),
+        trends=trends(tables),
+        curves=curves,
+        layers=layers,
+    )
+
+
+def _layers(tables: StudyTables) -> Layers:
+    features = hidden_features(tables.traces, tables.trials)
+    rows, blocks = layer_traces(tables.traces, tables.trials), tables.study.most_blocks
+    ablated = ablations(rows, blocks)
+    with_ablations = set(ablated["arm"])
+    return Layers(
+        features=features,
+        effective_ranks=effective_ranks(rows),
+        gradients=gradients(rows),
+        ablations=ablated,
+        needs={
+            arm: needs(rows.filter(pl.col("arm") == arm), blocks) for arm in tables.study.arms if arm in with_ablations
+        },
+        dead_irreps=dead_irreps_by_arm(tables, rows),
+    )
