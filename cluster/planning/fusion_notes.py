@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tesseral.cluster.planning.plan import StudyPlan
-from tesseral.models.networks.paths.fusion_paths import Path, paths
+from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.paths.independence import same_functions
-from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmonics
+from tesseral.models.networks.paths.path import Path
+from tesseral.models.networks.paths.selection_rules import SCALAR, IrrepSet, harmonics
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Fusion, Network
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
@@ -75,7 +76,7 @@ class _Fused:
         return paths(self.tree, {"centre": hidden, "neighbours": gathered, "edges": edges}, made, k_max)
 
 
-def _gates(hidden: Orders) -> Orders:
+def _gates(hidden: IrrepSet) -> IrrepSet:
     return hidden | {SCALAR} if any(order for order, _ in hidden) else hidden
 
 

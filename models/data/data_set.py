@@ -11,7 +11,7 @@ from torch import Tensor
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis, wanted_columns
 from tesseral.models.data.target_values import density_labels, energy_of, property_values
-from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, edge_basis, join
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join
 from tesseral.study import configuration
 from tesseral.study.configuration.quantities import find_quantity
 from tesseral.study.errors import DataError
@@ -48,7 +48,7 @@ class Batch(NamedTuple):
 class DataSet:
     """The converged structures of reference data, with the edges and harmonics that a network asks for.
 
-    :param settings: what counts is in `edge_basis`.
+    :param settings: what counts is in `EdgeBasis`.
     :param target: what of the reference data is predicted.
     :param coulomb: whether the Coulomb matrices of the density's basis are made.
     :raises DataError: if a structure lacks what is predicted, or two of its atoms lie at one place.
@@ -88,8 +88,8 @@ class DataSet:
                 torch.tensor(species),
                 positions,
                 len(self.elements),
+                EdgeBasis.from_settings(self.settings),
                 charge=row["charge"],
-                **edge_basis(self.settings)._asdict(),
             )
         except DataError as error:
             raise DataError(f"structure {row['id']!r}: {error}") from None
@@ -165,7 +165,8 @@ def open_data_set(
     """The data set that a configuration trains on, or an equal one that this process made before."""
     network, target, coulomb = settings.network, settings.target, settings.loss.name == "coulomb"
     asked = (target.quantity, target.orders, coulomb)
-    return _kept(_Request(reference.content_hash, edge_basis(network), asked, dtype, device, reference, settings))
+    edges = EdgeBasis.from_settings(network)
+    return _kept(_Request(reference.content_hash, edges, asked, dtype, device, reference, settings))
 
 
 @dataclass(frozen=True)

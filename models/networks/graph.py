@@ -1,13 +1,17 @@
-"""What a network and its target see of a molecule: elements, and edges with their harmonics and radial values."""
+"""The graph of a batch of structures: elements, edges, and the harmonics and radial values of each edge.
+
+Geometry is constant over a study unless forces are learned, so these are computed once per data set and reused in every
+step. A network reads `Graph` and computes no geometry of its own.
+"""
 
 from math import pi
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.study import configuration
+from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.errors import DataError
 
 
@@ -15,7 +19,7 @@ class Graph(NamedTuple):
     """Atoms of one or more structures and the directed edges between neighbours; no edge joins two structures."""
 
     species: Tensor
-    """(atoms,) int64, position of the atom's element among the basis's, in ascending atomic number."""
+    """(atoms,) int64, index of the atom's element among the data set's elements, in ascending atomic number."""
     elements: Tensor
     """(atoms, elements), one-hot of `species`."""
     source: Tensor
@@ -27,86 +31,77 @@ class Graph(NamedTuple):
     radial: Tensor
     """(edges, radial functions), φ_k(r)."""
     positions: Tensor
-    """(atoms, 3), Å. Those of a data set are about the centre of nuclear charge, as multipoles are."""
+    """(atoms, 3), Å. In a data set they are relative to the structure's centre of nuclear charge, as multipoles are."""
     structure: Tensor
-    """(atoms,) int64, position of the atom's structure among those of the graph."""
+    """(atoms,) int64, index of the structure that the atom belongs to."""
     charge: Tensor
     """(structures,), total charge, e."""
 
     @property
     def size(self) -> int:
-        """Structures."""
+        """Number of structures."""
         return len(self.charge)
 
 
 class EdgeBasis(NamedTuple):
-    """What edges are described by: the numbers that `build_graph` and `at_positions` ask for."""
+    """The functions that describe an edge: spherical harmonics times an envelope, and radial functions."""
 
     cutoff: float
-    """Atoms nearer than this are neighbours, Å."""
+    """Atoms closer than this are neighbours, Å."""
     lmax: int
-    """Of the harmonics."""
+    """Largest l of the spherical harmonics."""
     number: int
-    """Radial functions."""
-    basis: str = "gaussian"
-    """See `tesseral.models.networks.graph.radial_functions`."""
+    """Number of radial functions."""
+    functions: str = "gaussian"
+    """Kind of radial functions; see `radial_functions`."""
     envelope: str = "sine"
-    """See `tesseral.models.networks.graph.smooth_cutoff`."""
+    """Kind of cutoff function; see `smooth_cutoff`."""
+
+    @classmethod
+    def from_settings(cls, settings: NetworkSettings) -> Self:
+        """The edge basis that a `network` section asks for."""
+        return cls(
+            settings.radial_cutoff,
+            settings.harmonics_lmax,
+            settings.radial_functions,
+            settings.radial_basis,
+            settings.radial_envelope,
+        )
+
+    def evaluate(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """`Graph.harmonics` and `Graph.radial` of edges, twice differentiable.
+
+        Y is e3nn's with normalization='component' (Σ_m Y_lm² = 2l+1), in the x, y, z axes of the positions.
+
+        :param vectors: (edges, 3), from destination to source, Å.
+        :return: (edges, (lmax+1)²) and (edges, number).
+        """
+        distances = vectors.norm(dim=-1)
+        orders = list(range(self.lmax + 1))
+        harmonics = o3.spherical_harmonics(orders, vectors, normalize=True, normalization="component")
+        # The envelope multiplies the harmonics, not the radial functions: every message contains a harmonic, so every
+        # message goes smoothly to zero at the cutoff, whatever a radial network makes of φ.
+        envelope = smooth_cutoff(distances / self.cutoff, self.envelope)[:, None]
+        return envelope * harmonics, radial_functions(distances, self.cutoff, self.number, self.functions)
 
 
-def edge_basis(settings: configuration.Network) -> EdgeBasis:
-    """Of the edges that a network asks for."""
-    return EdgeBasis(
-        settings.radial_cutoff,
-        settings.harmonics_lmax,
-        settings.radial_functions,
-        settings.radial_basis,
-        settings.radial_envelope,
-    )
+def build_graph(species: Tensor, positions: Tensor, elements: int, basis: EdgeBasis, *, charge: float = 0.0) -> Graph:
+    """Build the graph of one structure, in the precision of `positions`.
 
-
-def edge_values(
-    vectors: Tensor, cutoff: float, lmax: int, number: int, basis: str = "gaussian", envelope: str = "sine"
-) -> tuple[Tensor, Tensor]:
-    """`Graph.harmonics` and `Graph.radial` of edges; a gradient passes, twice over too.
-
-    Y is e3nn's, of 'component' normalization (Σ_m Y_lm² = 2l+1), in the axes x, y, z of the positions.
-
-    :param vectors: (edges, 3), from destination to source, Å; the other parameters are those of `EdgeBasis`.
-    """
-    distances = vectors.norm(dim=-1)
-    harmonics = o3.spherical_harmonics(list(range(lmax + 1)), vectors, normalize=True, normalization="component")
-    shares = smooth_cutoff(distances / cutoff, envelope)[:, None]
-    return shares * harmonics, radial_functions(distances, cutoff, number, basis)
-
-
-def build_graph(
-    species: Tensor,
-    positions: Tensor,
-    elements: int,
-    *,
-    cutoff: float,
-    lmax: int,
-    number: int,
-    basis: str = "gaussian",
-    envelope: str = "sine",
-    charge: float = 0.0,
-) -> Graph:
-    """The graph of one structure, in the precision of `positions`.
-
-    :param species: (atoms,) int64.
+    :param species: (atoms,) int64, index of each atom's element.
     :param positions: (atoms, 3), Å.
-    :param elements: length of the one-hot.
-    :param charge: total charge, e; the other parameters are those of `EdgeBasis`.
-    :raises DataError: if two atoms lie at one place.
+    :param elements: number of elements, the length of the one-hot.
+    :param basis: cutoff, harmonics and radial functions.
+    :param charge: total charge, e.
+    :raises DataError: if two atoms are at the same position.
     """
     vectors = positions[None, :] - positions[:, None]  # [destination, source]
     distances = vectors.norm(dim=-1)
-    alone = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
-    if (distances[~alone] == 0).any():
+    itself = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
+    if (distances[~itself] == 0).any():
         raise DataError("expected atoms at different positions, got two at one place")
-    destination, source = ((distances < cutoff) & ~alone).nonzero().unbind(1)
-    harmonics, radial = edge_values(vectors[destination, source], cutoff, lmax, number, basis, envelope)
+    destination, source = ((distances < basis.cutoff) & ~itself).nonzero().unbind(1)
+    harmonics, radial = basis.evaluate(vectors[destination, source])
     return Graph(
         species=species,
         elements=torch.nn.functional.one_hot(species, elements).to(positions.dtype),
@@ -120,34 +115,27 @@ def build_graph(
     )
 
 
-def at_positions(
-    graph: Graph,
-    positions: Tensor,
-    cutoff: float,
-    lmax: int,
-    number: int,
-    basis: str = "gaussian",
-    envelope: str = "sine",
-) -> Graph:
-    """The same edges with the harmonics and radial values of other positions, to which a gradient passes.
+def at_positions(graph: Graph, positions: Tensor, basis: EdgeBasis) -> Graph:
+    """Recompute harmonics and radial values at other positions, keeping the edges, so that a gradient reaches them.
 
-    :param positions: (atoms, 3), Å; the other parameters are those that the graph was built with.
+    :param positions: (atoms, 3), Å.
+    :param basis: the edge basis that the graph was built with.
     """
     vectors = positions.index_select(0, graph.source) - positions.index_select(0, graph.destination)
-    harmonics, radial = edge_values(vectors, cutoff, lmax, number, basis, envelope)
+    harmonics, radial = basis.evaluate(vectors)
     return graph._replace(harmonics=harmonics, radial=radial, positions=positions)
 
 
 def join(graphs: list[Graph]) -> Graph:
-    """One graph of several, their atoms numbered on."""
-    first = size = 0
+    """Join graphs into one; atoms and structures are numbered consecutively."""
+    atoms = structures = 0
     source, destination, structure = [], [], []
     for graph in graphs:
-        structure.append(graph.structure + size)
-        size += graph.size
-        source.append(graph.source + first)
-        destination.append(graph.destination + first)
-        first += len(graph.species)
+        structure.append(graph.structure + structures)
+        structures += graph.size
+        source.append(graph.source + atoms)
+        destination.append(graph.destination + atoms)
+        atoms += len(graph.species)
     return Graph(
         species=torch.cat([graph.species for graph in graphs]),
         elements=torch.cat([graph.elements for graph in graphs]),
@@ -161,39 +149,47 @@ def join(graphs: list[Graph]) -> Graph:
     )
 
 
-def radial_functions(distances: Tensor, cutoff: float, number: int, basis: str = "gaussian") -> Tensor:
-    """φ_k(r), k = 1..n, scaled to a second moment of about 1; c is the cutoff, δ = c/(n+1), c_k = kδ.
+def radial_functions(distances: Tensor, cutoff: float, number: int, functions: str = "gaussian") -> Tensor:
+    """Expand distances in radial functions φ_k(r), k = 1..n, of second moment about 1.
 
-    - `gaussian`: √n (2/π)^¼ exp(−((r − c_k)/δ)²). The mean of φ_k² over k is 1 away from the ends.
-    - `bessel`: √(c³/3) · √(2/c) sin(kπr/c)/r, as of arXiv 2003.03123 but for the first factor, which makes the mean of
-      each φ_k² over the ball of radius c exactly 1. Nearer than c/√3 the mean over k is larger, c²/(3r²).
-    - `cosine`: √(4n/3) · ½(1 + cos(π(r − c_k)/δ)) where |r − c_k| < δ, else 0: squares of e3nn's 'cosine', whose slope
-      jumps where ours is continuous, so that forces are too. The mean of φ_k² over k and r is 1 away from the ends.
+    With the cutoff c, the spacing δ = c/(n+1) and centres c_k = kδ:
+
+    - `gaussian`: √n (2/π)^¼ exp(−((r − c_k)/δ)²). The mean of φ_k² over k is 1 away from both ends.
+    - `bessel`: √(c³/3) · √(2/c) sin(kπr/c)/r, as in DimeNet (Gasteiger et al., arXiv 2003.03123) times the first
+      factor, which makes the mean of φ_k² over the ball of radius c exactly 1. Below r = c/√3 the mean over k is
+      larger, c²/(3r²).
+    - `cosine`: √(4n/3) · ½(1 + cos(π(r − c_k)/δ)) where |r − c_k| < δ, else 0. The mean of φ_k² over k and r is 1 away
+      from both ends. These are squares of e3nn's 'cosine' functions: their slope is continuous, so forces are too.
 
     :param distances: (edges,), Å.
     :param cutoff: Å.
-    :param basis: one of those names.
-    :returns: (edges, number).
+    :param number: n.
+    :param functions: one of the names above.
+    :return: (edges, number).
     """
     orders = torch.arange(1, number + 1, dtype=distances.dtype, device=distances.device)
-    if basis == "bessel":
+    if functions == "bessel":
         return (cutoff * (2 / 3) ** 0.5) * (orders * (pi / cutoff) * distances[:, None]).sin() / distances[:, None]
     spacing = cutoff / (number + 1)
     offsets = (distances[:, None] - spacing * orders) / spacing
-    if basis == "cosine":
+    if functions == "cosine":
         lobes = torch.where(offsets.abs() < 1, (pi / 2 * offsets).cos().square(), 0.0)
         return (4 * number / 3) ** 0.5 * lobes
     return (number**0.5 * (2 / pi) ** 0.25) * offsets.square().neg().exp()
 
 
 def smooth_cutoff(x: Tensor, envelope: str = "sine") -> Tensor:
-    """u(x) of x = r/cutoff, 1 at 0 and 0 from x = 1 on.
+    """Evaluate the envelope u(x) at x = r/cutoff: 1 at x = 0, and 0 from x = 1 on.
 
-    - `sine`: 1 up to x = ½, then sin²(πx); continuous with its first derivative.
-    - `polynomial`: 1 − 28x⁶ + 48x⁷ − 21x⁸, that is p = 6 in arXiv 2003.03123; continuous with its first and second.
+    - `sine`: 1 up to x = ½, then sin²(πx). The first derivative is continuous.
+    - `polynomial`: 1 − 28x⁶ + 48x⁷ − 21x⁸, DimeNet's envelope (arXiv 2003.03123) with p = 6. The first and
+      second derivatives are continuous.
+
+    :param x: (edges,), without unit.
+    :param envelope: one of the names above.
     """
     if envelope == "polynomial":
-        # The same polynomial by its triple root, so that nothing cancels near the cutoff.
+        # The same polynomial with its triple root at x = 1 factored out: no cancellation near the cutoff.
         rest = 1 + x * (3 + x * (6 + x * (10 + x * (15 + x * 21))))
         return torch.where(x < 1, (1 - x) ** 3 * rest, 0.0)
     return torch.where(x < 0.5, 1.0, torch.where(x < 1, (pi * x).sin().square(), 0.0))

@@ -1,4 +1,4 @@
-"""The networks of this project: an embedding of the elements, layers of one kind, a readout."""
+"""The configurable network: elements in, layers of one kind, a readout of the outputs for each atom."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +9,7 @@ from torch import Tensor, cat
 from torch.nn import Module, ModuleList, Parameter
 
 from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.irreps import to_e3nn
 from tesseral.models.networks.layers.convolution import Convolution
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.gated import GatedLayer
@@ -16,22 +17,22 @@ from tesseral.models.networks.layers.layer import Layer, Residual, shared_irreps
 from tesseral.models.networks.layers.mace import MaceLayer
 from tesseral.models.networks.layers.messages import radial_sizes
 from tesseral.models.networks.seeding import initialising
-from tesseral.models.networks.user_network import DEFINE, UserNetwork, to_irreps
-from tesseral.study import configuration
+from tesseral.models.networks.user_network import DEFINE, UserNetwork
+from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.parsing.user_function import load
 
 LAYERS: dict[str, Callable[..., Layer]] = {"gated": GatedLayer, "cormorant": CormorantLayer, "mace": MaceLayer}
-"""By `network.interaction`. Each is called as `GatedLayer` is."""
+"""The layer of each `network.interaction`, with the signature of `GatedLayer`."""
 
 
 class Embedding(Module):
-    """z_i W/√E: one row of a learned matrix for each of the E elements.
+    """Embed elements as learned scalars, z_i W/√E: a row of W for each of the E elements.
 
-    Its mean square is that of the one-hot z, 1/E, as e3nn's linear maps would have it.
+    The factor gives embedded features the mean square of the one-hot z, 1/E, as e3nn's linear maps do.
 
-    :param elements: E.
-    :param width: scalars made.
+    :param elements: number of elements E.
+    :param width: number of scalars.
     """
 
     def __init__(self, elements: int, width: int) -> None:
@@ -42,18 +43,18 @@ class Embedding(Module):
         return f"{type(self).__name__}({' -> '.join(map(str, self.weight.shape))})"
 
     def forward(self, elements: Tensor) -> Tensor:
-        """(atoms, elements), one-hot ↦ (atoms, width)."""
+        """(atoms, elements) ↦ (atoms, width)."""
         return elements @ (self.weight * len(self.weight) ** -0.5)
 
 
 class LinearReadout(Module):
-    """out = Σ_t L_t x_t over the layers t, each L_t linear.
+    """Read outputs linearly from the features of every layer, out = Σ_t L_t x_t.
 
-    The sum is one linear map of all features, so that weights of variance 1 keep the features' second moment however
-    many layers there are. Irreps that no layer has are zero.
+    The sum is built as one linear map of the concatenated features: initial weights of variance 1 then keep the second
+    moment, however many layers there are. Irreps that no layer has are zero.
 
     :param layers: irreps of each layer's features.
-    :param irreps_out: what is made of them.
+    :param irreps_out: irreps of the outputs.
     """
 
     def __init__(self, layers: list[o3.Irreps], irreps_out: o3.Irreps) -> None:
@@ -66,21 +67,24 @@ class LinearReadout(Module):
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out})"
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Of each layer (atoms, its irreps.dim) ↦ (atoms, irreps_out.dim)."""
-        made: Tensor = self.linear(cat(features, dim=1))
-        return made
+        """Read the outputs from the features of all layers.
+
+        :param features: for each layer, (atoms, irreps.dim).
+        :return: (atoms, irreps_out.dim).
+        """
+        outputs: Tensor = self.linear(cat(features, dim=1))
+        return outputs
 
 
 class Network(Module):
-    """`settings.layers` layers, then the readout; what enters is the element, one-hot or embedded.
+    """Elements, one-hot or embedded; `settings.layers` layers; a readout of irreps_out for each atom.
 
-    Outputs of an irrep that the network cannot reach are exactly zero (`tesseral.models.networks.sizing.reach` names
-    them).
+    Outputs whose irreps the network cannot reach are exactly zero; `tesseral.models.networks.sizing.reach` names them.
 
     :param settings: the `network` section.
     :param elements: number of elements.
-    :param irreps_out: what is predicted for each atom, as e3nn's irreps.
-    :param num_neighbors: messages are divided by its square root.
+    :param irreps_out: irreps predicted for each atom.
+    :param num_neighbors: typical number of neighbours; messages are divided by its square root.
     :raises StudyFileError: if the settings cannot be resolved.
     """
 
@@ -88,7 +92,7 @@ class Network(Module):
 
     def __init__(
         self,
-        settings: configuration.Network,
+        settings: NetworkSettings,
         *,
         elements: int,
         irreps_out: o3.Irreps,
@@ -100,7 +104,8 @@ class Network(Module):
         self.irreps_hidden = o3.Irreps(settings.hidden.irreps)
         self.irreps_out = o3.Irreps(irreps_out)
         self.embedding = None if settings.embedded is None else Embedding(elements, settings.embedded)
-        # Products take features of second moment 1; a one-hot's is 1/E, and the gated network has it as it is.
+        # Products expect features of second moment 1; that of a one-hot is 1/E. The gated network has no products of
+        # features, and keeps the scale of the network that it follows.
         self.scale = 1.0 if settings.interaction == "gated" else elements**0.5
         self.layers = ModuleList()
         irreps = o3.Irreps([(settings.embedded or elements, "0e")])
@@ -130,30 +135,36 @@ class Network(Module):
         return f"{self.irreps_in} -> {self.irreps_out}"
 
     def forward(self, graph: Graph) -> Tensor:
-        """(atoms, irreps_out.dim)."""
+        """Predict irreps_out for every atom, (atoms, irreps_out.dim)."""
         features = graph.elements if self.embedding is None else self.embedding(graph.elements)
         if self.scale != 1:
             features = features * self.scale
-        made = []
+        of_layers = []
         for layer in self.layers:
             features = layer(features, graph)
-            made.append(features)
+            of_layers.append(features)
         if isinstance(self.output, LinearReadout):
-            return self.output(made)
+            return self.output(of_layers)
         return self.output(features, graph)
 
 
 def build_network(
-    settings: configuration.Network, elements: int, outputs: tuple[MulIrrep, ...], *, num_neighbors: float, seed: int
+    settings: NetworkSettings, elements: int, outputs: tuple[MulIrrep, ...], *, num_neighbors: float, seed: int
 ) -> Network | UserNetwork:
-    """A network that gives `outputs` for each atom, in float64 on the CPU; its weights depend on `seed` alone.
+    """Build the network that a `network` section asks for, in float64 on the CPU.
 
-    Neither reads nor changes the state of torch's global generators. For another precision, round it with `.to`:
-    e3nn rounds its Clebsch-Gordan coefficients to the precision that it is built in.
+    The state of torch's global generators is neither used nor changed. Use `.to` for another precision rather than
+    building in it: e3nn's Clebsch-Gordan coefficients are as precise as the dtype that they are built in.
 
-    :raises StudyFileError: if `settings.define` names a network that cannot be loaded, or that is of other irreps.
+    :param settings: the `network` section.
+    :param elements: number of elements.
+    :param outputs: irreps predicted for each atom.
+    :param num_neighbors: typical number of neighbours; messages are divided by its square root.
+    :param seed: all that the initial weights depend on.
+    :return: `Network`, or the user's own where `settings.define` names one.
+    :raises StudyFileError: if a user's network cannot be loaded or states other irreps.
     """
-    irreps_out = to_irreps(outputs)
+    irreps_out = to_e3nn(outputs)
     build: Callable[..., Network | UserNetwork] = Network
     if settings.define is not None:
         build = partial(UserNetwork, load(settings.define, DEFINE))
@@ -161,6 +172,6 @@ def build_network(
         return build(settings, elements=elements, irreps_out=irreps_out, num_neighbors=num_neighbors)
 
 
-def parameters(module: Module) -> int:
-    """Trainable numbers."""
+def count_parameters(module: Module) -> int:
+    """Number of trainable weights."""
     return sum(weights.numel() for weights in module.parameters() if weights.requires_grad)

@@ -1,4 +1,4 @@
-"""Random numbers of networks: those of a seed alone, whatever torch drew before, and nothing is left changed."""
+"""Random numbers that depend on a seed alone, without any effect on torch's global generators."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,10 @@ CPU = torch.device("cpu")
 
 @contextmanager
 def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
-    """Random numbers that depend on `seed` alone; torch's global generators are afterwards as they were before."""
+    """Seed torch inside the block; the global generators' states are restored after it.
+
+    :param device: the CUDA device to seed too, if it is one.
+    """
     on_cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_cuda else []):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed every accelerator
@@ -22,7 +25,7 @@ def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
 
 @contextmanager
 def initialising(seed: int) -> Iterator[None]:
-    """Weights that depend on `seed` alone, in float64 on the CPU, while a network is built."""
+    """Seed torch and make float64 the default dtype inside the block, in which a network is built."""
     default = torch.get_default_dtype()
     with seeded(seed):
         torch.set_default_dtype(torch.float64)

@@ -1,13 +1,13 @@
-"""A network of the user's own: found by name, told apart by its source, and held to its contract.
+"""A user's own network: loaded by name, identified by its source code, and checked against its contract.
 
 `network.define = "module:function"` names a function that is called as
 
     build(settings, elements=…, irreps_out=…, num_neighbors=…)
 
-with the `network` section of the configuration (`hidden.irreps` as text), the number of elements, what is predicted
-for each atom (`o3.Irreps`) and the typical number of neighbours. It returns a `torch.nn.Module` whose forward takes a
-`tesseral.models.networks.graph.Graph` and returns (atoms, irreps_out.dim). `tesseral.models.networks.network.Network`
-is such a function.
+with the `network` section of the configuration (its `hidden.irreps` as text), the number of elements, the irreps
+predicted for each atom (`o3.Irreps`) and the typical number of neighbours. It returns a `torch.nn.Module` whose forward
+takes a `tesseral.models.networks.graph.Graph` and returns (atoms, irreps_out.dim). `Network` itself has this signature.
+`tesseral.models.networks.testing` holds the checks that such a network should pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,20 +20,19 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
-from tesseral.study import configuration
+from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.configuration.trial import Trial
 from tesseral.study.errors import StudyFileError
-from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.parsing.user_function import source_hash
 
 DEFINE = "network.define"
-"""Where a study file names it."""
+"""The key of a study file that names it."""
 
 
 def check_source(trial: Trial) -> None:
-    """Check that a trial's own network, if it has one, is still of the source that the trial was planned with.
+    """Check that the source code of a trial's own network, if it has one, is the one that the trial was planned with.
 
-    :raises StudyFileError: if not, or as `define.source_hash`.
+    :raises StudyFileError: if it is not, or cannot be loaded.
     """
     define = trial.configuration.network.define
     source = None if define is None else source_hash(define, DEFINE)
@@ -43,10 +42,11 @@ def check_source(trial: Trial) -> None:
 
 
 @contextmanager
-def faults_of(define: str | None) -> Iterator[None]:
-    """Say what a network of the user's own raises in one sentence; where it runs for the first time.
+def raised_as_study_error(define: str | None) -> Iterator[None]:
+    """Turn any error of a user's network into one sentence, where the network runs for the first time.
 
-    :raises StudyFileError: in place of anything that it raises.
+    :param define: `module:function`, for the sentence.
+    :raises StudyFileError: in place of any exception in the block.
     """
     try:
         yield
@@ -57,13 +57,8 @@ def faults_of(define: str | None) -> Iterator[None]:
         raise StudyFileError(DEFINE, f"{define!r} raised {type(error).__name__}: {reason}") from error
 
 
-def to_irreps(layout: tuple[MulIrrep, ...]) -> o3.Irreps:
-    """The same irreps as e3nn's."""
-    return o3.Irreps([(mul, (order, p)) for mul, order, p in layout])
-
-
-def resolved(settings: configuration.Network) -> configuration.Network:
-    """Hidden irreps as text, if any are asked for: a network of the user's own need not have them."""
+def resolve_hidden(settings: NetworkSettings) -> NetworkSettings:
+    """Settings with hidden irreps as text; unchanged if they name none, which a user's network may not need."""
     try:
         return replace(settings, hidden=settings.hidden.resolve())
     except StudyFileError:
@@ -71,16 +66,20 @@ def resolved(settings: configuration.Network) -> configuration.Network:
 
 
 class UserNetwork(Module):
-    """What a user's function built, held to the irreps that it is asked for.
+    """A module that a user's function built, checked against the irreps that it should predict.
 
-    :param build: from `define.load`; the rest is what it is called with.
-    :raises StudyFileError: if it returns no module, or one that states other irreps.
+    :param build: the function, as `tesseral.study.parsing.user_function.load` returns it.
+    :param settings: the `network` section.
+    :param elements: number of elements.
+    :param irreps_out: irreps predicted for each atom.
+    :param num_neighbors: typical number of neighbours.
+    :raises StudyFileError: if the function returns no module, or one whose `irreps_out` differs.
     """
 
     def __init__(
         self,
         build: Callable[..., Any],
-        settings: configuration.Network,
+        settings: NetworkSettings,
         *,
         elements: int,
         irreps_out: o3.Irreps,
@@ -88,8 +87,8 @@ class UserNetwork(Module):
     ) -> None:
         super().__init__()
         self.irreps_out = o3.Irreps(irreps_out)
-        self.dim = self.irreps_out.dim  # torch.compile follows no irreps
-        settings = resolved(settings)
+        self.dim = self.irreps_out.dim  # a plain number for `forward`: torch.compile cannot trace irreps
+        settings = resolve_hidden(settings)
         network = build(settings, elements=elements, irreps_out=self.irreps_out, num_neighbors=num_neighbors)
         if not isinstance(network, Module):
             raise StudyFileError(DEFINE, f"expected a torch.nn.Module of {settings.define!r}, got {type(network)}")
@@ -99,9 +98,9 @@ class UserNetwork(Module):
         self.network = network
 
     def forward(self, graph: Graph) -> Tensor:
-        """(atoms, irreps_out.dim).
+        """Predict irreps_out for every atom, (atoms, irreps_out.dim).
 
-        :raises StudyFileError: if the network returns something else.
+        :raises StudyFileError: if the network returns anything else.
         """
         outputs = self.network(graph)
         expected = (len(graph.species), self.dim)

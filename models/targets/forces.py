@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data.data_set import Batch
-from tesseral.models.networks.graph import Graph, at_positions, edge_basis
+from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions
 from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.targets.target import Target, Value
 from tesseral.study import configuration
@@ -42,7 +42,7 @@ class ForceTarget(Target):
     between kinds of layers. Harmonics and radial values are computed again from the positions, so that the gradient
     reaches them, and a second one goes through it.
 
-    :param settings: of the network, whose edges it has: what counts is in `edge_basis`.
+    :param settings: of the network, whose edges it has: what counts is in `EdgeBasis`.
     """
 
     spread: Tensor
@@ -50,7 +50,7 @@ class ForceTarget(Target):
 
     def __init__(self, settings: configuration.Network, elements: int, scale: Literal["spread", "none"]) -> None:
         super().__init__()
-        self.edges = edge_basis(settings)
+        self.edges = EdgeBasis.from_settings(settings)
         self.energy = PropertyTarget(QUANTITIES["energy"], elements, scale)
         self.outputs = self.energy.outputs
         self.register_buffer("spread", torch.ones((), dtype=torch.float64))
@@ -90,7 +90,7 @@ class ForceTarget(Target):
         wanted = torch.is_grad_enabled()
         with torch.enable_grad():
             positions = graph.positions.detach().requires_grad_()
-            moved = at_positions(graph, positions, *self.edges)
+            moved = at_positions(graph, positions, self.edges)
             energy = self.read(network(moved), moved)
             gradient = None
             if energy.requires_grad:

@@ -33,10 +33,11 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from tesseral.models.networks.layers.cormorant import CormorantLayer
-from tesseral.models.networks.layers.fusion_block import FusionBlock, FusionProduct
+from tesseral.models.networks.layers.fusion_block import FusionBlock
 from tesseral.models.networks.layers.messages import RadialNetwork
-from tesseral.models.networks.paths.fusion_paths import Leaf, Path
+from tesseral.models.networks.paths.path import Leaf, Path
 from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.products.fusion_product import FusionProduct
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 
 

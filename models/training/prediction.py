@@ -10,7 +10,7 @@ from torch import Tensor
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.models.networks.graph import Graph, build_graph, edge_basis
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph
 from tesseral.models.targets.model import Model
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.constants import SYMBOLS
@@ -68,7 +68,7 @@ def _graph(
         torch.tensor([elements.index(number) for number in atomic_numbers]),
         places,
         len(elements),
+        EdgeBasis.from_settings(configuration.network),
         charge=charge,
-        **edge_basis(configuration.network)._asdict(),
     )
     return graph._replace(positions=places - weights @ places / weights.sum())

@@ -9,7 +9,7 @@ import torch
 from tesseral.models.data.data_set import open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, split
-from tesseral.models.networks.network import parameters
+from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.model import DTYPES, build_model
@@ -55,7 +55,7 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
     structures = data.select(train)
     with deterministic(where), seeded(0, where):
         model = build_model(configuration, reference, num_neighbors=data.neighbors(train), seed=0).to(where)
-        if not parameters(model):
+        if not count_parameters(model):
             raise StudyFileError("network", "expected a network with weights to train, got one without")
         model.target.standardise(structures)
         loss = build_loss(configuration.loss, model.target, structures).to(dtype)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tesseral.models.data.data_set import Batch, open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, permutation, split
-from tesseral.models.networks.network import parameters
+from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.loss import build_loss, parted, partial_losses
 from tesseral.models.targets.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
@@ -153,7 +153,7 @@ class _Training:
             metrics=self.metrics,
             steps=self.step,
             seconds=self.seconds,
-            parameters=parameters(self.model),
+            parameters=count_parameters(self.model),
             device=device_name(self.device),
             peak_memory=peak_memory(self.device),
         )

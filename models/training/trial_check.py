@@ -3,7 +3,7 @@
 from torch.nn import Module
 
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.networks.network import parameters
+from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.user_network import check_source
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study import configuration
@@ -34,7 +34,7 @@ def check_weights(model: Module, settings: configuration.Network) -> None:
     :param settings: resolved network settings, for the error.
     :raises StudyFileError: if the model has no weights.
     """
-    if parameters(model):
+    if count_parameters(model):
         return
     if settings.define is not None:
         raise StudyFileError("network.define", "expected a network with weights to train, got one without")

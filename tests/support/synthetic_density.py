@@ -108,7 +108,7 @@ def small_configuration(
     )
 
 
-def count_parameters(configuration: Configuration) -> int:
+def density_parameters(configuration: Configuration) -> int:
     """Trainable numbers of the network that predicts a density in `BASIS`."""
     network = build_network(configuration.network, 2, BASIS.layout, num_neighbors=1.0, seed=0)
     return sum(weights.numel() for weights in network.parameters())

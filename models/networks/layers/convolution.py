@@ -1,4 +1,4 @@
-"""The equivariant convolution: an atom's own features and its neighbours', linear in both."""
+"""The equivariant convolution: a self-connection plus messages, linear in the features of atom and neighbours."""
 
 from math import cos, pi, sin
 
@@ -8,28 +8,30 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
-from tesseral.models.networks.layers.messages import Messages, reached
+from tesseral.models.networks.layers.messages import Messages, message_irreps
 
-_SELF, _NEIGHBOURS = sin(pi / 8), cos(pi / 8)  # their squares add up to 1, so the sum keeps its variance
+# Their squares add up to 1, so the sum of independent terms keeps its variance.
+_SELF, _NEIGHBOURS = sin(pi / 8), cos(pi / 8)
 
 
 class Convolution(Module):
-    """out_i = sin(π/8) C(x_i, z_i) + cos(π/8)/(E √num_neighbors) B Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)).
+    """Add a self-connection and messages:
 
-    C is linear in the features with weights of its own for each element z (the self-connection); the second term is
-    `tesseral.models.networks.layers.messages`: A and B are linear, ⊗ is the tensor product with the edge's harmonics.
-    E is the number of elements. In the network cited, A and B are weighted by the one-hot of the element, and e3nn
-    norms each by 1/√E; without that, one start in ten of a network with two elements is too large, and stays worse.
-    An irrep that no self-connection reaches takes the neighbours' sum whole; one that nothing reaches is zero. After
-    the convolution of e3nn's `gate_points_2101`, whose A and B depend on the element too.
+        out_i = sin(π/8) C(x_i, z_i) + cos(π/8) m_i.
 
-    Features enter and leave in e3nn's layout. If the messages reach nothing there is no self-connection either.
+    C is linear with separate weights for each element z, and m are `Messages`. An irrep that only the messages reach
+    takes them whole; an irrep that nothing reaches is zero. If the messages reach nothing, C is left out too.
+
+    After the convolution of e3nn's `gate_points_2101`, in which the linear maps A and B of the messages have separate
+    weights for each element too. e3nn normalises each of these by 1/√E for E elements. Here they do not depend on the
+    element, but the division by E in `Messages` keeps that scale: without it, one in ten initialisations of a network
+    with two elements starts too large, and stays worse.
 
     :param irreps_in: features of each atom.
-    :param irreps_out: what is made of them.
-    :param lmax: of the edges' harmonics.
-    :param elements: length of the one-hot.
-    :param radial: sizes of the radial network but the last: functions, then neurons of the hidden layers.
+    :param irreps_out: irreps of the result.
+    :param lmax: largest l of the edges' harmonics.
+    :param elements: number of elements E, the length of the one-hot.
+    :param radial: layer sizes of the radial network without the last; see `radial_sizes`.
     :param num_neighbors: typical number of neighbours.
     """
 
@@ -48,9 +50,9 @@ class Convolution(Module):
         super().__init__()
         self.irreps_in = o3.Irreps(irreps_in)
         self.irreps_out = o3.Irreps(irreps_out)
-        made = reached(self.irreps_in, lmax)
-        self.reaches = any(ir in made for _, ir in self.irreps_out)
-        if self.reaches:  # before the messages: the order of the random draws is part of the numerics
+        reached = message_irreps(self.irreps_in, lmax)
+        self.reaches = any(ir in reached for _, ir in self.irreps_out)
+        if self.reaches:  # built before the messages: the order of random draws fixes the initialisation
             self.self_connection = o3.FullyConnectedTensorProduct(
                 self.irreps_in, o3.Irreps([(elements, "0e")]), self.irreps_out
             )
@@ -72,7 +74,7 @@ class Convolution(Module):
     def forward(self, features: Tensor, graph: Graph, gathered: Tensor | None = None) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim).
 
-        :param gathered: what `messages` return, where that is known.
+        :param gathered: the output of `messages`, if it was computed before.
         """
         if gathered is None:
             gathered = self.messages(features, graph)

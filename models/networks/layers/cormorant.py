@@ -1,37 +1,38 @@
-"""The Cormorant-like layer (after Anderson et al., arXiv 1906.04015): products of features with features, no gate."""
+"""The layer after Cormorant (Anderson et al., arXiv 1906.04015): products of features with features, without a gate."""
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
 from tesseral.models.networks.graph import Graph
-from tesseral.models.networks.layers.fusion_block import FusionProduct
 from tesseral.models.networks.layers.layer import Layer
-from tesseral.models.networks.layers.layer_fusion import LayerFusion, fused, shares
-from tesseral.models.networks.layers.messages import Messages, radial_sizes, reached
-from tesseral.models.networks.layers.saturation import bounded
-from tesseral.study import configuration
+from tesseral.models.networks.layers.layer_fusion import LayerFusion, diagram_irreps, mixing_factors
+from tesseral.models.networks.layers.messages import Messages, message_irreps, radial_sizes
+from tesseral.models.networks.layers.nonlinearity import saturation
+from tesseral.models.networks.products.fusion_product import FusionProduct
+from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.parsing.fusion_tree import Tree
 
 SQUARES = (Tree("centre", "centre"), Tree("centre", "neighbours"))
-"""The products of two: of an atom's features with themselves and with what it gathers."""
+"""Products of an atom's features with themselves, and with the messages that it gathers."""
 
 
 class CormorantLayer(Layer):
-    """x ↦ √(1−p) L(x ⊕ G) + √p M(U·U ⊕ U·G), with as many channels C of every irrep as the rarest hidden one has.
+    """Mix features and messages linearly, and add products of two features:
 
-    U = A x and the messages G (`tesseral.models.networks.layers.messages`), times the number of elements that these are
-    divided by, have C channels of each irrep.
-    The products are of channel u with channel u, all irreps with all, their vertices as in
-    `tesseral.models.networks.layers.fusion_block` and their factors bounded by `Saturation`, or as they are where
-    `settings.saturation` is false; A, L and M are linear. An irrep that only one of the terms reaches takes it whole.
-    p, and a fusion diagram of x and G, as in `tesseral.models.networks.layers.layer_fusion`.
+        x ↦ √(1−p) L(x ⊕ G) + √p M(U ⊗ U ⊕ U ⊗ G),   U = A x.
+
+    G are the messages (`Messages`) times E, by which those are divided. A, L and M are linear. U and G have C channels
+    of every irrep, as many as the rarest hidden irrep has, and ⊗ couples channel u with channel u, each irrep with each
+    (`FusionProduct`). Factors pass `Saturation` first unless `settings.saturation` is false. p is
+    `layer_fusion.PRODUCT_SHARE`; an irrep that only one of the two terms reaches takes that term whole. A fusion
+    diagram of x and G is added as in `LayerFusion`.
 
     :param irreps_in: features of each atom, each irrep once.
-    :param irreps_hidden: what is asked for; what nothing makes is left out.
+    :param irreps_hidden: irreps wanted; those that cannot be reached are left out of `irreps_out`.
     :param settings: the `network` section, resolved.
-    :param elements: number of elements.
-    :param num_neighbors: messages are divided by its square root.
+    :param elements: number of elements E.
+    :param num_neighbors: typical number of neighbours; messages are divided by its square root.
     """
 
     keep: Tensor
@@ -41,7 +42,7 @@ class CormorantLayer(Layer):
         self,
         irreps_in: o3.Irreps,
         irreps_hidden: o3.Irreps,
-        settings: configuration.Network,
+        settings: NetworkSettings,
         *,
         elements: int,
         num_neighbors: float,
@@ -49,9 +50,9 @@ class CormorantLayer(Layer):
         super().__init__()
         self.irreps_in, self.elements = o3.Irreps(irreps_in), elements
         channels = min(mul for mul, _ in irreps_hidden)
-        made = reached(self.irreps_in, settings.harmonics_lmax)
+        reached = message_irreps(self.irreps_in, settings.harmonics_lmax)
         own = o3.Irreps([(channels, ir) for _, ir in self.irreps_in])
-        gathered = o3.Irreps([(channels, ir) for _, ir in irreps_hidden if ir in made])
+        gathered = o3.Irreps([(channels, ir) for _, ir in irreps_hidden if ir in reached])
         self.own = o3.Linear(self.irreps_in, own)
         self.messages = Messages(
             self.irreps_in,
@@ -61,17 +62,17 @@ class CormorantLayer(Layer):
             radial=radial_sizes(settings),
             num_neighbors=num_neighbors,
         )
-        self.centre, self.neighbours = bounded(own, settings), bounded(gathered, settings)
+        self.centre, self.neighbours = saturation(own, settings), saturation(gathered, settings)
         self.product = FusionProduct(SQUARES, {"centre": own, "neighbours": gathered}, irreps_hidden, channels)
         carried, products = self.irreps_in + gathered, self.product.irreps_out
-        further = fused(self.irreps_in, gathered, irreps_hidden, settings)
+        further = diagram_irreps(self.irreps_in, gathered, irreps_hidden, settings)
         self.irreps_out = o3.Irreps(
             [(mul, ir) for mul, ir in irreps_hidden if ir in carried or ir in products or ir in further]
         )
         self.linear = o3.Linear(carried, self.irreps_out)
         self.mix = o3.Linear(products, self.irreps_out)
         linear, squares = {ir for _, ir in carried}, {ir for _, ir in products}
-        keep, take = shares(self.irreps_out, linear, squares)
+        keep, take = mixing_factors(self.irreps_out, linear, squares)
         self.register_buffer("keep", keep, persistent=False)
         self.register_buffer("take", take, persistent=False)
         self.fusion: LayerFusion | None = None
@@ -87,8 +88,8 @@ class CormorantLayer(Layer):
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
-        gathered = self.messages(features, graph) * self.elements
+        gathered = self.messages(features, graph) * self.elements  # products need features of second moment 1
         products = self.product({"centre": self.centre(self.own(features)), "neighbours": self.neighbours(gathered)})
         carried = self.linear(torch.cat([features, gathered], dim=1))
-        made = self.keep * carried + self.take * self.mix(products)
-        return made if self.fusion is None else self.fusion(made, features, gathered, graph)
+        outputs = self.keep * carried + self.take * self.mix(products)
+        return outputs if self.fusion is None else self.fusion(outputs, features, gathered, graph)

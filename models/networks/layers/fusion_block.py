@@ -1,4 +1,4 @@
-"""Fusion diagrams as modules: products of an atom's features along a tree, and what they take of its edges."""
+"""A fusion diagram as a module (after Li et al., arXiv 2211.07482), and the sum over edges that can be its leaf."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -9,29 +9,27 @@ from torch import Tensor
 from torch.nn import Module, ModuleDict
 
 from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.irreps import irrep_set, to_e3nn, uniform
 from tesseral.models.networks.layers.messages import RadialNetwork
-from tesseral.models.networks.paths.fusion_paths import in_order
-from tesseral.models.networks.paths.selection_rules import Orders
-from tesseral.models.networks.products.fusion_product import FusionProduct as FusionProduct
-from tesseral.models.networks.products.fusion_product import orders as orders
-from tesseral.models.networks.user_network import to_irreps
+from tesseral.models.networks.paths.selection_rules import IrrepSet
+from tesseral.models.networks.products.fusion_product import FusionProduct
 from tesseral.study.parsing.fusion_diagram import FusionDiagram
 from tesseral.study.parsing.fusion_tree import Tree
 
 
 class FusionBlock(Module):
-    """A fusion diagram with the linear maps that mix channels: of each leaf before it, of its paths after it,
+    """Evaluate a fusion diagram, with linear maps that mix channels before and after it:
 
         out = W Σ_paths path(V_a a, V_b b, …).
 
-    Leaves of one name share their map, so they are equal features. An irrep of `irreps_out` that no path reaches is
-    exactly zero; `reached` has the others.
+    Leaves of one name share their map V, so that they are equal features. Irreps of `irreps_out` that no path reaches
+    are exactly zero; `reached` holds the others.
 
-    :param tree: its leaves are keys of `leaves`.
-    :param leaves: irreps of the features that each leaf stands for; those of other names are not read.
-    :param irreps_out: what is made of the paths.
-    :param channels: of every irrep inside the diagram.
-    :param k_max: largest l of internal edges; not limited if None.
+    :param tree: the diagram's tree; its leaves are keys of `leaves`.
+    :param leaves: irreps of the features of each leaf; names outside the tree are ignored.
+    :param irreps_out: irreps of the result.
+    :param channels: channels of every irrep inside the diagram.
+    :param k_max: largest l on internal edges; None sets no limit.
     """
 
     def __init__(
@@ -45,48 +43,45 @@ class FusionBlock(Module):
         super().__init__()
         self.irreps_in = {name: o3.Irreps(leaves[name]) for name in sorted(set(tree.leaves))}
         self.irreps_out = o3.Irreps(irreps_out)
-        inside = {
-            name: o3.Irreps([(channels, irrep) for irrep in in_order(orders(irreps))])
-            for name, irreps in self.irreps_in.items()
-        }
+        inside = {name: uniform(channels, irrep_set(irreps)) for name, irreps in self.irreps_in.items()}
         self.product = FusionProduct(tree, inside, self.irreps_out, channels, k_max)
-        self.reached: Orders = frozenset(self.product.paths)
+        self.reached: IrrepSet = frozenset(self.product.paths)
         if self.reached:
             self.maps = ModuleDict({name: o3.Linear(irreps, inside[name]) for name, irreps in self.irreps_in.items()})
             self.root = o3.Linear(self.product.irreps_out, self.irreps_out)
 
     @classmethod
     def from_diagram(cls, diagram: FusionDiagram) -> Self:
-        """The module of a diagram; `tesseral.models.networks.paths.fusion_paths.diagram_parameters` counts its
-        parameters."""
-        leaves = {name: to_irreps(irreps) for name, irreps in diagram.leaves}
-        return cls(diagram.tree, leaves, to_irreps(diagram.roots), diagram.channels, diagram.k_max)
+        """Build the module of a diagram; `paths.fusion_paths.diagram_parameters` counts its parameters."""
+        leaves = {name: to_e3nn(irreps) for name, irreps in diagram.leaves}
+        return cls(diagram.tree, leaves, to_e3nn(diagram.roots), diagram.channels, diagram.k_max)
 
     def extra_repr(self) -> str:
         """Irreps, in -> out."""
         return f"{', '.join(f'{name} {irreps}' for name, irreps in self.irreps_in.items())} -> {self.irreps_out}"
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """(atoms, irreps_out.dim).
+        """Evaluate the diagram.
 
-        :param features: of each leaf, (atoms, irreps.dim); others are not read.
+        :param features: for each leaf, (atoms, irreps.dim); other names are ignored.
+        :return: (atoms, irreps_out.dim).
         """
         if not self.reached:
-            one = next(iter(features.values()))
-            return one.new_zeros(len(one), self.irreps_out.dim)
+            any_leaf = next(iter(features.values()))
+            return any_leaf.new_zeros(len(any_leaf), self.irreps_out.dim)
         inside = {name: mapped(features[name]) for name, mapped in self.maps.items()}
         out: Tensor = self.root(self.product(inside))
         return out
 
 
 class EdgeSum(Module):
-    """The leaf `edges`: an atom's neighbours by distance and direction, whatever they are,
+    """The leaf `edges`: the harmonics of an atom's edges, weighted by distance and summed, whatever the neighbours are,
 
         out_{l,u,m} = Σ_j w_{l,u}(r_j) Y_lm(r_j) / √num_neighbors.
 
-    :param lmax: of the edges' harmonics.
-    :param channels: of every l.
-    :param radial: sizes of the radial network but the last: functions, then neurons of the hidden layers.
+    :param lmax: largest l of the edges' harmonics.
+    :param channels: channels of every l.
+    :param radial: layer sizes of the radial network without the last; see `radial_sizes`.
     :param num_neighbors: typical number of neighbours.
     """
 

@@ -1,4 +1,4 @@
-"""What every layer is to the network: features of each atom in, features of each atom out, both by irreps."""
+"""The interface of a layer: features of each atom in, features of each atom out, both with their irreps stated."""
 
 from e3nn import o3
 from torch import Tensor, cat
@@ -8,7 +8,7 @@ from tesseral.models.networks.graph import Graph
 
 
 class Layer(Module):
-    """A layer states its irreps, so that the next one, traces and readers know them.
+    """A layer of a network. The next layer, the traces and the readout all rely on the irreps that it states.
 
     Its forward takes features (atoms, irreps_in.dim) and a `tesseral.models.networks.graph.Graph`, and returns
     (atoms, irreps_out.dim).
@@ -23,14 +23,16 @@ class Layer(Module):
 
 
 def shared_irreps(irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> set[o3.Irrep]:
-    """The irreps of which both have equally many."""
+    """The irreps with equal multiplicities in both: those that a residual connection can add."""
     return {ir for mul, ir in irreps_out if mul == o3.Irreps(irreps_in).count(ir)}
 
 
 class Residual(Layer):
-    """(layer(x) + x)/√2 for every irrep of which the layer takes and makes equally many; others as the layer makes.
+    """Add a layer's input to its output, (layer(x) + x)/√2, for every irrep with equal multiplicities in both.
 
-    :param layer: called with features and graph; states sorted `irreps_in` and `irreps_out`, each irrep once.
+    Other irreps stay as the layer returns them. The factor 1/√2 keeps the second moment of independent terms.
+
+    :param layer: takes features and graph; states sorted `irreps_in` and `irreps_out`, each irrep once.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -39,7 +41,7 @@ class Residual(Layer):
         self.irreps_in, self.irreps_out = o3.Irreps(layer.irreps_in), o3.Irreps(layer.irreps_out)
         shared = shared_irreps(self.irreps_in, self.irreps_out)
         sources = {ir: part for (_, ir), part in zip(self.irreps_in, self.irreps_in.slices(), strict=True)}
-        # Slices of the input and the output, plain numbers for the forward.
+        # Slices of input and output, as plain numbers for `forward`: torch.compile cannot trace irreps.
         self.parts = [
             (sources[ir] if ir in shared else None, part)
             for (_, ir), part in zip(self.irreps_out, self.irreps_out.slices(), strict=True)
@@ -47,9 +49,9 @@ class Residual(Layer):
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
-        made: Tensor = self.layer(features, graph)
+        outputs: Tensor = self.layer(features, graph)
         parts = [
-            made[:, target] if source is None else (made[:, target] + features[:, source]) * 0.5**0.5
+            outputs[:, target] if source is None else (outputs[:, target] + features[:, source]) * 0.5**0.5
             for source, target in self.parts
         ]
-        return cat(parts, dim=1) if parts else made
+        return cat(parts, dim=1) if parts else outputs

@@ -1,37 +1,39 @@
-"""The MACE-like layer (after Batatia et al., arXiv 2206.07697): the symmetric powers of what an atom gathers."""
+"""The layer after MACE (Batatia et al., arXiv 2206.07697): symmetric powers of the messages that an atom gathers."""
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
 from tesseral.models.networks.graph import Graph
-from tesseral.models.networks.layers.fusion_block import orders
+from tesseral.models.networks.irreps import irrep_set, uniform
 from tesseral.models.networks.layers.layer import Layer
-from tesseral.models.networks.layers.layer_fusion import LayerFusion, fused
-from tesseral.models.networks.layers.messages import Messages, radial_sizes, reached
-from tesseral.models.networks.layers.saturation import bounded
-from tesseral.models.networks.paths.fusion_paths import in_order, paths
-from tesseral.models.networks.paths.selection_rules import Orders
+from tesseral.models.networks.layers.layer_fusion import LayerFusion, diagram_irreps
+from tesseral.models.networks.layers.messages import Messages, message_irreps, radial_sizes
+from tesseral.models.networks.layers.nonlinearity import saturation
+from tesseral.models.networks.paths.fusion_paths import paths
+from tesseral.models.networks.paths.selection_rules import IrrepSet
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
-from tesseral.study import configuration
+from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.parsing.fusion_tree import comb
 
 
 class MaceLayer(Layer):
-    """x ↦ (L B + √E C(x, z))/√2 with B the symmetric contraction of A, all its powers of degree 1..ν.
+    """Contract the symmetric powers of the messages, and add a self-connection:
 
-    A are messages (`tesseral.models.networks.layers.messages`) times the number of elements E that these are divided
-    by: of every hidden irrep and every harmonic's as many channels as the rarest hidden irrep has, bounded by
-    `Saturation`, or as they are where `settings.saturation` is false: B is then a polynomial of the messages. L is
-    linear; so is C, with weights of its own for each element z (the self-connection), times √E because e3nn norms it by
-    1/√E. An irrep that only one of the terms reaches takes it whole. A fusion diagram of x and A is added as in
-    `tesseral.models.networks.layers.layer_fusion`.
+        x ↦ (L B + √E C(x, z)) / √2,   B = `SymmetricContraction` of A, of degree 1..ν.
+
+    A are the messages (`Messages`) times E, by which those are divided. They have every hidden irrep and every
+    harmonic's, in as many channels as the rarest hidden irrep has, and pass `Saturation` first; where
+    `settings.saturation` is false they do not, and B is a polynomial of the messages. L is linear; the self-connection
+    C is linear with separate weights for each element z, and the factor √E undoes e3nn's normalisation by 1/√E. An
+    irrep that only one of the two terms reaches takes that term whole. A fusion diagram of x and A is added as in
+    `LayerFusion`.
 
     :param irreps_in: features of each atom, each irrep once.
-    :param irreps_hidden: what is asked for; what nothing makes is left out.
+    :param irreps_hidden: irreps wanted; those that cannot be reached are left out of `irreps_out`.
     :param settings: the `network` section, resolved.
-    :param elements: number of elements.
-    :param num_neighbors: messages are divided by its square root.
+    :param elements: number of elements E.
+    :param num_neighbors: typical number of neighbours; messages are divided by its square root.
     """
 
     keep: Tensor
@@ -40,7 +42,7 @@ class MaceLayer(Layer):
         self,
         irreps_in: o3.Irreps,
         irreps_hidden: o3.Irreps,
-        settings: configuration.Network,
+        settings: NetworkSettings,
         *,
         elements: int,
         num_neighbors: float,
@@ -48,10 +50,11 @@ class MaceLayer(Layer):
         super().__init__()
         self.irreps_in, self.elements = o3.Irreps(irreps_in), elements
         lmax, channels = settings.harmonics_lmax, min(mul for mul, _ in irreps_hidden)
-        kept = orders(irreps_hidden) | orders(o3.Irreps.spherical_harmonics(lmax))
-        made = frozenset((ir.l, ir.p) for ir in reached(self.irreps_in, lmax))
-        gathered = _of_each(channels, made & kept)
-        powers = _of_each(channels, contracted(made & kept, orders(irreps_hidden), settings.correlation))
+        kept = irrep_set(irreps_hidden) | irrep_set(o3.Irreps.spherical_harmonics(lmax))
+        # Harmonics that are not hidden irreps are gathered too: their powers contain hidden ones.
+        reached = frozenset((ir.l, ir.p) for ir in message_irreps(self.irreps_in, lmax)) & kept
+        gathered = uniform(channels, reached)
+        powers = uniform(channels, contraction_irreps(reached, irrep_set(irreps_hidden), settings.correlation))
         self.messages = Messages(
             self.irreps_in,
             gathered,
@@ -60,13 +63,13 @@ class MaceLayer(Layer):
             num_neighbors=num_neighbors,
             elements=elements,
         )
-        further = fused(self.irreps_in, gathered, irreps_hidden, settings)
+        further = diagram_irreps(self.irreps_in, gathered, irreps_hidden, settings)
         self.irreps_out = o3.Irreps(
             [(mul, ir) for mul, ir in irreps_hidden if ir in powers or ir in self.irreps_in or ir in further]
         )
         self.contraction: SymmetricContraction | None = None
         if powers:
-            self.saturation = bounded(gathered, settings)
+            self.saturation = saturation(gathered, settings)
             self.contraction = SymmetricContraction(
                 gathered, powers, correlation=settings.correlation, elements=elements
             )
@@ -86,19 +89,15 @@ class MaceLayer(Layer):
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
         """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
-        gathered = self.messages(features, graph) * self.elements
-        made: Tensor = self.self_connection(features, graph.elements) * self.elements**0.5
+        gathered = self.messages(features, graph) * self.elements  # products need features of second moment 1
+        outputs: Tensor = self.self_connection(features, graph.elements) * self.elements**0.5
         if self.contraction is not None:
             powers = self.contraction(self.saturation(gathered), graph.elements)
-            made = (made + self.update(powers)) * self.keep
-        return made if self.fusion is None else self.fusion(made, features, gathered, graph)
+            outputs = (outputs + self.update(powers)) * self.keep
+        return outputs if self.fusion is None else self.fusion(outputs, features, gathered, graph)
 
 
-def contracted(irreps: Orders, asked: Orders, correlation: int) -> Orders:
-    """Of the irreps asked for, those in the symmetric powers of degree 1..correlation of one channel of `irreps`."""
-    powers = [paths(comb("x", degree), {"x": irreps}, asked) for degree in range(1, correlation + 1)]
-    return frozenset(path.irrep for found in powers for path in found)
-
-
-def _of_each(channels: int, irreps: Orders) -> o3.Irreps:
-    return o3.Irreps([(channels, irrep) for irrep in in_order(irreps)])
+def contraction_irreps(irreps: IrrepSet, wanted: IrrepSet, correlation: int) -> IrrepSet:
+    """The irreps of `wanted` in the symmetric powers of degree 1..correlation of one channel of `irreps`."""
+    powers = [paths(comb("x", degree), {"x": irreps}, wanted) for degree in range(1, correlation + 1)]
+    return frozenset(path.irrep for power in powers for path in power)

@@ -1,4 +1,4 @@
-"""Messages: what an atom gathers from its neighbours, their features weighted by distance and direction."""
+"""Messages: what an atom gathers from its neighbours, as a function of their features, distance and direction."""
 
 from itertools import pairwise
 
@@ -8,15 +8,19 @@ from torch import Tensor
 from torch.nn import Module, Parameter, ParameterList
 
 from tesseral.models.networks.graph import Graph
-from tesseral.models.networks.layers.gate import normalized_silu
+from tesseral.models.networks.layers.nonlinearity import normalized_silu
 from tesseral.models.networks.products.channel_product import ChannelProduct
-from tesseral.study import configuration
+from tesseral.study.configuration.network import Network as NetworkSettings
 
 
 class RadialNetwork(Module):
-    """The tensor product's weights as a function of distance: w(r) = W_n … silu(W_1 φ(r)/√h_0) …/√h_n, no biases.
+    """A multilayer perceptron without biases that makes the weights of a tensor product from radial functions:
 
-    :param sizes: radial functions, neurons of the hidden layers, weights.
+        w(r) = W_n/√h_n silu(… silu(W_0/√h_0 φ(r))),
+
+    with h_k the width that W_k acts on, and silu scaled to a second moment of 1.
+
+    :param sizes: number of radial functions, neurons of each hidden layer, number of weights.
     """
 
     def __init__(self, sizes: list[int]) -> None:
@@ -36,18 +40,20 @@ class RadialNetwork(Module):
 
 
 class Messages(Module):
-    """out_i = B Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) / (E √num_neighbors).
+    """Sum the neighbours' features, each coupled with the harmonics of its edge:
 
-    A and B are linear; ⊗ is the tensor product with the edge's harmonics, one weight for each path and channel
-    ('uvu'). E is the number of elements: see `tesseral.models.networks.layers.convolution`. An irrep that nothing
-    reaches is zero. Features enter and leave in e3nn's layout.
+        out_i = B Σ_j w(r_ij) · (A x_j ⊗ Y(r_ij)) / (E √num_neighbors).
+
+    A and B are linear; ⊗ is the tensor product with one weight for each path and channel (`ChannelProduct`). The root
+    of the typical number of neighbours keeps the sum's variance; for the division by E, see
+    `tesseral.models.networks.layers.convolution`. Irreps that no path reaches are zero.
 
     :param irreps_in: features of each atom.
-    :param irreps_out: what is made of them.
-    :param lmax: of the edges' harmonics.
-    :param radial: sizes of the radial network but the last: functions, then neurons of the hidden layers.
+    :param irreps_out: irreps of the messages.
+    :param lmax: largest l of the edges' harmonics.
+    :param radial: layer sizes of the radial network without the last; see `radial_sizes`.
     :param num_neighbors: typical number of neighbours.
-    :param elements: E.
+    :param elements: number of elements E.
     """
 
     scale: Tensor
@@ -65,7 +71,7 @@ class Messages(Module):
         super().__init__()
         self.irreps_in = o3.Irreps(irreps_in)
         self.irreps_out = o3.Irreps(irreps_out)
-        self.width = self.irreps_out.dim  # a plain number: `torch.compile` cannot read irreps in a forward
+        self.width = self.irreps_out.dim  # a plain number for `forward`: torch.compile cannot trace irreps
         self.register_buffer("scale", torch.tensor(num_neighbors**-0.5 / elements))
         self.product = ChannelProduct(self.irreps_in, lmax, self.irreps_out)
         self.reaches = bool(self.product.paths)
@@ -84,6 +90,7 @@ class Messages(Module):
             return features.new_zeros(len(features), self.width)
         sent = self.before(features).index_select(0, graph.source)
         messages = self.product(sent, graph.harmonics, self.radial(graph.radial))
+        # Summed before `arrange` and the second linear map, which commute with the sum: atoms are fewer than edges.
         sums = [
             part.new_zeros(len(features), *part.shape[1:]).index_add(0, graph.destination, part) for part in messages
         ]
@@ -91,12 +98,12 @@ class Messages(Module):
         return gathered
 
 
-def radial_sizes(settings: configuration.Network) -> list[int]:
-    """Radial functions, then the neurons of the radial network's hidden layers."""
+def radial_sizes(settings: NetworkSettings) -> list[int]:
+    """Layer sizes of the radial network without the last: radial functions, then neurons of the hidden layers."""
     return [settings.radial_functions, *settings.radial_layers * [settings.radial_width]]
 
 
-def reached(irreps_in: o3.Irreps, lmax: int) -> set[o3.Irrep]:
-    """The irreps that selection rules allow of features and harmonics of l = 0..lmax."""
+def message_irreps(irreps_in: o3.Irreps, lmax: int) -> set[o3.Irrep]:
+    """The irreps in the product of features with harmonics of l = 0..lmax."""
     harmonics = o3.Irreps.spherical_harmonics(lmax)
     return {ir for _, ir_in in o3.Irreps(irreps_in) for _, harmonic in harmonics for ir in ir_in * harmonic}

@@ -1,8 +1,14 @@
-"""Clebsch-Gordan products in exact arithmetic, for questions of rank: integers modulo a prime, so nothing is rounded.
+"""Clebsch-Gordan products in integers modulo a prime, for exact questions of rank.
 
-Up to a factor for each component, features of order l are the coefficients of a binary form of degree 2l,
-f = Σ_i f_i x^{2l−i} y^i, and the Clebsch-Gordan product of two of them is their transvectant of degree 2L, the only
-bilinear map that rotations commute with. All of its coefficients are integers.
+In floating point, a rank needs a threshold, and with many paths no threshold separates small singular values from
+rounding. Integers modulo a prime have neither. The Clebsch-Gordan coefficients themselves contain square roots, so
+features are written in another basis: up to a factor for each component, features of order l are the coefficients of a
+binary form of degree 2l,
+
+    f = Σ_i f_i x^{2l−i} y^i,
+
+and the coupling of two forms to order L is, up to a factor, their transvectant of degree 2L: the only bilinear map to
+that order which commutes with rotations. All its coefficients are integers. Rank does not depend on the factors.
 """
 
 from functools import lru_cache
@@ -12,25 +18,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRIME = 2**31 - 1
-"""Products of two residues fit into 64 bits. A function that is not zero is zero at a random point with a chance of
-degree/PRIME."""
+"""Products of two residues fit into 64 bits. A nonzero polynomial vanishes at a random point with a probability of at
+most degree/PRIME (Schwartz-Zippel)."""
 
 Residues = NDArray[np.int64]
 
 
 def random_forms(number: int, order: int, seed: int) -> Residues:
-    """(number, 2l+1) random coefficients; fewer or more of one seed begin alike."""
+    """Draw random coefficients, (number, 2l+1); for one seed, a longer draw begins with the shorter one."""
     bits = np.random.PCG64([seed, order]).random_raw(number * (2 * order + 1))
     return (bits % np.uint64(PRIME)).astype(np.int64).reshape(number, 2 * order + 1)
 
 
 @lru_cache(maxsize=4096)
-def coupling(left: int, right: int, order: int) -> Residues:
-    """t_{ij} = Σ_a (−1)^a (r over a) (2l₁−i)_{r−a} (i)_a (2l₂−j)_a (j)_{r−a} with r = l₁ + l₂ − L and (n)_a falling.
+def coefficients(left: int, right: int, order: int) -> Residues:
+    """Coefficients t_ij of the coupling l₁ ⊗ l₂ → L. With r = l₁ + l₂ − L and the falling factorial (n)_a,
 
-    What f_i g_j adds to the coefficient i + j − r of Σ_a (−1)^a (r over a) ∂_x^{r−a} ∂_y^a f · ∂_x^a ∂_y^{r−a} g.
+        t_ij = Σ_a (−1)^a binom(r, a) (2l₁−i)_{r−a} (i)_a (2l₂−j)_a (j)_{r−a},
 
-    :returns: (2l₁+1, 2l₂+1), residues.
+    is the coefficient of f_i g_j in the term of y^{i+j−r} of the transvectant
+
+        Σ_a (−1)^a binom(r, a) ∂_x^{r−a} ∂_y^a f · ∂_x^a ∂_y^{r−a} g.
+
+    :return: (2l₁+1, 2l₂+1), modulo `PRIME`.
     """
     r = left + right - order
 
@@ -43,32 +53,42 @@ def coupling(left: int, right: int, order: int) -> Residues:
     return np.array([[term(i, j) % PRIME for j in range(2 * right + 1)] for i in range(2 * left + 1)], dtype=np.int64)
 
 
-def transvectant(left: Residues, right: Residues, order: int, *, leading: bool = False) -> Residues:
-    """(…, 2L+1) from (…, 2l₁+1) and (…, 2l₂+1); with `leading` its first coefficient alone, (…, 1).
+def couple(left: Residues, right: Residues, order: int, *, highest: bool = False) -> Residues:
+    """Couple forms of order l₁ and l₂ to order L.
 
-    The first one, of x^{2L}, tells the whole apart from zero: it is the component of highest weight.
+    :param left: (…, 2l₁+1).
+    :param right: (…, 2l₂+1).
+    :param order: L.
+    :param highest: return the first coefficient alone, that of x^{2L}: the component of highest weight. It vanishes
+        identically only if the whole form does.
+    :return: (…, 2L+1), or (…, 1) with `highest`; modulo `PRIME`.
     """
-    one, other = left.shape[-1] - 1, right.shape[-1] - 1
-    weights, shift = coupling(one // 2, other // 2, order), (one + other) // 2 - order
-    width = 1 if leading else 2 * order + 1
-    made = np.zeros((*np.broadcast_shapes(left.shape[:-1], right.shape[:-1]), width), dtype=np.int64)
-    for i in range(one + 1):
-        first, last = max(0, shift - i), min(other + 1, width + shift - i)  # of j, so that 0 ≤ i + j − shift < width
+    last_left, last_right = left.shape[-1] - 1, right.shape[-1] - 1
+    weights, shift = coefficients(last_left // 2, last_right // 2, order), (last_left + last_right) // 2 - order
+    width = 1 if highest else 2 * order + 1
+    coupled = np.zeros((*np.broadcast_shapes(left.shape[:-1], right.shape[:-1]), width), dtype=np.int64)
+    for i in range(last_left + 1):
+        first, last = max(0, shift - i), min(last_right + 1, width + shift - i)  # of j, so 0 ≤ i + j − shift < width
         if first < last:
+            # Reduced after every product: the product of two residues is the most that 64 bits hold.
             scaled = left[..., i, None] * weights[i, first:last] % PRIME
-            made[..., i + first - shift : i + last - shift] += scaled * right[..., first:last] % PRIME
-    return made % PRIME
+            coupled[..., i + first - shift : i + last - shift] += scaled * right[..., first:last] % PRIME
+    return coupled % PRIME
 
 
-def independent(rows: Residues, most: int) -> list[int]:
-    """The rows that are no combination of rows before them, by position; `most` of them and no more.
+def independent_rows(rows: Residues, most: int) -> list[int]:
+    """Select the rows that are no linear combination of the rows before them, `most` of them at most.
 
-    By elimination: they are the pivot columns of the transpose.
+    By Gaussian elimination of the transpose: they are its pivot columns.
+
+    :param rows: (rows, columns), modulo `PRIME`.
+    :param most: a known bound on the rank; elimination stops there.
+    :return: indices, ascending.
     """
     matrix = rows.T.copy()
-    found: list[int] = []
+    pivots: list[int] = []
     for column in range(matrix.shape[1]):
-        rank = len(found)
+        rank = len(pivots)
         if rank == min(most, len(matrix)):
             break
         nonzero = np.flatnonzero(matrix[rank:, column])
@@ -80,5 +100,5 @@ def independent(rows: Residues, most: int) -> list[int]:
         below = rank + nonzero[matrix[rank + nonzero, column] != 0]
         below = below[below > rank]
         matrix[below, column:] = (matrix[below, column:] - matrix[below, column, None] * row % PRIME) % PRIME
-        found.append(column)
-    return found
+        pivots.append(column)
+    return pivots

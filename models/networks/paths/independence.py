@@ -1,4 +1,10 @@
-"""Which paths of fusion diagrams are independent as functions of their leaves: exactly, by values at random points."""
+"""Linear independence of paths as functions of their leaves: exact, from their values at random points.
+
+A path is a polynomial map of its leaves' components. Its component of highest weight, m = L, determines the whole map:
+the other components follow from it by rotation. So paths are independent if these components are, and as polynomials
+they are if the vectors of their values at enough random points are. The values are integers modulo a prime
+(`exact_coupling`), so the rank of these vectors is not blurred by rounding.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,30 +12,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tesseral.models.networks.paths.exact_coupling import Residues, independent, random_forms, transvectant
+from tesseral.models.networks.paths.exact_coupling import Residues, couple, independent_rows, random_forms
 from tesseral.models.networks.paths.path import Leaf, Path, Vertex
 from tesseral.models.networks.paths.selection_rules import Irrep, symmetric_power
 
 Degree = frozenset[tuple[Leaf, int]]
-"""Leaves that a function takes, and how often: that of each, as a polynomial."""
+"""The leaves that a function depends on, with its polynomial degree in each."""
 
 
 class Kind(NamedTuple):
-    """Functions of different kinds are independent."""
+    """The irrep of a function and its degrees; functions of different kinds are always independent."""
 
     irrep: Irrep
     degree: Degree
 
 
 def kind(path: Path) -> Kind:
-    """What a path makes, and of which leaves."""
+    """The irrep and the degrees of a path."""
     return Kind(path.irrep, frozenset(Counter(path.leaves).items()))
 
 
 def multiplicity(irrep: Irrep, degree: Iterable[tuple[Leaf, int]]) -> int:
-    """How many independent functions of that kind there are, whatever the tree.
+    """Count the independent functions of one kind, whatever the tree: the multiplicity of L in ⊗ Symⁿ(leaf).
 
-    The multiplicity in ⊗ Symⁿ(leaf), by characters: c(L) − c(L+1) with c(M) the dimension of weight M.
+    By characters it is c(L) − c(L+1), where c(M) is the dimension of the subspace of weight M.
     """
     weights = np.ones(1, dtype=np.int64)
     for leaf, n in degree:
@@ -38,64 +44,67 @@ def multiplicity(irrep: Irrep, degree: Iterable[tuple[Leaf, int]]) -> int:
         for term in symmetric_power(order, parity, n):
             power[n * order - term.l : n * order + term.l + 1] += term.mul
         weights = np.convolve(weights, power)
-    counts = dict(enumerate(weights[len(weights) // 2 :].tolist()))
-    return counts.get(irrep[0], 0) - counts.get(irrep[0] + 1, 0)
+    dimensions = dict(enumerate(weights[len(weights) // 2 :].tolist()))
+    return dimensions.get(irrep[0], 0) - dimensions.get(irrep[0] + 1, 0)
 
 
 class Rank:
-    """Ranks of paths as functions; values are kept, for paths share vertices."""
+    """The rank of sets of paths as functions; values are kept between calls, because paths share vertices."""
 
     def __init__(self) -> None:
         self._points = 32
         self._values: dict[Path, Residues] = {}
 
     def first_independent(self, paths: Sequence[Path]) -> list[Path]:
-        """Those that are no combination of paths before them, in their order."""
+        """Select, in order, the paths that are no linear combination of the paths before them."""
         kinds: dict[Kind, list[int]] = defaultdict(list)
         for number, path in enumerate(paths):
             kinds[kind(path)].append(number)
-        most = {each: multiplicity(*each) for each in kinds}
-        # As many points as the largest space has dimensions tell its functions apart, but for bad luck: two to spare.
-        if (needed := max(most.values(), default=0) + 2) > self._points:
+        dimensions = {each: multiplicity(*each) for each in kinds}
+        # In a space of dimension d, values at d random points separate the functions except with probability about
+        # degree/PRIME; two more points make that negligible.
+        if (needed := max(dimensions.values(), default=0) + 2) > self._points:
             self._points, self._values = needed, {}
         rows = self._highest(paths)
         return [
             paths[number]
             for number in sorted(
-                numbers[k] for each, numbers in kinds.items() for k in independent(rows[numbers], most[each])
+                numbers[k] for each, numbers in kinds.items() for k in independent_rows(rows[numbers], dimensions[each])
             )
         ]
 
     def _highest(self, paths: Sequence[Path]) -> Residues:
-        """(paths, points): of each its component of highest weight, which tells all of it apart from zero."""
+        """(paths, points): the component of highest weight of each path."""
         rows = np.empty((len(paths), self._points), dtype=np.int64)
-        alike: dict[tuple[Irrep, Irrep, Irrep], list[int]] = defaultdict(list)
+        # Paths whose last vertex couples the same irreps are evaluated in one call.
+        groups: dict[tuple[Irrep, Irrep, Irrep], list[int]] = defaultdict(list)
         for number, path in enumerate(paths):
             if isinstance(path, Leaf):
                 rows[number] = self._value(path)[:, 0]
             else:
-                alike[path.left.irrep, path.right.irrep, path.irrep].append(number)
-        for (_, _, (order, _)), numbers in alike.items():
+                groups[path.left.irrep, path.right.irrep, path.irrep].append(number)
+        for (_, _, (order, _)), numbers in groups.items():
             vertices = [path for path in (paths[number] for number in numbers) if isinstance(path, Vertex)]
             left = np.stack([self._value(vertex.left) for vertex in vertices])
             right = np.stack([self._value(vertex.right) for vertex in vertices])
-            rows[numbers] = transvectant(left, right, order, leading=True)[..., 0]
+            rows[numbers] = couple(left, right, order, highest=True)[..., 0]
         return rows
 
     def _value(self, path: Path) -> Residues:
-        """(points, 2l+1), of random leaves."""
+        """(points, 2l+1): the path's components at random values of its leaves."""
         if path not in self._values:
             if isinstance(path, Leaf):
+                # The seed depends on name and parity alone, so a leaf has the same values in every tree.
                 seed = int.from_bytes(f"{path.name} {path.irrep[1]}".encode())
                 self._values[path] = random_forms(self._points, path.irrep[0], seed)
             else:
-                self._values[path] = transvectant(self._value(path.left), self._value(path.right), path.irrep[0])
+                self._values[path] = couple(self._value(path.left), self._value(path.right), path.irrep[0])
         return self._values[path]
 
 
-def same_functions(one: Sequence[Path], other: Sequence[Path]) -> bool:
-    """Whether the combinations of one set of independent paths are those of another.
+def same_functions(first: Sequence[Path], second: Sequence[Path]) -> bool:
+    """Whether two sets of independent paths span the same functions.
 
-    Such as those of two trees over the same leaves, which recoupling relates if no internal edge is cut.
+    Two trees over the same leaves do, by recoupling, unless `k_max` cuts an internal edge.
     """
-    return len(one) == len(other) == len(Rank().first_independent([*one, *other]))
+    return len(first) == len(second) == len(Rank().first_independent([*first, *second]))

@@ -1,1 +1,9 @@
-"""."""
+"""How couplings are computed: few large matrix products instead of an operation for each path.
+
+Begin with `channel_product.py` (features times harmonics), `fusion_product.py` (features along a tree) or
+`symmetric_contraction.py` (powers of features); the `…_plan.py` modules arrange their paths without torch.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,27 +8,31 @@ from torch import Tensor
 from torch.nn import Module
 
 
-class Path(NamedTuple):
-    """One input irrep, one harmonic, one irrep that they make."""
+class EdgePath(NamedTuple):
+    """The coupling of one input irrep with one harmonic to one irrep."""
 
     source: int
-    """Position of the input irrep."""
+    """Index of the term in `irreps_in`."""
     harmonic: int
     """l of the harmonic."""
     mul: int
+    """Channels."""
     ir: o3.Irrep
+    """The resulting irrep."""
 
 
 class ChannelProduct(Module):
-    """out_{path,u,m} = w_{path,u} √(2l+1) Σ C^{l₁ l₂ l}_{m₁ m₂ m} x_{u,m₁} Y_{l₂,m₂} for every edge.
+    """Couple features with harmonics on every edge, weighting each path and channel:
 
-    Each path keeps its channels u (e3nn's 'uvu'), and C is `o3.wigner_3j`: the numbers are those of
-    `o3.TensorProduct`. That one runs several operations for each path, here they are three for each input irrep: all
-    its paths at once are a matrix for each edge, Σ_{m₂} C Y.
+        out_{path,u,m} = w_{path,u} √(2l+1) Σ_{m₁m₂} C^{l₁ l₂ l}_{m₁ m₂ m} x_{u,m₁} Y_{l₂,m₂}.
 
-    :param irreps_in: sorted features of each edge.
-    :param lmax: the harmonics are those of l = 0..lmax.
-    :param irreps_kept: paths to other irreps are left out.
+    Every path keeps its channels u (e3nn's 'uvu' mode), and C is `o3.wigner_3j`, so the result equals that of
+    `o3.TensorProduct`. That module runs several operations for each path. Here there are three for each input irrep:
+    all its paths together are one matrix for each edge, Σ_{m₂} C Y_{m₂}, that its features are multiplied with.
+
+    :param irreps_in: features of each edge, sorted.
+    :param lmax: largest l of the harmonics.
+    :param irreps_kept: irreps wanted; paths to others are left out.
     """
 
     def __init__(self, irreps_in: o3.Irreps, lmax: int, irreps_kept: o3.Irreps) -> None:
@@ -36,18 +40,18 @@ class ChannelProduct(Module):
         self.irreps_in = irreps_in
         self.irreps_edge = o3.Irreps.spherical_harmonics(lmax)
         self.paths = [
-            Path(source, harmonic.ir.l, mul, ir)
+            EdgePath(source, harmonic.ir.l, mul, ir)
             for source, (mul, ir_in) in enumerate(irreps_in)
             for harmonic in self.irreps_edge
             for ir in ir_in * harmonic.ir
             if ir in irreps_kept
         ]
-        # The output in e3nn's layout: paths sorted by what they make.
+        # The output in e3nn's layout: paths sorted by their resulting irrep.
         self.order = sorted(range(len(self.paths)), key=lambda k: (self.paths[k].ir, k))
         self.irreps_out = o3.Irreps([(self.paths[k].mul, self.paths[k].ir) for k in self.order])
         self.weight_numel = sum(path.mul for path in self.paths)
         self.groups = [[path for path in self.paths if path.source == source] for source in range(len(irreps_in))]
-        # Plain numbers of the forward: `torch.compile` cannot read irreps there.
+        # Plain numbers for `forward`: torch.compile cannot trace irreps.
         self.shapes = [(mul, ir.dim) for mul, ir in irreps_in]
         self.sizes = [mul_ir.dim for mul_ir in irreps_in]
         self.weight_sizes = [mul * len(group) for group, (mul, _) in zip(self.groups, irreps_in, strict=True)]
@@ -57,11 +61,13 @@ class ChannelProduct(Module):
             coupling = torch.zeros(self.irreps_edge.dim, ir_in.dim, int(widths.sum()))
             first = 0
             for path in group:
+                # wigner_3j has norm 1, so each of its 2l+1 output components has a squared norm of 1/(2l+1); the factor
+                # gives components of unit variance for inputs of unit variance.
                 block = o3.wigner_3j(ir_in.l, path.harmonic, path.ir.l) * path.ir.dim**0.5
                 harmonic = slice(path.harmonic**2, (path.harmonic + 1) ** 2)
                 coupling[harmonic, :, first : first + path.ir.dim] = block.transpose(0, 1)
                 first += path.ir.dim
-            # spread[p, c] = 1 where column c belongs to path p: a product with it repeats a weight over components.
+            # spread[p, c] = 1 where column c belongs to path p: multiplying by it repeats a weight over components.
             spread = torch.eye(len(group)).repeat_interleave(widths, dim=1)
             self.register_buffer(f"coupling{source}", coupling.flatten(1), persistent=False)
             self.register_buffer(f"spread{source}", spread, persistent=False)
@@ -70,11 +76,14 @@ class ChannelProduct(Module):
         return f"{type(self).__name__}({self.irreps_in} x {self.irreps_edge} -> {self.irreps_out.simplify()})"
 
     def forward(self, features: Tensor, harmonics: Tensor, weights: Tensor) -> list[Tensor]:
-        """Of each input irrep, (edges, mul, components of all its paths); `arrange` puts them into e3nn's layout.
+        """Compute all paths; the layout is by input irrep, and `arrange` brings it into e3nn's.
+
+        Sums over edges commute with `arrange`, so it is cheaper to sum first: there are more edges than atoms.
 
         :param features: (edges, irreps_in.dim).
         :param harmonics: (edges, (lmax+1)²).
-        :param weights: (edges, weight_numel), by input irrep, channel, path.
+        :param weights: (edges, weight_numel), by input irrep, channel and path.
+        :return: for each input irrep, (edges, mul, components of all its paths).
         """
         edges = len(harmonics)
         parts = zip(features.split(self.sizes, dim=1), weights.split(self.weight_sizes, dim=1), strict=True)
@@ -87,7 +96,11 @@ class ChannelProduct(Module):
         return outputs
 
     def arrange(self, outputs: list[Tensor]) -> Tensor:
-        """(rows, irreps_out.dim) from what `forward` returns, or from sums of its rows."""
+        """Bring the tensors of `forward`, or sums of their rows, into e3nn's layout.
+
+        :param outputs: for each input irrep, (rows, mul, components of all its paths).
+        :return: (rows, irreps_out.dim).
+        """
         pieces: list[Tensor] = []
         for output, widths in zip(outputs, self.widths, strict=True):
             pieces += output.split(widths, dim=2) if widths else []

@@ -1,4 +1,4 @@
-"""The coefficients of a symmetric contraction: every path of one channel's powers as a polynomial of its components."""
+"""The coefficients of a symmetric contraction: each path of a channel's powers as a polynomial of its components."""
 
 from collections import defaultdict
 from functools import lru_cache
@@ -9,75 +9,77 @@ import numpy as np
 import torch
 from e3nn import o3
 
-from tesseral.models.networks.paths.fusion_paths import Leaf, Path, paths
+from tesseral.models.networks.paths.fusion_paths import paths
+from tesseral.models.networks.paths.path import Leaf, Path
 from tesseral.models.networks.paths.selection_rules import Irrep
-from tesseral.models.networks.products.monomials import LARGEST, Monomials, monomials, polynomial, second_moment
+from tesseral.models.networks.products.monomials import MAX_BLOCK, Monomials, monomials, polynomial, second_moment
 from tesseral.study.parsing.fusion_tree import comb
 
 
 class Block(NamedTuple):
-    """Some paths to a root, and a run of monomials that holds all of theirs."""
+    """Coefficients of consecutive paths to a root in consecutive monomials; outside of it these paths have none."""
 
     paths: int
-    """How many of the root's, from the last block's on."""
+    """Number of paths, following those of the block before."""
     coefficients: np.ndarray
     """(paths, 2L+1, monomials)."""
 
 
 class Root(NamedTuple):
-    """All that is made of one irrep."""
+    """All paths to one irrep."""
 
     paths: tuple[Path, ...]
-    """By degree, then by content: the irreps of their leaves."""
+    """Sorted by degree, then by the irreps of their leaves."""
     blocks: tuple[Block, ...]
-    """One after the other they take all paths, and all monomials of the root's parity, by degree."""
+    """Together they cover all paths, and all monomials of the root's parity by degree, each in order."""
 
 
 class Plan(NamedTuple):
-    """The polynomials of all paths."""
+    """A symmetric contraction as polynomials."""
 
     bases: tuple[Monomials, ...]
-    """By degree, from 1."""
+    """The monomials of each degree, from 1."""
     roots: tuple[Root, ...]
 
 
 @lru_cache(maxsize=64)
 def contraction_plan(irreps: tuple[Irrep, ...], roots: tuple[Irrep, ...], correlation: int) -> Plan:
-    """Of one channel of `irreps`, the paths of degree 1..correlation to each of `roots`.
+    """Write the paths of degree 1..correlation from one channel of `irreps` to each of `roots` as polynomials.
 
-    They are those of a left comb of equal leaves (`tesseral.models.networks.paths.fusion_paths`), scaled to a second
-    moment of 1 for independent normal components of variance 1.
+    The paths are the independent ones of a left comb, the tree (((x x) x) x) of equal leaves: no tree of equal leaves
+    spans more. Each is scaled to a second moment of 1 for independent standard normal components.
     """
     bases = tuple(monomials(irreps, degree) for degree in range(1, correlation + 1))
     starts = dict(zip(irreps, accumulate((2 * order + 1 for order, _ in irreps), initial=0), strict=False))
-    found: dict[tuple[Irrep, tuple[int, ...]], list[Path]] = defaultdict(list)
+    by_content: dict[tuple[Irrep, tuple[int, ...]], list[Path]] = defaultdict(list)
     for degree in range(1, correlation + 1):
         for path in paths(comb("x", degree), {"x": frozenset(irreps)}, frozenset(roots)):
             content = tuple(sorted(irreps.index(leaf.irrep) for leaf in path.leaves))
-            found[path.irrep, content].append(path)
+            by_content[path.irrep, content].append(path)
     tensors: dict[Path, np.ndarray] = {}
-    made = []
+    planned = []
     for root in roots:
         ordered: list[Path] = []
         blocks: list[Block] = []
         for run in (run for basis in bases for run in basis.runs(root[1])):
-            group = found[root, tuple(run.contents[0])]
+            group = by_content[root, tuple(run.contents[0])]
             rows = np.zeros((len(group), 2 * root[0] + 1, len(run)))
             for rank, path in enumerate(group):
                 row = polynomial(_tensor(path, tensors), [starts[leaf.irrep] for leaf in path.leaves], run)
+                # All components of an equivariant polynomial have the same second moment: the first one tells it.
                 rows[rank] = row / second_moment(row[0], run) ** 0.5
             ordered += group
             blocks[-1:] = _join(*blocks[-1:], Block(len(group), rows))
-        made.append(Root(tuple(ordered), tuple(blocks)))
-    return Plan(bases, tuple(made))
+        planned.append(Root(tuple(ordered), tuple(blocks)))
+    return Plan(bases, tuple(planned))
 
 
 def _join(*blocks: Block) -> list[Block]:
-    """Two blocks as one, their coefficients on its diagonal, if it is not too large."""
+    """Join two blocks as the diagonal of one, if it is not too large."""
     number = sum(block.paths for block in blocks)
     width = sum(block.coefficients.shape[2] for block in blocks)
     rows = blocks[0].coefficients.shape[1]
-    if len(blocks) == 1 or number * rows * width > LARGEST:
+    if len(blocks) == 1 or number * rows * width > MAX_BLOCK:
         return list(blocks)
     joined = np.zeros((number, rows, width))
     first, second = blocks
@@ -87,7 +89,7 @@ def _join(*blocks: Block) -> list[Block]:
 
 
 def _tensor(path: Path, known: dict[Path, np.ndarray]) -> np.ndarray:
-    """(2L+1, an axis for each leaf), in the real components of e3nn."""
+    """The path as a multilinear map in e3nn's real components, (2L+1, an axis for each leaf)."""
     if isinstance(path, Leaf):
         return np.eye(2 * path.irrep[0] + 1)
     if path not in known:

@@ -8,26 +8,30 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module, Parameter, ParameterList
 
-from tesseral.models.networks.paths.fusion_paths import Path
-from tesseral.models.networks.paths.selection_rules import Irrep
+from tesseral.models.networks.irreps import irrep_tuple
+from tesseral.models.networks.paths.path import Path
 from tesseral.models.networks.products.contraction_plan import contraction_plan
 
 
 class SymmetricContraction(Module):
-    """out_{c,L} = Σ_{n=1..ν} Σ_paths w[path, c, z] path(A_c, …, A_c)/√(N P_n) for an atom of element z.
+    """Contract the symmetric powers of each channel to irreps, with weights for each element. For an atom of element z,
 
-    The paths are those of the left comb of n equal leaves (`tesseral.models.networks.paths.fusion_paths`), an
-    independent set: as many as L has copies in Symⁿ of one channel. Each has a second moment of 1 for independent
-    normal components of variance 1; P_n of them have degree n, N degrees have any, and weights begin normal of variance
-    1. So, for such inputs, outputs have a second moment of 1, and every degree an equal part of it.
+        out_{c,L} = Σ_{n=1..ν} Σ_paths w[path, c, z] path(A_c, …, A_c) / √(N P_n).
 
-    A path is a polynomial of one channel's components: outputs are a matrix times all monomials of them. The weights
-    enter the matrix before it meets an atom, and then it has as many rows as there are outputs, however many paths.
+    The paths are an independent set, those of the left comb of n equal leaves (`products.contraction_plan`): as many as
+    L has copies in Symⁿ of one channel. They span the same space as MACE's own contraction.
 
-    :param irreps_in: features of each atom, C of each irrep.
-    :param irreps_out: what is made of them, C of each; an irrep to which no path leads is zero.
-    :param correlation: ν.
-    :param elements: length of the one-hot of z.
+    Normalisation: each path has a second moment of 1 for independent standard normal components, P_n paths have degree
+    n, N degrees have any path, and weights start as standard normal. So outputs have a second moment of 1, of which
+    every degree contributes an equal share.
+
+    A path is a polynomial of one channel's components, so outputs are a matrix times all monomials. Weights are applied
+    to the matrix, before it meets an atom: it then has a row for each output component, however many paths there are.
+
+    :param irreps_in: features of each atom, C channels of each irrep.
+    :param irreps_out: C channels of each irrep; an irrep that no path leads to is zero.
+    :param correlation: ν, the highest degree.
+    :param elements: number of elements, the length of the one-hot of z.
     """
 
     first: Tensor
@@ -38,10 +42,10 @@ class SymmetricContraction(Module):
         self.correlation, self.elements = correlation, elements
         (self.channels,) = {mul for mul, _ in self.irreps_in + self.irreps_out}
         self.dims_in, self.dims_out = ([ir.dim for _, ir in irreps] for irreps in (self.irreps_in, self.irreps_out))
-        plan = contraction_plan(_orders(self.irreps_in), _orders(self.irreps_out), correlation)
+        plan = contraction_plan(irrep_tuple(self.irreps_in), irrep_tuple(self.irreps_out), correlation)
         self.paths = [root.paths for root in plan.roots]
         self.weights = ParameterList(Parameter(torch.randn(len(p), self.channels, elements)) for p in self.paths)
-        # Of every root and each of its blocks, the number of paths.
+        # Number of paths of each block of each root.
         self.blocks = [[block.paths for block in root.blocks] for root in plan.roots]
         for number, root in enumerate(plan.roots):
             scales = iter(_scales(root.paths))
@@ -49,10 +53,10 @@ class SymmetricContraction(Module):
                 scaled = coefficients * np.fromiter(scales, float, paths)[:, None, None]
                 coupling = torch.tensor(scaled, dtype=torch.get_default_dtype()).flatten(1)
                 self.register_buffer(f"coupling{number}_{block}", coupling, persistent=False)
-        # Even outputs are made of even monomials, odd ones of odd monomials.
+        # Even outputs are combinations of even monomials, odd ones of odd monomials.
         self.even = [basis.even for basis in plan.bases]
         self.roots = {p: [k for k, (_, ir) in enumerate(self.irreps_out) if ir.p == p] for p in (1, -1)}
-        # The monomials of one degree from those of the degree below.
+        # Monomials of degree n are products of a monomial of degree n−1 (prefix) and a component (last).
         for degree in range(2, correlation + 1):
             factors = plan.bases[degree - 1].factors
             prefix = torch.from_numpy(plan.bases[degree - 2].find(factors[:, :-1]))
@@ -65,12 +69,14 @@ class SymmetricContraction(Module):
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, correlation {self.correlation})"
 
     def forward(self, features: Tensor, elements: Tensor) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim).
+        """Contract the features of every atom.
 
+        :param features: (atoms, irreps_in.dim).
         :param elements: (atoms, elements), one-hot.
+        :return: (atoms, irreps_out.dim).
         """
         atoms = len(features)
-        made: dict[int, Tensor] = {}
+        outputs: dict[int, Tensor] = {}
         powers = self._powers(features)
         for parity, roots in self.roots.items():
             if not roots:
@@ -79,13 +85,15 @@ class SymmetricContraction(Module):
             basis = torch.cat(half).transpose(0, 1)  # (channels, monomials, atoms)
             dims = [self.dims_out[root] for root in roots]
             matrix = torch.cat([self._matrix(root) for root in roots], dim=2)
-            outputs = torch.bmm(matrix.flatten(1, 2), basis).reshape(self.channels, self.elements, sum(dims), atoms)
-            outputs = (outputs * elements.T[None, :, None, :]).sum(dim=1)
-            made |= dict(zip(roots, outputs.split(dims, dim=1), strict=True))
-        return torch.cat([made[root].permute(2, 0, 1).flatten(1) for root in range(len(self.dims_out))], dim=1)
+            # Every element's matrix is applied to every atom, then the atom's own is selected: data sets have few
+            # elements, and one large product takes the place of a gather of matrices.
+            products = torch.bmm(matrix.flatten(1, 2), basis).reshape(self.channels, self.elements, sum(dims), atoms)
+            selected = (products * elements.T[None, :, None, :]).sum(dim=1)
+            outputs |= dict(zip(roots, selected.split(dims, dim=1), strict=True))
+        return torch.cat([outputs[root].permute(2, 0, 1).flatten(1) for root in range(len(self.dims_out))], dim=1)
 
     def _powers(self, features: Tensor) -> list[Tensor]:
-        """By degree (monomials, channels, atoms)."""
+        """All monomials of each degree, (monomials, channels, atoms)."""
         parts = features.split([self.channels * dim for dim in self.dims_in], dim=1)
         split = [
             part.reshape(-1, self.channels, dim).permute(2, 1, 0) for part, dim in zip(parts, self.dims_in, strict=True)
@@ -97,7 +105,7 @@ class SymmetricContraction(Module):
         return powers
 
     def _matrix(self, root: int) -> Tensor:
-        """(channels, elements, 2L+1, monomials of its parity), the weights in it."""
+        """The weighted coefficients of a root, (channels, elements, 2L+1, monomials of its parity)."""
         weights = self.weights[root].flatten(1).T.split(self.blocks[root], dim=1)
         blocks = [weight @ getattr(self, f"coupling{root}_{block}") for block, weight in enumerate(weights)]
         shape = self.channels, self.elements, self.dims_out[root], -1
@@ -105,11 +113,6 @@ class SymmetricContraction(Module):
 
 
 def _scales(paths: tuple[Path, ...]) -> list[float]:
-    """1/√(N P_n) of each path, N being how many degrees n there are, and P_n how many paths of that degree."""
+    """1/√(N P_n) for each path: P_n paths have its degree n, and N degrees have any path."""
     numbers = Counter(len(path.leaves) for path in paths)
     return [(len(numbers) * numbers[len(path.leaves)]) ** -0.5 for path in paths]
-
-
-def _orders(irreps: o3.Irreps) -> tuple[Irrep, ...]:
-    """Their (l, p)."""
-    return tuple((ir.l, ir.p) for _, ir in irreps)

@@ -1,39 +1,38 @@
-"""The blueprint of the network that a configuration asks for, part by part as `tesseral.models.networks.network` builds
-it."""
+"""The blueprint of a configuration's network, part by part as `tesseral.models.networks.network` builds it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 
 from tesseral.models.networks.paths.fusion_paths import paths
-from tesseral.models.networks.paths.selection_rules import SCALAR, Orders, harmonics, product
-from tesseral.models.networks.sizing.blueprint import Blueprint, Channels, Draft, Features, Width, Widths, orders
-from tesseral.models.networks.sizing.contraction_part import SymmetricContraction
-from tesseral.models.networks.sizing.convolution_parts import Messages, SelfConnection
-from tesseral.models.networks.sizing.fusion_parts import EdgeSum, FusionProduct
-from tesseral.models.networks.sizing.parts import (
+from tesseral.models.networks.paths.selection_rules import SCALAR, IrrepSet, harmonics, product
+from tesseral.models.networks.sizing.atom_parts import (
     ELEMENTS,
     EMBEDDED,
-    Embedding,
-    Gate,
-    Linear,
-    OneHot,
-    Residual,
-    Sum,
+    EmbeddingPart,
+    GatePart,
+    LinearPart,
+    OneHotPart,
+    ResidualPart,
+    SumPart,
     before_gate,
     hidden,
 )
-from tesseral.study import configuration
+from tesseral.models.networks.sizing.blueprint import Blueprint, Channels, Draft, Features, Width, Widths, irreps_of
+from tesseral.models.networks.sizing.contraction_part import SymmetricContractionPart
+from tesseral.models.networks.sizing.convolution_parts import MessagesPart, SelfConnectionPart
+from tesseral.models.networks.sizing.fusion_parts import EdgeSumPart, FusionProductPart
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Hidden
+from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
 CHANNELS: Width = ("channels", None)
-"""As many as there are of the rarest hidden irrep."""
+"""The channels of every irrep in a product: as many as the rarest hidden irrep has."""
 INSIDE: Width = ("fusion", None)
-"""Inside a fusion diagram."""
+"""The channels of every irrep inside a fusion diagram."""
 
 
 def hidden_irreps(configuration: Configuration) -> tuple[MulIrrep, ...]:
@@ -42,11 +41,12 @@ def hidden_irreps(configuration: Configuration) -> tuple[MulIrrep, ...]:
 
 
 def blueprint(configuration: Configuration, layout: Iterable[MulIrrep], elements: int) -> tuple[Blueprint, Widths]:
-    """The blueprint of a configuration's network, and its numbers of channels.
+    """Draw the blueprint of a configuration's network.
 
-    :param layout: its outputs.
-    :param elements: length of the one-hot.
-    :raises StudyFileError: if a diagram or a symmetric power has too many paths.
+    :param layout: irreps of its outputs.
+    :param elements: number of elements, the length of the one-hot.
+    :return: the blueprint, and the numbers of channels to count it with.
+    :raises StudyFileError: if a fusion diagram or a symmetric power has too many paths.
     """
     settings, terms = configuration.network, hidden_irreps(configuration)
     numbers: dict[Width, int] = {("hidden", (term.l, term.p)): term.mul for term in terms}
@@ -59,138 +59,142 @@ def blueprint(configuration: Configuration, layout: Iterable[MulIrrep], elements
         name = ("output", (term.l, term.p))
         numbers[name] = numbers.get(name, 0) + term.mul
     entering = settings.embedded or elements
-    found = _blueprint(
+    # Multiplicities are taken out of the settings, so that the cached blueprint serves all widths.
+    drawn = _blueprint(
         replace(settings, hidden=Hidden(irreps="1x0e"), num_neighbors=None),
         frozenset((term.l, term.p) for term in terms),
         frozenset((term.l, term.p) for term in layout),
         entering == numbers.get(("hidden", SCALAR)),
     )
-    return found, Widths(numbers)
+    return drawn, Widths(numbers)
 
 
 @lru_cache(maxsize=512)
-def _blueprint(settings: configuration.Network, asked: Orders, layout: Orders, alike: bool) -> Blueprint:
-    """Of hidden irreps `asked`; `alike`: whether as many scalars enter the first layer as are asked of it."""
+def _blueprint(settings: NetworkSettings, wanted: IrrepSet, layout: IrrepSet, same_scalars: bool) -> Blueprint:
+    """The blueprint for hidden irreps `wanted` and output irreps `layout`.
+
+    :param same_scalars: whether the first layer's input has as many scalars as the hidden features: a residual
+        connection then adds them.
+    """
     settings = settings.resolve()
     draft = Draft()
-    features = draft.add(OneHot())
+    features = draft.add(OneHotPart())
     if settings.embedded is not None:
-        features = draft.add(Embedding(), features)
+        features = draft.add(EmbeddingPart(), features)
     layers: list[int] = []
     for _ in range(settings.layers):
-        made = LAYERS[settings.interaction](draft, features, settings, asked)
-        # Every layer makes as many of an irrep as any other; what enters the first one may be fewer or more.
-        shared = draft.orders(features) & draft.orders(made) if layers or alike else frozenset()
-        features = draft.add(Residual(shared), made, features) if settings.residual and shared else made
+        output = LAYERS[settings.interaction](draft, features, settings, wanted)
+        # All layers have the same multiplicities; the input of the first one may differ.
+        shared = draft.irreps(features) & draft.irreps(output) if layers or same_scalars else frozenset()
+        features = draft.add(ResidualPart(shared), output, features) if settings.residual and shared else output
         layers.append(features)
     outputs = frozenset(Channels(irrep, ("output", irrep)) for irrep in layout)
     if settings.readout == "linear":
-        output = draft.add(Linear(outputs), *layers)
+        last = draft.add(LinearPart(outputs), *layers)
     else:
-        output = _convolution(draft, features, settings, outputs)
-    return draft.finish(layers, output)
+        last = _convolution(draft, features, settings, outputs)
+    return draft.finish(layers, last)
 
 
-def _gated(draft: Draft, features: int, settings: configuration.Network, asked: Orders) -> int:
-    """Of `tesseral.models.networks.layers.gated`."""
-    entering, reached = draft.orders(features), _reached(draft, features, settings)
-    made = reached & asked
+def _gated(draft: Draft, features: int, settings: NetworkSettings, wanted: IrrepSet) -> int:
+    """`tesseral.models.networks.layers.gated.GatedLayer`."""
+    entering, reached = draft.irreps(features), _reached(draft, features, settings)
+    kept = reached & wanted
+    # Irreps that the diagram alone reaches need gating scalars; these enter the diagram's leaf `neighbours`, which may
+    # then reach more.
     while True:
-        out = frozenset(map(hidden, made))
-        fused = _fused(entering, reached & orders(before_gate(out)), asked, settings)
-        if fused <= made:
+        out = frozenset(map(hidden, kept))
+        fused = _fused(entering, reached & irreps_of(before_gate(out)), wanted, settings)
+        if fused <= kept:
             break
-        made |= fused  # what the diagram alone reaches has gates, and these may be a leaf that reaches more
-    own = draft.add(SelfConnection(before_gate(out)), features)
+        kept |= fused
+    own = draft.add(SelfConnectionPart(before_gate(out)), features)
     gathered = _messages(draft, features, settings, before_gate(out))
     added = _fusion(draft, features, gathered, settings, before_gate(out))
-    return draft.add(Gate(out), draft.add(Sum(), own, gathered, *added))
+    return draft.add(GatePart(out), draft.add(SumPart(), own, gathered, *added))
 
 
-def _cormorant(draft: Draft, features: int, settings: configuration.Network, asked: Orders) -> int:
-    """Of `tesseral.models.networks.layers.cormorant`."""
-    own = draft.add(Linear(_channels(draft.orders(features))), features)
-    gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & asked))
+def _cormorant(draft: Draft, features: int, settings: NetworkSettings, wanted: IrrepSet) -> int:
+    """`tesseral.models.networks.layers.cormorant.CormorantLayer`."""
+    own = draft.add(LinearPart(_channels(draft.irreps(features))), features)
+    gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & wanted))
     trees = Tree("centre", "centre"), Tree("centre", "neighbours")
-    products = draft.add(FusionProduct(trees, ("centre", "neighbours"), asked, CHANNELS), own, gathered)
-    out = frozenset(map(hidden, asked))
-    carried, mixed = draft.add(Linear(out), features, gathered), draft.add(Linear(out), products)
-    return draft.add(Sum(), carried, mixed, *_fusion(draft, features, gathered, settings, out))
+    products = draft.add(FusionProductPart(trees, ("centre", "neighbours"), wanted, CHANNELS), own, gathered)
+    out = frozenset(map(hidden, wanted))
+    carried, mixed = draft.add(LinearPart(out), features, gathered), draft.add(LinearPart(out), products)
+    return draft.add(SumPart(), carried, mixed, *_fusion(draft, features, gathered, settings, out))
 
 
-def _mace(draft: Draft, features: int, settings: configuration.Network, asked: Orders) -> int:
-    """Of `tesseral.models.networks.layers.mace`."""
-    kept = asked | harmonics(settings.harmonics_lmax)
+def _mace(draft: Draft, features: int, settings: NetworkSettings, wanted: IrrepSet) -> int:
+    """`tesseral.models.networks.layers.mace.MaceLayer`."""
+    kept = wanted | harmonics(settings.harmonics_lmax)
     gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & kept))
     try:
-        powers = draft.add(SymmetricContraction(asked, settings.correlation, CHANNELS), gathered)
+        powers = draft.add(SymmetricContractionPart(wanted, settings.correlation, CHANNELS), gathered)
     except TesseralError as error:
         advice = "a lower one, fewer hidden irreps or harmonics of smaller l have fewer"
         came = f"expected a correlation of fewer paths, got {settings.correlation}; {advice} ({error})"
         raise StudyFileError("network.correlation", came) from None
-    out = frozenset(map(hidden, asked))
-    updated, carried = draft.add(Linear(out), powers), draft.add(SelfConnection(out), features)
-    return draft.add(Sum(), updated, carried, *_fusion(draft, features, gathered, settings, out))
+    out = frozenset(map(hidden, wanted))
+    updated, carried = draft.add(LinearPart(out), powers), draft.add(SelfConnectionPart(out), features)
+    return draft.add(SumPart(), updated, carried, *_fusion(draft, features, gathered, settings, out))
 
 
-LAYERS: dict[str, Callable[[Draft, int, configuration.Network, Orders], int]] = {
+LAYERS: dict[str, Callable[[Draft, int, NetworkSettings, IrrepSet], int]] = {
     "gated": _gated,
     "cormorant": _cormorant,
     "mace": _mace,
 }
-"""By `network.interaction`."""
+"""The layer of each `network.interaction`: it adds its parts to a draft and returns the number of the last one."""
 
 
-def _convolution(draft: Draft, features: int, settings: configuration.Network, asked: Features) -> int:
-    """Of `tesseral.models.networks.layers.convolution`."""
-    own = draft.add(SelfConnection(asked), features)
-    return draft.add(Sum(), own, _messages(draft, features, settings, asked))
+def _convolution(draft: Draft, features: int, settings: NetworkSettings, wanted: Features) -> int:
+    """`tesseral.models.networks.layers.convolution.Convolution`."""
+    own = draft.add(SelfConnectionPart(wanted), features)
+    return draft.add(SumPart(), own, _messages(draft, features, settings, wanted))
 
 
-def _messages(draft: Draft, features: int, settings: configuration.Network, asked: Features) -> int:
-    return draft.add(Messages(asked, settings.harmonics_lmax, _radial(settings)), features)
+def _messages(draft: Draft, features: int, settings: NetworkSettings, wanted: Features) -> int:
+    return draft.add(MessagesPart(wanted, settings.harmonics_lmax, _radial(settings)), features)
 
 
-def _radial(settings: configuration.Network) -> tuple[int, ...]:
+def _radial(settings: NetworkSettings) -> tuple[int, ...]:
     return (settings.radial_functions, *settings.radial_layers * [settings.radial_width])
 
 
-def _fusion(
-    draft: Draft, features: int, gathered: int, settings: configuration.Network, out: Features
-) -> tuple[int, ...]:
-    """Of `tesseral.models.networks.layers.layer_fusion`; nothing if it makes none of `out`."""
-    if not _fused(draft.orders(features), draft.orders(gathered), orders(out), settings):
+def _fusion(draft: Draft, features: int, gathered: int, settings: NetworkSettings, out: Features) -> tuple[int, ...]:
+    """`tesseral.models.networks.layers.layer_fusion.LayerFusion`; no part if the diagram reaches none of `out`."""
+    if not _fused(draft.irreps(features), draft.irreps(gathered), irreps_of(out), settings):
         return ()
     tree = parse_tree(settings.fusion.diagram)
     leaves = tuple(sorted(set(tree.leaves)))
     sources = {"centre": features, "neighbours": gathered}
     if "edges" in leaves:
-        sources["edges"] = draft.add(EdgeSum(settings.harmonics_lmax, _radial(settings), INSIDE))
+        sources["edges"] = draft.add(EdgeSumPart(settings.harmonics_lmax, _radial(settings), INSIDE))
     maps = []
     for name in leaves:
-        inside = frozenset(Channels(irrep, INSIDE) for irrep in draft.orders(sources[name]))
-        maps.append(draft.add(Linear(inside), sources[name]))
-    fused = draft.add(FusionProduct((tree,), leaves, orders(out), INSIDE, settings.fusion.bound), *maps)
-    return (draft.add(Linear(out), fused),)
+        inside = frozenset(Channels(irrep, INSIDE) for irrep in draft.irreps(sources[name]))
+        maps.append(draft.add(LinearPart(inside), sources[name]))
+    fused = draft.add(FusionProductPart((tree,), leaves, irreps_of(out), INSIDE, settings.fusion.bound), *maps)
+    return (draft.add(LinearPart(out), fused),)
 
 
-def _fused(features: Orders, gathered: Orders, out: Orders, settings: configuration.Network) -> Orders:
-    """What the diagram makes of `out`; nothing if there is none."""
+def _fused(features: IrrepSet, gathered: IrrepSet, out: IrrepSet, settings: NetworkSettings) -> IrrepSet:
+    """The irreps of `out` that the fusion diagram reaches; none without a diagram."""
     if settings.fusion.diagram == "none":
         return frozenset()
     leaves = {"centre": features, "neighbours": gathered, "edges": harmonics(settings.harmonics_lmax)}
     try:
-        found = paths(parse_tree(settings.fusion.diagram), leaves, out, settings.fusion.bound)
+        independent = paths(parse_tree(settings.fusion.diagram), leaves, out, settings.fusion.bound)
     except TesseralError as error:
         raise StudyFileError("network.fusion.diagram", str(error)) from None
-    return frozenset(path.irrep for path in found)
+    return frozenset(path.irrep for path in independent)
 
 
-def _reached(draft: Draft, features: int, settings: configuration.Network) -> Orders:
-    """What messages can make of features."""
-    return product(draft.orders(features), harmonics(settings.harmonics_lmax))
+def _reached(draft: Draft, features: int, settings: NetworkSettings) -> IrrepSet:
+    """The irreps that messages can have."""
+    return product(draft.irreps(features), harmonics(settings.harmonics_lmax))
 
 
-def _channels(irreps: Orders) -> Features:
-    """As many of each as there are of the rarest hidden irrep."""
+def _channels(irreps: IrrepSet) -> Features:
     return frozenset(Channels(irrep, CHANNELS) for irrep in irreps)

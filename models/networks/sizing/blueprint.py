@@ -1,7 +1,9 @@
-"""A network as parts joined by features: what it makes, what its outputs depend on, and its size, by arithmetic alone.
+"""A network as symbolic parts joined by features: what it produces, what its outputs depend on, and its size.
 
-A walk forwards says what each part makes, a walk backwards which of that an output depends on. Neither depends on how
-many channels there are: these have names, and numbers enter only where a part is counted.
+A blueprint is a data-flow graph. A walk forwards says which irreps each part *produces* (what no selection rule allows
+is exactly zero, and left out). A walk backwards says which of them are *live*: those that an output depends on. Neither
+walk depends on multiplicities, so channels are counted by name, and numbers enter only where a part's weights and
+operations are counted: one blueprint serves all widths of an architecture.
 """
 
 from abc import ABC, abstractmethod
@@ -11,16 +13,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
-from tesseral.models.networks.paths.selection_rules import Irrep, Orders
+from tesseral.models.networks.paths.selection_rules import Irrep, IrrepSet
 
 Width = tuple[str, Irrep | None]
-"""Name of a number of channels, such as ("hidden", (1, -1))."""
+"""The name of a number of channels, such as ("hidden", (1, -1))."""
 Muls = Mapping[Irrep, int]
-"""Channels of each irrep (l, p)."""
+"""Number of channels of each irrep."""
 
 
 class Channels(NamedTuple):
-    """Channels of one irrep, `copies` times as many as a name says."""
+    """Channels of one irrep, `copies` times the number that a width names."""
 
     irrep: Irrep
     width: Width
@@ -28,16 +30,19 @@ class Channels(NamedTuple):
 
 
 Features = frozenset[Channels]
-"""What a tensor of features holds; what is exactly zero is left out."""
+"""The content of a tensor of features, without what is exactly zero."""
 
 
-def orders(features: Features) -> Orders:
+def irreps_of(features: Features) -> IrrepSet:
     """The irreps of features."""
     return frozenset(channels.irrep for channels in features)
 
 
 class Widths:
-    """The numbers of channels by name."""
+    """The number behind each width.
+
+    :param numbers: channels by name.
+    """
 
     def __init__(self, numbers: Mapping[Width, int]) -> None:
         self._numbers = numbers
@@ -47,12 +52,12 @@ class Widths:
         return self._numbers[width]
 
     def muls(self, features: Features) -> Muls:
-        """Channels of each irrep of these features."""
+        """Number of channels of each irrep; kept, because parts share their features."""
         if features not in self._muls:
-            found: dict[Irrep, int] = {}
+            muls: dict[Irrep, int] = {}
             for irrep, width, copies in features:
-                found[irrep] = found.get(irrep, 0) + copies * self._numbers[width]
-            self._muls[features] = found
+                muls[irrep] = muls.get(irrep, 0) + copies * self._numbers[width]
+            self._muls[features] = muls
         return self._muls[features]
 
     def components(self, features: Features) -> int:
@@ -61,36 +66,41 @@ class Widths:
 
 
 class Count(NamedTuple):
-    """What one part adds: parameters, live ones, operations for each atom, each edge, and once a step."""
+    """What one part contributes to a network's size."""
 
     parameters: int = 0
+    """Weights."""
     live: int = 0
+    """Weights that a gradient can reach."""
     atom: int = 0
+    """Operations for each atom, forward and backward."""
     edge: int = 0
+    """Operations for each edge."""
     step: int = 0
+    """Operations once a step, however many atoms there are."""
 
 
 class Part(ABC):
-    """One module of a network, or some of what it does: a plain value, equal to any other that does the same."""
+    """One module of a network, or one of its steps. A plain value: parts that do the same are equal."""
 
     weighted: ClassVar[bool] = True
-    """Whether it has weights, so that what it makes needs a gradient whatever enters."""
+    """Whether it has weights: its output then requires a gradient, whatever enters."""
 
     @abstractmethod
-    def makes(self, *inputs: Features) -> Features:
-        """What of these inputs is made."""
+    def produces(self, *inputs: Features) -> Features:
+        """What it makes of its inputs."""
 
     @abstractmethod
-    def reads(self, wanted: Features, *inputs: Features) -> tuple[Features, ...]:
-        """Of each input, what `wanted` depends on: some of what is made."""
+    def depends_on(self, wanted: Features, *inputs: Features) -> tuple[Features, ...]:
+        """The share of each input that `wanted`, some of what is produced, depends on."""
 
-    def passes(self, made: Features, *inputs: Features) -> tuple[bool, ...]:
-        """Of each input, whether autograd passes to it from what is made: it follows tensors whole."""
-        return tuple(bool(read) for read in self.reads(made, *inputs))
+    def passes_gradient(self, produced: Features, *inputs: Features) -> tuple[bool, ...]:
+        """Whether autograd runs back to each input. It follows whole tensors, so this can be so for dead features."""
+        return tuple(bool(needed) for needed in self.depends_on(produced, *inputs))
 
     @abstractmethod
     def count(self, place: "Place", widths: Widths) -> Count:
-        """What it adds in a place where it makes anything."""
+        """Its weights and operations at a place where it produces anything."""
 
 
 @dataclass(frozen=True)
@@ -99,29 +109,33 @@ class Place:
 
     part: Part
     inputs: tuple[Features, ...]
-    made: Features
+    produced: Features
     live: Features
-    """What an output of the network depends on."""
+    """The produced features that an output of the network depends on."""
     constant: bool
-    """Whether no input needs a gradient: the elements' one-hot, or no input at all."""
+    """Whether no input requires a gradient: the elements' one-hot, or no input at all."""
     trained: bool
-    """Whether the way back from the outputs passes."""
+    """Whether the backward pass runs through it."""
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.part, self.inputs, self.made, self.live, self.constant, self.trained))
+        return hash((self.part, self.inputs, self.produced, self.live, self.constant, self.trained))
 
+    # Kept: a place is a key of caches that hold a value for each architecture of a study.
     def __hash__(self) -> int:
         return self._hash
 
+    # A product of an (m, k) by a (k, n) matrix takes 2·m·k·n operations forward, and as many again, backward, for each
+    # operand that requires a gradient.
+
     @property
     def for_constant(self) -> int:
-        """Operations of each weight times a number that needs no gradient: forward, and back to the weight."""
+        """Operations of each weight times a number without gradient: forward, and backward to the weight."""
         return 2 * (1 + self.trained)
 
     @property
     def for_feature(self) -> int:
-        """Operations of each weight times a feature: forward, and back to both."""
+        """Operations of each weight times a feature: forward, and backward to both."""
         return 2 * (1 + 2 * self.trained)
 
     @property
@@ -135,67 +149,79 @@ class Blueprint:
     """A whole network."""
 
     places: tuple[tuple[Place, int], ...]
-    """And how often each occurs."""
+    """Every different place, with the number of times it occurs."""
     layers: tuple[tuple[Features, Features], ...]
-    """Made and live features after each layer."""
+    """Produced and live features after each layer."""
     outputs: Features
+    """What the network produces."""
 
     def count(self, widths: Widths) -> Count:
-        """The sum over all parts."""
-        found = [
-            [times * value for value in place.part.count(place, widths)] for place, times in self.places if place.made
+        """Add up all parts."""
+        counts = [
+            [times * value for value in place.part.count(place, widths)]
+            for place, times in self.places
+            if place.produced
         ]
-        return Count(*map(sum, zip(*found, strict=True)))
+        return Count(*map(sum, zip(*counts, strict=True)))
 
 
 @dataclass
 class Draft:
-    """A blueprint in the making: each part is added after those whose features it takes, and known by its number."""
+    """A blueprint under construction. Parts are added after those whose features they take, and known by number."""
 
     parts: list[tuple[Part, tuple[int, ...]]] = field(default_factory=list)
-    made: list[Features] = field(default_factory=list)
+    """Each part, with the numbers of the parts that produce its inputs."""
+    produced: list[Features] = field(default_factory=list)
+    """What each part produces."""
 
     def add(self, part: Part, *inputs: int) -> int:
-        """Add a part, and say its number.
+        """Add a part.
 
-        :param inputs: numbers of the parts that make its inputs.
+        :param inputs: numbers of the parts that produce its inputs.
+        :return: its own number.
         """
         self.parts.append((part, inputs))
-        self.made.append(part.makes(*(self.made[one] for one in inputs)))
+        self.produced.append(part.produces(*(self.produced[number] for number in inputs)))
         return len(self.parts) - 1
 
-    def orders(self, number: int) -> Orders:
-        """The irreps that a part makes."""
-        return orders(self.made[number])
+    def irreps(self, number: int) -> IrrepSet:
+        """The irreps that a part produces."""
+        return irreps_of(self.produced[number])
 
     def finish(self, layers: Sequence[int], output: int) -> Blueprint:
-        """Walk backwards from the output.
+        """Walk backwards from the output and place every part.
 
-        :param layers: numbers of the parts whose features are those of each layer.
+        :param layers: numbers of the parts that produce the features after each layer.
+        :param output: number of the part that produces the outputs.
         """
         live: list[Features] = [frozenset()] * len(self.parts)
         trained = [False] * len(self.parts)
-        live[output], trained[output] = self.made[output], bool(self.made[output])
+        live[output], trained[output] = self.produced[output], bool(self.produced[output])
         for number in range(output, -1, -1):
             part, inputs = self.parts[number]
-            entering = [self.made[one] for one in inputs]
-            reads, passes = part.reads(live[number], *entering), part.passes(self.made[number], *entering)
-            for one, read, passed in zip(inputs, reads, passes, strict=True):
-                live[one] |= read
-                trained[one] |= trained[number] and passed
-        fixed: list[bool] = []
+            entering = [self.produced[source] for source in inputs]
+            needed = part.depends_on(live[number], *entering)
+            passes = part.passes_gradient(self.produced[number], *entering)
+            for source, features, passed in zip(inputs, needed, passes, strict=True):
+                live[source] |= features
+                trained[source] |= trained[number] and passed
+        fixed: list[bool] = []  # whether a part's output requires no gradient
         for part, inputs in self.parts:
-            fixed.append(not part.weighted and all(fixed[one] for one in inputs))
+            fixed.append(not part.weighted and all(fixed[source] for source in inputs))
         places = Counter(
             Place(
                 part,
-                tuple(self.made[one] for one in inputs),
-                self.made[number],
+                tuple(self.produced[source] for source in inputs),
+                self.produced[number],
                 live[number],
-                all(fixed[one] or not self.made[one] for one in inputs),
+                all(fixed[source] or not self.produced[source] for source in inputs),
                 trained[number],
             )
             for number, (part, inputs) in enumerate(self.parts)
             if number <= output
         )
-        return Blueprint(tuple(places.items()), tuple((self.made[one], live[one]) for one in layers), self.made[output])
+        return Blueprint(
+            tuple(places.items()),
+            tuple((self.produced[layer], live[layer]) for layer in layers),
+            self.produced[output],
+        )

@@ -1,48 +1,53 @@
-"""The parts of a convolution: the self-connection, and the messages that an atom gathers from its neighbours."""
+"""Parts of a convolution: the self-connection, and the messages that an atom gathers from its neighbours."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 from tesseral.models.networks.paths.selection_rules import Irrep, harmonics, product
-from tesseral.models.networks.sizing.blueprint import Count, Features, Part, Place, Widths, orders
-from tesseral.models.networks.sizing.parts import ELEMENTS, of
+from tesseral.models.networks.sizing.atom_parts import ELEMENTS, of
+from tesseral.models.networks.sizing.blueprint import Count, Features, Part, Place, Widths, irreps_of
 
 
 @dataclass(frozen=True)
-class SelfConnection(Part):
-    """`o3.FullyConnectedTensorProduct` with the one-hot: linear, with weights of its own for each element."""
+class SelfConnectionPart(Part):
+    """`o3.FullyConnectedTensorProduct` with the one-hot: a linear map with separate weights for each element."""
 
-    asked: Features
+    wanted: Features
 
-    def makes(self, *inputs: Features) -> Features:
-        """What is asked of irreps that enter."""
-        return of(self.asked, orders(inputs[0]))
+    def produces(self, *inputs: Features) -> Features:
+        """The wanted irreps that enter."""
+        return of(self.wanted, irreps_of(inputs[0]))
 
-    def reads(self, wanted: Features, *inputs: Features) -> tuple[Features, ...]:
+    def depends_on(self, wanted: Features, *inputs: Features) -> tuple[Features, ...]:
         """The same irreps."""
-        return (of(inputs[0], orders(wanted)),)
+        return (of(inputs[0], irreps_of(wanted)),)
 
     def count(self, place: Place, widths: Widths) -> Count:
-        """A weight for each pair of channels and element."""
+        """A weight for each element and each pair of channels of one irrep."""
         elements = widths[ELEMENTS]
-        entering, made, live = (widths.muls(features) for features in (*place.inputs, place.made, place.live))
+        entering, produced, live = (widths.muls(features) for features in (*place.inputs, place.produced, place.live))
         parameters = alive = atom = 0
-        for irrep in made:
+        for irrep in produced:
             mul, dim = entering[irrep], 2 * irrep[0] + 1
-            parameters += mul * elements * made[irrep]
-            # Of a one-hot, weights of two different elements always meet a zero.
+            parameters += mul * elements * produced[irrep]
+            # Where a one-hot enters, weights of two different elements always meet a zero, and get no gradient.
             alive += (1 if place.constant else mul) * elements * live.get(irrep, 0)
-            atom += _self_connection(mul, elements, made[irrep], dim, place.for_constant, place.for_input)
+            atom += _self_connection(mul, elements, produced[irrep], dim, place.for_constant, place.for_input)
         return Count(parameters, alive, atom)
 
 
 def _self_connection(u: int, v: int, w: int, i: int, constant: int, entering: int) -> int:
-    """Σ_uv W_uvw x_ui z_v for each w and i: operations by the order of the products that e3nn lets opt_einsum choose.
+    """Operations of Σ_uv W_uvw x_ui z_v for each w and i, in the order of contraction that e3nn's opt_einsum chooses.
 
-    It counts outer products, too, which are no matrix products and so not counted here; nor is a second product that
-    sums over one term alone.
+    opt_einsum minimises a cost that includes outer products and sums over a single term. torch's counter sees neither,
+    because they are not run as matrix products; so each order has two costs, the one that is minimised and the one that
+    is counted.
+
+    :param constant: operations of each weight times a number without gradient, `Place.for_constant`.
+    :param entering: operations of each weight times an input, `Place.for_input`.
     """
+    # (what opt_einsum minimises, what torch counts)
     features_first = (2 * u * v * w * i + 2 * v * w * i, entering * u * v * w * i + (v > 1) * constant * v * w * i)
     elements_first = (2 * u * v * w + 2 * u * w * i, constant * u * v * w + (u > 1) * entering * u * w * i)
     outer_first = (u * v * i + 2 * u * v * w * i, entering * u * v * w * i)
@@ -50,40 +55,43 @@ def _self_connection(u: int, v: int, w: int, i: int, constant: int, entering: in
 
 
 @dataclass(frozen=True)
-class Messages(Part):
-    """Of `tesseral.models.networks.layers.messages`: linear, product with the edge's harmonics, sum over neighbours,
-    linear."""
+class MessagesPart(Part):
+    """`tesseral.models.networks.layers.messages`: linear, product with harmonics, sum over neighbours, linear."""
 
-    asked: Features
+    wanted: Features
     lmax: int
     radial: tuple[int, ...]
-    """Sizes of the radial network but the last."""
+    """Layer sizes of the radial network, without the last."""
 
-    def makes(self, *inputs: Features) -> Features:
-        """What is asked that a product of an input and a harmonic holds."""
-        return of(self.asked, product(orders(inputs[0]), harmonics(self.lmax)))
+    def produces(self, *inputs: Features) -> Features:
+        """The wanted irreps that some product of an input with a harmonic contains."""
+        return of(self.wanted, product(irreps_of(inputs[0]), harmonics(self.lmax)))
 
-    def reads(self, wanted: Features, *inputs: Features) -> tuple[Features, ...]:
-        """Inputs of which such a product holds something wanted."""
+    def depends_on(self, wanted: Features, *inputs: Features) -> tuple[Features, ...]:
+        """Inputs whose product with some harmonic contains a wanted irrep.
+
+        The selection rules are symmetric in the three irreps, so these are in the wanted irreps times the harmonics.
+        """
         (entering,) = inputs
-        return (of(entering, product(orders(wanted), harmonics(self.lmax))),)
+        return (of(entering, product(irreps_of(wanted), harmonics(self.lmax))),)
 
     def count(self, place: Place, widths: Widths) -> Count:
-        """Weights for each path and channel are made from radial functions on every edge."""
-        entering, made, live = (widths.muls(features) for features in (*place.inputs, place.made, place.live))
+        """Two linear maps for each atom; for each edge the product and the radial network, an output for each path and
+        channel."""
+        entering, produced, live = (widths.muls(features) for features in (*place.inputs, place.produced, place.live))
         sources, targets = _fans(place, self.lmax)
         parameters = alive = atom = edge = weights = live_weights = 0
-        for irrep, dim, paths, columns, read in sources:  # the first linear map, and the product
+        for irrep, dim, paths, columns, used in sources:  # the first linear map, and the product
             mul = entering[irrep]
             parameters += mul**2
-            alive += read * mul**2
+            alive += used * mul**2
             atom += place.for_input * mul**2 * dim
             edge += 2 * (self.lmax + 1) ** 2 * dim * columns + place.for_constant * mul * columns * (dim + paths)
         for irrep, dim, fan in targets:  # the second linear map
             mul = sum(paths * entering[source] for source, paths in fan)
             weights += mul
-            parameters += mul * made[irrep]
-            atom += place.for_feature * mul * made[irrep] * dim
+            parameters += mul * produced[irrep]
+            atom += place.for_feature * mul * produced[irrep] * dim
             if irrep in live:
                 live_weights += mul
                 alive += mul * live[irrep]
@@ -92,34 +100,41 @@ class Messages(Part):
 
 
 Source = tuple[Irrep, int, int, int, bool]
-"""An input, 2l+1, its paths, their components, whether any leads to a live irrep."""
+"""An input irrep, 2l+1, number of its paths, their components, whether any leads to a live irrep."""
 Target = tuple[Irrep, int, tuple[tuple[Irrep, int], ...]]
-"""What is made, 2l+1, and how many paths lead to it from each input."""
+"""A produced irrep, 2l+1, and the number of paths to it from each input irrep."""
 
 
 @lru_cache(maxsize=4096)
 def _fans(place: Place, lmax: int) -> tuple[tuple[Source, ...], tuple[Target, ...]]:
-    """The paths of messages from each input, and to each irrep that they make."""
-    made, live = orders(place.made), orders(place.live)
+    """The paths of messages from each input irrep, and to each produced one."""
+    produced, live = irreps_of(place.produced), irreps_of(place.live)
     number = {
-        (source, target): sum(target in product(frozenset({source}), frozenset({one})) for one in harmonics(lmax))
-        for source in orders(place.inputs[0])
-        for target in made
+        (source, target): sum(
+            target in product(frozenset({source}), frozenset({harmonic})) for harmonic in harmonics(lmax)
+        )
+        for source in irreps_of(place.inputs[0])
+        for target in produced
     }
     sources = []
-    for source in sorted(orders(place.inputs[0])):
-        fan = [(target, number[source, target]) for target in made]
+    for source in sorted(irreps_of(place.inputs[0])):
+        fan = [(target, number[source, target]) for target in produced]
         paths, columns = sum(n for _, n in fan), sum(n * (2 * order + 1) for (order, _), n in fan)
         sources.append((source, 2 * source[0] + 1, paths, columns, any(n and target in live for target, n in fan)))
     targets = [
         (target, 2 * target[0] + 1, tuple((source, number[source, target]) for source, *_ in sources))
-        for target in sorted(made)
+        for target in sorted(produced)
     ]
     return tuple(sources), tuple(targets)
 
 
 def radial_count(sizes: tuple[int, ...], weights: int, live: int, place: Place) -> Count:
-    """Of a `RadialNetwork` of these sizes but the last, `weights`; `live` of its outputs are."""
+    """Count a `RadialNetwork`.
+
+    :param sizes: layer sizes without the last.
+    :param weights: its outputs, the last size.
+    :param live: how many of its outputs are live.
+    """
     parameters = alive = edge = 0
     for number, (rows, width) in enumerate(pairwise((*sizes, weights))):
         parameters += rows * width

@@ -1,4 +1,8 @@
-"""A network of the user's own, measured by building and running it: no formula knows it."""
+"""The size and reach of a user's own network, found numerically by building and running it.
+
+Its code is not known, so there is no blueprint. Live weights are those with a nonzero gradient, unreachable outputs
+those that are zero, in each of a few random draws of weights and geometry.
+"""
 
 import torch
 from e3nn import o3
@@ -6,41 +10,42 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.models.networks.graph import Graph, build_graph, edge_basis, join
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join
+from tesseral.models.networks.irreps import to_e3nn
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.sizing.size import Shape, Size
-from tesseral.models.networks.user_network import DEFINE, UserNetwork, faults_of, resolved, to_irreps
-from tesseral.study import configuration
+from tesseral.models.networks.user_network import DEFINE, UserNetwork, raised_as_study_error, resolve_hidden
 from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.parsing.user_function import load
 
 DRAWS = 3
-"""Weights and geometries that are tried before a weight counts as dead, or an output as unreachable."""
+"""Number of draws of weights and geometry; a weight is dead, or an output unreachable, if it is zero in all of them."""
 
 VANISHING = 1e-10
-"""An output relative to the largest: what rounding leaves of an exact zero lies far below."""
+"""An output below this share of the largest one counts as zero. Rounding leaves far less of an exact zero."""
 DEAD = 1e-14
-"""A gradient relative to the largest: among a million the smallest that is no zero is near 1e-11, and rounding leaves
-1e-17 of a zero."""
+"""A gradient below this share of the largest one counts as zero. Among a million nonzero gradients the smallest is near
+1e-11; rounding leaves about 1e-17 of an exact zero."""
 
 
 def measure_size(configuration: Configuration, shape: Shape) -> Size:
-    """The size of a user's network, by building and running it.
+    """Measure the size of a user's network by building and running it.
 
-    A weight is live if its gradient is not zero in one of `DRAWS` draws of weights, geometry and cotangent. FLOPs are
-    those of a training step that torch can count (products of matrices, forward and backward), on a random graph of
-    the mean structure, times the batch size; of forces by gradient, those of the gradient and of the way back through
-    it too.
+    A weight is live if its gradient is nonzero in one of `DRAWS` draws of weights, geometry and cotangent. FLOPs are
+    those of a training step that torch counts (matrix products, forward and backward) on a random graph with the mean
+    structure's numbers of atoms and edges, times the batch size. For forces they include the gradient with respect to
+    positions and the backward pass through it.
 
-    :raises StudyFileError: as `define.load` and `UserNetwork`.
+    :raises StudyFileError: if the network cannot be loaded, built or run.
     """
     settings = configuration.network
-    build, irreps_out = load(settings.define or "", DEFINE), to_irreps(shape.layout)
+    build, irreps_out = load(settings.define or "", DEFINE), to_e3nn(shape.layout)
     neighbors = settings.num_neighbors or shape.edges / shape.atoms
-    with faults_of(settings.define), initialising(0):
+    with raised_as_study_error(settings.define), initialising(0):
         network = UserNetwork(build, settings, elements=shape.elements, irreps_out=irreps_out, num_neighbors=neighbors)
         network.eval()
         weights = [weight for weight in network.parameters() if weight.requires_grad]
@@ -48,7 +53,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
         for _ in range(DRAWS):
             _stir(network)
             graph = _probe(settings, shape.elements)
-            # Every radial function counts, at whatever distance it peaks.
+            # Random radial values: those of a geometry are nearly zero for functions that peak at other distances.
             outputs = network(graph._replace(radial=torch.randn_like(graph.radial)))
             network.zero_grad()
             _backward((outputs * torch.randn_like(outputs)).sum())
@@ -61,7 +66,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
     return Size(
         parameters=sum(weight.numel() for weight in weights),
         parameters_live=sum(int(mask.sum()) for mask in live),
-        components=o3.Irreps(resolved(settings).hidden.irreps).dim,
+        components=o3.Irreps(resolve_hidden(settings).hidden.irreps).dim,
         flops=counter.get_total_flops() * configuration.training.batch_size,
     )
 
@@ -69,35 +74,36 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
 def probe_unreachable(
     configuration: Configuration, layout: tuple[MulIrrep, ...], elements: int
 ) -> tuple[MulIrrep, ...]:
-    """The irreps of the layout that a user's network predicts as zero in each of `DRAWS` draws of weights and geometry.
+    """The terms of `layout` that a user's network predicts as zero in each of `DRAWS` draws of weights and geometry.
 
-    :raises StudyFileError: as `define.load` and `UserNetwork`; or if structures in one graph see each other.
+    :param elements: number of elements.
+    :raises StudyFileError: if the network cannot be loaded, built or run, or mixes the structures of a batch.
     """
     settings = configuration.network
-    build, irreps_out = load(settings.define or "", DEFINE), to_irreps(layout)
+    build, irreps_out = load(settings.define or "", DEFINE), to_e3nn(layout)
     zero = torch.ones(len(layout), dtype=torch.bool)
     for seed in range(DRAWS):
-        with faults_of(settings.define), initialising(seed), torch.no_grad():
+        with raised_as_study_error(settings.define), initialising(seed), torch.no_grad():
             network = UserNetwork(
                 build, settings, elements=elements, irreps_out=irreps_out, num_neighbors=settings.num_neighbors or 4.0
             )
             _stir(network)
-            outputs = _apart(network.eval(), settings, elements).abs()
+            outputs = _separate_outputs(network.eval(), settings, elements).abs()
         largest = torch.stack([outputs[:, part].max() for part in irreps_out.slices()])
         zero &= largest <= VANISHING * largest.max()
     return tuple(term for term, vanishes in zip(layout, zero.tolist(), strict=True) if vanishes)
 
 
-def _apart(network: UserNetwork, settings: configuration.Network, elements: int) -> Tensor:
-    """The outputs for two structures, each by itself; they must be the same where both are joined in one graph.
+def _separate_outputs(network: UserNetwork, settings: NetworkSettings, elements: int) -> Tensor:
+    """The outputs for two structures, each by itself, which must equal those for the two joined in one graph.
 
-    Half of the digits must agree, of the coarsest numbers that the network has: sums over more atoms round otherwise.
-    Of a network that is random in evaluation too, nothing can be said but the shape.
+    Half the digits of the network's coarsest dtype must agree: sums over more atoms are rounded in another order. A
+    network that is random in evaluation too differs from itself, and is not judged.
 
-    :raises StudyFileError: if they are not.
+    :raises StudyFileError: if the network mixes the structures of a batch.
     """
     structures = [_probe(settings, elements), _probe(settings, elements, more=2, charge=1.0)]
-    alone, again = (torch.cat([network(one) for one in structures]) for _ in range(2))
+    alone, again = (torch.cat([network(graph) for graph in structures]) for _ in range(2))
     together = network(join(structures))
     numbers = [part for part in (alone, *network.parameters(), *network.buffers()) if part.is_floating_point()]
     tolerance = max(torch.finfo(part.dtype).eps for part in numbers) ** 0.5 * alone.nan_to_num().abs().max()
@@ -110,16 +116,17 @@ def _apart(network: UserNetwork, settings: configuration.Network, elements: int)
     )
 
 
-def _near(found: Tensor, expected: Tensor, tolerance: Tensor) -> bool:
-    return torch.allclose(found, expected, rtol=0, atol=float(tolerance), equal_nan=True)
+def _near(outputs: Tensor, expected: Tensor, tolerance: Tensor) -> bool:
+    return torch.allclose(outputs, expected, rtol=0, atol=float(tolerance), equal_nan=True)
 
 
 def _step(network: Module, graph: Graph, quantity: str) -> Tensor:
-    """What is differentiated: outputs, or of forces the energy and its gradient by what positions make, squared."""
+    """A scalar to differentiate: the sum of outputs; for forces, the energy plus its squared gradient with respect to
+    the inputs that positions determine."""
     if quantity not in QUANTITIES or QUANTITIES[quantity].pooling != "gradient":
         return network(graph).sum()
     moved = [part.requires_grad_() for part in (graph.harmonics, graph.radial, graph.positions)]
-    # Times one, for the counter of operations takes no leaves as a module's input.
+    # Times one: the FLOP counter fails on leaf tensors as a module's input.
     harmonics, radial, positions = (1 * part for part in moved)
     energy = network(graph._replace(harmonics=harmonics, radial=radial, positions=positions)).sum()
     if not energy.requires_grad:
@@ -129,30 +136,30 @@ def _step(network: Module, graph: Graph, quantity: str) -> Tensor:
 
 
 def _backward(loss: Tensor) -> None:
-    """Unless the loss depends on no weight."""
+    """Run the backward pass, if the loss depends on any weight."""
     if loss.requires_grad:
         loss.backward()
 
 
 @torch.no_grad()
 def _stir(network: Module) -> None:
-    """Move weights off where they begin: zeros, as many begin a last layer with, would hide what lies behind them."""
+    """Move weights off their initial values: a last layer that starts at zero would hide all weights before it."""
     for weight in network.parameters():
         if weight.requires_grad and weight.numel():
             weight.add_(torch.randn_like(weight) * (float(weight.square().mean().sqrt()) or 1.0))
 
 
-def _probe(settings: configuration.Network, elements: int, *, more: int = 0, charge: float = 0.0) -> Graph:
-    """Two atoms of each element, five at least, and some more, without symmetry and all of them neighbours."""
+def _probe(settings: NetworkSettings, elements: int, *, more: int = 0, charge: float = 0.0) -> Graph:
+    """A graph of two atoms of each element, five at least, plus `more`; without symmetry, all of them neighbours."""
     atoms = max(5, 2 * elements) + more
-    # The diagonal of the cube is shorter than the cutoff.
+    # The diagonal of this cube is shorter than the cutoff, so all atoms are neighbours.
     positions = torch.rand(atoms, 3) * (settings.radial_cutoff / 2)
-    basis = edge_basis(settings)._asdict()
-    return build_graph(torch.arange(atoms) % elements, positions, elements, charge=charge, **basis)
+    edges = EdgeBasis.from_settings(settings)
+    return build_graph(torch.arange(atoms) % elements, positions, elements, edges, charge=charge)
 
 
-def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:
-    """As many atoms and edges as the mean structure has, joined and filled at random."""
+def _random_graph(settings: NetworkSettings, shape: Shape) -> Graph:
+    """A graph with the mean structure's numbers of atoms and edges, its values and connections random."""
     atoms, edges = max(1, round(shape.atoms)), round(shape.edges)
     species = torch.randint(shape.elements, (atoms,))
     return Graph(

@@ -1,61 +1,59 @@
-"""What a network can reach, whatever its weights: known before anything is trained, by selection rules alone."""
+"""Unreachable outputs and dead hidden irreps: what no weights can change, known from selection rules alone."""
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from tesseral.models.networks.paths.selection_rules import Irrep
-from tesseral.models.networks.paths.selection_rules import self_product as self_product
-from tesseral.models.networks.paths.selection_rules import symmetric_power as symmetric_power
 from tesseral.models.networks.sizing.architecture import blueprint, hidden_irreps
-from tesseral.models.networks.sizing.blueprint import orders
+from tesseral.models.networks.sizing.blueprint import irreps_of
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.irreps import MulIrrep
 
 
 class Dead(NamedTuple):
-    """A hidden irrep that was asked for and is of no use in one layer."""
+    """A hidden irrep of the configuration that is useless in one layer."""
 
     layer: int
-    """From 1 at the input."""
+    """Counted from 1 at the input."""
     irrep: MulIrrep
     reason: Literal["made by nothing", "read by nothing"]
-    """Nothing feeds it, or no output of the network depends on it."""
+    """It is never produced, or no output of the network depends on it. The words are stored in records."""
 
 
 def unreachable(configuration: Configuration, layout: tuple[MulIrrep, ...]) -> tuple[MulIrrep, ...]:
-    """The irreps of a layout that this network gives as exactly zero, in the layout's order.
+    """The terms of `layout`, in its order, that this configuration's network predicts as exactly zero.
 
-    Which irreps of a target that costs is for `Quantity.unreached` to say.
+    `Quantity.unreached` translates them into irreps of the target.
     """
-    found, _ = blueprint(configuration, layout, elements=1)  # of more elements it reaches no more
-    made = orders(found.outputs)
-    return tuple(term for term in layout if (term.l, term.p) not in made)
+    network, _ = blueprint(configuration, layout, elements=1)  # reach does not depend on the number of elements
+    reached = irreps_of(network.outputs)
+    return tuple(term for term in layout if (term.l, term.p) not in reached)
 
 
 def dead(configuration: Configuration, layout: Iterable[MulIrrep]) -> list[Dead]:
-    """The hidden irreps of no use, layer by layer, in canonical order. What nothing makes is not said to be unread."""
+    """The useless hidden irreps by layer, in canonical order. Irreps never produced are not also reported as unread."""
     network, _ = blueprint(configuration, layout, elements=1)
-    terms, found = hidden_irreps(configuration), []
-    for number, (made, live) in enumerate(network.layers, start=1):
+    terms, useless = hidden_irreps(configuration), []
+    for number, (produced, live) in enumerate(network.layers, start=1):
         for term in terms:
-            if (term.l, term.p) not in orders(made):
-                found.append(Dead(number, term, "made by nothing"))
-            elif (term.l, term.p) not in orders(live):
-                found.append(Dead(number, term, "read by nothing"))
-    return found
+            if (term.l, term.p) not in irreps_of(produced):
+                useless.append(Dead(number, term, "made by nothing"))
+            elif (term.l, term.p) not in irreps_of(live):
+                useless.append(Dead(number, term, "read by nothing"))
+    return useless
 
 
-def describe_dead(found: Iterable[Dead], depth: int) -> str:
-    """One phrase on the hidden irreps of no use, such as `0o in layer 3 is read by nothing`; empty if there are none.
+def describe_dead(useless: Iterable[Dead], depth: int) -> str:
+    """Describe the useless hidden irreps in one phrase, such as `0o in layer 3 is read by nothing`; empty without any.
 
-    Irreps that are dead in the same layers for the same reason share a clause.
+    Irreps that are dead in the same layers for the same reason share a clause. The phrase is stored in records.
 
-    :param found: of `dead`.
-    :param depth: how many layers the network has.
+    :param useless: the result of `dead`.
+    :param depth: number of layers of the network.
     """
     layers = tuple(range(1, depth + 1))
     where: dict[Irrep, dict[str, tuple[int, ...]]] = {}
-    for layer, (_, order, parity), reason in found:
+    for layer, (_, order, parity), reason in useless:
         of_irrep = where.setdefault((order, parity), {})
         of_irrep[reason] = (*of_irrep.get(reason, ()), layer)
     clauses: dict[tuple[tuple[int, ...], str], list[str]] = {}
@@ -71,7 +69,7 @@ def describe_dead(found: Iterable[Dead], depth: int) -> str:
 
 
 def _layers(numbers: tuple[int, ...], every: tuple[int, ...]) -> str:
-    """`layer 2`, `layers 1 and 3`, `layers 1, 2 and 4`, `every layer`."""
+    """Such as `layer 2`, `layers 1 and 3`, `layers 1, 2 and 4`, `every layer`."""
     if len(numbers) == 1:
         return f"layer {numbers[0]}"
     if numbers == every:

@@ -10,7 +10,7 @@ import torch
 from tesseral.models.data.data_set import DataSet, collate, open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, permutation, split
-from tesseral.models.networks.graph import build_graph
+from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Network
 from tesseral.study.errors import DataError
@@ -47,7 +47,7 @@ def test_a_structure_holds_what_was_stored(reference):
     assert np.array_equal(matrix, matrix.T)
     assert matrix[np.tril_indices(len(matrix))].tolist() == row["overlap"]
     positions = torch.tensor(row["positions"], dtype=torch.float64)
-    expected = build_graph(batch.graph.species, positions, 2, cutoff=3.5, lmax=2, number=6)
+    expected = build_graph(batch.graph.species, positions, 2, EdgeBasis(cutoff=3.5, lmax=2, number=6))
     weights = torch.tensor(row["atomic_numbers"], dtype=torch.float64)[:, None]
     centred = positions - (weights * positions).sum(dim=0) / weights.sum()
     torch.testing.assert_close(batch.graph.positions, centred, rtol=0, atol=1e-14)

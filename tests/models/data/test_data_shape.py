@@ -11,7 +11,7 @@ from pyscf import scf
 from tesseral.models.data import data_shape as shape
 from tesseral.models.data.data_shape import count_edges, reference_shape
 from tesseral.models.data.reference_file import Reference, read_reference
-from tesseral.models.networks.graph import build_graph
+from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import format_irreps
@@ -23,7 +23,8 @@ from tests.support.water_study import EXAMPLES
 def edges(positions: list[list[float]], cutoff: float) -> int:
     """What a network sees."""
     points = torch.tensor(positions, dtype=torch.float64)
-    graph = build_graph(torch.zeros(len(points), dtype=torch.int64), points, 1, cutoff=cutoff, lmax=0, number=1)
+    edges = EdgeBasis(cutoff=cutoff, lmax=0, number=1)
+    graph = build_graph(torch.zeros(len(points), dtype=torch.int64), points, 1, edges)
     return len(graph.source)
 
 

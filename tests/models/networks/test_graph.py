@@ -7,7 +7,7 @@ import torch
 from e3nn.math import soft_one_hot_linspace
 from torch import Tensor
 
-from tesseral.models.networks.graph import at_positions, build_graph, edge_basis, radial_functions, smooth_cutoff
+from tesseral.models.networks.graph import EdgeBasis, at_positions, build_graph, radial_functions, smooth_cutoff
 from tesseral.study.configuration.network import Network
 
 BASES = ["gaussian", "bessel", "cosine"]
@@ -92,11 +92,11 @@ def test_derivatives_of_the_envelope_at_the_cutoff(envelope, second):
 def test_gradients_pass_twice(basis, envelope):
     """First and second derivatives by the positions, against differences; some edges lie near the cutoff."""
     settings = Network(radial_basis=basis, radial_envelope=envelope, radial_functions=4, radial_cutoff=3.0)
-    edges = edge_basis(settings)
-    graph = build_graph(SPECIES, positions(), 2, **edges._asdict())
+    edges = EdgeBasis.from_settings(settings)
+    graph = build_graph(SPECIES, positions(), 2, edges)
 
     def values(points: Tensor) -> tuple[Tensor, Tensor]:
-        moved = at_positions(graph, points, *edges)
+        moved = at_positions(graph, points, edges)
         return moved.harmonics, moved.radial
 
     start = positions().requires_grad_()
@@ -107,8 +107,8 @@ def test_gradients_pass_twice(basis, envelope):
 def test_a_graph_and_one_at_its_positions_agree_in_every_basis():
     for basis in BASES:
         for envelope in ENVELOPES:
-            edges = edge_basis(Network(radial_basis=basis, radial_envelope=envelope))
-            graph = build_graph(SPECIES, positions(), 2, **edges._asdict())
-            again = at_positions(graph, positions(), *edges)
+            edges = EdgeBasis.from_settings(Network(radial_basis=basis, radial_envelope=envelope))
+            graph = build_graph(SPECIES, positions(), 2, edges)
+            again = at_positions(graph, positions(), edges)
             torch.testing.assert_close(again.harmonics, graph.harmonics, rtol=0, atol=1e-12)
             torch.testing.assert_close(again.radial, graph.radial, rtol=0, atol=1e-12)

@@ -4,18 +4,18 @@ import pytest
 import torch
 from e3nn import o3
 
-from tesseral.models.networks.graph import Graph, build_graph, join, smooth_cutoff
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join, smooth_cutoff
 from tesseral.models.networks.layers.convolution import Convolution
-from tesseral.models.networks.layers.gate import Gate, moment_factor
 from tesseral.models.networks.layers.messages import RadialNetwork
-from tesseral.models.networks.network import Network, build_network, parameters
+from tesseral.models.networks.layers.nonlinearity import Gate, moment_factor
+from tesseral.models.networks.network import Network, build_network, count_parameters
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.targets.model import build_model
 from tesseral.study import configuration
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden
 from tesseral.study.errors import DataError
-from tests.support.synthetic_density import BASIS, EMPTY, count_parameters, small_configuration
+from tests.support.synthetic_density import BASIS, EMPTY, density_parameters, small_configuration
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
 HIDDEN = {2: "4x0e+2x0o+3x1e+3x1o+2x2e+2x2o", 3: "4x0e+2x0o+3x1e+3x1o+2x2e+2x2o+2x3e+2x3o"}
@@ -30,7 +30,7 @@ def network(hidden: str = HIDDEN[2], layers: int = 2, seed: int = 0, **changes) 
 
 
 def graph(positions: torch.Tensor, species: torch.Tensor = SPECIES, dtype: torch.dtype = torch.float64) -> Graph:
-    made = build_graph(species, positions.double(), 2, cutoff=3.5, lmax=3, number=6)
+    made = build_graph(species, positions.double(), 2, EdgeBasis(cutoff=3.5, lmax=3, number=6))
     return Graph(*(part.to(dtype) if part.is_floating_point() else part for part in made))
 
 
@@ -79,9 +79,9 @@ def test_predicted_coefficients_turn_with_the_structure(positions, parity, scale
     species = torch.arange(40) % 2
     model.target.fit(torch.randn(40, 26, dtype=torch.float64, generator=torch.Generator().manual_seed(2)), species)
     rotation, shift = motion(parity)
-    settings = {"cutoff": 3.5, "lmax": 2, "number": 6}
-    moved = model(build_graph(SPECIES, positions @ rotation.T + shift, 2, **settings))
-    still = model(build_graph(SPECIES, positions, 2, **settings))
+    edges = EdgeBasis(cutoff=3.5, lmax=2, number=6)
+    moved = model(build_graph(SPECIES, positions @ rotation.T + shift, 2, edges))
+    still = model(build_graph(SPECIES, positions, 2, edges))
     turned = still @ o3.Irreps("2x0e+1x1o+1x2e+1x3o+1x4e").D_from_matrix(rotation).T
     oxygen = turned[SPECIES == 1].split([2, 3, 5, 7, 9], dim=1)
     assert all(part.abs().max() > 1e-3 for part in oxygen)
@@ -126,12 +126,12 @@ def test_parameters_by_hand():
     elements, hidden, scalars = 2, 3, 2  # the layout's 2x0e is all that l = 0 harmonics reach
     first = elements * elements * hidden + elements**2 + (6 * 8 + 8 * elements) + elements * hidden
     output = hidden * elements * scalars + hidden**2 + (6 * 8 + 8 * hidden) + hidden * scalars
-    assert parameters(net) == first + output
+    assert count_parameters(net) == first + output
     settings = configuration.Network(
         hidden=Hidden(irreps="3x0e"), layers=1, harmonics_lmax=0, radial_functions=6, radial_width=8
     )
     whole = Configuration(data=Data(reference="x.parquet", train=1, test=1), network=settings)
-    assert count_parameters(whole) == first + output
+    assert density_parameters(whole) == first + output
 
 
 def test_modules_state_their_irreps():
@@ -226,7 +226,7 @@ def test_activations_keep_the_second_moment():
 
 
 def test_edges_join_neighbours_both_ways(positions):
-    one = build_graph(SPECIES, positions, 2, cutoff=2.0, lmax=1, number=3)
+    one = build_graph(SPECIES, positions, 2, EdgeBasis(cutoff=2.0, lmax=1, number=3))
     distances = torch.cdist(positions, positions)
     expected = {(i, j) for i in range(6) for j in range(6) if i != j and distances[i, j] < 2.0}
     edges = list(zip(one.source.tolist(), one.destination.tolist(), strict=True))
@@ -239,4 +239,4 @@ def test_edges_join_neighbours_both_ways(positions):
 
 def test_two_atoms_at_one_place_are_refused():
     with pytest.raises(DataError, match="two at one place"):
-        build_graph(SPECIES[:2], torch.zeros(2, 3), 2, cutoff=2.0, lmax=1, number=3)
+        build_graph(SPECIES[:2], torch.zeros(2, 3), 2, EdgeBasis(cutoff=2.0, lmax=1, number=3))

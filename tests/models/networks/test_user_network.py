@@ -17,7 +17,7 @@ from tesseral.models.networks.network import build_network
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
 from tesseral.models.networks.sizing.reach import unreachable
 from tesseral.models.networks.sizing.size import Shape, size
-from tesseral.models.networks.user_network import DEFINE, faults_of
+from tesseral.models.networks.user_network import DEFINE, raised_as_study_error
 from tesseral.models.traces.features import trace_features
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.recorder import Result
@@ -357,10 +357,10 @@ def test_what_a_network_raises_when_it_is_first_run_is_one_sentence():
     def broken():
         raise IndexError("index 5 is out of range\nand at length")
 
-    with pytest.raises(StudyFileError) as caught, faults_of("mine:build"):
+    with pytest.raises(StudyFileError) as caught, raised_as_study_error("mine:build"):
         broken()
     assert str(caught.value) == "network.define: 'mine:build' raised IndexError: index 5 is out of range"
-    with pytest.raises(StudyFileError, match="expected another"), faults_of("mine:build"):
+    with pytest.raises(StudyFileError, match="expected another"), raised_as_study_error("mine:build"):
         raise StudyFileError("network.define", "expected another")
 
 

@@ -11,7 +11,7 @@ from torch.nn import Module
 
 from tesseral.models.data.data_set import Batch, DataSet
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.networks.graph import Graph, at_positions, build_graph, edge_basis
+from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions, build_graph
 from tesseral.models.targets.forces import START, EnergyForces
 from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.metrics import evaluation_batches, measure
@@ -62,8 +62,8 @@ def without_energies(missing: range = range(8)) -> Reference:
 
 def energy(model: Model, batch: Batch, positions: Tensor, configuration: Configuration = CONFIGURATION) -> Tensor:
     """As predicted at other positions, from a graph built anew."""
-    edges = edge_basis(configuration.network)
-    graph = build_graph(batch.graph.species, positions, 2, **edges._asdict())
+    edges = EdgeBasis.from_settings(configuration.network)
+    graph = build_graph(batch.graph.species, positions, 2, edges)
     with torch.no_grad():
         return model.target.read(model.network(graph), graph)[0, 0]
 
@@ -244,6 +244,6 @@ def test_a_scale_that_is_not_asked_for_or_cannot_help_stays(case):
 def test_edges_at_other_positions_are_those_of_a_graph_built_there(network):
     model, data = made(configuration=NETWORKS[network])
     graph = data.batch(range(3)).graph
-    again = at_positions(graph, graph.positions, *model.target.edges)
+    again = at_positions(graph, graph.positions, model.target.edges)
     torch.testing.assert_close(again.harmonics, graph.harmonics, rtol=0, atol=1e-12)
     torch.testing.assert_close(again.radial, graph.radial, rtol=0, atol=1e-12)

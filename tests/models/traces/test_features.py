@@ -6,7 +6,7 @@ from e3nn import o3
 from e3nn.nn.models.gate_points_2101 import Network as StockNetwork
 from torch.nn import Module, ModuleList
 
-from tesseral.models.networks.graph import build_graph
+from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.models.networks.network import build_network
 from tesseral.models.traces.features import trace_features
 from tesseral.models.traces.layers import find_layers
@@ -70,7 +70,7 @@ def test_traces_do_not_turn_with_the_input(positions, parity):
     network = build_network(small_configuration().network, 2, BASIS.layout, num_neighbors=4.0, seed=1)
     rotation = torch.from_numpy(rotations(1, np.random.default_rng(2))[0]) * parity
     first, second = (
-        trace_features(network, build_graph(SPECIES, x, 2, cutoff=3.5, lmax=2, number=6))
+        trace_features(network, build_graph(SPECIES, x, 2, EdgeBasis(cutoff=3.5, lmax=2, number=6)))
         for x in (positions, positions @ rotation.T + 1)
     )
     assert [feature[:3] for feature in first] == [feature[:3] for feature in second]
@@ -83,7 +83,7 @@ def test_traces_do_not_turn_with_the_input(positions, parity):
 
 def test_tracing_changes_nothing(positions):
     network = build_network(small_configuration().network, 2, BASIS.layout, num_neighbors=4.0, seed=1)
-    graph = build_graph(SPECIES, positions, 2, cutoff=3.5, lmax=2, number=6)
+    graph = build_graph(SPECIES, positions, 2, EdgeBasis(cutoff=3.5, lmax=2, number=6))
     before = network(graph)
     trace_features(network, graph)
     assert torch.equal(network(graph), before)
@@ -103,7 +103,7 @@ def test_a_stock_network_is_traced_unchanged(positions):
         def forward(self, graph):
             return self.inner({"pos": positions.float(), "x": graph.elements, "z": graph.elements})
 
-    graph = build_graph(SPECIES, positions.float(), 2, cutoff=3.5, lmax=1, number=5)
+    graph = build_graph(SPECIES, positions.float(), 2, EdgeBasis(cutoff=3.5, lmax=1, number=5))
     network = Adapter()
     layers = find_layers(network, graph)
     assert [str(layer.irreps_out) for layer in layers.hidden] == ["4x0e+3x1o"] * 2 + ["1x0e"]
@@ -120,14 +120,14 @@ def test_a_stock_network_is_traced_unchanged(positions):
 def test_the_layers_of_our_networks_are_those_of_their_lists(positions, pieces, further):
     settings = small_configuration(hidden="4x0e+4x1o", layers=3, **pieces, **further).network
     network = build_network(settings, 2, BASIS.layout, num_neighbors=4.0, seed=1)
-    graph = build_graph(SPECIES, positions, 2, cutoff=3.5, lmax=2, number=6)
+    graph = build_graph(SPECIES, positions, 2, EdgeBasis(cutoff=3.5, lmax=2, number=6))
     assert find_layers(network, graph) == (list(network.layers), network.output)
 
 
 def test_layers_depend_on_neither_weights_nor_structures(positions):
     network = build_network(small_configuration().network, 2, BASIS.layout, num_neighbors=4.0, seed=1)
-    graph = build_graph(SPECIES, positions, 2, cutoff=3.5, lmax=2, number=6)
-    alone = build_graph(SPECIES[:1], positions[:1], 2, cutoff=3.5, lmax=2, number=6)
+    graph = build_graph(SPECIES, positions, 2, EdgeBasis(cutoff=3.5, lmax=2, number=6))
+    alone = build_graph(SPECIES[:1], positions[:1], 2, EdgeBasis(cutoff=3.5, lmax=2, number=6))
     before = find_layers(network, graph)
     with torch.no_grad():
         for weight in network.parameters():

@@ -13,7 +13,7 @@ from tesseral.analysis.statistics.dead_irreps import Irrep, find_dead_irreps
 from tesseral.analysis.statistics.layers import layer_traces
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.fusion_block import FusionBlock
-from tesseral.models.networks.paths.fusion_paths import Leaf, Vertex
+from tesseral.models.networks.paths.path import Leaf, Vertex
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.models.traces.tracer import Tracer

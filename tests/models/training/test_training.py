@@ -21,7 +21,7 @@ from tesseral.study.records.schemas import CURVES, TRACES, to_table
 from tests.support.synthetic_density import (
     EMPTY,
     Memory,
-    count_parameters,
+    density_parameters,
     small_configuration,
     synthetic_reference,
     synthetic_trial,
@@ -51,7 +51,7 @@ def unbroken() -> tuple[Trial, Result, Memory]:
 def test_rows_and_result(unbroken):
     trial, result, memory = unbroken
     assert result.steps == 4 * 3 == trial.configuration.max_steps  # ten structures in batches of four
-    assert result.parameters == count_parameters(trial.configuration)
+    assert result.parameters == density_parameters(trial.configuration)
     assert result.device == "cpu"
     assert result.seconds > 0
     assert result.peak_memory > 50e6

@@ -7,14 +7,14 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.networks.graph import Graph, build_graph, edge_basis, join
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.gated import GatedLayer
 from tesseral.models.networks.layers.layer import Residual
-from tesseral.models.networks.layers.layer_fusion import PART, LayerFusion, fused
+from tesseral.models.networks.layers.layer_fusion import PRODUCT_SHARE, LayerFusion, diagram_irreps
 from tesseral.models.networks.layers.mace import MaceLayer
-from tesseral.models.networks.layers.saturation import Saturation
-from tesseral.models.networks.network import LAYERS, LinearReadout, Network, build_network, parameters
+from tesseral.models.networks.layers.nonlinearity import Saturation
+from tesseral.models.networks.network import LAYERS, LinearReadout, Network, build_network, count_parameters
 from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.models.training.training import train
 from tesseral.study import configuration
@@ -39,7 +39,7 @@ def built(settings: configuration.Network, seed: int = 0, elements: int = 2, out
 
 
 def graph(settings: configuration.Network, positions: Tensor = POSITIONS, species: Tensor = SPECIES) -> Graph:
-    return build_graph(species, positions, 2, **edge_basis(settings)._asdict())
+    return build_graph(species, positions, 2, EdgeBasis.from_settings(settings))
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def test_no_embedding_is_a_level_of_it():
     data, shape = Data(reference="x.parquet", train=1, test=1), Shape(2, parse_irreps(OUTPUTS), 6.0, 20.0)
     sizes = [size(Configuration(data=data, network=settings), shape) for settings in (without, none)]
     assert sizes[0] == sizes[1]
-    assert sizes[0].parameters == parameters(net)
+    assert sizes[0].parameters == count_parameters(net)
 
 
 def test_a_residual_layer_adds_its_input_where_both_have_as_many():
@@ -141,7 +141,7 @@ def test_no_irrep_of_a_product_feels_another(interaction):
 
 @pytest.mark.parametrize("saturation", [True, False])
 def test_the_cormorant_layer_is_its_formula(saturation):
-    """Of scalars, where every product is a plain one: √(1−p) L(x ⊕ G) + √p M(U·U ⊕ U·G)."""
+    """For scalars every product is a plain one: √(1−p) L(x ⊕ G) + √p M(U·U ⊕ U·G)."""
     settings = asked("2x0e", interaction="cormorant", harmonics_lmax=0, saturation=saturation).resolve()
     layer = CormorantLayer(o3.Irreps("3x0e"), o3.Irreps("2x0e"), settings, elements=2, num_neighbors=4.0)
     one, x = graph(settings), torch.randn(6, 3)
@@ -151,13 +151,13 @@ def test_the_cormorant_layer_is_its_formula(saturation):
     linear = torch.cat([x, gathered], dim=1) @ layer.linear.weight.view(-1, 2) / 5**0.5
     squares = torch.stack([own * own, own * saturate(gathered)], dim=2).flatten(1)
     mixed = squares @ layer.mix.weight.view(4, 2) / 4**0.5
-    expected = (1 - PART) ** 0.5 * linear + PART**0.5 * mixed
+    expected = (1 - PRODUCT_SHARE) ** 0.5 * linear + PRODUCT_SHARE**0.5 * mixed
     torch.testing.assert_close(layer(x, one), expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("saturation", [True, False])
 def test_the_mace_layer_is_its_formula(saturation):
-    """Of scalars: A, A² and A³ by weights of each element's own, and the self-connection, half the variance each."""
+    """For scalars: A, A² and A³ with weights for each element, and the self-connection, half the variance each."""
     settings = asked("2x0e", interaction="mace", harmonics_lmax=0, correlation=3, saturation=saturation).resolve()
     layer = MaceLayer(o3.Irreps("3x0e"), o3.Irreps("2x0e"), settings, elements=2, num_neighbors=4.0)
     one, x = graph(settings), torch.randn(6, 3)
@@ -205,7 +205,7 @@ def in_powers(layer: torch.nn.Module, x: Tensor, one: Graph, degree: int) -> tup
     ],
 )
 def test_without_saturation_a_layer_is_a_polynomial_in_what_it_gathers(interaction, degree, changes):
-    """Of degree `correlation`, or of as many leaves of a diagram as are gathered; with it, of none."""
+    """The degree is `correlation`, or the number of gathered leaves of a diagram; with saturation there is none."""
     layers = []
     for saturation in (False, True):
         torch.manual_seed(1)
@@ -233,7 +233,7 @@ def test_a_diagram_without_saturation_is_its_formula():
         fusion = LayerFusion(hidden, hidden, hidden, {ir for _, ir in hidden}, settings, num_neighbors=4.0)
         one, (y, x, g) = graph(settings), 3 * torch.randn(3, 6, 8)
         added = fusion.block({"centre": x, "neighbours": g, "edges": fusion.edges(one)})
-        expected = (1 - PART) ** 0.5 * y + PART**0.5 * added
+        expected = (1 - PRODUCT_SHARE) ** 0.5 * y + PRODUCT_SHARE**0.5 * added
         assert torch.allclose(fusion(y, x, g, one), expected, rtol=0, atol=1e-13) != saturation
 
 
@@ -299,7 +299,7 @@ def test_a_diagram_in_the_gated_layer_reaches_further(diagram, k_max, expected):
     added = layer.fusion.block({name: bound(leaves[name]) for name, bound in layer.fusion.saturations.items()})
     total = convolved + added
     both = (convolved.abs().amax(dim=0) > 0) & (added.abs().amax(dim=0) > 0)
-    total[:, both] = (1 - PART) ** 0.5 * convolved[:, both] + PART**0.5 * added[:, both]
+    total[:, both] = (1 - PRODUCT_SHARE) ** 0.5 * convolved[:, both] + PRODUCT_SHARE**0.5 * added[:, both]
     torch.testing.assert_close(made, layer.gate(total), rtol=0, atol=1e-13)
 
 
@@ -307,10 +307,10 @@ def test_a_diagram_that_reaches_nothing_is_left_out():
     """No weights that no gradient reaches: three scalars and their edges make no 0o."""
     for interaction in LAYERS:
         settings = asked("2x0o", interaction=interaction, fusion=Fusion(diagram="((edges edges) centre)"), layers=1)
-        assert parameters(built(settings)) == parameters(built(replace(settings, fusion=Fusion())))
+        assert count_parameters(built(settings)) == count_parameters(built(replace(settings, fusion=Fusion())))
     settings = asked("2x0o+2x0e", fusion=Fusion(diagram="(neighbours edges)")).resolve()
     scalars = o3.Irreps("2x0e")
-    assert fused(scalars, scalars, o3.Irreps("1x0o+3x0e+1x1e"), settings) == {o3.Irrep("0e")}
+    assert diagram_irreps(scalars, scalars, o3.Irreps("1x0o+3x0e+1x1e"), settings) == {o3.Irrep("0e")}
 
 
 def structures(elements: int) -> list[Graph]:
@@ -321,7 +321,7 @@ def structures(elements: int) -> list[Graph]:
         grid = torch.cartesian_prod(*[torch.arange(3.0)] * 3)[torch.randperm(27, generator=generator)[:12]]
         positions = 2.2 * grid + 0.3 * torch.randn(12, 3, generator=generator)
         species = torch.randint(elements, (12,), generator=generator)
-        made.append(build_graph(species, positions, elements, cutoff=3.5, lmax=2, number=6))
+        made.append(build_graph(species, positions, elements, EdgeBasis(cutoff=3.5, lmax=2, number=6)))
     return made
 
 
@@ -398,14 +398,14 @@ def test_millers_networks(hidden, weights):
     """128x0 and 64x0+21x1 of arXiv 2008.08461, for a scalar and a vector: parameters by hand, and what they give."""
     settings = asked(hidden, **MILLER)
     net = build_network(settings, 5, parse_irreps("1x0e+1x1o"), num_neighbors=8.0, seed=0)
-    assert parameters(net) == weights
+    assert count_parameters(net) == weights
     whole = Configuration(data=Data(reference="x.parquet", train=1, test=1), network=settings)
     assert size(whole, Shape(5, parse_irreps("1x0e+1x1o"), 18.0, 200.0)).parameters == weights
     positions = 2.0 * torch.randn(9, 3, generator=torch.Generator().manual_seed(2))
     species = torch.arange(9) % 5
-    outputs = net(build_graph(species, positions, 5, **edge_basis(settings)._asdict()))
+    outputs = net(build_graph(species, positions, 5, EdgeBasis.from_settings(settings)))
     rotation = -o3.rand_matrix()
-    turned = net(build_graph(species, positions @ rotation.T + 3.0, 5, **edge_basis(settings)._asdict()))
+    turned = net(build_graph(species, positions @ rotation.T + 3.0, 5, EdgeBasis.from_settings(settings)))
     expected = outputs @ o3.Irreps("1x0e+1x1o").D_from_matrix(rotation).T
     torch.testing.assert_close(turned, expected, rtol=0, atol=1e-9 * float(expected.detach().abs().max()))
     assert bool((outputs[:, 1:] == 0).all()) == (hidden == "128x0e")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from e3nn import o3
 
-from tesseral.models.networks.graph import Graph, build_graph, join
-from tesseral.models.networks.layers.mace import MaceLayer, contracted
-from tesseral.models.networks.layers.saturation import Saturation
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join
+from tesseral.models.networks.layers.mace import MaceLayer, contraction_irreps
+from tesseral.models.networks.layers.nonlinearity import Saturation
 from tesseral.models.networks.network import Network, build_network
 from tesseral.models.training.training import train
 from tesseral.study import configuration
@@ -51,7 +51,7 @@ def network(hidden: str = HIDDEN, seed: int = 0, **changes) -> Network:
 
 
 def graph(positions: torch.Tensor, species: torch.Tensor = SPECIES, lmax: int = 2) -> Graph:
-    return build_graph(species, positions, 2, cutoff=3.5, lmax=lmax, number=6)
+    return build_graph(species, positions, 2, EdgeBasis(cutoff=3.5, lmax=lmax, number=6))
 
 
 def test_layer_is_its_formula(positions):
@@ -77,7 +77,7 @@ def test_layer_is_its_formula(positions):
     ("correlation", "irreps"), [(1, "6x0e+4x1o+2x2e"), (2, "6x0e+4x1o+2x2e+2x2o"), (3, "6x0e+3x1e+4x1o+2x2e+2x2o")]
 )
 def test_first_layer_makes_what_powers_hold(correlation, irreps):
-    """Of one channel of 0e+1o+2e: no 1e before the third power, where 1o ⊗ 1o ⊗ 2e holds it; 0o not even there."""
+    """One channel of 0e+1o+2e has no 1e before the third power, which contains 1o ⊗ 1o ⊗ 2e, and no 0o even there."""
     module = layer(correlation=correlation)
     assert str(module.messages.irreps_out) == "2x0e+2x1o+2x2e"
     assert str(module.irreps_out) == irreps
@@ -87,9 +87,9 @@ def test_first_layer_makes_what_powers_hold(correlation, irreps):
 def test_contracted_in_closed_form():
     """Symⁿ(1o) holds l = n, n−2, … of parity (−1)ⁿ."""
     vector, asked = frozenset({(1, -1)}), frozenset((order, p) for order in range(5) for p in (1, -1))
-    assert contracted(vector, asked, 1) == vector
-    assert contracted(vector, asked, 2) == vector | {(0, 1), (2, 1)}
-    assert contracted(vector, asked, 4) == vector | {(0, 1), (2, 1), (3, -1), (4, 1)}
+    assert contraction_irreps(vector, asked, 1) == vector
+    assert contraction_irreps(vector, asked, 2) == vector | {(0, 1), (2, 1)}
+    assert contraction_irreps(vector, asked, 4) == vector | {(0, 1), (2, 1), (3, -1), (4, 1)}
 
 
 def test_harmonics_that_are_not_hidden_are_gathered():

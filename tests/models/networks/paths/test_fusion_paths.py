@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tesseral.models.networks.paths.exact_coupling import PRIME, coupling, independent, random_forms, transvectant
-from tesseral.models.networks.paths.fusion_paths import MOST, Leaf, Path, Vertex, allowed, diagram_paths, paths
+from tesseral.models.networks.paths.exact_coupling import PRIME, coefficients, couple, independent_rows, random_forms
+from tesseral.models.networks.paths.fusion_paths import MAX_LABELLINGS, diagram_paths, paths
 from tesseral.models.networks.paths.independence import multiplicity, same_functions
-from tesseral.models.networks.paths.selection_rules import Irrep, Orders, product, self_product
-from tesseral.models.networks.products.fusion_plan import plan, read
+from tesseral.models.networks.paths.path import Leaf, Path, Vertex
+from tesseral.models.networks.paths.selection_rules import Irrep, IrrepSet, allowed, product
+from tesseral.models.networks.products.fusion_plan import leaf_irreps, plan
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.fusion_diagram import fusion_diagram
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 from tesseral.study.parsing.irreps import parse_irreps
+from tests.support.self_product import self_product
 
 ORDERS = st.frozensets(st.tuples(st.integers(0, 2), st.sampled_from([1, -1])), min_size=1, max_size=3)
 NODES = st.recursive(st.sampled_from(LEAVES), lambda child: st.builds(Tree, child, child), max_leaves=2)
@@ -24,7 +26,7 @@ TREES = st.builds(Tree, NODES, NODES)
 EVERY = frozenset((order, parity) for order in range(7) for parity in (1, -1))
 
 
-def orders(text: str) -> Orders:
+def orders(text: str) -> IrrepSet:
     return frozenset((term.l, term.p) for term in parse_irreps(text))
 
 
@@ -32,7 +34,7 @@ def counted(found: tuple[Path, ...]) -> dict[Irrep, int]:
     return dict(Counter(path.irrep for path in found))
 
 
-def labellings(tree: Tree | str, leaves: dict[str, Orders], k_max: int | None, *, root: bool = True) -> list[Path]:
+def labellings(tree: Tree | str, leaves: dict[str, IrrepSet], k_max: int | None, *, root: bool = True) -> list[Path]:
     """All of them, dependent ones too."""
     if isinstance(tree, str):
         return [Leaf(tree, irrep) for irrep in sorted(leaves[tree])]
@@ -83,14 +85,14 @@ def test_what_is_left_out_is_a_combination_of_what_is_kept(tree, irreps, k_max):
     def value(path: Path) -> np.ndarray:
         if isinstance(path, Leaf):
             return random_forms(points, path.irrep[0], 10 + 2 * LEAVES.index(path.name) + (path.irrep[1] > 0))
-        return transvectant(value(path.left), value(path.right), path.irrep[0])
+        return couple(value(path.left), value(path.right), path.irrep[0])
 
     every = labellings(tree, leaves, k_max)
     for irrep in {path.irrep for path in every}:
         whole = np.array([value(path).ravel() for path in every if path.irrep == irrep])
         kept = np.array([value(path).ravel() for path in found if path.irrep == irrep]).reshape(-1, whole.shape[1])
-        assert len(independent(kept, len(kept))) == len(kept)
-        assert len(independent(np.concatenate([kept, whole]), len(whole))) == len(kept)
+        assert len(independent_rows(kept, len(kept))) == len(kept)
+        assert len(independent_rows(np.concatenate([kept, whole]), len(whole))) == len(kept)
 
 
 def test_equal_leaves_are_products_of_features_with_themselves():
@@ -188,7 +190,9 @@ def test_what_cannot_be_reached_has_no_path():
 
 def test_a_diagram_of_too_many_paths_is_refused():
     leaves = {"centre": frozenset((order, parity) for order in range(9) for parity in (1, -1))}
-    with pytest.raises(TesseralError, match=f"at most {MOST} labellings at a vertex, got .* fuse fewer leaves"):
+    with pytest.raises(
+        TesseralError, match=f"at most {MAX_LABELLINGS} labellings at a vertex, got .* fuse fewer leaves"
+    ):
         paths(comb("centre", 4), leaves, leaves["centre"])
 
 
@@ -203,7 +207,7 @@ def test_the_plan_holds_each_vertex_once_and_none_that_no_path_needs():
         assert node in needed
         needed |= {node.left, node.right} if isinstance(node, Vertex) else set()
     assert [path for paths_ in made.roots.values() for path in paths_] == list(found)
-    assert read(found) == leaves
+    assert leaf_irreps(found) == leaves
 
 
 def test_the_count_of_a_diagram():
@@ -218,31 +222,31 @@ def test_the_count_of_a_diagram():
 
 def test_transvectants_in_closed_form():
     vector, other = np.array([[1, 2, 3]]), np.array([[4, 5, 6]])  # x² + 2xy + 3y², 4x² + 5xy + 6y²
-    assert transvectant(vector, other, 2).tolist() == [[4, 13, 28, 27, 18]]  # the product
+    assert couple(vector, other, 2).tolist() == [[4, 13, 28, 27, 18]]  # the product
     # The Jacobian f_x g_y − f_y g_x.
     jacobian = [(2 * 5 - 2 * 8) % PRIME, (2 * 12 + 2 * 5 - 2 * 5 - 6 * 8) % PRIME, (2 * 12 - 6 * 5) % PRIME]
-    assert transvectant(vector, other, 1).tolist() == [jacobian]
+    assert couple(vector, other, 1).tolist() == [jacobian]
     # f_xx g_yy − 2 f_xy g_xy + f_yy g_xx.
-    assert transvectant(vector, other, 0).tolist() == [[2 * 12 - 2 * 2 * 5 + 6 * 8]]
-    assert not transvectant(vector, vector, 1).any()
+    assert couple(vector, other, 0).tolist() == [[2 * 12 - 2 * 2 * 5 + 6 * 8]]
+    assert not couple(vector, vector, 1).any()
 
 
 @pytest.mark.parametrize(("left", "right"), [(0, 2), (1, 1), (2, 3), (4, 4), (10, 7)])
 def test_a_transvectant_keeps_the_weight_and_no_order_vanishes(left, right):
     for order in range(abs(left - right), left + right + 1):
         f, g = random_forms(1, left, 1), random_forms(1, right, 2)
-        whole = transvectant(f, g, order)
+        whole = couple(f, g, order)
         assert whole.shape == (1, 2 * order + 1)
         assert whole.all()
-        assert (transvectant(f, g, order, leading=True) == whole[:, :1]).all()
-        assert coupling(left, right, order).max() < PRIME
+        assert (couple(f, g, order, highest=True) == whole[:, :1]).all()
+        assert coefficients(left, right, order).max() < PRIME
 
 
 def test_independent_rows_are_the_first_ones():
     rows = np.array([[0, 0, 0], [1, 2, 3], [2, 4, 6], [0, 1, 0], [1, 3, 3], [0, 0, PRIME - 1], [5, 5, 5]])
-    assert independent(rows, 7) == [1, 3, 5]
-    assert independent(rows, 2) == [1, 3]
-    assert independent(rows[:1], 1) == []
+    assert independent_rows(rows, 7) == [1, 3, 5]
+    assert independent_rows(rows, 2) == [1, 3]
+    assert independent_rows(rows[:1], 1) == []
 
 
 def test_the_selection_rules_of_a_vertex():

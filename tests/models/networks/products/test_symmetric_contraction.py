@@ -14,7 +14,7 @@ from e3nn import o3
 
 from tesseral.models.networks.paths.selection_rules import Irrep, symmetric_power
 from tesseral.models.networks.products.contraction_plan import contraction_plan
-from tesseral.models.networks.products.monomials import LARGEST, monomials, polynomial, second_moment
+from tesseral.models.networks.products.monomials import MAX_BLOCK, monomials, polynomial, second_moment
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "support" / "mace_contraction.json").read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def as_columns(case: dict, rows: list) -> np.ndarray:
 
 
 def sine(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Of the largest angle between the spans, which must have one dimension; ours must be independent."""
+    """The sine of the largest angle between two spans of equal dimension; our columns must be independent."""
     assert ours.shape == theirs.shape
     if not ours.size:
         return 0.0
@@ -85,7 +85,7 @@ def test_golden_ranks():
 
 @cache
 def multiplicity(irreps: tuple[Irrep, ...], degree: int, root: Irrep) -> int:
-    """Of a root in Symⁿ(⊕ irreps) = ⊕ over n₁ + n₂ + … = n of ⊗ Sym^nᵢ(irrep i), factor by factor."""
+    """The multiplicity of a root in Symⁿ(⊕ irreps) = ⊕ over n₁ + n₂ + … = n of ⊗ Sym^nᵢ(irrep i), factor by factor."""
     total = 0
     for content in combinations_with_replacement(irreps, degree):
         found = {(0, 1): 1}
@@ -125,7 +125,7 @@ def test_a_plan_in_blocks_is_the_same_polynomials():
     plan = contraction_plan(irreps, ((2, 1),), 3)
     (root,) = plan.roots
     assert len(root.blocks) > 1
-    assert all(block.coefficients.size <= LARGEST for block in root.blocks)
+    assert all(block.coefficients.size <= MAX_BLOCK for block in root.blocks)
     assert sum(block.paths for block in root.blocks) == len(root.paths) == sum(len(b.coefficients) for b in root.blocks)
     assert sum(block.coefficients.shape[2] for block in root.blocks) == sum(basis.even for basis in plan.bases)
     assert all(np.abs(block.coefficients).max(axis=(1, 2)).min() > 0 for block in root.blocks)
@@ -231,7 +231,7 @@ def test_monomials_are_all_products_once():
 
 
 def test_polynomial_and_its_second_moment():
-    """Of a random tensor with three axes, against the tensor itself and a million normal points."""
+    """A random tensor with three axes as a polynomial, against the tensor itself and a million normal points."""
     generator = np.random.default_rng(0)
     irreps = ((0, 1), (1, -1))
     tensor = generator.normal(size=(2, 3, 1, 3))

@@ -1,4 +1,4 @@
-"""What a network cannot reach, against networks that were built: exactly those features and outputs are exactly zero,
+"""Unreachable outputs and dead irreps, against built networks: exactly those features and outputs are exactly zero,
 and exactly those without a gradient are dead."""
 
 import pytest
@@ -7,10 +7,12 @@ from e3nn import o3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tesseral.models.networks.graph import build_graph
+from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.models.networks.network import build_network
-from tesseral.models.networks.sizing.reach import dead, describe_dead, self_product, symmetric_power, unreachable
+from tesseral.models.networks.paths.selection_rules import symmetric_power
+from tesseral.models.networks.sizing.reach import dead, describe_dead, unreachable
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
+from tests.support.self_product import self_product
 from tests.support.synthetic_density import BASIS, small_configuration
 
 IRREPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, -1])), min_size=1, max_size=4, unique=True).map(
@@ -59,7 +61,7 @@ def test_built_networks_agree(hidden, layers, harmonics, seed):
     features: list[torch.Tensor] = []
     for layer in network.layers:
         layer.register_forward_hook(lambda *call: features.append(call[-1]))
-    output = network(build_graph(species, positions, 2, cutoff=6.0, lmax=harmonics, number=6))
+    output = network(build_graph(species, positions, 2, EdgeBasis(cutoff=6.0, lmax=harmonics, number=6)))
 
     missing = unreachable(configuration, BASIS.layout)
     for term, part in zip(BASIS.layout, network.irreps_out.slices(), strict=True):

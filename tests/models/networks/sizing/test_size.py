@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from tesseral.models.networks.graph import Graph, build_graph
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph
 from tesseral.models.networks.network import Network
 from tesseral.models.networks.sizing.probe import measure_size
 from tesseral.models.networks.sizing.size import FORCES, Shape, Size, size
@@ -58,9 +58,7 @@ def geometry(configuration: Configuration, elements: int, seed: int) -> Graph:
         torch.arange(9) % elements,
         1.3 * torch.randn(9, 3, generator=generator),
         elements,
-        cutoff=4.0,
-        lmax=network.harmonics_lmax,
-        number=network.radial_functions,
+        EdgeBasis(4.0, network.harmonics_lmax, network.radial_functions),
     )
 
 
@@ -69,7 +67,7 @@ def shape_of(graph: Graph, elements: int, layout: tuple[MulIrrep, ...]) -> Shape
 
 
 def touched(network: Network, graph: Graph) -> list[torch.Tensor]:
-    """Which entries of each parameter have a gradient that is not zero."""
+    """For each parameter, a mask of the entries with a nonzero gradient."""
     network.zero_grad()
     output = network(graph)
     if output.requires_grad:
@@ -78,7 +76,7 @@ def touched(network: Network, graph: Graph) -> list[torch.Tensor]:
 
 
 def read_components(network: Network, graph: Graph) -> list[torch.Tensor]:
-    """Of each layer, which components of its features a gradient reaches."""
+    """For each layer, a mask of the components that a gradient reaches."""
     features: list[torch.Tensor] = []
     hooks = [layer.register_forward_hook(lambda *call: features.append(call[-1])) for layer in network.layers]
     output = network(graph)

@@ -1,0 +1,20 @@
+from .fusion_paths import diagram_parameters, diagram_paths, paths
+from .independence import multiplicity, same_functions
+from .path import Leaf, Path, Vertex
+from .selection_rules import Irrep, IrrepSet, harmonics, product, symmetric_power
+
+__all__ = [
+    "Irrep",
+    "IrrepSet",
+    "Leaf",
+    "Path",
+    "Vertex",
+    "diagram_parameters",
+    "diagram_paths",
+    "harmonics",
+    "multiplicity",
+    "paths",
+    "product",
+    "same_functions",
+    "symmetric_power",
+]

@@ -1,0 +1,5 @@
+from .probe import measure_size, probe_unreachable
+from .reach import Dead, dead, describe_dead, unreachable
+from .size import Shape, Size
+
+__all__ = ["Dead", "Shape", "Size", "dead", "describe_dead", "measure_size", "probe_unreachable", "unreachable"]
