@@ -223,7 +223,7 @@ def test_the_command_says_what_failed_and_ends_with_1(tmp_path, monkeypatch, cap
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("tesseral: triplet could not be computed: method.basis: expected a basis with orbitals for")
     assert second.startswith("tesseral: 1 of 2 structures could not be computed")
-    assert second.endswith("""goes on without them if the recipe's [reference] says without = ["triplet"]""")
+    assert second.endswith("""leaves them out if the recipe's [reference] says without = ["triplet"]""")
     assert {*sealed(tmp_path)} == {"h2"}
 
     recipe(tmp_path, TRIPLET, HYDROGEN, header=HEADER.replace("[method]", 'without = ["triplet"]\n[method]'))
