@@ -5,8 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).parents[2]
 LINKS = ROOT / "infra" / "namespace" / "tesseral"
@@ -67,6 +70,26 @@ def test_the_readme_begins_with_the_makefiles_commands():
     assert commands == ["quickstart", "test"]
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
     assert set(commands) <= set(targets)
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+
+
+def test_the_hosted_workflow_runs_what_a_change_must_pass():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert ".ci/run" in [step.get("run") for step in job["steps"]]
+
+
+def test_hooks_are_the_pinned_ruff():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    for hook in repository["hooks"]:
+        assert hook["entry"].startswith(".venv/bin/ruff ")
 
 
 def test_the_readme_shows_the_quickstarts_study_file():
