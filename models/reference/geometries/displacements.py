@@ -28,8 +28,7 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
     """Positions of displacement `index` of a molecule.
 
     - `thermal`: Δ = M^(-1/2) Σ_k σ_k v_k (v_k · z), z standard normal: all normal modes v_k at once, in the
-    distribution
-      of quantum harmonic oscillators.
+      distribution of quantum harmonic oscillators.
     - `normal_modes`: Δ = M^(-1/2) q σ_k v_k, the one mode k = index mod modes, q uniform in ±`amplitude`.
 
     A displacement that brings atoms too close or breaks a bond (`SQUEEZED`, `STRETCHED`) is drawn again. Positions
