@@ -76,7 +76,7 @@ def error_during_training(curves: pl.DataFrame, arms: Sequence[str], metric: Met
     :param curves: arm, epoch, value; one row for each trial and epoch.
     """
     base = alt.Chart(_spread_over_trials(curves, ["arm"])).encode(
-        x=alt.X("epoch:Q", title="epoch"), color=arm_colour(arms)
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)), color=arm_colour(arms)
     )
     return _band(base, metric, curves["value"].to_list()).properties(
         width=WIDTH, height=280, title=f"{metric.title} during training"
@@ -90,7 +90,7 @@ def errors_by_order_during_training(curves: pl.DataFrame, arms: Sequence[str], m
     """
     orders = curves["l"].n_unique()
     base = alt.Chart(_spread_over_trials(curves, ["arm", "l"])).encode(
-        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=3)), color=arm_colour(arms)
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=3, tickMinStep=1)), color=arm_colour(arms)
     )
     chart = _band(base, metric, curves["value"].to_list()).properties(width=max(90, WIDTH / orders - 12), height=200)
     return chart.facet(
@@ -111,7 +111,7 @@ def features_by_order(features: pl.DataFrame, arms: Sequence[str]) -> alt.FacetC
         alt.Chart(rows)
         .mark_line(strokeWidth=2)
         .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=3)),
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=3, tickMinStep=1)),
             y=alt.Y("share:Q", **axis(positive["share"].to_list(), "share")),
             color=alt.Color("l:O", title="order l of the feature", scale=order_scale(sorted(features["l"].unique()))),
             description="told:N",

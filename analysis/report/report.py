@@ -26,7 +26,7 @@ from tesseral.analysis.statistics.results import Results, analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import MetricLabel, describe, interval, typeset
+from tesseral.analysis.terms.wording import MetricLabel, dead_text, describe, interval, typeset
 
 
 def report(tables: StudyTables) -> str:
@@ -54,6 +54,7 @@ def render(results: Results) -> str:
         floor=floor_details(study),
         progress=progress_text(results),
         findings=findings(results),
+        trends=results.trends,
         table=arm_table(results),
         error_notes=error_notes(results),
         figures=[Section("", overview), *errors] if overview else errors,
@@ -85,6 +86,7 @@ def render(results: Results) -> str:
         blocks=blocks_planned,
         words=WORDS,
         typeset=typeset,
+        dead_text=dead_text,
         digits=lambda value: interval(Estimate(value)),
     )
 

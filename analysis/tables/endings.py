@@ -1,4 +1,4 @@
-"""Trials that did not reach their end: stopped early or failed, counted by reason."""
+"""Trials that were stopped early or failed, counted by reason."""
 
 from dataclasses import dataclass
 
@@ -7,31 +7,33 @@ import polars as pl
 from tesseral.study.configuration.trial import State
 
 _SHOWN = 3
-"""Trials of a group that are named."""
+"""Number of trials of a group that are named."""
 _NUMBER = r"[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?"
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Trials of one stage that ended in one way."""
+    """Trials of one stage that were stopped or failed for one reason."""
 
     stage: str
     state: str
-    """pruned or failed."""
+    """Either pruned or failed."""
     reason: str
-    """Of the first of them; others may have other numbers in it."""
+    """Reason of the first trial; others may have other numbers in it."""
     alike: bool
-    """Whether all have this very reason."""
+    """Whether all trials have exactly this reason."""
     trials: int
     arms: tuple[str, ...]
     examples: tuple[str, ...]
-    """Ids of the first few."""
+    """Ids of the first few trials."""
 
 
 def endings(trials: pl.DataFrame) -> list[Ending]:
-    """Trials stopped early or failed, grouped by stage, state and reason; those stopped early by their step too.
+    """Group trials that were stopped early or failed by stage, state and reason; stopped ones also by their step.
 
-    Reasons that differ in their numbers alone are one. The largest groups come first, failures before early stops.
+    Reasons that differ in numbers only are one. Failures come before early stops, and large groups before small ones.
+
+    :param trials: the trials table.
     """
     state, pruned = pl.col("state"), State.PRUNED.value
     rows = (

@@ -1,4 +1,4 @@
-"""A study's records as tables: trials in memory, curves and traces as lazy scans over the files that count."""
+"""A study's records as tables: trials in memory, curves and traces as lazy scans over their valid files."""
 
 import warnings
 from collections.abc import Iterable
@@ -17,27 +17,30 @@ from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, VERSION, tabl
 from tesseral.study.records.segments import Source
 
 _COMPACTED = "-all.parquet"
-"""End of the name of a file that an outcome names and nothing ever deletes, unlike the segments it was made of."""
+"""Suffix of compacted files. They are never deleted, unlike the segments that they are made of."""
 
 
 @dataclass(frozen=True)
 class StudyTables:
-    """A study and its records. Curves and traces are read when collected, so collect them soon: a file that a
-    running study has compacted since makes the collection raise `FileNotFoundError`; see `open.read_study`."""
+    """A study and its records.
+
+    Curves and traces are read when collected. Collect them soon: if a running study has compacted a file in between,
+    collecting raises `FileNotFoundError`; see `open.read_study`.
+    """
 
     study: StudyInfo
     trials: pl.DataFrame
-    """`study.records.TRIALS` with `factor.`, `setting.` and `metric.` columns."""
+    """`study.records.schemas.TRIALS` with `factor.`, `setting.` and `metric.` columns."""
     curves: pl.LazyFrame
-    """`study.records.CURVES`."""
+    """`study.records.schemas.CURVES`."""
     traces: pl.LazyFrame
-    """`study.records.TRACES`."""
+    """`study.records.schemas.TRACES`."""
     search: SearchRecords
     left_out: tuple[str, ...] = ()
-    """One sentence for each file that could not be read."""
+    """A sentence for each file that could not be read."""
 
     def by_group(self) -> list[Self]:
-        """The study of each group of arms alone. Holm's correction in them is over fewer comparisons than in all."""
+        """The tables of each group of arms. Comparisons made from them are corrected within the group only."""
         groups = self.study.groups.values()
         return [self] if len(groups) < 2 else [self._only(arms) for arms in groups]
 
@@ -56,17 +59,17 @@ def load(
     study: StudyInfo,
     search: SearchRecords | None = None,
 ) -> StudyTables:
-    """Open the records of a study. Nothing but footers is read of `curves` and `traces` until they are collected.
+    """Open the records of a study. Only the footers of `curves` and `traces` are read until they are collected.
 
-    :param trials: the derived trials table; columns of `TRIALS` that it lacks become null.
-    :param curves: the Parquet files of learning curves that count, by absolute path or URL.
-    :param traces: the same of feature traces.
-    :param search: of `search.read_search`, where the study has a search.
-    :raises FileNotFoundError: if a segment is gone: its trial ended and was compacted after the segments were listed,
-        so they have to be listed again, for its rows are in another file now.
+    :param trials: the derived trials table; missing columns of `TRIALS` become null.
+    :param curves: the valid Parquet files of learning curves, by absolute path or URL.
+    :param traces: the valid Parquet files of feature traces.
+    :param search: from `search.read_search`, if the study has a search.
+    :raises FileNotFoundError: if a segment is gone. Its trial ended and was compacted after the segments were listed;
+        list them again, because its rows are in another file now.
 
-    A file that is torn, foreign, of another version, or compacted and gone for good, is named in a warning and in
-    `left_out`.
+    A file that is torn, foreign, of another version, or compacted and missing is left out, with a warning and a
+    sentence in `left_out`.
     """
     frame = trials_frame(trials)
     curve_scan, curves_left_out = _scan(curves, CURVES)
@@ -78,7 +81,7 @@ def load(
 
 
 def trials_frame(trials: pa.Table | pl.DataFrame) -> pl.DataFrame:
-    """The trials table with every column of `TRIALS`, null where it lacks one."""
+    """The trials table with every column of `TRIALS`; missing ones are null."""
     frame = trials if isinstance(trials, pl.DataFrame) else pl.DataFrame(pl.from_arrow(trials))
     declared = _polars_schema(TRIALS)
     absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in declared.items() if name not in frame.columns]
@@ -86,15 +89,15 @@ def trials_frame(trials: pa.Table | pl.DataFrame) -> pl.DataFrame:
 
 
 def _scan(sources: Iterable[Source], schema: pa.Schema) -> tuple[pl.LazyFrame, list[str]]:
-    """One scan over all files that count whole, and one for each that counts below a step."""
+    """One scan over all files that are valid as a whole, and one for each file that is valid below a step."""
     once = _once(sources)
     # A footer takes 30 µs on a disk but a round trip on an object store, hence the threads.
     with ThreadPoolExecutor(16) as pool:
         objections = list(pool.map(partial(_objection, schema=schema), once))
     readable = {path: below for (path, below), fault in zip(once.items(), objections, strict=True) if not fault}
     columns = _polars_schema(schema)
-    # Paths are exact, so neither `*` nor `trial=` in them means anything; `hidden_file_prefix` is not passed,
-    # for it would drop a listed file without a word.
+    # Paths are exact, so `*` and `trial=` in them have no meaning. `hidden_file_prefix` is not passed, because it would
+    # drop a listed file silently.
     scan = partial(
         pl.scan_parquet,
         schema=columns,
@@ -111,7 +114,7 @@ def _scan(sources: Iterable[Source], schema: pa.Schema) -> tuple[pl.LazyFrame, l
 
 
 def _once(sources: Iterable[Source]) -> dict[str, int | None]:
-    """Each path once, with the lowest of its bounds: a file named twice must not count twice."""
+    """Each path once, with the lowest of its bounds, so that a file listed twice is not counted twice."""
     bounds: dict[str, int | None] = {}
     for source in sources:
         known = [b for b in (bounds.get(source.path), source.below) if b is not None]
@@ -120,19 +123,19 @@ def _once(sources: Iterable[Source]) -> dict[str, int | None]:
 
 
 def _objection(path: str, schema: pa.Schema) -> str | None:
-    """Why a file cannot be read as a table of `schema`, as a sentence, or None."""
+    """A sentence on why a file cannot be read as a table of `schema`, or None."""
     expected = table_name(schema)
     try:
         metadata = pl.read_parquet_metadata(path)
     except FileNotFoundError:
         if not path.endswith(_COMPACTED):
             raise
-        return f"{path} is left out: the trial's outcome names it, but it is gone"
+        return f"{path} is left out: the trial's outcome names it, but it is missing"
     except (PolarsError, OSError) as error:
-        return f"{path} is left out: it is no readable Parquet file ({str(error).splitlines()[0]})"
-    found = table_name(pa.schema([], metadata=metadata))
-    if found != expected:
-        came = f"table {found[0]!r} of version {found[1]}" if found else "a foreign file"
+        return f"{path} is left out: it is not a readable Parquet file ({str(error).splitlines()[0]})"
+    actual = table_name(pa.schema([], metadata=metadata))
+    if actual != expected:
+        came = f"table {actual[0]!r} of version {actual[1]}" if actual else "a foreign file"
         return f"{path} is left out: expected table {expected[0]!r} of version {VERSION}, got {came}"  # type: ignore[index]
     return None
 

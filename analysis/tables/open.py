@@ -1,4 +1,4 @@
-"""A study's records, opened by name: the start of every analysis script.
+"""Opens the records of a study by name: the start of every analysis script.
 
 from tesseral.analysis.tables.open import open_study
 tables = open_study("runs", "quickstart")
@@ -32,30 +32,33 @@ from tesseral.study.study import Study
 T = TypeVar("T")
 
 _READINGS = 5
-"""Times that a study is opened before a file that vanishes is an error: one trial's end makes one reading fail."""
+"""Number of attempts to read a study whose files vanish: the end of one trial makes at most one attempt fail."""
 
 
 def open_study(storage: str | Path, name: str, baseline: str | None = None) -> StudyTables:
-    """The trials of a study in memory, its curves and traces as lazy frames.
+    """Open a study: its trials in memory, its curves and traces as lazy frames.
 
-    While the study runs, a file can be compacted before its rows are collected; `read_study` then reads anew.
+    While the study runs, a file can be compacted before its rows are collected; `read_study` reads anew in that case.
 
-    :param storage: the folder or URL that holds the study.
-    :param baseline: label of the arm that others are compared with, in place of the study's own.
+    :param storage: folder or URL that holds the study.
+    :param name: name of the study.
+    :param baseline: label of the arm that others are compared with, instead of the study's own baseline.
     :raises StudyFileError: if no study of that name was started there.
-    :raises TesseralError: if there is no such arm, or if the study's own baseline decided how many blocks arms have.
+    :raises TesseralError: if there is no such arm, or if the study's own baseline decided the number of blocks.
     """
     return read_study(storage, name, lambda tables: tables, baseline)
 
 
 def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], baseline: str | None = None) -> T:
-    """What `use` makes of a study's tables, whole while the study runs.
+    """Open a study and pass its tables to a function, safely while the study runs.
 
-    A trial that ends compacts its files; where these were listed but not yet read, the study is opened anew and `use`
-    is called again, so it should do no more than collect rows and compute.
+    A trial that ends compacts its files. If these were listed but not read yet, the study is opened again and `use` is
+    called again; it should only collect rows and compute.
 
-    :raises FileNotFoundError: if files vanish in each of five readings; see `open_study` for parameters and what else
-        is raised.
+    :param use: function of the tables, such as `statistics.results.analyse`.
+    :return: the result of `use`.
+    :raises FileNotFoundError: if files vanish in each of five attempts; see `open_study` for other parameters and
+        errors.
     """
     for _ in range(_READINGS - 1):
         with suppress(FileNotFoundError):
@@ -64,7 +67,7 @@ def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], 
 
 
 def open_trials(storage: str | Path, name: str) -> StudyTables:
-    """A study's trials alone, without its curves and traces: all that its progress needs, and quick to read.
+    """Open a study's trials without its curves and traces: quick, and enough for its progress.
 
     :raises StudyFileError: if no study of that name was started there.
     """
@@ -93,11 +96,12 @@ def started(storage: str | Path) -> list[str]:
 def study_info(
     study: Study, storage: str | Path, recorded: Iterable[str] = (), baseline: str | None = None
 ) -> StudyInfo:
-    """What was asked, for a reader of the findings.
+    """What a study asked, as a report needs it.
 
-    :param recorded: labels of arms in the trials table. Arms that matching made one network have a joined label
-        there, and are one arm here too.
-    :param baseline: as of `open_study`.
+    :param storage: folder or URL that holds the reference data.
+    :param recorded: labels of arms in the trials table. Arms that matching made one network have a joined label there,
+        and are one arm here too.
+    :param baseline: as in `open_study`.
     """
     file, replication = study.file, study.file.replication
     known = _recorded(study.arms, recorded)
@@ -145,11 +149,11 @@ def study_info(
 
 
 def _chosen(study: Study, known: Mapping[str, str], label: str) -> Arm:
-    """The arm of this label, as in the study file or as in the records."""
+    """The arm with a label as in the study file or as in the records."""
     if study.file.replication.allocate == "sequential" and label not in study.baseline.labels:
         raise TesseralError(
-            "expected the study's own baseline, for by the change against it arms were given more blocks or no more, "
-            f"got {label!r}; it is {study.baseline.label!r}"
+            f"expected the study's own baseline {study.baseline.label!r}, because the change against it decided the "
+            f"number of blocks, got {label!r}"
         )
     for arm in study.arms:
         if label in (*arm.labels, known[arm.label]):
@@ -159,14 +163,14 @@ def _chosen(study: Study, known: Mapping[str, str], label: str) -> Arm:
 
 
 def _recorded(arms: Iterable[Arm], recorded: Iterable[str]) -> dict[str, str]:
-    """Label of an arm in the study file → its label in the records, which may be joined with those of others."""
+    """Label of an arm in the study file → its label in the records, which may be joined with other labels."""
     labels = list(recorded)
     joined = {part: label for label in labels for part in label.split(" = ")} | {label: label for label in labels}
     return {arm.label: joined.get(arm.label, joined.get(arm.labels[0], arm.label)) for arm in arms}
 
 
 def _labels(written: str, storage: str | Path) -> Mapping[str, Mapping[str, Any]]:
-    """What reference data declare of their labels; nothing where the file is not at hand any more."""
+    """The labels that reference data declare; none if the file is not available any more."""
     try:
         metadata = pl.read_parquet_metadata(Store(storage).location(written))
         declared: dict[str, dict[str, Any]] = json.loads(metadata.get("tesseral.labels") or "{}")
@@ -176,8 +180,10 @@ def _labels(written: str, storage: str | Path) -> Mapping[str, Mapping[str, Any]
 
 
 def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
-    """The calculation behind the data of the first arm that predicts a density, or of the first; empty where the file
-    is not at hand any more."""
+    """The method and fit behind the data of the first arm that predicts a density, or of the first arm.
+
+    Empty if the file is not available any more.
+    """
     densities = [arm for arm in study.arms if arm.configuration.target.quantity == "density"]
     written = (densities or study.arms)[0].configuration.data.reference
     words = ("method", "basis", "auxiliary_basis")

@@ -1,4 +1,4 @@
-"""What a study asked, as far as a reader of its findings needs it."""
+"""What a study asked: its arms, targets, baselines, design and reference data, as a report needs them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,40 +12,40 @@ from tesseral.study.design.study_file import Match, Search
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceInfo:
-    """Where the reference data come from, and how far the density fit is from the field's density."""
+    """The method behind the reference data, and the errors of the density fit against the SCF density."""
 
     method: str = ""
     basis: str = ""
     auxiliary_basis: str = ""
     structures: int | None = None
     fit_error: float | None = None
-    """Mean over structures of the density fit's own error against the SCF density, percent: the floor of ε."""
+    """Mean over structures of ε of the fitted density against the SCF density, percent: the fit floor."""
     electron_error: float | None = None
-    """Mean over structures of |∫fit − electrons|, e."""
+    """Mean over structures of |∫ρ_fit − N|, N the number of electrons, e."""
     dipole_error: float | None = None
-    """Mean over structures of the length of the fit's dipole less the field's, e bohr."""
+    """Mean over structures of |μ_fit − μ_SCF|, e bohr."""
     self_repulsion_error: float | None = None
     """Mean over structures of 100·|J_fit − J|/J, percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyInfo:
-    """What was asked, as far as a reader of the findings needs it."""
+    """What a study asked, as far as a report needs it."""
 
     name: str
     arms: tuple[str, ...]
-    """Labels as in the column `arm`, merged ones joined by ' = '; target by target, else as in the study file."""
+    """Labels as in the column `arm`, merged ones joined by ' = '; grouped by target, otherwise as in the study file."""
     baseline: str
     """The arm that the others of its group are compared with."""
     own_baseline: str = ""
-    """The study's own, where a reader may have chosen another; empty: `baseline`."""
+    """The study's own baseline, if a reader chose another one; empty if it is `baseline`."""
     targets: Mapping[str, TargetLabel] = field(default_factory=dict)
-    """Arm → what it predicts; the density where it is not named."""
+    """Arm → what it predicts; the density for arms that are not listed."""
     baselines: Mapping[str, str | None] = field(default_factory=dict)
-    """Arm → the arm of its group that it is compared with, itself for a baseline, None where there is none;
-    `baseline` where it is not named. See `targets.baselines`."""
+    """Arm → the arm of its group that it is compared with: itself for a baseline, None if there is none, and `baseline`
+    for arms that are not listed. See `study.design.baselines`."""
     within: tuple[str, ...] = ()
-    """Factors at each combination of whose levels arms are compared apart."""
+    """Factors whose levels divide the arms into groups; arms are compared within a group only."""
     levels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Arm → dotted path → level as text."""
     metric: str = "test.epsilon"
@@ -54,25 +54,25 @@ class StudyInfo:
     """Dotted path → its levels as text."""
     description: str = ""
     blocks: int
-    """Planned ones; with a sequential allocation, those that every arm is given at least."""
+    """Planned blocks; with a sequential allocation, the smallest number that every arm is given."""
     replicates: int
     sequential: bool = False
-    """Whether arms are given further blocks until their change is known to `precision`."""
+    """Whether arms are given more blocks until their change is known to `precision`."""
     precision: float | None = None
-    """Half-width of the 95 % interval of the paired change at which an arm is given no more blocks, percent."""
+    """Half-width of the 95 % interval of the paired change below which an arm is given no more blocks, percent."""
     max_blocks: int | None = None
-    """Blocks that an arm is given at most by a sequential allocation."""
+    """Largest number of blocks of an arm in a sequential allocation."""
     design: str = "factorial"
     """`design.kind` of the study file, or 'arms written out'."""
     design_notes: tuple[str, ...] = ()
-    """The design's baseline, or its resolution and aliases, a line each."""
+    """Baseline of the design, or its resolution and aliases, one line each."""
     excluded: tuple[Excluded, ...] = ()
-    """Arms that a condition left out."""
+    """Arms that a condition excludes."""
     match: Match = field(default_factory=Match)
     """How arms were made equal in size."""
     search: Search | None = None
     objectives: tuple[str, ...] = ()
-    """What the search minimises, such as `validation.l2_error`; the first one decides."""
+    """Objectives of the search, such as `validation.l2_error`; the first one decides."""
     seed: int | None = None
     """The study's seed, from which every trial's seeds follow."""
     reference: ReferenceInfo = field(default_factory=ReferenceInfo)
@@ -81,7 +81,7 @@ class StudyInfo:
 
     @property
     def most_blocks(self) -> int:
-        """Blocks that an arm may be given: they decide what the unit of an interval is; see `statistics`."""
+        """Largest number of blocks of an arm, which decides the unit of intervals; see `statistics.paired`."""
         return max(self.blocks, self.max_blocks or 0) if self.sequential else self.blocks
 
     def target_of(self, arm: str) -> TargetLabel:
@@ -94,29 +94,29 @@ class StudyInfo:
 
     @property
     def chosen_baseline(self) -> bool:
-        """Whether a reader compares with another arm than the study does."""
+        """Whether a reader chose another baseline than the study's own."""
         return bool(self.own_baseline) and self.own_baseline != self.baseline
 
     @property
     def groups(self) -> dict[Group, tuple[str, ...]]:
-        """Arms that are compared with one another, by what they share."""
+        """Group → its arms, which are compared with one another."""
         names = short_names(self.factors)
-        found: dict[Group, tuple[str, ...]] = {}
+        groups: dict[Group, tuple[str, ...]] = {}
         for arm in self.arms:
             levels = self.levels.get(arm, {})
             shared = tuple(
                 (names[path], levels[path]) for path in self.within if path in levels and path not in FACTORS
             )
             group = Group(self.target_of(arm), shared)
-            found[group] = (*found.get(group, ()), arm)
-        return found
+            groups[group] = (*groups.get(group, ()), arm)
+        return groups
 
     @property
     def target(self) -> TargetLabel | None:
-        """What all arms predict; None where they predict different things."""
-        found = {self.target_of(arm) for arm in self.arms}
-        return found.pop() if len(found) == 1 else None
+        """The common target of all arms; None if they predict different things."""
+        targets = {self.target_of(arm) for arm in self.arms}
+        return targets.pop() if len(targets) == 1 else None
 
     def predicts(self, quantity: str) -> bool:
-        """Whether an arm predicts it."""
+        """Whether any arm predicts a quantity."""
         return any(self.target_of(arm).quantity == quantity for arm in self.arms)

@@ -1,8 +1,8 @@
-"""What the arms of a study predict, as a report names it, and which arm each of them is compared with.
+"""Names of what arms predict, and groups of arms that are compared with one another.
 
-Errors of different targets have different spreads and mean different things, so arms are compared within a target
-alone, and within each combination of levels of the factors that the study compares apart: with the arm that has the
-same levels of all these, and the baseline's levels of all others.
+Errors of different targets are not comparable, so arms are compared within a target only, and within each combination
+of levels of the factors in `study.within`. The baseline of a group has its levels of these factors, and the study's
+baseline levels of all others.
 """
 
 from collections.abc import Mapping
@@ -27,20 +27,20 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class TargetLabel:
-    """What an arm predicts."""
+    """What an arm predicts, as a report names it."""
 
     quantity: str = "density"
-    """As `target.quantity`."""
+    """Value of `target.quantity`."""
     chosen: tuple[int, ...] | None = None
-    """Of the density, the orders l that are predicted; None for all."""
+    """Orders l of the density that are predicted; None for all, and for other targets."""
     unit: str = ""
-    """Of its metric `error`; empty where it has none, or where it is not known."""
+    """Unit of its metric `error`; empty if there is none or it is unknown."""
     orders: tuple[int, ...] = ()
-    """Orders l of what is predicted, ascending; empty where the auxiliary basis decides, or where not known."""
+    """Orders l of the target, ascending; empty if the auxiliary basis decides, or if unknown."""
 
     @property
     def name(self) -> str:
-        """For the middle of a sentence, after 'the': 'energy', 'density of l = 0, 1', 'label strain'."""
+        """Inside a sentence, after 'the': 'energy', 'density of l = 0, 1', 'label strain'."""
         if self.quantity.startswith(LABEL):
             return f"label {self.quantity.removeprefix(LABEL)}"
         name = _NAMES.get(self.quantity, self.quantity)
@@ -48,42 +48,43 @@ class TargetLabel:
 
     @property
     def title(self) -> str:
-        """For a heading."""
+        """In a heading."""
         return self.name[:1].upper() + self.name[1:]
 
     @property
     def own_metric(self) -> str:
-        """The error in the target's own measure: ε of a density, else `error`, which is in the target's unit."""
+        """The metric in the target's own measure: ε for a density, else `error`, in the target's unit."""
         return "epsilon" if self.quantity == "density" else "error"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Arms that are compared with one another: they share a target, and levels of the factors compared apart."""
+    """Arms that are compared with one another: they share a target, and the levels of the factors in `within`."""
 
     target: TargetLabel = TargetLabel()
     levels: tuple[tuple[str, str], ...] = ()
-    """Short name of the factor and level as text."""
+    """Short name of each factor and its level as text."""
 
     @property
     def name(self) -> str:
-        """For the middle of a sentence, after 'the': 'energy at epochs=30'."""
-        return self.target.name + (f" at {self._told}" if self.levels else "")
+        """Inside a sentence, after 'the': 'energy at epochs=30'."""
+        return self.target.name + (f" at {self._levels_text}" if self.levels else "")
 
     @property
     def title(self) -> str:
-        """For a heading."""
-        return self.target.title + (f": {self._told}" if self.levels else "")
+        """In a heading."""
+        return self.target.title + (f": {self._levels_text}" if self.levels else "")
 
     @property
-    def _told(self) -> str:
+    def _levels_text(self) -> str:
         return ", ".join(f"{name}={level}" for name, level in self.levels)
 
 
 def label_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> TargetLabel:
-    """The target of a configuration.
+    """Name the target of a configuration.
 
-    :param labels: those that the reference data declare, by name, each with `irreps` and `unit`.
+    :param setting: the section `[target]` of the configuration.
+    :param labels: name → `irreps` and `unit` of each label that the reference data declare.
     """
     declared = QUANTITIES.get(setting.quantity)
     unit, irreps = unit_of("error", setting.quantity), declared.irreps if declared else None

@@ -152,12 +152,12 @@ def test_unreadable_files_are_named_and_left_out(tmp_path):
     newer = curve("a", [1]).replace_schema_metadata({"tesseral.table": "curves", "tesseral.version": "99"})
     seal(tmp_path / "newer.parquet", newer)
     reasons = {
-        "torn": "no readable Parquet file",
-        "empty": "no readable Parquet file",
+        "torn": "not a readable Parquet file",
+        "empty": "not a readable Parquet file",
         "foreign": "got a foreign file",
         "traces": "got table 'traces' of version 1",
         "newer": "got table 'curves' of version 99",
-        "1-all": "the trial's outcome names it, but it is gone",
+        "1-all": "the trial's outcome names it, but it is missing",
     }
     sources = [Source(str(tmp_path / f"{name}.parquet"), "a", None) for name in reasons]
     with pytest.warns(UserWarning) as caught:  # noqa: PT030 - each message is checked below
