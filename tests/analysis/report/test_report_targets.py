@@ -159,7 +159,7 @@ def test_a_reader_compares_with_another_arm(tmp_path):
         "blocks = 4\nreplicates = 2",
         "blocks = 6\nreplicates = 1\nallocate = 'sequential'\nprecision = 2.0\nmax_blocks = 12",
     )
-    with pytest.raises(TesseralError, match="expected the study's own baseline .* because the change against it"):
+    with pytest.raises(TesseralError, match=r"expected the study's own baseline .* because the change against it"):
         study_info(Study.parse(text, "t"), tmp_path, baseline=label(2, "dipole"))
 
 
