@@ -100,7 +100,7 @@ def ablation_chart(ablated: pl.DataFrame, arms: Sequence[str], metric: MetricLab
     drawn = ablated.with_columns(**{f"error_{name}": bound for name, bound in bounds.items()})
     rows = drawn.filter(pl.col("arm").is_in(list(arms))).with_columns(
         done=pl.col("kind").replace_strict(_KINDS),
-        told=pl.struct(pl.all()).map_elements(
+        tooltip=pl.struct(pl.all()).map_elements(
             lambda row: (
                 f"{row['arm']}, layer {row['layer']}, l = {row['l']} {_KINDS[row['kind']]}: "
                 f"{interval(Estimate(row['error']), metric.unit)} from {interval(Estimate(row['intact']), metric.unit)}"
@@ -118,7 +118,7 @@ def ablation_chart(ablated: pl.DataFrame, arms: Sequence[str], metric: MetricLab
         y2="error:Q",
         color=alt.Color("l:O", title="order l", scale=order_scale(orders), legend=None),
         opacity=alt.Opacity("done:N", title=None, sort=done, scale=alt.Scale(domain=done, range=[1, 0.45])),
-        description="told:N",
+        description="tooltip:N",
     )
     lines = base.transform_filter("isValid(datum.error_low)").mark_rule(color=INK, strokeWidth=1)
     lines = lines.encode(y=alt.Y("error_low:Q", title=f"error, {metric.unit}"), y2="error_high:Q")

@@ -105,7 +105,7 @@ def features_by_order(features: pl.DataFrame, arms: Sequence[str]) -> alt.FacetC
     """
     positive = features.filter(pl.col("share") > 0)
     rows = positive.filter(pl.col("arm").is_in(list(arms))).with_columns(
-        told=pl.format("{}, layer {}, l = {}", "arm", "layer", "l")
+        tooltip=pl.format("{}, layer {}, l = {}", "arm", "layer", "l")
     )
     lines = (
         alt.Chart(rows)
@@ -114,7 +114,7 @@ def features_by_order(features: pl.DataFrame, arms: Sequence[str]) -> alt.FacetC
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=3, tickMinStep=1)),
             y=alt.Y("share:Q", **axis(positive["share"].to_list(), "share")),
             color=alt.Color("l:O", title="order l of the feature", scale=order_scale(sorted(features["l"].unique()))),
-            description="told:N",
+            description="tooltip:N",
         )
         .properties(width=max(90, WIDTH / len(arms) - 12), height=120)
     )
@@ -130,7 +130,7 @@ def best_by_proposal(steps: pl.DataFrame, arms: Sequence[str], metric: MetricLab
 
     :param steps: from `tables.search.best_so_far`.
     """
-    rows = steps.with_columns(told=pl.col("arm"))
+    rows = steps.with_columns(tooltip=pl.col("arm"))
     x = alt.X("n:Q", title="distinct proposals", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(domainMin=0))
     return (
         alt.Chart(rows)
@@ -139,7 +139,7 @@ def best_by_proposal(steps: pl.DataFrame, arms: Sequence[str], metric: MetricLab
             x=x,
             y=alt.Y("value:Q", **axis(rows["value"].to_list(), metric.axis)),
             color=arm_colour(arms),
-            description="told:N",
+            description="tooltip:N",
         )
         .properties(width=WIDTH, height=280, title=f"{metric.title}: the lowest so far in the search of each arm")
     )
@@ -152,7 +152,7 @@ def _spread_over_trials(curves: pl.DataFrame, by: list[str]) -> pl.DataFrame:
         curves.filter(pl.col("epoch") % every == 0, pl.col("value").is_finite())
         .group_by(*by, "epoch")
         .agg(median=pl.col("value").median(), lowest=pl.col("value").min(), highest=pl.col("value").max())
-        .with_columns(told=pl.col("arm"))
+        .with_columns(tooltip=pl.col("arm"))
         .sort(*by, "epoch")
     )
 
@@ -160,5 +160,5 @@ def _spread_over_trials(curves: pl.DataFrame, by: list[str]) -> pl.DataFrame:
 def _band(base: alt.Chart, metric: MetricLabel, values: Sequence[float]) -> alt.LayerChart:
     y = alt.Y("median:Q", **axis(values, metric.axis))
     band = base.mark_area(opacity=0.14).encode(y=alt.Y("lowest:Q", title=metric.axis), y2="highest:Q")
-    line = base.mark_line(strokeWidth=2).encode(y=y, description="told:N")
+    line = base.mark_line(strokeWidth=2).encode(y=y, description="tooltip:N")
     return alt.layer(band, line)

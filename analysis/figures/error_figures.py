@@ -82,7 +82,7 @@ def error_by_arm(
     points = errors.with_columns(
         place=pl.col("arm").replace_strict(arms, range(len(arms)), return_dtype=pl.Int64),
         pair=pl.format("{}/{}", "block", "replicate"),
-        told=pl.format("{}: block {}, replicate {}", "arm", "block", "replicate")
+        tooltip=pl.format("{}: block {}, replicate {}", "arm", "block", "replicate")
         + pl.col("error").map_elements(lambda v: f": {v:.4g} {metric.unit}".rstrip(), return_dtype=pl.String),
     )
     means = _estimates([(s.arm, s.error) for s in summaries], metric.unit)
@@ -91,9 +91,9 @@ def error_by_arm(
     y = alt.Y("arm:N", sort=arms, title=None, axis=alt.Axis(grid=True, domain=False, ticks=False))
     base = alt.Chart(points).encode(x=x, y=y)
     lines = base.mark_line(color=MUTED, opacity=0.35, strokeWidth=1).encode(detail="pair:N", order="place:Q")
-    dots = base.mark_circle(size=44, opacity=0.75).encode(color=arm_colour(arms, legend=False), description="told:N")
+    dots = base.mark_circle(size=44, opacity=0.75).encode(color=arm_colour(arms, legend=False), description="tooltip:N")
     # Means are drawn beside their points, not on top of them.
-    beside = {"y": y, "yOffset": alt.value(_ROW / 2 - 13), "description": "told:N"}
+    beside = {"y": y, "yOffset": alt.value(_ROW / 2 - 13), "description": "tooltip:N"}
     rule = alt.Chart(means.drop_nulls("low")).mark_rule(color=INK, strokeWidth=2)
     mean = alt.Chart(means).mark_point(shape="diamond", filled=True, size=90, color=INK, opacity=1)
     rule = rule.encode(x=alt.X("low:Q", title=metric.axis), x2="high:Q", **beside)
@@ -110,7 +110,7 @@ def change_by_arm(comparisons: Sequence[Comparison], arms: Sequence[str], metric
     title = f"change of {metric.noun}, %"
     x = alt.X("value:Q", title=title, scale=alt.Scale(zero=True, padding=12), axis=alt.Axis(tickCount=9))
     y = alt.Y("arm:N", sort=compared, title=None, axis=alt.Axis(domain=False, ticks=False))
-    encoding = {"y": y, "color": arm_colour(arms, legend=False), "description": "told:N"}
+    encoding = {"y": y, "color": arm_colour(arms, legend=False), "description": "tooltip:N"}
     none = alt.Chart(pl.DataFrame({"value": [0.0]})).mark_rule(color=MUTED, strokeDash=[4, 3]).encode(x=x)
     rule = alt.Chart(table.drop_nulls("low")).mark_rule(strokeWidth=2.5)
     rule = rule.encode(x=alt.X("low:Q", title=title), x2="high:Q", **encoding)
@@ -131,14 +131,14 @@ def error_against_cost(
     :param floor: the fit floor in percent, drawn as a dashed line.
     """
     rows = costs.drop_nulls(["error", "parameters", "seconds"]).with_columns(
-        told=pl.format("{}: {} parameters, {} s", "arm", "parameters", pl.col("seconds").round(1))
+        tooltip=pl.format("{}: {} parameters, {} s", "arm", "parameters", pl.col("seconds").round(1))
     )
     bounds = [*rows["error"], *rows["low"].drop_nulls(), *rows["high"].drop_nulls(), *_known(floor)]
     y = alt.Y("error:Q", **axis(bounds, metric.axis))
     panels = []
     for column, title in (("parameters", "parameters"), ("seconds", "training time of a trial (s)")):
         x = alt.X(f"{column}:Q", **axis(rows[column].to_list(), title, count=4, number_format="~s"))
-        base = alt.Chart(rows).encode(x=x, color=arm_colour(arms), description="told:N")
+        base = alt.Chart(rows).encode(x=x, color=arm_colour(arms), description="tooltip:N")
         bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2)
         bars = bars.encode(y=alt.Y("low:Q", title=metric.axis), y2="high:Q")
         points = base.mark_point(shape="diamond", filled=True, size=110, opacity=1).encode(y=y)
@@ -154,23 +154,23 @@ def _floor(value: float | None, along: Literal["x", "y"], metric: MetricLabel) -
     """The fit's own error as a light line with its name, on an axis of errors."""
     if value is None:
         return []
-    told = f"fit floor: {value:.3g} {metric.unit}".rstrip()
-    rows = alt.Chart(pl.DataFrame({"error": [value], "told": [told]}))
+    tooltip = f"fit floor: {value:.3g} {metric.unit}".rstrip()
+    rows = alt.Chart(pl.DataFrame({"error": [value], "tooltip": [tooltip]}))
     place = alt.X("error:Q", title=metric.axis) if along == "x" else alt.Y("error:Q", title=metric.axis)
-    line = rows.mark_rule(color=MUTED, strokeDash=[2, 3]).encode(place, description="told:N")
+    line = rows.mark_rule(color=MUTED, strokeDash=[2, 3]).encode(place, description="tooltip:N")
     if along == "x":
-        text = rows.mark_text(color=MUTED, align="right", dx=-4, dy=7, y=0).encode(place, text="told:N")
+        text = rows.mark_text(color=MUTED, align="right", dx=-4, dy=7, y=0).encode(place, text="tooltip:N")
     else:
-        text = rows.mark_text(color=MUTED, align="left", dx=4, dy=-7, x=0).encode(place, text="told:N")
+        text = rows.mark_text(color=MUTED, align="left", dx=4, dy=-7, x=0).encode(place, text="tooltip:N")
     return [line, text]
 
 
 def _estimates(rows: Sequence[tuple[str, Estimate | None]], unit: str, *, signed: bool = False) -> pl.DataFrame:
-    """arm, value, low, high and `told` (the tooltip) of the arms that have an estimate."""
+    """arm, value, low, high and `tooltip` of the arms that have an estimate."""
     known = [
         (arm, e.value, e.low, e.high, f"{arm}: {interval(e, unit, signed=signed)}") for arm, e in rows if e is not None
     ]
-    kinds = {"arm": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "told": pl.String}
+    kinds = {"arm": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "tooltip": pl.String}
     return pl.DataFrame(known, schema=kinds, orient="row")
 
 

@@ -45,7 +45,7 @@ def rank_chart(ranks: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart:
     rows = ranks.with_columns(
         parity=pl.when(pl.col("p") > 0).then(pl.lit("even")).otherwise(pl.lit("odd")),
         shown=pl.col("rank").map_elements(lambda value: f"{value:.3g}", return_dtype=pl.String),
-    ).with_columns(told=pl.format("{}, layer {}, l = {}, {}: {}", "arm", "layer", "l", "parity", "shown"))
+    ).with_columns(tooltip=pl.format("{}, layer {}, l = {}, {}: {}", "arm", "layer", "l", "parity", "shown"))
     base = alt.Chart(rows).encode(
         x=alt.X("l:O", title="order l", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("arm:N", sort=list(arms), title=None),
@@ -58,7 +58,7 @@ def rank_chart(ranks: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart:
         legend=None,
     )
     dark = alt.condition(f"datum.rank > {max(largest, 2.0) ** 0.6}", alt.value("#ffffff"), alt.value("#101418"))
-    cells = base.mark_rect(stroke=None).encode(color=colour, description="told:N")
+    cells = base.mark_rect(stroke=None).encode(color=colour, description="tooltip:N")
     numbers = base.mark_text(fontSize=11).encode(text="shown:N", color=dark)
     chart = alt.layer(cells, numbers).properties(width=alt.Step(_CELL), height=alt.Step(22))
     return chart.facet(
@@ -73,7 +73,7 @@ def gradient_chart(effects: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart
 
     :param effects: from `layers.gradients`; the axis and colours are those of all its arms.
     """
-    rows = effects.filter(pl.col("arm").is_in(list(arms))).with_columns(told=pl.format("{}, l = {}", "arm", "l"))
+    rows = effects.filter(pl.col("arm").is_in(list(arms))).with_columns(tooltip=pl.format("{}, l = {}", "arm", "l"))
     lines = (
         alt.Chart(rows)
         .mark_line(strokeWidth=2)
@@ -81,7 +81,7 @@ def gradient_chart(effects: pl.DataFrame, arms: Sequence[str]) -> alt.FacetChart
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=3)),
             y=alt.Y("effect:Q", **axis(effects["effect"].to_list(), "weight × gradient", count=4)),
             color=alt.Color("l:O", title="order l", scale=order_scale(sorted(effects["l"].unique()))),
-            description="told:N",
+            description="tooltip:N",
         )
         .properties(width=max(90, WIDTH / len(arms) - 12), height=140)
     )

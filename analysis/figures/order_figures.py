@@ -39,7 +39,7 @@ def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLab
     """
     rows = outputs.filter(pl.col("error") > 0).with_columns(
         state=pl.when("reachable").then(pl.lit("reached")).otherwise(pl.lit(_OUT_OF_REACH)),
-        told=pl.format("{}, l = {}: ", "arm", "l")
+        tooltip=pl.format("{}, l = {}: ", "arm", "l")
         + pl.col("error").map_elements(lambda v: f"{v:.3g} {metric.unit}".rstrip(), return_dtype=pl.String)
         + pl.when("reachable").then(pl.lit("")).otherwise(pl.lit(f" ({_OUT_OF_REACH})")),
     )
@@ -53,7 +53,7 @@ def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLab
         scale=alt.Scale(domain=["reached", _OUT_OF_REACH], range=["circle", "cross"]),
         legend=None if rows["reachable"].all() else alt.Legend(symbolFillColor=MUTED, symbolStrokeWidth=0),
     )
-    base = alt.Chart(rows).encode(x=x, xOffset=offset, color=arm_colour(arms), description="told:N")
+    base = alt.Chart(rows).encode(x=x, xOffset=offset, color=arm_colour(arms), description="tooltip:N")
     bars = (
         base.transform_filter("isValid(datum.low) && datum.low > 0")
         .mark_rule(strokeWidth=2)
@@ -71,7 +71,7 @@ def benefit_by_order(benefit: pl.DataFrame) -> alt.LayerChart:
     rows = benefit.with_columns(
         output=pl.format("l = {}, {}", "l", "target"),
         state=pl.when("reachable").then(pl.lit("reached")).otherwise(pl.lit(_UNREACHED)),
-        told=pl.struct("l", "target", "arm", "change", "low", "high", "reachable").map_elements(
+        tooltip=pl.struct("l", "target", "arm", "change", "low", "high", "reachable").map_elements(
             lambda row: (
                 f"{row['arm']}: {row['target']}, l = {row['l']}: "
                 + interval(Estimate(row["change"], row["low"], row["high"]), "%", signed=True)
@@ -95,7 +95,7 @@ def benefit_by_order(benefit: pl.DataFrame) -> alt.LayerChart:
         legend=None if rows["reachable"].all() else alt.Legend(symbolFillColor=MUTED, symbolStrokeWidth=0),
     )
     none = alt.Chart(pl.DataFrame({"change": [0.0]})).mark_rule(color=MUTED, strokeDash=[4, 3]).encode(y=y)
-    base = alt.Chart(rows).encode(x=x, xOffset=offset, color=colour, description="told:N")
+    base = alt.Chart(rows).encode(x=x, xOffset=offset, color=colour, description="tooltip:N")
     bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2)
     bars = bars.encode(y=alt.Y("low:Q", title=title), y2="high:Q")
     points = base.mark_point(filled=True, size=75, opacity=1).encode(y=y, shape=shape)
