@@ -1,9 +1,10 @@
 """The configuration of one trial: every setting that changes what is trained, with its default.
 
-Plain dataclasses, so that `models/` can train where only torch, e3nn and pyarrow are installed; `[network]` stands in
-`tesseral.study.configuration.network`, `[target]` and `[loss]` in `tesseral.study.configuration.target`. A study file
-sets any of these by its dotted path (`training.epochs`), and any of them may be a factor. `resolved()` fills in what is
-derived, and is what a trial's id is made of.
+A study file sets each by its dotted path, such as `training.epochs`, and each may be a factor. `[network]` is declared
+in `network.py`, `[target]` and `[loss]` in `target.py`. `Configuration.resolved()` gives the canonical form that a
+trial's id is made from.
+
+These are plain dataclasses, so that `models/` can train where only torch, e3nn and pyarrow are installed.
 """
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -17,52 +18,61 @@ from tesseral.study.parsing.section import Range, Section
 
 @dataclass(frozen=True, kw_only=True)
 class Data(Section):
-    """What is trained on. A block's seed permutes the structures; test comes first, then validation, then
-    training, so training sets of different sizes are nested and share their test set."""
+    """The reference data and its splits.
+
+    The seed of a block permutes the structures. The test split is taken first, then validation, then training: so
+    training sets of different sizes are nested and share their test set.
+    """
 
     reference: str
-    """Parquet file of reference data; relative paths start at the storage. Not in the id: its content is."""
+    """Parquet file of reference data; a relative path starts at the storage. A trial's id holds the file's content, and
+    not this path."""
     recipe: str | None = None
-    """Recipe that makes the reference data, relative to the study file: `plan` reads sizes from it where the data is
-    not there yet. Not in the id."""
+    """Recipe that makes the reference data, relative to the study file. `tesseral plan` uses it while the data do not
+    exist yet. No trial's id depends on it."""
     train: Annotated[int, Range(ge=1, le=10**9)]
-    """Structures trained on."""
+    """Number of structures in the training split."""
     validation: Annotated[int, Range(ge=0, le=10**9)] = 0
-    """Structures of the validation split."""
+    """Number of structures in the validation split. A search needs at least 1."""
     test: Annotated[int, Range(ge=1, le=10**9)]
-    """Structures of the test split."""
+    """Number of structures in the test split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Section):
-    """How it is trained."""
+    """How a network is trained, with the Adam optimizer."""
 
     epochs: Annotated[int, Range(ge=1, le=10**6)] = 60
     """Passes over the training split."""
     batch_size: Annotated[int, Range(ge=1, le=10**6)] = 4
-    """Structures in a step; the last step of an epoch takes what is left."""
+    """Structures in a training step. The last step of an epoch takes those that are left."""
     learning_rate: Annotated[float, Range(gt=0)] = 1e-2
-    """Adam's step size at the start."""
+    """Learning rate of Adam at the start."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """`cosine` decays the step size to zero over all steps."""
+    """`cosine`: the learning rate decays to zero over the whole training. `constant`: it stays."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Precision of weights and features."""
+    """Floating-point precision of weights and features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration(Section):
-    """Everything that decides what a trial trains, but its data's content and its seeds."""
+    """Everything that decides what a trial trains, except the content of its data and its seeds."""
 
     data: Data
+    """The reference data and its splits."""
     network: Network = field(default_factory=Network)
+    """The network."""
     target: Target = field(default_factory=Target)
+    """What the network predicts."""
     loss: Loss = field(default_factory=Loss)
+    """What training minimises."""
     training: Training = field(default_factory=Training)
+    """How the network is trained."""
 
     def resolved(self) -> Self:
-        """With hidden irreps as canonical text and the loss by name: two ways of asking for one training become equal.
+        """Return the canonical form, in which two ways of asking for the same training are equal.
 
-        :raises StudyFileError: if the hidden irreps are not valid, or the loss or the orders do not fit the target.
+        :raises StudyFileError: if the hidden irreps are invalid, or the loss or the orders do not fit the target.
         """
         return replace(
             self,
@@ -78,16 +88,16 @@ class Configuration(Section):
 
     @property
     def max_steps(self) -> int:
-        """Optimizer steps of the whole training."""
+        """Number of optimizer steps of the whole training."""
         return self.training.epochs * self.steps_per_epoch
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, as JSON and TOML hold them."""
+        """Return nested dictionaries of plain values, as JSON and TOML hold them."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`; for records, which were validated when written."""
+        """Build a configuration from `to_dict`'s output. Nothing is checked: records were validated when written."""
         built: Self = _build(cls, tree)
         return built
 
@@ -110,7 +120,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted paths to leaves: {'a': {'b': 1}} becomes {'a.b': 1}."""
+    """Flatten nested tables to dotted paths: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):

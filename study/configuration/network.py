@@ -1,4 +1,4 @@
-"""The network of a trial: the table `[network]` of a study file, with its hidden irreps and its fusion diagram."""
+"""The table `[network]` of a study file: hidden irreps, layers, radial functions and a fusion diagram."""
 
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, Self
@@ -11,23 +11,25 @@ from tesseral.study.parsing.section import Range, Section
 
 @dataclass(frozen=True, kw_only=True)
 class Hidden(Section):
-    """Hidden irreps: either `irreps` as text, or a set of orders with multiplicities by l and a parity."""
+    """Hidden irreps: as text (`irreps`), or as orders l (`lmax` or `orders`) with multiplicities and a parity."""
 
     irreps: str | None = None
-    """e3nn's notation, such as `16x0e+8x1o`; excludes the other keys."""
+    """Irreps in e3nn's notation, such as `16x0e+8x1o`. Excludes the other keys of this table."""
     lmax: Annotated[int, Range(ge=0, le=10)] | None = None
-    """All orders from 0 to lmax."""
+    """All orders l from 0 to this one. Give exactly one of `irreps`, `lmax` and `orders`."""
     orders: Annotated[tuple[Annotated[int, Range(ge=0, le=10)], ...], Range(min_length=1)] | None = None
-    """Any set of orders, such as [0, 2]; excludes `lmax`."""
+    """Any set of orders l, such as [0, 2]."""
     mul: Annotated[tuple[Annotated[int, Range(ge=1, le=10_000)], ...], Range(min_length=1)] = (125, 40, 25, 15)
-    """Multiplicity of order l = 0, 1, 2, … for each parity (default: Rackers & Rao); the last one repeats."""
+    """Multiplicities of l = 0, 1, 2, …, for each parity; the last one also holds for all higher l. The defaults are
+    those of Rackers & Rao (arXiv 2210.04766)."""
     parity: Literal["both", "natural"] = "both"
-    """`both` parities of each l, or the `natural` one, (−1)^l, alone."""
+    """`both`: even and odd irreps of each l. `natural`: only the parity (−1)^l, which spherical harmonics have."""
 
     def resolve(self, path: str = "network.hidden") -> Self:
-        """The same irreps as canonical text, every other key at its default.
+        """Return the same irreps as canonical text, with every other key at its default.
 
-        :raises StudyFileError: if the irreps do not parse, are empty, or were given twice or not at all.
+        :param path: of this table in the study file, for errors.
+        :raises StudyFileError: if the irreps do not parse, are empty, or are given twice or not at all.
         """
         given = [name for name in ("irreps", "lmax", "orders") if getattr(self, name) is not None]
         if len(given) != 1:
@@ -54,26 +56,29 @@ class Hidden(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Fusion(Section):
-    """A fusion diagram that every layer's features pass through, beside what the interaction makes of them."""
+    """A fusion diagram in every layer: a tree of Clebsch-Gordan products of features (Li et al., arXiv 2211.07482).
+
+    Its output is added to the output of the interaction.
+    """
 
     diagram: str = "none"
-    """`none`, or a rooted tree of pairs such as `((neighbours neighbours) centre)`. Its leaves are `centre`, the
-    features of the atom itself; `neighbours`, those that the layer gathers; `edges`, the sum over its edges of
-    harmonics weighted by distance."""
+    """`none`, or a rooted tree of pairs such as `((neighbours neighbours) centre)`. Its leaves are `centre`, the atom's
+    own features; `neighbours`, the features that the layer gathers from its neighbours; and `edges`, the sum over the
+    atom's edges of spherical harmonics weighted by distance."""
     k_max: Annotated[int, Range(ge=0, le=20)] | Literal["none"] | None = None
-    """Largest l on the tree's internal edges, of either parity; not limited if `none` or not given."""
+    """Largest order l on the internal edges of the tree. Unlimited if `none` or not given."""
     channels: Annotated[int, Range(ge=1, le=10_000)] | None = None
-    """Channels of every irrep inside the diagram; if not given, the least multiplicity of the hidden irreps."""
+    """Channels of every irrep inside the diagram. Default: the smallest multiplicity of the hidden irreps."""
 
     @property
     def bound(self) -> int | None:
-        """`k_max` as a number; None where it limits nothing."""
+        """`k_max` as a number; None if it is unlimited."""
         return None if self.k_max == "none" else self.k_max
 
     def resolve(self) -> Self:
-        """With the tree in canonical text, its children in order, and a bound that limits nothing left out.
+        """Return the same diagram with its tree as canonical text and without a `k_max` that limits nothing.
 
-        :raises StudyFileError: if the text is no tree of those leaves.
+        :raises StudyFileError: if the text is not a tree of the three leaves.
         """
         diagram = self.diagram
         if diagram != "none":
@@ -86,92 +91,99 @@ class Fusion(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Network(Section):
-    """The network: an embedding of the elements, layers that gather neighbours' features, and a readout."""
+    """The network: an embedding of the chemical elements, layers that pass messages, and a readout."""
 
     interaction: Literal["gated", "cormorant", "mace"] = "gated"
-    """How a layer makes features. `gated` after Rackers & Rao: a convolution and a gate. `cormorant` after Anderson et
-    al. (arXiv 1906.04015): products of an atom's features with themselves and with what it gathers, channel by channel.
-    `mace` after Batatia et al. (arXiv 2206.07697): the symmetric powers of what it gathers, up to `correlation`."""
+    """Kind of layer. `gated`: a convolution and a gated nonlinearity, after Rackers & Rao (arXiv 2210.04766).
+    `cormorant`: channel-wise products of an atom's features with themselves and with its messages, after Anderson et
+    al. (arXiv 1906.04015). `mace`: symmetric products of the messages, up to the order `correlation`, after Batatia et
+    al. (arXiv 2206.07697)."""
     define: str | None = None
-    """`module:function` that builds a network of the user's own; what it makes of the other keys is its affair."""
+    """Your own network, as `module:function`, in the folder of the study file or on PYTHONPATH. It receives this table
+    and uses the keys that it needs."""
     hidden: Hidden = field(default_factory=Hidden)
-    """Irreps of the features between layers. Products take as many channels of each as the rarest one has."""
+    """Irreps of the features between layers. Channel-wise products use as many channels of each irrep as the one with
+    the fewest has."""
     layers: Annotated[int, Range(ge=1, le=20)] = 3
-    """Layers before the readout."""
+    """Number of layers before the readout."""
     embedding: Annotated[int, Range(ge=1, le=10_000)] | Literal["none"] | None = None
-    """Scalars that an element is embedded in; the one-hot of the element itself if `none` or not given."""
+    """Number of scalars that a chemical element is embedded in. If `none` or not given, the one-hot of the element is
+    used."""
     residual: bool = False
-    """Whether a layer's input is added to what it makes, for every irrep of which both have equally many."""
+    """Add a layer's input to its output, for every irrep that has the same multiplicity in both."""
     correlation: Annotated[int, Range(ge=1, le=4)] = 3
-    """Order ν of the symmetric powers; of `mace` alone."""
+    """Correlation order ν of the symmetric products. Only `mace` uses it."""
     saturation: bool = True
-    """Whether what enters a product of features is bounded, irrep by irrep, by its own norm: in `cormorant`, `mace` and
-    fusion diagrams. With false these are strict polynomials, as Cormorant's and MACE's products are, so `correlation`
-    is a body order; but some starts of deep networks then diverge."""
+    """Bound the features by their norm, irrep by irrep, before they enter a product (in `cormorant`, `mace` and fusion
+    diagrams). With `false`, products are strict polynomials, as in the published Cormorant and MACE, and `correlation`
+    sets the body order; some initialisations of deep networks then diverge."""
     fusion: Fusion = field(default_factory=Fusion)
-    """A fusion diagram inside every layer, after Li et al. (arXiv 2211.07482)."""
+    """A fusion diagram inside every layer."""
     readout: Literal["auto", "convolution", "linear"] = "auto"
-    """`convolution`: one more convolution makes the outputs of the last layer's features, and reaches orders beyond the
-    hidden ones. `linear`: linear maps of every layer's features, added up. `auto`: `convolution` for `gated`, else
-    `linear`."""
+    """How outputs follow from the features. `convolution`: one more convolution of the last layer's features, which
+    also reaches orders above the hidden ones. `linear`: the sum of a linear map of every layer's features. `auto`:
+    `convolution` for `gated` networks, else `linear`."""
     harmonics_lmax: Annotated[int, Range(ge=0, le=10)] = 3
-    """Largest l of the edges' spherical harmonics."""
+    """Largest order l of the spherical harmonics of the edges."""
     radial_basis: Literal["gaussian", "bessel", "cosine"] = "gaussian"
-    """Functions that expand a distance: Gaussians evenly spaced inside the cutoff; √(2/c) sin(kπr/c)/r; raised cosines,
-    each of which overlaps its neighbours alone."""
+    """Basis in which a distance r is expanded, with the cutoff c. `gaussian`: Gaussians evenly spaced inside the
+    cutoff. `bessel`: √(2/c) sin(kπr/c)/r. `cosine`: raised cosines, each overlapping only its two neighbours."""
     radial_envelope: Literal["sine", "polynomial"] = "sine"
-    """What takes an edge smoothly to zero at the cutoff: sin² over its outer half, or the polynomial of arXiv
-    2003.03123 with p = 6."""
+    """Envelope that takes an edge smoothly to zero at the cutoff. `sine`: sin² over the outer half of the range.
+    `polynomial`: that of DimeNet (arXiv 2003.03123) with p = 6."""
     radial_functions: Annotated[int, Range(ge=1, le=10_000)] = 10
-    """How many functions expand a distance."""
+    """Number of radial basis functions."""
     radial_cutoff: Annotated[float, Range(gt=0)] = 3.5
-    """Distance up to which atoms are neighbours, in Å."""
+    """Distance up to which atoms are neighbours, Å."""
     radial_width: Annotated[int, Range(ge=1, le=10_000)] = 128
-    """Neurons of a hidden layer of the radial network."""
+    """Neurons in each hidden layer of the radial network, which turns a distance into the weights of a convolution."""
     radial_layers: Annotated[int, Range(ge=0, le=20)] = 1
-    """Hidden layers of the radial network."""
+    """Number of hidden layers of the radial network."""
     num_neighbors: Annotated[float, Range(gt=0)] | None = None
-    """Messages are divided by its square root; null: the mean number of neighbours in the training split."""
+    """Normalisation of messages: their sum is divided by the square root of this number. Default: the mean number of
+    neighbours in the training split."""
 
     @property
     def embedded(self) -> int | None:
-        """`embedding` as a number; None for the one-hot."""
+        """`embedding` as a number; None for the one-hot of the element."""
         return None if self.embedding == "none" else self.embedding
 
     def resolve(self) -> Self:
-        """With hidden irreps and the diagram as canonical text, the readout by name, an embedding of `none` left
-        out, and what has no effect at its default: see `without_effect`.
+        """Return the same network in canonical form, so that two ways of asking for it are equal.
 
-        :raises StudyFileError: if the hidden irreps or the diagram are not valid.
+        Hidden irreps and diagram become canonical text, the readout is named, an embedding of `none` is left out, and
+        settings without effect get their defaults (see `without_effect`).
+
+        :raises StudyFileError: if the hidden irreps or the diagram are invalid.
         """
         readout = self.readout
         if readout == "auto":
             readout = "convolution" if self.interaction == "gated" else "linear"
-        found = replace(
+        canonical = replace(
             self,
             hidden=self.hidden.resolve(),
             embedding=self.embedded,
             fusion=self.fusion.resolve(),
             readout=readout,
         )
-        dropped = without_effect(found)
-        if "network.correlation" in dropped:
-            found = replace(found, correlation=type(self).correlation)
-        if "network.saturation" in dropped:
-            found = replace(found, saturation=type(self).saturation)
-        return replace(found, fusion=Fusion()) if "network.fusion.k_max" in dropped else found
+        idle = without_effect(canonical)
+        if "network.correlation" in idle:
+            canonical = replace(canonical, correlation=type(self).correlation)
+        if "network.saturation" in idle:
+            canonical = replace(canonical, saturation=type(self).saturation)
+        return replace(canonical, fusion=Fusion()) if "network.fusion.k_max" in idle else canonical
 
 
 def without_effect(network: Network) -> dict[str, str]:
-    """Dotted paths of settings that change nothing of a network, and where they would, in words.
+    """Settings that do not change this network, by dotted path, with the condition under which they do nothing.
 
-    None of a network of the user's own: what it makes of them is its affair.
+    Empty for a user's own network, which may use any setting.
     """
-    found = {}
+    idle = {}
     if network.define is None and network.interaction != "mace":
-        found["network.correlation"] = "outside mace"
+        idle["network.correlation"] = "outside mace"
     if network.define is None and network.fusion.diagram == "none":
-        found |= dict.fromkeys(("network.fusion.k_max", "network.fusion.channels"), "without a diagram")
+        idle |= dict.fromkeys(("network.fusion.k_max", "network.fusion.channels"), "without a diagram")
         if network.interaction == "gated":
-            found["network.saturation"] = "in a gated network without a diagram"
-    return found
+            idle["network.saturation"] = "in a gated network without a diagram"
+    return idle

@@ -1,4 +1,4 @@
-"""A trial: one network trained once, and the identity that its content gives it."""
+"""A trial is one network trained once. Its id is a hash of everything that decides the result."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from tesseral.study.parsing.section import Range, Section
 
 
 class State(StrEnum):
-    """Where a trial stands. A finished trial (complete, pruned, failed) never changes."""
+    """State of a trial. A finished trial (complete, pruned or failed) never changes."""
 
     PLANNED = "planned"
     RUNNING = "running"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds:
-    """Everything random in a trial. `split` and `order` belong to the block, `initialisation` to the replicate."""
+    """Seeds of a trial. `split` and `order` belong to its block, `initialisation` to its replicate."""
 
     split: int
     order: int
@@ -37,66 +37,72 @@ class Seeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Traces(Section):
-    """When hidden features are measured: before training, after each of the first `dense_epochs`, then ever more
-    rarely, and at the end. Not in a trial's id, for it changes no number of the training."""
+    """When the hidden features of a network are measured during training.
+
+    They are measured before training, after each of the first `dense_epochs` epochs, then at growing intervals, and at
+    the end. The schedule is in no trial's id, because it does not change the training.
+    """
 
     dense_epochs: Annotated[int, Range(ge=0)] = 5
-    """Epochs at the start of which each is measured: the hierarchy of features forms early."""
+    """Number of first epochs after each of which features are measured. The hierarchy of features forms early."""
     growth: Annotated[float, Range(ge=1)] = 1.25
-    """After those, each measurement comes at this many times the epoch of the one before, rounded up: with the defaults
-    after epochs 7, 9, 12, 15, 19, 24, 30, … With 1 every epoch is measured."""
+    """Ratio of the epochs of successive later measurements, rounded up: with the defaults, features are measured after
+    epochs 7, 9, 12, 15, 19, 24, 30, … With 1, they are measured after every epoch."""
     probe: Annotated[int, Range(ge=1)] = 8
-    """Structures of the training split that the features are measured on, always the same ones."""
+    """Number of training structures on which features are measured; always the same ones."""
 
     def due(self, epoch: int, epochs: int) -> bool:
-        """Whether the features are measured after `epoch` epochs (0 is before training)."""
+        """Return whether features are measured after `epoch` of `epochs` epochs; 0 is before training."""
         if epoch <= self.dense_epochs or epoch == epochs or self.growth == 1:
             return True
         measured = self.dense_epochs
         while measured < epoch:
-            # Rounded, for 1.1 · 10 is a little more than 11.
+            # Rounding first: in floating point, 1.1 · 10 is slightly more than 11.
             measured = max(measured + 1, ceil(round(self.growth * measured, 9)))
         return measured == epoch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is trained: a resolved configuration, the content of its data, seeds and the version of the numerics.
+    """Everything that decides the result of one training.
 
-    The id is the SHA-256 of the canonical JSON of these and the maximum steps. Name, arm, stage, storage,
-    resources, device and commit are not in it, so equal work has one id wherever it is asked for.
+    The id is the SHA-256 of the canonical JSON of these fields and the number of steps. The study, arm, stage,
+    storage, resources, device and code commit are not in it: equal work has one id wherever it is asked for.
     """
 
     configuration: Configuration
+    """Resolved."""
     data_hash: str
+    """Hash of the content of the reference data."""
     seeds: Seeds
     numerics: int
+    """Version of the numerics: raised when the same trial would give other numbers."""
     source: str | None = None
-    """SHA-256 of the source of a user's own network; null for the networks of tesseral."""
+    """SHA-256 of the source of a user's own network; None for the networks of tesseral."""
 
     @property
     def id(self) -> str:
-        """64 hexadecimal digits."""
+        """The trial's id: 64 hexadecimal digits."""
         tree = self.to_dict()
-        for where in ("reference", "recipe"):  # where the data lies and comes from; `data_hash` is what it holds
+        for where in ("reference", "recipe"):  # where the data are; `data_hash` says what they are
             del tree["configuration"]["data"][where]
         tree["max_steps"] = self.configuration.max_steps
         return digest(tree)
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values."""
+        """Return nested dictionaries of plain values."""
         return asdict(self)
 
     def settings(self) -> dict[str, Any]:
-        """Dotted path → value of everything in the configuration that is not null, and counts."""
+        """Return every setting that is not None, by dotted path."""
         tree = self.configuration.to_dict()
-        if tree["network"]["hidden"]["irreps"] is not None:  # which stand for the other keys
+        if tree["network"]["hidden"]["irreps"] is not None:  # the other keys then have no effect
             tree["network"]["hidden"] = {"irreps": tree["network"]["hidden"]["irreps"]}
         return {path: value for path, value in flatten(tree).items() if value is not None}
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Build a trial from `to_dict`'s output."""
         return cls(
             configuration=Configuration.from_dict(tree["configuration"]),
             data_hash=tree["data_hash"],
@@ -107,15 +113,15 @@ class Trial:
 
 
 def canonical(tree: Any) -> str:
-    """Canonical JSON: sorted keys, no spaces, UTF-8 as it stands, floats as Python's shortest repr."""
+    """Return canonical JSON: sorted keys, no spaces, unescaped UTF-8, floats as Python's shortest repr."""
     return json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(tree: Any) -> str:
-    """SHA-256 of the canonical JSON."""
+    """Return the SHA-256 of the canonical JSON, as hexadecimal digits."""
     return hashlib.sha256(canonical(tree).encode()).hexdigest()
 
 
 def seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part, and on their order: the SHA-256 of their JSON."""
+    """Return a 63-bit seed that depends on every part and on their order: the start of the SHA-256 of their JSON."""
     return int(digest(list(parts))[:16], 16) >> 1

@@ -10,30 +10,31 @@ from tesseral.study.configuration.trial import Traces
 from tesseral.study.parsing.section import Range, Section
 
 CONFIGURATION = ("data", "network", "target", "loss", "training")
-"""Tables of the study file that configure a trial, and that factors may set."""
+"""Tables of the study file that configure a trial. Factors, arms and searches set keys in them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header(Section):
-    """`[study]`: what it is called and how it is judged."""
+    """`[study]`: name, seed and how arms are compared."""
 
     name: Annotated[str, Range(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """Folder of the records inside the storage: letters, digits, `.`, `_` and `-`."""
+    """Name of the study, and of its folder in the storage: letters, digits, `.`, `_` and `-`, a letter or digit
+    first."""
     seed: Annotated[int, Range(ge=0, le=2**53)] = 0
-    """Every split, order and initialisation follows from it."""
+    """Seed of the study. Every split, data order and initialisation follows from it."""
     description: str = ""
-    """What it asks, in a sentence for the report."""
+    """The question of the study, in a sentence that the report prints."""
     metric: str | None = None
-    """Error by which arms are compared, on the test split: one that all their targets have, in one unit (see
-    `tesseral.study.configuration.metrics`). `epsilon` if not given and all arms predict the density, else
-    `relative_error`."""
+    """Error by which arms are compared, on the test split. The targets of all arms must have it, in the same unit.
+    Default: `epsilon` if all arms predict the density, else `relative_error`."""
     baseline: str | None = None
-    """Label of the arm that the others are compared with; the first one if not given."""
+    """Label of the arm that the others are compared with, such as `lmax=0`. Default: the first arm."""
     within: tuple[str, ...] = ()
-    """Factors at each combination of whose levels arms are compared apart, such as `training.epochs`: each combination
-    has a baseline of its own, and so does each target. Those of `match.within` are among them."""
+    """Factors within whose levels arms are compared, such as `training.epochs`: each combination of their levels is a
+    group with its own baseline. Targets and the factors of `match.within` always separate groups."""
     allow_unreachable: bool = False
-    """Admit arms that cannot reach all of their target; those outputs count as predicted zero, and are flagged."""
+    """Accept arms whose network cannot produce all irreps of the target. Those outputs are predicted as zero and
+    flagged in the report. By default such a study is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,115 +42,139 @@ class Design(Section):
     """`[design]`: which combinations of the factors' levels become arms."""
 
     kind: Literal["factorial", "one-factor-out", "one-factor-in", "fractional"] = "factorial"
-    """`factorial`: every combination. `one-factor-out`: the first level of every factor, and from there each other
-    level of one factor at a time. `one-factor-in`: the same from the last levels. `fractional`: a two-level one."""
+    """Kind of design. `factorial`: every combination of levels. `one-factor-out`: a baseline with the first level of
+    every factor, then each other level of one factor at a time. `one-factor-in`: the same from the last levels.
+    `fractional`: a regular two-level fraction of the factorial, of the size given by `runs` or `resolution`."""
     runs: Annotated[int, Range(ge=2, le=4096)] | None = None
-    """Arms of a fractional design, a power of two; the one of best resolution is taken."""
+    """Number of arms of a fractional design, a power of two. The fraction of least aberration is taken."""
     resolution: Annotated[int, Range(ge=3, le=10)] | None = None
-    """Least resolution of a fractional design; the smallest one that has it is taken. Instead of `runs`."""
+    """Lowest resolution of a fractional design, instead of `runs`. The smallest fraction that has it is taken."""
     where: tuple[str, ...] = ()
-    """Conditions that every arm must meet, such as `network.layers < 3 or network.hidden.lmax < 3`."""
+    """Conditions on the settings of an arm, such as `network.layers < 3 or network.hidden.lmax < 3`. Arms that break
+    one are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Match(Section):
-    """`[match]`: how arms are made equal in size, by scaling the multiplicities of their hidden irreps. `match.by`
-    may be a factor."""
+    """`[match]`: how arms are made equal in size, by scaling the multiplicities of their hidden irreps."""
 
     by: Literal["none", "parameters", "components", "flops"] = "none"
-    """`parameters` that a gradient can reach, `components` of the hidden features (not between a network of the user's
-    own and others), `flops`: floating-point operations of a training step, per structure, so that a batch size makes an
-    arm no narrower, but for what a step does once, such as joining the weights of a symmetric contraction."""
+    """The size that is made equal; it may be a factor. `parameters`: trainable parameters that a gradient can reach.
+    `components`: components of the hidden features of an atom, in the widest layer. `flops`: floating-point operations
+    of a training step, per structure. `none`: arms keep their own widths."""
     to: str | Annotated[int, Range(ge=1)] | None = None
-    """Label of the arm that the others are made equal to, or a number; the largest arm if not given."""
+    """The size to reach: the label of an arm, or a number. Default: the largest arm."""
     within: tuple[str, ...] = ()
-    """Factors at each combination of whose levels arms are matched apart, such as `network.layers`."""
+    """Factors within whose levels arms are matched, such as `network.layers`. Arms that differ in them may differ in
+    size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asha(Section):
-    """`[search.asha]`: asynchronous successive halving (arXiv 1810.05934) inside each arm."""
+    """`[search.asha]`: early stopping by asynchronous successive halving (ASHA, arXiv 1810.05934), within each arm."""
 
     min_epochs: Annotated[int, Range(ge=1)] = 1
-    """Epochs of the first rung; the next ones are at `reduction` times as many each."""
+    """Epochs up to the first rung. Each later rung comes after `reduction` times as many epochs."""
     reduction: Annotated[int, Range(ge=2, le=100)] = 3
-    """Of the trials of its arm that reached a rung, one in this many goes on."""
+    """Reduction factor η: at a rung, the best one in η trials of the arm continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search(Section):
-    """`[search]`: hyperparameters, tuned in each arm with the same budget, before the arms are compared."""
+    """`[search]`: hyperparameters that are tuned in each arm, with the same budget, before arms are compared."""
 
     trials: Annotated[int, Range(ge=1, le=100_000)]
-    """Distinct proposals in each arm."""
+    """Number of distinct proposals in each arm."""
     sampler: Literal["tpe", "random", "qmc", "gp", "cmaes", "nsgaii"] = "tpe"
-    """Which of Optuna's samplers proposes."""
+    """Sampler of Optuna that proposes settings. `qmc`: quasi-Monte Carlo. `gp`: Gaussian process."""
     objectives: Annotated[tuple[str, ...], Range(min_length=1)] | None = None
-    """What is minimised: errors on the validation split, `seconds`, `parameters` or `flops`. Early stopping and the
-    choice of the best setting use the first. The study's metric if not given, or `l2_error` for `epsilon`, which is a
-    metric of the test split alone."""
+    """What is minimised: errors on the validation split, then also `seconds`, `parameters` or `flops`. Early stopping
+    and the choice of the best setting use the first. Default: the study's metric, or `l2_error` in place of `epsilon`,
+    which is measured on the test split only."""
     space: dict[str, Any] = field(default_factory=dict)
-    """Dotted path → choices, or `{ low, high, log, step, choices, when }`."""
+    """Search space: the dotted path of a setting, and either a list of choices or a table of `low` and `high`, such as
+    `training.learning_rate = { low = 1e-4, high = 1e-2, log = true }`."""
     define: str | None = None
-    """`module:function` that proposes (define-by-run), called with Optuna's trial and the arm; instead of `space`."""
+    """Your own function, as `module:function`, that proposes settings (define-by-run). It is called with the Optuna
+    trial and the arm. Give either this or `space`."""
     asha: Asha | None = None
-    """Early stopping; none if not given."""
+    """Early stopping. Without this table, every proposal is trained to the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replication(Section):
-    """`[replication]`: pairs. Each arm is trained once in every replicate of every block."""
+    """`[replication]`: how often each arm is trained: once in every replicate of every block.
+
+    All arms share the blocks and replicates, so they are compared in pairs.
+    """
 
     blocks: Annotated[int, Range(ge=1, le=10_000)] = 1
-    """Splits and orders of the data; with `allocate = "sequential"`, those that every arm is given at least."""
+    """Number of blocks. Each block has its own split and order of the data. With `allocate = "sequential"`, every arm
+    gets at least this many."""
     replicates: Annotated[int, Range(ge=1, le=10_000)] = 3
-    """Initialisations in each block."""
+    """Number of replicates in each block. Each replicate has its own initialisation."""
     allocate: Literal["fixed", "sequential"] = "fixed"
-    """`sequential` adds whole blocks to an arm and the baseline until the paired difference is known to `precision`."""
+    """`fixed`: every arm gets the same number of blocks. `sequential`: an arm and its baseline get further blocks until
+    their difference is known to `precision`."""
     precision: Annotated[float, Range(gt=0)] | None = None
-    """Half-width of the 95 % interval of the paired change, in %, from which on an arm is given five more blocks and
-    no further ones. It is first looked at with six blocks."""
+    """With `sequential`: half-width of the 95 % interval of the change from the baseline, in %, at which an arm gets
+    five more blocks and then no more. The interval is first looked at after six blocks."""
     max_blocks: Annotated[int, Range(ge=2, le=10_000)] | None = None
-    """The budget of a sequential allocation: blocks that an arm is given at most."""
+    """With `sequential`: largest number of blocks of an arm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources(Section):
-    """`[resources]`: what each trial is given. In no trial's id, and free to change between starts."""
+    """`[resources]`: what each trial may use. These may change between starts and are in no trial's id."""
 
     cpus: Annotated[int, Range(ge=1)] = 1
-    """CPU cores, and so threads, of a trial."""
+    """CPU cores, and so threads, of each trial."""
     gpus: Annotated[float, Range(ge=0)] = 0.0
-    """GPUs of a trial; a fraction shares one among several trials."""
+    """GPUs of each trial. A fraction, such as 0.25, shares one GPU among several trials."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a GPU where there is one; on Ray, where the trial was given one by `gpus`."""
+    """Device of training. `auto`: a GPU if there is one; on Ray, if `gpus` gives the trial one."""
     checkpoint_every: Annotated[float, Range(ge=0)] = 30.0
-    """Seconds between checkpoints: the most work that a kill can cost a trial."""
+    """Seconds between checkpoints. A killed trial loses at most this much work."""
     seal_every: Annotated[float, Range(ge=0)] = 5.0
-    """Seconds between sealed segments of curves and traces, for those who watch."""
+    """Seconds between writes of learning curves and traces, so that a running study can be watched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFile(Section):
-    """A study file, table by table."""
+    """A study file: what is compared, on which data, and how often."""
 
     preset: str | None = None
-    """Which of `presets` is asked for, and named after the study: `hierarchy-small`. `--preset` writes it."""
+    """The preset that is in force; the option `--preset` sets it. The study is then called after it, such as
+    `hierarchy-small`."""
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Versions of the study: tables that set keys in its own, but `factors` and `arms`, which they replace whole."""
+    """Named versions of the study. Each holds tables like those of the study, and sets their keys. Only `factors` and
+    `arms` are replaced as a whole."""
     study: Header
+    """Name, seed and how arms are compared."""
     data: Data
+    """The reference data and its splits."""
     factors: dict[str, Any] = field(default_factory=dict)
-    """Dotted path → levels; every combination is an arm."""
+    """Factors: the dotted path of a setting, and a list of its levels, such as `network.hidden.lmax = [0, 1, 2]`.
+    `design` says which combinations of levels become arms."""
     arms: tuple[dict[str, Any], ...] = ()
-    """Arms written out, each a table of dotted paths; instead of `factors`."""
+    """Arms, written out one by one instead of `factors`. Each sets the settings in which it differs, by dotted path."""
     design: Design = field(default_factory=Design)
+    """Which combinations of levels become arms."""
     match: Match = field(default_factory=Match)
+    """How arms are made equal in size."""
     search: Search | None = None
+    """Hyperparameters that are tuned in each arm. Without this table there is no search."""
     replication: Replication = field(default_factory=Replication)
+    """How often each arm is trained."""
     network: Network = field(default_factory=Network)
+    """The network, in all arms that do not set it otherwise."""
     target: Target = field(default_factory=Target)
+    """What the network predicts."""
     loss: Loss = field(default_factory=Loss)
+    """What training minimises."""
     training: Training = field(default_factory=Training)
+    """How the network is trained."""
     traces: Traces = field(default_factory=Traces)
+    """When the hidden features are measured."""
     resources: Resources = field(default_factory=Resources)
+    """What each trial may use."""

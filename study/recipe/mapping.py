@@ -1,4 +1,4 @@
-"""A mapping: which labels of an extended XYZ file become which columns of reference data, and in which units."""
+"""A mapping: which labels of an extended XYZ file fill which columns of reference data, and in which units they are."""
 
 import re
 from dataclasses import dataclass
@@ -21,46 +21,47 @@ COLUMNS: dict[str, tuple[str, Literal["structure", "atom"], str]] = {
     for quantity in QUANTITIES.values()
     if quantity.name == quantity.column and quantity.irreps is not None
 } | {"charges": ("1x0e", "atom", "e")}
-"""Columns of reference data that a label can fill → irreps, one for each structure or atom, unit."""
+"""Column of reference data that a label can fill → its irreps, whether there is one per structure or atom, its unit."""
 MULTIPOLES = ("dipole", "quadrupole", "octupole")
-"""Columns whose values depend on a point, the centre of nuclear charge."""
+"""Columns whose values refer to a point: the centre of nuclear charge."""
 OWN = r"[\w-]+"
-"""Name of a label that fills no column of reference data."""
+"""Pattern of the name of a label that fills no standard column."""
 CARTESIAN: dict[int, tuple[str, ...]] = {0: ("0e",), 1: ("1o",), 2: ("0e", "1e", "2e"), 3: ("1o", "3o")}
-"""Rank of a Cartesian tensor → the irreps that it holds; of rank 3 the totally symmetric ones."""
+"""Rank of a Cartesian tensor → the irreps in it; of rank 3, only those of a totally symmetric tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MappedReference(ReferenceName):
-    """The file that is made, and what its labels were computed with."""
+    """The file that is made, and the method by which its labels were computed."""
 
     method: str | None = None
-    """Such as `RI-MP2`; for the record."""
+    """Method by which the labels were computed, such as `RI-MP2`. Only recorded."""
     basis: str | None = None
-    """Orbital basis, such as `def2-TZVP`; for the record."""
+    """Orbital basis by which the labels were computed, such as `def2-TZVP`. Only recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source(Section):
-    """The file that is read, and which of its frames."""
+    """The file that is read, and which of its frames are taken."""
 
     file: str
-    """Extended XYZ, `.xyz` or `.xyz.gz`, relative to the mapping. Positions are in Å."""
+    """Path of the extended XYZ file, `.xyz` or `.xyz.gz`, relative to the mapping. Positions are in Å."""
     id: str | None = None
-    """Key of the comment line that names each structure; default the reference's name and the frame's number."""
+    """Key of the comment line that holds the id of each structure. Default: ids from the name of the reference and the
+    number of the frame."""
     charge: int | str | None = None
-    """Total charge, e, or the key of the comment line that holds it. Default: the key `charge` where there is one,
-    else 0."""
+    """Total charge, e, or the key of the comment line that holds it. Default: the key `charge` if there is one, else
+    0."""
     spin: int | str | None = None
-    """Unpaired electrons, or the key of the comment line that holds them; default not known."""
+    """Number of unpaired electrons, or the key of the comment line that holds it. Default: unknown."""
     first: Annotated[int, Range(ge=0)] = 0
-    """Number of the first frame that is taken, from 0."""
+    """Number of the first frame that is taken, counted from 0."""
     every: Annotated[int, Range(ge=1)] = 1
-    """Take each frame of this many."""
+    """Distance between frames that are taken: 10 takes every tenth."""
     count: Annotated[int, Range(ge=1)] | None = None
-    """Take no more frames than this; default all."""
+    """Largest number of frames that are taken. Default: all."""
     ignore_cell: bool = False
-    """Take periodic frames as molecules in empty space; else they are refused."""
+    """Treat periodic frames as molecules in empty space. By default they are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,62 +69,64 @@ class LabelSource(Section):
     """One label of the file, and the column that it fills."""
 
     name: str
-    """As in the file: a key of the comment line, or the name of a column of the atoms."""
+    """Name of the label in the file: a key of the comment line, or a column of the atoms."""
     column: Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*COLUMNS]}, {"type": "string", "pattern": f"^{OWN}$"}]})]
-    """A column of reference data, such as `dipole`, else a name of the label's own: letters, digits, '_' and '-'. A
-    study trains on the first by its name and on the second as `label:<name>`."""
+    """Column that the label fills: a standard column of reference data, such as `dipole`, or a new name of letters,
+    digits, `_` and `-`. The quantity of a study's target is then the former's name, or `label:<name>`."""
     unit: str
-    """Of the file. It is converted to the column's; a label of its own keeps it."""
+    """Unit of the label in the file, such as `eV`, or `au`. Values of a standard column are converted to its unit; a
+    new column keeps this one."""
     irreps: str | None = None
-    """What is kept, such as `0e+2e`. Default: those of the column; `0e` for a label of its own."""
+    """Irreps that are kept, such as `0e+2e`. Default: those of the standard column, or `0e`."""
     form: Literal["cartesian", "spherical"] = "cartesian"
-    """`cartesian`: 1, 3, 9 or 27 numbers, a tensor by rows, which an orthonormal change of basis turns into irreps
-    (see `tesseral.models.reference.conventions`). `spherical`: the numbers of the irreps themselves."""
+    """`cartesian`: the 1, 3, 9 or 27 components of a tensor, by rows; an orthonormal change of basis turns them into
+    irreps. `spherical`: the components of the irreps themselves."""
     order: Literal["e3nn", "m"] = "e3nn"
-    """Of spherical numbers: e3nn's order and axes, or m = −l, …, l about the z axis."""
+    """Order of spherical components. `e3nn`: e3nn's order and axes. `m`: m = −l, …, l about the z axis."""
     per: Literal["structure", "atom"] | None = None
-    """One for each structure, or one for each atom. Default: as the column is; `structure` for a label of its own."""
+    """Whether there is one label per structure or per atom. Default: as in the standard column, or `structure`."""
     scale: float = 1.0
-    """Factor on the file's numbers: −1 makes forces of a gradient."""
+    """Factor on the numbers of the file. For example, −1 turns a gradient into forces."""
     origin: Literal["nuclear_charge", "coordinates", "mass"] | None = None
-    """Point that a multipole is about: the centre of nuclear charge, the origin of the coordinates, or the centre of
-    mass. The dipole of a charged molecule is moved to the centre of nuclear charge, so this must be said; that of a
-    neutral one is the same about every point. Quadrupoles and octupoles must come about the centre of nuclear charge,
-    and say so."""
+    """Point that a multipole refers to: the centre of nuclear charge, the origin of the coordinates, or the centre of
+    mass. It is required for the dipoles of charged molecules, which are moved to the centre of nuclear charge.
+    Quadrupoles and octupoles must refer to the centre of nuclear charge, and state it."""
     convention: Literal["moment", "buckingham"] | None = None
-    """Of Cartesian quadrupoles and octupoles, which must say it: `moment`: Σ q r_a r_b, whose trace is left out;
-    `buckingham`: traceless, ½ Σ q (3 r_a r_b − r² δ_ab) and the like. Spherical ones must be Racah's, Σ q C_lm r^l."""
+    """Convention of a Cartesian quadrupole or octupole, which must state it. `moment`: Σ q r_a r_b, whose trace is left
+    out. `buckingham`: traceless, ½ Σ q (3 r_a r_b − r² δ_ab) for the quadrupole. Spherical multipoles are always in
+    Racah's normalisation, Σ q C_lm r^l."""
     symmetrize: bool = False
-    """Leave out what is not in `irreps`, and say how much; else more than 1e-6 of a label's norm is refused."""
+    """Leave out components outside `irreps`, and report their size. By default a label is refused if they exceed 1e-6
+    of its norm."""
 
     @property
     def standard(self) -> bool:
-        """Whether it fills a column that reference data always have."""
+        """Whether the label fills a standard column."""
         return self.column in COLUMNS
 
     @property
     def target(self) -> str:
-        """Name of the column in the file."""
+        """Name of the column in the Parquet file."""
         return self.column if self.standard else f"label.{self.column}"
 
     @property
     def kept(self) -> tuple[MulIrrep, ...]:
-        """Irreps, in the order of the numbers."""
+        """Irreps of the column, in the order of its numbers."""
         return parse_irreps(self.irreps or (COLUMNS[self.column][0] if self.standard else "0e"))
 
     @property
     def of(self) -> Literal["structure", "atom"]:
-        """`per`, its default filled in."""
+        """`per`, or its default."""
         return self.per or (COLUMNS[self.column][1] if self.standard else "structure")
 
     @property
     def size(self) -> float:
-        """How many of the column's unit one of the file's is."""
+        """The file's unit in the column's unit."""
         return size_of(self.unit, COLUMNS[self.column][2]) if self.standard else 1.0
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """Ranks of the Cartesian tensors that hold these irreps."""
+        """Ranks of the Cartesian tensors that contain these irreps."""
         names = [str(term).removeprefix("1x") for term in self.kept]
         if self.standard:  # a polarizability is a matrix, and an energy no part of one
             return (max(term.l for term in self.kept),)
@@ -137,13 +140,13 @@ class LabelSource(Section):
             )
         if self.standard:
             irreps, per, _ = COLUMNS[self.column]
-            found = "+".join(map(str, self.kept))
-            if found != irreps or self.of != per:
+            given = "+".join(map(str, self.kept))
+            if given != irreps or self.of != per:
                 raise ValueError(
-                    f"expected irreps {irreps} for each {per}, for so is the column {self.column}, got {found} for "
-                    f"each {self.of}; a label of another name may hold them"
+                    f"expected irreps {irreps} for each {per}, as in the column {self.column}, got {given} for each "
+                    f"{self.of}; another column name may hold them"
                 )
-        _ = self.size  # an unknown unit
+        _ = self.size  # raises for an unknown unit
         if self.form == "cartesian" and not self.ranks:
             raise ValueError(
                 "expected irreps of a Cartesian tensor, each once: some of 0e, of 1o, of 0e+1e+2e, or of 1o+3o, got "
@@ -155,15 +158,15 @@ class LabelSource(Section):
         if self.column not in MULTIPOLES:
             if self.origin or self.convention:
                 raise ValueError(
-                    f"expected origin and convention for {', '.join(MULTIPOLES)} alone, {self.column} has one"
+                    f"expected origin and convention for {', '.join(MULTIPOLES)} only, got one for {self.column}"
                 )
         elif self.column == "dipole":
             if self.convention:
-                raise ValueError("expected convention for quadrupole and octupole alone, dipole has one")
+                raise ValueError("expected convention for quadrupole and octupole only, got one for dipole")
         elif self.origin != "nuclear_charge":
             raise ValueError(
-                f"expected origin = 'nuclear_charge', which a {self.column} must be about, got "
-                f"{self.origin or 'no origin'}; to move it would take the lower multipoles"
+                f"expected origin = 'nuclear_charge' for a {self.column}, got {self.origin or 'no origin'}; moving it "
+                "would need the lower multipoles"
             )
         elif (self.form == "cartesian") != (self.convention is not None):
             raise ValueError(
@@ -187,7 +190,7 @@ class Mapping(Section):
 def read_mapping(file: str | Path) -> Mapping:
     """Read and check a mapping.
 
-    :raises StudyFileError: with the dotted path of the first mistake; no two labels may fill one column.
+    :raises StudyFileError: for the first mistake, with its dotted path. Two labels that fill one column are a mistake.
     """
     tree = read_toml(file)
     mapping = validate(Mapping, tree, str(file))

@@ -8,35 +8,38 @@ from tesseral.study.parsing.section import Range, Section
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Section):
-    """How a structure is computed, how its density is fitted, and what is stored beyond the default quantities."""
+    """The electronic-structure method, the fit of the density, and what is stored beyond the default quantities."""
 
     method: str = "PBE0"
-    """`HF`, or any exchange-correlation functional that PySCF knows by name."""
+    """`HF`, or any exchange-correlation functional by PySCF's name, such as `PBE0`."""
     unrestricted: bool = False
-    """Orbitals of their own for each spin even without unpaired electrons; with unpaired electrons always."""
+    """Use separate orbitals for each spin even without unpaired electrons. With unpaired electrons they always are."""
     basis: str = "def2-SVP"
-    """Orbital basis for all electrons, by PySCF's name or the Basis Set Exchange's."""
+    """All-electron orbital basis, by the name of PySCF or of the Basis Set Exchange."""
     grid_level: Annotated[int, Range(ge=0, le=9)] = 2
-    """PySCF's grid for exchange and correlation, 0 (coarse) to 9; unused by HF."""
+    """Level of PySCF's grid for exchange and correlation, from 0 (coarse) to 9. `HF` does not use it."""
     density_fitting: bool | Literal["auto"] = "auto"
-    """Fit the Coulomb and exchange integrals of the field: some 1e-5 hartree an atom less exact, for speed.
-    `auto`: from `tesseral.models.reference.calculation.mean_field.DENSITY_FITTING_ORBITALS` orbitals on, structure by
-    structure; say true or false where energies of small and large structures are compared."""
+    """Use density fitting for the Coulomb and exchange integrals: faster, with errors of about 1e-5 hartree per atom.
+    `auto`: only for large structures, each judged by its number of orbitals. Choose true or false if the energies of
+    small and large structures are compared."""
     max_cycle: Annotated[int, Range(ge=1)] = 50
-    """Cycles of the self-consistent field; where they do not converge, as many second-order ones follow."""
+    """Largest number of cycles of the self-consistent field. If they do not converge, as many second-order cycles
+    follow."""
     auxiliary_basis: str = "def2-universal-jfit"
-    """Basis of the density fit, by PySCF's name or the Basis Set Exchange's; or made from the orbital basis:
-    `even-tempered`, or `autoaux` (Stoychev, Auer, Neese, J. Chem. Theory Comput. 13, 554, 2017)."""
+    """Auxiliary basis of the density, by the name of PySCF or of the Basis Set Exchange. Or a basis that is generated
+    from the orbital basis: `even-tempered`, or `autoaux` (Stoychev, Auer, Neese, J. Chem. Theory Comput. 13, 554,
+    2017)."""
     decontracted: bool = True
-    """Each primitive of the auxiliary basis becomes a shell of its own."""
+    """Make every primitive of the auxiliary basis a shell of its own."""
     metric: Literal["coulomb", "overlap"] = "coulomb"
-    """What the fit minimises: the Coulomb energy of the error's density, or ∫(error)²."""
+    """What the density fit minimises. `coulomb`: the Coulomb self-energy of the error, ∫∫ΔρΔρ′/r. `overlap`: ∫Δρ²."""
     constrain_charge: bool = True
-    """The fitted density holds the right number of electrons."""
+    """Constrain the fitted density to the exact number of electrons."""
     quantities: tuple[Literal["forces", "polarizability", "charges"], ...] = ()
-    """What is stored beyond energy, orbital energies, multipoles and density."""
+    """Quantities that are stored beyond the default ones: energy, orbital energies, multipoles and density."""
     charge_scheme: Literal["hirshfeld", "iao"] = "iao"
-    """Of the partial charges: shares of the density after Hirshfeld, or populations of intrinsic atomic orbitals."""
+    """Scheme of the partial charges. `hirshfeld`: Hirshfeld's shares of the density. `iao`: populations of intrinsic
+    atomic orbitals."""
     max_memory: Annotated[int, Range(ge=100)] = field(default=2000, repr=False)
-    """Bound of a calculation's memory, megabytes: integrals beyond it are computed again in each cycle. It changes
-    no number, and a file made with another bound is the same file."""
+    """Memory limit of a calculation, MB. Integrals that do not fit are computed again in each cycle. The results do not
+    depend on it."""

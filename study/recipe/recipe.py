@@ -17,7 +17,7 @@ class ReferenceName(Section):
     """The file that is made."""
 
     name: Name
-    """Its name without `.parquet`: letters, digits, '-', '_' and '.', a letter or digit first."""
+    """Name of the file without `.parquet`: letters, digits, `-`, `_` and `.`, a letter or digit first."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -25,10 +25,10 @@ class ReferenceName(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeReference(ReferenceName):
-    """The file that is made, and what is left out of it."""
+    """The file that is made, and structures that are left out of it."""
 
     without: tuple[str, ...] = ()
-    """Ids of structures that the tables ask for and the file does not hold, such as one that cannot be computed."""
+    """Ids of structures that are left out, such as `dimer-0007`, because they cannot be computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,10 @@ class Recipe(Section):
 
 
 def read_recipe(file: str | Path) -> Recipe:
-    """Read and check a recipe. Files that it names are absolute from here on; they are not opened.
+    """Read and check a recipe. Its paths become absolute; the files that they name are not opened.
 
-    :raises StudyFileError: with the dotted path of the first mistake; two tables whose structures would have the
-        same ids are one.
+    :raises StudyFileError: for the first mistake, with its dotted path. Two tables whose structures would share ids
+        are a mistake.
     """
     recipe = validate(Recipe, read_toml(file), str(file))
     for index in range(len(recipe.structures)):
@@ -78,7 +78,7 @@ def _refuse_equal_ids(tables: tuple[Table, ...], index: int, file: str) -> None:
 
 
 def _share_ids(one: Table, other: Table) -> bool:
-    """Whether an id may come from both: `name-0007` from a table of many, `name` from one inline structure."""
+    """Whether two tables may make the same id: a table of many makes `name-0007`, an inline structure `name`."""
     if isinstance(one, Inline) == isinstance(other, Inline):
         return one.ids == other.ids
     inline, many = (one, other) if isinstance(one, Inline) else (other, one)

@@ -1,4 +1,4 @@
-"""The tables `[[structures]]` of a recipe: what each kind of them asks for."""
+"""The kinds of tables `[[structures]]` in a recipe."""
 
 import re
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from tesseral.study.constants import SYMBOLS
 from tesseral.study.parsing.section import Range, Section
 
 MULTIMERS = {1: "monomer", 2: "dimer", 3: "trimer", 4: "tetramer", 5: "pentamer", 6: "hexamer"}
-"""What a cluster of so many molecules is called; above, such as `9-mer`."""
+"""Number of molecules → name of the cluster. Larger ones are called by number, such as `9-mer`."""
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 Name = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
-"""A name that can be part of a file's: `check_name` refuses others, in a sentence."""
+"""A name that can be part of a file name. `check_name` refuses others in a sentence; the pattern is for JSON Schema."""
 Element = Annotated[str, WithJsonSchema({"type": "string", "enum": [*SYMBOLS]})]
 """A chemical symbol."""
 Point = Annotated[tuple[float, ...], Range(min_length=3, max_length=3)]
-"""x, y, z of an atom, Å."""
+"""Position x, y, z of an atom, Å."""
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that could not be part of a file's.
+    """Check that a name can be part of a file name.
 
-    :raises ValueError: in a sentence that says what is allowed.
+    :raises ValueError: if it cannot, saying what is allowed.
     """
     if not re.fullmatch(NAME, name):
         raise ValueError(f"expected a name of letters, digits, '-', '_' and '.', a letter or digit first, got {name!r}")
@@ -32,45 +32,45 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class WaterClusters(Section):
-    """Random clusters of water molecules; see `tesseral.models.reference.geometries.water_clusters`."""
+    """Random clusters of water molecules."""
 
     kind: Literal["water_clusters"]
-    """Which generator makes the structures."""
+    """Random clusters of water molecules."""
     molecules: Annotated[int, Range(ge=1, le=20)]
-    """Molecules in each cluster: 1 is a monomer, 2 a dimer."""
+    """Number of molecules in each cluster."""
     count: Annotated[int, Range(ge=1)]
-    """Clusters."""
+    """Number of clusters."""
     seed: Annotated[int, Range(ge=0)] = 0
-    """Of the random geometries; a larger count keeps the first ones."""
+    """Seed of the random geometries. With a larger `count`, the first clusters stay the same."""
 
     @property
     def ids(self) -> str:
-        """What the structures' ids begin with: `dimer` of `dimer-0007`."""
+        """Beginning of the structures' ids: `dimer` in `dimer-0007`."""
         return MULTIMERS.get(self.molecules, f"{self.molecules}-mer")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Xyz(Section):
-    """Frames of an extended XYZ file; `first`, `every` and `count` choose some of them."""
+    """Frames of an extended XYZ file. `first`, `every` and `count` choose some of them."""
 
     kind: Literal["xyz"]
-    """Structures of a file."""
+    """Frames of an extended XYZ file."""
     file: str
-    """`.xyz` or `.xyz.gz`, relative to the recipe."""
+    """Path of the `.xyz` or `.xyz.gz` file, relative to the recipe. Positions are in Å."""
     name: Name | None = None
-    """What the structures' ids begin with, followed by the frame's number; null: the file's name."""
+    """Beginning of the structures' ids; the number of the frame follows. Default: the name of the file."""
     charge: int | None = None
-    """Total charge of each frame, e; null: what the frame states as `charge`, else 0."""
+    """Total charge of each frame, e. Default: the key `charge` of its comment line, else 0."""
     spin: Annotated[int, Range(ge=0)] = 0
-    """Unpaired electrons of each frame."""
+    """Number of unpaired electrons in each frame."""
     first: Annotated[int, Range(ge=0)] = 0
-    """Number of the first frame taken, counted from 0."""
+    """Number of the first frame that is taken, counted from 0."""
     every: Annotated[int, Range(ge=1)] = 1
-    """From there, every so many frames are taken."""
+    """Distance between frames that are taken: 10 takes every tenth."""
     count: Annotated[int, Range(ge=1)] | None = None
-    """Frames taken; null: all that are left."""
+    """Number of frames that are taken. Default: all."""
     ignore_cell: bool = False
-    """Take a periodic frame as one molecule in empty space; else it is refused."""
+    """Treat periodic frames as molecules in empty space. By default they are refused."""
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -87,18 +87,18 @@ class Xyz(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class _Molecule(Section):
-    """A molecule that is given by name."""
+    """A molecule with a name, and its atoms if they are given here."""
 
     name: Name
-    """Of the molecule; ids are made of it."""
+    """Name of the molecule. The structures' ids begin with it."""
     charge: int = 0
     """Total charge, e."""
     spin: Annotated[int, Range(ge=0)] = 0
-    """Unpaired electrons."""
+    """Number of unpaired electrons."""
     elements: tuple[Element, ...] = ()
-    """Chemical symbol of each atom."""
+    """Chemical symbols of the atoms."""
     positions: tuple[Point, ...] = ()
-    """x, y, z of each atom, Å."""
+    """Positions x, y, z of the atoms, Å."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -124,10 +124,10 @@ class _Molecule(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Inline(_Molecule):
-    """One structure, given here."""
+    """One structure, with its coordinates in the recipe."""
 
     kind: Literal["inline"]
-    """Coordinates in the recipe."""
+    """One structure, with its coordinates in the recipe."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,29 +137,30 @@ class Inline(_Molecule):
 
 @dataclass(frozen=True, kw_only=True)
 class Displacements(_Molecule):
-    """A molecule at its minimum with its atoms displaced; see `tesseral.models.reference.geometries.displacements`."""
+    """A molecule whose atoms are displaced from its energy minimum along its vibrations."""
 
     kind: Literal["displacements"]
-    """Which generator makes the structures."""
+    """A molecule whose atoms are displaced along its vibrations."""
     file: str | None = None
-    """Extended XYZ file, relative to the recipe, of which the first frame is the molecule; excludes `elements`."""
+    """Extended XYZ file, relative to the recipe. Its first frame is the molecule. Give either this, or `elements` and
+    `positions`."""
     mode: Literal["thermal", "normal_modes"] = "thermal"
-    """`thermal`: all normal modes at once, by their quantum-mechanical distribution at the temperature;
-    `normal_modes`: one mode after another, alone."""
+    """`thermal`: all normal modes at once, drawn from their quantum-mechanical distribution at `temperature`.
+    `normal_modes`: one mode at a time, one after the other."""
     temperature: Annotated[float, Range(ge=0)] = 300.0
-    """Kelvin; at 0 the zero-point motion is left."""
+    """Temperature, K. At 0 only the zero-point motion is left."""
     amplitude: Annotated[float, Range(gt=0)] = 2.0
-    """Of `normal_modes`: the largest displacement along a mode, in standard deviations at the temperature."""
+    """With `normal_modes`: largest displacement along a mode, in standard deviations at `temperature`."""
     count: Annotated[int, Range(ge=1)]
-    """Structures."""
+    """Number of structures."""
     seed: Annotated[int, Range(ge=0)] = 0
-    """Of the random displacements; a larger count keeps the first ones."""
+    """Seed of the random displacements. With a larger `count`, the first structures stay the same."""
     optimise: bool = True
-    """Go from the given geometry to the nearest minimum first; false: it is the minimum."""
+    """Optimise the given geometry to the nearest minimum first. With `false`, it is taken as the minimum."""
     method: str = "HF"
-    """Of the minimum and its vibrations: cheap, for they only say where structures lie."""
+    """Method for the minimum and its vibrations. A cheap one is enough: it only decides where the structures lie."""
     basis: str = "def2-SVP"
-    """Orbital basis of that method."""
+    """Orbital basis for the minimum and its vibrations."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,4 +170,4 @@ class Displacements(_Molecule):
 
 
 Table = Annotated[WaterClusters | Xyz | Inline | Displacements, Discriminator("kind")]
-"""One table of structures; its `kind` says which."""
+"""One table of structures, told apart by its `kind`."""

@@ -75,7 +75,7 @@ MAPPING_BEYOND: dict[str, str] = {
     "each once": "the irreps of a Cartesian tensor",
     "for each atom": "what a column holds a value for",
     "expected origin": "keys that depend on the column",
-    "alone": "keys that depend on the column",
+    "octupole only": "keys that depend on the column",
     "expected convention": "keys that depend on the column",
 }
 """Words in the sentence of a mistake of `MAPPING_MISTAKES` → what a schema cannot know of it."""

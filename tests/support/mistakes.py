@@ -168,7 +168,7 @@ MAPPING_MISTAKES = [
     ({"column": "mine", "form": "voigt"}, "expected 'cartesian' or 'spherical', got \"voigt\""),
     ({"column": "mine", "symetrize": True}, "unknown key 'symetrize'; did you mean 'symmetrize'"),
     ({"column": "energy", "origin": "mass"}, "expected origin and convention for dipole"),
-    ({"column": "dipole", "convention": "moment"}, "for quadrupole and octupole alone"),
+    ({"column": "dipole", "convention": "moment"}, "for quadrupole and octupole only"),
     ({"column": "quadrupole", "convention": "moment"}, "expected origin = 'nuclear_charge', .* got no origin"),
     ({"column": "octupole", "origin": "nuclear_charge"}, "expected convention = 'moment' or 'buckingham'"),
 ]
