@@ -1,12 +1,17 @@
-"""The few errors a user can meet. Each carries one sentence; the command line prints it and exits with 2."""
+"""The errors that a user can meet. Each carries one sentence, which the command line prints."""
 
 
 class TesseralError(ValueError):
-    """A mistake in what was given to tesseral: says what was expected, what came and what is valid."""
+    """A mistake in the input. The sentence says what was expected, what came and what is valid."""
 
 
 class StudyFileError(TesseralError):
-    """A mistake in a study file or recipe; `path` is the dotted path of the offending key."""
+    """A mistake in a study file, a recipe or a mapping.
+
+    :param path: dotted path of the key; empty if the whole file is meant.
+    :param message: the sentence.
+    :param file: name of the file, if it is known.
+    """
 
     def __init__(self, path: str, message: str, file: str | None = None) -> None:
         self.path = path
@@ -17,15 +22,15 @@ class StudyFileError(TesseralError):
 
 
 class DataError(TesseralError):
-    """Reference data that is missing, torn, of another schema, or does not fit the study."""
+    """Reference data that are missing, damaged, of another schema, or unfit for the study."""
 
 
 class RecordError(TesseralError):
-    """A study's records contradict themselves, or contradict the study that is to be run."""
+    """Records of a study that contradict each other, or the study that is to be run."""
 
 
 class DeviceLostError(TesseralError):
-    """This process can no longer use its device; another process may."""
+    """The device is lost for this process; another process may still use it."""
 
 
 class LeaseHeldError(RuntimeError):
@@ -33,8 +38,8 @@ class LeaseHeldError(RuntimeError):
 
 
 class LeaseLostError(RuntimeError):
-    """This driver was superseded; what it would still write does not count."""
+    """Another driver has taken over; what this one still writes does not count."""
 
 
 class StoreError(RuntimeError):
-    """The storage failed: a full disk, a lost connection. Trials it interrupted go on at the next start."""
+    """The storage failed, for example by a full disk. Interrupted trials continue at the next start."""

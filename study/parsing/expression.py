@@ -1,4 +1,7 @@
-"""Conditions that a study file may state, such as `network.layers < 3 or loss.name == "raw"`: read, never executed."""
+"""Conditions in a study file, such as `network.layers < 3 or loss.name == "raw"`.
+
+An expression is parsed to Python's syntax tree, checked node by node and evaluated here. It is never executed as code.
+"""
 
 import ast
 import difflib
@@ -9,9 +12,9 @@ from typing import Any
 from tesseral.study.errors import TesseralError
 
 LONGEST = 1000
-"""Characters of an expression, so that no study file can make one that takes long."""
+"""Largest number of characters of an expression. With `DEEPEST`, it bounds the time that an expression can take."""
 DEEPEST = 50
-"""Operations inside one another."""
+"""Largest depth of nested operations."""
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 _ARITHMETIC: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
@@ -44,9 +47,9 @@ _VALID = (
 class Expression:
     """An expression over dotted names.
 
-    It knows numbers, text, `true`, `false`, `none`, lists, comparisons (chained ones and `in` too), `and`, `or`,
-    `not`, arithmetic on numbers and `len`, `max`, `min`. `and`, `or` and `not` take conditions alone, so that
-    `layers == 2 or 3` is a mistake and not always true.
+    It may contain numbers, text, `true`, `false`, `none`, lists, comparisons (also chained, and `in`), `and`, `or`,
+    `not`, arithmetic on numbers, and `len`, `max`, `min`. `and`, `or` and `not` only take conditions, so that
+    `layers == 2 or 3` is refused instead of always true.
 
     :raises TesseralError: if `text` is not such an expression.
     """
@@ -60,13 +63,13 @@ class Expression:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise TesseralError(f"expected an expression such as 'network.layers < 3', got {text!r}") from None
         self.names = tuple(dict.fromkeys(_names(self._tree)))
-        """The dotted names that it uses."""
+        """The dotted names in the expression."""
 
     def evaluate(self, values: Mapping[str, Any]) -> Any:
-        """Its value, lists as tuples.
+        """Return the value of the expression; lists become tuples.
 
         :param values: dotted name → value.
-        :raises TesseralError: for a name that is not in `values`, and for values that an operation does not take.
+        :raises TesseralError: for a name that is not in `values`, or a value that an operation does not accept.
         """
         for name in self.names:
             if name not in values:
@@ -84,7 +87,7 @@ class Expression:
 
 
 def _names(node: ast.expr, depth: int = 0) -> Iterator[str]:
-    """The dotted names under `node`; refuses whatever else it does not know."""
+    """Yield the dotted names under `node`, and refuse every kind of node that is not listed here."""
     if depth > DEEPEST:
         raise TesseralError(f"expected an expression at most {DEEPEST} operations deep, got a deeper one")
     inside: Sequence[ast.expr] = ()
@@ -101,7 +104,7 @@ def _names(node: ast.expr, depth: int = 0) -> Iterator[str]:
         case ast.BoolOp(values=inside):
             for part in inside:
                 if isinstance(part, ast.Constant) and not isinstance(part.value, bool):
-                    raise TesseralError(f"expected a condition beside and or or, got {part.value!r}")
+                    raise TesseralError(f"expected a condition beside 'and' or 'or', got {part.value!r}")
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
             inside = [left, right]
         case ast.Compare(left=left, ops=ops, comparators=comparators) if all(
@@ -117,7 +120,7 @@ def _names(node: ast.expr, depth: int = 0) -> Iterator[str]:
 
 
 def _dotted(node: ast.expr) -> str | None:
-    """`a.b.c` of an attribute of an attribute of a name."""
+    """Return `a.b.c` for an attribute of an attribute of a name; None for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and (parent := _dotted(node.value)) is not None:
@@ -194,13 +197,13 @@ def _holds(op: ast.cmpop, left: Any, right: Any) -> bool:
 
 
 def _ordered(values: Sequence[Any]) -> bool:
-    """Whether any two can be compared by <."""
+    """Return whether any two of the values can be compared by <: all are numbers, or all are text."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return numbers or all(isinstance(value, str) for value in values)
 
 
 def _called(name: str, arguments: list[Any]) -> Any:
-    """`len` of one list or text; `max` and `min` of one list or of several values."""
+    """Call `len` on one list or text, `max` or `min` on one list or on several values."""
     one = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], tuple | str) else None
     if name == "len":
         argument, valid, expected = one, one is not None, "one list or text"

@@ -1,4 +1,4 @@
-"""A fusion diagram whole: its tree, the irreps of each leaf, the bound on internal edges, and what is made of it."""
+"""A complete fusion diagram: its tree, irreps of leaves and root, channels, and a bound on internal edges."""
 
 import re
 from collections.abc import Mapping
@@ -16,22 +16,24 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class FusionDiagram:
-    """What `tesseral.models.networks.layers.fusion_block.FusionBlock` is made from. Its text parses back to an equal
-    diagram: leaves are put in the order of their names, and irreps in canonical order, however they are given.
+    """The specification of a `tesseral.models.networks.layers.fusion_block.FusionBlock`.
 
-    :raises TesseralError: if the tree is none that `parse_tree` reads, a leaf of it or the root has no irreps, there
-        are irreps of a leaf that it has not, an irrep is none, there are fewer than one channel, or k_max is below 0.
+    Leaves are sorted by name and irreps brought to canonical order. So the text of a diagram parses back to an equal
+    one.
+
+    :raises TesseralError: if `parse_tree` refuses the tree, the leaves with irreps are not those of the tree, a leaf
+        or the root has no irreps, an irrep is invalid, `channels` is below 1, or `k_max` is below 0.
     """
 
     tree: Tree
     leaves: tuple[tuple[str, tuple[MulIrrep, ...]], ...]
     """Name and irreps of each leaf."""
     roots: tuple[MulIrrep, ...]
-    """What is made of the paths."""
+    """Irreps of the output."""
     channels: int
-    """Of every irrep inside the diagram."""
+    """Number of channels of every irrep inside the diagram."""
     k_max: int | None = None
-    """Largest l of internal edges; None: not limited."""
+    """Largest l on internal edges; None if unlimited."""
 
     def __post_init__(self) -> None:
         tree = parse_tree(str(self.tree))
@@ -56,40 +58,41 @@ class FusionDiagram:
 def fusion_diagram(
     tree: Tree, leaves: Mapping[str, str], roots: str, channels: int, k_max: int | None = None
 ) -> FusionDiagram:
-    """A diagram of irreps as text.
+    """Build a diagram from irreps as text.
 
-    :param leaves: irreps of each leaf of the tree; others are left out.
-    :raises TesseralError: see `FusionDiagram`; or if irreps do not parse.
+    :param leaves: name of a leaf → its irreps; leaves that are not in the tree are ignored.
+    :param roots: irreps of the output.
+    :raises TesseralError: see `FusionDiagram`; also if irreps do not parse.
     """
     read = tuple((name, parse_irreps(text)) for name, text in leaves.items() if name in tree.leaves)
     return FusionDiagram(tree, read, parse_irreps(roots), channels, k_max)
 
 
 def parse_diagram(text: str) -> FusionDiagram:
-    """The diagram that prints as `text`.
+    """Parse the text of a diagram: the inverse of `str`.
 
-    :raises TesseralError: if it is not of that form.
+    :raises TesseralError: if the text has another form.
     """
     first, *clauses = text.split(";")
     tree, arrow, roots = first.partition("->")
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for clause in clauses:
         name, sign, value = (part.strip() for part in clause.partition("="))
-        if not sign or name in found:
+        if not sign or name in values:
             raise TesseralError(f"{_EXPECTED}, got {text!r}")
-        found[name] = value
-    numbers = {name: found.pop(name) for name in ("channels", "k_max") if name in found}
+        values[name] = value
+    numbers = {name: values.pop(name) for name in ("channels", "k_max") if name in values}
     if not arrow or "channels" not in numbers or not all(re.fullmatch(r"\d+", value) for value in numbers.values()):
         raise TesseralError(f"{_EXPECTED}, got {text!r}")
-    parsed = tuple((name, parse_irreps(irreps)) for name, irreps in found.items())
+    parsed = tuple((name, parse_irreps(irreps)) for name, irreps in values.items())
     k_max = int(numbers["k_max"]) if "k_max" in numbers else None
     return FusionDiagram(parse_tree(tree), parsed, parse_irreps(roots), int(numbers["channels"]), k_max)
 
 
 def _canonical(irreps: tuple[MulIrrep, ...], where: str) -> tuple[MulIrrep, ...]:
-    """As their canonical text parses.
+    """Return irreps in canonical order, with equal ones joined.
 
-    :param where: whose irreps they are, in words.
+    :param where: whose irreps they are, for errors.
     """
     for term in irreps:
         if term.mul < 0 or term.l < 0 or term.p not in (1, -1):

@@ -1,7 +1,7 @@
-"""Fusion diagrams: rooted trees whose vertices are Clebsch-Gordan contractions (Li et al., arXiv 2211.07482).
+"""The tree of a fusion diagram: a rooted binary tree whose vertices are Clebsch-Gordan products (arXiv 2211.07482).
 
-`((neighbours neighbours) centre)` is the tree that first fuses an atom's gathered features with themselves, and what
-comes of that with its own.
+`((neighbours neighbours) centre)` first couples the features gathered from the neighbours with themselves, and then
+the result with the atom's own features.
 """
 
 import re
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from tesseral.study.errors import TesseralError
 
 LEAVES = ("centre", "neighbours", "edges")
-"""What a diagram in a layer can be made of: see `tesseral.study.configuration.configuration.Fusion`."""
+"""Leaves of a diagram in a layer; `tesseral.study.configuration.Fusion` says what each holds."""
 MOST_LEAVES = 16
-"""Of a tree that is read from text."""
+"""Largest number of leaves of a tree that is read from text."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A rooted trivalent tree: a vertex and the two that it fuses. Its text parses back."""
+    """A vertex of a rooted binary tree, with the two subtrees or leaves that it couples. Its text parses back."""
 
     left: "Tree | str"
     right: "Tree | str"
@@ -32,37 +32,37 @@ class Tree:
 
     @property
     def canonical(self) -> "Tree":
-        """The same tree with the children of each vertex in order: the one of more leaves first, then by their text.
+        """The same tree with the children of each vertex in order: the larger subtree first, then by text.
 
-        Exchanging children changes what a vertex makes by a sign alone, C^{LM}_{l₂m₂ l₁m₁} = ±C^{LM}_{l₁m₁ l₂m₂}. So
-        two trees are one diagram if their canonical forms are equal.
+        Exchanging the children of a vertex changes its output only by a sign, C^{LM}_{l₂m₂ l₁m₁} = ±C^{LM}_{l₁m₁ l₂m₂}.
+        So two trees are the same diagram if their canonical forms are equal.
         """
         first, second = sorted((canonical(self.left), canonical(self.right)), key=lambda it: (-size(it), str(it)))
         return Tree(first, second)
 
     @property
     def internal(self) -> int:
-        """Number of internal edges: vertices but the root's."""
+        """Number of internal edges: one for each vertex except the root."""
         return len(self.leaves) - 2
 
 
 def canonical(tree: Tree | str) -> Tree | str:
-    """`Tree.canonical`, of a lone leaf the leaf."""
+    """Return `Tree.canonical`; a single leaf is returned as it is."""
     return tree if isinstance(tree, str) else tree.canonical
 
 
 def leaf_names(tree: Tree | str) -> tuple[str, ...]:
-    """`Tree.leaves`, of a lone leaf its name."""
+    """Return `Tree.leaves`; for a single leaf, its name."""
     return (tree,) if isinstance(tree, str) else leaf_names(tree.left) + leaf_names(tree.right)
 
 
 def size(tree: Tree | str) -> int:
-    """Number of leaves."""
+    """Return the number of leaves."""
     return len(leaf_names(tree))
 
 
 def comb(leaf: str, order: int) -> Tree | str:
-    """`order` equal leaves fused one after the other: `(((a a) a) a)`; of order 1, the leaf."""
+    """Return the tree that couples `order` equal leaves one after the other, such as `(((a a) a) a)`."""
     tree: Tree | str = leaf
     for _ in range(order - 1):
         tree = Tree(tree, leaf)
@@ -70,9 +70,10 @@ def comb(leaf: str, order: int) -> Tree | str:
 
 
 def parse_tree(text: str) -> Tree:
-    """The tree of a text such as `((neighbours neighbours) centre)`.
+    """Parse a tree such as `((neighbours neighbours) centre)`.
 
-    :raises TesseralError: if it is no rooted tree of pairs, has other leaves than `LEAVES`, or more than `MOST_LEAVES`.
+    :raises TesseralError: if the text is not a tree of pairs, has leaves that are not in `LEAVES`, or more than
+        `MOST_LEAVES` of them.
     """
     expected = f"expected a tree of pairs of {', '.join(LEAVES)}, such as '((neighbours neighbours) centre)'"
     words = re.findall(r"[()]|[^()\s]+", text)

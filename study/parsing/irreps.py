@@ -1,4 +1,4 @@
-"""Irreps of O(3) as text and plain tuples, for the rooms that know no torch."""
+"""Irreps of O(3) as text and as plain tuples, without e3nn or torch."""
 
 import re
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class MulIrrep(NamedTuple):
 
 
 def parse_irreps(text: str) -> tuple[MulIrrep, ...]:
-    """Read e3nn's notation, such as `16x0e+8x1o`, in the order given.
+    """Parse e3nn's notation, such as `16x0e+8x1o`, in the given order.
 
     :raises TesseralError: if `text` is empty or a term is not `MULxLP` with parity `e` or `o`.
     """
@@ -39,7 +39,7 @@ def parse_irreps(text: str) -> tuple[MulIrrep, ...]:
 
 
 def format_irreps(terms: Iterable[MulIrrep]) -> str:
-    """Canonical text: sorted by l, even before odd, equal irreps joined, empty ones dropped.
+    """Return canonical text: sorted by l, even before odd, with equal irreps joined and empty ones dropped.
 
     >>> format_irreps(parse_irreps("4x1o+2x0o+3x0e+1x1o"))
     '3x0e+2x0o+5x1o'

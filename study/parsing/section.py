@@ -1,13 +1,20 @@
-"""What every table of settings is: a frozen dataclass whose keys and bounds pydantic checks where it is installed."""
+"""The base of every table of settings: a frozen dataclass whose keys, types and bounds pydantic checks.
+
+Nothing here imports pydantic, so that trials can be trained where it is not installed.
+"""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
 class Range:
-    """Bounds of a number or of a tuple's length, in pydantic's core-schema words (ge, gt, le, lt, min_length)."""
+    """Bounds of a field, for `Annotated`.
 
-    def __init__(self, **bounds: float) -> None:
+    :param bounds: names and values of pydantic's core schema: `ge`, `gt`, `le` and `lt` of a number, `min_length` and
+        `max_length` of a tuple, `pattern` of a text.
+    """
+
+    def __init__(self, **bounds: float | str) -> None:
         self.bounds = bounds
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
@@ -17,6 +24,6 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the configuration: unknown keys and infinities are refused, and types are strict (no '3' for 3)."""
+    """A table of settings. Unknown keys and infinities are refused, and types are strict: `"3"` is no number."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}

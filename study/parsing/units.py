@@ -1,4 +1,4 @@
-"""Units that labels come in, and how many of a column's unit they are."""
+"""Units of imported labels, and their size in the unit of a column of reference data."""
 
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import TesseralError
@@ -31,18 +31,20 @@ _UNITS: dict[str, dict[str, float]] = {
     "bohr^2": {f"{name}^2": size**2 for name, size in _LENGTH.items()},
     "bohr^3": {f"{name}^3": size**3 for name, size in _LENGTH.items()},
 }
-"""Unit of a column → name of a unit → how many of the column's unit it is."""
+"""Unit of a column → name of another unit → its size in the column's unit."""
 
 
 def size_of(unit: str, within: str) -> float:
-    """How many of the unit `within`, a column's own, one `unit` is; `au` is `within` itself.
+    """Return the size of `unit` in the unit `within`.
 
-    Upper case does not count, 'e*bohr' is 'e bohr', and 'Å' is 'angstrom'.
+    Upper and lower case are the same, `e*bohr` is `e bohr`, `Å` is `angstrom`, and `au` is `within` itself.
 
     >>> size_of("Rydberg", "hartree")
     0.5
 
-    :raises TesseralError: if the unit is not known, naming those that are.
+    :param unit: name of a unit, as a mapping writes it.
+    :param within: unit of a column of reference data.
+    :raises TesseralError: if the unit is unknown; the sentence lists the valid ones.
     """
     known = _UNITS[within] | {"au": 1.0}
     for name, size in known.items():

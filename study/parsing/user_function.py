@@ -1,6 +1,6 @@
-"""A function of the user's own: found by the name that a study file gives it, and told apart by its source.
+"""A user's own function, loaded by name and identified by the hash of its source.
 
-`network.define` and `search.define` name one as `module:function`, of a module in the study file's folder or on
+`network.define` and `search.define` name it as `module:function`. The module is in the folder of the study file or on
 PYTHONPATH.
 """
 
@@ -18,10 +18,11 @@ from tesseral.study.errors import StudyFileError
 
 
 def load(define: str, path: str) -> Callable[..., Any]:
-    """The function that `module:function` names.
+    """Import the function that `module:function` names.
 
-    :param path: where the study file says it, for errors.
-    :raises StudyFileError: if it is not of that form, or there is no such module or function.
+    :param define: the name.
+    :param path: dotted path of the setting, for errors.
+    :raises StudyFileError: if the name has another form, or there is no such module or function.
     """
     name, function = _names(define, path)
     module = _imported(name, path)
@@ -29,25 +30,25 @@ def load(define: str, path: str) -> Callable[..., Any]:
         own = sorted(key for key, value in vars(module).items() if getattr(value, "__module__", None) == name)
         valid = f"one of {', '.join(own)}" if own else "a function, but it defines none"
         raise StudyFileError(path, f"expected of module {name!r} {valid}, got {function!r}")
-    found: Callable[..., Any] = getattr(module, function)
-    if not callable(found):
-        raise StudyFileError(path, f"expected a function, {define!r} is of type {type(found).__name__}")
-    return found
+    loaded: Callable[..., Any] = getattr(module, function)
+    if not callable(loaded):
+        raise StudyFileError(path, f"expected a function, {define!r} is of type {type(loaded).__name__}")
+    return loaded
 
 
 def source_hash(define: str, path: str) -> str:
-    """SHA-256 of the source text of the module that `module:function` names, as this process imported it.
+    """Return the SHA-256 of the source of the module that `module:function` names, as this process imported it.
 
-    Other modules that it imports are not in it.
+    Modules that it imports are not included.
 
-    :raises StudyFileError: as `load`, or if the module has no source text.
+    :raises StudyFileError: see `load`; also if the module has no Python source.
     """
     load(define, path)
     name, _ = _names(define, path)
     try:
         return _source_hash(_imported(name, path))
     except (OSError, TypeError):
-        raise StudyFileError(path, f"expected a module of Python source, {name!r} has none to be read") from None
+        raise StudyFileError(path, f"expected a module with Python source, {name!r} has none") from None
 
 
 def _names(define: str, path: str) -> tuple[str, str]:
@@ -60,7 +61,7 @@ def _names(define: str, path: str) -> tuple[str, str]:
 def _imported(name: str, path: str) -> ModuleType:
     try:
         module = import_module(name)
-    except Exception as error:  # a module of the user's can raise anything
+    except Exception as error:  # a user's module can raise anything
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{name}.".startswith(f"{missing}."):
             raise StudyFileError(
@@ -69,8 +70,8 @@ def _imported(name: str, path: str) -> ModuleType:
                 + (f" of {name!r}" if missing != name else ""),
             ) from None
         raise StudyFileError(path, f"importing {name!r} raised {type(error).__name__}: {error}") from error
-    with suppress(OSError, TypeError):  # said where the hash is asked for
-        _source_hash(module)  # taken with the import: what runs is what was hashed
+    with suppress(OSError, TypeError):  # `source_hash` reports it
+        _source_hash(module)  # cached at import, so that the hash is of the code that runs, even if the file changes
     return module
 
 

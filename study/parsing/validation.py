@@ -1,4 +1,4 @@
-"""From what a user wrote in TOML to typed settings, or to one sentence about the first mistake in it."""
+"""Validation of what a user wrote in TOML: typed settings, or one sentence about the first mistake."""
 
 import difflib
 import json
@@ -38,13 +38,13 @@ _EXPECTED = {
     "string_pattern_mismatch": "text that matches {pattern}",
     "literal_error": "{expected}",
 }
-"""What pydantic's error types mean in words; `{…}` are filled from the error's context."""
+"""Type of a pydantic error → what was expected, in words. `{…}` are filled from the context of the error."""
 
 
 def read_toml(file: str | Path) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """Read the tables of a TOML file.
 
-    :raises StudyFileError: if it is missing, not UTF-8 or not TOML; the parser's line and column are kept.
+    :raises StudyFileError: if the file is missing, not UTF-8 or not TOML; then with the parser's line and column.
     """
     try:
         return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
@@ -56,18 +56,21 @@ def read_toml(file: str | Path) -> dict[str, Any]:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)  # milliseconds to build, and a study validates a configuration for each arm
+    # Building takes milliseconds, and a study validates one configuration per arm.
+    return TypeAdapter(kind)
 
 
 def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
-    """`tree` as an instance of the dataclass `kind`, with every nested dataclass built and checked.
+    """Build an instance of the dataclass `kind` from `tree`, with every nested dataclass checked.
 
-    :param file: what error messages call the source.
-    :raises StudyFileError: for the first mistake. An unknown key comes before others, for a misspelt key is also
-        a missing one. The sentence says what was expected, what came, what is valid and what may have been meant.
+    :param kind: a dataclass, usually a `Section`.
+    :param tree: nested tables, as `tomllib` reads them.
+    :param file: name of the source, for errors.
+    :raises StudyFileError: for the first mistake. Unknown keys come first, because a misspelt key is also a missing
+        one. The sentence says what was expected, what came, what is valid and what may have been meant.
     """
     try:
-        # By way of JSON, strict mode takes a list for a tuple, and still no '3' for 3.
+        # In strict mode, only JSON input takes a list for a tuple; it still refuses "3" for 3.
         built: T = _adapter(cast(Any, kind)).validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
@@ -92,7 +95,7 @@ def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
 
 
 def _walk(tree: Any, mistake: Any) -> Iterator[int | str]:
-    """The keys of a mistake's place that are the user's; pydantic puts the names of a union's members among them."""
+    """Yield the keys on the way to a mistake that the user wrote. pydantic also lists the names of union members."""
     location: Sequence[int | str] = mistake["loc"]
     for position, key in enumerate(location):
         if isinstance(tree, dict) and key in tree:
@@ -105,9 +108,9 @@ def _walk(tree: Any, mistake: Any) -> Iterator[int | str]:
 
 
 def _keys(kind: Any, tree: Any, path: Sequence[int | str]) -> list[str]:
-    """Names of the fields of the dataclass that stands at `path` under `kind`; none if there is no dataclass.
+    """Return the valid keys of the table at `path` under `kind`; none if there is no dataclass there.
 
-    Where several may stand there, those of the one that the user's own `kind` names.
+    If several dataclasses are possible, the table's own `kind` chooses among them.
     """
     for key in path:
         tree = tree[key]
@@ -117,7 +120,7 @@ def _keys(kind: Any, tree: Any, path: Sequence[int | str]) -> list[str]:
 
 
 def _kinds(kind: Any, path: Sequence[int | str]) -> list[str]:
-    """The values of `kind` by which the dataclasses that may stand at `path` are told apart."""
+    """Return the values of `kind` that tell the dataclasses possible at `path` apart."""
     return [value for hint in _dataclasses(kind, path) for value in _values_of_kind(hint)]
 
 
@@ -127,7 +130,7 @@ def _values_of_kind(hint: Any) -> tuple[Any, ...]:
 
 
 def _dataclasses(kind: Any, path: Sequence[int | str]) -> list[Any]:
-    """The dataclasses that may stand at `path` under `kind`."""
+    """Return the dataclasses that are possible at `path` under `kind`."""
     hints = list(_members(kind))
     for key in path:
         hints = [member for hint in hints for inner in _inside(hint, key) for member in _members(inner)]
@@ -135,7 +138,7 @@ def _dataclasses(kind: Any, path: Sequence[int | str]) -> list[Any]:
 
 
 def _members(hint: Any) -> Iterator[Any]:
-    """The members of a union, else the type itself."""
+    """Yield the members of a union, or the type itself."""
     if get_origin(hint) in (Union, UnionType):
         for member in get_args(hint):
             yield from _members(member)
@@ -144,7 +147,7 @@ def _members(hint: Any) -> Iterator[Any]:
 
 
 def _inside(hint: Any, key: int | str) -> Sequence[Any]:
-    """The type under a key of a dataclass or of `dict[str, T]`, or of an entry of `tuple[T, ...]` or `list[T]`."""
+    """Return the type under a key of a dataclass or `dict[str, T]`, or of an entry of `tuple[T, ...]` or `list[T]`."""
     if is_dataclass(hint):
         return [inner for name, inner in get_type_hints(hint).items() if name == key]
     return get_args(hint)[1:] if get_origin(hint) is dict else get_args(hint)[:1]
@@ -171,7 +174,7 @@ def _nearest(word: str, valid: list[str]) -> str:
 
 
 def _wrong_value(mistakes: Sequence[Any]) -> str:
-    """One sentence about one value, which each member of a union may have refused for its own reason."""
+    """Return one sentence about a value. Each member of a union may have refused it for another reason."""
     if mistakes[0]["type"] in ("value_error", "assertion_error"):
         return str(mistakes[0]["ctx"]["error"])
     contexts = [mistake.get("ctx", {}) for mistake in mistakes]

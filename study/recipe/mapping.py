@@ -165,8 +165,8 @@ class LabelSource(Section):
                 raise ValueError("expected convention for quadrupole and octupole only, got one for dipole")
         elif self.origin != "nuclear_charge":
             raise ValueError(
-                f"expected origin = 'nuclear_charge' for a {self.column}, got {self.origin or 'no origin'}; moving it "
-                "would need the lower multipoles"
+                f"expected origin = 'nuclear_charge', which a {self.column} must refer to, got "
+                f"{self.origin or 'no origin'}; moving it would need the lower multipoles"
             )
         elif (self.form == "cartesian") != (self.convention is not None):
             raise ValueError(
