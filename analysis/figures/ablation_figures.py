@@ -13,16 +13,11 @@ from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import MetricLabel, describe, interval
-from tesseral.study.records.schemas import ABLATION_METRICS, ABLATION_STRUCTURES
+from tesseral.study.records.schemas import ABLATION_STRUCTURES
 
 _NAMED = 3
 """Most places that are named as those without which the error rises most; more are counted."""
 _KINDS = {"zero": "set to zero", "shuffle": "exchanged among atoms"}
-
-
-def ablation_metric(target: TargetLabel) -> str:
-    """The metric that ablations are measured by for this target, such as `l2_error`."""
-    return ABLATION_METRICS[0 if target.quantity == "density" else 1]
 
 
 def ablation_figures(results: Results) -> Iterator[Figure]:
@@ -38,7 +33,7 @@ def ablation_figures(results: Results) -> Iterator[Figure]:
         for shown in in_panels(arms)
     ]
     for number, (target, arms, own) in enumerate(parts, start=1):
-        name = ablation_metric(target)
+        name = target.quantity.ablation_metric
         metric = describe(f"validation.{name}", target)
         judged = describe(study.metric, target).noun
         other = "" if study.metric == f"test.{name}" else f", not {judged}, which the arms are compared by"

@@ -7,6 +7,7 @@ from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.wording import describe, interval, p_value, signed_percent, typeset
+from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.wording import duration, scaled
 
 WORDS = ("arm", "matched in", "notes")
@@ -55,7 +56,7 @@ def error_notes(results: Results) -> list[str]:
     relative = study.metric == "test.relative_error"
     other = bool(_other_heading(results))
     if relative and other:
-        dense = "; for a density, ε" if study.predicts("density") else ""
+        dense = "; for a density, ε" if study.predicts_densities else ""
         sentences.append(
             "The second error is the mean absolute error in the target’s unit (for vectors and tensors, the mean norm "
             f"of the error{dense})."
@@ -80,7 +81,7 @@ def _other_heading(results: Results) -> str:
     Empty for a study of densities only, whose ε is a share already, and if nothing is recorded.
     """
     metric, arms = results.study.metric, results.arms
-    if all(arm.target.quantity == "density" for arm in arms):
+    if all(METRICS[arm.target.quantity.own_metric].unit == "%" for arm in arms):
         return ""
     if not any(arm.errors.get(_other_metric(metric, arm)) for arm in arms):
         return ""
@@ -90,7 +91,7 @@ def _other_heading(results: Results) -> str:
 
 
 def _other_metric(metric: str, arm: ArmSummary) -> str:
-    return arm.target.own_metric if metric == "test.relative_error" else "relative_error"
+    return arm.target.quantity.own_metric if metric == "test.relative_error" else "relative_error"
 
 
 def _other_error(arm: ArmSummary, metric: str, heading: str) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 
-from tesseral.analysis.figures.ablation_figures import ablation_metric
 from tesseral.analysis.report.notes import notes
 from tesseral.analysis.statistics.fit_floor import fit_errors
 from tesseral.analysis.statistics.results import Results
@@ -50,14 +49,14 @@ def to_dict(results: Results) -> dict[str, Any]:
         "baseline": study.baseline,
         "own_baseline": study.own_baseline or study.baseline,
         "groups": [
-            {"target": asdict(group.target), "levels": dict(group.levels)}
+            {"target": group.target.to_dict(), "levels": dict(group.levels)}
             | {"baseline": study.baseline_of(arms[0]), "arms": arms}
             for group, arms in study.groups.items()
         ],
         "floor": fit_errors(study),
         "trends": [asdict(trend) for trend in results.trends],
         "progress": asdict(results.progress),
-        "arms": [asdict(arm) | {"flags": arm.flags} for arm in results.arms],
+        "arms": [asdict(arm) | {"target": arm.target.to_dict(), "flags": arm.flags} for arm in results.arms],
         "search": search
         and {
             "progress": asdict(search),
@@ -86,7 +85,7 @@ def _layers(results: Results) -> dict[str, Any]:
         "effective_rank": layers.effective_ranks.to_dicts(),
         "weight_effects": at_the_end.to_dicts(),
         "ablations": layers.ablations.to_dicts(),
-        "metrics": {arm: ablation_metric(study.target_of(arm)) for arm in layers.needs},
+        "metrics": {arm: study.target_of(arm).quantity.ablation_metric for arm in layers.needs},
         "structures": ABLATION_STRUCTURES,
         "needs": {arm: needs._asdict() for arm, needs in layers.needs.items()},
         "audit": {arm: dead._asdict() for arm, dead in layers.dead_irreps.items()},
@@ -95,7 +94,7 @@ def _layers(results: Results) -> dict[str, Any]:
 
 def _unit(study: StudyInfo) -> str:
     name = study.metric.removeprefix("test.")
-    if name == "error":
-        units = {group.target.unit for group in study.groups}
-        return units.pop() if len(units) == 1 else ""
-    return METRICS[name].unit if name in METRICS else ""
+    if name not in METRICS:
+        return ""
+    units = {METRICS[name].unit_for(group.target.quantity) for group in study.groups}
+    return units.pop() if len(units) == 1 else ""

@@ -116,9 +116,8 @@ def _metric_errors(tables: StudyTables) -> dict[str, dict[str, MetricError]]:
             continue
         for error in arm_errors(tables.trials, f"test.{name}", study.arms, study.most_blocks):
             target = study.target_of(error.arm)
-            if metric.of(target.quantity):
-                unit = target.unit if name == "error" else metric.unit
-                errors[error.arm][name] = MetricError(unit, error.error)
+            if name in target.quantity.metrics:
+                errors[error.arm][name] = MetricError(metric.unit_for(target.quantity), error.error)
     return errors
 
 

@@ -90,6 +90,7 @@ def _metrics(tables: StudyTables) -> list[tuple[int, str]]:
     target = tables.study.target
     if target is None:
         return []
-    if len(target.orders) == 1 and target.quantity != "density":
+    # A property of one order has no errors by order: its error as a whole is that of the order. A density has both.
+    if len(target.orders) == 1 and not target.quantity.in_basis:
         return [(target.orders[0], _RELATIVE)] if f"metric.{_RELATIVE}" in tables.trials.columns else []
     return [(order, f"{_RELATIVE}.l{order}") for order in recorded_orders(tables.trials, _RELATIVE)]

@@ -7,6 +7,7 @@ from the self-consistent (SCF) density by the fit floor.
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import interval
+from tesseral.study.records.schemas import FIT_ERRORS
 from tesseral.study.wording import listed
 
 NEGLIGIBLE = 1e-6
@@ -18,15 +19,9 @@ def fit_errors(study: StudyInfo) -> dict[str, float | None] | None:
 
     Each is None if it is unknown; the whole is None if no arm predicts a density. See `study_info.ReferenceInfo`.
     """
-    if not study.predicts("density"):
+    if not study.predicts_densities:
         return None
-    fit = study.reference
-    return {
-        "epsilon": fit.fit_error,
-        "electrons": fit.electron_error,
-        "dipole": fit.dipole_error,
-        "self_repulsion": fit.self_repulsion_error,
-    }
+    return {error.key: getattr(study.reference, column) for column, error in FIT_ERRORS.items()}
 
 
 def floor_line(study: StudyInfo) -> float | None:

@@ -21,6 +21,7 @@ from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
 from tesseral.analysis.terms.targets import label_target
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.baselines import baselines
+from tesseral.study.configuration.quantities import Label, quantity_of
 from tesseral.study.design.labels import text_of
 from tesseral.study.design.stages import objectives
 from tesseral.study.errors import StudyFileError, TesseralError
@@ -169,14 +170,14 @@ def _recorded(arms: Iterable[Arm], recorded: Iterable[str]) -> dict[str, str]:
     return {arm.label: joined.get(arm.label, joined.get(arm.labels[0], arm.label)) for arm in arms}
 
 
-def _labels(written: str, storage: str | Path) -> Mapping[str, Mapping[str, Any]]:
+def _labels(written: str, storage: str | Path) -> Mapping[str, Label]:
     """The labels that reference data declare; none if the file is not available any more."""
     try:
         metadata = pl.read_parquet_metadata(Store(storage).location(written))
         declared: dict[str, dict[str, Any]] = json.loads(metadata.get("tesseral.labels") or "{}")
-    except (PolarsError, OSError, ValueError):
+        return {name: Label.from_dict(tree) for name, tree in declared.items()}
+    except (PolarsError, OSError, ValueError, KeyError, TesseralError):
         return {}
-    return declared
 
 
 def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
@@ -184,7 +185,7 @@ def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
 
     Empty if the file is not available any more.
     """
-    densities = [arm for arm in study.arms if arm.configuration.target.quantity == "density"]
+    densities = [arm for arm in study.arms if quantity_of(arm.configuration.target.quantity).in_basis]
     written = (densities or study.arms)[0].configuration.data.reference
     words = ("method", "basis", "auxiliary_basis")
     try:

@@ -117,6 +117,7 @@ class StudyInfo:
         targets = {self.target_of(arm) for arm in self.arms}
         return targets.pop() if len(targets) == 1 else None
 
-    def predicts(self, quantity: str) -> bool:
-        """Whether any arm predicts a quantity."""
-        return any(self.target_of(arm).quantity == quantity for arm in self.arms)
+    @property
+    def predicts_densities(self) -> bool:
+        """Whether any arm predicts a density, whose fit has errors of its own."""
+        return any(self.target_of(arm).quantity.in_basis for arm in self.arms)

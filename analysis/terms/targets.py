@@ -9,42 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.study.configuration.metrics import unit_of
-from tesseral.study.configuration.quantities import LABEL, QUANTITIES
-from tesseral.study.configuration.target import Target as Setting
-from tesseral.study.parsing.irreps import parse_irreps
-
-_NAMES = {
-    "forces_direct": "direct forces",
-    "dipole_sum": "dipole as a plain sum",
-    "dipole_magnitude": "dipole's length",
-    "homo": "HOMO energy",
-    "lumo": "LUMO energy",
-    "gap": "HOMO–LUMO gap",
-    "r2": "extent ⟨r²⟩",
-}
+from tesseral.study.configuration.quantities import QUANTITIES, Label, Quantity, quantity_of
+from tesseral.study.configuration.target import Target
 
 
 @dataclass(frozen=True)
 class TargetLabel:
     """What an arm predicts, as a report names it."""
 
-    quantity: str = "density"
-    """Value of `target.quantity`."""
+    quantity: Quantity = QUANTITIES["density"]
     chosen: tuple[int, ...] | None = None
     """Orders l of the density that are predicted; None for all, and for other targets."""
-    unit: str = ""
-    """Unit of its metric `error`; empty if there is none or it is unknown."""
-    orders: tuple[int, ...] = ()
-    """Orders l of the target, ascending; empty if the auxiliary basis decides, or if unknown."""
 
     @property
     def name(self) -> str:
         """Inside a sentence, after 'the': 'energy', 'density of l = 0, 1', 'label strain'."""
-        if self.quantity.startswith(LABEL):
-            return f"label {self.quantity.removeprefix(LABEL)}"
-        name = _NAMES.get(self.quantity, self.quantity)
-        return name if self.chosen is None else f"{name} of l = {', '.join(map(str, self.chosen))}"
+        if self.chosen is None:
+            return self.quantity.phrase
+        return f"{self.quantity.phrase} of l = {', '.join(map(str, self.chosen))}"
 
     @property
     def title(self) -> str:
@@ -52,9 +34,18 @@ class TargetLabel:
         return self.name[:1].upper() + self.name[1:]
 
     @property
-    def own_metric(self) -> str:
-        """The metric in the target's own measure: ε for a density, else `error`, in the target's unit."""
-        return "epsilon" if self.quantity == "density" else "error"
+    def unit(self) -> str:
+        """Unit of its metric `error`; empty if there is none or it is unknown."""
+        return self.quantity.unit if "error" in self.quantity.metrics else ""
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """Orders l of the target, ascending; empty if the auxiliary basis decides, or if unknown."""
+        return self.chosen or tuple(sorted({term.l for term in self.quantity.irreps or ()}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `report --json`."""
+        return {"quantity": self.quantity.name, "chosen": self.chosen, "unit": self.unit, "orders": self.orders}
 
 
 @dataclass(frozen=True)
@@ -80,17 +71,10 @@ class Group:
         return ", ".join(f"{name}={level}" for name, level in self.levels)
 
 
-def label_target(setting: Setting, labels: Mapping[str, Mapping[str, Any]]) -> TargetLabel:
+def label_target(setting: Target, labels: Mapping[str, Label]) -> TargetLabel:
     """Name the target of a configuration.
 
     :param setting: the section `[target]` of the configuration.
-    :param labels: name → `irreps` and `unit` of each label that the reference data declare.
+    :param labels: name → label that the reference data declare; empty if the data are not available.
     """
-    declared = QUANTITIES.get(setting.quantity)
-    unit, irreps = unit_of("error", setting.quantity), declared.irreps if declared else None
-    if setting.quantity == "density":
-        return TargetLabel(setting.quantity, setting.orders, "", setting.orders or ())
-    label = labels.get(setting.quantity.removeprefix(LABEL)) if declared is None else None
-    if label is not None:
-        unit, irreps = str(label["unit"]), parse_irreps(str(label["irreps"]))
-    return TargetLabel(setting.quantity, None, unit, tuple(sorted({term.l for term in irreps or ()})))
+    return TargetLabel(quantity_of(setting.quantity, labels), setting.orders)

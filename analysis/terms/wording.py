@@ -81,7 +81,9 @@ def describe(metric: str, target: TargetLabel | None = None) -> MetricLabel:
     """
     split, _, name = metric.partition(".")
     declared = METRICS.get(name)
-    unit = target.unit if target is not None and name == "error" else declared.unit if declared else ""
+    unit = "" if declared is None else declared.unit or ""
+    if declared is not None and target is not None:
+        unit = declared.unit_for(target.quantity)
     of = target.name if target is not None and name in _OF_TARGET else ""
     share = "the target’s spread" if name == "relative_error" else ""
     definition = declared.description if declared else ""

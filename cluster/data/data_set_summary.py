@@ -12,10 +12,6 @@ from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 from tesseral.study.records.schemas import FIT_ERRORS
 
-_WORDS = (("fit ε", "%"), ("electrons", "e"), ("dipole", "e bohr"), ("self-repulsion", "%"))
-FLOOR = dict(zip(FIT_ERRORS, _WORDS, strict=True))
-"""Column of an error of the density fit → its name and unit in a line. No model of the coefficients has smaller errors
-against the self-consistent density."""
 STATED = ("method", "basis", "auxiliary_basis")
 """Text columns of which the summary lists the distinct values."""
 
@@ -24,7 +20,7 @@ def summarise(location: str) -> dict[str, Any]:
     """Summarise a file that a recipe made. Only columns with one value per structure are read.
 
     :param location: absolute path or URL.
-    :return: JSON with, among others, `floor`, the mean and largest absolute value of each error of `FLOOR` over the
+    :return: JSON with, among others, `floor`, the mean and largest absolute value of each error of `FIT_ERRORS` over the
         converged structures, and `seconds`, the time of all calculations together.
     :raises DataError: if the file is missing, torn, or not Parquet.
     """
@@ -32,10 +28,10 @@ def summarise(location: str) -> dict[str, Any]:
     if file is None:
         raise DataError(f"expected reference data at {location}, found nothing there")
     with file:
-        table = file.read(columns=["converged", "seconds", *STATED, *FLOOR])
+        table = file.read(columns=["converged", "seconds", *STATED, *FIT_ERRORS])
         converged = table.filter(table["converged"])
         floor = {}
-        for column in FLOOR:
+        for column in FIT_ERRORS:
             sizes = pc.abs(converged[column])
             if sizes.null_count < len(sizes):
                 floor[column] = {"mean": pc.mean(sizes).as_py(), "max": pc.max(sizes).as_py()}
@@ -57,7 +53,11 @@ def describe(summary: dict[str, Any]) -> str:
     fitted = f", fitted in {summary['auxiliary_basis']}" if summary["auxiliary_basis"] else ""
     lost = summary["structures"] - summary["converged"]
     unconverged = f"; {lost} not converged and never trained on" if lost else ""
-    floor = ", ".join(f"{FLOOR[key][0]} {size['mean']:.2g} {FLOOR[key][1]}" for key, size in summary["floor"].items())
+    floor = ", ".join(
+        f"{error.name} {summary['floor'][column]['mean']:.2g} {error.unit}"
+        for column, error in FIT_ERRORS.items()
+        if column in summary["floor"]
+    )
     return (
         f"{summary['structures']} structures of {', '.join(summary['elements'])}, {method}{fitted}"
         f"{f', floor of the fit: {floor}' if floor else ''}{unconverged}: {summary['reference']}"

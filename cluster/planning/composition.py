@@ -10,7 +10,7 @@ from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import split
 from tesseral.study.configuration.configuration import Data
-from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.design.stages import confirm_seeds
 
@@ -28,9 +28,12 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
     file = plan.study.file
     found: dict[tuple[str, Data], set[str]] = {}
     for arm in plan.study.arms:
-        data, quantity = arm.configuration.data, QUANTITIES.get(arm.configuration.target.quantity)
+        data = arm.configuration.data
         reference = plan.measure.data(data.reference)
-        if quantity is None or not quantity.extensive or reference is None or (quantity.name, data) in found:
+        if reference is None:
+            continue
+        quantity = quantity_of(arm.configuration.target.quantity, reference.labels)
+        if not quantity.has_atomic_references or (quantity.name, data) in found:
             continue
         seeds = (confirm_seeds(file.study.seed, block, 0).split for block in range(file.replication.blocks))
         found[quantity.name, data] = outside(reference, data, seeds)

@@ -9,8 +9,8 @@ from tesseral.models.networks.sizing.reach import Dead, dead, unreachable
 from tesseral.models.networks.sizing.size import Shape, Size, size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.configuration.target import Target
+from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.configuration.trial import canonical
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import read_recipe
@@ -102,8 +102,7 @@ class Measure:
             from tesseral.models.networks.sizing.probe import probe_unreachable
 
             missing = probe_unreachable(configuration, shape.layout, shape.elements)
-        quantity = QUANTITIES.get(configuration.target.quantity)  # a label's outputs are what is predicted
-        return tuple(map(str, missing if quantity is None else quantity.unreached(missing)))
+        return tuple(map(str, quantity_of(configuration.target.quantity).unreached(missing)))
 
     def dead(self, configuration: Configuration) -> tuple[Dead, ...]:
         """Hidden irreps that nothing feeds or nothing reads; of a user's own network none is known."""

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.study.configuration.configuration import flatten
 from tesseral.study.configuration.network import without_effect
+from tesseral.study.configuration.quantities import QUANTITIES, quantity_of
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.baselines import baselines
 from tesseral.study.design.study_file import CONFIGURATION
 from tesseral.study.parsing.preset import apply_preset
 from tesseral.study.study import Study
 
-WEIGHTS = ("loss.forces", "loss.energy")
-"""Of the target `forces`."""
+WEIGHTS = {f"loss.{weight}" for quantity in QUANTITIES.values() for weight in quantity.loss_weights}
+"""Settings that weigh the terms of some target's loss."""
 
 
 def setting_notes(plan: StudyPlan) -> Iterator[str]:
@@ -71,6 +72,6 @@ def _written(study: Study) -> set[str]:
 def _without(arm: Arm) -> dict[str, str]:
     """`without_effect`, of the whole configuration."""
     found = without_effect(arm.configuration.network)
-    if arm.configuration.target.quantity != "forces":
-        found |= dict.fromkeys(WEIGHTS, "but with the target forces")
+    own = {f"loss.{weight}" for weight in quantity_of(arm.configuration.target.quantity).loss_weights}
+    found |= dict.fromkeys(sorted(WEIGHTS - own), "but with the target forces")
     return found

@@ -8,19 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tesseral.study.configuration.quantities import COLUMNS
 from tesseral.study.errors import DataError
 
 REQUIRED = ("id", "atomic_numbers", "positions", "charge", "converged")
 """What no row can do without; the other columns are null where a quantity was not asked for."""
-_WIDTHS = {
-    "forces": ("atom", 3),
-    "charges": ("atom", 1),
-    "dipole": ("structure", 3),
-    "quadrupole": ("structure", 5),
-    "octupole": ("structure", 7),
-    "polarizability": ("structure", 6),
-}
-_SCALARS = ("energy", "homo", "lumo", "gap", "r2")
+_NUMBERS = {column: (label.per, label.width) for column, label in COLUMNS.items()}
+_SCALARS = tuple(column for column, layout in _NUMBERS.items() if layout == ("structure", 1))
+_WIDTHS = {column: layout for column, layout in _NUMBERS.items() if column not in _SCALARS}
 
 _SLICE = 256  # rows whose numbers are looked at together, so that memory stays flat
 

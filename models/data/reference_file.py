@@ -13,17 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tesseral.models.data.label import Label
 from tesseral.models.data.reference_check import REQUIRED, check_table
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.study.configuration.quantities import QUANTITIES, Label
 from tesseral.study.configuration.trial import canonical
 from tesseral.study.errors import DataError
 from tesseral.study.records.schemas import REFERENCE, VERSION, table_name, to_table, with_metadata
 
-TARGETS = (
-    *("coefficients", "energy", "forces", "dipole", "quadrupole", "octupole", "polarizability"),
-    *("homo", "lumo", "gap", "r2"),
-)
+TARGETS = tuple(dict.fromkeys(quantity.column for quantity in QUANTITIES.values()))
 """Columns that can be targets; those of imported labels come on top."""
 # What a training can see. Timings and provenance may differ between two files of equal content.
 _CONTENT = ("atomic_numbers", "positions", "charge", "converged", "overlap", *TARGETS)
@@ -183,8 +180,14 @@ def _schema(labels: Mapping[str, Label]) -> pa.Schema:
     schema = REFERENCE
     for key, label in labels.items():
         about = {"description": f"imported, irreps {label.to_dict()['irreps']}, per {label.per}, {label.unit}"}
-        schema = schema.append(pa.field(f"label.{key}", label.type, metadata=about))
+        schema = schema.append(pa.field(f"label.{key}", label_type(label), metadata=about))
     return schema
+
+
+def label_type(label: Label) -> pa.DataType:
+    """Type of a label's column: a list for each structure, or a list of lists, one for each atom."""
+    numbers = pa.list_(pa.float64())
+    return numbers if label.per == "structure" else pa.list_(numbers)
 
 
 def _check(reference: Reference, name: str) -> None:

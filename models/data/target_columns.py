@@ -1,41 +1,34 @@
-"""What a target needs of reference data: which columns, which shells, and whether every structure has them."""
+"""What a target takes from reference data: its columns, the shells of its basis, the outputs that predict it."""
 
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study import configuration
-from tesseral.study.configuration.quantities import Quantity, find_quantity
+from tesseral.study.configuration.quantities import find_quantity, quantity_of
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
-
-
-def wanted_columns(quantity: Quantity) -> tuple[str, ...]:
-    """Of the reference data, beside geometry and charge."""
-    if quantity.pooling == "density":
-        return (quantity.column, "overlap")
-    return (quantity.column, "energy") if quantity.pooling == "gradient" else (quantity.column,)
 
 
 def check_values(target: configuration.Target, reference: Reference) -> None:
     """Check that every converged structure of the reference data has what is to be predicted.
 
-    :raises DataError: if one has not, by its name.
+    :raises DataError: naming the first structure that lacks it.
     :raises StudyFileError: if the reference data have no such label.
     """
     quantity = find_quantity(target.quantity, reference.labels)
     table = reference.converged.table
-    for column in wanted_columns(quantity)[: 2 if quantity.pooling == "density" else 1]:
+    for column in quantity.columns:
         if table[column].null_count:
             row = table[column].is_null().to_pylist().index(True)
             raise absent(quantity.name, column, table["id"][row].as_py())
 
 
 def chosen_basis(reference: Reference, target: configuration.Target) -> AuxiliaryBasis | None:
-    """The shells of the density that are predicted; None for another target.
+    """The shells that are predicted; None for a target that is not expanded in the auxiliary basis.
 
     :raises DataError: if the reference data have no auxiliary basis.
-    :raises StudyFileError: if it has no such order.
+    :raises StudyFileError: if it has no shell of a chosen order.
     """
-    if target.quantity != "density":
+    if not quantity_of(target.quantity).in_basis:
         return None
     if reference.basis is None:
         raise DataError("target.quantity: expected density coefficients in the reference data, they have none")
@@ -43,7 +36,7 @@ def chosen_basis(reference: Reference, target: configuration.Target) -> Auxiliar
 
 
 def choose_shells(basis: AuxiliaryBasis, orders: tuple[int, ...] | None) -> AuxiliaryBasis:
-    """The shells of these orders alone, in their order; all of them for None.
+    """A basis of the shells of these orders alone, in their order; the basis itself for None.
 
     :raises StudyFileError: if the basis has no shell of one of them.
     """
@@ -54,23 +47,23 @@ def choose_shells(basis: AuxiliaryBasis, orders: tuple[int, ...] | None) -> Auxi
         if order not in known:
             valid = ", ".join(map(str, known))
             raise StudyFileError("target.orders", f"expected orders of the auxiliary basis, {valid}, got {order}")
-    shells = {number: tuple(one for one in found if one.l in orders) for number, found in basis.shells.items()}
+    shells = {number: tuple(shell for shell in own if shell.l in orders) for number, own in basis.shells.items()}
     return AuxiliaryBasis(basis.name, shells)
 
 
 def target_outputs(reference: Reference, target: configuration.Target) -> tuple[MulIrrep, ...]:
-    """What a network gives for each atom to predict a target of the reference data.
+    """Irreps of a network's outputs on each atom, for a target of the reference data.
 
     :raises DataError: as `chosen_basis`.
     :raises StudyFileError: if there is no such label, or no such order in the basis.
     """
+    quantity = find_quantity(target.quantity, reference.labels)
     basis = chosen_basis(reference, target)
-    outputs = find_quantity(target.quantity, reference.labels).outputs
-    return basis.layout if basis is not None else outputs or ()
+    return basis.layout if basis is not None else quantity.outputs or ()
 
 
 def absent(quantity: str, column: str, structure: str) -> DataError:
-    """The error of a structure without a column."""
+    """The error of a structure that lacks a column."""
     return DataError(
         f"target.quantity: expected {column} of every converged structure, for the target {quantity}, "
         f"{structure!r} has none"

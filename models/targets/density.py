@@ -7,13 +7,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tesseral.models.data.data_set import Batch
+from tesseral.models.data.batch import DensityBatch
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.networks.graph import Graph
-from tesseral.models.targets.target import Target, Value
+from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss
+from tesseral.models.targets.target import Loss, Target, Value
+from tesseral.study.configuration import configuration
+from tesseral.study.configuration.quantities import Quantity
 
 
-class DensityTarget(Target):
+class DensityTarget(Target[DensityBatch, Tensor]):
     """c = isolated + shift + factor · output, with shift and factor by element and shell.
 
     Rackers & Rao's y (arXiv 2210.04766) is
@@ -30,6 +33,10 @@ class DensityTarget(Target):
     frame). Where an element lacks a shell, isolated, shift and factor are zero, and so is c.
 
     Every table has the shape (elements, columns of the basis's layout), elements by ascending atomic number.
+
+    :param quantity: one that is expanded in the auxiliary basis.
+    :param basis: the shells that are predicted.
+    :param scale: as `target.scale`.
     """
 
     isolated: Tensor
@@ -47,8 +54,9 @@ class DensityTarget(Target):
     shell: Tensor
     """(columns,) int64, number of the shell that the column is a component of."""
 
-    def __init__(self, basis: AuxiliaryBasis, scale: Literal["spread", "none"]) -> None:
+    def __init__(self, quantity: Quantity, basis: AuxiliaryBasis, scale: Literal["spread", "none"]) -> None:
         super().__init__()
+        self.quantity = quantity
         self.outputs = basis.layout
         self.scale = scale
         widths = [2 * order + 1 for mul, order, _ in basis.layout for _ in range(mul)]
@@ -56,9 +64,9 @@ class DensityTarget(Target):
         tables = torch.zeros(3, len(basis.shells), len(shell), dtype=torch.float64)
         for row, number in enumerate(sorted(basis.shells)):
             values = [
-                (one.isolated, 2 * sqrt(2) / one.norm, one.charge)
-                for one in basis.shells[number]
-                for _ in range(2 * one.l + 1)
+                (own.isolated, 2 * sqrt(2) / own.norm, own.charge)
+                for own in basis.shells[number]
+                for _ in range(2 * own.l + 1)
             ]
             tables[:, row, basis.columns(number)] = torch.tensor(values, dtype=torch.float64).reshape(-1, 3).T
         isolated, to_y, charge = tables
@@ -71,9 +79,27 @@ class DensityTarget(Target):
         self.register_buffer("order", (torch.tensor(widths)[shell] - 1) // 2)
         self.register_buffer("shell", shell)
 
-    def standardise(self, structures: Sequence[Batch]) -> None:
+    def standardise(self, structures: Sequence[DensityBatch]) -> None:
         """`fit` on the atoms of these structures."""
-        self.fit(torch.cat([one.values for one in structures]), torch.cat([one.graph.species for one in structures]))
+        self.fit(*_atoms(structures))
+
+    def build_loss(
+        self, settings: configuration.Loss, structures: Sequence[DensityBatch]
+    ) -> Loss[Tensor, DensityBatch]:
+        """As `Target.build_loss`; raises nothing."""
+        match settings.name:
+            case "raw":
+                return RawLoss(self.to_y)
+            case "equal":
+                coefficients, species = _atoms(structures)
+                y = self.y(coefficients.to(self.to_y.dtype), species)
+                return EqualLoss(y, species, len(structures), to_y=self.to_y, order=self.order)
+            case "coulomb":
+                return CoulombLoss()
+            case "overlap":
+                return OverlapLoss()
+            case _:
+                raise ValueError(f"expected a resolved loss of a density, got {settings.name!r}")
 
     def fit(self, coefficients: Tensor, species: Tensor) -> None:
         """Set the mean from the atoms of a training split, and shift and factor if the scale is `spread`.
@@ -110,7 +136,7 @@ class DensityTarget(Target):
         """Rackers' y of coefficients, (atoms, columns)."""
         return (coefficients - self.isolated[species]) * self.to_y[species]
 
-    def sums(self, error: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, error: Tensor, batch: DensityBatch) -> dict[str, Tensor]:
         """Σ∫Δρ² and Σ∫ρ², of the whole and by l, Σ(Δy)² and Σy² by l, Σ|Δ electrons|, and counts."""
         species = batch.graph.species
         charges = (error * self.charge[species]).double().sum(dim=1)
@@ -121,11 +147,11 @@ class DensityTarget(Target):
             for y in (error * self.to_y[species], self.y(batch.values, species))
         ]
         return {
-            "error": squared_norms(error, batch).double().sum(),
-            "norm": squared_norms(batch.values, batch).double().sum(),
-            "spread": squared_norms(deviation, batch).double().sum(),
-            "error_by_order": squared_norms_by_order(error, batch, self.order).double().sum(dim=0),
-            "spread_by_order": squared_norms_by_order(deviation, batch, self.order).double().sum(dim=0),
+            "error": batch.squared_norms(error).double().sum(),
+            "norm": batch.squared_norms(batch.values).double().sum(),
+            "spread": batch.squared_norms(deviation).double().sum(),
+            "error_by_order": batch.squared_norms_by_order(error, self.order).double().sum(dim=0),
+            "spread_by_order": batch.squared_norms_by_order(deviation, self.order).double().sum(dim=0),
             "wrong": squares[0],
             "total": squares[1],
             "electrons": electrons,
@@ -159,22 +185,7 @@ class DensityTarget(Target):
         return values
 
 
-def squared_norms(coefficients: Tensor, batch: Batch, matrix: Tensor | None = None) -> Tensor:
-    """cᵀ M c of each structure, (structures,), from (atoms, columns).
-
-    :param matrix: M, such as `batch.coulomb`; if none is given `batch.overlap`, with which it is ∫ρ².
-    """
-    vectors = coefficients.reshape(-1)[batch.filled]
-    matrix = batch.overlap if matrix is None else matrix
-    return (vectors * torch.bmm(matrix, vectors[..., None])[..., 0]).sum(dim=1)
-
-
-def squared_norms_by_order(coefficients: Tensor, batch: Batch, order: Tensor) -> Tensor:
-    """∫ρ_l² of the part of each order l of each structure, (structures, orders).
-
-    :param order: (columns,), l of each column.
-    """
-    vectors = coefficients.reshape(-1)[batch.filled]
-    member = torch.nn.functional.one_hot(order)[batch.filled % len(order)]
-    parts = vectors[..., None] * member
-    return (parts * torch.bmm(batch.overlap, parts)).sum(dim=1)
+def _atoms(structures: Sequence[DensityBatch]) -> tuple[Tensor, Tensor]:
+    """Coefficients, (atoms, columns), and elements, (atoms,), of all atoms of these structures."""
+    values = torch.cat([structure.values for structure in structures])
+    return values, torch.cat([structure.graph.species for structure in structures])

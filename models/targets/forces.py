@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.data.data_set import Batch
+from tesseral.models.data.batch import PropertyBatch
 from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions
+from tesseral.models.targets.loss import inverse_square
 from tesseral.models.targets.property import PropertyTarget
-from tesseral.models.targets.target import Target, Value
 from tesseral.study import configuration
-from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.models.targets.target import Loss, Target, Value
+from tesseral.study.configuration.quantities import QUANTITIES, Quantity
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 
@@ -27,13 +28,13 @@ SAMPLE = 32
 class EnergyForces(NamedTuple):
     """A prediction, or its error; float64."""
 
-    energy: Tensor
-    """(structures, 1), hartree. Of an error (structures, 0) where the reference has no energies."""
+    energy: Tensor | None
+    """(structures, 1), hartree. An error has None where the reference has no energies."""
     forces: Tensor
     """(atoms, 3), hartree/bohr."""
 
 
-class ForceTarget(Target):
+class ForceTarget(Target[PropertyBatch, EnergyForces]):
     """E = Σ_i a(Z_i) + factor · Σ_i output_i and F = −∂E/∂r.
 
     The numbers a are fitted to the energies, as those of an energy (0 where the reference has none). With scale
@@ -42,33 +43,40 @@ class ForceTarget(Target):
     between kinds of layers. Harmonics and radial values are computed again from the positions, so that the gradient
     reaches them, and a second one goes through it.
 
-    :param settings: of the network, whose edges it has: what counts is in `EdgeBasis`.
+    :param quantity: one whose pooling is a gradient.
+    :param settings: the `network` section, of which `EdgeBasis` reads the cutoff, harmonics and radial functions.
+    :param elements: number of elements.
+    :param scale: as `target.scale`.
     """
 
     spread: Tensor
     """(), root mean square of a force's components over the training split, hartree/bohr."""
 
-    def __init__(self, settings: configuration.Network, elements: int, scale: Literal["spread", "none"]) -> None:
+    def __init__(
+        self, quantity: Quantity, settings: configuration.Network, elements: int, scale: Literal["spread", "none"]
+    ) -> None:
         super().__init__()
+        self.quantity = quantity
         self.edges = EdgeBasis.from_settings(settings)
         self.energy = PropertyTarget(QUANTITIES["energy"], elements, scale)
         self.outputs = self.energy.outputs
         self.register_buffer("spread", torch.ones((), dtype=torch.float64))
 
-    def standardise(self, structures: Sequence[Batch]) -> None:
+    def standardise(self, structures: Sequence[PropertyBatch]) -> None:
         """Atomic references, the forces' spread and the factor of outputs that change by one within 1 Å.
 
         :raises DataError: if all forces are zero.
         """
-        if structures[0].energy.shape[1]:
-            self.energy.fit(torch.cat([one.energy for one in structures]), [one.graph for one in structures])
-        self.spread.copy_(torch.cat([one.values for one in structures]).square().mean().sqrt())
+        energies = [structure.energy for structure in structures if structure.energy is not None]
+        if energies:
+            self.energy.fit(torch.cat(energies), [structure.graph for structure in structures])
+        self.spread.copy_(torch.cat([structure.values for structure in structures]).square().mean().sqrt())
         if not self.spread:
             raise DataError("target.quantity: expected forces in the training split, all of them are zero")
         if self.energy.scale == "spread":
             self.energy.factor.copy_((self.spread / BOHR).expand(1))
 
-    def calibrate(self, network: Module, structures: Sequence[Batch]) -> None:
+    def calibrate(self, network: Module, structures: Sequence[PropertyBatch]) -> None:
         """The factor with which this network's first forces have their size: see the class.
 
         It stays as it is of a network whose energy no position changes, which no factor can mend.
@@ -76,7 +84,7 @@ class ForceTarget(Target):
         if self.energy.scale != "spread":
             return
         with torch.no_grad():
-            forces = torch.cat([self.predict(network, one.graph).forces for one in structures[:SAMPLE]])
+            forces = torch.cat([self.predict(network, structure.graph).forces for structure in structures[:SAMPLE]])
         first = forces.square().mean().sqrt()
         if 0 < first < torch.inf:
             self.energy.factor.mul_(START * self.spread / first)
@@ -99,27 +107,78 @@ class ForceTarget(Target):
             gradient = torch.zeros_like(positions)
         return EnergyForces(energy if wanted else energy.detach(), -BOHR * gradient.double())
 
-    def error(self, prediction: EnergyForces, batch: Batch) -> EnergyForces:
+    def error(self, prediction: EnergyForces, batch: PropertyBatch) -> EnergyForces:
         """Prediction less reference; of the energies only where the reference has them."""
-        energy = prediction.energy - batch.energy if batch.energy.shape[1] else batch.energy
+        energy = None
+        if prediction.energy is not None and batch.energy is not None:
+            energy = prediction.energy - batch.energy
         return EnergyForces(energy, prediction.forces - batch.values)
 
-    def sums(self, error: EnergyForces, batch: Batch) -> dict[str, Tensor]:
+    def build_loss(
+        self, settings: configuration.Loss, structures: Sequence[PropertyBatch]
+    ) -> Loss[EnergyForces, PropertyBatch]:
+        """As `Target.build_loss`.
+
+        :raises DataError: if only energies have a weight, and the reference has none.
+        """
+        if not settings.forces and structures[0].energy is None:
+            raise DataError("loss.forces: expected a weight above 0, for the reference data have no energies, got 0")
+        return ForceLoss(self.spread, forces=settings.forces, energy=settings.energy)
+
+    def sums(self, error: EnergyForces, batch: PropertyBatch) -> dict[str, Tensor]:
         """Σ|ΔF|, ΣΔF², ΣF², Σ|ΔE| and their numbers."""
+        energy = error.forces.new_zeros(0) if error.energy is None else error.energy
         return {
             "length": error.forces.norm(dim=1).sum(),
             "error": error.forces.square().sum(),
             "spread": batch.values.square().sum(),
             "atoms": error.forces.new_tensor(len(error.forces)),
-            "energy": error.energy.abs().sum(),
-            "energies": error.forces.new_tensor(error.energy.numel()),
+            "energy": energy.abs().sum(),
+            "energies": error.forces.new_tensor(energy.numel()),
         }
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
         """error and relative_error of the forces, energy_error where there are energies."""
-        found = [Value("error", None, float(sums["length"] / sums["atoms"]))]
+        values = [Value("error", None, float(sums["length"] / sums["atoms"]))]
         if sums["spread"] > 0:
-            found.append(Value("relative_error", None, 100 * float(sums["error"] / sums["spread"]) ** 0.5))
+            values.append(Value("relative_error", None, 100 * float(sums["error"] / sums["spread"]) ** 0.5))
         if sums["energies"] > 0:
-            found.append(Value("energy_error", None, float(sums["energy"] / sums["energies"])))
-        return found
+            values.append(Value("energy_error", None, float(sums["energy"] / sums["energies"])))
+        return values
+
+
+class ForceLoss(Module):
+    """The mean over structures of 1/N · [w_F · Σ|ΔF|²/(3 s_F²) + w_E · ΔE²/(s_F · 1 Å)²], N the structure's atoms.
+
+    s_F is the root mean square of a force's components over the training split. Energies count where the reference has
+    them, in units of what such a force does over 1 Å. In units of their own spread, which is small where all structures
+    are of one molecule, they kept 625 steps from learning any force.
+
+    :param spread: s_F, (), hartree/bohr.
+    :param forces: w_F.
+    :param energy: w_E.
+    """
+
+    weight: Tensor
+    """Of (ΔF)² and (ΔE)², (2,)."""
+
+    def __init__(self, spread: Tensor, *, forces: float, energy: float) -> None:
+        super().__init__()
+        weight = torch.stack([inverse_square(spread), inverse_square(spread / BOHR)])
+        self.register_buffer("weight", weight * weight.new_tensor([forces, energy]))
+
+    def forward(self, error: EnergyForces, batch: PropertyBatch) -> Tensor:
+        """:param error: ΔF and ΔE."""
+        graph = batch.graph
+        atoms = error.forces.new_zeros(batch.size).index_add(
+            0, graph.structure, error.forces.new_ones(len(error.forces))
+        )
+        squares = error.forces.square().mean(dim=1) / atoms.index_select(0, graph.structure)
+        loss = self.weight[0] * squares.sum()
+        if error.energy is not None:
+            loss = loss + self.weight[1] * (error.energy[:, 0].square() / atoms).sum()
+        return loss / batch.size
+
+    def denominator(self, batch: PropertyBatch) -> int:
+        """Structures."""
+        return batch.size

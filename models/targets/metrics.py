@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from tesseral.models.data.data_set import Batch, DataSet
+from tesseral.models.data.batch import Batch
+from tesseral.models.data.data_set import DataSet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.density import epsilon_by_order
 from tesseral.models.density.errors import density_errors
@@ -57,14 +58,14 @@ def measure_densities(model: Model, data: DataSet, indices: Iterable[int]) -> li
             for values in (model(batch.graph), batch.values)
         )
         positions = torch.tensor(row["positions"], dtype=torch.float64, device=device)
-        found: dict[tuple[str, int | None], float] = {
+        measured: dict[tuple[str, int | None], float] = {
             ("epsilon" if order is None else "block_epsilon", order): value
             for order, value in epsilon_by_order(whole, numbers, positions, predicted, fitted).items()
             if order is None or order in orders
         }
         errors = density_errors(whole, numbers, positions, predicted, fitted)
-        found |= {(f"{name}_error", None): getattr(errors, name) for name in ("dipole", "quadrupole", "potential")}
-        for key, value in found.items():
+        measured |= {(f"{name}_error", None): getattr(errors, name) for name in ("dipole", "quadrupole", "potential")}
+        for key, value in measured.items():
             sums[key] = sums.get(key, 0.0) + value
     return [Value(metric, order, value / len(structures)) for (metric, order), value in sums.items()]
 
@@ -78,10 +79,10 @@ def _completed(
 ) -> list[Tensor]:
     """Coefficients in the whole basis for each atom: of the chosen shells `values`, of the others the reference's."""
     orders = {term.l for term in chosen.layout}
-    found = []
+    completed = []
     for number, own, fitted in zip(atomic_numbers, values, coefficients, strict=True):
         part = own.new_tensor(fitted)
         places = [shell.l in orders for shell in whole.shells[number] for _ in range(2 * shell.l + 1)]
         part[torch.tensor(places, device=own.device)] = own[chosen.columns(number)]
-        found.append(part)
-    return found
+        completed.append(part)
+    return completed

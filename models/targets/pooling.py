@@ -1,10 +1,17 @@
-"""From numbers on the atoms to numbers of a structure."""
+"""Poolings: from numbers on the atoms to numbers of a structure."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from tesseral.models.networks.graph import Graph
 from tesseral.study.constants import BOHR
+
+
+def own(values: Tensor, graph: Graph) -> Tensor:
+    """x_i of each atom as it is, (atoms, dim)."""
+    return values
 
 
 def total(values: Tensor, graph: Graph) -> Tensor:
@@ -20,6 +27,10 @@ def mean(values: Tensor, graph: Graph) -> Tensor:
 def atoms(graph: Graph, like: Tensor) -> Tensor:
     """N of each structure, (structures,), in the precision of `like`."""
     return like.new_zeros(graph.size).index_add(0, graph.structure, like.new_ones(len(graph.structure)))
+
+
+POOLINGS: dict[str, Callable[[Tensor, Graph], Tensor]] = {"sum": total, "mean": mean, "atom": own}
+"""Those of one value for each atom, by `Quantity.pooling`."""
 
 
 def dipole(charges: Tensor, dipoles: Tensor, graph: Graph) -> Tensor:

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tesseral.models.data.data_set import Batch
+from tesseral.models.data.batch import PropertyBatch
 from tesseral.models.networks.graph import Graph
-from tesseral.models.targets.pooling import components, dipole, mean, total
-from tesseral.models.targets.target import Target, Value
+from tesseral.models.targets.loss import SquaredLoss
+from tesseral.models.targets.pooling import POOLINGS, components, dipole, mean, total
+from tesseral.models.targets.target import Loss, Target, Value
+from tesseral.study.configuration import configuration
 from tesseral.study.configuration.quantities import Quantity
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
@@ -20,7 +22,7 @@ VANISHING = 1e-10
 """A spread relative to the largest value: what rounding leaves of values that a baseline meets exactly lies below."""
 
 
-class PropertyTarget(Target):
+class PropertyTarget(Target[PropertyBatch, Tensor]):
     """y = baseline + pooling(factor · outputs), the pooling a sum or mean over the atoms, or each atom's own.
 
     The baseline is of invariants alone, for the mean of anything else would turn with the frame. Of an extensive
@@ -31,10 +33,11 @@ class PropertyTarget(Target):
     many independent outputs add up to it); with `none` it is 1 and outputs are in the quantity's unit. The baseline is
     the same.
 
-    Charges of a dipole have the factor of the atomic dipoles over the root mean square distance of the atoms from the
-    centre, so that both parts begin with equal right.
-
     Predictions, baseline and errors are in double precision: the last digits of an energy are what is learnt.
+
+    :param quantity: known in full, of one of the poolings in `POOLINGS`.
+    :param elements: number of elements.
+    :param scale: as `target.scale`.
     """
 
     baseline: Tensor
@@ -45,7 +48,8 @@ class PropertyTarget(Target):
     factor: Tensor
     """(dim,)."""
     charge_factor: Tensor
-    """(), e for each unit of output; used by the pooling `charges` alone."""
+    """(), e for each unit of output, of a `DipoleTarget`. Other targets hold it as 1, since it is in the checkpoints of
+    all of them."""
     order: Tensor
     """(dim,) int64, l of each component."""
     copy: Tensor
@@ -67,12 +71,14 @@ class PropertyTarget(Target):
         self.register_buffer("factor", torch.ones(len(order), dtype=torch.float64))
         self.register_buffer("charge_factor", torch.ones((), dtype=torch.float64))
 
-    def standardise(self, structures: Sequence[Batch]) -> None:
+    def standardise(self, structures: Sequence[PropertyBatch]) -> None:
         """Baseline, spread and factor of a training split: see the class.
 
         :raises DataError: if no component has any spread.
         """
-        self.fit(torch.cat([one.values for one in structures]), [one.graph for one in structures])
+        self.fit(
+            torch.cat([structure.values for structure in structures]), [structure.graph for structure in structures]
+        )
         if not self.spread.any():
             raise DataError(
                 f"target.quantity: expected a target that varies over the training split, {self.quantity.name} does "
@@ -88,11 +94,11 @@ class PropertyTarget(Target):
         solution = np.zeros((counts.shape[1], len(self.order)))
         chosen = self.invariant.cpu().numpy()
         numbers = values.double().cpu().numpy()
-        if self.quantity.extensive or self.quantity.per == "atom":
+        if self.quantity.additive:
             solution[:, chosen] = np.linalg.lstsq(counts, numbers[:, chosen], rcond=None)[0]
         else:
             solution[:, chosen] = numbers[:, chosen].mean(axis=0)
-        residual = numbers - counts @ solution / (1 if self._additive else counts.sum(axis=1, keepdims=True))
+        residual = numbers - counts @ solution / (1 if self.quantity.additive else counts.sum(axis=1, keepdims=True))
         squares = torch.from_numpy(np.square(residual).mean(axis=0))
         copy = self.copy.cpu()
         widths = torch.bincount(copy)
@@ -103,22 +109,14 @@ class PropertyTarget(Target):
         self.baseline.copy_(torch.stack([high, torch.from_numpy(solution) - high]))
         self.spread.copy_(spread)
         if self.scale == "spread":
-            summed = self.quantity.pooling in ("sum", "charges", "gradient")
-            self.factor.copy_(spread / (float(counts.sum()) / len(counts)) ** 0.5 if summed else spread)
-        if self.quantity.pooling == "charges" and self.scale == "spread":
-            distance = torch.cat([graph.positions for graph in graphs]).double().square().sum(dim=1).mean().sqrt()
-            self.charge_factor.copy_(self.factor[0] * BOHR / distance.clamp(min=BOHR))
-
-    @property
-    def _additive(self) -> bool:
-        """Whether the baseline is a sum over the atoms of a row; otherwise it is their mean."""
-        return self.quantity.extensive or self.quantity.per == "atom"
+            atoms = float(counts.sum()) / len(counts)
+            self.factor.copy_(spread / atoms**0.5 if self.quantity.summed else spread)
 
     def _counts(self, graphs: Sequence[Graph]) -> np.ndarray:
         """Atoms of each element in each row of the values."""
         counts = [graph.elements.double() for graph in graphs]
         if self.quantity.per == "structure":
-            counts = [total(one, graph) for one, graph in zip(counts, graphs, strict=True)]
+            counts = [total(count, graph) for count, graph in zip(counts, graphs, strict=True)]
         return torch.cat(counts).cpu().numpy()
 
     def offset(self, graph: Graph) -> Tensor:
@@ -126,20 +124,23 @@ class PropertyTarget(Target):
         atoms = self.baseline.double().sum(dim=0).index_select(0, graph.species)
         if self.quantity.per == "atom":
             return atoms
-        return total(atoms, graph) if self._additive else mean(atoms, graph)
+        return total(atoms, graph) if self.quantity.additive else mean(atoms, graph)
 
     def read(self, outputs: Tensor, graph: Graph) -> Tensor:
         """(structures or atoms, dim) float64, in the quantity's unit."""
-        pooling = self.quantity.pooling
-        if pooling == "charges":
-            made = dipole(outputs[:, :1] * self.charge_factor, outputs[:, 1:] * self.factor, graph)
-        else:
-            made = outputs * self.factor
-            if pooling != "atom":
-                made = mean(made, graph) if pooling == "mean" else total(made, graph)
-        return self.offset(graph) + made.double()
+        return self.offset(graph) + self.pool(outputs, graph).double()
 
-    def sums(self, error: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def pool(self, outputs: Tensor, graph: Graph) -> Tensor:
+        """The prediction less its baseline, in the precision of the outputs."""
+        return POOLINGS[self.quantity.pooling](outputs * self.factor, graph)
+
+    def build_loss(
+        self, settings: configuration.Loss, structures: Sequence[PropertyBatch]
+    ) -> Loss[Tensor, PropertyBatch]:
+        """As `Target.build_loss`; raises nothing."""
+        return SquaredLoss(self.spread)
+
+    def sums(self, error: Tensor, batch: PropertyBatch) -> dict[str, Tensor]:
         """Σ|err|, of the whole and by l, Σerr² and Σ(y − baseline)² by l, and the number of rows."""
         error = error.double()
         orders = torch.nn.functional.one_hot(self.order).double()
@@ -156,12 +157,31 @@ class PropertyTarget(Target):
         """error and relative_error; by l too where there are several. A relative_error without spread is left out."""
         orders = sorted(set(self.order.tolist()))
         rows = float(sums["rows"])
-        found = [Value("error", None, float(sums["length"]) / rows)]
-        found += _relative(None, sums["error"].sum(), sums["spread"].sum())
+        values = [Value("error", None, float(sums["length"]) / rows)]
+        values += _relative(None, sums["error"].sum(), sums["spread"].sum())
         for order in orders if len(orders) > 1 else ():
-            found.append(Value("error", order, float(sums["length_by_order"][order]) / rows))
-            found += _relative(order, sums["error"][order], sums["spread"][order])
-        return found
+            values.append(Value("error", order, float(sums["length_by_order"][order]) / rows))
+            values += _relative(order, sums["error"][order], sums["spread"][order])
+        return values
+
+
+class DipoleTarget(PropertyTarget):
+    """A dipole as Σ_i q_i (r_i − C) + d_i, from a charge q_i and a vector d_i on each atom.
+
+    With scale `spread` the charges have the factor of the vectors over the root mean square distance of the atoms from
+    the centre C, so that both terms begin with the same size.
+    """
+
+    def fit(self, values: Tensor, graphs: Sequence[Graph]) -> None:
+        """As `PropertyTarget.fit`, and the factor of the charges."""
+        super().fit(values, graphs)
+        if self.scale == "spread":
+            distance = torch.cat([graph.positions for graph in graphs]).double().square().sum(dim=1).mean().sqrt()
+            self.charge_factor.copy_(self.factor[0] * BOHR / distance.clamp(min=BOHR))
+
+    def pool(self, outputs: Tensor, graph: Graph) -> Tensor:
+        """The dipole, (structures, 3), from outputs 1x0e+1x1o, (atoms, 4)."""
+        return dipole(outputs[:, :1] * self.charge_factor, outputs[:, 1:] * self.factor, graph)
 
 
 def _relative(order: int | None, error: Tensor, spread: Tensor) -> list[Value]:

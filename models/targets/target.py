@@ -1,22 +1,34 @@
-"""The contract of a target: from a network's outputs on the atoms to a prediction, and from there to its metrics."""
+"""The contract of a target: from a network's outputs on the atoms to a prediction, its loss and its metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.data.data_set import Batch
+from tesseral.models.data.batch import Batch
 from tesseral.models.networks.graph import Graph
+from tesseral.study.configuration import configuration
+from tesseral.study.configuration.quantities import Quantity
 from tesseral.study.parsing.irreps import MulIrrep
+
+B = TypeVar("B", bound=Batch)
+"""The type of batch that a target reads."""
+P = TypeVar("P")
+"""The type of a prediction, and of an error."""
+B_contra = TypeVar("B_contra", bound=Batch, contravariant=True)
+P_contra = TypeVar("P_contra", contravariant=True)
 
 
 class Value(NamedTuple):
-    """A metric's value; `l` is None where the metric has none."""
+    """A metric's value."""
 
     metric: str
+    """A name in `tesseral.study.configuration.metrics.METRICS`."""
     l: int | None  # noqa: E741 - the column's name
+    """Order of the output; None for the whole."""
     value: float
 
     @property
@@ -25,27 +37,59 @@ class Value(NamedTuple):
         return self.metric if self.l is None else f"{self.metric}.l{self.l}"
 
 
-class Target(Module, ABC):
-    """What is predicted, and how it is judged.
+class Loss(Protocol[P_contra, B_contra]):
+    """What training minimises: a sum over a batch, divided by a denominator that adds up over the parts of a batch.
 
-    A prediction is a tensor shaped as `Batch.values`, and so is an error; of a target that predicts two things at
-    once both are named tuples of tensors.
+    So the loss of the whole is the mean of the parts' losses, weighted by their denominators.
     """
 
-    outputs: tuple[MulIrrep, ...]
-    """What the network gives for each atom."""
+    def __call__(self, error: P_contra, batch: B_contra) -> Tensor:
+        """The loss of a batch, ().
 
-    @abstractmethod
-    def standardise(self, structures: Sequence[Batch]) -> None:
-        """Set shifts and scales from the structures of a training split.
-
-        :raises DataError: if there is nothing to learn, for all of them have one value.
+        :param error: prediction less reference, as `Target.error` gives it.
         """
 
-    def calibrate(self, network: Module, structures: Sequence[Batch]) -> None:
-        """Fit scales, once standardised, to what an untrained network in evaluation gives for a training split.
+    def denominator(self, batch: B_contra) -> int:
+        """What the sum over the batch is divided by."""
 
-        Of most targets there is nothing to fit: outputs of a network begin at one or below, whatever its layers.
+    def to(self, dtype: torch.dtype) -> Any:
+        """As a module's."""
+
+
+class Target(Module, ABC, Generic[B, P]):
+    """What is predicted, and how it is trained and judged.
+
+    A prediction is a tensor shaped as `Batch.values`, and so is an error. A target that predicts two things at once
+    has named tuples of tensors for both.
+    """
+
+    quantity: Quantity
+    outputs: tuple[MulIrrep, ...]
+    """Irreps of the network's outputs on each atom."""
+
+    @abstractmethod
+    def standardise(self, structures: Sequence[B]) -> None:
+        """Set shifts and scales from the structures of a training split.
+
+        :raises DataError: if there is nothing to learn, since all of them have one value.
+        """
+
+    def calibrate(self, network: Module, structures: Sequence[B]) -> None:
+        """Fit scales to the first outputs of an untrained network, once standardised.
+
+        Most targets have nothing to fit: the outputs of any network begin at one or below.
+
+        :param network: in evaluation mode.
+        :param structures: of the training split.
+        """
+
+    @abstractmethod
+    def build_loss(self, settings: configuration.Loss, structures: Sequence[B]) -> Loss[P, B]:
+        """The loss that the configuration names, in the precision of the target, once standardised.
+
+        :param settings: resolved, so that it fits the quantity.
+        :param structures: of the training split.
+        :raises DataError: if every term that has a weight lacks reference values.
         """
 
     @abstractmethod
@@ -56,14 +100,14 @@ class Target(Module, ABC):
         """The prediction of a network for a graph."""
         return self.read(network(graph), graph)
 
-    def error(self, prediction: Any, batch: Batch) -> Any:
+    def error(self, prediction: Any, batch: B) -> Any:
         """Prediction less reference."""
         return prediction - batch.values
 
     @abstractmethod
-    def sums(self, error: Any, batch: Batch) -> dict[str, Tensor]:
-        """What metrics are made of, in double precision: it adds up over the batches of a split."""
+    def sums(self, error: P, batch: B) -> dict[str, Tensor]:
+        """What metrics are made of, in double precision: sums that add up over the batches of a split."""
 
     @abstractmethod
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
-        """Metrics of a split, from the sums over its batches."""
+        """Metrics of a split, from the sums over its batches. One without a defined value is left out."""

@@ -13,7 +13,7 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.data.data_set import Batch
+from tesseral.models.data.batch import Batch
 from tesseral.models.data.split import permutation
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.metrics import measure
@@ -21,7 +21,6 @@ from tesseral.models.targets.model import Model
 from tesseral.models.traces.features import feature_tensors, keeping_outputs
 from tesseral.models.traces.layers import find_layers
 from tesseral.models.traces.tracer import Measurement
-from tesseral.study.records.schemas import ABLATION_METRICS
 
 TOGETHER = 8
 """Structures in a batch, among whose atoms features are exchanged; evaluation takes as many at once."""
@@ -40,8 +39,8 @@ def ablate(
       `exchanged`; one permutation for every layer and order). This keeps the features' distribution and what they say
       about the element, and destroys what they say about the surroundings.
 
-    All three are invariant under rotations of the structures. The error is the first of
-    `tesseral.study.records.schemas.ABLATION_METRICS` that the target has.
+    All three are invariant under rotations of the structures. The error is
+    that of the quantity's `ablation_metric`.
 
     :param batches: structures to measure on.
     :param seed: seed of the exchange.
@@ -97,7 +96,7 @@ def exchanged(species: Sequence[int], seed: int) -> list[int]:
 
 def _error(model: Model, batches: Sequence[Batch]) -> float | None:
     values = {value.key: value.value for value in measure(model, batches)}
-    return next((values[name] for name in ABLATION_METRICS if name in values), None)
+    return values.get(model.target.quantity.ablation_metric)
 
 
 @contextmanager

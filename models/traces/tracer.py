@@ -17,10 +17,10 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.data.data_set import Batch
+from tesseral.models.data.batch import Batch
 from tesseral.models.networks.seeding import seeded
-from tesseral.models.targets.loss import Loss, partial_losses
-from tesseral.models.targets.model import Model
+from tesseral.models.targets.model import Model, partial_losses
+from tesseral.models.targets.target import Loss
 from tesseral.models.traces.features import by_irrep, feature_tensors, keeping_outputs, measure_features
 from tesseral.models.traces.layers import find_layers
 from tesseral.models.traces.weights import Group, Key, attributed, edge_products, product_groups, squares
@@ -71,7 +71,7 @@ class Tracer:
         `tesseral.models.traces.features.feature_tensors`.
     """
 
-    def __init__(self, model: Model, loss: Loss, probe: Sequence[Batch], *, strict: bool) -> None:
+    def __init__(self, model: Model, loss: Loss[Any, Any], probe: Sequence[Batch], *, strict: bool) -> None:
         self.model, self.loss, self.probe, self.strict = model, loss, probe, strict
         self.device = probe[0].values.device
         with seeded(0, self.device):

@@ -11,7 +11,6 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, split
 from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.seeding import seeded
-from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.model import DTYPES, build_model
 from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
 from tesseral.study.configuration.configuration import Configuration
@@ -58,7 +57,7 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
         if not count_parameters(model):
             raise StudyFileError("network", "expected a network with weights to train, got one without")
         model.target.standardise(structures)
-        loss = build_loss(configuration.loss, model.target, structures).to(dtype)
+        loss = model.target.build_loss(configuration.loss, structures).to(dtype)
         model = model.to(dtype).train()
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
 

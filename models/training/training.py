@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from tesseral.models.data.data_set import Batch, open_data_set
+from tesseral.models.data.batch import Batch
+from tesseral.models.data.data_set import open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, permutation, split
 from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.seeding import seeded
-from tesseral.models.targets.loss import build_loss, parted, partial_losses
 from tesseral.models.targets.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
-from tesseral.models.targets.model import DTYPES, build_model
+from tesseral.models.targets.model import DTYPES, build_model, parted, partial_losses
 from tesseral.models.traces.ablation import TOGETHER, ablate
 from tesseral.models.traces.tracer import Measurement, Tracer
 from tesseral.models.training.checkpoint import Checkpoint, read_checkpoint
@@ -109,7 +109,7 @@ class _Training:
         ).to(device)
         check_weights(model, self.configuration.network)
         model.target.standardise(structures := self.data.select(self.split.train))
-        self.loss = build_loss(self.configuration.loss, model.target, structures).to(dtype)
+        self.loss = model.target.build_loss(self.configuration.loss, structures).to(dtype)
         self.model = model.to(dtype).eval()
         model.target.calibrate(model.network, structures)
         # No more structures at once than a training step takes, because the tracer takes gradients too.

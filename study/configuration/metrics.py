@@ -1,43 +1,44 @@
-"""What is measured on a split, declared once: name, unit and meaning, for training, records and reports alike."""
+"""What is measured on a split, declared once for training, records and reports: name, unit and meaning.
+
+Which quantity has which metrics stands in `tesseral.study.configuration.quantities`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from tesseral.study.configuration.quantities import LABEL, QUANTITIES
+from tesseral.study.configuration.quantities import Quantity, quantity_of
 from tesseral.study.configuration.target import Target
 from tesseral.study.errors import StudyFileError
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a split, or one for each order l."""
+    """One number of a split, or one for each order l. `Quantity.metrics` names those that a quantity has."""
 
     name: str
-    unit: str
-    """Empty where it has none, or where it is the target's: see `unit_of`."""
+    unit: str | None
+    """Empty for a dimensionless number; None for the unit of what is predicted."""
     description: str
-    targets: Literal["density", "forces", "others", "all"] = "density"
-    """Which targets have it: `others` are all but the density."""
     by_l: bool = False
-    """Whether there is one for each order l of the output alone; its columns end in `.l<order>`. Of a metric that has
-    one number for all orders, those of each stand beside it where the target has several."""
+    """Whether it has a value for each order l of the output and none for the whole: columns end in `.l<order>`. A
+    metric of the whole has values by order beside it where the target has several orders."""
     test_only: bool = False
-    """Whether it is measured once, at the end, on the test split alone: too dear for every epoch."""
+    """Whether it is measured once, at the end, on the test split: it costs too much for every epoch."""
     optional: bool = False
-    """Whether the reference data decides if there is one, so that arms cannot be compared by it."""
+    """Whether it is there only if the reference data have what it takes, so that arms cannot be compared by it."""
     orders: tuple[int, ...] = ()
-    """Of the density, the orders l without which it says little: arms that do not predict them (`target.orders`) cannot
-    be compared by it."""
+    """Orders l of the density that the metric depends on. Arms that do not predict all of them (`target.orders`)
+    cannot be compared by it."""
 
     def judges(self, target: Target) -> bool:
-        """Whether arms of this target can be compared by it, among each other."""
+        """Whether arms of this target can be compared with one another by it."""
         complete = target.orders is None or set(self.orders) <= set(target.orders)
-        return self.of(target.quantity) and complete and not (self.by_l or self.optional)
+        has = self.name in quantity_of(target.quantity).metrics
+        return has and complete and not (self.by_l or self.optional)
 
-    def of(self, quantity: str) -> bool:
-        """Whether a target has it."""
-        return self.targets in ("all", quantity) or (self.targets == "others" and quantity != "density")
+    def unit_for(self, quantity: Quantity) -> str:
+        """The unit of its values for a quantity; empty if dimensionless, or if the unit is not known."""
+        return quantity.unit if self.unit is None else self.unit
 
 
 METRICS = {
@@ -90,52 +91,45 @@ METRICS = {
             "the training split for an invariant (its mean, or the sum of a number for each element by least squares "
             "where it grows with the structure) and is 0 above l = 0. Of the density 100·√(Σ∫(ρ_ML − ρ)² / "
             "Σ∫(ρ − ρ̄)²), ρ̄ the mean by element and shell",
-            targets="all",
         ),
         Metric(
             "error",
-            "",
+            None,
             "mean absolute error in the target's unit; of vectors and tensors the mean length of the error",
-            targets="others",
         ),
         Metric(
             "energy_error",
             "hartree",
             "mean absolute error of the energies, where the reference has them",
-            targets="forces",
             optional=True,
         ),
     )
 }
 
 
-def unit_of(metric: str, quantity: str) -> str:
-    """The unit of a target's metric; empty if it has none, or is that of an imported label."""
-    if metric == "error" and quantity in QUANTITIES:
-        return QUANTITIES[quantity].unit
-    return METRICS[metric].unit if metric in METRICS else ""
-
-
 def common_metrics(targets: Sequence[Target]) -> list[Metric]:
-    """Single numbers that the targets of all arms have, by which they can be compared; the default comes first.
+    """Metrics of one value that the targets of all arms have and can be compared by; the default comes first.
 
-    Errors of different units cannot be compared: then `error` is not among them.
+    Errors in different units cannot be compared: a metric in the target's own unit is among them only if all targets
+    have one unit. Units of different labels count as different, since a study file does not tell them.
+
+    :param targets: of the arms, at least one.
     """
-    quantities = {target.quantity for target in targets}
-    units = {name if name.startswith(LABEL) else unit_of("error", name) for name in quantities}
-    found = [
+    quantities = [quantity_of(target.quantity) for target in targets]
+    units = {quantity.unit or quantity.name for quantity in quantities}
+    return [
         metric
-        for metric in METRICS.values()
-        if all(metric.judges(target) for target in targets) and (metric.name != "error" or len(units) == 1)
+        for metric in map(METRICS.__getitem__, quantities[0].metrics)
+        if all(metric.judges(target) for target in targets) and (metric.unit is not None or len(units) == 1)
     ]
-    first = ("epsilon", "l2_error") if quantities == {"density"} else ("relative_error",)
-    return sorted(found, key=lambda metric: metric.name not in first)
 
 
 def choose_metric(name: str | None, targets: Sequence[Target]) -> str:
-    """The metric that a study names, or the one that fits its arms' targets.
+    """The metric that a study is judged by: the one that it names, or the default of its arms' targets.
 
-    :raises StudyFileError: if it names one that they do not share.
+    :param name: as `study.metric`.
+    :param targets: of the arms, at least one.
+    :raises StudyFileError: if the targets do not share the metric that it names.
     """
     valid = [metric.name for metric in common_metrics(targets)]
     if name is None:

@@ -1,160 +1,329 @@
-"""What can be predicted, declared once: column, irreps, unit and pooling, for plans, training and reports alike."""
+"""What can be predicted: every quantity, and everything in which one differs from another, declared once.
+
+Plans, training, records and reports read these declarations and never ask for a quantity by name. To add a quantity,
+add its name to `QuantityName` and its declaration to `QUANTITIES`. A label of imported data, `label:<name>`, is a
+quantity too: `find_quantity` makes it from what the data declare.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Self, TypeAlias
 
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
-Pooling = Literal["density", "sum", "mean", "atom", "charges", "gradient"]
-"""How the outputs of a network on the atoms become the target.
+QuantityName: TypeAlias = Literal[
+    "density",
+    "energy",
+    "forces",
+    "forces_direct",
+    "dipole",
+    "dipole_sum",
+    "dipole_magnitude",
+    "quadrupole",
+    "octupole",
+    "polarizability",
+    "homo",
+    "lumo",
+    "gap",
+    "r2",
+]
+"""Values of `target.quantity`, beside `label:<name>`."""
 
-`density`: outputs are coefficients. `sum`: of the atoms. `mean`: over the atoms. `atom`: each atom's own. `charges`:
-Σ_i q_i (r_i − C) + d_i, with charges q that add up to the total charge. `gradient`: −∂(Σ_i e_i)/∂r.
+Pooling: TypeAlias = Literal["coefficients", "sum", "mean", "atom", "charges", "gradient"]
+"""How the network's outputs x_i on the atoms i make the prediction.
+
+- `coefficients`: each atom's outputs are its coefficients in the auxiliary basis.
+- `sum`: Σ_i x_i.
+- `mean`: Σ_i x_i / N.
+- `atom`: each atom's own x_i.
+- `charges`: Σ_i q_i (r_i − C) + d_i from a scalar q_i and a vector d_i; the q_i are shifted to the total charge.
+- `gradient`: −∂(Σ_i x_i)/∂r.
+
+The code of each is in `tesseral.models.targets`, chosen by `tesseral.models.targets.model.build_target`.
 """
 
-ON_REQUEST = ("forces", "polarizability")
-"""Columns that a recipe makes only if its `method.quantities` names them."""
+LossName: TypeAlias = Literal["auto", "overlap", "coulomb", "equal", "raw", "squared"]
+"""Values of `loss.name`."""
 
 LABEL = "label:"
-"""Beginning of a `target.quantity` that the reference file's own `tesseral.labels` declare."""
-
-
-class Label(Protocol):
-    """A column of imported data, as a reference file's metadata declare it."""
-
-    @property
-    def irreps(self) -> tuple[MulIrrep, ...]:
-        """In the order of the numbers."""
-
-    @property
-    def unit(self) -> str:
-        """Such as `bohr^3`."""
-
-    @property
-    def per(self) -> str:
-        """`structure` or `atom`."""
+"""Prefix of a `target.quantity` that names a label of imported data."""
 
 
 @dataclass(frozen=True)
+class Label:
+    """What a column of numbers in reference data holds. Imported labels are declared so in the file's metadata."""
+
+    irreps: tuple[MulIrrep, ...]
+    """In the order of the numbers; e3nn's order and axes."""
+    unit: str
+    """Such as `bohr^3`."""
+    per: Literal["structure", "atom"]
+    """Whether each structure or each atom has one."""
+
+    @property
+    def width(self) -> int:
+        """Numbers of one label: Σ mul·(2l+1)."""
+        return sum(mul * (2 * order + 1) for mul, order, _ in self.irreps)
+
+    def to_dict(self) -> dict[str, str]:
+        """As in the `tesseral.labels` metadata of a reference file."""
+        return {"irreps": "+".join(map(str, self.irreps)), "unit": self.unit, "per": self.per}
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        :raises ValueError: if the irreps cannot be read, or `per` is another word.
+        """
+        if tree["per"] not in ("structure", "atom"):
+            raise ValueError(f"expected 'structure' or 'atom', got {tree['per']!r}")
+        return cls(parse_irreps(tree["irreps"]), tree["unit"], tree["per"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """What is predicted, and how a network's outputs make it."""
+    """What is predicted: where it stands in the data, how outputs make it, how it is trained and judged."""
 
     name: str
     """As `target.quantity`."""
+    phrase: str
+    """In print, after "the": `energy`, `direct forces`."""
+
     column: str
-    """Of the reference data: a column of `tesseral.study.records.schemas.REFERENCE`, or `label.<name>`."""
-    irreps: tuple[MulIrrep, ...] | None
-    """Of what is predicted; None for the density, where they follow from the auxiliary basis."""
+    """Column of the reference data, of `tesseral.study.records.schemas.REFERENCE`, or `label.<name>`."""
+    columns_beside: tuple[str, ...] = ()
+    """Further columns that every structure must have."""
+    columns_optional: tuple[str, ...] = ()
+    """Further columns that are trained on where the data have them."""
+    on_request: bool = False
+    """Whether a recipe computes the column only if its `method.quantities` names it."""
     per: Literal["structure", "atom"]
+    """Whether each structure or each atom has one."""
     unit: str
-    pooling: Pooling
-    extensive: bool = False
-    """Whether a value per structure grows with it: its invariants are then measured from the sum over the atoms of a
-    number for each element, fitted by least squares; those of others from their mean."""
+    """Empty for a label whose data are not at hand."""
+    irreps: tuple[MulIrrep, ...] | None
+    """Irreps of what is predicted. None where the study file does not tell: those of a density follow from the data's
+    auxiliary basis, those of a label from the data's declaration."""
     magnitude: bool = False
-    """Whether it is the length of what the column holds."""
+    """Whether it is the length of the vector in the column."""
+
+    pooling: Pooling
+    """How the outputs make it."""
+    outputs: tuple[MulIrrep, ...] | None
+    """Irreps of the network's outputs on each atom; None where `irreps` is None."""
+    extensive: bool = False
+    """Whether it grows with the structure. Its invariants are then measured from Σ_i a(Z_i), with a number a for each
+    element fitted by least squares; those of an intensive quantity from their mean."""
+
+    losses: tuple[LossName, ...] = ("squared",)
+    """Values of `loss.name` that fit; `auto` stands for the first."""
+    loss_weights: tuple[str, ...] = ()
+    """Fields of `[loss]` that weigh the terms of its loss."""
+    metrics: tuple[str, ...] = ("relative_error", "error")
+    """Names in `tesseral.study.configuration.metrics.METRICS`. A study is judged by the first that its targets share,
+    unless it names another."""
+    own_metric: str = "error"
+    """The metric in the quantity's own measure, which a report shows beside `relative_error`."""
+    ablation_metric: str = "relative_error"
+    """The metric that ablations of trained networks are measured by."""
 
     @property
-    def outputs(self) -> tuple[MulIrrep, ...] | None:
-        """What the network gives for each atom; None for the density."""
-        if self.pooling == "charges":
-            return parse_irreps("1x0e+1x1o")
-        return parse_irreps("1x0e") if self.pooling == "gradient" else self.irreps
+    def in_basis(self) -> bool:
+        """Whether it is expanded in the data's auxiliary basis: `target.orders` may then choose orders of it."""
+        return self.pooling == "coefficients"
+
+    @property
+    def differentiated(self) -> bool:
+        """Whether a prediction takes a gradient by the positions, and training one through it."""
+        return self.pooling == "gradient"
+
+    @property
+    def summed(self) -> bool:
+        """Whether the outputs of all atoms add up to the prediction."""
+        return self.pooling in ("sum", "charges", "gradient")
+
+    @property
+    def additive(self) -> bool:
+        """Whether invariants are measured from a number for each element: summed over a structure if extensive, the
+        atom's own if each atom has a value."""
+        return self.extensive or self.per == "atom"
+
+    @property
+    def has_atomic_references(self) -> bool:
+        """Whether a value for a structure holds invariants that are measured from a number for each element."""
+        return self.extensive and any(order == 0 and parity == 1 for _, order, parity in self.irreps or ())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that every structure must have."""
+        return (self.column, *self.columns_beside)
 
     def unreached(self, missing: Iterable[MulIrrep]) -> tuple[MulIrrep, ...]:
-        """The irreps of the target that no term of the pooling can make of a network that lacks outputs.
+        """The irreps of the target that stay zero if the network cannot make some of its outputs.
 
-        Charges times positions make a dipole without any output of l = 1, and so does a gradient make forces.
+        Where outputs and target have the same irreps these are the missing outputs. Elsewhere each output alone
+        makes every component: charges times positions make a dipole without an output of l = 1, and the gradient of
+        a scalar makes forces.
 
         :param missing: outputs that the network cannot reach, terms of `outputs`.
         """
         lost = tuple(missing)
-        if self.pooling not in ("charges", "gradient") or self.irreps is None:
+        if self.outputs is None or self.outputs == self.irreps:
             return lost
-        return self.irreps if set(lost) == set(self.outputs or ()) else ()
+        return self.irreps or () if set(lost) == set(self.outputs) else ()
 
 
-def _quantity(
-    name: str,
-    irreps: str | None,
+def _property(
+    name: QuantityName,
+    irreps: str,
     unit: str,
     pooling: Pooling,
-    column: str = "",
     *,
+    phrase: str = "",
+    column: str = "",
+    outputs: str = "",
+    per: Literal["structure", "atom"] = "structure",
     extensive: bool = False,
     magnitude: bool = False,
+    on_request: bool = False,
 ) -> Quantity:
-    per_atom = pooling in ("density", "atom", "gradient")
+    """A quantity with the losses and metrics of a property; phrase, column and outputs default to name and irreps."""
     return Quantity(
         name=name,
+        phrase=phrase or name,
         column=column or name,
-        irreps=None if irreps is None else parse_irreps(irreps),
-        per="atom" if per_atom else "structure",
+        on_request=on_request,
+        per=per,
         unit=unit,
-        pooling=pooling,
-        extensive=extensive,
+        irreps=parse_irreps(irreps),
         magnitude=magnitude,
+        pooling=pooling,
+        outputs=parse_irreps(outputs or irreps),
+        extensive=extensive,
     )
 
 
-QUANTITIES = {
+_DENSITY = Quantity(
+    name="density",
+    phrase="density",
+    column="coefficients",
+    columns_beside=("overlap",),
+    per="atom",
+    unit="electron bohr^(-3/2)",
+    irreps=None,
+    pooling="coefficients",
+    outputs=None,
+    losses=("overlap", "coulomb", "equal", "raw"),
+    metrics=(
+        "epsilon",
+        "block_epsilon",
+        "l2_error",
+        "block_error",
+        "mse",
+        "electrons",
+        "dipole_error",
+        "quadrupole_error",
+        "potential_error",
+        "relative_error",
+    ),
+    own_metric="epsilon",
+    ablation_metric="l2_error",
+)
+
+_FORCES = Quantity(
+    name="forces",
+    phrase="forces",
+    column="forces",
+    columns_optional=("energy",),
+    on_request=True,
+    per="atom",
+    unit="hartree/bohr",
+    irreps=parse_irreps("1x1o"),
+    pooling="gradient",
+    outputs=parse_irreps("1x0e"),
+    loss_weights=("forces", "energy"),
+    metrics=("relative_error", "error", "energy_error"),
+)
+
+# The order of the columns is part of the data's content hash: new ones stand at the end.
+QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
-        _quantity("density", None, "electron bohr^(-3/2)", "density", "coefficients"),
-        _quantity("energy", "1x0e", "hartree", "sum", extensive=True),
-        _quantity("forces", "1x1o", "hartree/bohr", "gradient"),
-        _quantity("forces_direct", "1x1o", "hartree/bohr", "atom", "forces"),
-        _quantity("dipole", "1x1o", "e bohr", "charges"),
-        _quantity("dipole_sum", "1x1o", "e bohr", "sum", "dipole"),
+        _DENSITY,
+        _property("energy", "1x0e", "hartree", "sum", extensive=True),
+        _FORCES,
+        _property(
+            "forces_direct",
+            "1x1o",
+            "hartree/bohr",
+            "atom",
+            phrase="direct forces",
+            column="forces",
+            per="atom",
+            on_request=True,
+        ),
+        _property("dipole", "1x1o", "e bohr", "charges", outputs="1x0e+1x1o"),
+        _property("dipole_sum", "1x1o", "e bohr", "sum", phrase="dipole as a plain sum", column="dipole"),
         # After Miller et al. (arXiv 2008.08461): a sum of scalars, though a length does not grow with the structure.
-        _quantity("dipole_magnitude", "1x0e", "e bohr", "sum", "dipole", magnitude=True),
-        _quantity("quadrupole", "1x2e", "e bohr^2", "sum"),
-        _quantity("octupole", "1x3o", "e bohr^3", "sum"),
-        _quantity("polarizability", "1x0e+1x2e", "bohr^3", "sum", extensive=True),
+        _property(
+            "dipole_magnitude", "1x0e", "e bohr", "sum", phrase="dipole's length", column="dipole", magnitude=True
+        ),
+        _property("quadrupole", "1x2e", "e bohr^2", "sum"),
+        _property("octupole", "1x3o", "e bohr^3", "sum"),
+        _property("polarizability", "1x0e+1x2e", "bohr^3", "sum", extensive=True, on_request=True),
         # Miller et al. sum the atoms here too. The mean is taken instead: orbital energies do not grow with the
         # number of molecules, so a sum learnt on dimers would be half as large again on trimers.
-        _quantity("homo", "1x0e", "hartree", "mean"),
-        _quantity("lumo", "1x0e", "hartree", "mean"),
-        _quantity("gap", "1x0e", "hartree", "mean"),
-        _quantity("r2", "1x0e", "bohr^2", "sum", extensive=True),
+        _property("homo", "1x0e", "hartree", "mean", phrase="HOMO energy"),
+        _property("lumo", "1x0e", "hartree", "mean", phrase="LUMO energy"),
+        _property("gap", "1x0e", "hartree", "mean", phrase="HOMO–LUMO gap"),
+        _property("r2", "1x0e", "bohr^2", "sum", phrase="extent ⟨r²⟩", extensive=True),
     )
 }
-"""By name. `label:<name>` stands beside them: see `find_quantity`."""
+"""Name → declaration."""
 
-LossName = Literal["auto", "overlap", "coulomb", "equal", "raw", "squared"]
-"""Values of `loss.name`."""
-
-_LOSSES: dict[str, tuple[LossName, ...]] = {"density": ("overlap", "coulomb", "equal", "raw")}
-
-
-def losses(quantity: str) -> tuple[LossName, ...]:
-    """Names of `[loss]` that fit a quantity; the first is what `auto` stands for."""
-    return _LOSSES.get(quantity, ("squared",))
+COLUMNS: dict[str, Label] = {
+    quantity.column: Label(quantity.irreps, quantity.unit, quantity.per)
+    for quantity in QUANTITIES.values()
+    if quantity.name == quantity.column and quantity.irreps is not None
+} | {"charges": Label(parse_irreps("1x0e"), "e", "atom")}
+"""Columns of reference data that hold numbers of fixed irreps. Partial charges are stored and never predicted."""
 
 
-def find_quantity(name: str, labels: Mapping[str, Label] | None = None) -> Quantity:
-    """The quantity of that name. A label's is a sum over the atoms, or each atom's own.
+def quantity_of(name: str, labels: Mapping[str, Label] | None = None) -> Quantity:
+    """The quantity of that name, as far as it is known.
 
-    :param labels: of the reference data, by name.
-    :raises StudyFileError: if there is none of that name.
+    A study file alone does not tell a label's irreps, unit and pooling. Where the data declare no such label, or are
+    not at hand, irreps are None, the unit is empty, and a value for each structure is assumed.
+
+    :param name: as `target.quantity`, already validated.
+    :param labels: what the reference data declare, by name.
     """
     if name in QUANTITIES:
         return QUANTITIES[name]
-    known = labels or {}
     key = name.removeprefix(LABEL)
-    if key == name or key not in known:
-        own = ", ".join(f"{LABEL}{one}" for one in known) or f"no {LABEL}<name>, for the reference data declare none"
-        raise StudyFileError("target.quantity", f"expected one of {', '.join(QUANTITIES)}, or {own}, got {name!r}")
-    label = known[key]
-    atomic = label.per == "atom"
+    label = (labels or {}).get(key)
+    atomic = label is not None and label.per == "atom"
     return Quantity(
         name=name,
+        phrase=f"label {key}",
         column=f"label.{key}",
-        irreps=label.irreps,
         per="atom" if atomic else "structure",
-        unit=label.unit,
+        unit="" if label is None else label.unit,
+        irreps=None if label is None else label.irreps,
         pooling="atom" if atomic else "sum",
+        outputs=None if label is None else label.irreps,
         extensive=not atomic,
     )
+
+
+def find_quantity(name: str, labels: Mapping[str, Label]) -> Quantity:
+    """The quantity of that name, known in full.
+
+    :param labels: what the reference data declare, by name.
+    :raises StudyFileError: if there is no such quantity, or the data declare no such label.
+    """
+    if name not in QUANTITIES and (not name.startswith(LABEL) or name.removeprefix(LABEL) not in labels):
+        own = ", ".join(LABEL + key for key in labels) or f"no {LABEL}<name>, for the reference data declare none"
+        raise StudyFileError("target.quantity", f"expected one of {', '.join(QUANTITIES)}, or {own}, got {name!r}")
+    return quantity_of(name, labels)

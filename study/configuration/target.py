@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 
-from tesseral.study.configuration.quantities import LossName, losses
+from tesseral.study.configuration.quantities import LossName, QuantityName, quantity_of
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.section import Range, Section
 
@@ -12,25 +12,7 @@ from tesseral.study.parsing.section import Range, Section
 class Target(Section):
     """What is predicted."""
 
-    quantity: (
-        Literal[
-            "density",
-            "energy",
-            "forces",
-            "forces_direct",
-            "dipole",
-            "dipole_sum",
-            "dipole_magnitude",
-            "quadrupole",
-            "octupole",
-            "polarizability",
-            "homo",
-            "lumo",
-            "gap",
-            "r2",
-        ]
-        | Annotated[str, Range(pattern=r"^label:.")]
-    ) = "density"
+    quantity: QuantityName | Annotated[str, Range(pattern=r"^label:.")] = "density"
     """What of the reference data is predicted; irreps and units are in `tesseral.study.configuration.quantities`.
 
     `density`: auxiliary coefficients of every l on each atom, less those of the isolated atoms. `energy`: a sum of
@@ -56,7 +38,7 @@ class Target(Section):
         """
         if self.orders is None:
             return self
-        if self.quantity != "density":
+        if not quantity_of(self.quantity).in_basis:
             raise StudyFileError("target.orders", f"expected none but with the target density, got {self.quantity!r}")
         return replace(self, orders=tuple(sorted(set(self.orders))))
 
@@ -80,13 +62,16 @@ class Loss(Section):
 
         :raises StudyFileError: if the loss does not fit the quantity, or both weights are zero.
         """
-        fitting = losses(quantity)
-        name = fitting[0] if self.name == "auto" else self.name
-        if name not in fitting:
-            expected = " or ".join(("auto", *fitting))
+        declared = quantity_of(quantity)
+        name = declared.losses[0] if self.name == "auto" else self.name
+        if name not in declared.losses:
+            expected = " or ".join(("auto", *declared.losses))
             raise StudyFileError("loss.name", f"expected {expected} with the target {quantity}, got {name!r}")
-        if quantity != "forces":
-            return type(self)(name=name)
-        if not self.forces + self.energy:
-            raise StudyFileError("loss.forces", "expected a weight of forces or of energies above 0, got 0 for both")
-        return replace(self, name=name)
+        weights = {field: getattr(self, field) for field in declared.loss_weights}
+        if weights and not any(weights.values()):
+            raise StudyFileError(
+                f"loss.{declared.loss_weights[0]}",
+                f"expected a weight of {' or of '.join(weights)} above 0, got 0 for each",
+            )
+        # Other weights go back to their defaults: what has no effect must not give trials different ids.
+        return type(self)(name=name, **weights)

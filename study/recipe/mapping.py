@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import WithJsonSchema
 
-from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.configuration.quantities import COLUMNS
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 from tesseral.study.parsing.section import Range, Section
@@ -16,12 +16,6 @@ from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.recipe import ReferenceName
 from tesseral.study.records.schemas import REFERENCE
 
-COLUMNS: dict[str, tuple[str, Literal["structure", "atom"], str]] = {
-    quantity.column: (format_irreps(quantity.irreps), quantity.per, quantity.unit)
-    for quantity in QUANTITIES.values()
-    if quantity.name == quantity.column and quantity.irreps is not None
-} | {"charges": ("1x0e", "atom", "e")}
-"""Column of reference data that a label can fill → its irreps, whether there is one per structure or atom, its unit."""
 MULTIPOLES = ("dipole", "quadrupole", "octupole")
 """Columns whose values refer to a point: the centre of nuclear charge."""
 OWN = r"[\w-]+"
@@ -112,17 +106,19 @@ class LabelSource(Section):
     @property
     def kept(self) -> tuple[MulIrrep, ...]:
         """Irreps of the column, in the order of its numbers."""
-        return parse_irreps(self.irreps or (COLUMNS[self.column][0] if self.standard else "0e"))
+        if self.irreps:
+            return parse_irreps(self.irreps)
+        return COLUMNS[self.column].irreps if self.standard else parse_irreps("0e")
 
     @property
     def of(self) -> Literal["structure", "atom"]:
         """`per`, or its default."""
-        return self.per or (COLUMNS[self.column][1] if self.standard else "structure")
+        return self.per or (COLUMNS[self.column].per if self.standard else "structure")
 
     @property
     def size(self) -> float:
         """The file's unit in the column's unit."""
-        return size_of(self.unit, COLUMNS[self.column][2]) if self.standard else 1.0
+        return size_of(self.unit, COLUMNS[self.column].unit) if self.standard else 1.0
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -139,7 +135,7 @@ class LabelSource(Section):
                 f"column of reference data, got column = {self.column!r}"
             )
         if self.standard:
-            irreps, per, _ = COLUMNS[self.column]
+            irreps, per = format_irreps(COLUMNS[self.column].irreps), COLUMNS[self.column].per
             given = "+".join(map(str, self.kept))
             if given != irreps or self.of != per:
                 raise ValueError(

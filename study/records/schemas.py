@@ -1,6 +1,6 @@
 """Every table that tesseral writes, declared once as an Arrow schema, with units and a version."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -39,6 +39,7 @@ STATISTICS = {
     "edge_weight_rms": "root mean square of a product's weights that a network computes for each edge",
     "edge_gradient_rms": "root mean square of the loss's gradient by them",
     "edge_update": "as update, of the columns of the last matrix of the network that computes them",
+    # In files that are written so; the metric is `tesseral.study.configuration.quantities.Quantity.ablation_metric`.
     "ablation_none": "error of the trained network, see ABLATION_METRICS",
     "ablation_zero": "the same with the layer's features of order l, of both parities, set to zero",
     "ablation_shuffle": "the same with them exchanged among the atoms of one element, of several structures",
@@ -56,10 +57,7 @@ Ablations are measured once, after training, on the first structures of the vali
 """
 
 ABLATION_STRUCTURES = 16
-"""Ablations are measured on at most this many structures, the first of the validation split."""
-
-ABLATION_METRICS = ("l2_error", "relative_error")
-"""Of `tesseral.study.configuration.metrics`; ablations are measured by the first that the target has."""
+"""Largest number of structures that ablations are measured on: the first ones of the validation split."""
 
 TRACES = _table(
     "traces",
@@ -183,8 +181,26 @@ REFERENCE = _table(
 )
 """Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary`
 (`tesseral.models.density.auxiliary_basis`)."""
-FIT_ERRORS = ("fit_error", "electron_error", "dipole_error", "self_repulsion_error")
-"""Columns of `REFERENCE` with errors of the fitted density against the self-consistent one."""
+
+
+class FitError(NamedTuple):
+    """An error of the fitted density against that of the self-consistent field."""
+
+    key: str
+    """In JSON."""
+    name: str
+    """In print."""
+    unit: str
+
+
+FIT_ERRORS = {
+    "fit_error": FitError("epsilon", "fit ε", "%"),
+    "electron_error": FitError("electrons", "electrons", "e"),
+    "dipole_error": FitError("dipole", "dipole", "e bohr"),
+    "self_repulsion_error": FitError("self_repulsion", "self-repulsion", "%"),
+}
+"""Column of `REFERENCE` → what it is. Networks learn the fitted density, so no model's density can be closer to the
+field's own than these."""
 
 
 def with_metadata(schema: pa.Schema, **extra: str) -> pa.Schema:

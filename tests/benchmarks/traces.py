@@ -28,7 +28,6 @@ import torch
 from tesseral.models.data.data_set import open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
-from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.metrics import evaluation_batches
 from tesseral.models.targets.model import build_model
 from tesseral.models.traces.ablation import TOGETHER, ablate
@@ -121,7 +120,7 @@ def cost(reference: Reference, given: Case) -> tuple[float, float, float]:
     data = open_data_set(reference, configuration, torch.float32, cpu)
     model = build_model(configuration, reference, num_neighbors=data.neighbors(range(len(data))), seed=0)
     model.target.standardise(data.structures)
-    loss = build_loss(configuration.loss, model.target, data.structures).float()
+    loss = model.target.build_loss(configuration.loss, data.structures).float()
     model = model.float()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     train = range(held, len(data))

@@ -7,10 +7,11 @@ import pyarrow as pa
 import torch
 from e3nn import o3
 
-from tesseral.models.data.reference_file import Label, Reference
 from tesseral.study.configuration.configuration import Configuration, Data, Training
 from tesseral.study.configuration.network import Hidden, Network
 from tesseral.study.configuration.target import Loss, Target
+from tesseral.models.data.reference_file import Reference, label_type
+from tesseral.study.configuration.quantities import Label
 from tesseral.study.constants import BOHR
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import REFERENCE, to_table
@@ -81,7 +82,7 @@ def property_table(rows: list[dict]) -> Reference:
     """Rows without a density as reference data."""
     table = to_table(rows, REFERENCE)
     for name, label in LABELS.items():
-        values = pa.array([one[f"label.{name}"] for one in rows], label.type)
+        values = pa.array([one[f"label.{name}"] for one in rows], label_type(label))
         table = table.append_column(f"label.{name}", values)
     return Reference(table, None, LABELS)
 

@@ -17,7 +17,7 @@ from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, raised_as_study_error, resolve_hidden
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Network as NetworkSettings
-from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.parsing.user_function import load
@@ -62,7 +62,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
             live = [mask | (gradient > DEAD * largest) for mask, gradient in zip(live, gradients, strict=True)]
         graph = _random_graph(settings, shape)
         with FlopCounterMode(display=False) as counter:
-            _backward(_step(network, graph, configuration.target.quantity))
+            _backward(_step(network, graph, quantity_of(configuration.target.quantity).differentiated))
     return Size(
         parameters=sum(weight.numel() for weight in weights),
         parameters_live=sum(int(mask.sum()) for mask in live),
@@ -120,10 +120,10 @@ def _near(outputs: Tensor, expected: Tensor, tolerance: Tensor) -> bool:
     return torch.allclose(outputs, expected, rtol=0, atol=float(tolerance), equal_nan=True)
 
 
-def _step(network: Module, graph: Graph, quantity: str) -> Tensor:
-    """A scalar to differentiate: the sum of outputs; for forces, the energy plus its squared gradient with respect to
-    the inputs that positions determine."""
-    if quantity not in QUANTITIES or QUANTITIES[quantity].pooling != "gradient":
+def _step(network: Module, graph: Graph, differentiated: bool) -> Tensor:
+    """A scalar to differentiate: the sum of outputs; for a target that is a gradient, the energy plus its squared
+    gradient with respect to the inputs that positions determine."""
+    if not differentiated:
         return network(graph).sum()
     moved = [part.requires_grad_() for part in (graph.harmonics, graph.radial, graph.positions)]
     # Times one: the FLOP counter fails on leaf tensors as a module's input.

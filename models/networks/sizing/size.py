@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tesseral.models.networks.sizing.architecture import blueprint
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.parsing.irreps import MulIrrep
 
 FORCES = 2.2
@@ -75,5 +75,4 @@ def size(configuration: Configuration, shape: Shape) -> Size:
 
 def passes(configuration: Configuration) -> float:
     """The factor of a step's operations: `FORCES` if the target is a gradient, else 1."""
-    quantity = QUANTITIES.get(configuration.target.quantity)
-    return FORCES if quantity is not None and quantity.pooling == "gradient" else 1.0
+    return FORCES if quantity_of(configuration.target.quantity).differentiated else 1.0

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tesseral.models.data.label import Label
 from tesseral.models.reference.exchange.extended_xyz import Frame, read_frames
 from tesseral.models.reference.exchange.label_values import LEFT_OUT, Array, format_terms, label_values
+from tesseral.study.configuration.quantities import Label
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.mapping import LabelSource, Mapping
 

@@ -6,7 +6,7 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.networks.sizing.size import Shape
 from tesseral.models.reference.geometries.recipe_structures import count_structures, elements, outline_at
 from tesseral.study import configuration
-from tesseral.study.configuration.quantities import ON_REQUEST, find_quantity
+from tesseral.study.configuration.quantities import find_quantity
 from tesseral.study.errors import StudyFileError
 from tesseral.study.recipe.recipe import Recipe
 
@@ -23,9 +23,9 @@ def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | N
         make the target's quantity; no recipe makes labels.
     """
     target, numbers = target or configuration.Target(), elements(recipe)
-    quantity = find_quantity(target.quantity)
+    quantity = find_quantity(target.quantity, labels={})
     layout = quantity.outputs
-    if quantity.column in ON_REQUEST and quantity.column not in recipe.method.quantities:
+    if quantity.on_request and quantity.column not in recipe.method.quantities:
         asked = ", ".join(recipe.method.quantities) or "none"
         raise StudyFileError(
             "data.recipe",

@@ -30,6 +30,7 @@ from tesseral.analysis.tables.open import study_info
 from tesseral.analysis.tables.study_info import ReferenceInfo
 from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import describe, typeset
+from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.errors import TesseralError
 from tesseral.study.study import Study
 from tests.support.synthetic_study import (
@@ -45,7 +46,7 @@ from tests.support.synthetic_study import (
     trial_rows,
 )
 
-DIPOLE = TargetLabel("dipole", None, "e bohr", (1,))
+DIPOLE = TargetLabel(QUANTITIES["dipole"])
 RELATIVE = "test.relative_error"
 
 
@@ -92,7 +93,7 @@ def test_arms_of_a_target_stand_together_and_share_a_baseline(tables):
     assert {arm: study.baseline_of(arm) for arm in study.arms} == {
         label(k, quantity): label(0, quantity) for quantity in TARGETS for k in range(3)
     }
-    assert [(g.target.quantity, g.target.unit, g.target.orders) for g in study.groups] == [
+    assert [(g.target.quantity.name, g.target.unit, g.target.orders) for g in study.groups] == [
         ("energy", "hartree", (0,)), ("density", "", ()), ("quadrupole", "e bohr^2", (2,)), ("dipole", "e bohr", (1,)),
     ]  # fmt: skip
 
@@ -108,7 +109,7 @@ def test_the_baselines_levels_are_taken_in_each_target(tmp_path):
     study = study_info(Study.parse(text, "t"), tmp_path)
     assert len(study.arms) == 16
     for arm in study.arms:
-        assert study.baseline_of(arm) == "layers=3, scale=none, quantity=" + study.target_of(arm).quantity
+        assert study.baseline_of(arm) == "layers=3, scale=none, quantity=" + study.target_of(arm).quantity.name
 
 
 def test_arms_are_compared_within_levels_of_a_factor(tmp_path):
@@ -269,7 +270,7 @@ def test_titles_and_axes_name_target_and_unit():
     assert describe("test.error").axis == "error"
     assert describe(RELATIVE, DIPOLE).axis == "relative error, % of the target’s spread"
     assert describe(RELATIVE).noun == "the relative error"
-    assert describe("test.error", TargetLabel("homo", None, "hartree", (0,))).noun == "the error of the HOMO energy"
+    assert describe("test.error", TargetLabel(QUANTITIES["homo"])).noun == "the error of the HOMO energy"
     assert describe("test.epsilon", TargetLabel()).noun == "the density error ε"
     assert [typeset(unit) for unit in ("e bohr^3", "bohr^(-3/2)", "%")] == ["e bohr³", "bohr^(-3/2)", "%"]
 
@@ -447,7 +448,7 @@ def test_blocks_are_added_by_the_change_within_a_target(tmp_path):
                 "arm": arm, "block": block, "replicate": 0, "metric.test.relative_error": size * factor * wobble,
             })  # fmt: skip
     arms = (label(0, "energy"), label(0, "dipole"), label(1, "dipole"))
-    targets = dict(zip(arms, (TargetLabel("energy", None, "hartree", (0,)), DIPOLE, DIPOLE), strict=True))
+    targets = dict(zip(arms, (TargetLabel(QUANTITIES["energy"]), DIPOLE, DIPOLE), strict=True))
     own = dict(zip(arms, (arms[0], arms[1], arms[1]), strict=True))
     given = {"arms": arms, "baseline": arms[0], "targets": targets, "metric": RELATIVE, "replicates": 1}
     sequential = {"blocks": 3, "sequential": True, "precision": 5.0, "max_blocks": 20}

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from tesseral.cluster.commands.cli import app
 from tesseral.cluster.data.imports import import_mapping
-from tesseral.models.data.label import Label
 from tesseral.models.data.reference_file import read_reference
+from tesseral.study.configuration.quantities import Label
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import parse_irreps
 

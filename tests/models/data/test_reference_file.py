@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tesseral.models.data.label import Label
 from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.study.configuration.quantities import Label
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import CURVES, REFERENCE, to_table

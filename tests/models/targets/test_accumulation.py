@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.targets.loss import parted
+from tesseral.models.targets.model import parted
 from tesseral.models.training.checkpoint import read_checkpoint, restore_model
 from tesseral.models.training.device import out_of_memory
 from tesseral.models.training.recorder import Result

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from tesseral.models.data.data_set import Batch, DataSet
+from tesseral.models.data.batch import Batch
+from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions, build_graph
 from tesseral.models.targets.forces import START, EnergyForces
-from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.metrics import evaluation_batches, measure
 from tesseral.models.targets.model import Model, build_model
 from tesseral.models.training.training import train
@@ -103,7 +103,7 @@ def test_weights_get_the_gradient_of_the_force_loss(network):
     """A derivative through the derivative, against differences of the loss."""
     model, data = made(configuration=NETWORKS[network])
     batch = data.batch(range(3))
-    loss = build_loss(Loss(name="squared", forces=1.0, energy=0.3), model.target, data.select(range(8)))
+    loss = model.target.build_loss(Loss(name="squared", forces=1.0, energy=0.3), data.select(range(8)))
 
     def value() -> Tensor:
         return loss(model.target.error(model(batch.graph), batch), batch)
@@ -141,7 +141,7 @@ def test_evaluation_keeps_no_graph():
 def test_the_loss_is_its_formula():
     model, data = made()
     batch = data.batch([0, 1, 3])
-    loss = build_loss(Loss(name="squared", forces=2.0, energy=0.5), model.target, data.select(range(8)))
+    loss = model.target.build_loss(Loss(name="squared", forces=2.0, energy=0.5), data.select(range(8)))
     generator = torch.Generator().manual_seed(1)
     error = EnergyForces(
         torch.randn(3, 1, dtype=torch.float64, generator=generator),

@@ -9,10 +9,12 @@ import torch
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.targets.density import DensityTarget
-from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss, build_loss
 from tesseral.study.configuration.target import Loss
+from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss
+from tesseral.study.configuration.quantities import QUANTITIES
 from tests.support.synthetic_density import BASIS, small_configuration, synthetic_reference
 
+DENSITY = QUANTITIES["density"]
 ORDERS = np.repeat([0, 0, 1, 2, 3, 4], [1, 1, 3, 5, 7, 9])
 COLUMNS = {8: list(range(26)), 1: [0, 2, 3, 4]}
 
@@ -28,6 +30,10 @@ def atoms(data: DataSet) -> tuple[torch.Tensor, torch.Tensor]:
     """Coefficients and species of all of them."""
     whole = data.batch(range(8))
     return whole.values, whole.graph.species
+
+
+def equal_loss(target: DensityTarget, values: torch.Tensor, species: torch.Tensor, structures: int) -> EqualLoss:
+    return EqualLoss(target.y(values, species), species, structures, to_y=target.to_y, order=target.order)
 
 
 def rackers(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
@@ -85,10 +91,10 @@ def test_charge_of_a_shell_is_its_integral():
 
 def test_raw_loss(data):
     batch, rows = data.batch([0, 1, 2]), data.reference.table.slice(0, 3).to_pylist()
-    target = DensityTarget(BASIS, "none")
+    target = DensityTarget(DENSITY, BASIS, "none")
     error = perturbed(batch)
     difference = rackers(error_rows(rows, error))[0] - rackers(rows)[0]
-    assert float(RawLoss(target)(error, batch)) == pytest.approx((difference**2).mean(), rel=1e-12)
+    assert float(RawLoss(target.to_y)(error, batch)) == pytest.approx((difference**2).mean(), rel=1e-12)
 
 
 def test_equal_loss(data):
@@ -103,7 +109,7 @@ def test_equal_loss(data):
     difference = rackers(error_rows(rows, error))[0] - y
     blocks = [order == ORDERS for order in range(5)]
     expected = np.mean([(difference[:, block] ** 2).sum() / (centred[:, block] ** 2).sum() for block in blocks])
-    loss = EqualLoss(DensityTarget(BASIS, "none"), *atoms(data), 8)
+    loss = equal_loss(DensityTarget(DENSITY, BASIS, "none"), *atoms(data), 8)
     assert float(loss(error, whole)) == pytest.approx(expected, rel=1e-12)
     parts, first = 0.0, 0
     for indices in ((0, 1, 2), (3, 4, 5), (6, 7)):
@@ -118,9 +124,9 @@ def test_equal_loss_leaves_out_an_order_without_spread(data):
     coefficients, species = atoms(data)
     coefficients = coefficients.clone()
     coefficients[:, ORDERS == 4] = 0
-    loss = EqualLoss(DensityTarget(BASIS, "none"), coefficients, species, 8)
+    loss = equal_loss(DensityTarget(DENSITY, BASIS, "none"), coefficients, species, 8)
     assert (loss.weight[:, ORDERS == 4] == 0).all()
-    full = EqualLoss(DensityTarget(BASIS, "none"), *atoms(data), 8)
+    full = equal_loss(DensityTarget(DENSITY, BASIS, "none"), *atoms(data), 8)
     assert torch.allclose(loss.weight[:, ORDERS < 4], full.weight[:, ORDERS < 4] * 5 / 4)
 
 
@@ -144,7 +150,7 @@ def test_overlap_loss_of_structures_of_different_size(data):
 @pytest.mark.parametrize("name", ["raw", "equal", "overlap", "coulomb"])
 def test_the_loss_of_a_batch_is_the_mean_of_its_parts(data, name):
     """Weighted by their denominators: structures of three and of six atoms, in parts of 2, 3 and 3."""
-    loss = build_loss(Loss(name=name), DensityTarget(BASIS, "none"), data.select(range(8)))
+    loss = DensityTarget(DENSITY, BASIS, "none").build_loss(Loss(name=name), data.select(range(8)))
     parts = [data.batch(part) for part in ((0, 2), (4, 1, 3), (5, 6, 7))]
     whole = data.batch((0, 2, 4, 1, 3, 5, 6, 7))
     error = perturbed(whole)
@@ -158,15 +164,15 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts(data, name):
 
 
 def test_losses_by_name(data):
-    target = DensityTarget(BASIS, "none")
+    target = DensityTarget(DENSITY, BASIS, "none")
     for name, kind in (("raw", RawLoss), ("equal", EqualLoss), ("overlap", OverlapLoss), ("coulomb", CoulombLoss)):
-        assert isinstance(build_loss(Loss(name=name), target, data.select(range(8))), kind)
+        assert isinstance(target.build_loss(Loss(name=name), data.select(range(8))), kind)
 
 
 def test_outputs_without_scale_are_y(data):
     batch, rows = data.batch(range(8)), data.reference.table.to_pylist()
     y, _ = rackers(rows)
-    target = DensityTarget(BASIS, "none")
+    target = DensityTarget(DENSITY, BASIS, "none")
     species = batch.graph.species
     target.fit(batch.values, species)
     assert torch.allclose(target(torch.from_numpy(y), species), batch.values, rtol=0, atol=1e-13)
@@ -176,7 +182,7 @@ def test_outputs_without_scale_are_y(data):
 def test_outputs_scaled_by_shell(data):
     """Outputs of zero are the mean s coefficients; those of one are one spread away, in every shell."""
     coefficients, species = atoms(data)
-    target = DensityTarget(BASIS, "spread")
+    target = DensityTarget(DENSITY, BASIS, "spread")
     target.fit(coefficients, species)
     c, oxygen = coefficients.numpy(), (species == 1).numpy()
     zero, one = (target(torch.full_like(coefficients, x), species).numpy() for x in (0.0, 1.0))
@@ -192,7 +198,7 @@ def test_outputs_scaled_by_shell(data):
 
 def test_an_element_that_the_training_split_lacks_keeps_its_norms():
     basis = AuxiliaryBasis("three", BASIS.shells | {7: BASIS.shells[8]})
-    target, plain = DensityTarget(basis, "spread"), DensityTarget(basis, "none")
+    target, plain = DensityTarget(DENSITY, basis, "spread"), DensityTarget(DENSITY, basis, "none")
     target.fit(torch.ones(4, 26, dtype=torch.float64), torch.tensor([0, 0, 2, 2]))
     assert torch.equal(target.factor[1], plain.factor[1])
     assert not torch.equal(target.factor[2], plain.factor[2])
@@ -233,7 +239,7 @@ def contracted() -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
 def test_a_shell_of_negative_norm_is_predicted(contracted, scale):
     """Every column of an element answers to its output, by the spread of the shell or by N/(2√2), sign and all."""
     coefficients, species, to_y = contracted
-    target = DensityTarget(CONTRACTED, scale)
+    target = DensityTarget(DENSITY, CONTRACTED, scale)
     target.fit(coefficients, species)
     generator = torch.Generator().manual_seed(3)
     outputs = torch.randn(8, 5, dtype=torch.float64, generator=generator)
@@ -253,16 +259,16 @@ def test_a_shell_of_negative_norm_is_predicted(contracted, scale):
 
 def test_losses_of_shells_of_negative_norm(contracted):
     coefficients, species, to_y = contracted
-    target = DensityTarget(CONTRACTED, "none")
+    target = DensityTarget(DENSITY, CONTRACTED, "none")
     error = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     error[species == 0, 1] = 0
     batch = SimpleNamespace(graph=SimpleNamespace(species=species), size=2)
     wrong = error.numpy() * to_y[species]
-    assert float(RawLoss(target)(error, batch)) == pytest.approx((wrong**2).mean(), rel=1e-12)
+    assert float(RawLoss(target.to_y)(error, batch)) == pytest.approx((wrong**2).mean(), rel=1e-12)
     isolated = np.array([[0.6, 0, 0, 0, 0], [0.3, 2.0, 0, 0, 0]])
     y = (coefficients.numpy() - isolated[species]) * to_y[species]
     for element in (0, 1):
         atoms = species.numpy() == element
         y[atoms, :2] -= y[atoms, :2].mean(axis=0)
     expected = np.mean([(wrong[:, part] ** 2).sum() / (y[:, part] ** 2).sum() for part in (slice(0, 2), slice(2, 5))])
-    assert float(EqualLoss(target, coefficients, species, 2)(error, batch)) == pytest.approx(expected, rel=1e-12)
+    assert float(equal_loss(target, coefficients, species, 2)(error, batch)) == pytest.approx(expected, rel=1e-12)

@@ -17,6 +17,7 @@ from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.training import train
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.target import Target
+from tesseral.study.configuration.quantities import QUANTITIES
 from tests.models.targets.test_loss import COLUMNS, ORDERS, rackers
 from tests.support.synthetic_density import (
     BASIS,
@@ -160,7 +161,7 @@ def test_an_order_that_is_nowhere_has_no_error(data, model):
     batch = data.batch(SPLIT)
     coefficients = batch.values.clone()
     coefficients[:, ORDERS == 4] = 0
-    measured = values(measure(model, [batch._replace(values=coefficients)]))
+    measured = values(measure(model, [replace(batch, values=coefficients)]))
     assert "block_error.l3" in measured
     assert "block_error.l4" not in measured
 
@@ -171,7 +172,7 @@ def test_no_structures_have_no_metrics(model):
 
 def test_every_metric_is_declared(data, model):
     found = measure(model, evaluation_batches(data, SPLIT)) + measure_densities(model, data, SPLIT[:1])
-    assert {value.metric for value in found} == {name for name, metric in METRICS.items() if metric.of("density")}
+    assert {value.metric for value in found} == set(QUANTITIES["density"].metrics)
     for value in found:
         assert METRICS[value.metric].by_l == (value.l is not None) or value.metric == "relative_error"
 

@@ -18,7 +18,6 @@ from tesseral.models.networks.layers.messages import RadialNetwork
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.models.networks.sizing.reach import dead
-from tesseral.models.targets.loss import build_loss
 from tesseral.models.targets.model import build_model
 from tesseral.models.traces.tracer import Measurement, Tracer
 from tesseral.models.traces.weights import attributed, product_groups
@@ -63,7 +62,7 @@ def tracer(reference: Reference, configuration: Configuration, parts: int = 1) -
     data = open_data_set(reference, configuration, torch.float64, CPU)
     model = build_model(configuration, reference, num_neighbors=4.0, seed=1)
     model.target.standardise(data.structures)
-    loss = build_loss(configuration.loss, model.target, data.structures)
+    loss = model.target.build_loss(configuration.loss, data.structures)
     size = 4 // parts
     return Tracer(model.eval(), loss, [data.batch(range(k * size, (k + 1) * size)) for k in range(parts)], strict=True)
 

@@ -16,9 +16,9 @@ from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.models.targets.model import build_target
 from tesseral.study.configuration.configuration import Configuration, Data
-from tesseral.study.configuration.metrics import METRICS, choose_metric, unit_of
-from tesseral.study.configuration.quantities import QUANTITIES, find_quantity, losses
 from tesseral.study.configuration.target import Loss, Target
+from tesseral.study.configuration.metrics import METRICS, choose_metric
+from tesseral.study.configuration.quantities import QUANTITIES, find_quantity, quantity_of
 from tesseral.study.design.stages import objectives
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import format_irreps, parse_irreps
@@ -99,9 +99,9 @@ def test_a_metric_that_does_not_fit_is_refused(names, metric, words):
 
 def test_errors_in_one_unit_can_be_compared():
     assert study(quantities("dipole", "dipole_sum"), 'metric = "error"').file.study.metric == "error"
-    assert unit_of("error", "dipole") == "e bohr"
-    assert unit_of("error", "label:a") == ""
-    assert unit_of("relative_error", "dipole") == "%"
+    assert METRICS["error"].unit_for(quantity_of("dipole")) == "e bohr"
+    assert METRICS["error"].unit_for(quantity_of("label:a")) == ""
+    assert METRICS["relative_error"].unit_for(quantity_of("dipole")) == "%"
 
 
 def test_objectives_are_those_of_every_target():
@@ -117,7 +117,7 @@ def test_objectives_are_those_of_every_target():
 @pytest.mark.parametrize("quantity", [*QUANTITIES, "label:a"])
 def test_auto_is_a_loss_that_fits(quantity):
     """And is that loss: both ask for one training. Another target's loss is refused."""
-    fitting = losses(quantity)
+    fitting = quantity_of(quantity).losses
     auto = property_configuration(quantity)
     assert auto.loss.name == fitting[0]
     assert auto == property_configuration(quantity, loss=Loss(name=fitting[0]))
@@ -131,7 +131,7 @@ def test_weights_are_those_of_forces():
     weights = Loss(forces=2.0, energy=0.1)
     assert property_configuration("forces", loss=weights).loss == Loss(name="squared", forces=2.0, energy=0.1)
     assert property_configuration("energy", loss=weights) == property_configuration("energy")
-    with pytest.raises(StudyFileError, match=r"loss\.forces: expected a weight .* above 0, got 0 for both"):
+    with pytest.raises(StudyFileError, match=r"loss\.forces: expected a weight .* above 0, got 0 for each"):
         property_configuration("forces", loss=Loss(forces=0.0, energy=0.0))
 
 
@@ -171,7 +171,8 @@ def test_a_plan_needs_no_data(quantity, tmp_path):
     text = (EXAMPLES / "water_tiny.toml").read_text()
     configuration = study(quantities(quantity)).arms[0].configuration
     (tmp_path / "water_tiny.toml").write_text(text)
-    if QUANTITIES[quantity].column in ("forces", "polarizability"):
+    assert QUANTITIES[quantity].on_request == (QUANTITIES[quantity].column in ("forces", "polarizability"))
+    if QUANTITIES[quantity].on_request:
         with pytest.raises(StudyFileError, match=rf"data\.recipe: expected .* for the target {quantity}, got none"):
             Measure(str(tmp_path), tmp_path).shape(configuration)
         (tmp_path / "water_tiny.toml").write_text(text + 'quantities = ["forces", "polarizability"]\n')
@@ -334,10 +335,12 @@ def test_chosen_orders_are_all_that_is_seen():
 
 def test_every_metric_says_what_it_is_of():
     assert all(metric.description for metric in METRICS.values())
-    for name in [*QUANTITIES, "label:a"]:
-        assert METRICS["relative_error"].of(name)
-        assert METRICS["error"].of(name) == (name != "density")
-        assert METRICS["epsilon"].of(name) == (name == "density")
+    for quantity in map(quantity_of, [*QUANTITIES, "label:a"]):
+        assert set(quantity.metrics) <= set(METRICS)
+        assert {quantity.own_metric, quantity.ablation_metric, "relative_error"} <= set(quantity.metrics)
+        assert ("error" in quantity.metrics) == (quantity.name != "density")
+        assert ("epsilon" in quantity.metrics) == (quantity.name == "density")
+    assert set(METRICS) == {name for quantity in QUANTITIES.values() for name in quantity.metrics}
     assert find_quantity("label:strain", LABELS).unit == "bohr^3"
     assert Data(reference="x", train=1, test=1).validation == 0
 

@@ -14,11 +14,12 @@ from scipy.spatial.transform import Rotation
 from tesseral.models.reference.exchange.extended_xyz import Frame
 from tesseral.models.reference.exchange.frame_labels import import_frames
 from tesseral.models.reference.exchange.label_values import label_values
+from tesseral.study.configuration.quantities import COLUMNS
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError, StudyFileError, TesseralError
 from tesseral.study.parsing.units import size_of
 from tesseral.study.parsing.validation import validate
-from tesseral.study.recipe.mapping import COLUMNS, LabelSource, Mapping, read_mapping
+from tesseral.study.recipe.mapping import LabelSource, Mapping, read_mapping
 from tests.support.mistakes import MAPPING_MISTAKES
 
 EXAMPLES = Path(__file__).parents[3] / "study" / "examples"
@@ -85,7 +86,7 @@ def test_units_are_those_of_ase(unit, within, size):
 
 
 def test_every_column_knows_its_own_unit():
-    for _, _, unit in COLUMNS.values():
+    for unit in [column.unit for column in COLUMNS.values()]:
         assert size_of(unit, unit) == size_of("au", unit) == 1
     with pytest.raises(TesseralError, match="got 'bohr'; valid are hartree, eV"):
         size_of("bohr", "hartree")
