@@ -71,13 +71,9 @@ def floor_details(study: StudyInfo) -> list[str]:
         "density is not resolved by l.",
     ]
     parts = [
-        f"{_size(value, unit)} in the {noun}"
-        for key, noun, unit in (
-            ("electrons", "number of electrons", "e"),
-            ("dipole", "dipole", "e bohr"),
-            ("self_repulsion", "self-repulsion energy", "%"),
-        )
-        if (value := errors[key]) is not None
+        f"{_size(value, error.unit)} in the {error.name}"
+        for error in FIT_ERRORS.values()
+        if error.key != "epsilon" and (value := errors[error.key]) is not None
     ]
     if parts:
         sentences.append(f"Mean absolute errors of the fit: {listed(parts)}.")

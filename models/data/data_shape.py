@@ -17,9 +17,10 @@ COUNTED = 256
 
 
 def reference_shape(reference: Reference, cutoff: float, target: configuration.Target | None = None) -> Shape:
-    """The shape of the converged structures of reference data, for a target; the density if none is given.
+    """The shape of the converged structures of reference data.
 
-    :param cutoff: Å.
+    :param cutoff: within which atoms are neighbours, Å.
+    :param target: what is predicted; the density if not given.
     :raises DataError: if no structure converged, or the reference data lack an auxiliary basis that is needed.
     :raises StudyFileError: if the reference data have no such label, or the basis no such order.
     """
@@ -32,7 +33,7 @@ def reference_shape(reference: Reference, cutoff: float, target: configuration.T
 
 
 def count_edges(positions: NDArray[np.float64], cutoff: float) -> int:
-    """Directed edges of one structure, as `tesseral.models.networks.graph.build_graph` finds them.
+    """Number of directed edges of one structure, equal to that of `tesseral.models.networks.graph.build_graph`.
 
     :param positions: (atoms, 3), Å.
     """
@@ -41,14 +42,20 @@ def count_edges(positions: NDArray[np.float64], cutoff: float) -> int:
 
 
 def evenly(size: int) -> Sequence[int]:
-    """At most `COUNTED` of 0..size−1, evenly spaced."""
+    """Choose at most `COUNTED` of 0..size−1, evenly spaced."""
     return [index * size // min(size, COUNTED) for index in range(min(size, COUNTED))]
 
 
 def mean_shape(
     elements: int, layout: tuple[MulIrrep, ...], positions: Iterable[NDArray[np.float64]], cutoff: float
 ) -> Shape:
-    """The shape of structures of these positions, (atoms, 3) in Å."""
+    """The shape of structures, with their mean numbers of atoms and edges.
+
+    :param elements: length of the one-hot.
+    :param layout: irreps of the network's outputs on each atom.
+    :param positions: of each structure (atoms, 3), Å.
+    :param cutoff: Å.
+    """
     counts = [(len(atoms), count_edges(atoms, cutoff)) for atoms in positions]
     atoms, edges = (sum(column) / len(counts) for column in zip(*counts, strict=True))
     return Shape(elements=elements, layout=layout, atoms=atoms, edges=edges)

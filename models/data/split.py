@@ -1,4 +1,4 @@
-"""Which structures are trained on, validated on and tested on: from a seed alone."""
+"""The split of a data set into training, validation and test structures, which follows from a seed alone."""
 
 from typing import NamedTuple
 
@@ -31,14 +31,19 @@ def check_sizes(data: configuration.Data, reference: Reference) -> None:
 
 
 def permutation(seed: int, size: int) -> list[int]:
-    """A random order of 0..size−1. NumPy has frozen the stream of this generator, so it is the same for ever."""
+    """A random order of 0..size−1."""
+    # NumPy has frozen the stream of this legacy generator, so a seed gives the same split in every version.
     return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
 
 
 def split(data: configuration.Data, size: int, seed: int) -> Split:
-    """The first structures of a permutation are for testing, the next for validation, then those trained on.
+    """Split the structures: in a random order, those for testing come first, then validation, then training.
 
-    Training sets of different sizes are thus nested, and judged by the same structures.
+    Training sets of different sizes are therefore nested, and judged by the same structures.
+
+    :param data: sizes of the splits.
+    :param size: converged structures of the reference data.
+    :param seed: the block's.
     """
     order = permutation(seed, size)
     first = data.test + data.validation

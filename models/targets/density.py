@@ -1,4 +1,4 @@
-"""The density as a network's target: from its outputs to auxiliary coefficients, and from those to Rackers' y."""
+"""The density as a target: from outputs to auxiliary coefficients, and from those to Rackers' y."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -23,14 +23,14 @@ class DensityTarget(Target[DensityBatch, Tensor]):
 
         y = (c − isolated) · 2√2 / N,    N = Shell.norm.
 
-    c is the same number in their data (Psi4), in PySCF's and here: all three refer to functions of unit norm,
+    Psi4 (their data), PySCF and this project have the same c: all refer to functions of unit norm,
     χ = N r^l C_lm exp(−ar²) with Racah's harmonics C, so dividing by N is the only change of units. For a contracted
-    shell N is the sum Σ_k d_k N_l(a_k), which may be negative: then so are 2√2/N and the factor, and y has the other
-    sign than c.
+    shell N is the sum Σ_k d_k N_l(a_k). It may be negative; then so are 2√2/N and the factor, and y has the opposite
+    sign of c.
 
-    With scale `none`, outputs are y: factor = N/(2√2), shift = 0. With `spread`, `fit` sets factor to the spread of
-    the shell over a training split and shift to its mean (l = 0 alone: the mean of any other would turn with the
-    frame). Where an element lacks a shell, isolated, shift and factor are zero, and so is c.
+    With scale `none` outputs are y: factor = N/(2√2), shift = 0. With `spread`, `fit` sets the factor to the spread of
+    the shell over a training split and, for l = 0 alone, the shift to its mean: a mean of any other order would turn
+    with the frame. Where an element lacks a shell, isolated, shift and factor are zero, and so is c.
 
     Every table has the shape (elements, columns of the basis's layout), elements by ascending atomic number.
 
@@ -40,9 +40,9 @@ class DensityTarget(Target[DensityBatch, Tensor]):
     """
 
     isolated: Tensor
-    """Coefficients of the isolated atoms, electron · bohr^(−3/2)."""
+    """Coefficients of the isolated atoms, electron · bohr^(−3/2). All tables of coefficients have this unit."""
     mean: Tensor
-    """Those of the mean density over the training split: ρ̄ of `relative_error`."""
+    """Coefficients of the mean density over the training split: ρ̄ of `relative_error`."""
     shift: Tensor
     factor: Tensor
     to_y: Tensor
@@ -105,7 +105,7 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         """Set the mean from the atoms of a training split, and shift and factor if the scale is `spread`.
 
         factor² = mean over atoms and the 2l+1 components of (c − isolated − shift)². An element without atoms keeps
-        what `none` has.
+        the values of scale `none`.
 
         :param coefficients: (atoms, columns).
         :param species: (atoms,) int64.
@@ -137,7 +137,7 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         return (coefficients - self.isolated[species]) * self.to_y[species]
 
     def sums(self, error: Tensor, batch: DensityBatch) -> dict[str, Tensor]:
-        """Σ∫Δρ² and Σ∫ρ², of the whole and by l, Σ(Δy)² and Σy² by l, Σ|Δ electrons|, and counts."""
+        """Σ∫Δρ² and Σ∫(ρ − ρ̄)² of the whole and by l, Σ∫ρ², Σ(Δy)² and Σy² by l, Σ|Δ electrons|, and counts."""
         species = batch.graph.species
         charges = (error * self.charge[species]).double().sum(dim=1)
         electrons = charges.new_zeros(batch.size).index_add(0, batch.graph.structure, charges).abs().sum()
@@ -160,10 +160,10 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         }
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
-        """l2_error, block_error by l, mse, electrons, relative_error of the whole and by l.
+        """`l2_error`, `block_error` by l, `mse`, `electrons`, `relative_error` of the whole and by l.
 
-        A block_error whose Σy² is zero is left out: nothing of that order is there to be predicted. So are an error
-        of electrons where no s shell is predicted, and a relative_error without spread.
+        Left out are a `block_error` whose Σy² is zero, since nothing of that order is there to be predicted;
+        `electrons` where no s shell is predicted; and a `relative_error` without spread.
         """
         # Rounding can leave a vanishing ∫Δρ² just below zero.
         values = [Value("l2_error", None, 100 * (max(float(sums["error"]), 0.0) / float(sums["norm"])) ** 0.5)]

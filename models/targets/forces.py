@@ -1,4 +1,4 @@
-"""Forces as minus the gradient of an energy: a network that conserves it, trained on forces and, if there, energies."""
+"""Forces as minus the gradient of an energy, so that energy is conserved; trained on forces and, if there, energies."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -18,11 +18,11 @@ from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 
 START = 0.3
-"""First forces over the reference's. Networks of all kinds of layers, trained for a short time on frames of one
-drug-like molecule or of ten small ones, end within 4 % of their least error at 0.3, 5 % at 0.1, 17 % at 0.03, 29 % at 1
-and 52 % at 3."""
+"""Size of the forces before training over the size of the reference's. Networks of every kind of layer were trained for
+a short time on frames of one drug-like molecule or of ten small ones: they end within 4 % of their least error at 0.3,
+5 % at 0.1, 17 % at 0.03, 29 % at 1 and 52 % at 3."""
 SAMPLE = 32
-"""Structures of the training split that first forces are taken of."""
+"""Structures of the training split on which the forces before training are measured."""
 
 
 class EnergyForces(NamedTuple):
@@ -37,11 +37,11 @@ class EnergyForces(NamedTuple):
 class ForceTarget(Target[PropertyBatch, EnergyForces]):
     """E = Σ_i a(Z_i) + factor · Σ_i output_i and F = −∂E/∂r.
 
-    The numbers a are fitted to the energies, as those of an energy (0 where the reference has none). With scale
-    `spread` the factor is what makes the root mean square of the first forces' components `START` times that of the
-    reference's: what a network's outputs change by within 1 Å before training differs by two orders of magnitude
-    between kinds of layers. Harmonics and radial values are computed again from the positions, so that the gradient
-    reaches them, and a second one goes through it.
+    The numbers a are the atomic references of an energy, fitted to the energies; 0 where the reference has none. With
+    scale `spread` the factor makes the root mean square of the first forces' components `START` times that of the
+    reference's. It is measured, since the change of a network's outputs within 1 Å before training differs by two
+    orders of magnitude between kinds of layers. Harmonics and radial values are computed from the positions at each
+    step, so that a gradient reaches the positions, and a second gradient goes through it.
 
     :param quantity: one whose pooling is a gradient.
     :param settings: the `network` section, of which `EdgeBasis` reads the cutoff, harmonics and radial functions.
@@ -63,7 +63,7 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         self.register_buffer("spread", torch.ones((), dtype=torch.float64))
 
     def standardise(self, structures: Sequence[PropertyBatch]) -> None:
-        """Atomic references, the forces' spread and the factor of outputs that change by one within 1 Å.
+        """Fit atomic references and the forces' spread; take outputs to change by one within 1 Å until `calibrate`.
 
         :raises DataError: if all forces are zero.
         """
@@ -77,9 +77,9 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
             self.energy.factor.copy_((self.spread / BOHR).expand(1))
 
     def calibrate(self, network: Module, structures: Sequence[PropertyBatch]) -> None:
-        """The factor with which this network's first forces have their size: see the class.
+        """Scale the factor so that this network's first forces have the size that the class states.
 
-        It stays as it is of a network whose energy no position changes, which no factor can mend.
+        If no position changes the network's energy, no factor can help, and it stays as it is.
         """
         if self.energy.scale != "spread":
             return
@@ -94,7 +94,7 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         return self.energy.read(outputs, graph)
 
     def predict(self, network: Module, graph: Graph) -> EnergyForces:
-        """Energy and forces; a gradient passes to the network's weights unless gradients are off."""
+        """Energy and forces; a gradient passes to the network's weights if gradients are on."""
         wanted = torch.is_grad_enabled()
         with torch.enable_grad():
             positions = graph.positions.detach().requires_grad_()
@@ -138,7 +138,7 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         }
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
-        """error and relative_error of the forces, energy_error where there are energies."""
+        """`error` and `relative_error` of the forces, `energy_error` where there are energies."""
         values = [Value("error", None, float(sums["length"] / sums["atoms"]))]
         if sums["spread"] > 0:
             values.append(Value("relative_error", None, 100 * float(sums["error"] / sums["spread"]) ** 0.5))

@@ -1,5 +1,4 @@
-"""How far a model's predictions are from the reference, on a split. `tesseral.study.configuration.metrics` names what
-is measured."""
+"""Metrics of a model on a split. `tesseral.study.configuration.metrics` declares their names, units and meaning."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,17 +14,21 @@ from tesseral.models.targets.model import Model
 from tesseral.models.targets.target import Value as Value
 
 BATCH_SIZE = 16
-"""Structures that are evaluated at a time; changes a metric by rounding alone."""
+"""Structures evaluated at a time; changes metrics by rounding alone."""
 
 
 def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_SIZE) -> list[Batch]:
-    """A split in batches of `size` that need no gradients, made once and used for every measurement."""
+    """The batches of a split, made once and used for every measurement.
+
+    :param indices: structures of the data set.
+    :param size: structures of a batch; the last one takes what is left.
+    """
     return [data.batch(indices[start : start + size]) for start in range(0, len(indices), size)]
 
 
 @torch.no_grad()
 def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
-    """Every metric of the model's target but those of `measure_densities`. No values for no batches."""
+    """Measure every metric of the model's target but those of `measure_densities`; none without batches."""
     total: dict[str, Tensor] = {}
     for batch in batches:
         error = model.target.error(model(batch.graph), batch)
@@ -36,11 +39,11 @@ def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
 
 @torch.no_grad()
 def measure_densities(model: Model, data: DataSet, indices: Iterable[int]) -> list[Value]:
-    """Means over structures of what takes a grid, one structure after another; nothing for another target.
+    """Measure what takes a grid, one structure after another: means over structures. Only densities have these metrics.
 
     ε and each ε_l on the default grid of `tesseral.models.density.density.epsilon_by_order`; the errors of dipole,
     quadrupole and potential of `tesseral.models.density.errors`. Where orders are chosen, both densities have
-    the reference's parts of the other ones: so ε counts the error of those chosen, over the charge of the whole.
+    the reference's coefficients of all other orders: ε is then the error of the chosen orders over the whole charge.
     """
     whole, chosen = data.reference.basis, data.basis
     if whole is None or chosen is None:
@@ -77,7 +80,7 @@ def _completed(
     whole: AuxiliaryBasis,
     chosen: AuxiliaryBasis,
 ) -> list[Tensor]:
-    """Coefficients in the whole basis for each atom: of the chosen shells `values`, of the others the reference's."""
+    """Coefficients of each atom in the whole basis: `values` for the chosen shells, the reference's for the others."""
     orders = {term.l for term in chosen.layout}
     completed = []
     for number, own, fitted in zip(atomic_numbers, values, coefficients, strict=True):

@@ -48,7 +48,11 @@ def dipole(charges: Tensor, dipoles: Tensor, graph: Graph) -> Tensor:
 
 
 def components(irreps: tuple[tuple[int, int, int], ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every component of irreps (mul, l, p): l, the number of its copy, and whether it is invariant."""
+    """For every component of irreps: l, the number of its copy, and whether it is invariant.
+
+    :param irreps: terms (mul, l, p).
+    :return: three tensors of shape (dim,): int64, int64, bool.
+    """
     copies = [(order, order == 0 and parity == 1) for mul, order, parity in irreps for _ in range(mul)]
     widths = torch.tensor([2 * order + 1 for order, _ in copies])
     copy = torch.repeat_interleave(torch.arange(len(copies)), widths)

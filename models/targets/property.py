@@ -1,4 +1,4 @@
-"""Energies, multipoles and other properties as a network's target: pooling, standardisation and metrics."""
+"""Properties as targets: energies, multipoles and whatever else is pooled from outputs on the atoms."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,19 +19,20 @@ from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep
 
 VANISHING = 1e-10
-"""A spread relative to the largest value: what rounding leaves of values that a baseline meets exactly lies below."""
+"""A spread below this, relative to the largest value, is rounding: the baseline meets all values exactly."""
 
 
 class PropertyTarget(Target[PropertyBatch, Tensor]):
     """y = baseline + pooling(factor · outputs), the pooling a sum or mean over the atoms, or each atom's own.
 
-    The baseline is of invariants alone, for the mean of anything else would turn with the frame. Of an extensive
-    quantity it is Σ_i a(Z_i), with a number for each element by least squares on the training split (of smallest norm
-    where the split leaves any open: water alone cannot tell oxygen from hydrogen); of another the mean; of one of the
-    atoms the mean by element. The spread is, for each copy of an irrep, √(mean over rows and components of
-    (y − baseline)²). With scale `spread` the factor is the spread (of a sum over √N̄, N̄ the mean number of atoms: so
-    many independent outputs add up to it); with `none` it is 1 and outputs are in the quantity's unit. The baseline is
-    the same.
+    The baseline is fitted on the training split, for invariants alone: a mean of anything else would turn with the
+    frame. It is Σ_i a(Z_i) for an extensive quantity, with a number a for each element by least squares; the mean for
+    an intensive quantity; a(Z_i) for a quantity of the atoms. Where the split leaves some a undetermined, the solution
+    of smallest norm is taken: water alone cannot tell oxygen from hydrogen.
+
+    The spread is √(mean over rows and components of (y − baseline)²), one for each copy of an irrep. With scale
+    `spread` the factor is the spread; for a sum it is the spread over √N̄, N̄ the mean number of atoms, since so many
+    independent outputs add up to the spread. With `none` it is 1: outputs are in the quantity's unit.
 
     Predictions, baseline and errors are in double precision: the last digits of an energy are what is learnt.
 
@@ -41,8 +42,8 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
     """
 
     baseline: Tensor
-    """(2, elements, dim): a, rounded to single precision, and what that left. So the sum of the two keeps its digits in
-    a model that is rounded to single precision."""
+    """(2, elements, dim): a rounded to single precision, and the rest. The sum of the two keeps its digits even in a
+    model that is rounded to single precision."""
     spread: Tensor
     """(dim,), in the quantity's unit."""
     factor: Tensor
@@ -72,7 +73,7 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
         self.register_buffer("charge_factor", torch.ones((), dtype=torch.float64))
 
     def standardise(self, structures: Sequence[PropertyBatch]) -> None:
-        """Baseline, spread and factor of a training split: see the class.
+        """Fit baseline, spread and factor to a training split, as the class says.
 
         :raises DataError: if no component has any spread.
         """
@@ -86,9 +87,10 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
             )
 
     def fit(self, values: Tensor, graphs: Sequence[Graph]) -> None:
-        """As `standardise`, but that all spreads may vanish.
+        """Fit baseline, spread and factor, where all spreads may vanish.
 
         :param values: (structures or atoms, dim), in the order of the graphs.
+        :param graphs: of the training split.
         """
         counts = self._counts(graphs)
         solution = np.zeros((counts.shape[1], len(self.order)))
@@ -113,7 +115,7 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
             self.factor.copy_(spread / atoms**0.5 if self.quantity.summed else spread)
 
     def _counts(self, graphs: Sequence[Graph]) -> np.ndarray:
-        """Atoms of each element in each row of the values."""
+        """Atoms of each element in each row of the values, (rows, elements)."""
         counts = [graph.elements.double() for graph in graphs]
         if self.quantity.per == "structure":
             counts = [total(count, graph) for count, graph in zip(counts, graphs, strict=True)]
@@ -141,7 +143,7 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
         return SquaredLoss(self.spread)
 
     def sums(self, error: Tensor, batch: PropertyBatch) -> dict[str, Tensor]:
-        """Σ|err|, of the whole and by l, Σerr² and Σ(y − baseline)² by l, and the number of rows."""
+        """Σ|err| of the whole and by l, Σerr² and Σ(y − baseline)² by l, and the number of rows."""
         error = error.double()
         orders = torch.nn.functional.one_hot(self.order).double()
         squares = error.square() @ orders
@@ -154,7 +156,8 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
         }
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
-        """error and relative_error; by l too where there are several. A relative_error without spread is left out."""
+        """`error` and `relative_error`, by l too if there are several orders. Without spread there is no
+        `relative_error`."""
         orders = sorted(set(self.order.tolist()))
         rows = float(sums["rows"])
         values = [Value("error", None, float(sums["length"]) / rows)]

@@ -13,28 +13,31 @@ class Target(Section):
     """What is predicted."""
 
     quantity: QuantityName | Annotated[str, Range(pattern=r"^label:.")] = "density"
-    """What of the reference data is predicted; irreps and units are in `tesseral.study.configuration.quantities`.
+    """What of the reference data is predicted. `tesseral.study.configuration.quantities` declares irreps and units.
 
-    `density`: auxiliary coefficients of every l on each atom, less those of the isolated atoms. `energy`: a sum of
-    scalars of the atoms. `forces`: minus the gradient of such an energy by the positions, trained on the forces and,
-    where the reference has them, on the energies. `forces_direct`: a vector of each atom. `dipole`: charges, which
-    add up to the total charge, times positions, and vectors of the atoms; `dipole_sum`: the vectors alone;
-    `dipole_magnitude`: its length, as a sum of scalars of the atoms. `quadrupole`, `octupole`, `polarizability`,
-    `r2`: sums of 2e, 3o, 0e+2e, 0e of the atoms. `homo`, `lumo`, `gap`: means of scalars of the atoms. `label:<name>`:
-    a label of imported data, summed over the atoms or each atom's own, as its file declares."""
+    - `density`: coefficients in an auxiliary basis, of every order l on each atom, less those of the isolated atoms.
+    - `energy`: a sum over the atoms of a scalar.
+    - `forces`: minus the gradient of such an energy by the positions, trained on the forces and, where the reference
+      has them, on the energies. `forces_direct`: a vector on each atom.
+    - `dipole`: a sum over the atoms of a charge times the position and a vector; the charges add up to the total
+      charge. `dipole_sum`: the vectors alone. `dipole_magnitude`: the dipole's length, as a sum of a scalar.
+    - `quadrupole`, `octupole`, `polarizability`, `r2`: sums over the atoms of 2e, 3o, 0e+2e, 0e.
+    - `homo`, `lumo`, `gap`: means over the atoms of a scalar.
+    - `label:<name>`: a label of imported data, a sum over the atoms or each atom's own, as its file declares."""
     orders: Annotated[tuple[Annotated[int, Range(ge=0, le=10)], ...], Range(min_length=1)] | None = None
-    """Of the density, the orders l that are predicted: neither network nor loss nor metrics see the others. All of
-    the auxiliary basis if not given."""
+    """Orders l of the density that are predicted; all orders of the auxiliary basis if not given. Network, loss and
+    metrics see no other."""
     scale: Literal["spread", "none"] = "spread"
-    """`spread`: outputs are multiplied by the target's spread over the training split: that of each element's shell
-    of the density (its scalars shifted by their mean), of each irrep of others. `none`: outputs are Rackers' y of the
-    density, and of others the target in its unit. Both are added to what an invariant is measured from: see
-    `tesseral.models.targets.property`."""
+    """Unit of the network's outputs.
+
+    `spread`: the target's spread over the training split, of each element's shell for a density and of each irrep for
+    any other target. `none`: the target's own unit; for a density that of Rackers' y. Either way an invariant is
+    predicted from its mean or its atomic references on: see `tesseral.models.targets.property`."""
 
     def resolve(self) -> Self:
-        """With orders ascending, each once.
+        """The same target with its orders ascending, each once.
 
-        :raises StudyFileError: if orders are given for another target than the density.
+        :raises StudyFileError: if orders are given for a target that is not expanded in an auxiliary basis.
         """
         if self.orders is None:
             return self
@@ -45,22 +48,23 @@ class Target(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Section):
-    """What is minimised. See `tesseral.models.targets.loss` for the formulas."""
+    """What is minimised. The formulas are in `tesseral.models.targets.loss`."""
 
     name: LossName = "auto"
-    """Of the density: `overlap`, ∫Δρ²; `coulomb`, ∫∫ΔρΔρ′/r; `equal`, the mean over l of Σerr²/Σ(y−ȳ)²; `raw`, the mean
-    squared error of Rackers' y. Of any other target: `squared`, the mean squared error over the squared spread.
-    `auto`: `overlap` or `squared`, whichever fits."""
+    """A density has `overlap`, ∫Δρ²; `coulomb`, ∫∫ΔρΔρ′/r; `equal`, the mean over l of Σerr²/Σ(y−ȳ)²; `raw`, the mean
+    squared error of Rackers' y. Any other target has `squared`, the mean squared error over the squared spread.
+    `auto` is `overlap` or `squared`, whichever fits."""
     forces: Annotated[float, Range(ge=0)] = 1.0
-    """Of the target `forces`, the weight of the forces' squared error over their squared spread."""
+    """Weight, for the target `forces`, of the forces' squared error over their squared spread."""
     energy: Annotated[float, Range(ge=0)] = 1.0
-    """Of the target `forces`, the weight of the energies' squared error for each atom, over the square of what such a
-    force does over 1 Å. Other targets have no weights: theirs count as 1."""
+    """Weight, for the target `forces`, of the energies' squared error per atom over (s_F · 1 Å)², s_F the forces'
+    spread. The weights have no effect on other targets."""
 
     def resolve(self, quantity: str) -> Self:
-        """With the loss that `auto` stands for.
+        """The same loss with `auto` replaced by the loss that it stands for.
 
-        :raises StudyFileError: if the loss does not fit the quantity, or both weights are zero.
+        :param quantity: as `target.quantity`.
+        :raises StudyFileError: if the loss does not fit the quantity, or all its weights are zero.
         """
         declared = quantity_of(quantity)
         name = declared.losses[0] if self.name == "auto" else self.name

@@ -189,15 +189,15 @@ class FitError(NamedTuple):
     key: str
     """In JSON."""
     name: str
-    """In print."""
+    """What is in error, in print."""
     unit: str
 
 
 FIT_ERRORS = {
     "fit_error": FitError("epsilon", "fit ε", "%"),
-    "electron_error": FitError("electrons", "electrons", "e"),
+    "electron_error": FitError("electrons", "number of electrons", "e"),
     "dipole_error": FitError("dipole", "dipole", "e bohr"),
-    "self_repulsion_error": FitError("self_repulsion", "self-repulsion", "%"),
+    "self_repulsion_error": FitError("self_repulsion", "self-repulsion energy", "%"),
 }
 """Column of `REFERENCE` → what it is. Networks learn the fitted density, so no model's density can be closer to the
 field's own than these."""
