@@ -19,9 +19,9 @@ from tesseral.analysis.tables.load import StudyTables, load, trials_frame
 from tesseral.analysis.tables.search import read_search
 from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
 from tesseral.analysis.terms.targets import label_target
+from tesseral.study.configuration.quantities import Label, quantity_of
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.baselines import baselines
-from tesseral.study.configuration.quantities import Label, quantity_of
 from tesseral.study.design.labels import text_of
 from tesseral.study.design.stages import objectives
 from tesseral.study.errors import StudyFileError, TesseralError

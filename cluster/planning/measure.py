@@ -9,8 +9,8 @@ from tesseral.models.networks.sizing.reach import Dead, dead, unreachable
 from tesseral.models.networks.sizing.size import Shape, Size, size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.configuration.target import Target
 from tesseral.study.configuration.quantities import quantity_of
+from tesseral.study.configuration.target import Target
 from tesseral.study.configuration.trial import canonical
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import read_recipe

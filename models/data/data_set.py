@@ -9,9 +9,9 @@ import torch
 
 from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
 from tesseral.models.data.reference_file import Reference
-from tesseral.study import configuration
 from tesseral.models.data.target_columns import chosen_basis
 from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import find_quantity
 from tesseral.study.errors import DataError
 

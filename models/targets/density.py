@@ -12,7 +12,7 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.networks.graph import Graph
 from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss
 from tesseral.models.targets.target import Loss, Target, Value
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import Quantity
 
 

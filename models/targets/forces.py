@@ -11,8 +11,8 @@ from tesseral.models.data.batch import PropertyBatch
 from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions
 from tesseral.models.targets.loss import inverse_square
 from tesseral.models.targets.property import PropertyTarget
-from tesseral.study import configuration
 from tesseral.models.targets.target import Loss, Target, Value
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import QUANTITIES, Quantity
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError

@@ -12,7 +12,7 @@ from tesseral.models.networks.graph import Graph
 from tesseral.models.targets.loss import SquaredLoss
 from tesseral.models.targets.pooling import POOLINGS, components, dipole, mean, total
 from tesseral.models.targets.target import Loss, Target, Value
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import Quantity
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError

@@ -10,7 +10,7 @@ from torch.nn import Module
 
 from tesseral.models.data.batch import Batch
 from tesseral.models.networks.graph import Graph
-from tesseral.study.configuration import configuration
+from tesseral.study import configuration
 from tesseral.study.configuration.quantities import Quantity
 from tesseral.study.parsing.irreps import MulIrrep
 

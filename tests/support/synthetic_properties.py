@@ -7,11 +7,11 @@ import pyarrow as pa
 import torch
 from e3nn import o3
 
+from tesseral.models.data.reference_file import Reference, label_type
 from tesseral.study.configuration.configuration import Configuration, Data, Training
 from tesseral.study.configuration.network import Hidden, Network
-from tesseral.study.configuration.target import Loss, Target
-from tesseral.models.data.reference_file import Reference, label_type
 from tesseral.study.configuration.quantities import Label
+from tesseral.study.configuration.target import Loss, Target
 from tesseral.study.constants import BOHR
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import REFERENCE, to_table

@@ -9,9 +9,9 @@ import torch
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.targets.density import DensityTarget
-from tesseral.study.configuration.target import Loss
 from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss
 from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.configuration.target import Loss
 from tests.support.synthetic_density import BASIS, small_configuration, synthetic_reference
 
 DENSITY = QUANTITIES["density"]

@@ -16,8 +16,8 @@ from tesseral.models.targets.model import build_model
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.training import train
 from tesseral.study.configuration.metrics import METRICS
-from tesseral.study.configuration.target import Target
 from tesseral.study.configuration.quantities import QUANTITIES
+from tesseral.study.configuration.target import Target
 from tests.models.targets.test_loss import COLUMNS, ORDERS, rackers
 from tests.support.synthetic_density import (
     BASIS,

@@ -18,7 +18,6 @@ from tesseral.models.targets.model import Model, build_model
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.quantities import QUANTITIES, find_quantity
 from tesseral.study.configuration.target import Loss, Target
 from tesseral.study.constants import BOHR

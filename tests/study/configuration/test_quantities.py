@@ -16,9 +16,9 @@ from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.models.targets.model import build_target
 from tesseral.study.configuration.configuration import Configuration, Data
-from tesseral.study.configuration.target import Loss, Target
 from tesseral.study.configuration.metrics import METRICS, choose_metric
 from tesseral.study.configuration.quantities import QUANTITIES, find_quantity, quantity_of
+from tesseral.study.configuration.target import Loss, Target
 from tesseral.study.design.stages import objectives
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import format_irreps, parse_irreps
