@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from importlib import import_module
-from inspect import isclass
+from inspect import cleandoc, isclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ def _packages() -> Iterator[str]:
     for name in packages():
         package = import_module(name)
         yield from (f"``{name}``", "-" * (len(name) + 4), "", f".. py:module:: {name}", "")
-        yield from (_escaped([(package.__doc__ or "").strip()])[0], "")
+        summary, *_ = cleandoc(package.__doc__ or "").split("\n\n")
+        yield from (*_escaped([summary]), "")
         for public in package.__all__:
             value = getattr(package, public)
             if (same := documented.setdefault(id(value), f"{name}.{public}")) != f"{name}.{public}":

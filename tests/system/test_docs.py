@@ -26,6 +26,7 @@ import pytest
 import ray.scripts.scripts
 import typer
 
+from tesseral.cluster.campaign.driver import run
 from tesseral.cluster.commands.cli import app
 from tesseral.cluster.planning.plan import plan
 from tesseral.study.errors import TesseralError
@@ -129,12 +130,13 @@ def sandbox(tmp_path_factory, tiny_reference) -> Path:
     folder = tmp_path_factory.mktemp("sandbox")
     (folder / "runs" / "reference").mkdir(parents=True)
     (folder / "runs" / "reference" / tiny_reference.name).write_bytes(tiny_reference.read_bytes())
-    (folder / "quickstart.toml").write_text(water_study("quickstart", epochs=2))
+    study = folder / "study" / "examples" / "quickstart.toml"
+    study.parent.mkdir(parents=True)
+    study.write_text(water_study("quickstart", epochs=2))
     for block in ALL:
         if name := module(block):
             (folder / name).write_text(block.text)
-    command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", "quickstart.toml", "--executor", "inline"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    run(study, folder / "runs", "inline")
     return folder
 
 
