@@ -19,7 +19,7 @@ def layer_figures(results: Results) -> Iterator[Figure]:
         yield Figure(
             "effective-rank",
             rank_chart(ranks, [arm for arm in results.study.arms if arm in set(ranks["arm"])]),
-            "Effective rank: the number of independent directions that the channels of an order and parity fill after "
+            "Effective rank: how many independent directions the channels of an order and parity fill after "
             "training, exp(−Σ q ln q) with q the squared singular values of the features divided by their sum. It is 1 "
             "if all channels are multiples of one, and the number of channels if all are independent and equally "
             "strong. It cannot exceed the number of channels, nor atoms · (2l + 1); orders are not comparable where "
