@@ -50,26 +50,18 @@ def flag_lines(results: Results) -> list[str]:
     ]
 
 
-def error_notes(results: Results) -> list[str]:
-    """Sentences that explain the columns of errors; none for a study of densities judged by ε."""
-    study, sentences = results.study, []
-    relative = study.metric == "test.relative_error"
-    other = bool(_other_heading(results))
-    if relative and other:
-        dense = "; for a density, ε" if study.predicts_densities else ""
-        sentences.append(
-            "The second error is the mean absolute error in the target’s unit (for vectors and tensors, the mean norm "
-            f"of the error{dense})."
-        )
-    elif other:
-        sentences.append("The second error is the relative error, as a share of the target’s spread.")
-    if relative or other:
-        sentences.append(
-            "The spread is the root mean square of the target over the split. Invariants (l = 0) are centred first: on "
-            "their training mean or, if they grow with the structure, on a sum over the atoms of one constant per "
-            "element, fitted to the training split."
-        )
-    return sentences
+def error_note(results: Results) -> str:
+    """A sentence that explains the second column of errors; empty if there is none."""
+    study = results.study
+    if not _other_heading(results):
+        return ""
+    if study.metric != "test.relative_error":
+        return f"The second error is the relative error: {METRICS['relative_error'].description}."
+    dense = "; for a density, ε" if study.predicts_densities else ""
+    return (
+        "The second error is the mean absolute error in the target’s unit (for vectors and tensors, the mean norm of the "
+        f"error{dense})."
+    )
 
 
 _IN_ITS_UNIT = "error in its unit"

@@ -14,7 +14,7 @@ from tesseral.analysis.figures.error_figures import error_figures
 from tesseral.analysis.figures.figure import Section, by_group
 from tesseral.analysis.figures.layer_figures import layer_figures
 from tesseral.analysis.figures.order_figures import benefit_figures
-from tesseral.analysis.report.arm_table import WORDS, arm_table, error_notes
+from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.notes import by_condition, reuse
@@ -56,7 +56,7 @@ def render(results: Results) -> str:
         findings=findings(results),
         trends=results.trends,
         table=arm_table(results),
-        error_notes=error_notes(results),
+        error_note=error_note(results),
         figures=[Section("", overview), *errors] if overview else errors,
         order_tables=_order_tables(results),
         feature_figures=list(feature_figures(results)),

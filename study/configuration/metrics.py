@@ -47,60 +47,66 @@ METRICS = {
         Metric(
             "epsilon",
             "%",
-            "mean over structures of ε = 100·∫|ρ_ML − ρ| / ∫ρ, ρ the fitted density; by Becke's partition, 40 radii "
-            "(Treutler-Ahlrichs) and 302 directions (Lebedev) about each atom",
+            "mean over structures of ε = 100·∫|ρ_ML − ρ| / ∫ρ, where ρ is the fitted density (on a Becke grid with 40 "
+            "Treutler-Ahlrichs radii and 302 Lebedev directions for each atom)",
             test_only=True,
         ),
         Metric(
             "block_epsilon",
             "%",
-            "the same of the part of order l alone, over the whole ∫ρ",
+            "mean over structures of 100·∫|ρ_ML,l − ρ_l| / ∫ρ, where ρ_l is the part of order l and ρ the whole fitted "
+            "density",
             by_l=True,
             test_only=True,
         ),
-        Metric("l2_error", "%", "100·√(Σ∫(ρ_ML − ρ)² / Σ∫ρ²), ρ the fitted density, of the chosen orders alone"),
+        Metric("l2_error", "%", "100·√(Σ∫(ρ_ML − ρ)² / Σ∫ρ²), where ρ is the fitted density of the chosen orders"),
         Metric(
-            "block_error", "%", "100·√(Σerr² / Σy²) within the block of order l; y less the isolated atoms", by_l=True
+            "block_error",
+            "%",
+            "100·√(Σerr² / Σy²) over the coefficients of order l, where y is relative to isolated atoms",
+            by_l=True,
         ),
-        Metric("mse", "", "mean squared error of Rackers' y = 2√2·c/N"),
+        Metric("mse", "", "mean squared error of the scaled coefficients y = 2√2·c/N (Rackers)"),
         Metric("electrons", "e", "mean over structures of |∫ρ_ML − ∫ρ|", orders=(0,)),
         Metric(
             "dipole_error",
             "e bohr",
-            "mean over structures of |μ_ML − μ|, both about the centre of nuclear charge, μ of the fitted density",
+            "mean over structures of |μ_ML − μ|, where μ is that of the fitted density about the centre of nuclear "
+            "charge",
             test_only=True,
             orders=(0, 1),
         ),
         Metric(
             "quadrupole_error",
             "e bohr^2",
-            "mean over structures of |Q_ML − Q|, the norm over five components, about the centre of nuclear charge",
+            "mean over structures of |Q_ML − Q|, the norm of the five components of the quadrupole about the centre of "
+            "nuclear charge",
             test_only=True,
             orders=(0, 1, 2),
         ),
         Metric(
             "potential_error",
             "mhartree/e",
-            "mean over structures of the root mean square of V_ML − V over points at 1.4 van der Waals radii",
+            "mean over structures of the root mean square of V_ML − V on points at 1.4 van der Waals radii",
             test_only=True,
         ),
         Metric(
             "relative_error",
             "%",
-            "error as a share of the target's spread, 100·√(Σ|err|² / Σ|y − ȳ|²), both over the split; ȳ follows from "
-            "the training split for an invariant (its mean, or the sum of a number for each element by least squares "
-            "where it grows with the structure) and is 0 above l = 0. Of the density 100·√(Σ∫(ρ_ML − ρ)² / "
-            "Σ∫(ρ − ρ̄)²), ρ̄ the mean by element and shell",
+            "root mean square error as a share of the target’s spread, 100·√(Σ|err|² / Σ|y − ȳ|²), with sums over the "
+            "split. For invariants (l = 0), ȳ is the training mean or, if they grow with the structure, a sum over the "
+            "atoms of one constant per element, fitted to the training split; for l > 0 it is zero. For a density, "
+            "100·√(Σ∫(ρ_ML − ρ)² / Σ∫(ρ − ρ̄)²), where ρ̄ is the mean by element and shell",
         ),
         Metric(
             "error",
             None,
-            "mean absolute error in the target's unit; of vectors and tensors the mean length of the error",
+            "mean absolute error in the target’s unit (for vectors and tensors, the mean norm of the error)",
         ),
         Metric(
             "energy_error",
             "hartree",
-            "mean absolute error of the energies, where the reference has them",
+            "mean absolute error of the energies, if the reference data have them",
             optional=True,
         ),
     )
