@@ -59,8 +59,8 @@ def error_note(results: Results) -> str:
         return f"The second error is the relative error: {METRICS['relative_error'].description}."
     dense = "; for a density, ε" if study.predicts_densities else ""
     return (
-        "The second error is the mean absolute error in the target’s unit (for vectors and tensors, the mean norm of the "
-        f"error{dense})."
+        "The second error is the mean absolute error in the target’s unit (for vectors and tensors, the mean norm of "
+        f"the error{dense})."
     )
 
 
