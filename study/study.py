@@ -11,8 +11,8 @@ from tesseral.study.configuration.configuration import flatten
 from tesseral.study.configuration.metrics import choose_metric
 from tesseral.study.design.arm import Arm, Excluded
 from tesseral.study.design.factorial import Designed, make_design
-from tesseral.study.design.match import Count, Matched, check_match, check_within, match_arms
-from tesseral.study.design.stages import Planned, confirm_seeds, make_trial
+from tesseral.study.design.match import Count, MatchedArm, check_match, check_within, match_arms
+from tesseral.study.design.stages import PlannedTrial, confirm_seeds, make_trial
 from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, StudyFile
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
@@ -148,7 +148,7 @@ class Study:
         wanted = self.file.study.baseline
         return next((arm for arm in self.arms if wanted in arm.labels), self.arms[0])
 
-    def matched(self, count: Count) -> list[Matched]:
+    def matched(self, count: Count) -> list[MatchedArm]:
         """The arms at their matched widths, see `tesseral.study.design.match.match_arms`.
 
         :param count: size of a configuration in a unit of `match.by`.
@@ -156,7 +156,7 @@ class Study:
         """
         return match_arms(self.arms, self.file.match, self.file.search, self.within, count)
 
-    def confirm(self, data_hashes: dict[str, str], numerics: int) -> list[Planned]:
+    def confirm(self, data_hashes: dict[str, str], numerics: int) -> list[PlannedTrial]:
         """The confirm stage: every arm in every replicate of every block, replicate by replicate.
 
         Arms share the seeds of a block and of a replicate, so they are compared in pairs; pairs are completed one
@@ -170,7 +170,7 @@ class Study:
                 seeds = confirm_seeds(self.file.study.seed, block, replicate_)
                 for arm in self.arms:
                     trial = make_trial(arm.configuration, seeds, data_hashes, numerics)
-                    planned.append(Planned(trial, arm, "confirm", block, replicate_))
+                    planned.append(PlannedTrial(trial, arm, "confirm", block, replicate_))
         return planned
 
     def difference(self, other: "Study") -> list[str]:

@@ -11,9 +11,10 @@ from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.search_stage import SearchStage
 from tesseral.cluster.execution.provenance import provenance
 from tesseral.cluster.execution.worker import Job
-from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
+from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.study.configuration.trial import State
-from tesseral.study.design.stages import Planned
+from tesseral.study.design.stages import PlannedTrial
 from tesseral.study.errors import LeaseLostError, RecordError
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, write_arm, write_plan
@@ -26,8 +27,8 @@ TAKEN_OVER = "another driver took the study over; this one stops"
 
 OnEnd = Callable[[Entry], None]
 """Called with a trial's records once it has its outcome."""
-DueTrial = tuple[Planned, Sized, dict[str, Any], OnEnd]
-"""A trial, its network, further facts for its record, and the callback at its end."""
+DueTrial = tuple[PlannedTrial, PlannedArm, dict[str, Any], OnEnd]
+"""A trial, its arm with the trial's settings, further facts for its record, and the callback at its end."""
 
 
 class Campaign:
@@ -75,7 +76,7 @@ class Campaign:
         self._unchosen = list(self._searches)
         if not self._searches:
             for arm in plan.arms:
-                self._confirm.choose(arm, arm.network)
+                self._confirm.choose(arm)
         self._placed = {
             (tree["arm"], tree["block"], tree["replicate"]): entry.id
             for entry in self._entries.values()
@@ -129,17 +130,17 @@ class Campaign:
 
     def _find_job(self) -> Job | None:
         while (due := self._next()) is not None:
-            planned, sized, facts, on_end = due
+            planned, arm, facts, on_end = due
             trial, steps = planned.trial.id, planned.trial.configuration.max_steps
             self._place(planned)
             entry = self._entries.get(trial)
             if entry is None or (entry.outcome is None and trial not in self._running):
                 self._check()
-                entry = self._record(planned, sized, facts)
+                entry = self._record(planned, arm, facts)
                 self.display.added(0, steps - self._steps[planned.arm.label])  # a searched batch size changes them
                 if entry.outcome is not None:
                     self.display.ended(trial, steps)
-            entry = self._entries[trial] = self._join(entry, planned, sized)
+            entry = self._entries[trial] = self._join(entry, planned, arm)
             if entry.outcome is not None:
                 on_end(entry)
             elif trial in self._running:
@@ -149,7 +150,7 @@ class Campaign:
                 return self._job(trial, steps)
         return None
 
-    def _place(self, planned: Planned) -> None:
+    def _place(self, planned: PlannedTrial) -> None:
         """Note which trial stands at a place of the confirm stage, which must never change."""
         place, trial = (planned.arm.label, planned.block, planned.replicate), planned.trial.id
         if planned.stage == "confirm" and self._placed.setdefault(place, trial) != trial:
@@ -158,14 +159,14 @@ class Campaign:
                 "restore what was changed, or give the study another name"
             )
 
-    def _join(self, entry: Entry, planned: Planned, sized: Sized) -> Entry:
+    def _join(self, entry: Entry, planned: PlannedTrial, arm: PlannedArm) -> Entry:
         """Record that the trial is this arm's too, if another arm chose the same network first."""
         if planned.arm.label in [tree["arm"] for tree in entry.plans]:
             return entry
         if planned.stage == "search":  # each arm stops its trials by its own rungs, so arms share none
             raise RecordError(f"expected a trial to be searched in one arm, got {entry.id[:10]} in two")
         self._check()
-        write_arm(self._store, planned, hidden_natural=sized.natural, residual=sized.residual)
+        write_arm(self._store, planned, hidden_natural=arm.natural, residual=arm.residual)
         self.display.added(-1, -planned.trial.configuration.max_steps)
         return self._read(entry.id)
 
@@ -183,39 +184,39 @@ class Campaign:
                 return self._searching(stage, *proposed)
         if (due := self._confirm.next()) is None:
             return None
-        arm, sized, place = due
-        return self.plan.confirming(arm, sized, *place[:2]), sized, {}, lambda entry: self._confirmed(place, arm, entry)
+        arm, place = due
+        return self.plan.plan_confirm(arm, *place[:2]), arm, {}, lambda entry: self._confirmed(place, arm.label, entry)
 
-    def _searching(self, stage: SearchStage, trial: str, sized: Sized) -> DueTrial:
-        planned = self.plan.searching(stage.arm, sized)
+    def _searching(self, stage: SearchStage, trial: str, arm: PlannedArm) -> DueTrial:
+        planned = self.plan.plan_search(arm)
         if planned.trial.id != trial:
             raise RecordError(f"expected the proposal of trial {trial[:10]} to lead to it, got {planned.trial.id[:10]}")
         self._judges[trial] = stage
-        return planned, sized, stage.facts(trial), stage.tell
+        return planned, arm, stage.facts(trial), stage.tell
 
     def _choose(self, stage: SearchStage) -> None:
         best, label = stage.best(), stage.arm.label
-        self._grow(best.trials - stage.search.trials, stage.arm)
+        self._grow(best.trials - stage.search.trials, label)
         if best.trials < stage.search.trials:
             self.display.said(f"the search of arm {label!r} ended after {best.trials} trials: {best.reason}")
         if best.trial is None:
             replication = self.plan.study.file.replication
-            self._grow(-replication.blocks * replication.replicates, stage.arm)
+            self._grow(-replication.blocks * replication.replicates, label)
             self.display.said(f"arm {label!r} is not confirmed: no trial of its search was completed")
         else:
-            self._confirm.choose(stage.arm, self.plan.sized(stage.arm, best.settings))
+            self._confirm.choose(self.plan.with_settings(stage.arm, best.settings))
 
-    def _confirmed(self, place: Place, arm: ArmPlan, entry: Entry) -> None:
+    def _confirmed(self, place: Place, label: str, entry: Entry) -> None:
         metrics = (entry.outcome or {}).get("metrics", {}) if entry.state == State.COMPLETE else {}
         error = metrics.get(f"test.{self.plan.study.file.study.metric}")
-        self._grow(self._confirm.ended(place, error), arm)
+        self._grow(self._confirm.ended(place, error), label)
 
-    def _grow(self, trials: int, arm: ArmPlan) -> None:
+    def _grow(self, trials: int, label: str) -> None:
         self.trials += trials
         if trials:
-            self.display.added(trials, trials * arm.steps)
+            self.display.added(trials, trials * self._steps[label])
 
-    def _record(self, planned: Planned, sized: Sized, facts: dict[str, Any]) -> Entry:
+    def _record(self, planned: PlannedTrial, arm: PlannedArm, facts: dict[str, Any]) -> Entry:
         """Write the trial's record; its outcome too, if another study has trained it or its network is refused."""
         trial = planned.trial.id
         write_plan(
@@ -224,18 +225,18 @@ class Campaign:
             self.plan.study.name,
             max_steps=planned.trial.configuration.max_steps,
             target=planned.trial.configuration.target.quantity,
-            **asdict(sized.size),
-            hidden_natural=sized.natural,
+            **asdict(arm.size),
+            hidden_natural=arm.natural,
             match=planned.arm.match,
-            residual=sized.residual,
-            unreachable="+".join(sized.unreachable),
-            dead=sized.told_dead,
-            dead_irreps=[{"layer": layer, "l": term.l, "p": term.p} for layer, term, _ in sized.dead],
+            residual=arm.residual,
+            unreachable="+".join(arm.unreachable),
+            dead=arm.dead,
+            dead_irreps=[{"layer": layer, "l": term.l, "p": term.p} for layer, term, _ in arm.facts.dead],
             traces=self._traces,
             provenance=self._provenance,
             **facts,
         )
-        if why := self._refusal(sized):
+        if why := self._refusal(arm):
             seal_outcome(self._store, trial, "0-0", State.FAILED, [], 0, steps=0, lease=self._lease.number, reason=why)
         elif name := self._reusable.copy(self._store, trial, self._traces):
             self.reused[name] += 1
@@ -247,11 +248,11 @@ class Campaign:
         location = self._store.location(f"trials/{trial}/trial.json")
         raise RecordError(f"{location} is damaged; remove it and run again")
 
-    def _refusal(self, sized: Sized) -> str | None:
+    def _refusal(self, arm: PlannedArm) -> str | None:
         """Why a proposed network is not trained; None if it is. Part of the record: its words stay as they are."""
-        if sized.refusal is None and sized.unreachable and not self.plan.study.file.study.allow_unreachable:
-            return f"these settings cannot reach {', '.join(sized.unreachable)} of the target"
-        return sized.refusal
+        if arm.refusal is None and arm.unreachable and not self.plan.study.file.study.allow_unreachable:
+            return f"these settings cannot reach {', '.join(arm.unreachable)} of the target"
+        return arm.refusal
 
     def _job(self, trial: str, steps: int) -> Job:
         resources = asdict(self.plan.study.file.resources)
@@ -270,7 +271,7 @@ class Campaign:
         stage = self._judges.get(trial)
         if stage is None or (reason := stage.judge(trial, epoch, value)) is None:
             return False
-        step = epoch * (self._running[trial][0] // stage.arm.network.configuration.training.epochs)
+        step = epoch * (self._running[trial][0] // stage.arm.configuration.training.epochs)
         seal_pruning(self._store, trial, self._lease.number, epoch, step, reason)
         return True
 

@@ -3,7 +3,8 @@
 import heapq
 from math import log
 
-from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
+from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.study.design.allocation import precise
 from tesseral.study.design.baselines import baselines
 
@@ -25,22 +26,22 @@ class ConfirmStage:
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
         self.replication = plan.study.file.replication
-        self._arms: dict[int, tuple[ArmPlan, Sized]] = {}
+        self._arms: dict[int, PlannedArm] = {}
         self._due: list[Place] = []
         self._blocks: dict[int, int] = {}
         self._errors: dict[Place, float | None] = {}
-        indices = {arm.label: index for index, arm in enumerate(plan.arms)}
+        self._indices = {arm.label: index for index, arm in enumerate(plan.arms)}
         self._baselines: dict[int, int] = {}
         """Index of an arm → index of the arm that it is compared with; arms without a comparison are missing."""
         arms = [arm.arm for arm in plan.arms]
         for label, other in baselines(arms, plan.baseline.arm, plan.study.within).items():
             if other is not None and other != label:
-                self._baselines[indices[label]] = indices[other]
+                self._baselines[self._indices[label]] = self._indices[other]
 
-    def choose(self, arm: ArmPlan, sized: Sized) -> None:
+    def choose(self, arm: PlannedArm) -> None:
         """Confirm an arm with this network: its first blocks become due."""
-        index = self.plan.arms.index(arm)
-        self._arms[index] = (arm, sized)
+        index = self._indices[arm.label]
+        self._arms[index] = arm
         self._give(index, self.replication.blocks)
 
     def _give(self, index: int, blocks: int) -> int:
@@ -55,12 +56,12 @@ class ConfirmStage:
         self._blocks[index] = max(before, blocks)
         return len(new)
 
-    def next(self) -> tuple[ArmPlan, Sized, Place] | None:
+    def next(self) -> tuple[PlannedArm, Place] | None:
         """The next trial that is due; None if there is none now."""
         if not self._due:
             return None
         place = heapq.heappop(self._due)
-        return *self._arms[place[2]], place
+        return self._arms[place[2]], place
 
     def ended(self, place: Place, error: float | None) -> int:
         """Take the end of a trial.

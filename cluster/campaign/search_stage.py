@@ -6,7 +6,8 @@ from typing import Any
 from tesseral.cluster.campaign.arm_search import ArmSearch, Finding
 from tesseral.cluster.campaign.asha import Halving
 from tesseral.cluster.campaign.mirror import Mirror
-from tesseral.cluster.planning.plan import ArmPlan, Sized, StudyPlan
+from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.study.configuration.trial import State, canonical
 from tesseral.study.design.search_space import refusal
 from tesseral.study.design.stages import Best, Proposal
@@ -34,7 +35,7 @@ class SearchStage:
         self,
         plan: StudyPlan,
         search: Search,
-        arm: ArmPlan,
+        arm: PlannedArm,
         store: Store,
         entries: dict[str, Entry],
         mirror: Mirror | None,
@@ -122,14 +123,14 @@ class SearchStage:
         """The proposed settings: dotted path → value."""
         return self._first[trial].settings
 
-    def next(self, lease: int) -> tuple[str, Sized] | None:
+    def next(self, lease: int) -> tuple[str, PlannedArm] | None:
         """The next trial to run: first proposals without an outcome, then new ones.
 
         A new proposal is recorded before this returns. Repeats of an earlier trial are recorded and answered from the
         findings; they do not count towards the budget.
 
         :param lease: the driver's lease number, for the record.
-        :return: the trial's id and its sized network; None if the search is over.
+        :return: the trial's id and the arm with its settings; None if the search is over.
         :raises RecordError: if a proposal's record is damaged.
         """
         while not self._waiting and self._optuna.ended is None:
@@ -149,13 +150,13 @@ class SearchStage:
             return None
         trial = self._waiting.pop(0)
         self._given.add(trial)
-        return trial, self.plan.sized(self.arm, self.settings(trial))
+        return trial, self.plan.with_settings(self.arm, self.settings(trial))
 
     def _identify(self, settings: dict[str, Any]) -> str:
         for path in settings:
             if why := refusal(path, (), self.arm.arm.match != "none"):
                 raise StudyFileError(f"search.define: {path}", why)
-        return self.plan.searching(self.arm, self.plan.sized(self.arm, settings)).trial.id
+        return self.plan.plan_search(self.plan.with_settings(self.arm, settings)).trial.id
 
     def judge(self, trial: str, epoch: int, value: float) -> str | None:
         """Why the trial is to stop at this rung, or None if it continues. Its value is sealed already."""

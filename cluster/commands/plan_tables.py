@@ -26,7 +26,7 @@ def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> N
     console.print(title(plan), style="bold", markup=False)
     console.print()
     tables = [_networks(plan), _sizes(plan), _costs(plan, forecasts)]
-    if any(arm.network.unreachable or arm.network.dead for arm in plan.arms):
+    if any(arm.unreachable or arm.dead for arm in plan.arms):
         tables.insert(2, _reach(plan))
     for each in tables:
         console.print(each)
@@ -60,12 +60,12 @@ def show_probe(plan: StudyPlan, forecasts: Sequence[Forecast], measured: Sequenc
 
 
 def _networks(plan: StudyPlan) -> Table:
-    rows = [[arm.label, _hidden(arm.network.natural, arm.network.hidden)] for arm in plan.arms]
+    rows = [[arm.label, _hidden(arm.natural, arm.hidden)] for arm in plan.arms]
     return table("", ["arm", "hidden irreps"], rows)
 
 
 def _sizes(plan: StudyPlan) -> Table:
-    sizes = [arm.network.size for arm in plan.arms]
+    sizes = [arm.size for arm in plan.arms]
     live = any(size.parameters != size.parameters_live for size in sizes)
     matched = any(arm.target is not None for arm in plan.arms)
     columns = ["arm", "parameters", "live", "components", "FLOPs", "residual %"]
@@ -76,7 +76,7 @@ def _sizes(plan: StudyPlan) -> Table:
             f"{size.parameters_live:,}",
             f"{size.components:,}",
             scaled(size.flops),
-            "–" if arm.target is None else f"{100 * arm.network.residual:+.2f}",
+            "–" if arm.target is None else f"{100 * arm.residual:+.2f}",
         ]
         for arm, size in zip(plan.arms, sizes, strict=True)
     ]
@@ -84,10 +84,7 @@ def _sizes(plan: StudyPlan) -> Table:
 
 
 def _reach(plan: StudyPlan) -> Table:
-    rows = [
-        [arm.label, ", ".join(arm.network.unreachable) or "nothing", arm.network.told_dead or "none"]
-        for arm in plan.arms
-    ]
+    rows = [[arm.label, ", ".join(arm.unreachable) or "nothing", arm.dead or "none"] for arm in plan.arms]
     return table("", ["arm", "cannot reach", "dead hidden irreps"], rows)
 
 

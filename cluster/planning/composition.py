@@ -29,7 +29,7 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
     found: dict[tuple[str, Data], set[str]] = {}
     for arm in plan.study.arms:
         data = arm.configuration.data
-        reference = plan.measure.data(data.reference)
+        reference = plan.measure.reference(data.reference)
         if reference is None:
             continue
         quantity = quantity_of(arm.configuration.target.quantity, reference.labels)

@@ -8,7 +8,8 @@ from typing import Any
 
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.fusion_notes import fusion_notes
-from tesseral.cluster.planning.plan import ArmPlan, StudyPlan
+from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.parsing.irreps import parse_irreps
@@ -24,7 +25,7 @@ COUNTED = ("network.", "training.batch_size")
 class Forecast:
     """What an arm will cost; seconds are those of one device and None where no rate is known."""
 
-    arm: ArmPlan
+    arm: PlannedArm
     search: int
     """Trials of its search."""
     confirm: int
@@ -45,27 +46,27 @@ def forecasts(plan: StudyPlan, rate: Rate | None) -> list[Forecast]:
     return [_forecast(plan, arm, rate) for arm in plan.arms]
 
 
-def _forecast(plan: StudyPlan, arm: ArmPlan, rate: Rate | None) -> Forecast:
+def _forecast(plan: StudyPlan, arm: PlannedArm, rate: Rate | None) -> Forecast:
     replication, search = plan.study.file.replication, plan.study.file.search
     proposals = search.trials if search else 0
     confirm = replication.blocks * replication.replicates
     most = (plan.study.file.replication.max_blocks or replication.blocks) * replication.replicates
     if rate is None:
         return Forecast(arm, proposals, confirm, most, None, None, None, None)
-    flops = arm.network.size.flops
+    flops = arm.size.flops
     trial = rate.trial(flops, arm.steps)
     halved = rate.trial(flops, arm.steps * share_of_epochs(plan, arm))
     seconds = proposals * halved + confirm * trial
     return Forecast(arm, proposals, confirm, most, rate.step(flops), trial, seconds, (proposals + most) * trial)
 
 
-def share_of_epochs(plan: StudyPlan, arm: ArmPlan) -> float:
+def share_of_epochs(plan: StudyPlan, arm: PlannedArm) -> float:
     """Of a search's epochs, the share that successive halving expects to be trained.
 
     All trials reach the first rung, one in η the second, one in η² the third: Σ_k (r_{k+1} − r_k) η^{−k} / epochs.
     """
     search = plan.study.file.search
-    epochs = arm.network.configuration.training.epochs
+    epochs = arm.configuration.training.epochs
     reduction = search.asha.reduction if search and search.asha else 1
     ends = (0, *plan.rungs(arm), epochs)
     return sum((after - before) / reduction**k for k, (before, after) in enumerate(pairwise(ends))) / epochs
@@ -101,11 +102,11 @@ def notes(plan: StudyPlan, found: list[Forecast]) -> list[str]:
     lines += open_notes(plan)
     lines += fusion_notes(plan)
     for one in plan.arms:
-        if abs(one.network.residual) > LOOSE:
-            scalars = any((term.l, term.p) == (0, 1) for term in parse_irreps(one.network.natural))
+        if abs(one.residual) > LOOSE:
+            scalars = any((term.l, term.p) == (0, 1) for term in parse_irreps(one.natural))
             why = "widths are whole numbers" if scalars else "widths are whole numbers, and there is no 0e to close it"
-            lines.append(f"{one.label} misses its size by {100 * one.network.residual:+.1f} %: {why}")
-    if any(one.network.unreachable for one in plan.arms):
+            lines.append(f"{one.label} misses its size by {100 * one.residual:+.1f} %: {why}")
+    if any(one.unreachable for one in plan.arms):
         lines.append("outputs that cannot be reached count as predicted zero")
     replication = file.replication
     if replication.allocate == "sequential":
@@ -177,21 +178,21 @@ def to_dict(plan: StudyPlan, found: list[Forecast], rate: Rate | None) -> dict[s
 
 
 def _arm(plan: StudyPlan, one: Forecast) -> dict[str, Any]:
-    arm, network = one.arm, one.arm.network
+    arm = one.arm
     return {
         "arm": arm.label,
         "labels": arm.arm.labels,
         "factors": arm.arm.factors,
-        "hidden": network.hidden,
-        "hidden_natural": network.natural,
-        **asdict(network.size),
+        "hidden": arm.hidden,
+        "hidden_natural": arm.natural,
+        **asdict(arm.size),
         "match": arm.arm.match,
         "target": arm.target,
-        "residual": network.residual,
+        "residual": arm.residual,
         "steps": arm.steps,
         "rungs": plan.rungs(arm),
-        "unreachable": network.unreachable,
-        "dead": network.told_dead,
+        "unreachable": arm.unreachable,
+        "dead": arm.dead,
         "search_trials": one.search,
         "confirm_trials": one.confirm,
         "confirm_trials_most": one.most,
@@ -199,5 +200,5 @@ def _arm(plan: StudyPlan, one: Forecast) -> dict[str, Any]:
         "seconds_trial": one.trial,
         "seconds": one.seconds,
         "seconds_most": one.longest,
-        "configuration": network.configuration.to_dict(),
+        "configuration": arm.configuration.to_dict(),
     }

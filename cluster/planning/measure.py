@@ -1,36 +1,41 @@
-"""What a configuration's network costs and reaches, before anything is trained: by arithmetic, or by building it."""
+"""Sizes and facts of a study's networks, for its reference data or for the recipes that make it."""
 
 from pathlib import Path
 
 from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.networks.sizing.reach import Dead, dead, unreachable
-from tesseral.models.networks.sizing.size import Shape, Size, size
+from tesseral.models.networks.sizing.facts import NetworkFacts, network_facts, network_size
+from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.configuration.target import Target
-from tesseral.study.configuration.trial import canonical
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import read_recipe
 
 
 class Measure:
-    """Sizes and reach of a study's configurations, each computed once.
+    """Sizes and facts of configurations, each computed once.
 
-    :param storage: where reference data lies.
-    :param folder: where recipes are looked for: that of the study file.
+    :param storage: folder or URL where reference data lies.
+    :param folder: the study file's, where recipes are looked for.
     """
 
     def __init__(self, storage: str, folder: Path) -> None:
         self.storage, self.folder = storage, folder
         self._shapes: dict[tuple[str, str | None, float, Target], Shape] = {}
-        self._sizes: dict[str, Size] = {}
-        self._unreachable: dict[str, tuple[str, ...]] = {}
+        self._sizes: dict[Configuration, Size] = {}
+        self._facts: dict[Configuration, NetworkFacts] = {}
+
+    def reference(self, name: str) -> Reference | None:
+        """The reference data of this name; None if it is not there."""
+        try:
+            return open_reference(self.storage, name)
+        except DataError:
+            return None
 
     def shape(self, configuration: Configuration) -> Shape:
-        """Of the reference data, or of the recipe that makes it where the data is not there yet.
+        """The shape of the reference data, or of the recipe that makes it if the data is not there yet.
 
         :raises DataError: if neither is there.
         """
@@ -40,22 +45,15 @@ class Measure:
             self._shapes[key] = self._find_shape(*key)
         return self._shapes[key]
 
-    def data(self, reference: str) -> Reference | None:
-        """The reference data, if it is there."""
+    def _find_shape(self, name: str, recipe: str | None, cutoff: float, target: Target) -> Shape:
         try:
-            return open_reference(self.storage, reference)
-        except DataError:
-            return None
-
-    def _find_shape(self, reference: str, recipe: str | None, cutoff: float, target: Target) -> Shape:
-        try:
-            found = open_reference(self.storage, reference)
+            reference = open_reference(self.storage, name)
         except DataError as error:
             if recipe is None:
                 hint = "make it, or name its recipe in data.recipe, from which a plan is made without data"
                 raise DataError(f"{error}; {hint}") from None
         else:
-            return reference_shape(found, cutoff, target)
+            return reference_shape(reference, cutoff, target)
         path = self.folder / recipe
         if not path.exists():
             raise StudyFileError("data.recipe", f"expected a recipe beside the study file, found none at {path}")
@@ -63,49 +61,24 @@ class Measure:
 
     def size(self, configuration: Configuration) -> Size:
         """Parameters, live ones, components and operations of a training step."""
-        key = canonical(configuration.to_dict())
-        if key not in self._sizes:
-            self._sizes[key] = self._measure(configuration)
-        return self._sizes[key]
-
-    def _measure(self, configuration: Configuration) -> Size:
-        shape = self.shape(configuration)
-        if configuration.network.define is None:
-            return size(configuration, shape)
-        from tesseral.models.networks.sizing.probe import measure_size
-
-        return measure_size(configuration, shape)
+        if configuration not in self._sizes:
+            self._sizes[configuration] = network_size(configuration, self.shape(configuration))
+        return self._sizes[configuration]
 
     def count(self, configuration: Configuration, unit: str) -> float:
-        """The size that arms are matched by: `parameters` (live ones), `components` or `flops`.
+        """The size in a unit that arms are matched by: `parameters` (live ones), `components` or `flops`.
 
-        Operations are those of a training step for each structure of its batch: a larger batch makes no network larger.
-        What a step does once is shared by them: joining the weights of a symmetric contraction.
+        FLOPs are those of a training step divided by the structures of its batch, so that a larger batch does not make
+        a network larger. Work done once a step is divided too: joining the weights of a symmetric contraction.
         """
-        found = self.size(configuration)
+        size = self.size(configuration)
         if unit == "flops":
-            return found.flops / configuration.training.batch_size
-        return float(found.parameters_live if unit == "parameters" else found.components)
+            return size.flops / configuration.training.batch_size
+        return float(size.parameters_live if unit == "parameters" else size.components)
 
-    def unreachable(self, configuration: Configuration) -> tuple[str, ...]:
-        """The target's irreps that the network predicts as exactly zero, such as `1x4e`."""
-        key = canonical(configuration.to_dict())
-        if key not in self._unreachable:
-            self._unreachable[key] = self._probe(configuration)
-        return self._unreachable[key]
-
-    def _probe(self, configuration: Configuration) -> tuple[str, ...]:
-        shape = self.shape(configuration)
-        if configuration.network.define is None:
-            missing = unreachable(configuration, shape.layout)
-        else:
-            from tesseral.models.networks.sizing.probe import probe_unreachable
-
-            missing = probe_unreachable(configuration, shape.layout, shape.elements)
-        return tuple(map(str, quantity_of(configuration.target.quantity).unreached(missing)))
-
-    def dead(self, configuration: Configuration) -> tuple[Dead, ...]:
-        """Hidden irreps that nothing feeds or nothing reads; of a user's own network none is known."""
-        if configuration.network.define is not None:
-            return ()
-        return tuple(dead(configuration, self.shape(configuration).layout))
+    def facts(self, configuration: Configuration) -> NetworkFacts:
+        """Size, unreachable outputs and dead hidden irreps."""
+        if configuration not in self._facts:
+            shape = self.shape(configuration)
+            self._facts[configuration] = network_facts(configuration, shape, self._sizes.get(configuration))
+        return self._facts[configuration]

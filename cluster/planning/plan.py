@@ -1,24 +1,24 @@
-"""A study made ready: its arms matched in size, measured and checked, its trials named. Nothing is written."""
+"""Plan a study: match its arms in size, size and check their networks, and name their trials. Nothing is written."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tesseral.cluster.data.references import open_reference
-from tesseral.cluster.planning.arm_plan import ArmPlan as ArmPlan
-from tesseral.cluster.planning.arm_plan import Sized as Sized
-from tesseral.cluster.planning.arm_plan import plan_arm, refuse_untrainable, resize
 from tesseral.cluster.planning.measure import Measure
+from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
 from tesseral.models.data.split import check_sizes
 from tesseral.models.data.target_columns import check_values
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.trial import Seeds
+from tesseral.study.design.match import with_settings
 from tesseral.study.design.parameter import Parameter
 from tesseral.study.design.search_space import read_space
 from tesseral.study.design.stages import (
-    Planned,
+    PlannedTrial,
     Stage,
     confirm_seeds,
     make_trial,
@@ -35,105 +35,92 @@ from tesseral.study.study import Study
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A study made ready."""
+    """A study with its arms planned."""
 
     study: Study
     storage: str
-    arms: tuple[ArmPlan, ...]
+    """Absolute folder or URL of reference data and records."""
+    arms: tuple[PlannedArm, ...]
     measure: Measure
     objectives: tuple[str, ...]
+    """What the search minimises; empty without a search."""
     space: tuple[Parameter, ...]
+    """What the search varies; empty without a search, or where `search.define` proposes."""
     data_hashes: dict[str, str] = field(default_factory=dict)
-    """`data.reference` as written → content; empty where the data is not there yet."""
+    """`data.reference` as written → content hash. Filled by `prepare`."""
 
     @property
-    def baseline(self) -> ArmPlan:
+    def baseline(self) -> PlannedArm:
         """The arm that the others are compared with."""
-        labels = self.study.baseline.labels
-        return next(arm for arm in self.arms if labels[0] in arm.arm.labels)
+        label = self.study.baseline.labels[0]
+        return next(arm for arm in self.arms if label in arm.arm.labels)
 
     @property
     def sources(self) -> set[str | None]:
-        """Hashes of the source of the user's networks among the arms; None stands for the networks of tesseral."""
-        return {_source(arm.network.configuration) for arm in self.arms}
+        """Source hashes of the users' own networks among the arms; None stands for the networks of tesseral."""
+        return {_source(arm.configuration) for arm in self.arms}
 
     @property
     def search_trials(self) -> int:
-        """The budget of the search, over all arms."""
+        """Number of trials of the search, over all arms."""
         return len(self.arms) * self.study.file.search.trials if self.study.file.search else 0
 
     @property
     def confirm_trials(self) -> int:
-        """Of the confirm stage; with sequential allocation, the least."""
+        """Number of trials of the confirm stage; with sequential allocation, the least."""
         replication = self.study.file.replication
         return len(self.arms) * replication.blocks * replication.replicates
 
-    def rungs(self, arm: ArmPlan) -> tuple[int, ...]:
+    def rungs(self, arm: PlannedArm) -> tuple[int, ...]:
         """Epochs at which a trial of the arm's search may be stopped."""
         search = self.study.file.search
-        return rung_epochs(search.asha if search else None, arm.network.configuration.training.epochs)
+        return rung_epochs(search.asha if search else None, arm.configuration.training.epochs)
 
-    def sized(self, arm: ArmPlan, settings: dict[str, Any]) -> Sized:
-        """The arm's configuration with `settings`: see `resize`."""
-        return resize(arm, settings, self.measure)
+    def with_settings(self, arm: PlannedArm, settings: dict[str, Any]) -> PlannedArm:
+        """The arm with proposed `settings` (dotted path → value), matched anew to its target size."""
+        return plan_arm(with_settings(arm, settings, self.measure.count), self.measure) if settings else arm
 
-    def searching(self, arm: ArmPlan, sized: Sized) -> Planned:
-        """A trial of the arm's search; of a refused network, or one that another arm may come to, of the arm alone."""
+    def plan_search(self, arm: PlannedArm) -> PlannedTrial:
+        """The trial of an arm's search that trains the arm with its present settings.
+
+        It is the arm's alone if another arm could come to the same network, and if the network is refused.
+        """
         study_seed, search = self.study.file.study.seed, self.study.file.search
         alone = arm.arm.match != "none" or (search is not None and search.define is not None)
-        seeds = search_seeds(study_seed, arm.arm.key if alone else "")
-        if sized.refusal is not None:
+        if arm.refusal is not None:
             seeds = refused_seeds(study_seed, arm.arm.key)
-        return self._planned(arm, sized, "search", seeds, 0, 0)
+        else:
+            seeds = search_seeds(study_seed, arm.arm.key if alone else "")
+        return self._plan_trial(arm, "search", seeds, 0, 0)
 
-    def confirming(self, arm: ArmPlan, sized: Sized, block: int, replicate: int) -> Planned:
-        """A trial of the confirm stage."""
+    def plan_confirm(self, arm: PlannedArm, block: int, replicate: int) -> PlannedTrial:
+        """The trial of the confirm stage that trains the arm with its present settings."""
         seeds = confirm_seeds(self.study.file.study.seed, block, replicate)
-        return self._planned(arm, sized, "confirm", seeds, block, replicate)
+        return self._plan_trial(arm, "confirm", seeds, block, replicate)
 
-    def _planned(self, arm: ArmPlan, sized: Sized, stage: Stage, seeds: Seeds, block: int, replicate: int) -> Planned:
-        trial = make_trial(sized.configuration, seeds, self.data_hashes, NUMERICS, _source(sized.configuration))
-        return Planned(trial, arm.arm, stage, block, replicate)
+    def _plan_trial(self, arm: PlannedArm, stage: Stage, seeds: Seeds, block: int, replicate: int) -> PlannedTrial:
+        trial = make_trial(arm.configuration, seeds, self.data_hashes, NUMERICS, _source(arm.configuration))
+        return PlannedTrial(trial, arm.arm, stage, block, replicate)
 
 
 def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
-    """Match, measure and check the arms of a study. Nothing is trained or written.
+    """Match, size and check the arms of a study. Nothing is trained or written.
 
     The reference data may be missing if `data.recipe` names its recipe.
 
     :param study: a study, or the path of its file.
     :param storage: folder or URL where reference data lies and records are written.
     :raises StudyFileError: if an arm has nothing to train, or cannot reach all of its target and the study does not
-        allow it, or cannot be matched, or the search is not valid.
+        allow it, or cannot be matched; or the search is not valid.
     :raises DataError: if neither data nor recipe is there, or there is too little data.
     """
-    study = _loaded(study)
-    if str(study.folder) not in sys.path:
-        sys.path.insert(0, str(study.folder))  # where the user's own modules are
-    url = Store(str(storage)).url  # absolute, for workers have folders of their own
-    measure = Measure(url, study.folder)
-    wanted = objectives(study.file, study.arms)
-    space: tuple[Parameter, ...] = ()
-    if study.file.search is not None:
-        matched = any(arm.match != "none" for arm in study.arms)
-        space = read_space(study.file.search, {path for arm in study.arms for path in arm.factors}, matched, study.arms)
-    for one in study.arms:
-        if (found_data := measure.data(one.configuration.data.reference)) is not None:
-            check_sizes(one.configuration.data, found_data)
-    for one in study.arms:  # before they are matched, for that would fail on them in other words
-        refuse_untrainable(one, measure)
-    arms = []
-    for found in study.matched(measure.count):
-        arm = plan_arm(found, measure)
-        if arm.network.unreachable and not study.file.study.allow_unreachable:
-            raise StudyFileError(
-                "study.allow_unreachable",
-                f"arm {arm.label!r} cannot reach {', '.join(arm.network.unreachable)} of its target; leave the arm "
-                "out, widen its hidden irreps or harmonics, or set allow_unreachable = true: those outputs count as "
-                "predicted zero",
-            )
-        arms.append(arm)
-    return StudyPlan(study, url, tuple(arms), measure, wanted, space)
+    study, measure = _open(study, storage)
+    for name, configurations in _by_reference(study).items():
+        reference = measure.reference(name)
+        if reference is not None:
+            for data in dict.fromkeys(each.data for each in configurations):
+                check_sizes(data, reference)
+    return _plan(study, measure, {})
 
 
 def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
@@ -141,27 +128,72 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
 
     :param study: a study, or the path of its file.
     :param storage: folder or URL where reference data lies and records are written.
-    :raises DataError: if reference data is missing, torn or too small.
+    :raises StudyFileError: as `plan`; or if two arms train the same trials.
+    :raises DataError: if reference data is missing, torn or too small, or lacks values of a target.
     """
-    study = _loaded(study)
-    for arm in study.arms:  # first, for data that is missing is the plainer message
-        reference = open_reference(Store(str(storage)).url, arm.configuration.data.reference)
-        check_sizes(arm.configuration.data, reference)
-        check_values(arm.configuration.target, reference)
-    ready = plan(study, storage)
-    for arm in study.arms:
-        reference = open_reference(ready.storage, arm.configuration.data.reference)
-        ready.data_hashes[arm.configuration.data.reference] = reference.content_hash
+    study, measure = _open(study, storage)
+    hashes = {}
+    # All that is asked of a data set is asked in one go, so that each is read once, however many there are.
+    for name, configurations in _by_reference(study).items():
+        reference = open_reference(measure.storage, name)
+        for data in dict.fromkeys(each.data for each in configurations):
+            check_sizes(data, reference)
+        for target in dict.fromkeys(each.target for each in configurations):
+            check_values(target, reference)
+        for configuration in configurations:
+            measure.shape(configuration)
+        hashes[name] = reference.content_hash
+    prepared = _plan(study, measure, hashes)
     trained: dict[str, Data] = {}
-    for one in ready.arms:
-        data = one.network.configuration.data
-        if trained.setdefault(ready.confirming(one, one.network, 0, 0).trial.id, data) != data:
+    for arm in prepared.arms:
+        identity = prepared.plan_confirm(arm, 0, 0).trial.id
+        if trained.setdefault(identity, arm.configuration.data) != arm.configuration.data:
             raise StudyFileError("factors", "two arms train the same trials: their data differ in name alone")
-    return ready
+    return prepared
 
 
-def _loaded(study: Study | str | Path) -> Study:
-    return study if isinstance(study, Study) else Study.load(study)
+def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measure]:
+    """The study, and what sizes its networks. The user's own modules become importable."""
+    if not isinstance(study, Study):
+        study = Study.load(study)
+    if str(study.folder) not in sys.path:
+        sys.path.insert(0, str(study.folder))
+    # Absolute, because workers have working folders of their own.
+    return study, Measure(Store(str(storage)).url, study.folder)
+
+
+def _by_reference(study: Study) -> dict[str, list[Configuration]]:
+    """Name of each data set → configurations of the arms that use it."""
+    grouped: dict[str, list[Configuration]] = {}
+    for arm in study.arms:
+        grouped.setdefault(arm.configuration.data.reference, []).append(arm.configuration)
+    return grouped
+
+
+def _plan(study: Study, measure: Measure, data_hashes: dict[str, str]) -> StudyPlan:
+    minimised = objectives(study.file, study.arms)
+    space: tuple[Parameter, ...] = ()
+    if study.file.search is not None:
+        matched = any(arm.match != "none" for arm in study.arms)
+        factors = {path for arm in study.arms for path in arm.factors}
+        space = read_space(study.file.search, factors, matched, study.arms)
+    for arm in study.arms:  # before matching, which would refuse such an arm with a less helpful sentence
+        refuse_untrainable(arm, measure)
+    planned = tuple(plan_arm(matched, measure) for matched in study.matched(measure.count))
+    if not study.file.study.allow_unreachable:
+        _refuse_unreachable(planned)
+    return StudyPlan(study, measure.storage, planned, measure, minimised, space, data_hashes)
+
+
+def _refuse_unreachable(arms: Iterable[PlannedArm]) -> None:
+    for arm in arms:
+        if arm.unreachable:
+            raise StudyFileError(
+                "study.allow_unreachable",
+                f"arm {arm.label!r} cannot reach {', '.join(arm.unreachable)} of its target; leave the arm out, widen "
+                "its hidden irreps or harmonics, or set allow_unreachable = true: those outputs then count as "
+                "predicted zero",
+            )
 
 
 def _source(configuration: Configuration) -> str | None:

@@ -22,7 +22,7 @@ def measure_arms(plan: StudyPlan, on_progress: Callable[[int, int], None] | None
     steps = []
     try:
         for arm in plan.arms:
-            configuration = arm.network.configuration
+            configuration = arm.configuration
             reference = open_reference(plan.storage, configuration.data.reference)
             steps.append(measure_step(configuration, reference, device))
             if on_progress:

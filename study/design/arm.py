@@ -1,4 +1,4 @@
-"""An arm: its levels set in the study's configuration, and the conditions that it must meet."""
+"""Arms: the levels of each factor set in the study's configuration, under the conditions of `design.where`."""
 
 import copy
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ Levels = dict[str, Any]
 
 @dataclass(frozen=True)
 class Arm:
-    """One level of each factor, and the configuration that it makes.
+    """One level of each factor, and the configuration that has them.
 
-    Arms that resolve to one configuration and are matched alike are one arm, with all their labels.
+    Design points with equal resolved configurations and equal matching are one arm, with all their labels.
     """
 
     labels: tuple[str, ...]
     factors: dict[str, Any]
-    """Dotted path → level (of the first label)."""
+    """Dotted path → level, of the design point of the first label."""
     configuration: Configuration
-    """Resolved, at its natural widths."""
+    """Resolved, at its natural widths: those of the study file."""
     match: str = "none"
-    """In what it is made equal to others: `match.by`, or the arm's level of it."""
+    """The size in which it is matched to other arms: `match.by`, or the arm's level of it."""
 
     @property
     def label(self) -> str:
@@ -38,7 +38,7 @@ class Arm:
 
     @property
     def key(self) -> str:
-        """Twelve hexadecimal digits of the label: a name that any storage takes."""
+        """Twelve hexadecimal digits of the label's hash: a name that every storage accepts."""
         return digest(self.label)[:12]
 
 
@@ -53,32 +53,32 @@ class Excluded:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """An arm that the design asks for, before its conditions and its configuration are looked at."""
+class DesignPoint:
+    """A combination of levels that the design asks for. It becomes an arm if every condition admits it."""
 
     label: str
     levels: Levels
     place: str
-    """Where the study file asks for it."""
+    """Where the study file asks for it: `factors` or `arms[<index>]`."""
 
 
 def assemble(
-    base: dict[str, Any], candidates: list[Candidate], where: Sequence[str], by: str, file: str
+    base: dict[str, Any], points: list[DesignPoint], where: Sequence[str], by: str, file: str
 ) -> tuple[list[Arm], list[Excluded]]:
-    """Arms of the candidates that every condition admits, equal ones joined, and those that were left out.
+    """Turn design points into arms: leave out those that a condition excludes, and join equal ones.
 
     :param base: the configuration's tables, as written.
     :param where: conditions; their names are dotted paths of factors, or of the configuration as written.
-    :param by: `match.by` of the study, for arms that have no level of it.
+    :param by: `match.by` of the study, for points that have no level of it.
     :param file: what error messages call the study file.
     :raises StudyFileError: if a condition cannot be read, or an arm's configuration is not valid.
     """
     conditions = [(f"design.where[{index}]", _expression(index, text)) for index, text in enumerate(where)]
-    paths = dict.fromkeys(path for candidate in candidates for path in candidate.levels)
+    paths = dict.fromkeys(path for point in points for path in point.levels)
     arms: dict[str, Arm] = {}
     excluded = []
-    for candidate in candidates:
-        label, levels, place = candidate.label, candidate.levels, candidate.place
+    for point in points:
+        label, levels, place = point.label, point.levels, point.place
         try:
             written, match = _configure(base, levels, by, file)
             values = paths | flatten(written.to_dict()) | {"match.by": match} | levels
@@ -97,7 +97,7 @@ def assemble(
 
 
 def _configure(base: dict[str, Any], levels: Levels, by: str, file: str) -> tuple[Configuration, str]:
-    """The configuration with `levels` set in it, as written, and how it is matched."""
+    """The configuration with `levels` set in it, as written, and the size in which it is matched."""
     tree = copy.deepcopy(base) | {"match": {"by": by}}
     for path, level in levels.items():
         _set(tree, path, level)
@@ -130,7 +130,7 @@ def _holds(where: str, condition: Expression, values: dict[str, Any]) -> bool:
 
 
 def _blame(path: str, levels: Levels, place: str) -> str:
-    """The place in the study file for an error at `path`: the factor that set it, or the path itself."""
+    """Where the study file causes an error at `path`: the factor that set it, or the path itself."""
     for factor in levels:
         if path == factor or path.startswith((f"{factor}.", f"{factor}[")) or factor.startswith(f"{path}."):
             return f"{place}.{factor}"

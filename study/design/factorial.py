@@ -8,8 +8,7 @@ from math import prod
 from typing import Any
 
 from tesseral.study.configuration.configuration import flatten
-from tesseral.study.design.arm import Arm as Arm
-from tesseral.study.design.arm import Candidate, Excluded, Levels, assemble
+from tesseral.study.design.arm import Arm, DesignPoint, Excluded, Levels, assemble
 from tesseral.study.design.fractional import describe, fraction
 from tesseral.study.design.labels import label, short_names, text_of
 from tesseral.study.design.study_file import Design
@@ -45,14 +44,14 @@ def make_design(
         names = short_names(dict.fromkeys(path for one in written for path in one))
         labels = [label(one, names, {}) for one in written]
         places = [f"arms[{index}]" for index in range(len(written))]
-        candidates = [Candidate(*each) for each in zip(labels, written, places, strict=True)]
+        points = [DesignPoint(*each) for each in zip(labels, written, places, strict=True)]
         notes: list[str] = []
     else:
-        candidates, notes = _from_factors(levels, design)
-    left, excluded = assemble(base, candidates, design.where, by, file)
+        points, notes = _from_factors(levels, design)
+    left, excluded = assemble(base, points, design.where, by, file)
     if not left:
         raise StudyFileError("design.where", f"expected conditions that leave an arm, got {list(design.where)}")
-    if excluded and design.kind in ("one-factor-out", "one-factor-in") and excluded[0].label == candidates[0].label:
+    if excluded and design.kind in ("one-factor-out", "one-factor-in") and excluded[0].label == points[0].label:
         raise StudyFileError(excluded[0].where, "excludes the baseline, from which the other arms are made")
     return Designed(tuple(left), tuple(excluded), tuple(notes))
 
@@ -105,7 +104,7 @@ def _check_design(design: Design, factors: bool, arms: bool) -> None:
         )
 
 
-def _from_factors(factors: dict[str, list[Any]], design: Design) -> tuple[list[Candidate], list[str]]:
+def _from_factors(factors: dict[str, list[Any]], design: Design) -> tuple[list[DesignPoint], list[str]]:
     names = short_names(factors)
 
     def named(levels: Levels) -> str:
@@ -113,18 +112,18 @@ def _from_factors(factors: dict[str, list[Any]], design: Design) -> tuple[list[C
 
     if design.kind in ("one-factor-out", "one-factor-in"):
         made = one_factor(factors, 0 if design.kind == "one-factor-out" else -1)
-        candidates = [
-            Candidate("baseline" if path is None else named({path: levels[path]}), levels, "factors")
+        points = [
+            DesignPoint("baseline" if path is None else named({path: levels[path]}), levels, "factors")
             for path, levels in made
         ]
-        return candidates, [f"baseline: {named(made[0][1])}"]
+        return points, [f"baseline: {named(made[0][1])}"]
     if design.kind == "fractional":
         combinations, notes = _fractional(factors, design, [names[path] for path in factors])
     elif (number := prod(map(len, factors.values()))) > MOST_ARMS:
         raise StudyFileError("factors", f"expected at most {MOST_ARMS} combinations of levels, got {number}")
     else:
         combinations, notes = factorial(factors), []
-    return [Candidate(named(levels), levels, "factors") for levels in combinations], notes
+    return [DesignPoint(named(levels), levels, "factors") for levels in combinations], notes
 
 
 def _fractional(factors: dict[str, list[Any]], design: Design, names: list[str]) -> tuple[list[Levels], list[str]]:

@@ -1,4 +1,7 @@
-"""Arms of equal size: what size each is to have, and the network that has it."""
+"""Matching: scale the widths of arms so that their networks have equal size.
+
+Size is what the caller's `Count` counts; nothing here builds a network.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +11,7 @@ from typing import Any
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.trial import canonical
 from tesseral.study.design.arm import Arm
+from tesseral.study.design.search_space import apply
 from tesseral.study.design.study_file import Match, Search
 from tesseral.study.design.widths import Count as Count
 from tesseral.study.design.widths import fit as fit
@@ -15,32 +19,45 @@ from tesseral.study.errors import StudyFileError, TesseralError
 
 
 @dataclass(frozen=True)
-class Matched:
-    """An arm at the widths that it is trained with."""
+class MatchedArm:
+    """An arm at the widths that it is trained with: with its own settings, or with those that its search proposes."""
 
     arm: Arm
     configuration: Configuration
     """Resolved, widths scaled."""
     natural: str
-    """Hidden irreps as the study file gives them."""
-    matched: str
-    """Hidden irreps as they are trained."""
-    scale: float
-    """s; 1 where nothing was matched."""
-    size: float
-    """In the unit of `arm.match`; in parameters where it is none."""
-    target: float | None
-    residual: float
-    """size / target − 1; 0 where nothing was matched."""
+    """Hidden irreps before widths were scaled."""
+    target: float | None = None
+    """Size that the network is to have, in the unit of `arm.match`; None if the arm is not matched."""
+    residual: float = 0.0
+    """size / target − 1; 0 if the arm is not matched."""
+    refusal: str | None = None
+    """Why proposed settings cannot be given the target size. The widths are then the natural ones, and the network is
+    not trained."""
+
+    @property
+    def label(self) -> str:
+        """Label of the arm."""
+        return self.arm.label
+
+    @property
+    def hidden(self) -> str:
+        """Hidden irreps as they are trained."""
+        return str(self.configuration.network.hidden.irreps)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of one trial."""
+        return self.configuration.max_steps
 
 
 def match_arms(
     arms: Sequence[Arm], match: Match, search: Search | None, within: Sequence[str], count: Count
-) -> list[Matched]:
-    """Every arm at its matched widths; arms that became the same network are joined into one that has all their labels.
+) -> list[MatchedArm]:
+    """Match every arm. Arms whose networks become the same are joined into one arm with all their labels.
 
-    Arms that are compared apart are not joined: they share their trials instead. Where a search may change sizes, arms
-    are joined only if they are given the same size in it too.
+    Two kinds of arms are not joined. Arms that are compared apart, within different levels, share their trials instead.
+    If the search may change sizes, arms must also have the same target, so that they stay the same in the search.
 
     :param search: the study's search, if it has one.
     :param within: factors within whose levels arms are compared.
@@ -49,23 +66,43 @@ def match_arms(
     """
     targets = target_sizes(arms, match, count)
     resized = search is not None and _changes_sizes(search)
-    found: dict[str, Matched] = {}
+    by_network: dict[str, MatchedArm] = {}
     for arm in arms:
-        made = _matched(arm, targets[arm.key], count)
-        searched = [arm.match, made.target] if resized else None
+        matched = _matched(arm, targets[arm.key], count)
+        searched = [arm.match, matched.target] if resized else None
         apart = [arm.factors.get(path) for path in within]
-        key = canonical([made.configuration.to_dict(), searched, apart])
-        same = found.get(key)
-        found[key] = _joined(same, made) if same else made
-    return list(found.values())
+        key = canonical([matched.configuration.to_dict(), searched, apart])
+        same = by_network.get(key)
+        by_network[key] = _joined(same, matched) if same else matched
+    return list(by_network.values())
+
+
+def with_settings(matched: MatchedArm, settings: Mapping[str, Any], count: Count) -> MatchedArm:
+    """Set hyperparameters in an arm, and scale its widths anew so that it keeps its target size.
+
+    :param settings: dotted path → value.
+    :param count: size of a configuration in a unit of `match.by`.
+    :return: the arm with these settings; with a `refusal` if no widths have its target size.
+    """
+    arm, target = matched.arm, matched.target
+    natural = apply(arm.configuration, settings)
+    irreps = str(natural.network.hidden.irreps)
+    if target is None:
+        return MatchedArm(arm, natural, irreps)
+    configuration, refusal = natural, None
+    try:
+        configuration, _ = fit(natural, target, arm.match, count)
+    except TesseralError as error:
+        refusal = f"these settings cannot be given the size of their arm in {arm.match}: {error}"
+    return MatchedArm(arm, configuration, irreps, target, count(configuration, arm.match) / target - 1, refusal)
 
 
 def target_sizes(arms: Sequence[Arm], match: Match, count: Count) -> dict[str, float | None]:
-    """Arm's key → the size that it is to have; None for arms that are not matched.
+    """The target size of each arm, by the arm's key; None for arms that are not matched.
 
-    Arms are matched apart for each combination of levels of the factors `match.within`, and of `match.by` where that
-    is a factor. The target is the largest natural size among them, or the number `match.to`, or the size of the arm
-    that `match.to` names: with `match.within`, of the arm that has its levels in all other factors.
+    Arms are matched in groups: one for each combination of levels of the factors `match.within`, and for each level of
+    `match.by` if that is a factor. The target of a group is its largest natural size, or the number `match.to`, or the
+    size of the arm that `match.to` names; with `match.within`, of that arm's counterpart in the group.
 
     :raises StudyFileError: if `match.to` or `match.within` name nothing, or components are to be equal between networks
         of tesseral and a user's own.
@@ -82,8 +119,8 @@ def target_sizes(arms: Sequence[Arm], match: Match, count: Count) -> dict[str, f
         if by == "components" and len({arm.configuration.network.define is None for arm in (*members, *named)}) > 1:
             raise StudyFileError(
                 "match.by",
-                "expected another size than 'components' between networks of tesseral and one of your own, of which it "
-                "is not known which hidden features are made and read",
+                "expected another size than 'components' between networks of tesseral and one of your own, whose live "
+                "hidden features are not known",
             )
         if isinstance(match.to, int):
             target = float(match.to)
@@ -96,7 +133,7 @@ def target_sizes(arms: Sequence[Arm], match: Match, count: Count) -> dict[str, f
 
 
 def check_match(arms: Sequence[Arm], match: Match) -> None:
-    """Whether `match.to` names an arm and `match.within` factors.
+    """Check that `match.to` names an arm, if it is not a number, and `match.within` factors.
 
     :raises StudyFileError: if they do not.
     """
@@ -108,42 +145,40 @@ def check_match(arms: Sequence[Arm], match: Match) -> None:
 
 
 def check_within(key: str, within: Sequence[str], arms: Sequence[Arm]) -> None:
-    """Whether each of these is a factor.
+    """Check that each of these is a factor.
 
-    :param key: of the study file, for errors.
+    :param key: where the study file names them, for errors.
     :raises StudyFileError: if one is not.
     """
     paths = list(dict.fromkeys(path for arm in arms for path in arm.factors))
     for index, path in enumerate(within):
         if path not in paths:
             expected = (
-                f"expected a factor, one of {', '.join(paths)}" if paths else "expected none, for there is no factor"
+                f"expected a factor, one of {', '.join(paths)}" if paths else "expected none: the study has no factor"
             )
             raise StudyFileError(f"{key}[{index}]", f"{expected}, got {path!r}")
 
 
-def _matched(arm: Arm, target: float | None, count: Count) -> Matched:
+def _matched(arm: Arm, target: float | None, count: Count) -> MatchedArm:
     natural = str(arm.configuration.network.hidden.irreps)
     if target is None:
-        size = count(arm.configuration, "parameters")
-        return Matched(arm, arm.configuration, natural, natural, 1.0, size, None, 0.0)
+        return MatchedArm(arm, arm.configuration, natural)
     try:
-        configuration, scale = fit(arm.configuration, target, arm.match, count)
+        configuration, _ = fit(arm.configuration, target, arm.match, count)
     except TesseralError as error:
         raise StudyFileError("match.to", f"arm {arm.label!r} in {arm.match}: {error}") from None
-    size = count(configuration, arm.match)
-    matched = str(configuration.network.hidden.irreps)
-    return Matched(arm, configuration, natural, matched, scale, size, target, size / target - 1 if target else 0.0)
+    residual = count(configuration, arm.match) / target - 1 if target else 0.0
+    return MatchedArm(arm, configuration, natural, target, residual)
 
 
 def _changes_sizes(search: Search) -> bool:
-    """Whether what it proposes may change the size of a network: anything but how it is trained, and on how much."""
+    """Whether its proposals may change the size of a network: all settings may, except of data, loss and training."""
     tables = {path.partition(".")[0] for path in search.space}
     return search.define is not None or not tables <= {"data", "loss", "training"}
 
 
-def _joined(first: Matched, second: Matched) -> Matched:
-    """One network with the labels of both, and the target of the one that was matched."""
+def _joined(first: MatchedArm, second: MatchedArm) -> MatchedArm:
+    """One arm with the labels of both, and the target of the one that was matched."""
     kept = second if first.target is None else first
     labels = first.arm.labels + second.arm.labels
     return replace(kept, arm=replace(kept.arm, labels=labels, factors=first.arm.factors))
@@ -154,18 +189,18 @@ def _levels(arm: Arm, match: Match) -> dict[str, Any]:
 
 
 def _counterpart(arms: Sequence[Arm], match: Match, member: Arm) -> Arm:
-    """The arm that `match.to` names, but with the levels that `member` has in the factors `match.within`."""
+    """The arm with the levels of `member` in the factors `match.within`, and of the arm `match.to` in all others."""
     named = next(arm for arm in arms if match.to in (arm.label, *arm.labels))
     free = _levels(member, match)
     if _levels(named, match) == free:
         return named
     wanted = _others(named.factors | free)
-    found = next((arm for arm in arms if _others(arm.factors) == wanted), None)
-    if found is None:
+    counterpart = next((arm for arm in arms if _others(arm.factors) == wanted), None)
+    if counterpart is None:
         levels = ", ".join(f"{path} = {level!r}" for path, level in free.items())
         expected = f"expected an arm like {match.to!r} but with {levels}, to match others within them"
         raise StudyFileError("match.to", f"{expected}; found none, so name a number")
-    return found
+    return counterpart
 
 
 def _others(factors: Mapping[str, Any]) -> dict[str, Any]:

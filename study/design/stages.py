@@ -1,4 +1,4 @@
-"""The two stages of a study: search within each arm, then confirm every arm in pairs. What each trial of them is."""
+"""The two stages of a study and their trials: search within each arm, then confirm every arm in pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,19 +7,17 @@ from typing import Any, Literal
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.metrics import common_metrics
 from tesseral.study.configuration.trial import Seeds, Trial, seed
-from tesseral.study.design.factorial import Arm
+from tesseral.study.design.arm import Arm
 from tesseral.study.design.study_file import Asha, StudyFile
 from tesseral.study.errors import StudyFileError
 
 COSTS = ("seconds", "parameters", "flops")
-"""Objectives beside the errors of the validation split."""
-
-
+"""Objectives that a search may minimise besides errors of the validation split."""
 Stage = Literal["search", "confirm"]
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedTrial:
     """A trial and its place in the study."""
 
     trial: Trial
@@ -71,7 +69,7 @@ class Best:
 
 
 def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
-    """Of a place in the confirm stage: arms share them, so they are compared in pairs."""
+    """Seeds of a place in the confirm stage. Arms share them, so that they are compared in pairs."""
     return Seeds(
         split=seed(study_seed, "confirm", "split", block),
         order=seed(study_seed, "confirm", "order", block),
@@ -80,10 +78,10 @@ def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
 
 
 def search_seeds(study_seed: int, arm: str = "") -> Seeds:
-    """Of every trial of an arm's search, and never those of confirm: one split and one order for all arms.
+    """Seeds of all trials of an arm's search: one split and one data order for all arms, which confirm never uses.
 
-    :param arm: `Arm.key` where two arms may come to one network: then each has an initialisation of its own, so that
-        no trial belongs to the searches of both, for each stops its own. Empty where they cannot.
+    :param arm: `Arm.key` if two arms may propose the same network. Each arm then has an initialisation of its own, so
+        that no trial belongs to two searches, which might stop it at different epochs. Otherwise empty.
     """
     return Seeds(
         split=seed(study_seed, "search", "split"),
@@ -93,7 +91,7 @@ def search_seeds(study_seed: int, arm: str = "") -> Seeds:
 
 
 def refused_seeds(study_seed: int, arm: str) -> Seeds:
-    """Of a proposal that is recorded and never trained: its arm's own, so that it is no trial of another arm.
+    """Seeds of a proposal that is recorded and never trained: the arm's own, so that no other arm has the trial.
 
     :param arm: `Arm.key`.
     """
@@ -110,13 +108,15 @@ def make_trial(
     """The trial that trains `configuration`.
 
     :param data_hashes: `data.reference` as written → content hash.
+    :param numerics: version of the numbers that training gives.
+    :param source: hash of the source of a user's own network.
     """
     data_hash = data_hashes[configuration.data.reference]
     return Trial(configuration=configuration, data_hash=data_hash, seeds=seeds, numerics=numerics, source=source)
 
 
 def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
-    """What a search minimises: `validation.<metric>` of a trial's metrics, or one of `COSTS`.
+    """The objectives that a search minimises: `validation.<metric>` of a trial's metrics, or one of `COSTS`.
 
     :raises StudyFileError: if one is neither, or an arm has nothing to validate on.
     """
@@ -141,10 +141,13 @@ def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
 
 
 def rung_epochs(asha: Asha | None, epochs: int) -> tuple[int, ...]:
-    """r, rη, rη², … below `epochs`: where a trial of the search may be stopped."""
-    found: list[int] = []
+    """The epochs at which a trial of the search may be stopped: r, rη, rη², … below `epochs`.
+
+    r is `search.asha.min_epochs` and η is `search.asha.reduction` (Li et al., MLSys 2020, arXiv:1810.05934).
+    """
+    rungs: list[int] = []
     rung = asha.min_epochs if asha else epochs
     while asha and rung < epochs:
-        found.append(rung)
+        rungs.append(rung)
         rung *= asha.reduction
-    return tuple(found)
+    return tuple(rungs)

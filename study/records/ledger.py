@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from tesseral.study.configuration.trial import State, Trial, canonical
-from tesseral.study.design.stages import Planned
+from tesseral.study.design.stages import PlannedTrial
 from tesseral.study.errors import RecordError
 from tesseral.study.records.schemas import TRIALS
 from tesseral.study.records.segments import Begin, Source, encode, folder, segment_sources
@@ -74,7 +74,7 @@ def frozen(store: Store) -> Study | None:
     return None if data is None else Study.parse(data.decode(), store.location("study.toml"))
 
 
-def write_plan(store: Store, planned: Planned, study: str, **facts: Any) -> None:
+def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) -> None:
     """Write a trial's create-only record, before it is launched."""
     record = {
         "study": study,
@@ -90,7 +90,7 @@ def write_plan(store: Store, planned: Planned, study: str, **facts: Any) -> None
     store.create(f"trials/{planned.trial.id}/trial.json", canonical(record).encode())
 
 
-def write_arm(store: Store, planned: Planned, **facts: Any) -> None:
+def write_arm(store: Store, planned: PlannedTrial, **facts: Any) -> None:
     """Write, create-only, that a trial which another arm asked for first belongs to this one as well."""
     record = {"arm": planned.arm.label, "factors": planned.arm.factors, "match": planned.arm.match, **facts}
     store.create(f"trials/{planned.trial.id}/arms/{planned.arm.key}.json", canonical(record).encode())

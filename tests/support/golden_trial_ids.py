@@ -50,7 +50,7 @@ def trial_ids(name: str, preset: str | None) -> dict[str, list[str]]:
         configurations = [(arm.label, arm.configuration) for arm in study.arms]
     else:
         with tempfile.TemporaryDirectory() as storage:
-            configurations = [(arm.label, arm.network.configuration) for arm in plan(study, storage).arms]
+            configurations = [(arm.label, arm.configuration) for arm in plan(study, storage).arms]
     ids = {}
     for label, configuration in configurations:
         define = configuration.network.define

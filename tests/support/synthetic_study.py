@@ -15,7 +15,7 @@ from tesseral.analysis.tables.open import study_info
 from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
 from tesseral.study.configuration.trial import canonical
 from tesseral.study.design.search_space import apply
-from tesseral.study.design.stages import Planned, Proposal, confirm_seeds, make_trial, search_seeds
+from tesseral.study.design.stages import PlannedTrial, Proposal, confirm_seeds, make_trial, search_seeds
 from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.records.segments import Source
@@ -311,7 +311,7 @@ def tuned_study(storage: Store) -> None:
             else:
                 configuration = apply(arm.configuration, settings)
                 trial = make_trial(configuration, seeds, hashes, 1)
-                planned.append(Planned(trial, arm, "search", 0, 0))
+                planned.append(PlannedTrial(trial, arm, "search", 0, 0))
                 write_plan(store, planned[-1], "tuned", proposal=number, max_steps=12)
                 outcome(store, trial.id, came)
             proposal = Proposal(arm.key, number, planned[-1].trial.id, settings, {}, {}, {}, {})
@@ -327,7 +327,9 @@ def tuned_study(storage: Store) -> None:
             trial = make_trial(
                 apply(arm.configuration, settings), confirm_seeds(study.file.study.seed, block, 0), hashes, 1
             )
-            write_plan(store, Planned(trial, arm, "confirm", block, 0), "tuned", max_steps=12, parameters=1000 + index)
+            write_plan(
+                store, PlannedTrial(trial, arm, "confirm", block, 0), "tuned", max_steps=12, parameters=1000 + index
+            )
             outcome(store, trial.id, 0.6 - 0.2 * index + 0.01 * block, split="test", reused="older" if block else None)
 
 

@@ -69,8 +69,8 @@ def test_each_is_planned_from_its_recipe_and_says_its_cost(one, tmp_path):
     told = forecasts(found, SHIPPED)
     assert total_of(told, "seconds")
     for arm in found.arms:
-        assert arm.network.size.parameters_live > 0
-        assert arm.arm.match == "none" or abs(arm.network.residual) < 0.05
+        assert arm.size.parameters_live > 0
+        assert arm.arm.match == "none" or abs(arm.residual) < 0.05
     assert not list(tmp_path.iterdir())
 
 
@@ -82,7 +82,7 @@ def test_a_small_preset_takes_at_most_twelve_minutes_on_two_cores(name, tmp_path
     a third of the time.
     """
     found = plan(Shipped(name, "small").load(), tmp_path)
-    gated = all(arm.network.configuration.network.interaction == "gated" for arm in found.arms)
+    gated = all(arm.configuration.network.interaction == "gated" for arm in found.arms)
     seconds = total_of(forecasts(found, SHIPPED), "seconds")
     assert seconds is not None
     assert seconds <= (MOST_SECONDS if gated else MOST_SECONDS / 3)

@@ -1,5 +1,17 @@
+from .facts import NetworkFacts, network_facts
 from .probe import measure_size, probe_unreachable
 from .reach import Dead, dead, describe_dead, unreachable
 from .size import Shape, Size
 
-__all__ = ["Dead", "Shape", "Size", "dead", "describe_dead", "measure_size", "probe_unreachable", "unreachable"]
+__all__ = [
+    "Dead",
+    "NetworkFacts",
+    "Shape",
+    "Size",
+    "dead",
+    "describe_dead",
+    "measure_size",
+    "network_facts",
+    "probe_unreachable",
+    "unreachable",
+]

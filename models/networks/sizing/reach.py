@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from tesseral.models.networks.paths.selection_rules import Irrep
 from tesseral.models.networks.sizing.architecture import blueprint, hidden_irreps
-from tesseral.models.networks.sizing.blueprint import irreps_of
+from tesseral.models.networks.sizing.blueprint import Blueprint, irreps_of
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.irreps import MulIrrep
 
@@ -26,6 +26,11 @@ def unreachable(configuration: Configuration, layout: tuple[MulIrrep, ...]) -> t
     `Quantity.unreached` translates them into irreps of the target.
     """
     network, _ = blueprint(configuration, layout, elements=1)  # reach does not depend on the number of elements
+    return missing_outputs(network, layout)
+
+
+def missing_outputs(network: Blueprint, layout: tuple[MulIrrep, ...]) -> tuple[MulIrrep, ...]:
+    """The terms of `layout` that the network of this blueprint predicts as exactly zero."""
     reached = irreps_of(network.outputs)
     return tuple(term for term in layout if (term.l, term.p) not in reached)
 
@@ -33,7 +38,12 @@ def unreachable(configuration: Configuration, layout: tuple[MulIrrep, ...]) -> t
 def dead(configuration: Configuration, layout: Iterable[MulIrrep]) -> list[Dead]:
     """The useless hidden irreps by layer, in canonical order. Irreps never produced are not also reported as unread."""
     network, _ = blueprint(configuration, layout, elements=1)
-    terms, useless = hidden_irreps(configuration), []
+    return dead_irreps(network, hidden_irreps(configuration))
+
+
+def dead_irreps(network: Blueprint, terms: Iterable[MulIrrep]) -> list[Dead]:
+    """The hidden irreps among `terms` that are useless in the network of this blueprint."""
+    useless, terms = [], tuple(terms)
     for number, (produced, live) in enumerate(network.layers, start=1):
         for term in terms:
             if (term.l, term.p) not in irreps_of(produced):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tesseral.models.networks.sizing.architecture import blueprint
+from tesseral.models.networks.sizing.blueprint import Blueprint, Widths
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.parsing.irreps import MulIrrep
@@ -61,14 +62,18 @@ def size(configuration: Configuration, shape: Shape) -> Size:
 
     :raises TesseralError: if a fusion diagram has too many paths.
     """
-    drawn, widths = blueprint(configuration, shape.layout, shape.elements)
-    total = drawn.count(widths)
+    return count_size(*blueprint(configuration, shape.layout, shape.elements), configuration, shape)
+
+
+def count_size(network: Blueprint, widths: Widths, configuration: Configuration, shape: Shape) -> Size:
+    """Count the size of a network whose blueprint is drawn already, see `size`."""
+    total = network.count(widths)
     structure = shape.atoms * total.atom + shape.edges * total.edge
     operations = configuration.training.batch_size * structure + total.step
     return Size(
         parameters=total.parameters,
         parameters_live=total.live,
-        components=max(widths.components(live) for _, live in drawn.layers),
+        components=max(widths.components(live) for _, live in network.layers),
         flops=operations * passes(configuration),
     )
 

@@ -10,7 +10,7 @@ import pytest
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import read_study
 from tesseral.study.configuration.trial import State
-from tesseral.study.design.stages import Planned, confirm_seeds, make_trial
+from tesseral.study.design.stages import PlannedTrial, confirm_seeds, make_trial
 from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table
@@ -94,7 +94,7 @@ def running(store):
     freeze(folder, study)
     arm = study.arms[0]
     seeds, hashes = confirm_seeds(study.file.study.seed, 0, 0), {"reference/none.parquet": "d" * 64}
-    trial = Planned(make_trial(arm.configuration, seeds, hashes, 1), arm, "confirm", 0, 0)
+    trial = PlannedTrial(make_trial(arm.configuration, seeds, hashes, 1), arm, "confirm", 0, 0)
     write_plan(folder, trial, "small")
     attempt = Attempt.begin(folder, trial.trial.id, 0, {}, seal_every=0.0, checkpoint_every=1e9)
     attempt.curves([{"step": k, "epoch": k, "split": "train", "metric": "loss", "value": 1.0} for k in range(10)])

@@ -21,10 +21,10 @@ def confirming(factors: str, header: str = 'metric = "relative_error"') -> Confi
     text = text.replace("[replication]", '[replication]\nallocate = "sequential"\nprecision = 2.0\nmax_blocks = 40')
     study = Study.parse(text, "sequential.toml")
     arms = [SimpleNamespace(label=arm.label, arm=arm) for arm in study.arms]
-    found = ConfirmStage(SimpleNamespace(study=study, arms=arms, baseline=arms[0]))
+    stage = ConfirmStage(SimpleNamespace(study=study, arms=arms, baseline=arms[0]))
     for arm in arms:
-        found.choose(arm, SimpleNamespace())
-    return found
+        stage.choose(arm)
+    return stage
 
 
 def blocks(stage: ConfirmStage, errors) -> dict[str, int]:
@@ -38,7 +38,7 @@ def run(stage: ConfirmStage, errors) -> dict[str, int]:
     """The same, of errors by configuration and block."""
     given: dict[str, int] = {}
     while (due := stage.next()) is not None:
-        arm, _, place = due
+        arm, place = due
         given[arm.label] = max(given.get(arm.label, 0), place[0] + 1)
         stage.ended(place, errors(arm.arm.configuration, place[0]))
     return given

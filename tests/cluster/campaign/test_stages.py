@@ -570,7 +570,7 @@ def test_dead_irreps_are_those_of_the_trial_itself(storage, searched):
     run(searched, storage)
     plan = prepare(Study.load(searched), storage)
     for entry in entries(storage):
-        dead = plan.measure.dead(entry.trial.configuration)
+        dead = plan.measure.facts(entry.trial.configuration).dead
         assert entry.plan["dead_irreps"] == [{"layer": one.layer, "l": one.irrep.l, "p": one.irrep.p} for one in dead]
     trials = open_study(storage, "small").trials
     vectors = trials.filter(pl.col("arm") == "lmax=1", pl.col("stage") == "search")

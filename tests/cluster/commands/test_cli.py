@@ -107,7 +107,7 @@ def test_status_counts_what_is_due(storage, study_file):
     }
     assert "No driver runs it now" in shown.stdout
     plan = prepare(study, str(storage))
-    write_plan(store, plan.confirming(plan.arms[0], plan.arms[0].network, 0, 0), "small")
+    write_plan(store, plan.plan_confirm(plan.arms[0], 0, 0), "small")
     assert state_counts(open_trials(storage, "small")) == {
         "confirm": {"lmax=0": {State.PLANNED: 3}, "lmax=1": {State.PLANNED: 3}}
     }
@@ -146,7 +146,7 @@ def test_arms_that_matching_joined_are_one_in_the_status(storage, study_file):
     store = Store(storage).child("small")
     freeze(store, study)
     plan = prepare(study, storage)
-    planned = plan.confirming(plan.arms[0], plan.arms[0].network, 0, 0)
+    planned = plan.plan_confirm(plan.arms[0], 0, 0)
     joined = replace(planned.arm, labels=("lmax=0", "lmax=1"))
     write_plan(store, replace(planned, arm=joined), "small")
     assert state_counts(open_trials(storage, "small")) == {"confirm": {"lmax=0 = lmax=1": {State.PLANNED: 3}}}

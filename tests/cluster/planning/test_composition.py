@@ -36,7 +36,7 @@ def test_what_spans_the_elements_determines_everything():
 
 def said(quantity: str, reference: Reference) -> list[str]:
     study = Study.parse(text_of(quantity).replace("blocks = 1", "blocks = 40"), "targets.toml")
-    plan = SimpleNamespace(study=study, measure=SimpleNamespace(data=lambda _: reference))
+    plan = SimpleNamespace(study=study, measure=SimpleNamespace(reference=lambda _: reference))
     return list(undetermined(plan))
 
 

@@ -148,5 +148,5 @@ def test_the_estimate_of_a_study_that_was_run_is_within_a_factor_of_two(storage)
     for arm in plan.arms:
         outcomes = [entry.outcome for entry in ledger.entries() if entry.plan["arm"] == arm.label]
         measured = np.median([outcome["seconds"] for outcome in outcomes if outcome])
-        assert 0.5 < rate.trial(arm.network.size.flops, arm.steps) / measured < 2
+        assert 0.5 < rate.trial(arm.size.flops, arm.steps) / measured < 2
     assert "rates" not in [name for name in Store(storage).folders() if Store(storage).read(f"{name}/study.toml")]

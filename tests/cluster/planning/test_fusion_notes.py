@@ -44,7 +44,7 @@ def test_topologies_without_a_bound_coincide(plan_of):
 def test_a_bound_that_cuts_nothing_is_none(plan_of):
     plan = plan_of(TOPOLOGIES, "[1, 3]")
     coincide, *bounds = fusion_notes(plan)
-    apart = [arm.label for arm in plan.arms if arm.network.configuration.network.fusion.k_max == 3]
+    apart = [arm.label for arm in plan.arms if arm.configuration.network.fusion.k_max == 3]
     assert coincide.startswith(f"{'; '.join(apart)} make the same functions, for no k_max cuts any of them, and")
     assert bounds == [
         f"k_max = 3 cuts nothing of what {tree} makes: {label}" for tree, label in zip(TOPOLOGIES, apart, strict=True)

@@ -248,14 +248,14 @@ def test_operations_are_matched_per_structure(write):
     )
     plan = planned(write("[factors]\nnetwork.hidden.lmax = [1, 2]\n" + more))
     for arm in plan.arms:
-        assert abs(arm.network.residual) < 0.01
-        found = [plan.sized(arm, {"training.batch_size": size}) for size in (2, 4, 8)]
-        assert {one.hidden for one in found} == {arm.network.hidden}
+        assert abs(arm.residual) < 0.01
+        found = [plan.with_settings(arm, {"training.batch_size": size}) for size in (2, 4, 8)]
+        assert {one.hidden for one in found} == {arm.hidden}
         assert [one.size.flops / found[0].size.flops for one in found] == [1, 2, 4], "of the whole step"
-        assert {round(one.residual, 9) for one in found} == {round(arm.network.residual, 9)}
+        assert {round(one.residual, 9) for one in found} == {round(arm.residual, 9)}
     factors = "[factors]\ntraining.batch_size = [2, 8]\nnetwork.hidden.lmax = [1]\n"
     batches = planned(write(factors + "[match]\nby = 'flops'\n"))
-    assert len({arm.network.hidden for arm in batches.arms}) == 1
+    assert len({arm.hidden for arm in batches.arms}) == 1
 
 
 def test_probe_needs_the_data(write, tmp_path):
@@ -277,7 +277,7 @@ def test_a_step_is_measured(tiny_reference, write):
     arms = '[[arms]]\nnetwork.hidden.irreps = "4x0e"\n[[arms]]\nnetwork.hidden.irreps = "99x0e+99x1o+99x2e"\n'
     plan = planned(write(arms))
     reference = read_reference(str(tiny_reference))
-    small, large = (arm.network.configuration for arm in plan.arms)
+    small, large = (arm.configuration for arm in plan.arms)
     began = time.perf_counter()
     slow = measure_step(large, reference, "cpu")
     assert 5 * slow.seconds < time.perf_counter() - began

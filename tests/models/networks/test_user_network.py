@@ -33,7 +33,7 @@ from tests.support.synthetic_density import (
     BASIS,
     EMPTY,
     Memory,
-    density_parameters,
+    count_parameters,
     small_configuration,
     synthetic_reference,
     synthetic_trial,
@@ -387,7 +387,7 @@ def unbroken() -> tuple[Trial, Result, Memory]:
 
 def test_it_trains_is_traced_and_predicts(unbroken):
     trial, result, memory = unbroken
-    assert result.parameters == density_parameters(trial.configuration)
+    assert result.parameters == count_parameters(trial.configuration)
     losses = [row["value"] for row in memory.curve_rows if row["metric"] == "loss"]
     assert losses[-1] < losses[0]
     traced = {(row["layer"], row["l"], row["p"]) for row in memory.trace_rows if row["statistic"] == "rms"}

@@ -184,7 +184,7 @@ def test_a_plan_needs_no_data(quantity, tmp_path):
     assert shape.layout == expected
     network = build_network(configuration.network, 2, expected, num_neighbors=3.0, seed=0)
     assert measure.size(configuration).parameters == sum(weights.numel() for weights in network.parameters())
-    assert measure.unreachable(configuration) == ()
+    assert measure.facts(configuration).unreachable == ()
 
 
 def test_a_label_has_no_recipe(tmp_path):
@@ -299,9 +299,9 @@ def test_what_an_arm_cannot_reach_of_its_target(quantity, hidden, harmonics, los
     (tmp_path / "water_tiny.toml").write_text(recipe)
     network = replace(base.network, hidden=replace(base.network.hidden, irreps=hidden), harmonics_lmax=harmonics)
     measure = Measure(str(tmp_path), tmp_path)
-    assert measure.unreachable(replace(base, network=network)) == lost
+    assert tuple(map(str, measure.facts(replace(base, network=network)).unreachable)) == lost
     own = replace(network, define="tesseral.models.networks.network:Network")
-    assert measure.unreachable(replace(base, network=own)) == lost
+    assert tuple(map(str, measure.facts(replace(base, network=own)).unreachable)) == lost
 
 
 def density(orders: tuple[int, ...] | None) -> Configuration:

@@ -178,6 +178,10 @@ network.layers = [2, 3]
 """
 
 
+def widest(configuration) -> int:
+    return max(term.mul for term in parse_irreps(hidden(configuration)))
+
+
 def parse(text: str) -> Study:
     return Study.parse(FILE + text, "try.toml")
 
@@ -189,13 +193,12 @@ def test_the_largest_arm_is_the_target():
     assert [one.arm for one in matched] == list(study.arms)
     for one in matched:
         assert one.target == largest
-        assert one.size == count(one.configuration, "parameters")
-        assert one.residual == one.size / largest - 1
+        assert one.residual == count(one.configuration, "parameters") / largest - 1
         assert abs(one.residual) <= 0.01
-        assert (one.natural, one.matched) == (hidden(one.arm.configuration), hidden(one.configuration))
+        assert (one.natural, one.hidden) == (hidden(one.arm.configuration), hidden(one.configuration))
     last = matched[-1]
-    assert (last.arm.label, last.scale, last.residual, last.natural) == ("lmax=2, layers=3", 1.0, 0.0, last.matched)
-    assert all(one.scale > 1 for one in matched[:-1])
+    assert (last.label, last.residual, last.natural) == ("lmax=2, layers=3", 0.0, last.hidden)
+    assert all(widest(one.configuration) > widest(one.arm.configuration) for one in matched[:-1])
 
 
 def test_arms_are_matched_within_each_level():
@@ -213,7 +216,7 @@ def test_arms_are_matched_within_each_level():
 def test_match_to_a_number_or_an_arm():
     number = parse(FACTORS + '[match]\nby = "components"\nto = 100')
     assert set(target_sizes(number.arms, number.file.match, count).values()) == {100.0}
-    assert all(one.size == 100 for one in number.matched(count))
+    assert all(count(one.configuration, "components") == 100 for one in number.matched(count))
     named = parse(FACTORS + '[match]\nby = "parameters"\nto = "lmax=1, layers=2"')
     size = count(named.arms[2].configuration, "parameters")
     assert set(target_sizes(named.arms, named.file.match, count).values()) == {size}
@@ -250,9 +253,9 @@ def test_matching_as_a_factor():
         ("lmax=1, match=none", "lmax=1, match=parameters", "lmax=1, match=components"),
     ]
     assert found[0].target is None
-    assert (found[0].scale, found[0].residual, found[0].size) == (1.0, 0.0, count(found[0].configuration, "parameters"))
-    assert found[1].size == pytest.approx(count(largest, "parameters"), rel=0.01)
-    assert found[2].size == count(largest, "components")
+    assert (found[0].configuration, found[0].residual) == (found[0].arm.configuration, 0.0)
+    assert count(found[1].configuration, "parameters") == pytest.approx(count(largest, "parameters"), rel=0.01)
+    assert count(found[2].configuration, "components") == count(largest, "components")
     assert (found[3].arm.match, found[3].target) == ("parameters", count(largest, "parameters"))
     assert found[3].configuration == largest
 
