@@ -68,7 +68,7 @@ class DataSet:
         return PropertyBatch.from_row(row, graph, self.quantity)
 
     def _graph(self, row: dict[str, Any]) -> Graph:
-        """Of one structure in float64, positions about the centre of nuclear charge."""
+        """The graph of a structure in float64, its positions about the centre of nuclear charge."""
         positions = torch.tensor(row["positions"], dtype=torch.float64)
         species = [self.elements.index(number) for number in row["atomic_numbers"]]
         try:

@@ -1,4 +1,4 @@
-"""Whether a table of reference data agrees with itself: lists have the lengths that atoms, basis and irreps demand."""
+"""The consistency of a table of reference data: lists have the lengths that atoms, basis and irreps demand."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,8 @@ from tesseral.study.configuration.quantities import COLUMNS
 from tesseral.study.errors import DataError
 
 REQUIRED = ("id", "atomic_numbers", "positions", "charge", "converged")
-"""What no row can do without; the other columns are null where a quantity was not asked for."""
+"""Columns that every row must fill; the others are null where a quantity was not computed."""
+# Column → whether it has one list for each structure or each atom, and the numbers of that list.
 _NUMBERS = {column: (label.per, label.width) for column, label in COLUMNS.items()}
 _SCALARS = tuple(column for column, layout in _NUMBERS.items() if layout == ("structure", 1))
 _WIDTHS = {column: layout for column, layout in _NUMBERS.items() if column not in _SCALARS}
@@ -25,7 +26,7 @@ Integers = NDArray[np.int64]
 def check_table(
     table: pa.Table, sizes: Mapping[int, int] | None, labels: Mapping[str, tuple[str, int]], name: str
 ) -> None:
-    """Refuse the first row that contradicts the basis or itself, or holds numbers that are not finite.
+    """Reject the first row that contradicts the basis or itself, or holds numbers that are not finite.
 
     :param sizes: atomic number → coefficients on such an atom; None where there is no auxiliary basis.
     :param labels: column → ("structure" or "atom", numbers of one label).
@@ -67,19 +68,19 @@ class _Where:
 
 
 def _lengths(lists: Any) -> Integers:
-    """Of each list, −1 where it is null."""
+    """Length of each list, −1 where it is null."""
     return np.asarray(pc.fill_null(pc.list_value_length(lists), -1), dtype=np.int64)
 
 
 def _rows(lists: Any) -> Integers:
-    """For each entry of the lists, flattened, the row that it stands in."""
+    """Row of each entry of the flattened lists."""
     return np.repeat(np.arange(len(lists)), np.maximum(_lengths(lists), 0))
 
 
 def _check_coefficients(
     columns: Mapping[str, Any], sizes: Mapping[int, int] | None, atoms: Integers, where: _Where
 ) -> None:
-    """Every converged structure has as many as the basis says, or none has any; the overlap matches."""
+    """Require the basis's number of coefficients in every converged structure, or none anywhere; check the overlap."""
     coefficients, overlap = columns["coefficients"], columns["overlap"]
     if sizes is None:
         for row in np.flatnonzero(_lengths(coefficients) >= 0):
@@ -93,17 +94,17 @@ def _check_coefficients(
         raise DataError(
             f"expected the elements {sorted(sizes)} of the auxiliary basis, {where(row)} holds [{numbers[entry]}]"
         )
-    found = _lengths(coefficients)
+    counts = _lengths(coefficients)  # entries per structure: one per atom, −1 where there are none
     converged = np.asarray(columns["converged"].to_numpy(zero_copy_only=False), dtype=bool)
-    for row in np.flatnonzero(converged & (found < 0)):
+    for row in np.flatnonzero(converged & (counts < 0)):
         raise DataError(f"expected coefficients in every row that converged, {where(row)} has none")
     expected = np.array([sizes[number] for number in numbers.tolist()])
     of_atom = np.repeat(np.arange(len(atoms)), atoms)
     per_atom = _lengths(coefficients.flatten())
-    same = (found < 0) | (found == atoms)
+    same = (counts < 0) | (counts == atoms)
     if same.all():
-        kept = found[of_atom] >= 0
-        same[of_atom[kept][per_atom != expected[kept]]] = False
+        filled = counts[of_atom] >= 0
+        same[of_atom[filled][per_atom != expected[filled]]] = False
     for row in np.flatnonzero(~same):
         came = pc.list_value_length(coefficients[row].values).to_pylist()
         raise DataError(
@@ -121,7 +122,7 @@ def _check_coefficients(
 
 
 def _check_width(values: Any, column: str, per: str, width: int, atoms: Integers, where: _Where) -> None:
-    """A row has a list of `width` numbers, or one for each atom, or null."""
+    """Require a list of `width` numbers in each row, or one such list for each atom; null is allowed."""
     lengths = _lengths(values)
     if per == "structure":
         for row in np.flatnonzero((lengths >= 0) & (lengths != width)):
@@ -141,7 +142,7 @@ def _check_width(values: Any, column: str, per: str, width: int, atoms: Integers
 
 
 def _check_finite(values: Any, start: int, column: str, where: _Where) -> None:
-    """Rows from number `start` on hold finite numbers, and no null inside a list."""
+    """Require finite numbers and no null inside a list, in the rows from number `start` on."""
     leaves, rows = values, start + np.arange(len(values))
     if not pa.types.is_nested(values.type):
         leaves, rows = values.drop_null(), rows[np.asarray(values.is_valid())]

@@ -1,4 +1,4 @@
-"""Reference data as a Parquet file: one row a structure, the auxiliary basis and imported labels in its metadata."""
+"""Reference data as a Parquet file: one row for each structure; auxiliary basis and imported labels in the metadata."""
 
 import hashlib
 import io
@@ -32,7 +32,7 @@ class Reference:
 
     table: pa.Table
     basis: AuxiliaryBasis | None
-    """What the coefficients refer to; None if there are none."""
+    """Basis of the coefficients; None if there are none."""
     labels: dict[str, Label] = field(default_factory=dict)
     """By name."""
 
@@ -44,8 +44,8 @@ class Reference:
         """SHA-256 over what training can see: geometry, charge, convergence, basis, and every column that can be a
         target, whether or not it is null.
 
-        Rows count in their order, for a split permutes them. Structures' names, timings, provenance and the way the
-        file is compressed do not count.
+        The order of the rows counts, since a split permutes them. Names of structures, timings, provenance and the
+        file's compression do not count.
         """
         basis = None if self.basis is None else json.loads(self.basis.to_json())
         labels = {name: label.to_dict() for name, label in sorted(self.labels.items())}
@@ -57,12 +57,12 @@ class Reference:
 
     @cached_property
     def converged(self) -> "Reference":
-        """The rows that may be trained on: those whose self-consistent field converged."""
+        """The rows whose self-consistent field converged: only they may be trained on."""
         return replace(self, table=self.table.filter(self.table["converged"]))
 
     @property
     def filled(self) -> tuple[str, ...]:
-        """The columns that can be targets and hold values in some row."""
+        """Columns that can be targets and hold a value in at least one row."""
         columns = (*TARGETS, *(f"label.{name}" for name in self.labels))
         return tuple(column for column in columns if self.table[column].null_count < len(self))
 
@@ -75,7 +75,7 @@ class Reference:
 
 
 def _hash_values(content: "hashlib._Hash", values: Any) -> None:
-    """Lengths of lists (−1: null), then what they hold, to the leaves; all little-endian, so hosts agree."""
+    """Hash the lengths of lists (−1: null), then their contents down to the leaves; little-endian, so hosts agree."""
     if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False)
         content.update(lengths.astype("<i4").tobytes())
@@ -96,21 +96,21 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
     if isinstance(source, str | Path) and not Path(source).is_file():
         raise DataError(f"expected a Parquet file of reference data at {name}, found no file there")
     try:
-        found = pq.ParquetFile(source).read()
+        raw = pq.ParquetFile(source).read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"expected a whole Parquet file of reference data, {name} cannot be read: {reason}") from None
-    kind = table_name(found.schema)
+    kind = table_name(raw.schema)
     if kind is None:
         raise DataError(f"expected reference data written by tesseral, {name} is another program's Parquet file")
     if kind != ("reference", VERSION):
         raise DataError(
             f"expected a table 'reference' of version {VERSION}, {name} is {kind[0]!r} of version {kind[1]}"
         )
-    missing = [column for column in REQUIRED if column not in found.column_names]
+    missing = [column for column in REQUIRED if column not in raw.column_names]
     if missing:
         raise DataError(f"expected the columns {', '.join(REQUIRED)}, {name} lacks {', '.join(missing)}")
-    metadata = found.schema.metadata
+    metadata = raw.schema.metadata
     try:
         text = metadata.get(b"tesseral.auxiliary")
         basis = None if text is None else AuxiliaryBasis.from_json(text.decode())
@@ -125,14 +125,14 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
         raise DataError(
             f"expected labels declared in the file's metadata, {name} holds some that cannot be read"
         ) from None
-    lost = [key for key in labels if f"label.{key}" not in found.column_names]
+    lost = [key for key in labels if f"label.{key}" not in raw.column_names]
     if lost:
         raise DataError(
             f"expected a column for each label declared in the file's metadata, {name} lacks label.{lost[0]}"
         )
     try:
         columns = [
-            found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
+            raw[field.name].cast(field.type) if field.name in raw.column_names else pa.nulls(len(raw), field.type)
             for field in _schema(labels)
         ]
         table = pa.table(columns, schema=_schema(labels).with_metadata(metadata))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tesseral.models.data.reference_file import encode_reference, read_reference
+from tesseral.models.data.reference_file import TARGETS, encode_reference, read_reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.study.configuration.quantities import Label
 from tesseral.study.errors import DataError
@@ -322,3 +322,9 @@ def test_labels_that_are_not_declared_or_not_there_are_refused(path):
     pq.write_table(table.drop_columns(["label.beta"]), path)
     with pytest.raises(DataError, match=r"lacks label\.beta"):
         read_reference(path)
+
+
+def test_the_order_of_target_columns_stays():
+    """It is part of every file's content hash, and so of every trial's id: new columns come at the end."""
+    first = ("coefficients", "energy", "forces", "dipole", "quadrupole", "octupole", "polarizability")
+    assert (*first, "homo", "lumo", "gap", "r2") == TARGETS[:11]
