@@ -1,4 +1,4 @@
-"""A study: what its file asks for, as arms and trials."""
+"""A study: its validated file, its arms, and the trials that they need."""
 
 import tomllib
 from collections.abc import Iterator
@@ -11,20 +11,21 @@ from tesseral.study.configuration.configuration import flatten
 from tesseral.study.configuration.metrics import choose_metric
 from tesseral.study.design.arm import Arm, Excluded
 from tesseral.study.design.factorial import Designed, make_design
-from tesseral.study.design.match import Count, MatchedArm, check_match, check_within, match_arms
+from tesseral.study.design.match import MatchedArm, check_match, check_within, match_arms
 from tesseral.study.design.stages import PlannedTrial, confirm_seeds, make_trial
 from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, StudyFile
+from tesseral.study.design.widths import Count
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
 from tesseral.study.parsing.validation import validate
 
 RESERVED = {"reference": "the folder of reference data", "rates": "the folder of measured speeds"}
-"""Folders of a storage that are no study."""
+"""Folder in a storage that is not a study → what it holds."""
 
 
 @contextmanager
 def _blamed(tables: dict[str, Any], preset: str) -> Iterator[None]:
-    """Errors within carry their path in the preset, where it says what is wrong."""
+    """Give errors their path in the preset, if the mistake is in the preset."""
     try:
         yield
     except StudyFileError as error:
@@ -33,17 +34,18 @@ def _blamed(tables: dict[str, Any], preset: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Study:
-    """A validated study file with its arms."""
+    """A validated study file with its arms. Make one by `Study.load`."""
 
     text: str
-    """The file as it was read."""
+    """Text of the file, as it was read."""
     file: StudyFile
+    """Its tables."""
     arms: tuple[Arm, ...]
-    """At their natural widths; `matched` gives the matched ones."""
+    """Arms at their natural widths; `matched` gives the matched ones."""
     excluded: tuple[Excluded, ...] = ()
-    """Arms that a condition of `design.where` left out."""
+    """Arms that a condition in `design.where` leaves out."""
     design_notes: tuple[str, ...] = ()
-    """What is to be known of the design, a line each: its baseline, or its resolution and aliases."""
+    """Lines about the design: its baseline, or its resolution and aliases."""
     folder: Path = field(default_factory=Path.cwd, compare=False)
     """Where recipes and the user's own modules are: the folder of the study file."""
 
@@ -51,8 +53,9 @@ class Study:
     def load(cls, path: str | Path, preset: str | None = None) -> Self:
         """Read and validate a study file.
 
-        :param preset: of the file, chosen as if its text said so.
-        :raises StudyFileError: with the dotted path, what came and what is valid.
+        :param path: of the study file.
+        :param preset: name of a preset in the file.
+        :raises StudyFileError: for the first mistake, with its dotted path, what came and what is valid.
         """
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
@@ -67,7 +70,7 @@ class Study:
 
         :param name: what errors call it.
         :param folder: where its recipes and the user's own modules are; the current folder if not given.
-        :raises StudyFileError: with the dotted path, what came and what is valid; of its presets' tables too.
+        :raises StudyFileError: for the first mistake, also in a preset that is not chosen.
         """
         try:
             tree = tomllib.loads(text)
@@ -107,16 +110,16 @@ class Study:
             given = getattr(replication, key) is not None
             if given != sequential:
                 message = (
-                    'expected this key, for allocate = "sequential" adds blocks until it is met, it is missing'
+                    'expected this key with allocate = "sequential", it is missing'
                     if sequential
-                    else f'expected this key with allocate = "sequential" alone, got {getattr(replication, key)}'
+                    else f'expected this key only with allocate = "sequential", got {getattr(replication, key)}'
                 )
                 raise StudyFileError(f"replication.{key}", message)
         if sequential and (replication.max_blocks or 0) < max(replication.blocks, 3):
             raise StudyFileError(
                 "replication.max_blocks",
-                f"expected at least the {replication.blocks} blocks that every arm is given, and 3, below which there "
-                f"is no interval, got {replication.max_blocks}",
+                f"expected at least the {replication.blocks} blocks that every arm gets, and at least the 3 that an "
+                f"interval needs, got {replication.max_blocks}",
             )
 
     @staticmethod
@@ -139,17 +142,17 @@ class Study:
 
     @property
     def within(self) -> tuple[str, ...]:
-        """Factors within each combination of whose levels arms are compared: of `study.within` and `match.within`."""
+        """Factors within whose levels arms are compared: those of `study.within` and `match.within`."""
         return tuple(dict.fromkeys((*self.file.study.within, *self.file.match.within)))
 
     @property
     def baseline(self) -> Arm:
-        """The arm that the others are compared with."""
+        """The arm with which the others are compared."""
         wanted = self.file.study.baseline
         return next((arm for arm in self.arms if wanted in arm.labels), self.arms[0])
 
     def matched(self, count: Count) -> list[MatchedArm]:
-        """The arms at their matched widths, see `tesseral.study.design.match.match_arms`.
+        """Return the arms at their matched widths, see `tesseral.study.design.match.match_arms`.
 
         :param count: size of a configuration in a unit of `match.by`.
         :raises StudyFileError: if `match.to` or `match.within` name nothing, or an arm cannot be given its size.
@@ -157,12 +160,13 @@ class Study:
         return match_arms(self.arms, self.file.match, self.file.search, self.within, count)
 
     def confirm(self, data_hashes: dict[str, str], numerics: int) -> list[PlannedTrial]:
-        """The confirm stage: every arm in every replicate of every block, replicate by replicate.
+        """Return the trials of the confirm stage: every arm in every replicate of every block, replicate by replicate.
 
-        Arms share the seeds of a block and of a replicate, so they are compared in pairs; pairs are completed one
-        after the other, so that a study stopped early has whole ones.
+        Arms share the seeds of a block and of a replicate, so they are compared in pairs. Pairs are completed one
+        after the other: a study that is stopped early has complete ones.
 
-        :param data_hashes: `data.reference` as written → content hash.
+        :param data_hashes: `data.reference` as written → hash of its content.
+        :param numerics: version of the numerics.
         """
         planned = []
         for block in range(self.file.replication.blocks):
@@ -174,8 +178,10 @@ class Study:
         return planned
 
     def difference(self, other: "Study") -> list[str]:
-        """What this study asks for otherwise than `other`, one phrase a setting; resources, the description and
-        `data.recipe` are free to change."""
+        """Return the settings in which this study differs from `other`, one phrase each.
+
+        Resources, the description and `data.recipe` are not compared: they may change while a study runs.
+        """
         labels, before = ([arm.label for arm in study.arms] for study in (self, other))
         if set(labels) != set(before):
             return [f"its arms are {', '.join(labels)} and were {', '.join(before)}"]

@@ -48,3 +48,20 @@ def scaled(n: float) -> str:
 def amount(value: float) -> str:
     """A number to two decimals, to two digits below 0.1, and to none from 100 on."""
     return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+
+
+_DEAD = {
+    "made or read by nothing": "never produced or never read",
+    "made by nothing": "never produced",
+    "read by nothing": "never read",
+}
+
+
+def dead_text(recorded: str) -> str:
+    """Useless hidden irreps as a reader sees them, from the phrase that records store.
+
+    Records keep the words that they were written with: `0o in layer 3 is read by nothing` is shown as never read.
+    """
+    for written, shown in _DEAD.items():
+        recorded = recorded.replace(written, shown)
+    return recorded

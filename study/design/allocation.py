@@ -24,24 +24,24 @@ CONFIDENCE = 0.95
 """Coverage of every interval in this project."""
 
 FIRST_LOOK = 6
-"""Blocks with which the width is looked at first."""
+"""Number of blocks at which the interval is first looked at."""
 
 MORE = 5
-"""Blocks that are given once it is met."""
+"""Number of blocks that are added once the interval is narrow enough."""
 
 
 def precise(log_ratios: Sequence[float], blocks: int, precision: float) -> bool:
-    """Whether a pair is given no more blocks: its change was known to the precision at a look, `MORE` blocks ago.
+    """Return whether an arm gets no more blocks: its change was known to the precision at least `MORE` blocks ago.
 
-    :param log_ratios: of the errors of an arm and the baseline, the mean of each block, in order.
-    :param blocks: those that every arm is given; there is no look before.
-    :param precision: in percent.
+    :param log_ratios: log ratio of the errors of the arm and its baseline, the mean of each block, in order.
+    :param blocks: number of blocks that every arm gets; the interval is not looked at before.
+    :param precision: half-width of the interval of the change, %.
     """
     x, n = np.asarray(log_ratios, dtype=float), np.arange(1, len(log_ratios) + 1)
     looks = n[max(FIRST_LOOK, blocks) - 1 : max(len(x) - MORE, 0)]
     if not looks.size:
         return False
-    centred = x - x.mean()  # or the difference of sums would lose the digits of a small variance
+    centred = x - x.mean()  # otherwise the difference of sums loses the digits of a small variance
     sums, squares = np.cumsum(centred)[looks - 1], np.cumsum(centred**2)[looks - 1]
     variances = np.maximum(squares - sums**2 / looks, 0.0) / (looks - 1)
     half_widths = stats.t.ppf((1 + CONFIDENCE) / 2, looks - 1) * np.sqrt(variances / looks)

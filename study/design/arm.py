@@ -44,7 +44,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Excluded:
-    """An arm that a condition of `design.where` left out."""
+    """An arm that a condition in `design.where` leaves out."""
 
     label: str
     condition: str

@@ -1,4 +1,4 @@
-"""The baseline of each arm: the arm that it is compared with, within its target and the factors compared apart."""
+"""The baseline of each arm: the arm with which it is compared, of the same target and levels of `study.within`."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,13 @@ FACTORS = ("target", "target.quantity", "target.orders")
 
 
 def baselines(arms: Sequence[Arm], baseline: Arm, within: Sequence[str] = ()) -> dict[str, str | None]:
-    """Label of an arm → label of the arm that it is compared with: that of its group with the baseline's levels.
+    """Return the label of each arm → the label of the arm with which it is compared.
 
-    A baseline has itself. None where no arm of the group has these levels.
+    That is the arm of its group that has the levels of the study's baseline in all other factors. A baseline is
+    compared with itself. The value is None if the group has no such arm.
 
-    :param within: factors at each combination of whose levels arms are compared apart.
+    :param baseline: baseline of the study.
+    :param within: factors that separate groups; each target is a group of its own.
     """
 
     def group(arm: Arm) -> str:
@@ -23,5 +25,5 @@ def baselines(arms: Sequence[Arm], baseline: Arm, within: Sequence[str] = ()) ->
 
     paths = {path for arm in arms for path in arm.factors}.difference(FACTORS, within)
     alike = [arm for arm in arms if all(arm.factors.get(path) == baseline.factors.get(path) for path in paths)]
-    found = {group(arm): arm.label for arm in [*reversed(alike), baseline]}
-    return {arm.label: found.get(group(arm)) for arm in arms}
+    of_group = {group(arm): arm.label for arm in [*reversed(alike), baseline]}
+    return {arm.label: of_group.get(group(arm)) for arm in arms}

@@ -1,4 +1,4 @@
-"""Factors and levels to arms: what is compared with what."""
+"""Designs: from factors and levels to the arms of a study."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,12 @@ from tesseral.study.design.study_file import Design
 from tesseral.study.errors import StudyFileError, TesseralError
 
 MOST_ARMS = 10_000
+"""Largest number of arms of a full factorial design."""
 
 
 @dataclass(frozen=True)
 class Designed:
-    """The arms of a study, those left out, and what `tesseral plan` says about the design, a line each."""
+    """Arms of a study, arms that conditions leave out, and lines about the design for `tesseral plan`."""
 
     arms: tuple[Arm, ...]
     excluded: tuple[Excluded, ...]
@@ -29,12 +30,14 @@ class Designed:
 def make_design(
     base: dict[str, Any], factors: dict[str, Any], arms: Sequence[dict[str, Any]], design: Design, by: str, file: str
 ) -> Designed:
-    """The arms that `design` makes of factors or of arms written out.
+    """Make the arms of a study from its factors, or from arms that are written out.
 
-    :param base: the configuration's tables, as written.
-    :param by: `match.by` of the study, for arms that have no level of it.
-    :param file: what error messages call the study file.
-    :raises StudyFileError: if levels, arms or the design are not valid, or no arm is left.
+    :param base: the tables of the configuration, as written.
+    :param factors: `[factors]`, as written.
+    :param arms: `[[arms]]`, as written.
+    :param by: `match.by` of the study, for arms without a level of it.
+    :param file: name of the study file, for errors.
+    :raises StudyFileError: if levels, arms or the design are invalid, or no arm is left.
     """
     levels = factor_levels(factors)
     _check_design(design, bool(levels), bool(arms))
@@ -52,14 +55,16 @@ def make_design(
     if not left:
         raise StudyFileError("design.where", f"expected conditions that leave an arm, got {list(design.where)}")
     if excluded and design.kind in ("one-factor-out", "one-factor-in") and excluded[0].label == points[0].label:
-        raise StudyFileError(excluded[0].where, "excludes the baseline, from which the other arms are made")
+        raise StudyFileError(
+            excluded[0].where, "expected a condition that the baseline meets, because the other arms are made from it"
+        )
     return Designed(tuple(left), tuple(excluded), tuple(notes))
 
 
 def factor_levels(tree: dict[str, Any]) -> dict[str, list[Any]]:
-    """`[factors]` as dotted paths to lists of levels; both `"a.b" = […]` and `a.b = […]` are read.
+    """Return `[factors]` as dotted path → levels. Both `"a.b" = […]` and `a.b = […]` are accepted.
 
-    :raises StudyFileError: if a factor is no list, is empty, or holds a level twice.
+    :raises StudyFileError: if a factor is not a list, is empty, or holds a level twice.
     """
     factors = flatten(tree)
     for path, levels in factors.items():
@@ -73,13 +78,16 @@ def factor_levels(tree: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def factorial(factors: dict[str, list[Any]]) -> list[Levels]:
-    """Every combination of levels; the last factor varies fastest."""
+    """Return every combination of levels; the last factor varies fastest."""
     return [dict(zip(factors, levels, strict=True)) for levels in product(*factors.values())]
 
 
 def one_factor(factors: dict[str, list[Any]], baseline: int) -> list[tuple[str | None, Levels]]:
-    """The baseline, which has level number `baseline` of every factor, then each other level of one factor at a
-    time; with the path of the factor that was changed."""
+    """Return the baseline, then each other level of one factor at a time.
+
+    :param baseline: index of the level of every factor that the baseline has.
+    :return: for each combination, the path of the factor that differs from the baseline, and the levels.
+    """
     start = {path: levels[baseline] for path, levels in factors.items()}
     others = ((path, level) for path, levels in factors.items() for level in levels if level is not levels[baseline])
     return [(None, start)] + [(path, start | {path: level}) for path, level in others]
@@ -94,13 +102,12 @@ def _check_design(design: Design, factors: bool, arms: bool) -> None:
         for key in ("runs", "resolution"):
             if getattr(design, key) is not None:
                 raise StudyFileError(
-                    f"design.{key}", f"expected none with the kind {design.kind!r}; it is for fractional"
+                    f"design.{key}", f"expected none with the kind {design.kind!r}; only fractional designs take it"
                 )
     elif design.where:
         raise StudyFileError(
             "design.where",
-            "expected no conditions with the kind 'fractional': without some of its "
-            "arms its effects could not be told apart",
+            "expected no conditions with the kind 'fractional': without some of its arms, its effects would be aliased",
         )
 
 

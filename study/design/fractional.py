@@ -1,10 +1,11 @@
-"""Regular two-level fractional factorial designs 2^(k−p): fewer runs, bought with aliases that are stated.
+"""Regular two-level fractional factorial designs 2^(k−p): fewer runs, at the price of aliases, which are listed.
 
-The first k − p factors run through all combinations; each other factor is the product of some of them (its
-generator), with levels −1 and +1. Products of columns that are +1 in every run are the words of the defining
-relation I; effects whose product is such a word cannot be told apart: they are aliases. The length of the shortest
-word is the resolution. Of all choices of generators the one of least aberration is taken: the fewest words of
-length 3, of those the fewest of length 4, and so on (Fries & Hunter 1980; Box, Hunter & Hunter, chapter 6).
+With levels −1 and +1, the first k − p factors run through all combinations. Each other factor is a product of some of
+them, its generator. Products of columns that are +1 in every run are the words of the defining relation I. Two effects
+are aliases, and cannot be separated, if their product is a word. The length of the shortest word is the resolution.
+
+Among all choices of generators, the one of least aberration is taken: that with the fewest words of length 3, then
+with the fewest of length 4, and so on (Fries & Hunter 1980; Box, Hunter & Hunter, chapter 6).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,12 @@ from itertools import combinations, product
 from tesseral.study.errors import TesseralError
 
 LETTERS = "ABCDEFGHJKLM"
-"""Of the factors, without I, which is the identity."""
+"""Letters of the factors, without I, which is the identity."""
 MOST_FACTORS = len(LETTERS)
 _ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 
 Word = int
-"""A set of factors, as bits; the first factor is the lowest bit."""
+"""A set of factors as bits. The first factor is the lowest bit."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,23 @@ class Fraction:
     """A principal fraction: every word of its defining relation is +1."""
 
     factors: int
-    """k."""
+    """Number of factors, k."""
     generators: tuple[Word, ...]
-    """Of the last p factors, in order: the first factors whose product each is."""
+    """For each of the last p factors, the set of first factors whose product it is."""
 
     @property
     def base(self) -> int:
-        """k − p, the factors that run through all combinations."""
+        """Number of factors that run through all combinations, k − p."""
         return self.factors - len(self.generators)
 
     @property
     def runs(self) -> int:
-        """2^(k−p)."""
+        """Number of runs, 2^(k−p)."""
         return 1 << self.base
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The defining relation without I: 2^p − 1 words, short ones first."""
+        """The defining relation without I: 2^p − 1 words, the short ones first."""
         words = [0]
         for index, generator in enumerate(self.generators):
             words += [word ^ generator ^ (1 << self.base + index) for word in words]
@@ -52,18 +53,18 @@ class Fraction:
 
     @property
     def word_lengths(self) -> tuple[int, ...]:
-        """(A_1, …, A_k), how many words there are of each length."""
+        """The word-length pattern (A_1, …, A_k): the number of words of each length."""
         lengths = [word.bit_count() for word in self.words]
         return tuple(lengths.count(length) for length in range(1, self.factors + 1))
 
     @property
     def resolution(self) -> int | None:
-        """Length of the shortest word; None for a full factorial, which has none."""
+        """Length of the shortest word; None for a full factorial, which has no words."""
         return min((word.bit_count() for word in self.words), default=None)
 
     @property
     def levels(self) -> list[tuple[int, ...]]:
-        """The runs: −1 or +1 for each factor, the last of the base factors varying fastest."""
+        """The runs, as −1 or +1 for each factor. The last base factor varies fastest."""
         rows = []
         for row in product((-1, 1), repeat=self.base):
             minus = sum(1 << index for index, level in enumerate(row) if level < 0)
@@ -72,28 +73,31 @@ class Fraction:
 
     @property
     def aliases(self) -> list[tuple[Word, ...]]:
-        """Sets of main effects and two-factor interactions that cannot be told apart, main effects first."""
-        found: dict[Word, list[Word]] = {}
+        """Sets of main effects and two-factor interactions that are aliases, main effects first."""
+        classes: dict[Word, list[Word]] = {}
         words = (0, *self.words)
         for effect in sorted(_effects(self.factors), key=_by_length):
-            found.setdefault(min(effect ^ word for word in words), []).append(effect)
-        return [tuple(effects) for effects in found.values() if len(effects) > 1]
+            classes.setdefault(min(effect ^ word for word in words), []).append(effect)
+        return [tuple(effects) for effects in classes.values() if len(effects) > 1]
 
 
 def fraction(factors: int, runs: int | None = None, resolution: int | None = None) -> Fraction:
-    """The fraction of least aberration in so many `runs`, or the smallest of at least this `resolution`.
+    """Return the fraction of least aberration with `runs` runs, or the smallest one of at least this `resolution`.
 
-    :raises TesseralError: unless exactly one of the two is given and can be had; says what can.
+    :param factors: number of factors, k.
+    :param runs: number of runs, a power of two.
+    :param resolution: lowest resolution. Give exactly one of `runs` and `resolution`.
+    :raises TesseralError: if both or none are given, or there is no such fraction; the sentence lists those that exist.
     """
     if not 2 <= factors <= MOST_FACTORS:
         raise TesseralError(f"expected 2 to {MOST_FACTORS} factors in a fractional design, got {factors}")
     if (runs is None) == (resolution is None):
-        came = "none of them" if runs is None else "both"
+        came = "neither" if runs is None else "both"
         raise TesseralError(f"expected exactly one of runs and resolution, got {came}; {_available(factors)}")
     sizes = _sizes(factors)
     if resolution is not None:
-        found = (_least_aberration(factors, base) for base in sizes)
-        return next(one for one in found if one.resolution is None or one.resolution >= resolution)
+        fractions = (_least_aberration(factors, base) for base in sizes)
+        return next(each for each in fractions if each.resolution is None or each.resolution >= resolution)
     base = next((base for base in sizes if 1 << base == runs), None)
     if base is None:
         raise TesseralError(f"no fraction of {factors} factors has {runs} runs; {_available(factors)}")
@@ -101,7 +105,10 @@ def fraction(factors: int, runs: int | None = None, resolution: int | None = Non
 
 
 def describe(design: Fraction, names: Sequence[str]) -> list[str]:
-    """What `tesseral plan` prints: size and resolution, generators, defining relation and aliases, a line each."""
+    """Describe a fraction in lines: size and resolution, generators, defining relation and aliases.
+
+    :param names: names of the factors, in order.
+    """
     k, p = design.factors, len(design.generators)
     if not p:
         return [f"full factorial of {k} factors in {design.runs} runs: nothing is aliased"]
@@ -125,17 +132,17 @@ def describe(design: Fraction, names: Sequence[str]) -> list[str]:
 
 
 def letters_of(word: Word) -> str:
-    """'ABD' for the first, second and fourth factor."""
+    """Return the letters of a word, such as `ABD` for the first, second and fourth factor."""
     return "".join(letter for index, letter in enumerate(LETTERS) if word >> index & 1)
 
 
 def effect_name(word: Word, names: Sequence[str]) -> str:
-    """'lmax × layers'."""
+    """Return the name of an effect, such as `lmax × layers`."""
     return " × ".join(name for index, name in enumerate(names) if word >> index & 1)
 
 
 def roman(resolution: int) -> str:
-    """Resolutions are written III, IV, V."""
+    """Return a resolution in Roman numerals, as it is usually written."""
     return _ROMAN[resolution]
 
 
@@ -150,27 +157,30 @@ def _effects(factors: int) -> Iterator[Word]:
 
 
 def _sizes(factors: int) -> range:
-    """k − p from the least that has resolution III, 2^(k−p) > k, to the full factorial."""
+    """Return the values of k − p from the smallest with resolution III, 2^(k−p) > k, to the full factorial."""
     return range(factors.bit_length(), factors + 1)
 
 
 def _available(factors: int) -> str:
-    found = [_least_aberration(factors, base) for base in _sizes(factors)]
-    texts = [f"{one.runs} ({roman(one.resolution) if one.resolution else 'full'})" for one in found]
+    fractions = [_least_aberration(factors, base) for base in _sizes(factors)]
+    texts = [f"{each.runs} ({roman(each.resolution) if each.resolution else 'full'})" for each in fractions]
     return f"runs (and resolution) of {factors} factors can be {', '.join(texts)}"
 
 
 @cache
 def _least_aberration(factors: int, base: int) -> Fraction:
-    """Branch and bound over sets of generators: further generators only add words, so a partial set that is no
-    better than the best whole one is left. Base factors can be renamed: so the first generator, a longest one, and
-    the second are taken once for each length and overlap. Exhaustive; 0.7 s for the largest, twelve factors."""
+    """Find the generators of least aberration by an exhaustive branch and bound.
+
+    A further generator only adds words, so a partial set is dropped once it is no better than the best complete one.
+    Base factors are interchangeable: the first generator, a longest one, and the second are therefore tried once for
+    each length and overlap. The largest case, twelve factors, takes 0.7 s.
+    """
     added = factors - base
-    found: list[tuple[tuple[int, ...], tuple[Word, ...]]] = []  # word lengths and generators, the best one last
+    complete: list[tuple[tuple[int, ...], tuple[Word, ...]]] = []  # word lengths and generators, the best one last
 
     def extend(chosen: tuple[Word, ...], words: list[Word], lengths: tuple[int, ...], rest: list[Word]) -> None:
         if len(chosen) == added:
-            found.append((lengths, chosen))
+            complete.append((lengths, chosen))
             return
         first = chosen[0] if chosen else 0
 
@@ -189,9 +199,9 @@ def _least_aberration(factors: int, base: int) -> Fraction:
                 grown[word.bit_count() - 1] += 1
             options.append((tuple(grown), index, more))
         for total, index, more in sorted(options, key=lambda option: option[:2]):
-            if found and total >= found[-1][0]:
+            if complete and total >= complete[-1][0]:
                 return
             extend((*chosen, rest[index]), words + more, total, rest[index + 1 :])
 
     extend((), [0], (0,) * factors, [word for word in range(1, 1 << base) if word.bit_count() > 1])
-    return Fraction(factors, tuple(sorted(found[-1][1], key=_by_length)))
+    return Fraction(factors, tuple(sorted(complete[-1][1], key=_by_length)))

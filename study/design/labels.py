@@ -1,4 +1,4 @@
-"""How factors and their levels are called in tables and figures: as short as tells them apart."""
+"""Short labels of factors and levels for tables and figures."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,8 +9,10 @@ from tesseral.study.parsing.fusion_tree import parse_tree
 
 
 def short_names(factors: Iterable[str]) -> dict[str, str]:
-    """The shortest endings of dotted paths that tell them apart: network.hidden.lmax becomes lmax, loss.name loss,
-    match.by match."""
+    """Return dotted path → the shortest ending that is unique: `network.hidden.lmax` becomes `lmax`.
+
+    Endings `.name` and `.by` are left out: `loss.name` becomes `loss`, `match.by` becomes `match`.
+    """
     names = {}
     paths = {path: path.removesuffix(".name").removesuffix(".by") for path in factors}
     for path, shown in paths.items():
@@ -24,7 +26,7 @@ def short_names(factors: Iterable[str]) -> dict[str, str]:
 
 
 def label(levels: Mapping[str, Any], names: dict[str, str], factors: dict[str, list[Any]]) -> str:
-    """Such as 'lmax=1, loss=raw'.
+    """Return the label of an arm, such as `lmax=1, loss=raw`.
 
     :param levels: dotted path → level.
     :param names: dotted path → its short name.
@@ -35,7 +37,7 @@ def label(levels: Mapping[str, Any], names: dict[str, str], factors: dict[str, l
 
 
 def _level_text(level: Any, levels: list[Any]) -> str:
-    """A level that is a table is shown without the keys that are the same in all of the factor's levels."""
+    """Return a level as text. A table is shown without the keys that are the same in all levels of the factor."""
     if not isinstance(level, dict) or not all(isinstance(other, dict) for other in levels):
         return text_of(level)
     flat, others = flatten(level), [flatten(other) for other in levels]
@@ -44,7 +46,7 @@ def _level_text(level: Any, levels: list[Any]) -> str:
 
 
 def text_of(level: Any) -> str:
-    """A level on one line: lists in brackets, tables in braces with dotted keys, diagrams with one space in pairs."""
+    """Return a level on one line: lists in brackets, tables in braces with dotted keys, diagrams in uniform spacing."""
     if isinstance(level, dict):
         return "{" + ", ".join(f"{key}={text_of(value)}" for key, value in flatten(level).items()) + "}"
     if isinstance(level, list):
@@ -55,7 +57,7 @@ def text_of(level: Any) -> str:
 
 
 def _tree_text(text: str) -> str:
-    """A fusion diagram as its parser writes it, its children as they stand; any other text as it is."""
+    """Return a fusion diagram in uniform spacing, without reordering it; other text stays as it is."""
     try:
         return str(parse_tree(text))
     except TesseralError:

@@ -13,8 +13,7 @@ from tesseral.study.configuration.trial import canonical
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.search_space import apply
 from tesseral.study.design.study_file import Match, Search
-from tesseral.study.design.widths import Count as Count
-from tesseral.study.design.widths import fit as fit
+from tesseral.study.design.widths import Count, fit
 from tesseral.study.errors import StudyFileError, TesseralError
 
 

@@ -1,4 +1,4 @@
-"""A hyperparameter of the search: the setting that it makes, and the values that it may take."""
+"""A hyperparameter of a search: the setting that it sets, and the values that it can take."""
 
 import json
 from collections.abc import Sequence
@@ -16,29 +16,29 @@ from tesseral.study.parsing.validation import validate
 
 @dataclass(frozen=True)
 class Parameter:
-    """A hyperparameter: the dotted path that it sets, and the values that it may take."""
+    """A hyperparameter: the dotted path that it sets, and the values that it can take."""
 
     path: str
     kind: Literal["float", "int", "categorical"]
     low: float | None = None
     high: float | None = None
-    """Included."""
+    """Both ends are included."""
     log: bool = False
-    """Drawn evenly in the logarithm."""
+    """Whether it is sampled uniformly in the logarithm."""
     step: float | None = None
     choices: tuple[Any, ...] = ()
-    """Of a categorical parameter; lists and tables too."""
+    """Values of a categorical parameter, which may be lists and tables."""
     when: Expression | None = None
-    """It is proposed only where this holds; elsewhere the arm's own value stays."""
+    """Condition under which it is proposed; otherwise the arm's own value stays."""
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Every choice, or the two ends of the range: if they are valid, so is what lies between."""
+        """Every choice, or the two ends of the range. If these are valid, so are all values."""
         return self.choices or (self.low, self.high)
 
     @property
     def count(self) -> int | None:
-        """How many values it can take; None if it is continuous."""
+        """Number of values that it can take; None if it is continuous."""
         if self.choices:
             return len(self.choices)
         low, high = Decimal(str(self.low)), Decimal(str(self.high))
@@ -49,7 +49,7 @@ class Parameter:
 
     @property
     def touches(self) -> set[str]:
-        """Dotted paths of the settings that it sets; several if its choices are tables."""
+        """Dotted paths of the settings that it sets: several if its choices are tables."""
         return {path for choice in self.ends for path in flatten({self.path: choice})}
 
 
@@ -77,19 +77,22 @@ KEYS = tuple(item.name for item in fields(Definition))
 
 
 def cardinality(parameters: Sequence[Parameter]) -> int | None:
-    """How many distinct points the space has; None if one parameter is continuous or conditional."""
+    """Return the number of distinct points of the space; None if a parameter is continuous or conditional."""
     counts = [parameter.count for parameter in parameters if parameter.when is None]
     known = [count for count in counts if count is not None]
     return prod(known) if len(known) == len(parameters) > 0 else None
 
 
 def read_parameter(where: str, path: str, written: Any) -> Parameter:
-    """The parameter that sets `path`, from a list of choices or a table of `KEYS`.
+    """Read the definition of a parameter: a list of choices, or a table with some of `KEYS`.
 
-    Ranges of integers are integers; one float among `low`, `high` and `step`, or among numeric choices, makes floats.
+    A range is of integers if `low`, `high` and `step` are integers, else of floats. Numeric choices become floats if
+    one of them is a float.
 
-    :param where: the place in the study file that errors name.
-    :raises StudyFileError: if it is neither, or contradicts itself.
+    :param where: dotted path of the definition, for errors.
+    :param path: dotted path of the setting.
+    :param written: the definition, as `tomllib` reads it.
+    :raises StudyFileError: if it is neither a list nor such a table, or contradicts itself.
     """
     if isinstance(written, list):
         written = {"choices": written}
@@ -133,7 +136,7 @@ def _check_range(where: str, low: float, high: float, log: bool, step: float | N
     if low > high:
         raise StudyFileError(where, f"expected low to be at most high, got {low} and {high}")
     if log and low <= 0:
-        raise StudyFileError(where, f"expected low to be greater than 0, for log = true, got {low}")
+        raise StudyFileError(where, f"expected low to be greater than 0 with log = true, got {low}")
     if log and step is not None:
         raise StudyFileError(where, "expected either log = true or a step, got both")
     if step is not None:

@@ -1,4 +1,4 @@
-"""What is searched in each arm: hyperparameters with ranges or choices, some of them under a condition."""
+"""The search space: hyperparameters with ranges or choices, some of them under a condition."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,31 +13,34 @@ from tesseral.study.parsing.validation import validate
 
 HIDDEN = "network.hidden"
 FIXED = {
-    "data.reference": "every trial of an arm learns from the same data",
+    "data.reference": "every trial of an arm is trained on the same data",
     "data.recipe": "it only says where data comes from",
     "data.validation": "proposals are compared on one validation split",
     "data.test": "arms are compared on one test split",
-    "target.quantity": "errors of different targets say nothing of each other",
-    "target.orders": "errors of different targets say nothing of each other",
-    "network.define": "a study is held to the source of the networks that its arms name",
-    "training.epochs": "every proposal is given the same largest number of epochs",
+    "target.quantity": "errors of different targets cannot be compared",
+    "target.orders": "errors of different targets cannot be compared",
+    "network.define": "a study is bound to the source of the networks that its arms name",
+    "training.epochs": "every proposal gets the same largest number of epochs",
 }
-"""Settings that cannot be searched, and why."""
+"""Setting that cannot be searched → why."""
 
 
 def read_space(search: Search, factors: Iterable[str], matched: bool, arms: Sequence[Arm]) -> tuple[Parameter, ...]:
-    """The parameters of `[search.space]`, each after those that its condition names; none with `search.define`.
+    """Read the parameters of `[search.space]`. Each comes after the parameters that its condition names.
 
+    :param search: the table `[search]`. With `search.define` there are no parameters.
     :param factors: dotted paths that the arms set.
     :param matched: whether arms are matched in size, by their hidden widths.
-    :param arms: every one must take both ends of each range, and every choice.
-    :raises StudyFileError: at `search.space.<path>`.
+    :param arms: arms of the study. Both ends of every range and every choice must be valid in all of them.
+    :raises StudyFileError: at `search.space.<path>`, if a definition, a value or a condition is invalid.
     """
     if bool(search.space) == (search.define is not None):
         came = "both" if search.space else "neither"
         raise StudyFileError("search", f'expected either [search.space] or define = "module:function", got {came}')
     if search.sampler == "cmaes" and len(search.objectives or ()) > 1:
-        raise StudyFileError("search.sampler", "expected tpe, random, qmc, gp or nsgaii: cmaes takes one objective")
+        raise StudyFileError(
+            "search.sampler", "expected tpe, random, qmc, gp or nsgaii with several objectives; cmaes takes one only"
+        )
     leaves = {path for arm in arms for path in arm_values(arm)}
     parameters: dict[str, Parameter] = {}
     for path, definition in _definitions(search.space, leaves):
@@ -66,12 +69,13 @@ def read_space(search: Search, factors: Iterable[str], matched: bool, arms: Sequ
 
 
 def apply(configuration: Configuration, settings: Mapping[str, Any]) -> Configuration:
-    """The configuration with each setting made at its dotted path; validated and resolved.
+    """Return the configuration with settings applied, validated and resolved.
 
-    A table sets its keys and leaves the others, but at `network.hidden`, which it replaces: the irreps there are
-    resolved ones.
+    A value that is a table sets its keys and leaves the others. Only `network.hidden` is replaced as a whole, because
+    the irreps in a resolved configuration exclude the other keys.
 
-    :raises StudyFileError: if a setting does not exist, or its value is refused.
+    :param settings: dotted path → value.
+    :raises StudyFileError: if a setting does not exist, or its value is invalid.
     """
     tree = configuration.to_dict()
     for path, value in settings.items():
@@ -89,12 +93,17 @@ def apply(configuration: Configuration, settings: Mapping[str, Any]) -> Configur
 
 
 def arm_values(arm: Arm) -> dict[str, Any]:
-    """Dotted path → value of everything that the arm sets, as conditions name them; levels as they were written."""
+    """Return the settings of an arm that conditions can name, by dotted path; levels as they were written."""
     return flatten(arm.configuration.to_dict()) | flatten(arm.factors)
 
 
 def is_active(parameter: Parameter, values: Mapping[str, Any], proposed: Mapping[str, Any]) -> bool:
-    """Whether the parameter's condition holds, over an arm's values (`arm_values`) and what is proposed so far."""
+    """Return whether the condition of a parameter holds.
+
+    :param values: settings of the arm, see `arm_values`.
+    :param proposed: dotted path → value of the parameters that are proposed so far.
+    :raises TesseralError: if the condition names an unknown setting, or is neither true nor false.
+    """
     if parameter.when is None:
         return True
     holds = parameter.when.evaluate({**values, **flatten(dict(proposed))})
@@ -104,7 +113,7 @@ def is_active(parameter: Parameter, values: Mapping[str, Any], proposed: Mapping
 
 
 def refusal(path: str, factors: Iterable[str], matched: bool) -> str | None:
-    """Why the setting at `path` cannot be searched; None if it can."""
+    """Return why the setting at `path` cannot be searched; None if it can."""
     if path in FIXED:
         return FIXED[path]
     for factor in sorted(factors):
@@ -117,7 +126,7 @@ def refusal(path: str, factors: Iterable[str], matched: bool) -> str | None:
 
 
 def _definitions(tree: dict[str, Any], leaves: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and what is written there: `"a.b" = …` and nested tables are the same."""
+    """Yield dotted paths and their definitions. `"a.b" = …` and nested tables are the same."""
     for key, value in tree.items():
         path = f"{prefix}{key}"
         if isinstance(value, dict) and path not in leaves and not value.keys() & set(KEYS):
@@ -135,7 +144,7 @@ def _refuse(where: str, parameter: Parameter, factors: set[str], matched: bool) 
 
 
 def _order(parameters: dict[str, Parameter], leaves: set[str]) -> list[Parameter]:
-    """Each parameter after those that its condition names; else as they are written."""
+    """Sort parameters so that each comes after those that its condition names."""
     names = {path: set(p.when.names) if p.when else set() for path, p in parameters.items()}
     for path, wanted in names.items():
         for name in sorted(wanted - parameters.keys() - leaves):

@@ -47,7 +47,7 @@ class Proposal:
     distributions: dict[str, str]
     """Optuna's name → distribution, as its JSON."""
     system_attrs: dict[str, Any]
-    """Of the Optuna trial, as they were when it was proposed."""
+    """System attributes of the Optuna trial at its proposal."""
     study_attrs: dict[str, Any]
     """System attributes of the Optuna study that changed with this proposal."""
 

@@ -1,12 +1,15 @@
 """A complete fusion diagram: its tree, irreps of leaves and root, channels, and a bound on internal edges."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
+
+Irrep = tuple[int, int]
+"""Order and parity (l, p), p = ±1."""
 
 _EXPECTED = (
     "expected a diagram such as '((neighbours neighbours) centre) -> 4x0e+4x1o; centre = 4x0e+4x1o; "
@@ -87,6 +90,26 @@ def parse_diagram(text: str) -> FusionDiagram:
     parsed = tuple((name, parse_irreps(irreps)) for name, irreps in values.items())
     k_max = int(numbers["k_max"]) if "k_max" in numbers else None
     return FusionDiagram(parse_tree(tree), parsed, parse_irreps(roots), int(numbers["channels"]), k_max)
+
+
+def layer_irreps(
+    interaction: str, hidden: Iterable[MulIrrep], harmonics_lmax: int
+) -> tuple[dict[str, frozenset[Irrep]], frozenset[Irrep]]:
+    """The irreps that can enter each leaf of a diagram in a layer, and those that can be made at its root.
+
+    The layer's input is assumed to have all hidden irreps. A first layer's input is scalar, so fewer paths are open.
+
+    :param interaction: `network.interaction`.
+    :return: leaf → irreps (l, p), and the irreps of the root.
+    """
+    features = frozenset((term.l, term.p) for term in hidden)
+    edges = frozenset((order, (-1) ** order) for order in range(harmonics_lmax + 1))
+    gathered = made = features
+    if interaction == "mace":  # symmetric powers are taken of messages, which keep the harmonics' irreps too
+        gathered = features | edges
+    elif interaction != "cormorant" and any(order for order, _ in features):
+        gathered = made = features | {(0, 1)}  # a gate multiplies each irrep of l > 0 by a scalar, made beside it
+    return {"centre": features, "neighbours": gathered, "edges": edges}, made
 
 
 def _canonical(irreps: tuple[MulIrrep, ...], where: str) -> tuple[MulIrrep, ...]:

@@ -1,8 +1,8 @@
 """One execution of a trial, as its worker records it: begin, seal segments and rungs, keep checkpoints, finish.
 
-The order of writes is what makes every step stand once: a segment is sealed before the checkpoint that follows
-it; a later attempt begins at a checkpoint and says at which step; the outcome is sealed last and names the
-files that count; only then are segments and checkpoints deleted.
+The order of writes ensures that every step is recorded exactly once. A segment is sealed before the checkpoint that
+follows it. A later attempt begins at a checkpoint and records at which step. The outcome is sealed last and names the
+files that count. Only then are segments and checkpoints deleted.
 """
 
 import time
@@ -31,11 +31,14 @@ from tesseral.study.records.segments import (
 from tesseral.study.records.store import STORE_ERRORS, Store
 
 LOSSES = 3
-"""Times that a trial may lose its worker without a new checkpoint in between."""
+"""Number of lost workers, without a new checkpoint in between, after which a trial is failed."""
 
 
 def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[int, str] | None:
-    """Step and path of the furthest checkpoint that counts: of a counting attempt, below its bound."""
+    """Return step and path of the latest checkpoint that counts; None if there is none.
+
+    A checkpoint counts if its attempt does, and if it lies below the start of every later attempt.
+    """
     bounds = counting(begins)
     best: tuple[int, str] | None = None
     for path in store.paths(f"trials/{trial}/checkpoint"):
@@ -50,7 +53,7 @@ def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[in
 
 @dataclass
 class Attempt:
-    """An execution in progress. It is the recorder that training writes to."""
+    """An execution in progress: the recorder to which training writes."""
 
     store: Store
     trial: str
@@ -58,25 +61,25 @@ class Attempt:
     lease: int
     start: int
     checkpoint: bytes | None
-    """Training state to go on from; None at the beginning."""
+    """Training state to continue from; None at the beginning."""
     seal_every: float = 5.0
-    """Seconds between sealed segments, so that a study can be watched."""
+    """Seconds between segments, so that a running study can be watched."""
     checkpoint_every: float = 30.0
-    """Seconds between checkpoints: the most work a kill can cost."""
+    """Seconds between checkpoints. A kill costs at most this much work."""
     on_progress: Callable[[int, int], None] = lambda step, steps: None
-    """Called with the steps done and their total after every epoch."""
+    """Called after every epoch with the steps done and their total."""
     rungs: Mapping[int, int] = field(default_factory=dict)
-    """Step → epoch at which the trial may be stopped early."""
+    """Step → epoch of each rung, where the trial may be pruned."""
     objective: str = ""
-    """The metric that decides it, such as `validation.l2_error`."""
+    """Metric by which it is pruned, such as `validation.l2_error`."""
     on_rung: Callable[[int, float], None] = lambda epoch, value: None
-    """Called with a rung's epoch and its sealed value. What it raises ends the execution."""
+    """Called with the epoch of a rung and its sealed value. An exception from it ends the execution."""
     parts: int = 1
-    """Parts in which a batch is computed."""
+    """Number of parts in which a batch is computed."""
     step: int = 0
-    """Optimizer steps done, as far as epochs have ended."""
+    """Optimizer steps done at the end of the last epoch."""
     kept: str | None = None
-    """Path of the latest checkpoint, of this attempt or the one that it went on from."""
+    """Path of the latest checkpoint, of this attempt or of the one that it continues."""
     _rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
     _began: float = field(default_factory=time.monotonic)
     _sealed: float = field(default_factory=time.monotonic)
@@ -86,25 +89,27 @@ class Attempt:
     def begin(
         cls, store: Store, trial: str, lease_number: int, where: dict[str, Any], **options: Any
     ) -> "Attempt | None":
-        """Begin the next attempt of a trial from its furthest checkpoint.
+        """Begin the next attempt of a trial from its latest checkpoint.
 
-        None if there is nothing to do: the trial is finished, or told to stop, or the driver's lease was superseded.
-        A trial that lost its worker three times without a new checkpoint, while one driver lived, is failed here.
+        A trial that lost `LOSSES` workers under this driver, without a new checkpoint in between, is failed here.
 
-        :param where: kept in the attempt's record.
+        :param lease_number: lease of the driver that launches the attempt.
+        :param where: facts about the worker, for the attempt's record.
+        :param options: further fields of the attempt.
+        :return: None if there is nothing to do: the trial is finished or pruned, or the lease was superseded.
         """
         while store.read(f"trials/{trial}/outcome.json") is None and lease.newest(store) <= lease_number:
             begins = read_begins(store, trial)
-            found = latest_checkpoint(store, trial, begins)
-            state = store.read(found[1]) if found else None
-            if found and state is None:
+            latest = latest_checkpoint(store, trial, begins)
+            state = store.read(latest[1]) if latest else None
+            if latest and state is None:
                 continue  # deleted between listing and reading: the trial has just ended
-            start = found[0] + 1 if found else 0
+            start = latest[0] + 1 if latest else 0
             parts = max((begin.parts for begin in begins), default=1)
             parts = options["parts"] = max(parts, options.get("parts", 1))
             if read_pruning(store, trial, lease_number) is not None:
                 return None
-            # By worker, for one that lives on begins again where its storage failed it.
+            # Counted by worker: one that is alive begins again after its storage failed.
             lost = {
                 begin.worker
                 for begin in begins
@@ -125,25 +130,30 @@ class Attempt:
                 **where,
             }
             if store.create(f"trials/{trial}/attempts/{number}.json", canonical(record).encode()):
-                kept = found[1] if found else None
-                step = found[0] if found else 0
+                kept = latest[1] if latest else None
+                step = latest[0] if latest else 0
                 return cls(store, trial, number, lease_number, start, state, step=step, kept=kept, **options)
         return None
 
     def curves(self, rows: list[dict[str, Any]]) -> None:
-        """Take rows of learning curves (without `trial`)."""
+        """Take rows of learning curves, without the column `trial`."""
         self._rows["curves"] += rows
 
     def traces(self, rows: list[dict[str, Any]]) -> None:
-        """Take rows of feature traces (without `trial`)."""
+        """Take rows of feature traces, without the column `trial`."""
         self._rows["traces"] += rows
 
     def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: Mapping[str, float]) -> None:
-        """After an epoch: seal what is due, then keep a checkpoint if one is due. All rows up to `step` were given.
+        """End an epoch: seal rows and keep a checkpoint, if they are due.
 
-        One is always due at the end: it holds what was trained, and the outcome names it. At a rung the rows and then
-        the rung's value are sealed, then it is judged, and only then is a checkpoint kept: so a trial that goes on
-        from beyond a rung was judged there, and one that was killed before meets the rung again.
+        A checkpoint is always due at the end of the training: it holds the trained network, and the outcome names it.
+        At a rung, the rows and then the value are sealed, then the trial is judged, and only then is a checkpoint kept.
+        So a trial that continues beyond a rung was judged there, and one that was killed before reaches it again.
+
+        :param step: optimizer steps done. All rows up to it were given.
+        :param steps: optimizer steps of the whole training.
+        :param state: returns the training state, as bytes.
+        :param metrics: name → value at this step.
         """
         epoch = self.rungs.get(step)
         with self._writing():
@@ -164,7 +174,7 @@ class Attempt:
 
     def _rung(self, epoch: int, step: int, value: float) -> float:
         self._seal(step)
-        # An attempt that goes on from a checkpoint does not know how long it took to get there.
+        # An attempt that continues from a checkpoint does not know how long the way there took.
         seconds = None if self.checkpoint is not None else time.monotonic() - self._began
         facts = {"step": step, "attempt": self.number, "lease": self.lease, "seconds": seconds}
         return seal_rung(self.store, self.trial, epoch, value, **facts)
@@ -180,7 +190,7 @@ class Attempt:
     def _seal(self, step: int) -> None:
         for name, schema in TABLES.items():
             if self._rows[name]:
-                # A training that fails leaves rows of the epoch that it was in.
+                # A training that fails leaves rows of an epoch that has not ended.
                 last = max(step, *(row["step"] for row in self._rows[name]))
                 path = f"{folder(name, self.trial)}/{self.number}-{last}.parquet"
                 self.store.create(path, encode(rows_to_table(self._rows[name], self.trial, schema)))
@@ -188,9 +198,10 @@ class Attempt:
         self._sealed = time.monotonic()
 
     def _counting(self) -> list[Begin]:
-        """The trial's attempts, if this is the one that goes on.
+        """Return the attempts of the trial.
 
-        :raises LeaseLostError: if not: its worker was thought dead. It must delete nothing and end nothing.
+        :raises LeaseLostError: if this one no longer counts, because its worker was thought dead. It must then delete
+            nothing and seal nothing.
         """
         if lease.newest(self.store) > self.lease:
             raise LeaseLostError(f"lease {self.lease} was superseded; attempt {self.number} does not count")
@@ -209,12 +220,16 @@ class Attempt:
         self._checkpointed = time.monotonic()
 
     def finish(self, state: State, step: int, **facts: Any) -> bool:
-        """Seal the outcome: compact the tables, name them, then clear what led to them. True if it was ours.
+        """Seal the outcome of the trial and delete its segments.
 
-        :raises LeaseLostError: if this attempt no longer counts, for its driver was superseded or another followed.
+        :param state: final state.
+        :param step: optimizer steps done.
+        :param facts: further keys of the outcome.
+        :return: whether this call sealed the outcome.
+        :raises LeaseLostError: if this attempt no longer counts: its driver was superseded, or another attempt began.
         """
         self._seal(step)
-        # Read once: should another attempt begin from here on, this outcome is whole all the same.
+        # Read once: if another attempt begins from here on, this outcome is complete all the same.
         begins = self._counting()
         facts |= {"attempt": self.number, "lease": self.lease, "steps": step, "checkpoint": self.kept}
         return seal_outcome(self.store, self.trial, str(self.number), state, begins, None, **facts)

@@ -1,9 +1,9 @@
-"""One driver a study: numbered leases, each kept alive by numbered beats.
+"""One driver per study: numbered leases, each kept alive by numbered beats.
 
-The holder of lease n writes `lease/<n>/<beat>` several times within the lease's length. A challenger creates
-`lease/<n+1>/0` after it has seen no new beat for that length by its own monotonic clock (clocks of two machines
-need not agree), or at once where the holder left, or where machine, process id and start time prove it dead.
-What the holder of n does after that does not count.
+The holder of lease n writes `lease/<n>/<beat>` several times within the length of the lease. A challenger creates
+`lease/<n+1>/0` once it has seen no new beat for that length, by its own monotonic clock, because clocks of two machines
+need not agree. It need not wait if the holder has left, or if boot id, process id and start time prove it dead. What
+the holder of n writes afterwards does not count.
 """
 
 import os
@@ -27,13 +27,13 @@ _LEFT = "left"
 
 
 def newest(store: Store) -> int:
-    """The highest lease number, 0 if there is none."""
+    """Return the highest lease number; 0 if there is none."""
     names = (path.split("/")[1] for path in store.paths("lease"))
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def driver(store: Store) -> "Holder | None":
-    """Who drives the study, as far as can be told without waiting; None if its last driver left or is dead."""
+    """Return who drives the study, without waiting; None if its last driver has left or is dead."""
     number = newest(store)
     holder = _holder(store, number) if number else None
     gone = holder is None or holder.dead or store.read(f"lease/{number}/{_LEFT}") is not None
@@ -42,21 +42,21 @@ def driver(store: Store) -> "Holder | None":
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease: enough to recognise, on the same machine, that it is dead."""
+    """The process that holds a lease, described so that its death can be proved on the same machine."""
 
     host: str
     boot: str
-    """The machine's boot id and the process-id namespace: a pid means something only within both."""
+    """Boot id of the machine and its process-id namespace: a process id is unique only within both."""
     pid: int
     started: int
-    """The process's start time in clock ticks after boot: a pid may be used again, with this it may not."""
+    """Start time of the process, in clock ticks after boot. With it, a reused process id is recognised."""
     since: str
     length: float
-    """Seconds of silence after which it may be superseded."""
+    """Seconds without a beat after which it may be superseded."""
 
     @classmethod
     def this_process(cls, length: float) -> Self:
-        """The holder that this process would be."""
+        """Describe this process."""
         return cls(
             socket.gethostname(),
             _boot(),
@@ -68,7 +68,7 @@ class Holder:
 
     @property
     def dead(self) -> bool:
-        """True only if it is proven: same boot and namespace, and no such process."""
+        """Whether the process is proved dead: same boot and namespace, and no such process."""
         return self.boot != "" and self.boot == _boot() and _start_time(self.pid) != self.started
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class Holder:
 
 
 class Lease:
-    """A lease that is held: beats in the background until released."""
+    """A lease that this process holds. A thread writes beats until it is released."""
 
     def __init__(self, store: Store, number: int, length: float) -> None:
         self.store = store
@@ -95,10 +95,11 @@ class Lease:
         *,
         on_wait: Callable[[Holder, float], None] = lambda holder, seconds: None,
     ) -> Self:
-        """Take the study's lease; `on_wait` is told who is waited for and the seconds left, about once a second.
+        """Take the lease of a study, after waiting for a silent holder.
 
-        :param length: of the new lease, seconds; a holder is given the length that it stated.
-        :raises LeaseHeldError: if the holder is alive, for it beats.
+        :param length: length of the new lease, s. A present holder has the length that it stated.
+        :param on_wait: called about once a second with the holder and the seconds left.
+        :raises LeaseHeldError: if the holder is alive: it has written a new beat.
         """
         while True:
             number = newest(store)
@@ -135,7 +136,7 @@ class Lease:
                 if beat:
                     self.store.delete([f"lease/{self.number}/{beat}"])
             except STORE_ERRORS:
-                # A store may fail for a moment. After a lease's length without a beat anyone may take over.
+                # A store may fail for a moment. Without a beat for a lease's length, anyone may take over.
                 if time.monotonic() - last > self.length:
                     break
             else:
@@ -146,11 +147,11 @@ class Lease:
 
     @property
     def superseded(self) -> bool:
-        """Whether another driver has taken over, as the store has it now."""
+        """Whether another driver has taken over, by what the store holds now."""
         return self.lost.is_set() or newest(self.store) > self.number
 
     def release(self) -> None:
-        """Stop beating and say that the holder has left."""
+        """Stop the beats and record that the holder has left."""
         self._stop.set()
         self._thread.join()
         if not self.lost.is_set():
@@ -164,14 +165,14 @@ class Lease:
 
 
 def _holder(store: Store, number: int) -> Holder | None:
-    """Who took lease `number`; None if its record was torn, which no living driver leaves."""
+    """Return who took lease `number`; None if its record is torn, which a living driver never leaves."""
     names = [item.name for item in fields(Holder)]
     tree = read_document(store, f"lease/{number}/0", *names)
     return None if tree is None else Holder(**{name: tree[name] for name in names})
 
 
 def _boot() -> str:
-    """Boot id and process-id namespace on Linux; empty elsewhere, where no death can be proven."""
+    """Return boot id and process-id namespace on Linux; empty elsewhere, where no death can be proved."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -179,7 +180,7 @@ def _boot() -> str:
 
 
 def _start_time(pid: int) -> int | None:
-    """Field 22 of /proc/<pid>/stat, or None if there is no such process (a zombie is none)."""
+    """Return field 22 of /proc/<pid>/stat; None if there is no such process, or only a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,7 +1,7 @@
-"""A study's records read as a whole: what is planned, what is finished, and which files count.
+"""The records of a study as a whole: planned and finished trials, and the files that count.
 
-Writers are `attempt.py` (workers) and `write_plan` here (the driver). Everything is derived from the create-only
-records at each call, so reading is safe at any moment and a restart needs nothing else.
+Workers write by `attempt.py`, the driver by `write_plan` here. Every call derives its answer from the create-only
+records. So reading is safe at any moment, and a restart needs nothing else.
 """
 
 import json
@@ -23,40 +23,41 @@ from tesseral.study.study import Study
 
 @dataclass(frozen=True)
 class Entry:
-    """What the records say of one trial."""
+    """The records of one trial."""
 
     id: str
     plan: Json
-    """trial.json."""
+    """Content of `trial.json`."""
     begins: tuple[Json, ...]
-    """attempts/<n>.json, by number."""
+    """Contents of `attempts/<n>.json`, in order of n."""
     outcome: Json | None
-    """outcome.json, None while the trial is not finished."""
+    """Content of `outcome.json`; None until the trial is finished."""
     others: tuple[Json, ...] = ()
-    """arms/<key>.json: further arms that chose the same network, and so have the trial too."""
+    """Contents of `arms/<key>.json`: further arms that chose the same network and share the trial."""
 
     @property
     def plans(self) -> tuple[Json, ...]:
-        """trial.json as each arm has it that the trial belongs to."""
+        """`trial.json` as it would be for each arm that shares the trial."""
         return self.plan, *(self.plan | other for other in self.others)
 
     @property
     def state(self) -> State:
-        """Where the trial stands. `running` means begun and not finished, by a live worker or a lost one."""
+        """State of the trial. `running` means begun and not finished, by a live worker or by one that was lost."""
         if self.outcome is not None:
             return State(self.outcome["state"])
         return State.RUNNING if self.begins else State.PLANNED
 
     @property
     def trial(self) -> Trial:
-        """The trial itself."""
+        """The trial."""
         return Trial.from_dict(self.plan["trial"])
 
 
 def freeze(store: Store, study: Study) -> Study | None:
-    """Freeze the study file at the first start; afterwards return what was frozen.
+    """Freeze the study file at the first start.
 
-    :raises RecordError: if the storage ignores that the file is there: leases and outcomes would be overwritten.
+    :return: None at the first start; later, the study as it was frozen.
+    :raises RecordError: if the storage overwrites existing files: leases and outcomes would be lost there.
     """
     if store.create("study.toml", study.text.encode()):
         if store.create("study.toml", study.text.encode()):
@@ -69,13 +70,17 @@ def freeze(store: Store, study: Study) -> Study | None:
 
 
 def frozen(store: Store) -> Study | None:
-    """The study as it was first started, or None if it never was."""
+    """Return the study as it was first started; None if it never was."""
     data = store.read("study.toml")
     return None if data is None else Study.parse(data.decode(), store.location("study.toml"))
 
 
 def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) -> None:
-    """Write a trial's create-only record, before it is launched."""
+    """Write `trial.json`, before the trial is launched.
+
+    :param study: name of the study.
+    :param facts: further keys of the record.
+    """
     record = {
         "study": study,
         "id": planned.trial.id,
@@ -91,7 +96,7 @@ def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) ->
 
 
 def write_arm(store: Store, planned: PlannedTrial, **facts: Any) -> None:
-    """Write, create-only, that a trial which another arm asked for first belongs to this one as well."""
+    """Record that a trial of another arm belongs to this arm too."""
     record = {"arm": planned.arm.label, "factors": planned.arm.factors, "match": planned.arm.match, **facts}
     store.create(f"trials/{planned.trial.id}/arms/{planned.arm.key}.json", canonical(record).encode())
 
@@ -101,11 +106,11 @@ class Ledger:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._finished: dict[str, Entry] = {}  # a finished trial never changes
+        self._finished: dict[str, Entry] = {}  # kept, because a finished trial never changes
         self._parts: dict[str, Json] = {}
 
     def entries(self) -> list[Entry]:
-        """Every trial that has a trial.json, in order of id."""
+        """Return every trial that has a `trial.json`, in order of id."""
         paths = self.store.paths("trials")
         by_trial: dict[str, list[str]] = {}
         for path in paths:
@@ -114,7 +119,7 @@ class Ledger:
         return [entry for trial, names in by_trial.items() if (entry := self._entry(trial, names)) is not None]
 
     def read(self, trial: str) -> Entry | None:
-        """One trial, as it is now; None if it has no record."""
+        """Return the current records of one trial; None if it has none."""
         prefix = f"trials/{trial}/"
         return self._entry(trial, [path.removeprefix(prefix) for path in self.store.paths(f"trials/{trial}")])
 
@@ -139,9 +144,9 @@ class Ledger:
         return entry
 
     def _shared(self, tree: Json) -> Json:
-        """The same tree, parts that it has in common with earlier ones being the same objects.
+        """Return an equal tree whose parts are shared with earlier trees.
 
-        Trials differ in a few numbers; 10,000 of them read apart would take 100 MB.
+        Trials differ in a few numbers. Without sharing, 10,000 of them take 100 MB.
         """
         shared = {}
         for key, value in tree.items():
@@ -153,7 +158,7 @@ class Ledger:
         return shared
 
     def sources(self, table: str) -> list[Source]:
-        """Files of `curves` or `traces` that count, as locations that Polars can scan."""
+        """Return the files of `curves` or `traces` that count, as paths or URLs that Polars can scan."""
         listed: dict[str, list[str]] = {}
         for path in self.store.paths(table):
             listed.setdefault(path.split("/")[1].removeprefix("trial="), []).append(path)
@@ -168,10 +173,10 @@ class Ledger:
         return [Source(self.store.location(source.path), source.trial, source.below) for source in sources]
 
     def table(self) -> pa.Table:
-        """The `trials` table: TRIALS, then a typed column for each factor, setting and metric.
+        """Return the `trials` table: the columns of `TRIALS`, then `factor.<path>`, `setting.<path>`, `metric.<name>`.
 
-        One row a trial; where several arms chose the same network, one for each of them.
-        Settings are the hyperparameters and everything else in the configuration, by dotted path.
+        It has one row per trial and arm: several if arms share a trial. Settings are everything in the configuration,
+        hyperparameters included.
         """
         rows = [_row(entry, plan_) for entry in self.entries() for plan_ in entry.plans]
         extra = sorted({key for row in rows for key in row} - set(TRIALS.names))
@@ -181,7 +186,7 @@ class Ledger:
         return fixed
 
     def snapshot(self) -> None:
-        """Write `trials.parquet`, for whoever reads without this library. Derived, so it may be replaced."""
+        """Write `trials.parquet`, for readers without this library. It is derived, and so may be replaced."""
         self.store.replace("trials.parquet", encode(self.table()))
 
 
@@ -212,7 +217,7 @@ def _row(entry: Entry, plan_: Json) -> Json:
 
 
 def _column(values: list[Any]) -> pa.Array:
-    """Typed where the values share a type; otherwise their JSON."""
+    """Return a typed column if the values share a type, else a column of JSON."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):

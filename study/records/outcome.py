@@ -1,4 +1,4 @@
-"""How a trial ends: its tables compacted, its outcome sealed, what led to them cleared, in this order."""
+"""The end of a trial: its tables are compacted, its outcome is sealed, and its segments are deleted, in this order."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,13 +25,16 @@ from tesseral.study.records.store import ABANDONED, Json, Store, read_document
 def seal_outcome(
     store: Store, trial: str, name: str, state: State, begins: list[Begin], last: int | None, **facts: Any
 ) -> bool:
-    """Compact the rows that count into `<name>-all.parquet`, seal the outcome that names them, clear the rest.
+    """Compact the rows that count into `<name>-all.parquet`, seal the outcome that names them, delete the rest.
 
-    Another may be doing the same; whoever seals first has it. True if it was this call.
+    Another process may do the same; the first to seal wins.
 
-    :param name: differs wherever the rows may differ.
-    :param last: rows of later steps are left out; None keeps all.
-    :param facts: further keys of the outcome. Without `metrics`, they are the last finite ones of the rows that count.
+    :param name: of the compacted files; it differs wherever their rows may differ.
+    :param state: final state of the trial.
+    :param begins: attempts of the trial.
+    :param last: last step whose rows are kept; None keeps all.
+    :param facts: further keys of the outcome. `metrics` are by default the last finite values of the rows that count.
+    :return: whether this call sealed the outcome.
     """
     files: dict[str, int] = {}
     metrics: dict[str, float] = {}
@@ -40,9 +43,9 @@ def seal_outcome(
         try:
             rows = read_counting(store, sources, schema, last)
         except FileNotFoundError:
-            return False  # another has sealed the outcome and cleared the segments
+            return False  # another process has sealed the outcome and deleted the segments
         except RecordError as error:
-            # What a disk has lost cannot be made up for: the trial is told failed, and the study goes on.
+            # Rows that the disk has lost cannot be recovered: the trial is failed, and the study goes on.
             state, facts = State.FAILED, facts | {"reason": str(error)}
             continue
         path = f"{folder(table, trial)}/{name}-all.parquet"
@@ -65,7 +68,10 @@ def seal_outcome(
 
 
 def _last(curves: pa.Table) -> dict[str, float]:
-    """The last finite values by split and metric, such as `validation.block_error.l2`, of rows sorted by step."""
+    """Return the last finite value of each split and metric, such as `validation.block_error.l2`.
+
+    :param curves: rows, sorted by step.
+    """
     finite = curves.filter(pc.is_finite(curves["value"]))
     last = finite.group_by(["split", "metric", "l"], use_threads=False).aggregate([("value", "last")])
     return {
@@ -75,9 +81,11 @@ def _last(curves: pa.Table) -> dict[str, float]:
 
 
 def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
-    """`clear` for all finished trials of a study, by one listing: what kills between outcome and clearing left.
+    """Delete what killed processes left behind, by one listing of the study.
 
-    And what killed writers left half-written.
+    These are segments and checkpoints that no outcome names, of trials that have one, and half-written files.
+
+    :param outcomes: trial id → outcome, of all finished trials.
     """
     kept = {path for outcome in outcomes.values() for path in (*outcome["files"], outcome["checkpoint"])}
     left = []
@@ -90,11 +98,11 @@ def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
 
 
 def clear(store: Store, trial: str) -> None:
-    """Delete the segments and checkpoints of a finished trial that its outcome does not name."""
+    """Delete the segments and checkpoints of a finished trial, except those that its outcome names."""
     outcome = read_document(store, f"trials/{trial}/outcome.json", "files", "checkpoint")
     if outcome is None:
         return
     kept = {*outcome["files"], outcome["checkpoint"]}
-    found = [path for name in TABLES for path in store.paths(folder(name, trial)) if is_segment(path)]
-    found += [path for path in store.paths(f"trials/{trial}/checkpoint") if is_checkpoint(path)]
-    store.delete([path for path in found if path not in kept])
+    written = [path for name in TABLES for path in store.paths(folder(name, trial)) if is_segment(path)]
+    written += [path for path in store.paths(f"trials/{trial}/checkpoint") if is_checkpoint(path)]
+    store.delete([path for path in written if path not in kept])

@@ -1,8 +1,8 @@
-"""Early stopping as records: a rung's value by the worker, then the driver's decision, then the outcome.
+"""Pruning as records: the value at a rung by the worker, the decision to prune by the driver, then the outcome.
 
-Each is sealed before the next step is taken: the value before it is judged, the decision before the worker is
-stopped, a checkpoint at or beyond the rung after both. So a kill at any moment leaves a trial that comes to the rung
-again, or one that has passed it, or a decision that can be carried out.
+Each is sealed before the next step: the value before it is judged, the decision before the worker is stopped, and a
+checkpoint at or beyond the rung after both. So after a kill at any moment, the trial reaches the rung again, has passed
+it, or has a decision that can be carried out.
 """
 
 from typing import Any
@@ -16,10 +16,13 @@ _DECISION = ("epoch", "step", "reason", "lease")
 
 
 def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) -> float:
-    """Seal a trial's value at a rung, and return it; if an earlier attempt did, return its value: that one counts.
+    """Seal a trial's value at a rung. If an earlier attempt sealed one, that one counts.
 
+    :param epoch: epoch of the rung.
+    :param value: value of the objective.
     :param facts: further keys of the record: step, attempt, lease, and `seconds`, the wall time of training so far
-        over all attempts, None where the attempt does not know it.
+        over all attempts, or None if the attempt does not know it.
+    :return: the value that counts.
     """
     path = f"trials/{trial}/rungs/{epoch}.json"
     if store.create(path, canonical({"epoch": epoch, "value": value, **facts}).encode()):
@@ -29,27 +32,27 @@ def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) 
 
 
 def read_rungs(store: Store, trial: str) -> dict[int, float]:
-    """The sealed values of a trial: epoch → value."""
+    """Return the sealed values of a trial: epoch → value."""
     records = [read_document(store, path, "epoch", "value") for path in store.paths(f"trials/{trial}/rungs")]
     return {int(record["epoch"]): float(record["value"]) for record in records if record is not None}
 
 
 def seal_pruning(store: Store, trial: str, lease_number: int, epoch: int, step: int, reason: str) -> None:
-    """Seal the driver's decision to stop a trial at a rung, before its worker is stopped."""
+    """Seal the driver's decision to prune a trial at a rung, before its worker is stopped."""
     record = {"epoch": epoch, "step": step, "reason": reason, "lease": lease_number}
     store.create(f"trials/{trial}/decisions/{lease_number}.json", canonical(record).encode())
 
 
 def read_pruning(store: Store, trial: str, lease_number: int) -> Json | None:
-    """The decision to stop a trial that the driver of this lease took, if it did.
+    """Return the decision to prune a trial, if the driver of this lease took it.
 
-    Not those of others: one that was paused past its lease may seal a decision at any time.
+    Decisions of other drivers do not count here: a driver that was paused beyond its lease may seal one at any time.
     """
     return read_document(store, f"trials/{trial}/decisions/{lease_number}.json", *_DECISION)
 
 
 def inherited_pruning(store: Store, trial: str, begins: list[Begin]) -> Json | None:
-    """The decision that an earlier driver left: none of one under whose successor the trial went on."""
+    """Return the decision of an earlier driver, unless the trial went on under a later one."""
     newest = max((begin.lease for begin in begins), default=0)
     for path in store.paths(f"trials/{trial}/decisions"):
         record = read_document(store, path, *_DECISION)
@@ -59,11 +62,12 @@ def inherited_pruning(store: Store, trial: str, begins: list[Begin]) -> Json | N
 
 
 def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -> bool:
-    """Seal the outcome of a trial that was told to stop, its worker stopped. True if a decision counts.
+    """Seal the outcome of a trial that is to be pruned and whose worker has stopped.
 
-    Its time is that of the rung, not of what was trained until the worker heard of it.
+    Its wall time is that at the rung: what was trained until the worker stopped does not count.
 
-    :param adopt: whether decisions of earlier drivers count: at a driver's start, and never later.
+    :param adopt: whether decisions of earlier drivers count: only at a driver's start.
+    :return: whether there is a decision that counts.
     """
     begins = read_begins(store, trial)
     decision = inherited_pruning(store, trial, begins) if adopt else read_pruning(store, trial, lease_number)

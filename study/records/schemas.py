@@ -1,11 +1,12 @@
-"""Every table that tesseral writes, declared once as an Arrow schema, with units and a version."""
+"""Every table that tesseral writes, as an Arrow schema with a description and unit for each column."""
 
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 VERSION = 1
-"""Raised when a column is renamed, retyped or changes its meaning; new columns alone do not raise it."""
+"""Version of the schemas. It is raised when a column is renamed, retyped or changes its meaning, not for new
+columns."""
 
 
 def _table(name: str, *columns: tuple[str, pa.DataType, str]) -> pa.Schema:
@@ -19,7 +20,8 @@ CURVES = _table(
     ("step", pa.int64(), "optimizer steps done when measured; 0 is before training"),
     ("epoch", pa.int64(), "epochs done when measured"),
     ("split", pa.string(), "train, validation or test"),
-    ("metric", pa.string(), "name of the metric, see tesseral.models.targets.metrics"),
+    # Descriptions are stored in every file, so they keep their bytes: this one names an old path of `metrics.py`.
+    ("metric", pa.string(), "name of the metric, see tesseral.models.metrics"),
     ("l", pa.int8(), "order of the output irrep; null where the metric has none"),
     ("value", pa.float64(), "in the unit that the metric's name states"),
 )
@@ -39,21 +41,24 @@ STATISTICS = {
     "edge_weight_rms": "root mean square of a product's weights that a network computes for each edge",
     "edge_gradient_rms": "root mean square of the loss's gradient by them",
     "edge_update": "as update, of the columns of the last matrix of the network that computes them",
-    # In files that are written so; the metric is `tesseral.study.configuration.quantities.Quantity.ablation_metric`.
+    # Stored in files, so these texts keep their bytes; ABLATION_METRICS is `Quantity.ablation_metric` today.
     "ablation_none": "error of the trained network, see ABLATION_METRICS",
     "ablation_zero": "the same with the layer's features of order l, of both parities, set to zero",
     "ablation_shuffle": "the same with them exchanged among the atoms of one element, of several structures",
 }
-"""What is measured of a network's features and weights: statistic to its meaning.
+"""Statistic of a network's features or weights → its meaning.
 
-Features and gradients are those of a fixed batch of training structures, the probe, and of the training loss on it.
-Weights are attributed to the irrep (l, p) of a layer that they make: those of e3nn's `o3.Linear` and
-`o3.TensorProduct`, and those of our own products or that read their paths. With a path, those of this path of this
-product alone (`messages`, `contraction`, `squares` or `diagram`; e3nn's have no name, and several of them in one layer
-count together); without one, of all paths and linear maps together. Where a path's weights are computed for each edge,
-it has the statistics of edges, otherwise the others. Weights of the output stand in a layer after the last hidden one.
+Features and gradients are measured on the probe, a fixed batch of training structures, with the training loss.
+
+Weights belong to the irrep (l, p) of a layer that they produce. They are those of e3nn's `o3.Linear` and
+`o3.TensorProduct` and of our own products. A row with a path holds the weights of this path of this product only
+(`messages`, `contraction`, `squares` or `diagram`; products of e3nn have no name, and several in one layer count
+together). A row without a path holds all paths and linear maps together. If the weights of a path are computed for
+each edge, the path has the statistics of edges, else the others. Weights of the output are in a layer after the last
+hidden one.
+
 Ablations are measured once, after training, on the first structures of the validation split
-(`tesseral.models.traces.ablation`), where the test split is measured too.
+(`tesseral.models.traces.ablation`), if the test split is measured too.
 """
 
 ABLATION_STRUCTURES = 16
@@ -179,17 +184,17 @@ REFERENCE = _table(
     ("timings", pa.string(), "JSON: stage of the calculation to its wall time, s"),
     ("provenance", pa.string(), "JSON: source, package versions"),
 )
-"""Reference data, one row a structure. The file's metadata holds `tesseral.auxiliary`
-(`tesseral.models.density.auxiliary_basis`)."""
+"""Reference data, one row per structure. The file's metadata also hold the auxiliary basis, under `tesseral.auxiliary`
+(see `tesseral.models.density.auxiliary_basis`)."""
 
 
 class FitError(NamedTuple):
     """An error of the fitted density against that of the self-consistent field."""
 
     key: str
-    """In JSON."""
+    """Its key in JSON."""
     name: str
-    """What is in error, in print."""
+    """Its name in print."""
     unit: str
 
 
@@ -199,17 +204,17 @@ FIT_ERRORS = {
     "dipole_error": FitError("dipole", "dipole", "e bohr"),
     "self_repulsion_error": FitError("self_repulsion", "self-repulsion energy", "%"),
 }
-"""Column of `REFERENCE` → what it is. Networks learn the fitted density, so no model's density can be closer to the
-field's own than these."""
+"""Column of `REFERENCE` → the error that it holds. Networks learn the fitted density, so these errors bound how close
+any prediction can come to the self-consistent density."""
 
 
 def with_metadata(schema: pa.Schema, **extra: str) -> pa.Schema:
-    """`schema` with further file-level metadata under `tesseral.<key>`."""
+    """Return `schema` with further metadata of the file, under `tesseral.<key>`."""
     return schema.with_metadata((schema.metadata or {}) | {f"tesseral.{k}": v for k, v in extra.items()})
 
 
 def table_name(schema: pa.Schema) -> tuple[str, int] | None:
-    """Which of our tables a file holds and of which version, or None for a foreign file."""
+    """Return which table a file holds, and its version; None for a file of another origin."""
     metadata = schema.metadata or {}
     try:
         return metadata[b"tesseral.table"].decode(), int(metadata[b"tesseral.version"])
@@ -218,5 +223,5 @@ def table_name(schema: pa.Schema) -> tuple[str, int] | None:
 
 
 def to_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as a table of exactly this schema; a row's missing keys become null."""
+    """Return rows as a table of exactly this schema; missing keys become null."""
     return pa.Table.from_pylist(rows, schema=schema)

@@ -1,10 +1,10 @@
-"""Tables of one trial as sealed Parquet segments, and which of their rows count.
+"""The tables of a trial as sealed Parquet segments, and which of their rows count.
 
 A segment `<table>/trial=<id>/<attempt>-<step>.parquet` holds rows of one attempt up to and including `step`.
 When a trial ends, its segments are compacted into `<attempt>-all.parquet`, which its outcome names.
 
-Rows of attempt n count only below the start step of every later attempt, and an attempt that was begun under a
-superseded lease does not count at all. So what a worker that was thought dead still writes changes nothing.
+Rows of attempt n count only below the start step of every later attempt. An attempt that began under a superseded lease
+does not count at all. So a worker that was thought dead can still write, and changes nothing.
 """
 
 import io
@@ -27,26 +27,26 @@ _SEGMENT = re.compile(r"(\d+)-(\d+)\.parquet")
 _ATTEMPT = re.compile(r"(\d+)\.json")
 _COMPACTED = re.compile(r"\d+(-\d+)?-all\.parquet")
 CHECKPOINT = re.compile(r"(\d+)-(\d+)")
-"""Name of a checkpoint: attempt and step."""
+"""Name of a checkpoint: number of the attempt, and step."""
 
 
 @dataclass(frozen=True)
 class Begin:
-    """One `attempts/<n>.json`: who began attempt `number`, under which lease, from which step."""
+    """The beginning of an attempt, as `attempts/<n>.json` records it."""
 
     number: int
     lease: int
     start: int
-    """First step whose rows this attempt writes: 0, or one more than its checkpoint's step."""
+    """First step whose rows this attempt writes: 0, or the step of its checkpoint plus 1."""
     parts: int = 1
-    """Parts in which it computes a batch: more than one after the device's memory was too small."""
+    """Number of parts in which it computes a batch: above 1 after the memory of the device was too small."""
     worker: str = ""
-    """Host and process that it ran in."""
+    """Host and process id of its worker."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A Parquet file of which the rows with step < `below` count (all of them if None)."""
+    """A Parquet file whose rows with step < `below` count; all of them if None."""
 
     path: str
     trial: str
@@ -54,7 +54,7 @@ class Source:
 
 
 def read_begins(store: Store, trial: str) -> list[Begin]:
-    """The attempts of a trial, by number."""
+    """Return the attempts of a trial, in order of number."""
     begins = []
     for path in attempt_numbers(store, trial).values():
         if tree := read_document(store, path, "attempt", "lease", "start"):
@@ -64,13 +64,13 @@ def read_begins(store: Store, trial: str) -> list[Begin]:
 
 
 def attempt_numbers(store: Store, trial: str) -> dict[int, str]:
-    """Attempt number → path, by name: a number is taken even if its record cannot be read."""
-    found = {path: _ATTEMPT.fullmatch(path.rpartition("/")[2]) for path in store.paths(f"trials/{trial}/attempts")}
-    return {int(match[1]): path for path, match in found.items() if match}
+    """Return attempt number → path. Numbers come from the names: one is taken even if its record cannot be read."""
+    names = {path: _ATTEMPT.fullmatch(path.rpartition("/")[2]) for path in store.paths(f"trials/{trial}/attempts")}
+    return {int(match[1]): path for path, match in names.items() if match}
 
 
 def counting(begins: Iterable[Begin]) -> dict[int, int | None]:
-    """The attempts that count → the step below which their rows do (None: no bound)."""
+    """Return the number of each attempt that counts → the step below which its rows count; None for no bound."""
     valid: list[Begin] = []
     for begin in sorted(begins, key=lambda b: b.number):
         if all(begin.lease >= earlier.lease for earlier in valid):
@@ -84,23 +84,26 @@ def counting(begins: Iterable[Begin]) -> dict[int, int | None]:
 
 
 def folder(table: str, trial: str) -> str:
-    """Where a trial's rows of `table` lie; the name is Hive's, so `trial` is readable as a column."""
+    """Return the folder of a trial's rows of `table`. It is named as in Hive, so `trial` can be read as a column."""
     return f"{table}/trial={trial}"
 
 
 def is_segment(path: str) -> bool:
-    """Whether a file is a segment or a compacted table by its name, and so ours to delete."""
+    """Return whether a file is a segment or a compacted table, by its name. Other files are never deleted."""
     name = path.rpartition("/")[2]
     return bool(_SEGMENT.fullmatch(name) or _COMPACTED.fullmatch(name))
 
 
 def is_checkpoint(path: str) -> bool:
-    """Whether a file is a checkpoint by its name, and so ours to delete."""
+    """Return whether a file is a checkpoint, by its name. Other files are never deleted."""
     return bool(CHECKPOINT.fullmatch(path.rpartition("/")[2]))
 
 
 def segment_sources(paths: Iterable[str], trial: str, begins: Iterable[Begin]) -> list[Source]:
-    """Those of `paths` (segments of one trial) that can hold rows that count."""
+    """Return the segments of a trial that can hold rows that count.
+
+    :param paths: files of the trial.
+    """
     bounds = counting(begins)
     sources = []
     for path in paths:
@@ -111,27 +114,27 @@ def segment_sources(paths: Iterable[str], trial: str, begins: Iterable[Begin]) -
 
 
 def encode(table: pa.Table) -> bytes:
-    """Parquet bytes, compressed, in row groups of at most 100,000 rows."""
+    """Return a table as compressed Parquet, in row groups of at most 100,000 rows."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", row_group_size=100_000)
     return buffer.getvalue()
 
 
 def decode(data: bytes, schema: pa.Schema) -> pa.Table:
-    """The inverse of `encode`, in the columns of `schema`."""
-    # One thread: a worker's process must not start a pool for a few kilobytes.
+    """Return the table in Parquet bytes, with the columns of `schema`."""
+    # One thread: a worker should not start a pool of threads for a few kilobytes.
     return pq.ParquetFile(io.BytesIO(data)).read(columns=schema.names, use_threads=False).cast(schema)
 
 
 def rows_to_table(rows: list[dict[str, Any]], trial: str, schema: pa.Schema) -> pa.Table:
-    """Rows without their `trial` column as a table of `schema`."""
+    """Return rows as a table of `schema`, with the column `trial` added."""
     return pa.Table.from_pylist([{"trial": trial, **row} for row in rows], schema=schema)
 
 
 def read_counting(store: Store, sources: list[Source], schema: pa.Schema, last: int | None = None) -> pa.Table:
-    """The rows of `sources` that count, up to step `last`, sorted by step.
+    """Return the rows of `sources` that count, up to step `last`, sorted by step.
 
-    :raises FileNotFoundError: if a source is gone: its trial was compacted meanwhile.
+    :raises FileNotFoundError: if a source is gone, because its trial was compacted meanwhile.
     :raises RecordError: if a source cannot be read.
     """
     parts = [schema.empty_table()]
