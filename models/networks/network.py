@@ -153,8 +153,8 @@ def build_network(
 ) -> Network | UserNetwork:
     """Build the network that a `network` section asks for, in float64 on the CPU.
 
-    The state of torch's global generators is neither used nor changed. Use `.to` for another precision rather than
-    building in it: e3nn's Clebsch-Gordan coefficients are as precise as the dtype that they are built in.
+    The state of torch's global generators is neither used nor changed. For another precision use `torch.nn.Module.to`,
+    rather than building in it: e3nn's Clebsch-Gordan coefficients are as precise as the dtype that they are built in.
 
     :param settings: the `network` section.
     :param elements: number of elements.

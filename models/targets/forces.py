@@ -160,7 +160,7 @@ class ForceLoss(Module):
     """
 
     weight: Tensor
-    """Of (ΔF)² and (ΔE)², (2,)."""
+    """Weights of (ΔF)² and (ΔE)², shape (2,)."""
 
     def __init__(self, spread: Tensor, *, forces: float, energy: float) -> None:
         super().__init__()

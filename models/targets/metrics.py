@@ -11,7 +11,7 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.density import epsilon_by_order
 from tesseral.models.density.errors import density_errors
 from tesseral.models.targets.model import Model
-from tesseral.models.targets.target import Value as Value
+from tesseral.models.targets.target import Value
 
 BATCH_SIZE = 16
 """Structures evaluated at a time; changes metrics by rounding alone."""

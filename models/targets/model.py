@@ -59,7 +59,7 @@ def build_target(configuration: Configuration, reference: Reference) -> Target[A
 
 
 def build_model(configuration: Configuration, reference: Reference, *, num_neighbors: float, seed: int) -> Model:
-    """An untrained model in float64 on the CPU; round it with `.to` once its target is standardised.
+    """An untrained model in float64 on the CPU; round it once its target is standardised.
 
     :param reference: as for `build_target`.
     :param num_neighbors: used if the configuration leaves it open.

@@ -30,7 +30,7 @@ def atoms(graph: Graph, like: Tensor) -> Tensor:
 
 
 POOLINGS: dict[str, Callable[[Tensor, Graph], Tensor]] = {"sum": total, "mean": mean, "atom": own}
-"""Those of one value for each atom, by `Quantity.pooling`."""
+"""Poolings that take one output of each atom, by `Quantity.pooling`."""
 
 
 def dipole(charges: Tensor, dipoles: Tensor, graph: Graph) -> Tensor:

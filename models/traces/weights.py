@@ -185,7 +185,7 @@ def _channel_groups(product: ChannelProduct) -> Iterator[Group]:
 
 
 def _radial_weights(holder: Module, product: Module) -> Iterator[Attributed]:
-    """The last matrix of the radial network that computes a product's weights, if it can be told: see `attributed`."""
+    """The last matrix of the radial network that computes a product's weights, unless ambiguous: see `attributed`."""
     number = product.weight_numel
     columns: list[tuple[Parameter, int | None]] = []
     rows: list[tuple[Parameter, int | None]] = []

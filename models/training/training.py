@@ -13,15 +13,15 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes, permutation, split
 from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.seeding import seeded
-from tesseral.models.targets.metrics import BATCH_SIZE, Value, evaluation_batches, measure, measure_densities
+from tesseral.models.targets.metrics import BATCH_SIZE, evaluation_batches, measure, measure_densities
 from tesseral.models.targets.model import DTYPES, build_model, parted, partial_losses
+from tesseral.models.targets.target import Value
 from tesseral.models.traces.ablation import TOGETHER, ablate
 from tesseral.models.traces.tracer import Measurement, Tracer
 from tesseral.models.training.checkpoint import Checkpoint, read_checkpoint
 from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
 from tesseral.models.training.recorder import DivergedError, Recorder, Result
-from tesseral.models.training.trial_check import check_trial as check_trial
-from tesseral.models.training.trial_check import check_weights
+from tesseral.models.training.trial_check import check_trial, check_weights
 from tesseral.study import configuration
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of

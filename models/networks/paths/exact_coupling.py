@@ -1,7 +1,7 @@
 """Clebsch-Gordan products in integers modulo a prime, for exact questions of rank.
 
-In floating point, a rank needs a threshold, and with many paths no threshold separates small singular values from
-rounding. Integers modulo a prime have neither. The Clebsch-Gordan coefficients themselves contain square roots, so
+In floating point, a rank depends on a threshold between small singular values and rounding. Integers modulo a prime
+need none. The Clebsch-Gordan coefficients themselves contain square roots, so
 features are written in another basis: up to a factor for each component, features of order l are the coefficients of a
 binary form of degree 2l,
 
