@@ -1,4 +1,4 @@
-"""What was found: the tables of a study, its statistics with intervals, its figures and the report.
+"""Analysis of a study: its tables, its statistics with intervals, its figures and the report.
 
 Begin with `tables/open.py`, which opens a study by name, and `statistics/results.py`, which computes all its results.
 """

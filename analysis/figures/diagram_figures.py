@@ -5,14 +5,14 @@ diagram and with how many channels, and the records bound their orders l.
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 from markupsafe import Markup, escape
 
 from tesseral.analysis.figures.svg import FONT, INK, MUTED
-from tesseral.study.parsing.fusion_diagram import FusionDiagram
+from tesseral.study.parsing.fusion_diagram import FusionDiagram, layer_irreps
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tesseral.study.parsing.irreps import format_irreps, parse_irreps
 
@@ -101,20 +101,15 @@ def diagram_figures(trials: pl.DataFrame, arms: tuple[str, ...]) -> Iterator[Dra
 
 
 def _outline(row: dict[str, object]) -> Outline:
-    hidden = {term.l for term in parse_irreps(str(row["hidden.irreps"]))}
-    edges = set(range(int(str(row["harmonics_lmax"])) + 1))
-    gathered, made = hidden, hidden
-    match row.get("interaction"):
-        case "mace":  # messages may also have the orders of the harmonics
-            gathered = hidden | edges
-        case "cormorant":
-            pass
-        case _:  # a gate needs scalars, which are gathered and produced with the features
-            gathered = made = hidden | {0}
-    orders = {"centre": hidden, "edges": edges, "neighbours": gathered}
+    hidden, harmonics_lmax = parse_irreps(str(row["hidden.irreps"])), int(str(row["harmonics_lmax"]))
+    irreps, roots = layer_irreps(str(row.get("interaction")), hidden, harmonics_lmax)
     tree, k_max = parse_tree(str(row["fusion.diagram"])), row.get("fusion.k_max")
-    leaves = tuple((name, tuple(sorted(orders[name]))) for name in sorted(set(tree.leaves)))
-    return Outline(tree, leaves, tuple(sorted(made)), None if k_max is None else int(str(k_max)))
+    leaves = tuple((name, _orders_of(irreps[name])) for name in sorted(set(tree.leaves)))
+    return Outline(tree, leaves, _orders_of(roots), None if k_max is None else int(str(k_max)))
+
+
+def _orders_of(irreps: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    return tuple(sorted({order for order, _ in irreps}))
 
 
 def draw(diagram: Outline | FusionDiagram) -> Markup:

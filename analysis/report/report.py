@@ -26,7 +26,8 @@ from tesseral.analysis.statistics.results import Results, analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import MetricLabel, dead_text, describe, interval, typeset
+from tesseral.analysis.terms.wording import MetricLabel, describe, interval, typeset
+from tesseral.study.wording import dead_text
 
 
 def report(tables: StudyTables) -> str:

@@ -100,7 +100,7 @@ def dead_irrep_sentences(arms: Mapping[str, DeadIrreps]) -> list[str]:
     if agreeing:
         paths, dead_paths = sum(dead.paths for dead in agreeing), sum(dead.dead_paths for dead in agreeing)
         where = "every arm" if len(agreeing) == len(arms) else f"{len(agreeing)} of {len(arms)} arms"
-        sentence = f"In {where}, the gradient of the loss is nonzero for the features of every irrep"
+        sentence = f"In {where}, the gradient of the loss is nonzero for the features of every irrep that is produced"
         if any(dead.dead for dead in agreeing):
             sentence += " except those that the plan lists as unread"
         if paths:

@@ -43,8 +43,8 @@ def floor_sentence(study: StudyInfo) -> str | None:
     if floor is None:
         return None
     return (
-        "Density errors are measured against the fitted density; its own ε against the SCF density, the fit floor, is "
-        f"{floor}."
+        "Density errors are relative to the fitted density; the fit itself deviates from the SCF density by "
+        f"ε = {floor}, the fit floor."
     )
 
 

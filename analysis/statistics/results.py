@@ -50,7 +50,7 @@ class Results:
     allocations: tuple[ArmAllocation, ...]
     """The blocks of every arm; empty for a fixed allocation."""
     progress: Progress
-    """Of the confirm stage."""
+    """Progress of the confirm stage."""
     search_progress: Progress | None
     """None for a study without a search."""
     searches: tuple[ArmSearch, ...]
@@ -68,7 +68,7 @@ class Results:
 
     @property
     def study(self) -> StudyInfo:
-        """What was asked."""
+        """The study: its arms, targets, baselines and design."""
         return self.tables.study
 
     @property

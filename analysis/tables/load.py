@@ -25,17 +25,19 @@ class StudyTables:
     """A study and its records.
 
     Curves and traces are read when collected. Collect them soon: if a running study has compacted a file in between,
-    collecting raises `FileNotFoundError`; see `open.read_study`.
+    collecting raises `FileNotFoundError`; `tesseral.read_study` then opens the study anew.
     """
 
     study: StudyInfo
+    """Settings of the study: arms, targets, baselines, design."""
     trials: pl.DataFrame
-    """`study.records.schemas.TRIALS` with `factor.`, `setting.` and `metric.` columns."""
+    """One row a trial and arm: `study.records.schemas.TRIALS` with `factor.`, `setting.` and `metric.` columns."""
     curves: pl.LazyFrame
-    """`study.records.schemas.CURVES`."""
+    """Learning curves, `study.records.schemas.CURVES`."""
     traces: pl.LazyFrame
-    """`study.records.schemas.TRACES`."""
+    """Feature traces, `study.records.schemas.TRACES`."""
     search: SearchRecords
+    """Proposals, rungs and winners of the search; empty without one."""
     left_out: tuple[str, ...] = ()
     """A sentence for each file that could not be read."""
 
@@ -59,12 +61,15 @@ def load(
     study: StudyInfo,
     search: SearchRecords | None = None,
 ) -> StudyTables:
-    """Open the records of a study. Only the footers of `curves` and `traces` are read until they are collected.
+    """Build the tables of a study from its files. To open a study by its name, use `tesseral.open_study`.
+
+    Curves and traces stay lazy: only the footers of their files are read here.
 
     :param trials: the derived trials table; missing columns of `TRIALS` become null.
     :param curves: the valid Parquet files of learning curves, by absolute path or URL.
     :param traces: the valid Parquet files of feature traces.
-    :param search: from `search.read_search`, if the study has a search.
+    :param study: settings of the study.
+    :param search: records of its search; None without a search.
     :raises FileNotFoundError: if a segment is gone. Its trial ended and was compacted after the segments were listed;
         list them again, because its rows are in another file now.
 

@@ -56,7 +56,7 @@ def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], 
     A trial that ends compacts its files. If these were listed but not read yet, the study is opened again and `use` is
     called again; it should only collect rows and compute.
 
-    :param use: function of the tables, such as `statistics.results.analyse`.
+    :param use: function of the tables, such as `tesseral.analysis.analyse`.
     :return: the result of `use`.
     :raises FileNotFoundError: if files vanish in each of five attempts; see `open_study` for other parameters and
         errors.

@@ -1,4 +1,4 @@
-"""What a study asked: its arms, targets, baselines, design and reference data, as a report needs them."""
+"""The settings of a study that a report needs: arms, targets, baselines, design and reference data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -152,17 +152,3 @@ def signed_percent(share: float) -> str:
     """A share in percent without its unit, such as `+1.20`, `−0.35`, `0.00`."""
     text = f"{100 * share:+.2f}"
     return text.replace("-", _MINUS) if float(text) else "0.00"
-
-
-_DEAD = {
-    "made or read by nothing": "never produced or never read",
-    "made by nothing": "never produced",
-    "read by nothing": "never read",
-}
-
-
-def dead_text(recorded: str) -> str:
-    """The column `dead` of the trials table as a reader sees it: records keep the words they were written with."""
-    for written, shown in _DEAD.items():
-        recorded = recorded.replace(written, shown)
-    return recorded

@@ -86,7 +86,7 @@ class ArmSearch:
         self.study = optuna.create_study(
             storage=self._storage, study_name=arm.label, directions=["minimize"] * self._objectives
         )
-        """For reading only, as by `Mirror`."""
+        """The arm's Optuna study; others, such as `Mirror`, only read it."""
         self._id = self._storage.get_study_id_from_name(arm.label)
         by_number = {proposal.number: proposal for proposal in proposals}
         if len(by_number) < len(proposals):

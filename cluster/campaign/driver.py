@@ -139,7 +139,7 @@ def run_study(
         with suppress(*STORE_ERRORS):  # a derived number, which only the next plan uses
             record_rate(plan.storage, plan.study.name, ledger)
         failed = [entry.outcome for entry in entries if entry.outcome is not None and entry.state is State.FAILED]
-        failures = dict.fromkeys(str(outcome["reason"]) for outcome in failed)
+        failures = dict.fromkeys(outcome["reason"] for outcome in failed if "reason" in outcome)
         return Ended(+states, campaign.reused, tuple(failures), tuple(campaign.given_up))
 
 

@@ -82,10 +82,10 @@ def plan(
         plan_tables.show(ready, forecasts, rate)
     measured = []
     if probe:
-        from tesseral.cluster.planning.probe import measure_arms
+        from tesseral.cluster.planning.cost import measure_steps
 
         with nullcontext() if as_json else counted("arms") as progress:
-            measured = measure_arms(ready, progress)
+            measured = measure_steps(ready, progress)
     if as_json:
         tree = forecast.to_dict(ready, forecasts, rate) | {"probe": [vars(step) for step in measured]}
         print(json.dumps(tree, indent=2, default=str))

@@ -27,7 +27,7 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 """Standard error: mistakes and warnings."""
 
-TEXT = ("arm", "hidden irreps", "cannot reach", "dead hidden irreps", "notes")
+TEXT = ("arm", "hidden irreps", "unreachable outputs", "dead hidden irreps", "notes")
 """Columns of text: aligned left, and wrapped where they are long."""
 
 UNWRAPPED = 24

@@ -9,7 +9,7 @@ from tesseral.cluster.commands.display import console, table
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.forecast import Forecast, hours, notes, title, total_of, unit
 from tesseral.cluster.planning.plan import StudyPlan
-from tesseral.study.wording import amount, duration, scaled
+from tesseral.study.wording import amount, dead_text, duration, scaled
 
 if TYPE_CHECKING:  # it imports torch
     from tesseral.models.training.timed_step import Step
@@ -84,8 +84,8 @@ def _sizes(plan: StudyPlan) -> Table:
 
 
 def _reach(plan: StudyPlan) -> Table:
-    rows = [[arm.label, ", ".join(arm.unreachable) or "nothing", arm.dead or "none"] for arm in plan.arms]
-    return table("", ["arm", "cannot reach", "dead hidden irreps"], rows)
+    rows = [[arm.label, ", ".join(arm.unreachable) or "none", dead_text(arm.dead) or "none"] for arm in plan.arms]
+    return table("", ["arm", "unreachable outputs", "dead hidden irreps"], rows)
 
 
 def _costs(plan: StudyPlan, forecasts: Sequence[Forecast]) -> Table:

@@ -17,7 +17,7 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.prediction import predict_density
-from tesseral.models.training.training import check_trial
+from tesseral.models.training.trial_check import check_trial
 from tesseral.study.configuration.trial import State, Trial
 from tesseral.study.errors import DataError, RecordError
 from tesseral.study.records.ledger import Entry, Ledger
@@ -49,7 +49,7 @@ class Density:
     molecule: Molecule
     basis: AuxiliaryBasis
     coefficients: Sequence[Tensor]
-    """For each atom, shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2)."""
+    """Coefficients of each atom, shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2)."""
     title: str
     """One line, for the header of a file."""
     expected: int

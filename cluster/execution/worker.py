@@ -72,7 +72,7 @@ def run_trial(
     :raises StoreError: if the storage fails.
     """
     from tesseral.models.training.device import find_device, usable
-    from tesseral.models.training.training import check_trial
+    from tesseral.models.training.trial_check import check_trial
 
     store = Store(job.storage).child(job.study)
     plan = read_document(store, f"trials/{job.trial}/trial.json", "trial", "traces")

@@ -1,4 +1,4 @@
-"""What a study cannot learn from its splits: energies of compositions that the training structures do not span."""
+"""Compositions of test structures whose atomic reference energies the training split leaves undetermined."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,29 +15,31 @@ from tesseral.study.constants import SYMBOLS
 from tesseral.study.design.stages import confirm_seeds
 
 TOLERANCE = 1e-6
-"""Part of a composition's length that may lie outside of the training structures' span: rounding."""
+"""Relative length of a composition outside the span of the training structures that is taken for rounding."""
 
 
 def undetermined(plan: StudyPlan) -> Iterator[str]:
-    """A sentence for each data set of which a test split holds compositions that its training split does not span.
+    """Name the data sets with test structures whose composition the training structures do not span.
 
-    What grows with a structure, such as its energy, is measured from a number for each element, fitted by least squares
-    on the training split. Water alone says what 2 H + O have together, and nothing of OH: there the reference is off by
-    as much as an atom's energy.
+    Extensive targets, such as the energy, are predicted relative to a number for each element, fitted by least squares
+    on the training split. Training structures of water alone determine the sum for 2 H + O and leave that of OH open:
+    its reference is then off by as much as an atom's energy.
+
+    :return: one sentence for each data set.
     """
     file = plan.study.file
-    found: dict[tuple[str, Data], set[str]] = {}
+    checked: dict[tuple[str, Data], set[str]] = {}
     for arm in plan.study.arms:
         data = arm.configuration.data
         reference = plan.measure.reference(data.reference)
         if reference is None:
             continue
         quantity = quantity_of(arm.configuration.target.quantity, reference.labels)
-        if not quantity.has_atomic_references or (quantity.name, data) in found:
+        if not quantity.has_atomic_references or (quantity.name, data) in checked:
             continue
         seeds = (confirm_seeds(file.study.seed, block, 0).split for block in range(file.replication.blocks))
-        found[quantity.name, data] = outside(reference, data, seeds)
-    for (name, data), formulas in found.items():
+        checked[quantity.name, data] = outside(reference, data, seeds)
+    for (name, data), formulas in checked.items():
         if formulas:
             shown = ", ".join(sorted(formulas)[:5]) + (" and others" if len(formulas) > 5 else "")
             yield (
@@ -48,9 +50,9 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
 
 
 def outside(reference: Reference, data: Data, seeds: Iterable[int]) -> set[str]:
-    """Formulas of test structures whose composition is no combination of those of the training structures.
+    """Formulas of test structures whose composition is no linear combination of those of the training structures.
 
-    :param seeds: of the splits.
+    :param seeds: seeds of the splits.
     """
     rows = reference.converged.table["atomic_numbers"].to_pylist()
     counts = np.array([[row.count(number) for number in reference.elements] for row in rows], dtype=float)

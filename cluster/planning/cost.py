@@ -1,4 +1,4 @@
-"""What training costs in seconds: a shipped rate for one CPU core, and rates fitted to the trials of a storage.
+"""What training costs in seconds: a shipped rate, rates fitted to the trials of a storage, and steps measured now.
 
 A trial of n steps of f operations each takes
 
@@ -17,22 +17,27 @@ Sums of x xᵀ and x over trials are all that a fit needs; a rate's file keeps t
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tesseral.cluster.data.references import open_reference
+from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.study_file import Resources
 from tesseral.study.records.ledger import Entry, Ledger
 from tesseral.study.records.store import Store, read_document
 
+if TYPE_CHECKING:  # it imports torch, which takes seconds
+    from tesseral.models.training.timed_step import Step
+
 FOLDER = "rates"
-"""Where a storage keeps them, a file a device. Derived from the records of its studies."""
+"""Folder of a storage with a file for each device. Rates are derived from the records of its studies."""
 PRIOR = 0.1
-"""λ: what the shipped proportions count for, in trials."""
+"""λ: the weight of the shipped proportions, in trials."""
 
 Vector = NDArray[np.float64]
 
@@ -44,13 +49,13 @@ class Rate:
     device: str
     """`cpu`, or the accelerator's name."""
     setup: float
-    """Seconds of a trial beside its steps: data set, network, test split."""
+    """Seconds of a trial besides its steps: reading the data, building the network, the test split."""
     overhead: float
-    """Seconds of a step whatever its size, evaluations and records included."""
+    """Seconds of a step of any size, with its share of evaluations and records."""
     per_flop: float
     """Seconds of one floating-point operation."""
     trials: int = 0
-    """Those that it is fitted to; 0 for the shipped one."""
+    """Number of trials that it is fitted to; 0 for the shipped rate."""
 
     def step(self, flops: float) -> float:
         """Seconds of a training step of so many operations."""
@@ -62,32 +67,34 @@ class Rate:
 
     @property
     def source(self) -> str:
-        """Where it is from, in words."""
+        """Where the rate comes from, in words."""
         if not self.trials:
             return "the shipped default, one core of a 2020s server CPU; trials of this storage will replace it"
         return f"{self.trials:,} trial{'s' if self.trials > 1 else ''} of this storage on {self.device}"
 
 
 SHIPPED = Rate("cpu", setup=0.7, overhead=8e-3, per_flop=9e-11)
-"""Of one thread on one core of a 2020s server CPU. CPU seconds of whole trainings of 10 and of 40 epochs, without
-records: the quickstart's four arms, its l_max 1 with batches of 16, l_max 2 at twice the widths (64, 32, 16) and
-l_max 3 at those of Rackers & Rao: 4·10⁶ to 4.7·10⁸ operations and 5.6 to 39 ms a step. Least squares of relative
-errors left −36 to +42 %: the overhead grows with the paths of the tensor products, which a count of operations does
-not know. The setup is between those of 4 structures to test on (0.5 s) and of 12 (1.3 to 1.9 s)."""
+"""The rate of one thread on one core of a 2020s server CPU.
+
+Fitted by least squares of relative errors to CPU seconds of whole trainings of 10 and of 40 epochs, without records:
+the quickstart's four arms, its l_max 1 with batches of 16, l_max 2 at twice the widths (64, 32, 16), and l_max 3 at
+those of Rackers & Rao. A step takes 4·10⁶ to 4.7·10⁸ operations there, and 5.6 to 39 ms. Residuals are −36 to +42 %:
+the overhead grows with the number of paths of the tensor products, which a count of operations does not contain. The
+setup lies between those with 4 test structures (0.5 s) and with 12 (1.3 to 1.9 s)."""
 
 
 def read_rate(storage: str, resources: Resources) -> Rate | None:
-    """The rate of the device that trials of a study will use; of several accelerators, that of most trials.
+    """The rate of the device that trials of a study will use. Among several accelerators it is that of most trials.
 
-    None for an accelerator of which no trial was recorded: there is none to ship.
+    :return: None for an accelerator without recorded trials, because no rate of one is shipped.
     """
     store = Store(storage)
     if resources.device == "cpu" or (not resources.gpus and resources.device == "auto"):
         document = _read(store, SHIPPED.device)
         return _rate(document) if document else SHIPPED
     names = [path for path in store.paths(FOLDER) if path.endswith(".json") and path != _path(SHIPPED.device)]
-    found = [_rate(document) for path in names if (document := read_document(store, path, *_KEYS)) is not None]
-    return max(found, key=lambda rate: rate.trials, default=None)
+    rates = [_rate(document) for path in names if (document := read_document(store, path, *_KEYS)) is not None]
+    return max(rates, key=lambda rate: rate.trials, default=None)
 
 
 def record_rate(storage: str, study: str, ledger: Ledger | None = None) -> list[Rate]:
@@ -109,6 +116,33 @@ def record_rate(storage: str, study: str, ledger: Ledger | None = None) -> list[
     return rates
 
 
+def measure_steps(plan: StudyPlan, on_progress: Callable[[int, int], None] | None = None) -> list["Step"]:
+    """Time a training step of every arm in this process, on the device and as many threads as a trial has.
+
+    :param on_progress: called with the number of arms that are done, and of all arms.
+    :return: in the order of the arms.
+    :raises TesseralError: if this machine lacks the device.
+    """
+    import torch
+
+    from tesseral.models.training.timed_step import measure_step
+
+    resources = plan.study.file.resources
+    device = "cpu" if resources.device == "auto" and not resources.gpus else resources.device
+    threads = torch.get_num_threads()
+    torch.set_num_threads(resources.cpus)
+    steps = []
+    try:
+        for arm in plan.arms:
+            reference = open_reference(plan.storage, arm.configuration.data.reference)
+            steps.append(measure_step(arm.configuration, reference, device))
+            if on_progress:
+                on_progress(len(steps), len(plan.arms))
+    finally:
+        torch.set_num_threads(threads)
+    return steps
+
+
 def _timings(entries: Iterable[Entry]) -> dict[str, Vector]:
     """Device → x of each trial that was trained here to its end, shape (trials, 3)."""
     rows: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
@@ -117,23 +151,24 @@ def _timings(entries: Iterable[Entry]) -> dict[str, Vector]:
         seconds, steps, flops = outcome.get("seconds"), outcome.get("steps"), entry.plan.get("flops")
         if entry.state is State.COMPLETE and "reused" not in outcome and seconds and steps and flops:
             rows[outcome["device"]].append((1 / seconds, steps / seconds, steps * flops / seconds))
-    return {device: np.array(found) for device, found in rows.items()}
+    return {device: np.array(terms) for device, terms in rows.items()}
 
 
 def _fit(device: str, studies: Iterable[dict[str, Any]]) -> Rate:
-    """Of all studies' trials; in units of the shipped coefficients, so that numbers are of order 1."""
-    from scipy.optimize import nnls  # half a second, which a plan does without
+    """Fit a rate to the trials of all studies."""
+    from scipy.optimize import nnls  # takes half a second to import, and a plan does not need it
 
+    # In units of the shipped coefficients all numbers are of order 1.
     unit = np.array([SHIPPED.setup, SHIPPED.overhead, SHIPPED.per_flop])
-    found = list(studies)
-    xx = sum(np.array(study["xx"]) for study in found) * np.outer(unit, unit)
-    x = sum(np.array(study["x"]) for study in found) * unit
+    sums = list(studies)
+    xx = sum(np.array(study["xx"]) for study in sums) * np.outer(unit, unit)
+    x = sum(np.array(study["x"]) for study in sums) * unit
     factor = x.sum() / xx.sum()
-    # ‖A z − b‖² with AᵀA = xx + λ/c², Aᵀb = x + λ/c is the sum to be minimised, but for a constant.
+    # The sum to minimise is ‖A z − b‖² with AᵀA = xx + λ/c² and Aᵀb = x + λ/c, up to a constant.
     upper = np.linalg.cholesky(xx + PRIOR / factor**2 * np.eye(3)).T
     scaled, _ = nnls(upper, np.linalg.solve(upper.T, x + PRIOR / factor))
     setup, overhead, per_flop = (scaled * unit).tolist()
-    return Rate(device, setup, overhead, per_flop, sum(study["trials"] for study in found))
+    return Rate(device, setup, overhead, per_flop, sum(study["trials"] for study in sums))
 
 
 _KEYS = (*Rate.__dataclass_fields__, "studies")

@@ -1,4 +1,4 @@
-"""What a study will be, as `tesseral plan` tells it: its arms, what they reach, what they cost, and why so."""
+"""Forecast a study: trials and seconds of each arm, and notes on the design, as `tesseral plan` shows them."""
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -16,33 +16,37 @@ from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.wording import count, listed_labels
 
 LOOSE = 0.01
-"""Residual of a match from which on it is noted."""
+"""Residual of a match above which a note names it."""
 COUNTED = ("network.", "training.batch_size")
-"""Beginnings of the settings that change the operations of a step."""
+"""Prefixes of settings that change the operations of a step."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an arm will cost; seconds are those of one device and None where no rate is known."""
+    """What an arm will cost. Times are seconds of one device, and None if no rate is known."""
 
     arm: PlannedArm
     search: int
-    """Trials of its search."""
+    """Number of trials of its search."""
     confirm: int
-    """Trials of its confirm stage; with sequential allocation, the least."""
+    """Number of trials of its confirm stage; with sequential allocation, the least."""
     most: int
-    """Those at most."""
+    """Largest number of trials of its confirm stage."""
     step: float | None
+    """Time of an optimizer step."""
     trial: float | None
-    """Of one that is trained to the end."""
+    """Time of a trial that is trained to the end."""
     seconds: float | None
-    """Of all its trials; those of a search are stopped as successive halving expects."""
+    """Time of all its trials, if those of the search are stopped as successive halving expects."""
     longest: float | None
-    """If no trial of the search is stopped, and all that a sequential allocation may add is added."""
+    """Time of all its trials, if none of the search is stopped and sequential allocation adds all blocks."""
 
 
 def forecasts(plan: StudyPlan, rate: Rate | None) -> list[Forecast]:
-    """Of every arm, in their order."""
+    """Forecast every arm, in the plan's order.
+
+    :param rate: the speed of the device; None if none is known.
+    """
     return [_forecast(plan, arm, rate) for arm in plan.arms]
 
 
@@ -61,9 +65,10 @@ def _forecast(plan: StudyPlan, arm: PlannedArm, rate: Rate | None) -> Forecast:
 
 
 def share_of_epochs(plan: StudyPlan, arm: PlannedArm) -> float:
-    """Of a search's epochs, the share that successive halving expects to be trained.
+    """The share of a search's epochs that successive halving is expected to train.
 
-    All trials reach the first rung, one in η the second, one in η² the third: Σ_k (r_{k+1} − r_k) η^{−k} / epochs.
+    All trials reach the first rung r₁, one in η the second, one in η² the third: with r₀ = 0 and the last one at the
+    end, the share is Σ_k (r_{k+1} − r_k) η^{−k} / epochs.
     """
     search = plan.study.file.search
     epochs = arm.configuration.training.epochs
@@ -73,7 +78,7 @@ def share_of_epochs(plan: StudyPlan, arm: PlannedArm) -> float:
 
 
 def title(plan: StudyPlan) -> str:
-    """Arms × blocks × replicates, and the search, in a sentence."""
+    """The size of a study in a sentence: arms × blocks × replicates, and its search."""
     file, arms = plan.study.file, len(plan.arms)
     blocks, replicates = file.replication.blocks, file.replication.replicates
     text = f"{plan.study.name}: {count(arms, 'arm')} × {count(blocks, 'block')} × {count(replicates, 'replicate')}"
@@ -88,29 +93,29 @@ def title(plan: StudyPlan) -> str:
     return f"{text}) = {count(plan.search_trials + plan.confirm_trials, 'trial')} in all"
 
 
-def notes(plan: StudyPlan, found: list[Forecast]) -> list[str]:
-    """What is to be known of the design beside its tables, a sentence each."""
+def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
+    """Notes on the design that its tables do not show, a sentence each."""
     study, file = plan.study, plan.study.file
     lines = list(study.design_notes)
     left_out: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for arm in study.excluded:
-        left_out[arm.where, arm.condition].append(arm.label)
+    for excluded in study.excluded:
+        left_out[excluded.where, excluded.condition].append(excluded.label)
     for (where, condition), labels in left_out.items():
         lines.append(f"{where} ({condition}) leaves out {count(len(labels), 'arm')}: {listed_labels(labels)}")
-    lines += [f"one configuration, and so one arm: {one.label}" for one in plan.arms if len(one.arm.labels) > 1]
+    lines += [f"equal configurations are one arm: {arm.label}" for arm in plan.arms if len(arm.arm.labels) > 1]
     lines += setting_notes(plan)
     lines += open_notes(plan)
     lines += fusion_notes(plan)
-    for one in plan.arms:
-        if abs(one.residual) > LOOSE:
-            scalars = any((term.l, term.p) == (0, 1) for term in parse_irreps(one.natural))
-            why = "widths are whole numbers" if scalars else "widths are whole numbers, and there is no 0e to close it"
-            lines.append(f"{one.label} misses its size by {100 * one.residual:+.1f} %: {why}")
-    if any(one.unreachable for one in plan.arms):
-        lines.append("outputs that cannot be reached count as predicted zero")
+    for arm in plan.arms:
+        if abs(arm.residual) > LOOSE:
+            scalars = any((term.l, term.p) == (0, 1) for term in parse_irreps(arm.natural))
+            reason = "widths are whole numbers" + ("" if scalars else ", and it has no 0e to make up the difference")
+            lines.append(f"{arm.label} misses its size by {100 * arm.residual:+.1f} %: {reason}")
+    if any(arm.unreachable for arm in plan.arms):
+        lines.append("unreachable outputs count as predicted zero")
     replication = file.replication
     if replication.allocate == "sequential":
-        least, most = (sum(getattr(one, name) for one in found) for name in ("confirm", "most"))
+        least, most = (sum(getattr(each, name) for each in forecasts) for name in ("confirm", "most"))
         lines.append(
             f"blocks are added until the paired change is known to ±{replication.precision:g} %: {least:,} trials of "
             f"the confirm stage at least, {most:,} at most"
@@ -118,48 +123,48 @@ def notes(plan: StudyPlan, found: list[Forecast]) -> list[str]:
         soonest = max(FIRST_LOOK, replication.blocks) + MORE
         if (replication.max_blocks or 0) <= soonest:
             lines.append(
-                f"the width is looked at from {soonest - MORE} blocks on, and {MORE} more follow once it is small "
-                f"enough: with max_blocks = {replication.max_blocks} all of them are run"
+                f"the width of an interval is first checked at {soonest - MORE} blocks, and {MORE} more blocks follow "
+                f"once it is narrow enough: with max_blocks = {replication.max_blocks}, all blocks are run"
             )
     if plan.space and any(parameter.path.startswith(COUNTED) for parameter in plan.space):
         lines.append("the search changes the cost of a step: times are those of the arms' own settings")
     if file.search and file.search.define:
         lines.append(f"{file.search.define} proposes: times are those of the arms' own settings")
-    total, longest = total_of(found, "seconds"), total_of(found, "longest")
+    total, longest = total_of(forecasts, "seconds"), total_of(forecasts, "longest")
     if total is not None and longest is not None and not isclose(total, longest):
         asha = file.search.asha if file.search else None
-        expected = f": times expect ASHA to let one trial in {asha.reduction} pass each rung" if asha else ""
+        expected = f"; the times above expect ASHA to let one trial in {asha.reduction} pass each rung" if asha else ""
         lines.append(f"at most {hours(plan, longest):.3g} {unit(plan)} in all{expected}")
     return lines
 
 
 def unit(plan: StudyPlan) -> str:
-    """What its resources are counted in."""
+    """The unit of a study's cost: GPU-hours or core-hours."""
     return "GPU-hours" if plan.study.file.resources.gpus else "core-hours"
 
 
 def hours(plan: StudyPlan, seconds: float) -> float:
-    """GPU-hours, or core-hours of trials without a GPU."""
+    """Seconds of a trial's device as GPU-hours, or as core-hours if trials use no GPU."""
     resources = plan.study.file.resources
     return seconds / 3600 * (resources.gpus or resources.cpus)
 
 
-def total_of(found: list[Forecast], name: str) -> float | None:
-    """Sum over the arms; None where no rate is known."""
-    values = [getattr(one, name) for one in found]
+def total_of(forecasts: list[Forecast], name: str) -> float | None:
+    """Sum of a field over the arms; None if no rate is known."""
+    values = [getattr(forecast, name) for forecast in forecasts]
     return None if None in values else sum(values)
 
 
-def to_dict(plan: StudyPlan, found: list[Forecast], rate: Rate | None) -> dict[str, Any]:
-    """All of it as JSON can hold it."""
+def to_dict(plan: StudyPlan, forecasts: list[Forecast], rate: Rate | None) -> dict[str, Any]:
+    """The plan and its forecasts as JSON, as `tesseral plan --json` prints them."""
     study, file = plan.study, plan.study.file
-    total = total_of(found, "seconds")
+    total = total_of(forecasts, "seconds")
     return {
         "study": study.name,
         "trials": plan.search_trials + plan.confirm_trials,
         "search_trials": plan.search_trials,
         "confirm_trials": plan.confirm_trials,
-        "confirm_trials_most": sum(one.most for one in found),
+        "confirm_trials_most": sum(forecast.most for forecast in forecasts),
         "baseline": plan.baseline.label,
         "blocks": file.replication.blocks,
         "replicates": file.replication.replicates,
@@ -167,18 +172,18 @@ def to_dict(plan: StudyPlan, found: list[Forecast], rate: Rate | None) -> dict[s
         "search": asdict(file.search) if file.search else None,
         "objectives": plan.objectives,
         "match": asdict(file.match),
-        "arms": [_arm(plan, one) for one in found],
+        "arms": [_arm(plan, forecast) for forecast in forecasts],
         "excluded": [vars(arm) for arm in study.excluded],
-        "notes": notes(plan, found),
+        "notes": notes(plan, forecasts),
         "rate": vars(rate) | {"source": rate.source} if rate else None,
         "seconds": total,
-        "seconds_most": total_of(found, "longest"),
+        "seconds_most": total_of(forecasts, "longest"),
         unit(plan).lower().replace("-", "_"): None if total is None else hours(plan, total),
     }
 
 
-def _arm(plan: StudyPlan, one: Forecast) -> dict[str, Any]:
-    arm = one.arm
+def _arm(plan: StudyPlan, forecast: Forecast) -> dict[str, Any]:
+    arm = forecast.arm
     return {
         "arm": arm.label,
         "labels": arm.arm.labels,
@@ -193,12 +198,12 @@ def _arm(plan: StudyPlan, one: Forecast) -> dict[str, Any]:
         "rungs": plan.rungs(arm),
         "unreachable": arm.unreachable,
         "dead": arm.dead,
-        "search_trials": one.search,
-        "confirm_trials": one.confirm,
-        "confirm_trials_most": one.most,
-        "seconds_step": one.step,
-        "seconds_trial": one.trial,
-        "seconds": one.seconds,
-        "seconds_most": one.longest,
+        "search_trials": forecast.search,
+        "confirm_trials": forecast.confirm,
+        "confirm_trials_most": forecast.most,
+        "seconds_step": forecast.step,
+        "seconds_trial": forecast.trial,
+        "seconds": forecast.seconds,
+        "seconds_most": forecast.longest,
         "configuration": arm.configuration.to_dict(),
     }

@@ -1,4 +1,4 @@
-"""What arms with fusion diagrams cannot tell apart: topologies that make the same functions, bounds that cut none."""
+"""Notes on fusion diagrams: arms whose topologies make the same functions, and bounds that keep all."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,44 +9,45 @@ from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.paths.independence import same_functions
 from tesseral.models.networks.paths.path import Path
-from tesseral.models.networks.paths.selection_rules import SCALAR, IrrepSet, harmonics
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Fusion, Network
+from tesseral.study.parsing.fusion_diagram import layer_irreps
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.wording import listed_labels
 
 
 def fusion_notes(plan: StudyPlan) -> Iterator[str]:
-    """A sentence for each set of arms that differ in their diagram alone and whose diagrams make the same functions,
-    and for each bound on internal edges that cuts none.
+    """Name arms that differ in their diagram alone and make the same functions, and bounds that keep all functions.
 
-    Of a layer that has all hidden irreps: in the first one, whose features are scalars, fewer paths are open.
+    Both are found for a layer whose input has all hidden irreps, see `layer_irreps`.
+
+    :return: one sentence for each set and for each bound on internal edges.
     """
-    alike: dict[Configuration, list[_Fused]] = defaultdict(list)
-    for arm in plan.arms:
-        configuration = arm.arm.configuration.resolved()
+    alike: dict[Configuration, list[_FusedArm]] = defaultdict(list)
+    for planned in plan.arms:
+        configuration = planned.arm.configuration.resolved()
         network = configuration.network
         if network.fusion.diagram != "none" and network.define is None:
             rest = replace(configuration, network=replace(network, fusion=Fusion(channels=network.fusion.channels)))
-            alike[rest].append(_Fused(arm.label, network))
+            alike[rest].append(_FusedArm(planned.label, network))
     uncut: dict[tuple[str, int | None], list[str]] = defaultdict(list)
-    for found in alike.values():
-        for one in found:
-            if not one.cuts and one.network.fusion.bound is not None:
-                uncut[str(one.tree), one.network.fusion.bound].append(one.label)
-        for same in _classes(found):
+    for fused in alike.values():
+        for arm in fused:
+            if not arm.cuts and arm.network.fusion.bound is not None:
+                uncut[str(arm.tree), arm.network.fusion.bound].append(arm.label)
+        for same in _classes(fused):
             if len(same) > 1:
                 yield (
-                    f"{listed_labels([one.label for one in same])} make the same functions, for {_reason(same)}; "
-                    "topologies differ where leaves are distinct and k_max cuts"
+                    f"{listed_labels([one.label for one in same])} make the same functions, because {_reason(same)}; "
+                    "topologies differ if leaves are distinct and k_max excludes some functions"
                 )
     for (tree, k_max), labels in uncut.items():
-        yield f"k_max = {k_max} cuts nothing of what {tree} makes: {listed_labels(labels)}"
+        yield f"k_max = {k_max} keeps all functions of {tree}: {listed_labels(labels)}"
 
 
 @dataclass(frozen=True)
-class _Fused:
+class _FusedArm:
     """An arm with a diagram."""
 
     label: str
@@ -66,24 +67,15 @@ class _Fused:
         return len(self.paths) < len(self._paths(None))
 
     def _paths(self, k_max: int | None) -> tuple[Path, ...]:
-        hidden = frozenset((term.l, term.p) for term in parse_irreps(self.network.hidden.irreps or ""))
-        edges = harmonics(self.network.harmonics_lmax)
-        gathered, made = {
-            "gated": (_gates(hidden), _gates(hidden)),
-            "cormorant": (hidden, hidden),
-            "mace": (hidden | edges, hidden),
-        }[self.network.interaction]
-        return paths(self.tree, {"centre": hidden, "neighbours": gathered, "edges": edges}, made, k_max)
+        hidden = parse_irreps(self.network.hidden.irreps or "")
+        leaves, roots = layer_irreps(self.network.interaction, hidden, self.network.harmonics_lmax)
+        return paths(self.tree, leaves, roots, k_max)
 
 
-def _gates(hidden: IrrepSet) -> IrrepSet:
-    return hidden | {SCALAR} if any(order for order, _ in hidden) else hidden
-
-
-def _classes(found: list[_Fused]) -> list[list[_Fused]]:
-    """Arms whose diagrams make the same functions, together."""
-    classes: list[list[_Fused]] = []
-    for one in found:
+def _classes(fused: list[_FusedArm]) -> list[list[_FusedArm]]:
+    """Group the arms whose diagrams make the same functions."""
+    classes: list[list[_FusedArm]] = []
+    for one in fused:
         for same in classes:
             if sorted(same[0].tree.leaves) == sorted(one.tree.leaves) and same_functions(same[0].paths, one.paths):
                 same.append(one)
@@ -93,13 +85,13 @@ def _classes(found: list[_Fused]) -> list[list[_Fused]]:
     return classes
 
 
-def _reason(same: list[_Fused]) -> str:
+def _reason(same: list[_FusedArm]) -> str:
     if any(one.cuts for one in same):
-        return "what their bounds leave is the same"
+        return "their bounds keep the same functions"
     bounded = any(one.network.fusion.bound is not None for one in same)
-    none_cut = "no k_max cuts any of them" if bounded else "internal edges are not bounded"
+    all_kept = "k_max keeps all of their functions" if bounded else "internal edges are not bounded"
     if len({one.tree for one in same}) == 1:
-        return none_cut
+        return all_kept
     if len(set(same[0].tree.leaves)) == 1:
-        return f"their leaves are equal and {none_cut}"
-    return f"{none_cut}, and recoupling turns one tree into the other"
+        return f"their leaves are equal and {all_kept}"
+    return f"{all_kept}, and recoupling turns one tree into the other"

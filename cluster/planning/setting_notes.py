@@ -1,4 +1,4 @@
-"""Settings that change nothing, and those left open in which arms differ, as `tesseral plan` says of them."""
+"""Notes on settings: those without an effect, and defaults in which arms differ."""
 
 import tomllib
 from collections.abc import Iterator
@@ -18,9 +18,12 @@ WEIGHTS = {f"loss.{weight}" for quantity in QUANTITIES.values() for weight in qu
 
 
 def setting_notes(plan: StudyPlan) -> Iterator[str]:
-    """A sentence for each setting, of the file, a factor or the search, that has an effect in no arm that has it.
+    """Name settings of the file, a factor or the search that change no arm.
 
-    Where a search proposes what decides, such as the interaction, or its proposals are not known, none is made.
+    A setting is passed over if the search varies what decides its effect, such as the interaction. With `search.define`
+    the proposals are not known, so nothing is said.
+
+    :return: one sentence for each setting.
     """
     study = plan.study
     if study.file.search is not None and study.file.search.define is not None:
@@ -40,7 +43,7 @@ def setting_notes(plan: StudyPlan) -> Iterator[str]:
 
 
 def open_notes(plan: StudyPlan) -> Iterator[str]:
-    """A sentence where arms differ in what nobody set, and one where none of them is compared with another."""
+    """Say so if arms differ in a default, and if no arm is compared with another, a sentence each."""
     arms = plan.study.arms
     readouts = {arm.configuration.network.readout for arm in arms if arm.configuration.network.define is None}
     written = _written(plan.study).union(*(flatten(arm.factors) for arm in arms))
@@ -60,18 +63,18 @@ _DECIDE = {
     "network.fusion.k_max": {"network.fusion.diagram"},
     "network.fusion.channels": {"network.fusion.diagram"},
 } | {weight: {"target.quantity"} for weight in WEIGHTS}
-"""Setting → what decides whether it has an effect."""
+"""Setting → settings that decide whether it has an effect."""
 
 
 def _written(study: Study) -> set[str]:
-    """Dotted paths that the file sets, those of its preset too."""
+    """Dotted paths that the file or its preset sets."""
     tree = apply_preset(tomllib.loads(study.text), "")
     return set(flatten({key: tree[key] for key in CONFIGURATION if key in tree}))
 
 
 def _without(arm: Arm) -> dict[str, str]:
-    """`without_effect`, of the whole configuration."""
-    found = without_effect(arm.configuration.network)
+    """Settings of the whole configuration that change nothing, and when: see `without_effect`."""
+    idle = without_effect(arm.configuration.network)
     own = {f"loss.{weight}" for weight in quantity_of(arm.configuration.target.quantity).loss_weights}
-    found |= dict.fromkeys(sorted(WEIGHTS - own), "but with the target forces")
-    return found
+    idle |= dict.fromkeys(sorted(WEIGHTS - own), "unless the target is forces")
+    return idle
