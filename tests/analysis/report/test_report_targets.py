@@ -379,7 +379,7 @@ def test_the_parts_of_the_density_error_stand_beside_the_floor():
 
 def test_the_floor_stands_beside_errors_of_a_density(tables, page):
     text = words(page)
-    assert "its own ε against the SCF density, the fit floor, is 1.06 %." in findings(analyse(tables))[-2]
+    assert "the fit itself deviates from the SCF density by ε = 1.06 %, the fit floor." in findings(analyse(tables))[-2]
     errors = "0.00120 e in the number of electrons, 0.00340 e bohr in the dipole and 0.00800 % in the self-repulsion"
     assert f"Mean absolute errors of the fit: {errors} energy." in text
     alone = load(table(trial_rows()), [], [], info())

@@ -187,7 +187,7 @@ def test_a_report_shows_what_networks_use(tmp_path):
     assert names == ["effective-rank", "gradients-1"]
     lines = dead_irrep_sentences(results.layers.dead_irreps)
     assert lines == [
-        "In 3 of 4 arms, the gradient of the loss is nonzero for the features of every irrep.",
+        "In 3 of 4 arms, the gradient of the loss is nonzero for the features of every irrep that is produced.",
         "lmax=3: the gradient of the loss is zero for the features 3o in layer 1 and 3o in layer 2, which the plan "
         "does not list as dead.",
     ]
@@ -214,8 +214,9 @@ def test_one_sentence_tells_that_all_is_as_planned(tmp_path):
     dead = pl.when(pl.col("arm") == "lmax=1").then(pl.lit([{"layer": 1, "l": 0, "p": -1}]))
     study = replace(study, trials=study.trials.with_columns(dead_irreps=dead))
     assert dead_irrep_sentences(dead_irreps_by_arm(study, layer_traces(study.traces, study.trials))) == [
-        "In every arm, the gradient of the loss is nonzero for the features of every irrep except those that the plan "
-        "lists as unread, and for the weights of 2 of 3 traced product paths; the other paths lead to such irreps."
+        "In every arm, the gradient of the loss is nonzero for the features of every irrep that is "
+        "produced except those that the plan lists as unread, and for the weights of 2 of 3 traced product paths; "
+        "the other paths lead to such irreps."
     ]
 
 

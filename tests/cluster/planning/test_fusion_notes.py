@@ -35,8 +35,8 @@ def test_topologies_without_a_bound_coincide(plan_of):
     (sentence,) = fusion_notes(plan)
     first, second = (arm.label for arm in plan.arms[1:])
     assert sentence == (
-        f"{first}; {second} make the same functions, for internal edges are not bounded, and recoupling turns one tree "
-        "into the other; topologies differ where leaves are distinct and k_max cuts"
+        f"{first}; {second} make the same functions, because internal edges are not bounded, and recoupling turns one "
+        "tree into the other; topologies differ if leaves are distinct and k_max excludes some functions"
     )
     assert sentence in notes(plan, [])
 
@@ -45,9 +45,11 @@ def test_a_bound_that_cuts_nothing_is_none(plan_of):
     plan = plan_of(TOPOLOGIES, "[1, 3]")
     coincide, *bounds = fusion_notes(plan)
     apart = [arm.label for arm in plan.arms if arm.configuration.network.fusion.k_max == 3]
-    assert coincide.startswith(f"{'; '.join(apart)} make the same functions, for no k_max cuts any of them, and")
+    assert coincide.startswith(
+        f"{'; '.join(apart)} make the same functions, because k_max keeps all of their functions, and"
+    )
     assert bounds == [
-        f"k_max = 3 cuts nothing of what {tree} makes: {label}" for tree, label in zip(TOPOLOGIES, apart, strict=True)
+        f"k_max = 3 keeps all functions of {tree}: {label}" for tree, label in zip(TOPOLOGIES, apart, strict=True)
     ]
 
 
@@ -62,7 +64,7 @@ def test_equal_leaves_coincide(plan_of):
     trees = ["(((centre centre) centre) centre)", "((centre centre) (centre centre))"]
     assert list(fusion_notes(plan_of(trees, "[1]", 'network.hidden.irreps = ["4x1o+4x2e"]\n'))) == []
     sentence, *bounds = fusion_notes(plan_of(trees, "[1]"))
-    assert "for their leaves are equal and no k_max cuts any of them;" in sentence
+    assert "because their leaves are equal and k_max keeps all of their functions;" in sentence
     assert len(bounds) == 2
 
 
@@ -71,8 +73,10 @@ def test_bounds_that_leave_the_same(plan_of):
     plan = plan_of(["((centre centre) centre)"], "[0, 1, 2]", 'network.hidden.irreps = ["4x0e+4x2e"]\n')
     sentence, bound = fusion_notes(plan)
     labels = [arm.label for arm in plan.arms]
-    assert sentence.startswith(f"{labels[0]}; {labels[1]} make the same functions, for what their bounds leave is the")
-    assert bound == f"k_max = 2 cuts nothing of what ((centre centre) centre) makes: {labels[2]}"
+    assert sentence.startswith(
+        f"{labels[0]}; {labels[1]} make the same functions, because their bounds keep the same functions"
+    )
+    assert bound == f"k_max = 2 keeps all functions of ((centre centre) centre): {labels[2]}"
 
 
 def test_arms_that_differ_in_more_are_not_compared(plan_of):

@@ -15,7 +15,7 @@ LMAX = "network.hidden.lmax = [0, 1]"
 BOUND = "network.fusion.k_max has no effect without a diagram"
 CHANNELS = "network.fusion.channels has no effect without a diagram"
 CORRELATION = "network.correlation has no effect outside mace"
-WEIGHT = "loss.forces has no effect but with the target forces"
+WEIGHT = "loss.forces has no effect unless the target is forces"
 PATH = "network.hidden.lmax"
 SEARCH = "[search]\ntrials = 2\n[search.space]\ntraining.learning_rate = [1e-3, 1e-2]\n"
 

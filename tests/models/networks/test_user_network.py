@@ -13,7 +13,7 @@ from e3nn import o3
 
 from tesseral.cluster.planning.plan import plan
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.networks.network import build_network
+from tesseral.models.networks.network import build_network, count_parameters
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
 from tesseral.models.networks.sizing.reach import unreachable
 from tesseral.models.networks.sizing.size import Shape, size
@@ -33,7 +33,6 @@ from tests.support.synthetic_density import (
     BASIS,
     EMPTY,
     Memory,
-    count_parameters,
     small_configuration,
     synthetic_reference,
     synthetic_trial,
@@ -299,7 +298,7 @@ def run(trial: Trial, checkpoint: bytes | None = None, **options: object) -> tup
         ("own_network:constant", "expected a function, 'own_network:constant' is of type int"),
         ("own_broken:build", "importing 'own_broken' raised ZeroDivisionError: division by zero"),
         ("own_needy:build", "importing 'own_needy' raised ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
-        ("math:sqrt", "expected a module of Python source, 'math' has none"),
+        ("math:sqrt", "expected a module with Python source, 'math' has none"),
     ],
 )
 def test_what_cannot_be_loaded(define, sentence):
@@ -387,7 +386,8 @@ def unbroken() -> tuple[Trial, Result, Memory]:
 
 def test_it_trains_is_traced_and_predicts(unbroken):
     trial, result, memory = unbroken
-    assert result.parameters == count_parameters(trial.configuration)
+    network = build_network(trial.configuration.network, 2, BASIS.layout, num_neighbors=1.0, seed=0)
+    assert result.parameters == count_parameters(network)
     losses = [row["value"] for row in memory.curve_rows if row["metric"] == "loss"]
     assert losses[-1] < losses[0]
     traced = {(row["layer"], row["l"], row["p"]) for row in memory.trace_rows if row["statistic"] == "rms"}

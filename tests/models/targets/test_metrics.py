@@ -11,8 +11,9 @@ from tesseral.models.data.split import split
 from tesseral.models.density.density import epsilon_by_order
 from tesseral.models.density.errors import density_errors
 from tesseral.models.targets import metrics
-from tesseral.models.targets.metrics import Value, evaluation_batches, measure, measure_densities
+from tesseral.models.targets.metrics import evaluation_batches, measure, measure_densities
 from tesseral.models.targets.model import build_model
+from tesseral.models.targets.target import Value
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.training import train
 from tesseral.study.configuration.metrics import METRICS

@@ -63,6 +63,7 @@ class PlainModel(Module):
         super().__init__()
         self.network, self.scale = Plain(), Parameter(torch.ones(()))
         self.target = SimpleNamespace(
+            quantity=SimpleNamespace(ablation_metric="relative_error"),
             error=lambda prediction, batch: prediction - batch.values,
             sums=lambda error, batch: {"error": error.abs().sum()},
             values=lambda sums: [Value(name, None, float(sums["error"]))],

@@ -287,7 +287,7 @@ def test_labels_are_distinct_over_a_large_design():
         (
             THREE + "[design]\nkind = 'one-factor-out'\nwhere = ['true', 'network.layers > 1']",
             "design.where[1]",
-            ["excludes the baseline"],
+            ["a condition that the baseline meets"],
         ),
         ("[factors]\nmatch.by = ['none', 'width']", "factors.match.by", ["parameters", '"width"']),
         ("[factors]\nmatch.to = [10, 20]", "factors.match.to", ["match.by alone"]),

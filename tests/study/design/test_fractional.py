@@ -143,7 +143,7 @@ def test_what_plan_prints():
 @pytest.mark.parametrize(
     ("factors", "settings", "words"),
     [
-        (5, {}, ["exactly one", "none of them", "8 (III), 16 (V), 32 (full)"]),
+        (5, {}, ["exactly one", "neither", "8 (III), 16 (V), 32 (full)"]),
         (5, {"runs": 8, "resolution": 3}, ["exactly one", "both", "8 (III)"]),
         (5, {"runs": 12}, ["12 runs", "8 (III), 16 (V), 32 (full)"]),
         (5, {"runs": 4}, ["4 runs", "8 (III)"]),

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden, Network
-from tesseral.study.design.match import fit, target_sizes
+from tesseral.study.design.match import target_sizes
+from tesseral.study.design.widths import fit
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 from tesseral.study.study import Study

@@ -148,5 +148,5 @@ def test_either_space_or_define():
 
 
 def test_cmaes_takes_one_objective():
-    with pytest.raises(StudyFileError, match="cmaes takes one objective"):
+    with pytest.raises(StudyFileError, match="with several objectives; cmaes takes one only"):
         read("training.learning_rate = {low=0.1,high=0.2}", sampler="cmaes", objectives=("l2_error", "seconds"))

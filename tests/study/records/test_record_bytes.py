@@ -1,15 +1,18 @@
-"""The JSON records of a fixed study and of two fixed attempts have fixed bytes.
+"""The JSON records of a fixed study and of two fixed attempts, and the schemas of all tables, have fixed bytes.
 
 Records that differed in a byte could not be compared with, or reused from, those of an earlier version.
 """
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from tesseral.study.configuration.trial import State
-from tesseral.study.records import attempt, outcome
+from tesseral.study.records import attempt, outcome, schemas
 from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.ledger import freeze, write_arm, write_plan
 from tesseral.study.records.rungs import prune, seal_pruning
@@ -19,6 +22,15 @@ from tests.support.mistakes import STUDY
 
 GOLDEN = Path(__file__).parents[2] / "support" / "records.json"
 """Path of a record → its text, as first written; the study file is in it, as it is frozen."""
+
+
+SCHEMAS = {
+    "TRIALS": "333d399e1240a854439ab08a80d1b4e8bbcd59316c503694a7a7b9c423d2248a",
+    "CURVES": "26ffd23cc4e96fcd12fcde72f39a3d5c0a2763b8c47bfe7f886225f92245396a",
+    "TRACES": "c50a92ae2738841a8ef0dbd7c617e5ae771cb141cbbe53b756af95edd26aa775",
+    "REFERENCE": "a701c5234802b23c1e4644af5c34f4b731da4e3ebd292f9e4e79440192a0eee8",
+}
+"""Table → SHA-256 of its fields and metadata, as first written."""
 
 
 class Noon(datetime):
@@ -72,3 +84,16 @@ def test_json_records_keep_their_bytes(tmp_path, monkeypatch):
     assert list(written) == list(golden)
     for path, text in written.items():
         assert text == golden[path], path
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_tables_keep_their_schemas(name):
+    """Names, types and metadata, descriptions among them, are stored in every Parquet file of a table."""
+    schema = getattr(schemas, name)
+    fields = [[field.name, str(field.type), field.nullable, plain(field.metadata)] for field in schema]
+    text = json.dumps([fields, plain(schema.metadata)])
+    assert hashlib.sha256(text.encode()).hexdigest() == SCHEMAS[name]
+
+
+def plain(metadata: dict[bytes, bytes] | None) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (metadata or {}).items()}

@@ -11,13 +11,15 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tesseral.models.networks.network import Network
-from tesseral.models.networks.sizing.architecture import _blueprint
+from tesseral.models.networks.sizing.architecture import _blueprint, blueprint
+from tesseral.models.networks.sizing.blueprint import irreps_of
 from tesseral.models.networks.sizing.reach import dead, unreachable
 from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Fusion
 from tesseral.study.errors import StudyFileError
-from tesseral.study.parsing.fusion_tree import LEAVES, Tree
+from tesseral.study.parsing.fusion_diagram import layer_irreps
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 from tests.models.networks.sizing.test_size import WATER, build, geometry, irreps, measured, shape_of
 from tests.support.synthetic_density import small_configuration
@@ -241,3 +243,21 @@ for interaction in ("gated", "cormorant", "mace"):
 sys.exit("torch" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("interaction", ["gated", "cormorant", "mace"])
+@pytest.mark.parametrize("hidden", ["4x0e+4x1o+4x2e", "4x1o+4x2e", "4x0e+4x0o+4x1e+4x1o"])
+def test_leaves_of_a_diagram_are_those_that_its_text_and_drawing_assume(interaction, hidden):
+    """`layer_irreps` says what enters a diagram in a layer whose input has all hidden irreps."""
+    diagram = "((centre neighbours) edges)"
+    configuration = small_configuration(
+        hidden=hidden, layers=4, interaction=interaction, harmonics_lmax=2, fusion=Fusion(diagram=diagram)
+    )
+    leaves, roots = layer_irreps(interaction, parse_irreps(hidden), 2)
+    network, _ = blueprint(configuration, parse_irreps("1x0e+1x1o"), 2)
+    tree = parse_tree(diagram)
+    places = [place for place, _ in network.places if getattr(place.part, "trees", None) == (tree,)]
+    assert places
+    last = places[-1]
+    assert [irreps_of(features) for features in last.inputs] == [leaves[name] for name in last.part.leaves]
+    assert irreps_of(last.produced) <= roots

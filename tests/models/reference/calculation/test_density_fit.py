@@ -22,7 +22,7 @@ from tests.support import golden_fit_errors as golden
 
 METHOD = Method(method="HF", basis="STO-3G")
 EPSILON = {"formamide": 1.447502, "fluoromethane": 1.667040, "thioformaldehyde": 1.677698}
-"""Percent on PySCF's grid of level 3, printed by `python tests/golden_fit_errors.py` with PySCF 2.14."""
+"""Percent on PySCF's grid of level 3, printed by `python -m tests.support.golden_fit_errors` with PySCF 2.14."""
 EPSILON_FINE = {"formamide": 1.448764, "fluoromethane": 1.664269, "thioformaldehyde": 1.681296}
 """On the grid of level 6."""
 
