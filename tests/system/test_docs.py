@@ -10,6 +10,7 @@ Fenced blocks of the pages and the README say what they are, by language and kin
 """
 
 import copy
+import importlib
 import json
 import os
 import re
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray.scripts.scripts
 import typer
 
 from tesseral.cluster.campaign.driver import run
@@ -230,7 +230,9 @@ def check(words: list[str]) -> None:
     if program == "tesseral":
         parse(typer.main.get_command(app), "tesseral", rest)
     elif program == "ray":
-        parse(ray.scripts.scripts.cli, "ray", rest)
+        # Ray reads its authentication mode at its first import, so the session's settings must come before.
+        importlib.import_module("tesseral.cluster.execution.ray_session")
+        parse(importlib.import_module("ray.scripts.scripts").cli, "ray", rest)
         if "--" in rest:
             check(rest[rest.index("--") + 1 :])
     elif program == "make":
