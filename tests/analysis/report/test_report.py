@@ -356,7 +356,7 @@ def test_many_arms_are_counted_not_listed():
         "“lmax=0, k=0” cannot reach 1x4e, which is predicted as zero. This accounts for part of the change of each arm "
         "that reaches it."
     )
-    assert "is 1.06 %" in told[4]
+    assert "ε = 1.06 %, the fit floor" in told[4]
     assert "not matched in size (91,000 to 281,000 parameters)" in told[5]
     assert told[1].startswith("11 arms are compared with “lmax=0, k=0” in the density error ε: 9 lower")
 
