@@ -11,7 +11,7 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 from tesseral.study.errors import DataError
 
 
@@ -58,7 +58,7 @@ class EdgeBasis(NamedTuple):
     """Kind of cutoff function; see `smooth_cutoff`."""
 
     @classmethod
-    def from_settings(cls, settings: NetworkSettings) -> Self:
+    def from_settings(cls, settings: configuration.Network) -> Self:
         """The edge basis that a `network` section asks for."""
         return cls(
             settings.radial_cutoff,

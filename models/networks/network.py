@@ -18,7 +18,7 @@ from tesseral.models.networks.layers.mace import MaceLayer
 from tesseral.models.networks.layers.messages import radial_sizes
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.user_network import DEFINE, UserNetwork
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 from tesseral.study.parsing.irreps import MulIrrep
 from tesseral.study.parsing.user_function import load
 
@@ -92,7 +92,7 @@ class Network(Module):
 
     def __init__(
         self,
-        settings: NetworkSettings,
+        settings: configuration.Network,
         *,
         elements: int,
         irreps_out: o3.Irreps,
@@ -149,7 +149,7 @@ class Network(Module):
 
 
 def build_network(
-    settings: NetworkSettings, elements: int, outputs: tuple[MulIrrep, ...], *, num_neighbors: float, seed: int
+    settings: configuration.Network, elements: int, outputs: tuple[MulIrrep, ...], *, num_neighbors: float, seed: int
 ) -> Network | UserNetwork:
     """Build the network that a `network` section asks for, in float64 on the CPU.
 

@@ -56,9 +56,9 @@ from tesseral.models.networks.network import build_network, count_parameters
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
 from tesseral.models.networks.sizing.reach import unreachable
 from tesseral.models.networks.sizing.size import Shape, size
+from tesseral.study import configuration
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden
-from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -77,14 +77,14 @@ FAR = 100.0
 """A distance beyond any cutoff, Å."""
 
 
-def small_settings(hidden: str = "3x0e+2x1o+2x2e", **changes: Any) -> NetworkSettings:
+def small_settings(hidden: str = "3x0e+2x1o+2x2e", **changes: Any) -> configuration.Network:
     """A `network` section whose network is small enough for numerical derivatives.
 
     :param hidden: hidden irreps.
     :param changes: other keys of the section, such as `define` or `layers`.
     """
     small = {"layers": 2, "harmonics_lmax": 2, "radial_functions": 5, "radial_width": 6}
-    return NetworkSettings(hidden=Hidden(irreps=hidden), **{**small, **changes})
+    return configuration.Network(hidden=Hidden(irreps=hidden), **{**small, **changes})
 
 
 class NetworkConformance:
@@ -95,7 +95,7 @@ class NetworkConformance:
     network that no study file can name.
     """
 
-    settings: ClassVar[NetworkSettings]
+    settings: ClassVar[configuration.Network]
     """The `network` section of the network to check."""
     expected_parameters: ClassVar[int | None] = None
     """Number of trainable weights. Required for a user's network, which is measured by building it; tesseral's own are

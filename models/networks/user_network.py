@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 from tesseral.study.configuration.trial import Trial
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.user_function import source_hash
@@ -57,7 +57,7 @@ def raised_as_study_error(define: str | None) -> Iterator[None]:
         raise StudyFileError(DEFINE, f"{define!r} raised {type(error).__name__}: {reason}") from error
 
 
-def resolve_hidden(settings: NetworkSettings) -> NetworkSettings:
+def resolve_hidden(settings: configuration.Network) -> configuration.Network:
     """Settings with hidden irreps as text; unchanged if they name none, which a user's network may not need."""
     try:
         return replace(settings, hidden=settings.hidden.resolve())
@@ -79,7 +79,7 @@ class UserNetwork(Module):
     def __init__(
         self,
         build: Callable[..., Any],
-        settings: NetworkSettings,
+        settings: configuration.Network,
         *,
         elements: int,
         irreps_out: o3.Irreps,

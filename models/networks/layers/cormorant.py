@@ -10,7 +10,7 @@ from tesseral.models.networks.layers.layer_fusion import LayerFusion, diagram_ir
 from tesseral.models.networks.layers.messages import Messages, message_irreps, radial_sizes
 from tesseral.models.networks.layers.nonlinearity import saturation
 from tesseral.models.networks.products.fusion_product import FusionProduct
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import Tree
 
 SQUARES = (Tree("centre", "centre"), Tree("centre", "neighbours"))
@@ -42,7 +42,7 @@ class CormorantLayer(Layer):
         self,
         irreps_in: o3.Irreps,
         irreps_hidden: o3.Irreps,
-        settings: NetworkSettings,
+        settings: configuration.Network,
         *,
         elements: int,
         num_neighbors: float,

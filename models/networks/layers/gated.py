@@ -9,7 +9,7 @@ from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, diagram_irreps
 from tesseral.models.networks.layers.messages import message_irreps, radial_sizes
 from tesseral.models.networks.layers.nonlinearity import Gate
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 
 
 class GatedLayer(Layer):
@@ -30,7 +30,7 @@ class GatedLayer(Layer):
         self,
         irreps_in: o3.Irreps,
         irreps_hidden: o3.Irreps,
-        settings: NetworkSettings,
+        settings: configuration.Network,
         *,
         elements: int,
         num_neighbors: float,

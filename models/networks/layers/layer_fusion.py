@@ -15,7 +15,7 @@ from tesseral.models.networks.layers.fusion_block import EdgeSum, FusionBlock
 from tesseral.models.networks.layers.messages import radial_sizes
 from tesseral.models.networks.layers.nonlinearity import saturation
 from tesseral.models.networks.paths.fusion_paths import paths
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 
 PRODUCT_SHARE = 0.15
@@ -49,7 +49,7 @@ class LayerFusion(Module):
         gathered: o3.Irreps,
         irreps_out: o3.Irreps,
         others: set[o3.Irrep],
-        settings: NetworkSettings,
+        settings: configuration.Network,
         *,
         num_neighbors: float,
     ) -> None:
@@ -98,13 +98,13 @@ def mixing_factors(irreps: o3.Irreps, others: set[o3.Irrep], products: set[o3.Ir
     return torch.where(both, (1 - PRODUCT_SHARE) ** 0.5, 1.0), torch.where(both, PRODUCT_SHARE**0.5, 1.0)
 
 
-def channels_inside(settings: NetworkSettings) -> int:
+def channels_inside(settings: configuration.Network) -> int:
     """Channels of every irrep inside the diagram: `fusion.channels`, or as many as the rarest hidden irrep has."""
     return settings.fusion.channels or min(mul for mul, _ in o3.Irreps(settings.hidden.irreps))
 
 
 def diagram_irreps(
-    irreps_in: o3.Irreps, gathered: o3.Irreps, irreps_out: o3.Irreps, settings: NetworkSettings
+    irreps_in: o3.Irreps, gathered: o3.Irreps, irreps_out: o3.Irreps, settings: configuration.Network
 ) -> set[o3.Irrep]:
     """The irreps of `irreps_out` that the diagram reaches, whatever their multiplicities; none without a diagram."""
     if settings.fusion.diagram == "none":

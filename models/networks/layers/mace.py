@@ -13,7 +13,7 @@ from tesseral.models.networks.layers.nonlinearity import saturation
 from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.paths.selection_rules import IrrepSet
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import comb
 
 
@@ -42,7 +42,7 @@ class MaceLayer(Layer):
         self,
         irreps_in: o3.Irreps,
         irreps_hidden: o3.Irreps,
-        settings: NetworkSettings,
+        settings: configuration.Network,
         *,
         elements: int,
         num_neighbors: float,

@@ -10,7 +10,7 @@ from torch.nn import Module, Parameter, ParameterList
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.nonlinearity import normalized_silu
 from tesseral.models.networks.products.channel_product import ChannelProduct
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 
 
 class RadialNetwork(Module):
@@ -98,7 +98,7 @@ class Messages(Module):
         return gathered
 
 
-def radial_sizes(settings: NetworkSettings) -> list[int]:
+def radial_sizes(settings: configuration.Network) -> list[int]:
     """Layer sizes of the radial network without the last: radial functions, then neurons of the hidden layers."""
     return [settings.radial_functions, *settings.radial_layers * [settings.radial_width]]
 

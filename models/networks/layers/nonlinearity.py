@@ -12,7 +12,7 @@ from e3nn import o3
 from torch import Tensor, cat
 from torch.nn import Identity, Module
 
-from tesseral.study.configuration.network import Network as NetworkSettings
+from tesseral.study import configuration
 
 
 def moment_factor(function: Callable[[Tensor], Tensor]) -> float:
@@ -108,6 +108,6 @@ class Saturation(Module):
         return cat([part * (2 / (1 + part.square().mean(dim=1, keepdim=True))).sqrt() for part in parts], dim=1)
 
 
-def saturation(irreps: o3.Irreps, settings: NetworkSettings) -> Module:
+def saturation(irreps: o3.Irreps, settings: configuration.Network) -> Module:
     """`Saturation`, or the identity if `settings.saturation` is false."""
     return Saturation(irreps) if settings.saturation else Identity()

@@ -22,9 +22,9 @@ from tesseral.models.networks.sizing.blueprint import Blueprint, Channels, Draft
 from tesseral.models.networks.sizing.contraction_part import SymmetricContractionPart
 from tesseral.models.networks.sizing.convolution_parts import MessagesPart, SelfConnectionPart
 from tesseral.models.networks.sizing.fusion_parts import EdgeSumPart, FusionProductPart
+from tesseral.study import configuration
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Hidden
-from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.fusion_tree import Tree, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
@@ -70,7 +70,7 @@ def blueprint(configuration: Configuration, layout: Iterable[MulIrrep], elements
 
 
 @lru_cache(maxsize=512)
-def _blueprint(settings: NetworkSettings, wanted: IrrepSet, layout: IrrepSet, same_scalars: bool) -> Blueprint:
+def _blueprint(settings: configuration.Network, wanted: IrrepSet, layout: IrrepSet, same_scalars: bool) -> Blueprint:
     """The blueprint for hidden irreps `wanted` and output irreps `layout`.
 
     :param same_scalars: whether the first layer's input has as many scalars as the hidden features: a residual
@@ -96,7 +96,7 @@ def _blueprint(settings: NetworkSettings, wanted: IrrepSet, layout: IrrepSet, sa
     return draft.finish(layers, last)
 
 
-def _gated(draft: Draft, features: int, settings: NetworkSettings, wanted: IrrepSet) -> int:
+def _gated(draft: Draft, features: int, settings: configuration.Network, wanted: IrrepSet) -> int:
     """`tesseral.models.networks.layers.gated.GatedLayer`."""
     entering, reached = draft.irreps(features), _reached(draft, features, settings)
     kept = reached & wanted
@@ -114,7 +114,7 @@ def _gated(draft: Draft, features: int, settings: NetworkSettings, wanted: Irrep
     return draft.add(GatePart(out), draft.add(SumPart(), own, gathered, *added))
 
 
-def _cormorant(draft: Draft, features: int, settings: NetworkSettings, wanted: IrrepSet) -> int:
+def _cormorant(draft: Draft, features: int, settings: configuration.Network, wanted: IrrepSet) -> int:
     """`tesseral.models.networks.layers.cormorant.CormorantLayer`."""
     own = draft.add(LinearPart(_channels(draft.irreps(features))), features)
     gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & wanted))
@@ -125,7 +125,7 @@ def _cormorant(draft: Draft, features: int, settings: NetworkSettings, wanted: I
     return draft.add(SumPart(), carried, mixed, *_fusion(draft, features, gathered, settings, out))
 
 
-def _mace(draft: Draft, features: int, settings: NetworkSettings, wanted: IrrepSet) -> int:
+def _mace(draft: Draft, features: int, settings: configuration.Network, wanted: IrrepSet) -> int:
     """`tesseral.models.networks.layers.mace.MaceLayer`."""
     kept = wanted | harmonics(settings.harmonics_lmax)
     gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & kept))
@@ -140,7 +140,7 @@ def _mace(draft: Draft, features: int, settings: NetworkSettings, wanted: IrrepS
     return draft.add(SumPart(), updated, carried, *_fusion(draft, features, gathered, settings, out))
 
 
-LAYERS: dict[str, Callable[[Draft, int, NetworkSettings, IrrepSet], int]] = {
+LAYERS: dict[str, Callable[[Draft, int, configuration.Network, IrrepSet], int]] = {
     "gated": _gated,
     "cormorant": _cormorant,
     "mace": _mace,
@@ -148,21 +148,23 @@ LAYERS: dict[str, Callable[[Draft, int, NetworkSettings, IrrepSet], int]] = {
 """The layer of each `network.interaction`: it adds its parts to a draft and returns the number of the last one."""
 
 
-def _convolution(draft: Draft, features: int, settings: NetworkSettings, wanted: Features) -> int:
+def _convolution(draft: Draft, features: int, settings: configuration.Network, wanted: Features) -> int:
     """`tesseral.models.networks.layers.convolution.Convolution`."""
     own = draft.add(SelfConnectionPart(wanted), features)
     return draft.add(SumPart(), own, _messages(draft, features, settings, wanted))
 
 
-def _messages(draft: Draft, features: int, settings: NetworkSettings, wanted: Features) -> int:
+def _messages(draft: Draft, features: int, settings: configuration.Network, wanted: Features) -> int:
     return draft.add(MessagesPart(wanted, settings.harmonics_lmax, _radial(settings)), features)
 
 
-def _radial(settings: NetworkSettings) -> tuple[int, ...]:
+def _radial(settings: configuration.Network) -> tuple[int, ...]:
     return (settings.radial_functions, *settings.radial_layers * [settings.radial_width])
 
 
-def _fusion(draft: Draft, features: int, gathered: int, settings: NetworkSettings, out: Features) -> tuple[int, ...]:
+def _fusion(
+    draft: Draft, features: int, gathered: int, settings: configuration.Network, out: Features
+) -> tuple[int, ...]:
     """`tesseral.models.networks.layers.layer_fusion.LayerFusion`; no part if the diagram reaches none of `out`."""
     if not _fused(draft.irreps(features), draft.irreps(gathered), irreps_of(out), settings):
         return ()
@@ -179,7 +181,7 @@ def _fusion(draft: Draft, features: int, gathered: int, settings: NetworkSetting
     return (draft.add(LinearPart(out), fused),)
 
 
-def _fused(features: IrrepSet, gathered: IrrepSet, out: IrrepSet, settings: NetworkSettings) -> IrrepSet:
+def _fused(features: IrrepSet, gathered: IrrepSet, out: IrrepSet, settings: configuration.Network) -> IrrepSet:
     """The irreps of `out` that the fusion diagram reaches; none without a diagram."""
     if settings.fusion.diagram == "none":
         return frozenset()
@@ -191,7 +193,7 @@ def _fused(features: IrrepSet, gathered: IrrepSet, out: IrrepSet, settings: Netw
     return frozenset(path.irrep for path in independent)
 
 
-def _reached(draft: Draft, features: int, settings: NetworkSettings) -> IrrepSet:
+def _reached(draft: Draft, features: int, settings: configuration.Network) -> IrrepSet:
     """The irreps that messages can have."""
     return product(draft.irreps(features), harmonics(settings.harmonics_lmax))
 

@@ -15,8 +15,8 @@ from tesseral.models.networks.irreps import to_e3nn
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, raised_as_study_error, resolve_hidden
+from tesseral.study import configuration
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.configuration.network import Network as NetworkSettings
 from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep
@@ -94,7 +94,7 @@ def probe_unreachable(
     return tuple(term for term, vanishes in zip(layout, zero.tolist(), strict=True) if vanishes)
 
 
-def _separate_outputs(network: UserNetwork, settings: NetworkSettings, elements: int) -> Tensor:
+def _separate_outputs(network: UserNetwork, settings: configuration.Network, elements: int) -> Tensor:
     """The outputs for two structures, each by itself, which must equal those for the two joined in one graph.
 
     Half the digits of the network's coarsest dtype must agree: sums over more atoms are rounded in another order. A
@@ -149,7 +149,7 @@ def _stir(network: Module) -> None:
             weight.add_(torch.randn_like(weight) * (float(weight.square().mean().sqrt()) or 1.0))
 
 
-def _probe(settings: NetworkSettings, elements: int, *, more: int = 0, charge: float = 0.0) -> Graph:
+def _probe(settings: configuration.Network, elements: int, *, more: int = 0, charge: float = 0.0) -> Graph:
     """A graph of two atoms of each element, five at least, plus `more`; without symmetry, all of them neighbours."""
     atoms = max(5, 2 * elements) + more
     # The diagonal of this cube is shorter than the cutoff, so all atoms are neighbours.
@@ -158,7 +158,7 @@ def _probe(settings: NetworkSettings, elements: int, *, more: int = 0, charge: f
     return build_graph(torch.arange(atoms) % elements, positions, elements, edges, charge=charge)
 
 
-def _random_graph(settings: NetworkSettings, shape: Shape) -> Graph:
+def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:
     """A graph with the mean structure's numbers of atoms and edges, its values and connections random."""
     atoms, edges = max(1, round(shape.atoms)), round(shape.edges)
     species = torch.randint(shape.elements, (atoms,))
