@@ -1,21 +1,18 @@
 """The blocks that each arm was given, and why it was given no more.
 
-The stopping rule is that of `tesseral.study.design.allocation`, which the driver uses too.
+The stopping rule is `tesseral.study.design.allocation.stopped`, which the driver asks too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import expm1, log1p
-from typing import Literal
 
 import polars as pl
 
-from tesseral.analysis.statistics.paired import Comparison, log_ratios
+from tesseral.analysis.statistics.paired import Comparison, paired_errors
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.study.configuration.trial import State
-from tesseral.study.design.allocation import precise
-
-Stopped = Literal["precision", "most blocks"]
+from tesseral.study.design.allocation import Stopped, stopped
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,9 @@ def _stopped(tables: StudyTables, arm: str, given: dict[str, int]) -> Stopped | 
     due = min(blocks, given[base]) * study.replicates
     if any(ended.filter(pl.col("arm") == name).height < due for name in (arm, base)):
         return None  # the driver decides only after all trials of both arms have ended
-    ratios = log_ratios(tables.trials, study.metric, arm, base)
-    means = ratios.group_by("block").agg(pl.col("ratio").mean()).sort("block")["ratio"].to_list()
-    if precise(means, study.blocks, study.precision or 0.0):
-        return "precision"
-    return "most blocks" if blocks >= study.most_blocks else None
+    pairs = paired_errors(tables.trials, study.metric, arm, base)
+    errors = pairs.select("block", "error", "error_baseline").iter_rows()
+    return stopped(errors, blocks, study.blocks, study.most_blocks, study.precision or 0.0)
 
 
 def _half_width(comparison: Comparison) -> float | None:

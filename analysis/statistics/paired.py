@@ -173,15 +173,27 @@ def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, 
     )
 
 
+def paired_errors(trials: pl.DataFrame, metric: str, arm: str, baseline: str) -> pl.DataFrame:
+    """Errors of an arm and its baseline in the pairs that both completed.
+
+    See `trial_errors` for which trials count and what is raised.
+
+    :param metric: such as `test.epsilon`.
+    :returns: block, replicate, error, error_baseline, sorted; both errors are in the metric's unit.
+    """
+    measured = trial_errors(trials, metric)
+    return _paired(*(measured.filter(pl.col("arm") == name) for name in (arm, baseline)))
+
+
 def log_ratios(trials: pl.DataFrame, metric: str, arm: str, baseline: str) -> pl.DataFrame:
     """Logarithms log(x_arm / x_baseline) of the paired error ratios, where both errors are positive.
 
     See `trial_errors` for which trials count and what is raised.
 
+    :param metric: such as `test.relative_error`.
     :returns: block, replicate, ratio, sorted.
     """
-    positive = trial_errors(trials, metric).filter(pl.col("error") > 0)
-    pairs = _paired(*(positive.filter(pl.col("arm") == name) for name in (arm, baseline)))
+    pairs = paired_errors(trials, metric, arm, baseline).filter(pl.min_horizontal("error", "error_baseline") > 0)
     return pairs.select("block", "replicate", ratio=(pl.col("error") / pl.col("error_baseline")).log())
 
 

@@ -1,11 +1,10 @@
 """The confirm stage: each arm's best setting in every replicate of every block, with more blocks where needed."""
 
 import heapq
-from math import log
 
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
-from tesseral.study.design.allocation import precise
+from tesseral.study.design.allocation import stopped
 from tesseral.study.design.baselines import baselines
 
 Place = tuple[int, int, int]
@@ -16,9 +15,9 @@ class ConfirmStage:
     """Hands out the trials that are due, and adds blocks to pairs of arms that are not yet precise.
 
     With `allocate = "sequential"`, an arm and its group's baseline get another block once all their trials so far have
-    ended, until the paired change is known to `precision` or `max_blocks` are reached. The rule stands in
-    `tesseral.study.design.allocation`, with the measured coverage of its interval. It looks only at the interval's
-    width, never at its sign (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965), so stopping favours no outcome.
+    ended, until the paired change is known to `precision` or `max_blocks` are reached. The rule and the measured
+    coverage of its interval stand in `tesseral.study.design.allocation`. It looks only at the interval's width, never
+    at its sign (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965), so stopping favours no outcome.
 
     :param plan: the study; nothing is due before `choose`.
     """
@@ -76,23 +75,12 @@ class ConfirmStage:
         return sum(self._allocate(*pair) for pair in touched if self._arms.keys() >= set(pair))
 
     def _allocate(self, index: int, baseline: int) -> int:
-        blocks = self._blocks[index]
-        pairs = [((b, r, index), (b, r, baseline)) for b in range(blocks) for r in range(self.replication.replicates)]
-        if blocks >= (self.replication.max_blocks or 0) or any(p not in self._errors for pair in pairs for p in pair):
+        """Give an arm and its baseline another block if the rule asks for it; return the number of trials added."""
+        rule, given = self.replication, self._blocks[index]
+        places = [(block, replicate) for block in range(given) for replicate in range(rule.replicates)]
+        if any((*place, arm) not in self._errors for place in places for arm in (index, baseline)):
             return 0
-        if precise(self._log_ratios(index, baseline), self.replication.blocks, self.replication.precision or 0.0):
+        pairs = [(place[0], self._errors[*place, index], self._errors[*place, baseline]) for place in places]
+        if stopped(pairs, given, rule.blocks, rule.max_blocks or 0, rule.precision or 0.0):
             return 0
-        return self._give(index, blocks + 1) + self._give(baseline, blocks + 1)
-
-    def _log_ratios(self, index: int, baseline: int) -> list[float]:
-        """ln(error of the arm / error of the baseline), averaged over the replicates of each block."""
-        units = []
-        for block in range(self._blocks[index]):
-            pairs = [
-                (self._errors.get((block, r, index)), self._errors.get((block, r, baseline)))
-                for r in range(self.replication.replicates)
-            ]
-            ratios = [log(x / y) for x, y in pairs if x and y and x > 0 and y > 0]
-            if ratios:
-                units.append(sum(ratios) / len(ratios))
-        return units
+        return self._give(index, given + 1) + self._give(baseline, given + 1)

@@ -11,11 +11,12 @@ Simulated 30,000 times each, with normal log ratios of standard deviation σ, pr
 from n = 3 on). Among the arms that the precision stopped, it is 93.5 % or more where the precision stops at least four
 in five; where it stops few, because `max_blocks` is too small for it, the stopped ones are the lucky ones: 84 to 93 %.
 
-The driver and the report both use this module, so they agree about stopping.
+The driver and the report both ask `stopped`, so they agree about stopping.
 """
 
-from collections.abc import Sequence
-from math import log1p
+from collections.abc import Iterable, Sequence
+from math import isfinite, log, log1p
+from typing import Literal
 
 import numpy as np
 from scipy import stats
@@ -28,6 +29,36 @@ FIRST_LOOK = 6
 
 MORE = 5
 """Number of blocks that are added once the interval is narrow enough."""
+
+
+Stopped = Literal["precision", "most blocks"]
+"""Why an arm gets no more blocks: its change is known to the precision, or it has the largest number of blocks."""
+
+Pair = tuple[int, float | None, float | None]
+"""Block, error of the arm and error of its baseline in one pair of trials; None for a trial without an error."""
+
+
+def stopped(pairs: Iterable[Pair], given: int, blocks: int, max_blocks: int, precision: float) -> Stopped | None:
+    """Return why an arm gets no more blocks, or None if it gets another one.
+
+    The rule is asked after all trials of the arm and its baseline have ended in the blocks that were given. Pairs in
+    which an error is missing, not finite or not positive have no log ratio and are left out.
+
+    :param pairs: the pairs of the arm and its baseline, ordered by block.
+    :param given: number of blocks that the arm was given.
+    :param blocks: number of blocks that every arm gets; the interval is not looked at before.
+    :param max_blocks: largest number of blocks of an arm.
+    :param precision: half-width of the interval of the change, %.
+    """
+    ratios: dict[int, list[float]] = {}
+    for block, error, baseline in pairs:
+        if error is not None and baseline is not None and isfinite(error + baseline) and min(error, baseline) > 0:
+            ratios.setdefault(block, []).append(log(error / baseline))
+    # Replicates share their block's split, so the block is the unit: see `tesseral.analysis.statistics.paired`.
+    means = [sum(of_block) / len(of_block) for of_block in ratios.values()]
+    if precise(means, blocks, precision):
+        return "precision"
+    return "most blocks" if given >= max_blocks else None
 
 
 def precise(log_ratios: Sequence[float], blocks: int, precision: float) -> bool:

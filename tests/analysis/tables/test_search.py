@@ -3,12 +3,9 @@
 import html
 import json
 import re
-from math import expm1, log, log1p
 
-import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
 
 from tesseral.analysis.figures.curve_figures import search_figures
 from tesseral.analysis.report import summary
@@ -24,7 +21,6 @@ from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study, study_info
 from tesseral.analysis.tables.search import Saved, best_so_far, saved
 from tesseral.study.configuration.trial import digest
-from tesseral.study.design.allocation import precise
 from tesseral.study.design.arm import Excluded
 from tesseral.study.design.study_file import Match
 from tesseral.study.records.store import Store
@@ -328,32 +324,6 @@ def test_without_precision_more_blocks_may_follow():
     comparisons = compare_arms(most.trials, "test.epsilon", most.study.arms, "lmax=0", 12)
     assert [arm.stopped for arm in allocate(most, comparisons)] == [None] + ["most blocks"] * 3
     assert "Preliminary" not in " ".join(findings(analyse(most)))
-
-
-def test_precise_is_a_look_at_the_width_five_blocks_ago():
-    ratios = list(np.random.default_rng(0).normal(-0.3, 0.05, 40))
-    for blocks, first in ((1, 6), (3, 6), (8, 8)):
-        assert [precise(ratios[:n], blocks, 1e6) for n in range(40)] == [n >= first + 5 for n in range(40)]
-    widths = {n: log(1 + t_half(ratios[:n])) for n in range(6, 41)}
-    for precision in (1.5, 2.0, 3.0, 5.0):
-        met = min(n for n, half in widths.items() if half <= log1p(precision / 100))
-        assert [precise(ratios[:n], 3, precision) for n in range(41)] == [n >= met + 5 for n in range(41)]
-
-
-def t_half(ratios) -> float:
-    """e^h − 1 of the half-width h."""
-    return expm1(stats.t.ppf(0.975, len(ratios) - 1) * np.std(ratios, ddof=1) / len(ratios) ** 0.5)
-
-
-def test_intervals_hold_the_change_nearly_as_often_as_they_say():
-    """Where a sequential rule does worst: precisions that ask for 8 to 20 blocks. Without the further blocks, 90 %."""
-    rng, held = np.random.default_rng(1), []
-    for ratio in (0.5, 0.7):
-        for _ in range(1500):
-            x = rng.normal(0.0, log1p(0.02) / ratio, 30)
-            n = next((n for n in range(11, 30) if precise(x[:n], 3, 2.0)), 30)
-            held.append(abs(x[:n].mean()) <= log(1 + t_half(x[:n])))
-    assert np.mean(held) > 0.93
 
 
 def test_a_trial_that_runs_keeps_its_arm_open():
