@@ -1,7 +1,7 @@
 """Drawings of fusion diagrams: leaves above with what enters them, vertices where lines meet, the root below.
 
-A `FusionDiagram` is drawn with its irreps. A study records orders only: the layer decides which irreps enter its
-diagram and with how many channels, and the records bound their orders l.
+Only orders l are drawn. The layer decides which irreps enter its diagram and with how many channels; the records bound
+their orders.
 """
 
 from base64 import b64encode
@@ -12,9 +12,8 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from tesseral.analysis.figures.svg import FONT, INK, MUTED
-from tesseral.study.parsing.fusion_diagram import FusionDiagram, layer_irreps
-from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
-from tesseral.study.parsing.irreps import format_irreps, parse_irreps
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, layer_irreps, parse_tree
+from tesseral.study.parsing.irreps import parse_irreps
 
 # The first colours of arms in `tesseral.analysis.figures.axes`, visible on light and dark backgrounds.
 _COLOURS = dict(zip(LEAVES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
@@ -112,18 +111,13 @@ def _orders_of(irreps: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     return tuple(sorted({order for order, _ in irreps}))
 
 
-def draw(diagram: Outline | FusionDiagram) -> Markup:
+def draw(diagram: Outline) -> Markup:
     """Draw a diagram as a self-contained `<svg>` element.
 
     A vertex is a Clebsch-Gordan product; a line between two vertices is an internal edge with its bound.
     """
-    if isinstance(diagram, Outline):
-        entering = {name: _orders(orders) for name, orders in diagram.leaves}
-        root = _orders(diagram.roots)
-    else:
-        entering = {name: format_irreps(irreps) for name, irreps in diagram.leaves}
-        root = format_irreps(diagram.roots)
-    return _Canvas(diagram.tree, entering, root, _bound(diagram.k_max)).svg(f"Fusion diagram {diagram}")
+    entering = {name: _orders(orders) for name, orders in diagram.leaves}
+    return _Canvas(diagram.tree, entering, _orders(diagram.roots), diagram.bound).svg(f"Fusion diagram {diagram}")
 
 
 class _Canvas:

@@ -11,8 +11,7 @@ from tesseral.models.networks.paths.independence import same_functions
 from tesseral.models.networks.paths.path import Path
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Fusion, Network
-from tesseral.study.parsing.fusion_diagram import layer_irreps
-from tesseral.study.parsing.fusion_tree import Tree, parse_tree
+from tesseral.study.parsing.fusion_tree import Tree, layer_irreps, parse_tree
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.wording import listed_labels
 

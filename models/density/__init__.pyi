@@ -3,7 +3,6 @@ from .coulomb import coulomb_matrix
 from .density import density_on_points, epsilon_by_order
 from .errors import DensityErrors, density_errors
 from .multipoles import moments
-from .overlap import l2_error, overlap_matrix
 from .potential import potential_on_points, shell_of_points
 from .quadrature import Grid, Quadrature, atom_grid
 from .uniform_grid import CubeGrid, cube_grid
@@ -21,9 +20,7 @@ __all__ = [
     "density_errors",
     "density_on_points",
     "epsilon_by_order",
-    "l2_error",
     "moments",
-    "overlap_matrix",
     "potential_on_points",
     "shell_of_points",
 ]

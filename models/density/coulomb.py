@@ -12,7 +12,6 @@ and
 
     S_LM(∇) f(u) = 2^L f^{(L)}(u) S_LM(R),    ∇² f(u) = 6 f′(u) + 4u f″(u).
 
-With (π/(a+b))^{3/2} exp(−pu) in place of K, the same sums give the overlap matrix.
 Source of the theorem: Hobson, Proc. Lond. Math. Soc. 24, 55, 1892.
 """
 
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from math import pi, sqrt
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,17 +46,14 @@ class _Primitives(NamedTuple):
     """(shells,), where the first component of each shell stands in the matrix."""
 
 
-def coulomb_matrix(
-    basis: AuxiliaryBasis,
-    atomic_numbers: Sequence[int],
-    positions: Array,
-    kernel: Literal["coulomb", "overlap"] = "coulomb",
-) -> Array:
-    """∫∫χ_i(r) χ_j(r′) / |r − r′| dr dr′, in the order of the coefficients and e3nn's axes.
+def coulomb_matrix(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions: Array) -> Array:
+    """J_ij = ∫∫χ_i(r) χ_j(r′) / |r − r′| dr dr′, as the module derives it.
 
+    :param basis: shells of the elements.
+    :param atomic_numbers: of each atom.
     :param positions: Å, shape (atoms, 3).
-    :param kernel: `overlap` gives ∫χ_i χ_j dr instead.
-    :return: shape (functions, functions), bohr² (`overlap`: no unit); symmetric to the last bit.
+    :return: shape (functions, functions), bohr², in the order of the coefficients (atoms, their shells, e3nn's m);
+        symmetric to the last bit.
     """
     blocks = _primitives(basis, atomic_numbers, positions)
     size = sum(basis.size(number) for number in atomic_numbers)
@@ -65,7 +61,7 @@ def coulomb_matrix(
     for left, right in product(sorted(blocks), repeat=2):
         if left > right:
             continue
-        values = _block(left, blocks[left], right, blocks[right], kernel)  # (shells, 2l+1, shells, 2l'+1)
+        values = _block(left, blocks[left], right, blocks[right])  # (shells, 2l+1, shells, 2l'+1)
         rows = (blocks[left].first[:, None] + np.arange(2 * left + 1)).ravel()
         columns = (blocks[right].first[:, None] + np.arange(2 * right + 1)).ravel()
         part = values.reshape(len(rows), len(columns))
@@ -99,12 +95,12 @@ def _primitives(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positions:
     return blocks
 
 
-def _block(left: int, bra: _Primitives, right: int, ket: _Primitives, kernel: str) -> Array:
+def _block(left: int, bra: _Primitives, right: int, ket: _Primitives) -> Array:
     """Integrals of all shells of l = `left` with all of l = `right`, shape (shells, 2l+1, shells, 2l′+1)."""
     a, b = bra.exponents[:, None], ket.exponents[None]
     vectors = bra.centres[:, None] - ket.centres[None]
     u = np.square(vectors).sum(axis=-1)
-    derivatives = _derivatives(left + right, a, b, u, kernel)
+    derivatives = _derivatives(left + right, a, b, u)
     scale = (-1.0) ** right / ((2 * a) ** left * (2 * b) ** right)
     total = np.zeros((*u.shape, 2 * left + 1, 2 * right + 1))
     points = torch.from_numpy(vectors)
@@ -120,13 +116,10 @@ def _block(left: int, bra: _Primitives, right: int, ket: _Primitives, kernel: st
     return values
 
 
-def _derivatives(most: int, a: Array, b: Array, u: Array, kernel: str) -> Array:
+def _derivatives(most: int, a: Array, b: Array, u: Array) -> Array:
     """dⁿK/duⁿ for n = 0..most, (most + 1, primitives, primitives)."""
     p = a * b / (a + b)
     powers = (-p) ** np.arange(most + 1)[:, None, None]
-    if kernel == "overlap":
-        decay: Array = powers * (pi / (a + b)) ** 1.5 * np.exp(-p * u)
-        return decay
     values: Array = powers * (2 * pi**2.5 / (a * b * np.sqrt(a + b))) * boys_orders(most, p * u)
     return values
 

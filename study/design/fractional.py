@@ -52,12 +52,6 @@ class Fraction:
         return tuple(sorted(words[1:], key=_by_length))
 
     @property
-    def word_lengths(self) -> tuple[int, ...]:
-        """The word-length pattern (A_1, …, A_k): the number of words of each length."""
-        lengths = [word.bit_count() for word in self.words]
-        return tuple(lengths.count(length) for length in range(1, self.factors + 1))
-
-    @property
     def resolution(self) -> int | None:
         """Length of the shortest word; None for a full factorial, which has no words."""
         return min((word.bit_count() for word in self.words), default=None)

@@ -1,13 +1,19 @@
-"""The tree of a fusion diagram: a rooted binary tree whose vertices are Clebsch-Gordan products (arXiv 2211.07482).
+"""The tree of a fusion diagram: a rooted binary tree whose vertices are Clebsch-Gordan products (Li et al., arXiv
+2211.07482), and what enters its leaves in a layer.
 
 `((neighbours neighbours) centre)` first couples the features gathered from the neighbours with themselves, and then
 the result with the atom's own features.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tesseral.study.errors import TesseralError
+from tesseral.study.parsing.irreps import MulIrrep
+
+Irrep = tuple[int, int]
+"""Order and parity (l, p), p = ±1."""
 
 LEAVES = ("centre", "neighbours", "edges")
 """Leaves of a diagram in a layer; `tesseral.study.configuration.Fusion` says what each holds."""
@@ -99,3 +105,23 @@ def parse_tree(text: str) -> Tree:
     if isinstance(tree, str) or position != len(words):
         raise TesseralError(f"{expected}, got {text!r}")
     return tree
+
+
+def layer_irreps(
+    interaction: str, hidden: Iterable[MulIrrep], harmonics_lmax: int
+) -> tuple[dict[str, frozenset[Irrep]], frozenset[Irrep]]:
+    """The irreps that can enter each leaf of a diagram in a layer, and those that can be made at its root.
+
+    The layer's input is assumed to have all hidden irreps. A first layer's input is scalar, so fewer paths are open.
+
+    :param interaction: `network.interaction`.
+    :returns: leaf → irreps (l, p), and the irreps of the root.
+    """
+    features = frozenset((term.l, term.p) for term in hidden)
+    edges = frozenset((order, (-1) ** order) for order in range(harmonics_lmax + 1))
+    gathered = made = features
+    if interaction == "mace":  # symmetric powers are taken of messages, which keep the harmonics' irreps too
+        gathered = features | edges
+    elif interaction != "cormorant" and any(order for order, _ in features):
+        gathered = made = features | {(0, 1)}  # a gate multiplies each irrep of l > 0 by a scalar, made beside it
+    return {"centre": features, "neighbours": gathered, "edges": edges}, made

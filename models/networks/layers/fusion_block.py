@@ -1,7 +1,6 @@
 """A fusion diagram as a module (after Li et al., arXiv 2211.07482), and the sum over edges that can be its leaf."""
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from e3nn import o3
@@ -9,11 +8,10 @@ from torch import Tensor
 from torch.nn import Module, ModuleDict
 
 from tesseral.models.networks.graph import Graph
-from tesseral.models.networks.irreps import irrep_set, to_e3nn, uniform
+from tesseral.models.networks.irreps import irrep_set, uniform
 from tesseral.models.networks.layers.messages import RadialNetwork
 from tesseral.models.networks.paths.selection_rules import IrrepSet
 from tesseral.models.networks.products.fusion_product import FusionProduct
-from tesseral.study.parsing.fusion_diagram import FusionDiagram
 from tesseral.study.parsing.fusion_tree import Tree
 
 
@@ -49,12 +47,6 @@ class FusionBlock(Module):
         if self.reached:
             self.maps = ModuleDict({name: o3.Linear(irreps, inside[name]) for name, irreps in self.irreps_in.items()})
             self.root = o3.Linear(self.product.irreps_out, self.irreps_out)
-
-    @classmethod
-    def from_diagram(cls, diagram: FusionDiagram) -> Self:
-        """Build the module of a diagram; `paths.fusion_paths.diagram_parameters` counts its parameters."""
-        leaves = {name: to_e3nn(irreps) for name, irreps in diagram.leaves}
-        return cls(diagram.tree, leaves, to_e3nn(diagram.roots), diagram.channels, diagram.k_max)
 
     def extra_repr(self) -> str:
         """Irreps, in -> out."""

@@ -1,4 +1,4 @@
-from .fusion_paths import diagram_parameters, diagram_paths, paths
+from .fusion_paths import paths
 from .independence import multiplicity, same_functions
 from .path import Leaf, Path, Vertex
 from .selection_rules import Irrep, IrrepSet, harmonics, product, symmetric_power
@@ -9,8 +9,6 @@ __all__ = [
     "Leaf",
     "Path",
     "Vertex",
-    "diagram_parameters",
-    "diagram_paths",
     "harmonics",
     "multiplicity",
     "paths",

@@ -8,7 +8,6 @@ itself, and others are linear combinations of each other. Of those a maximal ind
 of a network multiplies zero or repeats another one.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product as pairs
@@ -17,9 +16,7 @@ from tesseral.models.networks.paths.independence import Rank
 from tesseral.models.networks.paths.path import Leaf, Path, Vertex
 from tesseral.models.networks.paths.selection_rules import IrrepSet, allowed, in_order, product
 from tesseral.study.errors import TesseralError
-from tesseral.study.parsing.fusion_diagram import FusionDiagram
 from tesseral.study.parsing.fusion_tree import Tree, canonical, leaf_names
-from tesseral.study.parsing.irreps import MulIrrep
 
 MAX_LABELLINGS = 50_000
 """Labellings at one vertex above which a diagram is rejected."""
@@ -97,28 +94,3 @@ class _Search:
         """Irreps of a child whose product with some irrep of its sibling contains one of `wanted`."""
         partners = self.reach(sibling)
         return frozenset(irrep for irrep in self.reach(child) if product(frozenset({irrep}), partners) & wanted)
-
-
-def diagram_paths(diagram: FusionDiagram) -> tuple[Path, ...]:
-    """Find the independent paths of a diagram; each has `diagram.channels` channels. See `paths`."""
-    leaves = {name: _irrep_set(irreps) for name, irreps in diagram.leaves}
-    return paths(diagram.tree, leaves, _irrep_set(diagram.roots), diagram.k_max)
-
-
-def diagram_parameters(diagram: FusionDiagram) -> int:
-    """Count the trainable numbers of a diagram's `FusionBlock`. With C channels and n_L paths to the root L they are
-
-        Σ_leaves Σ_irreps mul·C + Σ_L n_L·C·mul_L,
-
-    or none if no path reaches the root.
-    """
-    numbers = Counter(path.irrep for path in diagram_paths(diagram))
-    if not numbers:
-        return 0
-    before = sum(term.mul for _, irreps in diagram.leaves for term in irreps)
-    after = sum(numbers[term.l, term.p] * term.mul for term in diagram.roots)
-    return diagram.channels * (before + after)
-
-
-def _irrep_set(irreps: tuple[MulIrrep, ...]) -> IrrepSet:
-    return frozenset((term.l, term.p) for term in irreps)

@@ -1,6 +1,6 @@
 from .facts import NetworkFacts, network_facts
 from .probe import measure_size, probe_unreachable
-from .reach import Dead, dead, describe_dead, unreachable
+from .reach import Dead, describe_dead, unreachable
 from .size import Shape, Size
 
 __all__ = [
@@ -8,7 +8,6 @@ __all__ = [
     "NetworkFacts",
     "Shape",
     "Size",
-    "dead",
     "describe_dead",
     "measure_size",
     "network_facts",

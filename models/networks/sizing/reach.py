@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from tesseral.models.networks.paths.selection_rules import Irrep
-from tesseral.models.networks.sizing.architecture import blueprint, hidden_irreps
+from tesseral.models.networks.sizing.architecture import blueprint
 from tesseral.models.networks.sizing.blueprint import Blueprint, irreps_of
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.irreps import MulIrrep
@@ -35,12 +35,6 @@ def missing_outputs(network: Blueprint, layout: tuple[MulIrrep, ...]) -> tuple[M
     return tuple(term for term in layout if (term.l, term.p) not in reached)
 
 
-def dead(configuration: Configuration, layout: Iterable[MulIrrep]) -> list[Dead]:
-    """The useless hidden irreps by layer, in canonical order. Irreps never produced are not also reported as unread."""
-    network, _ = blueprint(configuration, layout, elements=1)
-    return dead_irreps(network, hidden_irreps(configuration))
-
-
 def dead_irreps(network: Blueprint, terms: Iterable[MulIrrep]) -> list[Dead]:
     """The hidden irreps among `terms` that are useless in the network of this blueprint."""
     useless, terms = [], tuple(terms)
@@ -58,7 +52,7 @@ def describe_dead(useless: Iterable[Dead], depth: int) -> str:
 
     Irreps that are dead in the same layers for the same reason share a clause. The phrase is stored in records.
 
-    :param useless: the result of `dead`.
+    :param useless: the result of `dead_irreps`.
     :param depth: number of layers of the network.
     """
     layers = tuple(range(1, depth + 1))

@@ -1,4 +1,4 @@
-from .auxiliary_density import AuxiliaryDensity, from_pyscf, load_density, to_pyscf
+from .auxiliary_density import AuxiliaryDensity, to_pyscf
 from .calculation import calculate, reference_basis
 from .normal_modes import Vibrations, vibrations
 
@@ -6,8 +6,6 @@ __all__ = [
     "AuxiliaryDensity",
     "Vibrations",
     "calculate",
-    "from_pyscf",
-    "load_density",
     "reference_basis",
     "to_pyscf",
     "vibrations",

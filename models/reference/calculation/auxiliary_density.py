@@ -1,11 +1,9 @@
-"""Density coefficients as an auxiliary density of PySCF to compute with, and back."""
+"""A density as PySCF's own auxiliary functions and coefficients, to compute with."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +43,7 @@ class AuxiliaryDensity:
     """∫χ_P, bohr^(3/2), shape (functions,); ρ holds charges · coefficients electrons."""
 
     def save(self, path: str | Path) -> None:
-        """Write plain arrays to a NumPy file `.npz`, to be read by `SNIPPET` with PySCF alone, or by `load_density`.
+        """Write plain arrays to a NumPy file `.npz`, to be read by `SNIPPET` with PySCF alone.
 
         :raises DataError: if it cannot be written.
         """
@@ -76,35 +74,3 @@ def to_pyscf(
     molecule = auxiliary_molecule(basis.shells, atomic_numbers, positions)
     charges = function_charges(basis.shells, atomic_numbers)
     return AuxiliaryDensity(molecule, e3nn_rotation(molecule).T @ np.concatenate(coefficients), charges)
-
-
-def from_pyscf(density: AuxiliaryDensity) -> list[Array]:
-    """The inverse of `to_pyscf`: coefficients of each atom in e3nn's order and axes."""
-    flat = e3nn_rotation(density.molecule) @ density.coefficients
-    ends = [stop for _, _, _, stop in density.molecule.aoslice_by_atom()]
-    return list(np.split(flat, ends[:-1]))
-
-
-def load_density(path: str | Path) -> AuxiliaryDensity:
-    """Read a file of `AuxiliaryDensity.save`; it holds plain arrays, and nothing in it is executed.
-
-    :raises DataError: if it is missing or not such a file.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            atoms = list(zip(saved["symbols"].tolist(), saved["positions"].astype(float).tolist(), strict=True))
-            basis = {str(symbol): _shells(shells) for symbol, shells in json.loads(str(saved["basis"])).items()}
-            molecule = gto.M(atom=atoms, unit="Bohr", basis=basis, spin=None, verbose=0)
-            return AuxiliaryDensity(molecule, saved["coefficients"].astype(float), saved["charges"].astype(float))
-    except (OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, BadZipFile) as error:
-        raise DataError(f"expected an auxiliary density, {path} cannot be read: {error}") from None
-
-
-def _shells(shells: Any) -> list[Any]:
-    """An element's shells, forced to be numbers: PySCF would parse a text, and evaluate what is in it.
-
-    :raises ValueError: if they are not [[l, [exponent, coefficient, …], …], …].
-    """
-    if not isinstance(shells, list) or not all(isinstance(shell, list) for shell in shells):
-        raise ValueError("expected a list of shells for each element")
-    return [[int(shell[0]), *([float(number) for number in row] for row in shell[1:])] for shell in shells]

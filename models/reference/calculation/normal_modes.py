@@ -42,11 +42,6 @@ class Vibrations:
     modes: Array
     """Orthonormal mass-weighted displacements, √mass times displacement, shape (modes, 3 · atoms)."""
 
-    @property
-    def wavenumbers(self) -> Array:
-        """Wavenumber of each mode, 1/cm."""
-        return self.frequencies * HARTREE_WAVENUMBER
-
     def to_json(self) -> str:
         """JSON that preserves every bit."""
         return json.dumps({key: value.tolist() for key, value in vars(self).items()})

@@ -17,7 +17,6 @@ from tesseral.analysis.tables.load import load
 from tesseral.models.networks.layers.layer_fusion import LayerFusion
 from tesseral.models.networks.network import build_network
 from tesseral.study.configuration.network import Fusion
-from tesseral.study.parsing.fusion_diagram import parse_diagram
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
 from tests.study.parsing.test_fusion_tree import TREES
 from tests.support.synthetic_density import BASIS, small_configuration
@@ -54,16 +53,6 @@ def test_every_leaf_vertex_and_edge_is_drawn_inside_the_picture(tree: Tree):
             if key in ("y", "y1", "y2", "cy"):
                 assert top <= float(value) <= top + height
     assert root.attrib["aria-label"] == f"Fusion diagram {diagram}"
-
-
-def test_a_diagram_is_drawn_with_its_irreps():
-    """Of the value that its text parses to, and no other reading of it."""
-    text = (
-        "((neighbours centre) neighbours) -> 4x0e+4x1o; centre = 2x0e+3x1o; neighbours = 5x2e; channels = 4; k_max = 1"
-    )
-    svg = draw(parse_diagram(text))
-    assert texts(svg) == ["neighbours", "5x2e", "centre", "2x0e+3x1o", "neighbours", "5x2e", "k ≤ 1", "4x0e+4x1o"]
-    assert ElementTree.fromstring(svg).attrib["aria-label"] == f"Fusion diagram {parse_diagram(text)}"
 
 
 def test_labels_do_not_overlap():

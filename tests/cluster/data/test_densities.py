@@ -18,12 +18,12 @@ from tesseral.cluster.execution.executor import Inline
 from tesseral.cluster.planning.plan import prepare
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import read_reference
-from tesseral.models.reference.calculation.auxiliary_density import from_pyscf, load_density
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tests.support.saved_density import e3nn_coefficients, load_density
 from tests.support.water_study import water_study
 
 
@@ -68,7 +68,7 @@ def test_a_reference_density_becomes_a_cube_and_an_auxiliary_density(tiny_refere
     assert f"np.load('{saved}')" in done.output
     reference = read_reference(tiny_reference)
     row = next(row for row in reference.table.to_pylist() if row["id"] == "dimer-0001")
-    for mine, theirs in zip(from_pyscf(load_density(saved)), row["coefficients"], strict=True):
+    for mine, theirs in zip(e3nn_coefficients(load_density(saved)), row["coefficients"], strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-14 * np.abs(theirs).max())
     _, atoms = read_cube_data(str(cube))
     assert atoms.numbers.tolist() == row["atomic_numbers"]
@@ -94,7 +94,7 @@ def test_a_prediction_is_that_of_the_model_on_its_data(trained, tmp_path):
     with torch.no_grad():
         expected = model(batch.graph)
     numbers = reference.table["atomic_numbers"][index].as_py()
-    for number, mine, row in zip(numbers, from_pyscf(load_density(saved)), expected, strict=True):
+    for number, mine, row in zip(numbers, e3nn_coefficients(load_density(saved)), expected, strict=True):
         np.testing.assert_allclose(mine, row[reference.basis.columns(number)].numpy(), rtol=1e-6, atol=1e-7)
 
 
@@ -122,7 +122,7 @@ def test_the_difference_is_predicted_less_reference_of_the_orders_predicted(trai
     words = ("export", one.id, "--structure", "dimer-0000", "--storage", trained)
     for path, more in (("p", ()), ("d", ("--difference",))):
         assert export(*words, *more, "--pyscf", tmp_path / f"{path}.npz").exit_code == 0
-    predicted, difference = (from_pyscf(load_density(tmp_path / f"{path}.npz")) for path in "pd")
+    predicted, difference = (e3nn_coefficients(load_density(tmp_path / f"{path}.npz")) for path in "pd")
     reference = read_reference(trained / "reference" / "water_tiny.parquet")
     row = next(row for row in reference.table.to_pylist() if row["id"] == "dimer-0000")
     for number, mine, less, theirs in zip(

@@ -17,7 +17,6 @@ from tesseral.models.networks.layers.fusion_block import FusionBlock
 from tesseral.models.networks.layers.messages import RadialNetwork
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
-from tesseral.models.networks.sizing.reach import dead
 from tesseral.models.targets.model import build_model
 from tesseral.models.traces.tracer import Measurement, Tracer
 from tesseral.models.traces.weights import attributed, product_groups
@@ -27,6 +26,7 @@ from tesseral.study.configuration.network import Fusion
 from tesseral.study.configuration.trial import Traces
 from tesseral.study.parsing.fusion_tree import parse_tree
 from tesseral.study.records.schemas import REFERENCE, STATISTICS, to_table
+from tests.support.dead_irreps import dead
 from tests.support.synthetic_density import (
     BASIS,
     WATER,

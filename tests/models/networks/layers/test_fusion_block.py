@@ -15,11 +15,9 @@ from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.models.networks.irreps import irrep_set
 from tesseral.models.networks.layers.fusion_block import EdgeSum, FusionBlock
 from tesseral.models.networks.network import count_parameters
-from tesseral.models.networks.paths.fusion_paths import diagram_parameters
 from tesseral.models.networks.paths.path import Leaf, Path, Vertex
 from tesseral.models.networks.products.fusion_product import FusionProduct
 from tesseral.study.errors import TesseralError
-from tesseral.study.parsing.fusion_diagram import fusion_diagram
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 
 FIRST, SECOND = parse_tree("((centre neighbours) edges)"), parse_tree("(centre (neighbours edges))")
@@ -141,16 +139,6 @@ def test_operations_are_those_that_torch_counts(diagram, channels, atoms):
     with FlopCounterMode(display=False) as counter:
         product(inputs(leaves, atoms))
     assert counter.get_total_flops() == 2 * sum(product.plan.multiplications) * channels * atoms > 0
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    st.sampled_from(DIAGRAMS), st.integers(1, 4), st.sampled_from(["4x0e+3x1o", "2x2e", "3x0o+3x4e"]), st.integers(0, 2)
-)
-def test_the_parameters_are_those_of_the_module(diagram, channels, roots, k_max):
-    leaves = {"centre": "5x0e+2x1o", "neighbours": "5x0e+2x1o+1x2e", "edges": "4x0e+4x1o"}
-    value = fusion_diagram(parse_tree(diagram[0]), leaves, roots, channels, k_max)
-    assert count_parameters(FusionBlock.from_diagram(value)) == diagram_parameters(value)
 
 
 def test_an_irrep_that_no_path_reaches_is_exactly_zero():

@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tesseral.models.networks.paths.exact_coupling import PRIME, coefficients, couple, independent_rows, random_forms
-from tesseral.models.networks.paths.fusion_paths import MAX_LABELLINGS, diagram_paths, paths
+from tesseral.models.networks.paths.fusion_paths import MAX_LABELLINGS, paths
 from tesseral.models.networks.paths.independence import multiplicity, same_functions
 from tesseral.models.networks.paths.path import Leaf, Path, Vertex
 from tesseral.models.networks.paths.selection_rules import Irrep, IrrepSet, allowed, product
 from tesseral.models.networks.products.fusion_plan import leaf_irreps, plan
 from tesseral.study.errors import TesseralError
-from tesseral.study.parsing.fusion_diagram import fusion_diagram
 from tesseral.study.parsing.fusion_tree import LEAVES, Tree, comb, parse_tree
 from tesseral.study.parsing.irreps import parse_irreps
 from tests.support.self_product import self_product
@@ -210,11 +209,10 @@ def test_the_plan_holds_each_vertex_once_and_none_that_no_path_needs():
     assert leaf_irreps(found) == leaves
 
 
-def test_the_count_of_a_diagram():
-    diagram = fusion_diagram(
-        parse_tree("((neighbours centre) edges)"), dict.fromkeys(LEAVES, "6x1o"), "5x1o+3x4e", channels=4, k_max=1
-    )
-    assert len(diagram_paths(diagram)) == 2
+def test_a_bound_leaves_two_of_three_paths():
+    """Three different vectors to 1o by way of k = 0, 1 and 2; `k_max = 1` cuts the last."""
+    tree, vectors = parse_tree("((neighbours centre) edges)"), dict.fromkeys(LEAVES, orders("1o"))
+    assert [len(paths(tree, vectors, orders("1o"), k_max)) for k_max in (1, None)] == [2, 3]
 
 
 # The arithmetic itself.

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from tesseral.models.networks.network import Network
 from tesseral.models.networks.sizing.architecture import _blueprint, blueprint
 from tesseral.models.networks.sizing.blueprint import irreps_of
-from tesseral.models.networks.sizing.reach import dead, unreachable
+from tesseral.models.networks.sizing.reach import unreachable
 from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Fusion
 from tesseral.study.errors import StudyFileError
-from tesseral.study.parsing.fusion_diagram import layer_irreps
-from tesseral.study.parsing.fusion_tree import LEAVES, Tree, parse_tree
+from tesseral.study.parsing.fusion_tree import LEAVES, Tree, layer_irreps, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 from tests.models.networks.sizing.test_size import WATER, build, geometry, irreps, measured, shape_of
+from tests.support.dead_irreps import dead
 from tests.support.synthetic_density import small_configuration
 
 SHAPE = Shape(2, WATER, atoms=6.0, edges=20.0)
@@ -227,9 +227,8 @@ def test_what_is_too_large_to_build_is_refused(path, changes):
 def test_any_network_is_counted_without_torch():
     program = """
 import sys
-from tesseral.models.networks.sizing.reach import dead
+from tesseral.models.networks.sizing.facts import network_facts
 from tesseral.models.networks.sizing.size import Shape
-from tesseral.models.networks.sizing.size import size
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Fusion, Hidden, Network
 from tesseral.study.parsing.irreps import parse_irreps
@@ -238,8 +237,7 @@ fusion = Fusion(diagram="((neighbours edges) centre)")
 for interaction in ("gated", "cormorant", "mace"):
     network = Network(interaction=interaction, hidden=Hidden(lmax=1), fusion=fusion, layers=1)
     configuration = Configuration(data=Data(reference="a", train=1, test=1), network=network)
-    assert size(configuration, Shape(2, parse_irreps("1x0e"), atoms=6.0, edges=20.0)).parameters
-    dead(configuration, parse_irreps("1x0e"))
+    assert network_facts(configuration, Shape(2, parse_irreps("1x0e"), atoms=6.0, edges=20.0)).size.parameters
 sys.exit("torch" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.models.networks.network import build_network
 from tesseral.models.networks.paths.selection_rules import symmetric_power
-from tesseral.models.networks.sizing.reach import dead, describe_dead, unreachable
+from tesseral.models.networks.sizing.reach import describe_dead, unreachable
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
+from tests.support.dead_irreps import dead
 from tests.support.self_product import self_product
 from tests.support.synthetic_density import BASIS, small_configuration
 
