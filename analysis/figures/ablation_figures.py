@@ -36,16 +36,16 @@ def ablation_figures(results: Results) -> Iterator[Figure]:
         name = target.quantity.ablation_metric
         metric = describe(f"validation.{name}", target)
         judged = describe(study.metric, target).noun
-        other = "" if study.metric == f"test.{name}" else f", not {judged}, which the arms are compared by"
-        bars = "lines are 95 % intervals of the rise, not corrected for multiple comparisons."
+        other = "" if study.metric == f"test.{name}" else f" Arms are compared by another error, {judged}."
+        bars = "lines are 95 % intervals of the rise of the error, not corrected for multiple comparisons."
         sentences = [
-            "Each bar runs from the error of the trained networks to their error after the features of one order l in "
-            "one layer (both parities) are set to zero (full colour) or exchanged among the atoms of the same element "
-            "in a batch (pale).",
-            f"The error is {metric.noun} on the first {ABLATION_STRUCTURES} structures of the validation split (all, "
-            f"if fewer){other}.",
-            "Geometric means over the complete trials of an arm; "
-            + (bars if own["low"].is_not_null().any() else "too few for intervals."),
+            "An ablation removes the features of one order l, of both parities, in one layer of a trained network. "
+            "Each bar runs from the error without an ablation to the error with it. Full colour: the features are set to "
+            "zero. Pale: they are exchanged among the atoms of the same element in a batch of structures.",
+            f"The error is {metric.noun} on the first {ABLATION_STRUCTURES} structures of the validation split, or on "
+            f"all of them if there are fewer.{other}",
+            "Errors are geometric means over the complete trials of an arm; "
+            + (bars if own["low"].is_not_null().any() else "there are too few trials for intervals."),
             *(_finding(own.filter(pl.col("arm") == arm), results.layers.needs[arm], metric) for arm in arms),
         ]
         yield Figure(f"ablation-{number}", ablation_chart(own, arms, metric), " ".join(filter(None, sentences)))
@@ -60,9 +60,9 @@ def _finding(rows: pl.DataFrame, needs: Needs, metric: MetricLabel) -> str:
         Place(row["layer"], row["l"]): interval(Estimate(row["rise"], row["low"], row["high"]), "%", signed=True)
         for row in zeroed.to_dicts()
     }
-    start = f"{rows['arm'][0]} ({interval(Estimate(zeroed['intact'][0]), metric.unit)} as trained): "
+    start = f"{rows['arm'][0]} ({interval(Estimate(zeroed['intact'][0]), metric.unit)} without an ablation): "
     if not needs.most:
-        return f"{start}no order set to zero raises the error significantly."
+        return f"{start}no ablation by zeros raises the error significantly."
     named = [f"{place} ({rises[place]})" for place in needs.most[:_NAMED]]
     if len(needs.most) == 1:
         sentence = f"{start}the error rises most without {named[0]}"

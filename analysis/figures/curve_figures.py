@@ -26,7 +26,7 @@ def learning_figures(tables: StudyTables, curves: pl.DataFrame) -> Iterator[Figu
     :param curves: from `tables.learning_curves.learning_curves`; arms that the study does not have are ignored.
     """
     study = tables.study
-    caption = f"Median over trials; the band spans the lowest to the highest.{floor_note(study)}"
+    caption = f"The line is the median over trials; the band spans from the lowest to the highest.{floor_note(study)}"
     own = curves.filter(pl.col("arm").is_in(list(study.arms)))
     whole = own.filter(pl.col("l").is_null())
     name = next((name for name in curve_metrics(study.metric) if name in whole["metric"]), None)
@@ -50,8 +50,9 @@ def feature_figures(results: Results) -> Iterator[Figure]:
         yield Figure(
             f"features-{number}",
             features_by_order(means, part),
-            "Share of an order: the squared norm of its features (both parities) divided by that of all features of "
-            "the layer, so the shares of a layer sum to one. Means over the complete trials of an arm.",
+            "The share of an order is the squared norm of its features (both parities), divided by that of all "
+            "features of the layer. The shares of a layer sum to one. Lines are means over the complete trials of an "
+            "arm.",
         )
 
 
@@ -65,8 +66,8 @@ def search_figures(tables: StudyTables) -> Iterator[Figure]:
         yield Figure(
             "search",
             best_by_proposal(steps, study.arms, describe(study.objectives[0], study.target)),
-            "Lowest validation error among the first n distinct proposals of each arm; lines of equal length are equal "
-            "budgets. Trials that were stopped early or failed count as proposals, but not in the error.",
+            "Lowest validation error among the first n distinct proposals of each arm. Lines of equal length mean "
+            "equal budgets. Trials that failed or were stopped early count as proposals; their errors are left out.",
         )
 
 

@@ -29,7 +29,7 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
     """
     study, metric = tables.study, describe(tables.study.metric, tables.study.target)
     summaries = [summary for summary in arms if summary.arm in study.arms]
-    floor, note = floor_line(study), floor_note(study)
+    floor, note = floor_line(study, study.metric), floor_note(study)
     line = note if floor is None else " Dashed: the fit floor, ε of the fitted density against the SCF density."
     measured = trial_errors(tables.trials, study.metric)
     if measured.height:
@@ -48,8 +48,8 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
         yield Figure(
             "change-by-arm",
             change_by_arm(comparisons, study.arms, metric),
-            f"Geometric mean of the error ratios of paired trials. Below zero, the arm has a lower error than "
-            f"{study.baseline}. Bars are 95 % intervals, not corrected for multiple comparisons.",
+            "The change is the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has a "
+            f"lower error than {study.baseline}. Bars are 95 % intervals, not corrected for multiple comparisons.",
         )
     for name in ("test.block_error", "test.relative_error"):
         outputs = output_errors(tables.trials, name, study.arms, study.most_blocks)

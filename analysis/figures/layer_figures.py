@@ -19,21 +19,23 @@ def layer_figures(results: Results) -> Iterator[Figure]:
         yield Figure(
             "effective-rank",
             rank_chart(ranks, [arm for arm in results.study.arms if arm in set(ranks["arm"])]),
-            "Effective rank: how many independent directions the channels of an order and parity fill after "
-            "training, exp(−Σ q ln q) with q the squared singular values of the features divided by their sum. It is 1 "
-            "if all channels are multiples of one, and the number of channels if all are independent and equally "
-            "strong. It cannot exceed the number of channels, nor atoms · (2l + 1); orders are not comparable where "
-            "either number is small. Even invariants (l = 0) are centred first: what all atoms share does not count. "
-            "One row of panels for each parity; means over the complete trials of an arm.",
+            "The effective rank is the number of independent directions that the channels of one order and parity use "
+            "after training: exp(−Σ q ln q), where q are the squared singular values of the matrix of features "
+            "(channels × atoms and components), divided by their sum. It is 1 if every channel is a multiple of the "
+            "same channel. It is the number of channels if all channels are independent and equally strong. The number "
+            "of channels and atoms · (2l + 1) are upper bounds, so compare orders only where both are large. The mean "
+            "over atoms is subtracted from even scalars (0e) first. There is one row of panels for each parity; "
+            "numbers are means over the complete trials of an arm.",
         )
     arms = [arm for arm in results.study.arms if arm in set(effects["arm"])]
     for number, shown in enumerate(in_panels(arms), start=1):
         yield Figure(
             f"gradients-{number}",
             gradient_chart(effects, shown),
-            "Root mean square of the weights that produce an order’s features in the last hidden layer, times the root "
-            "mean square of the training loss’s gradient with respect to them: approximately the change of the loss "
-            "per relative change of one weight. Geometric means over the complete trials of an arm.",
+            "The effect of an order is the root mean square of the weights that produce its features in the last "
+            "hidden layer, times the root mean square of the gradient of the training loss with respect to these "
+            "weights. It approximates the change of the loss per relative change of one weight. Lines are geometric "
+            "means over the complete trials of an arm.",
         )
 
 

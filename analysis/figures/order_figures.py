@@ -22,13 +22,15 @@ def benefit_figures(results: Results) -> Iterator[Figure]:
     """The benefit of hidden features by order of the target, if several orders are predicted."""
     benefits = results.benefits
     if benefits.select("l", "target").n_unique() > 1:
-        tested = "is tested as a trend at the top of this page" if trend_sentences(results.trends) else "is not tested"
+        tested = trend_sentences(results.trends)
         yield Figure(
             "benefit-by-order",
             benefit_by_order(benefits),
-            "Change of the relative error against the baseline of the group, which differs in hidden features only: "
-            "geometric mean of the ratios of paired trials. Below zero, the arm has the lower error. Bars are 95 % "
-            f"intervals, not corrected for multiple comparisons. Whether the benefit depends on the order {tested}.",
+            "Each point is the change of an arm’s relative error against its baseline, an arm that differs in hidden "
+            "features only: the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has the "
+            "lower error. Bars are 95 % intervals, not corrected for multiple comparisons. "
+            + ("The findings at the top of this page state" if tested else "It is not tested")
+            + " whether the change depends on the order.",
         )
 
 
@@ -83,7 +85,7 @@ def benefit_by_order(benefit: pl.DataFrame) -> alt.LayerChart:
     outputs, hidden = (list(dict.fromkeys(rows[name])) for name in ("output", "hidden"))
     x = alt.X("output:N", sort=outputs, title=None, axis=alt.Axis(labelAngle=0, labelExpr=_LINES, ticks=False))
     offset = alt.XOffset("hidden:N", sort=hidden, scale=alt.Scale(paddingOuter=0.7))
-    title = "change against the baseline of the group, %"
+    title = "change against the baseline, %"
     y = alt.Y("change:Q", title=title, scale=alt.Scale(zero=True, padding=12))
     colour = alt.Color(
         "hidden:N", title=None, scale=order_scale(hidden), sort=hidden, legend=alt.Legend(symbolType="circle")

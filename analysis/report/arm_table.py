@@ -55,7 +55,7 @@ def error_note(results: Results) -> str:
     study = results.study
     if not _other_heading(results):
         return ""
-    if study.metric != "test.relative_error":
+    if not _of_spread(study.metric):
         return f"The second error is the relative error: {METRICS['relative_error'].description}."
     dense = "; for a density, ε" if study.predicts_densities else ""
     return (
@@ -82,8 +82,13 @@ def _other_heading(results: Results) -> str:
     return headings.pop() if len(headings) == 1 else _IN_ITS_UNIT
 
 
+def _of_spread(metric: str) -> bool:
+    declared = METRICS.get(metric.removeprefix("test."))
+    return declared is not None and declared.of_spread
+
+
 def _other_metric(metric: str, arm: ArmSummary) -> str:
-    return arm.target.quantity.own_metric if metric == "test.relative_error" else "relative_error"
+    return arm.target.quantity.own_metric if _of_spread(metric) else "relative_error"
 
 
 def _other_error(arm: ArmSummary, metric: str, heading: str) -> str:
@@ -92,7 +97,7 @@ def _other_error(arm: ArmSummary, metric: str, heading: str) -> str:
     if measured is None or measured.error is None:
         return "–"
     text = interval(measured.error, typeset(measured.unit) if heading == _IN_ITS_UNIT else "")
-    return f"ε {text}" if name == "epsilon" else text
+    return f"{METRICS[name].symbol} {text}".lstrip()
 
 
 def _size(arm: ArmSummary, units: set[str]) -> dict[str, str]:

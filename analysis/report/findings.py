@@ -47,7 +47,8 @@ def findings(results: Results) -> list[str]:
     sentences += filter(None, [floor_sentence(study), sizes(study, results.arms)])
     if any(arm.error.unit == "trial" and arm.error.error and arm.error.error.low is not None for arm in results.arms):
         sentences.append(
-            f"The study has fewer than {FEWEST_UNITS} blocks, so its intervals are conditional on its data splits."
+            f"The study has fewer than {FEWEST_UNITS} blocks, so its intervals are conditional: they hold for its data "
+            "splits only."
         )
     return sentences
 

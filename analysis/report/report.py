@@ -99,7 +99,7 @@ def _order_tables(results: Results) -> list[dict[str, Any]]:
             "heading": _heading(describe(table.metric, part.study.target)),
             "orders": table.orders,
             "whole": table.whole,
-            "floor": floor_line(part.study) if table.metric == "test.block_epsilon" else None,
+            "floor": floor_line(part.study, table.whole_metric),
             "rows": [
                 (arm, [_cell(errors.get(order), (arm, order) in table.unreachable) for order in columns])
                 for arm, errors in table.rows

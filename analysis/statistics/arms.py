@@ -14,6 +14,7 @@ from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.analysis.terms.wording import signed_percent
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.trial import State
+from tesseral.study.wording import count
 
 LOOSE = 0.01
 """A match is flagged when the size of an arm differs from its target by more than this share."""
@@ -76,7 +77,7 @@ class ArmSummary:
         if self.match != "none" and self.residual is not None and abs(self.residual) > LOOSE:
             flags.append(f"size differs from its target by {signed_percent(self.residual)} %")
         if self.failed:
-            flags.append(f"{self.failed} failed")
+            flags.append(f"{count(self.failed, 'trial')} failed")
         if self.error.units and self.error.error is not None and self.error.error.low is None:
             flags.append(f"too few {self.error.unit}s for an interval")
         return tuple(flags)

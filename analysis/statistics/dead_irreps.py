@@ -100,28 +100,31 @@ def dead_irrep_sentences(arms: Mapping[str, DeadIrreps]) -> list[str]:
     if agreeing:
         paths, dead_paths = sum(dead.paths for dead in agreeing), sum(dead.dead_paths for dead in agreeing)
         where = "every arm" if len(agreeing) == len(arms) else f"{len(agreeing)} of {len(arms)} arms"
-        sentence = f"In {where}, the gradient of the loss is nonzero for the features of every irrep that is produced"
-        if any(dead.dead for dead in agreeing):
-            sentence += " except those that the plan lists as unread"
+        dead = ", except the dead irreps that the plan lists" if any(dead.dead for dead in agreeing) else ""
+        sentence = f"In {where}, the loss has a gradient with respect to the features of every produced irrep{dead}."
         if paths:
-            reached = f"all {paths:,}" if not dead_paths else f"{paths - dead_paths:,} of {paths:,}"
-            sentence += f", and for the weights of {reached} traced product paths"
-        sentences.append(f"{sentence}{'; the other paths lead to such irreps' if dead_paths else ''}.")
+            reached = f"{paths - dead_paths:,} of {paths:,}" if dead_paths else f"all {paths:,}"
+            others = "; the other paths lead to dead irreps" if dead_paths else ""
+            sentence += f" It has one with respect to the weights of {reached} traced product paths{others}."
+        sentences.append(sentence)
     return sentences + [f"{arm}: {deviation}" for arm, dead in arms.items() for deviation in _deviations(dead)]
 
 
 def _deviations(dead: DeadIrreps) -> Iterator[str]:
     if dead.unforeseen:
         yield (
-            f"the gradient of the loss is zero for the features {listed(dead.unforeseen)}, which the plan does not "
-            "list as dead."
+            f"the gradient of the loss is zero with respect to the features {listed(dead.unforeseen)}, which are not "
+            "among the dead irreps that the plan lists."
         )
     if dead.alive:
-        yield f"the plan lists {listed(dead.alive)} as dead, but the gradient of the loss is nonzero for its features."
+        yield (
+            f"the plan lists {listed(dead.alive)} as dead, but the gradient of the loss is nonzero with respect to their "
+            "features."
+        )
     if dead.wasted:
         yield (
-            f"the gradient of the loss is zero for the weights of {count(len(dead.wasted), 'path')} whose output is "
-            f"not a dead irrep: {listed(dead.wasted)}."
+            "the gradient of the loss is zero with respect to the weights of "
+            f"{count(len(dead.wasted), 'path')} whose output is not a dead irrep: {listed(dead.wasted)}."
         )
 
 

@@ -7,6 +7,7 @@ from the self-consistent (SCF) density by the fit floor.
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.wording import interval
+from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.records.schemas import FIT_ERRORS
 from tesseral.study.wording import listed
 
@@ -24,9 +25,13 @@ def fit_errors(study: StudyInfo) -> dict[str, float | None] | None:
     return {error.key: getattr(study.reference, column) for column, error in FIT_ERRORS.items()}
 
 
-def floor_line(study: StudyInfo) -> float | None:
-    """The fit floor in percent if the study's metric is ε, for a line in figures whose axis is ε."""
-    return study.reference.fit_error if study.metric.endswith(".epsilon") else None
+def floor_line(study: StudyInfo, metric: str) -> float | None:
+    """The fit floor in percent, for figures and tables of a metric that the fit has too; None for other metrics.
+
+    :param metric: such as `test.epsilon`; an unknown one has no floor.
+    """
+    declared = METRICS.get(metric.partition(".")[2])
+    return study.reference.fit_error if declared is not None and declared.has_floor else None
 
 
 def _floor(study: StudyInfo) -> str | None:

@@ -28,7 +28,7 @@ _MOST_SENTENCES = 4
 """More sentences than this are replaced by counts."""
 _GROWS, _SHRINKS, _UNDECIDED = "the benefit grows with l", "the benefit shrinks with l", "undecided"
 _UNCORRECTED = "undecided after Holm’s correction"
-_COUNTED = {_GROWS: "grow", _SHRINKS: "shrink", _UNDECIDED: "are undecided", _UNCORRECTED: "are undecided"}
+_COUNTED = {_GROWS: "grows", _SHRINKS: "shrinks", _UNDECIDED: "is undecided", _UNCORRECTED: "is undecided"}
 _PLACE = ("block", "replicate")
 
 
@@ -98,17 +98,20 @@ def trend_sentences(tested: Sequence[Trend]) -> list[str]:
         groups.setdefault((trend.baseline, trend.where, trend.orders, trend.pairs), []).append(trend)
     if len(groups) > _MOST_SENTENCES:
         verdicts = Counter(_COUNTED[_verdict(trend)] for trend in decided)
-        counts = listed([f"{number} {verb}" for verb, number in verdicts.most_common()])
-        return [f"Of {len(decided)} trends of the benefit of hidden features with the order of the output, {counts}."]
+        counts = listed([f"{verb} in {number}" for verb, number in verdicts.most_common()])
+        return [
+            f"In {len(decided)} comparisons, it was tested whether the benefit of hidden features grows or shrinks with "
+            f"the order l of the output: it {counts}."
+        ]
     return [_sentence(*key, alike) for key, alike in groups.items()]
 
 
 def _sentence(baseline: str, where: str, orders: tuple[int, ...], pairs: int, alike: list[Trend]) -> str:
     basis = f"l = {', '.join(map(str, orders))}; {count(pairs, 'pair')}{f'; {where}' if where else ''}"
-    each = [f"{interval(trend.change, '%', signed=True)} in {trend.hidden} ({_verdict(trend)})" for trend in alike]
+    each = [f"{interval(trend.change, '%', signed=True)} for {trend.hidden} ({_verdict(trend)})" for trend in alike]
     return (
-        f"With each order l of the output ({basis}), the relative error divided by that of {baseline} changes by "
-        f"{listed(each)}."
+        f"From one order l of the output to the next ({basis}), the ratio of an arm’s relative error to that of "
+        f"{baseline} changes by {listed(each)}."
     )
 
 

@@ -61,6 +61,8 @@ class OrderTable:
     orders: tuple[int, ...]
     rows: tuple[tuple[str, dict[int | None, Estimate]], ...]
     """Arm and its errors by order; the error of all orders together, if there is one, under None."""
+    whole_metric: str
+    """The metric of all orders together: `metric`, or ε for its parts ε_l."""
     unreachable: frozenset[tuple[str, int]]
     """Arms and orders that are predicted as zero because no path of the network reaches them."""
 
@@ -73,21 +75,20 @@ class OrderTable:
 def order_tables(tables: StudyTables) -> list[OrderTable]:
     """A table for each metric that is recorded by order, in the order of `METRICS`; for a study of one target."""
     study, order_tables_ = tables.study, []
-    for name in METRICS:
-        metric = f"test.{name}"
+    for name, declared in METRICS.items():
+        metric, whole = f"test.{name}", f"test.{declared.part_of or name}"
         parts = output_errors(tables.trials, metric, study.arms, study.most_blocks)
         if parts["l"].n_unique() < 2:
             continue
         errors: dict[str, dict[int | None, Estimate]] = {arm: {} for arm in dict.fromkeys(parts["arm"])}
         for row in parts.to_dicts():
             errors[row["arm"]][row["l"]] = Estimate(row["error"], row["low"], row["high"])
-        # ε_l is a share of the whole density, so its whole is ε.
-        for mean in _whole(tables, "test.epsilon" if name == "block_epsilon" else metric):
+        for mean in _whole(tables, whole):
             if mean.error is not None and mean.arm in errors:
                 errors[mean.arm][None] = mean.error
         lost = parts.filter(~pl.col("reachable")).select("arm", "l").iter_rows()
         orders = tuple(sorted(parts["l"].unique().to_list()))
-        order_tables_.append(OrderTable(metric, orders, tuple(errors.items()), frozenset(lost)))
+        order_tables_.append(OrderTable(metric, orders, tuple(errors.items()), whole, frozenset(lost)))
     return order_tables_
 
 

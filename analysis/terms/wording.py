@@ -85,7 +85,7 @@ def describe(metric: str, target: TargetLabel | None = None) -> MetricLabel:
     if declared is not None and target is not None:
         unit = declared.unit_for(target.quantity)
     of = target.name if target is not None and name in _OF_TARGET else ""
-    share = "the target’s spread" if name == "relative_error" else ""
+    share = "the target’s spread" if declared is not None and declared.of_spread else ""
     definition = declared.description if declared else ""
     return MetricLabel(_WORDS.get(name, name), split, typeset(unit), of, share, definition)
 

@@ -29,6 +29,14 @@ class Metric:
     orders: tuple[int, ...] = ()
     """Orders l of the density that the metric depends on. Arms that do not predict all of them (`target.orders`)
     cannot be compared by it."""
+    symbol: str = ""
+    """Symbol that stands before its values where a column holds several metrics."""
+    of_spread: bool = False
+    """Whether it is a share of the target's spread, so that its values for different targets can be compared."""
+    has_floor: bool = False
+    """Whether the density fit has this error too, against the SCF density: the fit floor."""
+    part_of: str = ""
+    """For a metric by l: name of the metric of the whole density that it is a part of, if it has another name."""
 
     def judges(self, target: Target) -> bool:
         """Whether arms of this target can be compared with one another by it."""
@@ -50,6 +58,8 @@ METRICS = {
             "mean over structures of ε = 100·∫|ρ_ML − ρ| / ∫ρ, where ρ is the fitted density (on a Becke grid with 40 "
             "Treutler-Ahlrichs radii and 302 Lebedev directions for each atom)",
             test_only=True,
+            symbol="ε",
+            has_floor=True,
         ),
         Metric(
             "block_epsilon",
@@ -58,6 +68,7 @@ METRICS = {
             "density",
             by_l=True,
             test_only=True,
+            part_of="epsilon",
         ),
         Metric("l2_error", "%", "100·√(Σ∫(ρ_ML − ρ)² / Σ∫ρ²), where ρ is the fitted density of the chosen orders"),
         Metric(
@@ -97,6 +108,7 @@ METRICS = {
             "split. For invariants (l = 0), ȳ is the training mean or, if they grow with the structure, a sum over the "
             "atoms of one constant per element, fitted to the training split; for l > 0 it is zero. For a density, "
             "100·√(Σ∫(ρ_ML − ρ)² / Σ∫(ρ − ρ̄)²), where ρ̄ is the mean by element and shell",
+            of_spread=True,
         ),
         Metric(
             "error",

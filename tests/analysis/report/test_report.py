@@ -252,7 +252,7 @@ def test_failures_are_listed_with_their_reason():
     assert f"<code>{rows[9]['trial'][:10]}</code>" in page
     assert "31 of 32 trials complete, 1 failed" in page
     assert "Preliminary" not in page
-    assert "1 failed" in cells(page)[1][7]
+    assert "1 trial failed" in cells(page)[1][7]
 
 
 def test_merged_arms_and_files_left_out_are_told(tmp_path):
@@ -328,7 +328,10 @@ def test_words_without_a_ratio_or_a_pair():
 
 def test_few_blocks_make_intervals_conditional():
     few = load(table(trial_rows(blocks=1, replicates=3)), [], [], info(blocks=1, replicates=3))
-    assert any("its intervals are conditional on its data splits" in sentence for sentence in findings(analyse(few)))
+    assert any(
+        "its intervals are conditional: they hold for its data splits only" in sentence
+        for sentence in findings(analyse(few))
+    )
     many = load(table(trial_rows()), [], [], info())
     assert not any("conditional" in sentence for sentence in findings(analyse(many)))
 

@@ -68,7 +68,7 @@ def caption(tmp_path, rises: dict[tuple[int, int], list[float]]) -> str:
     (figure,) = ablation_figures(analyse(study))
     assert "first 16 structures of the validation split" in figure.caption
     assert "is the L² error of the density on" in figure.caption
-    assert "not the density error ε, which the arms are compared by" in figure.caption
+    assert "Arms are compared by another error, the density error ε." in figure.caption
     return figure.caption.partition("for multiple comparisons. ")[2]
 
 
@@ -76,16 +76,16 @@ def test_captions_claim_no_more_than_intervals_do(tmp_path):
     assert len(trial_rows()) > len(TRIALS)
     clear = {(1, 0): [4.0, 4.1, 4.2, 3.9], (1, 1): [2.0, 2.1, 1.9, 2.0], (2, 1): [1.1, 0.9, 1.0, 1.05]}
     assert caption(tmp_path, clear) == (
-        "lmax=1 (0.569 % as trained): the error rises most without l = 0 in layer 1 (+305 % [+285, +326]); the error "
-        "does not rise significantly without l = 1 in layer 2."
+        "lmax=1 (0.569 % without an ablation): the error rises most without l = 0 in layer 1 (+305 % [+285, +326]); "
+        "the error does not rise significantly without l = 1 in layer 2."
     )
     blurred = {(1, 0): [4.0, 2.0, 4.2, 2.9], (1, 1): [3.0, 3.1, 2.9, 3.0]}
     assert caption(tmp_path, blurred).startswith(
-        "lmax=1 (0.569 % as trained): the error rises most without l = 0 in layer 1"
+        "lmax=1 (0.569 % without an ablation): the error rises most without l = 0 in layer 1"
     )
     assert ", but not significantly more than without l = 1 in layer 1 (+200 %" in caption(tmp_path, blurred)
     many = {(layer, order): [4.0, 2.0, 4.2, 2.9 + 0.1 * layer] for layer in (1, 2) for order in (0, 1)}
     assert "no order stands out, because the largest of 4 rises, " in caption(tmp_path, many)
     assert caption(tmp_path, many).endswith(", does not differ significantly from 3 others.")
     nothing = {(1, 0): [1.1, 0.9, 1.0, 1.05], (1, 1): [1.0, 1.01, 0.99, 1.0]}
-    assert "no order set to zero raises the error significantly." in caption(tmp_path, nothing)
+    assert "no ablation by zeros raises the error significantly." in caption(tmp_path, nothing)

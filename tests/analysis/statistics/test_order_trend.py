@@ -67,12 +67,13 @@ def test_a_benefit_that_grows_is_told_and_one_that_does_not_is_undecided(tmp_pat
     flat, grown = trends(tables)
     assert grown.change.value == pytest.approx(-20.0, abs=2.0)
     assert abs(flat.change.value) < 3.0
-    (told,) = [sentence for sentence in findings(analyse(tables)) if "With each order l of the output" in sentence]
+    (told,) = [sentence for sentence in findings(analyse(tables)) if "From one order l of the output" in sentence]
     assert told.startswith(
-        "With each order l of the output (l = 0, 1, 2, 3; 8 pairs), the relative error divided by that of lmax=0"
+        "From one order l of the output to the next (l = 0, 1, 2, 3; 8 pairs), the ratio of an arm’s relative error to "
+        "that of lmax=0 changes by"
     )
-    assert "in lmax=1 (undecided" in told
-    assert told.endswith("in lmax=2 (the benefit grows with l).")
+    assert "for lmax=1 (undecided" in told
+    assert told.endswith("for lmax=2 (the benefit grows with l).")
     shrunk = replace(grown, change=replace(grown.change, value=2.0, low=1.0, high=3.0))
     assert trend_sentences([shrunk])[0].endswith("(the benefit shrinks with l).")
 
@@ -90,10 +91,11 @@ def test_many_trends_are_counted(tables):
     assert len(trend_sentences(many[:4])) == 4
     assert "; layers=3)" in trend_sentences(many[:4])[3]
     assert trend_sentences(many) == [
-        "Of 5 trends of the benefit of hidden features with the order of the output, 5 grow."
+        "In 5 comparisons, it was tested whether the benefit of hidden features grows or shrinks with the order l of "
+        "the output: it grows in 5."
     ]
     mixed = [*many, replace(one, where="layers=9", p_holm=0.06), replace(one, where="layers=10", p_holm=0.5)]
-    assert trend_sentences(mixed)[0].endswith(", 5 grow and 2 are undecided.")
+    assert trend_sentences(mixed)[0].endswith(": it grows in 5 and is undecided in 2.")
 
 
 def test_pairs_that_lack_an_output_are_left_out(tmp_path):
