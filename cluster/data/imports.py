@@ -103,7 +103,7 @@ def _dipole_unit(label: LabelSource) -> float | None:
     if label.of != "structure" or [str(term) for term in label.kept] != ["1x1o"]:
         return None
     if label.standard:
-        return 1.0 if label.column == "dipole" else None
+        return 1.0 if label.multipole == 1 else None
     if label.unit.strip().lower() == "au":  # the atomic unit of any quantity
         return None
     try:

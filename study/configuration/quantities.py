@@ -60,6 +60,8 @@ class Label:
     """Such as `bohr^3`."""
     per: Literal["structure", "atom"]
     """Whether each structure or each atom has one."""
+    multipole: int | None = None
+    """Order l of the electric multipole about the centre of nuclear charge that it is; None for anything else."""
 
     @property
     def width(self) -> int:
@@ -107,6 +109,8 @@ class Quantity:
     auxiliary basis, those of a label from the data's declaration."""
     magnitude: bool = False
     """Whether it is the length of the vector in the column."""
+    multipole: int | None = None
+    """Order l of the electric multipole about the centre of nuclear charge in the column; None for anything else."""
 
     pooling: Pooling
     """How the outputs make it."""
@@ -186,6 +190,7 @@ def _property(
     per: Literal["structure", "atom"] = "structure",
     extensive: bool = False,
     magnitude: bool = False,
+    multipole: int | None = None,
     on_request: bool = False,
 ) -> Quantity:
     """A quantity with the losses and metrics of a property; phrase, column and outputs default to name and irreps."""
@@ -198,6 +203,7 @@ def _property(
         unit=unit,
         irreps=parse_irreps(irreps),
         magnitude=magnitude,
+        multipole=multipole,
         pooling=pooling,
         outputs=parse_irreps(outputs or irreps),
         extensive=extensive,
@@ -263,14 +269,21 @@ QUANTITIES: dict[str, Quantity] = {
             per="atom",
             on_request=True,
         ),
-        _property("dipole", "1x1o", "e bohr", "charges", outputs="1x0e+1x1o"),
-        _property("dipole_sum", "1x1o", "e bohr", "sum", phrase="dipole as a plain sum", column="dipole"),
+        _property("dipole", "1x1o", "e bohr", "charges", outputs="1x0e+1x1o", multipole=1),
+        _property("dipole_sum", "1x1o", "e bohr", "sum", phrase="dipole as a plain sum", column="dipole", multipole=1),
         # After Miller et al. (arXiv 2008.08461): a sum of scalars, though a length does not grow with the structure.
         _property(
-            "dipole_magnitude", "1x0e", "e bohr", "sum", phrase="dipole's length", column="dipole", magnitude=True
+            "dipole_magnitude",
+            "1x0e",
+            "e bohr",
+            "sum",
+            phrase="dipole's length",
+            column="dipole",
+            magnitude=True,
+            multipole=1,
         ),
-        _property("quadrupole", "1x2e", "e bohr^2", "sum"),
-        _property("octupole", "1x3o", "e bohr^3", "sum"),
+        _property("quadrupole", "1x2e", "e bohr^2", "sum", multipole=2),
+        _property("octupole", "1x3o", "e bohr^3", "sum", multipole=3),
         _property("polarizability", "1x0e+1x2e", "bohr^3", "sum", extensive=True, on_request=True),
         # Miller et al. sum the atoms here too. The mean is taken instead: orbital energies do not grow with the
         # number of molecules, so a sum learnt on dimers would be half as large again on trimers.
@@ -283,7 +296,7 @@ QUANTITIES: dict[str, Quantity] = {
 """Name → declaration."""
 
 COLUMNS: dict[str, Label] = {
-    quantity.column: Label(quantity.irreps, quantity.unit, quantity.per)
+    quantity.column: Label(quantity.irreps, quantity.unit, quantity.per, quantity.multipole)
     for quantity in QUANTITIES.values()
     if quantity.name == quantity.column and quantity.irreps is not None
 } | {"charges": Label(parse_irreps("1x0e"), "e", "atom")}

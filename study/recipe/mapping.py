@@ -16,8 +16,8 @@ from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.recipe import ReferenceName
 from tesseral.study.records.schemas import REFERENCE
 
-MULTIPOLES = ("dipole", "quadrupole", "octupole")
-"""Columns whose values refer to a point: the centre of nuclear charge."""
+MULTIPOLES = {column: label.multipole for column, label in COLUMNS.items() if label.multipole is not None}
+"""Columns whose values refer to a point, the centre of nuclear charge, and their order l."""
 OWN = r"[\w-]+"
 """Pattern of the name of a label that fills no standard column."""
 CARTESIAN: dict[int, tuple[str, ...]] = {0: ("0e",), 1: ("1o",), 2: ("0e", "1e", "2e"), 3: ("1o", "3o")}
@@ -121,6 +121,11 @@ class LabelSource(Section):
         return size_of(self.unit, COLUMNS[self.column].unit) if self.standard else 1.0
 
     @property
+    def multipole(self) -> int | None:
+        """Order l of the multipole that the standard column holds; None for any other column."""
+        return MULTIPOLES.get(self.column)
+
+    @property
     def ranks(self) -> tuple[int, ...]:
         """Ranks of the Cartesian tensors that contain these irreps."""
         names = [str(term).removeprefix("1x") for term in self.kept]
@@ -151,14 +156,15 @@ class LabelSource(Section):
         self._check_origin()
 
     def _check_origin(self) -> None:
-        if self.column not in MULTIPOLES:
+        if self.multipole is None:
             if self.origin or self.convention:
                 raise ValueError(
                     f"expected origin and convention for {', '.join(MULTIPOLES)} only, got one for {self.column}"
                 )
-        elif self.column == "dipole":
+        elif self.multipole == 1:  # moving it takes the charge alone, and all conventions of a vector agree
             if self.convention:
-                raise ValueError("expected convention for quadrupole and octupole only, got one for dipole")
+                higher = " and ".join(column for column, order in MULTIPOLES.items() if order > 1)
+                raise ValueError(f"expected convention for {higher} only, got one for {self.column}")
         elif self.origin != "nuclear_charge":
             raise ValueError(
                 f"expected origin = 'nuclear_charge', which a {self.column} must refer to, got "

@@ -35,7 +35,7 @@ def label_values(frame: Frame, label: LabelSource, charge: int, where: str) -> t
             "something else, an asymmetric part or another irrep; symmetrize = true leaves it out"
         )
     components = components * (label.scale * label.size)
-    if label.column == "dipole" and charge:
+    if label.multipole == 1 and charge:  # a mapping must state higher multipoles about the centre of nuclear charge
         components = components + charge * _origin(frame, label, where)
     return components, left_out
 
