@@ -40,8 +40,8 @@ def ablation_figures(results: Results) -> Iterator[Figure]:
         bars = "lines are 95 % intervals of the rise of the error, not corrected for multiple comparisons."
         sentences = [
             "An ablation removes the features of one order l, of both parities, in one layer of a trained network. "
-            "Each bar runs from the error without an ablation to the error with it. Full colour: the features are set to "
-            "zero. Pale: they are exchanged among the atoms of the same element in a batch of structures.",
+            "Each bar runs from the error without an ablation to the error with it. Full colour: the features are "
+            "set to zero. Pale: they are exchanged among the atoms of the same element in a batch of structures.",
             f"The error is {metric.noun} on the first {ABLATION_STRUCTURES} structures of the validation split, or on "
             f"all of them if there are fewer.{other}",
             "Errors are geometric means over the complete trials of an arm; "

@@ -118,8 +118,8 @@ def _deviations(dead: DeadIrreps) -> Iterator[str]:
         )
     if dead.alive:
         yield (
-            f"the plan lists {listed(dead.alive)} as dead, but the gradient of the loss is nonzero with respect to their "
-            "features."
+            f"the plan lists {listed(dead.alive)} as dead, but the gradient of the loss is nonzero with respect to "
+            "their features."
         )
     if dead.wasted:
         yield (

@@ -100,8 +100,8 @@ def trend_sentences(tested: Sequence[Trend]) -> list[str]:
         verdicts = Counter(_COUNTED[_verdict(trend)] for trend in decided)
         counts = listed([f"{verb} in {number}" for verb, number in verdicts.most_common()])
         return [
-            f"In {len(decided)} comparisons, it was tested whether the benefit of hidden features grows or shrinks with "
-            f"the order l of the output: it {counts}."
+            f"In {len(decided)} comparisons, it was tested whether the benefit of hidden features grows or shrinks "
+            f"with the order l of the output: it {counts}."
         ]
     return [_sentence(*key, alike) for key, alike in groups.items()]
 

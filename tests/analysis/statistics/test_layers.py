@@ -141,11 +141,11 @@ def test_every_path_is_judged_by_its_own_statistic():
     expected = ("contraction: 1o x 1o -> 0e", message(0, 1), message(2, 1))
     assert found.wasted == tuple(f"{path} in layer 1" for path in expected)
     assert dead_irrep_sentences({"lmax=1": found, "lmax=2": found._replace(wasted=found.wasted[:1])}) == [
-        "lmax=1: the gradient of the loss is zero with respect to the weights of 3 paths whose output is not a dead irrep: "
-        "contraction: 1o x 1o -> 0e in layer 1, messages: 0e x 0e -> 0e in layer 1 and messages: 0e x 2e -> 2e in "
-        "layer 1.",
-        "lmax=2: the gradient of the loss is zero for the weights of 1 path whose output is not a dead irrep: "
-        "contraction: 1o x 1o -> 0e in layer 1.",
+        "lmax=1: the gradient of the loss is zero with respect to the weights of 3 paths whose output is not a dead "
+        "irrep: contraction: 1o x 1o -> 0e in layer 1, messages: 0e x 0e -> 0e in layer 1 and messages: 0e x 2e -> "
+        "2e in layer 1.",
+        "lmax=2: the gradient of the loss is zero with respect to the weights of 1 path whose output is not a dead "
+        "irrep: contraction: 1o x 1o -> 0e in layer 1.",
     ]
 
 
