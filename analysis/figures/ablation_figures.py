@@ -10,9 +10,9 @@ from tesseral.analysis.figures.figure import Figure
 from tesseral.analysis.figures.svg import INK
 from tesseral.analysis.statistics.ablations import Needs, Place
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import Estimate
+from tesseral.analysis.terms.estimate import Estimate, interval
+from tesseral.analysis.terms.metric_label import MetricLabel, describe
 from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.analysis.terms.wording import MetricLabel, describe, interval
 from tesseral.study.records.schemas import ABLATION_STRUCTURES
 
 _NAMED = 3

@@ -13,7 +13,7 @@ from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.tables.learning_curves import BY_ORDER, curve_metrics
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import best_so_far
-from tesseral.analysis.terms.wording import MetricLabel, describe
+from tesseral.analysis.terms.metric_label import MetricLabel, describe
 
 _MOST_EPOCHS = 150
 """Most points of a learning curve in a page."""

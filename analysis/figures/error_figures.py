@@ -15,8 +15,8 @@ from tesseral.analysis.statistics.fit_floor import floor_line, floor_note
 from tesseral.analysis.statistics.orders import output_errors
 from tesseral.analysis.statistics.paired import ArmError, Comparison, trial_errors
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import MetricLabel, describe, interval
+from tesseral.analysis.terms.estimate import Estimate, interval
+from tesseral.analysis.terms.metric_label import MetricLabel, describe
 
 _ROW = 46  # height of an arm's row, px
 

@@ -33,7 +33,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Section:
+class FigureGroup:
     """The figures of one group of arms, or of the whole study."""
 
     title: str
@@ -41,7 +41,7 @@ class Section:
     figures: list[Figure]
 
 
-def by_group(tables: StudyTables, make: Callable[[StudyTables], Iterable[Figure]]) -> list[Section]:
+def by_group(tables: StudyTables, make: Callable[[StudyTables], Iterable[Figure]]) -> list[FigureGroup]:
     """The figures of each group of arms.
 
     :param make: makes the figures of one group from its tables. In a study of several groups, the group's number is
@@ -52,5 +52,5 @@ def by_group(tables: StudyTables, make: Callable[[StudyTables], Iterable[Figure]
         several, (group, *_) = part is not tables, part.study.groups
         made = [replace(figure, name=f"{figure.name}-{number}") if several else figure for figure in make(part)]
         if made:
-            sections.append(Section(group.title if several else "", made))
+            sections.append(FigureGroup(group.title if several else "", made))
     return sections

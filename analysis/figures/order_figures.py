@@ -10,8 +10,8 @@ from tesseral.analysis.figures.figure import Figure
 from tesseral.analysis.figures.svg import MUTED
 from tesseral.analysis.statistics.order_trend import trend_sentences
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import MetricLabel, interval
+from tesseral.analysis.terms.estimate import Estimate, interval
+from tesseral.analysis.terms.metric_label import MetricLabel
 
 _LINES = "split(datum.label, ', ')"  # a label of several factors takes a line for each
 _OUT_OF_REACH = "out of reach, predicted as zero"

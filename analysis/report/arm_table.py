@@ -6,7 +6,8 @@ The report and the terminal both show it.
 from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.wording import describe, interval, p_value, signed_percent, typeset
+from tesseral.analysis.terms.estimate import interval, p_value, signed_percent
+from tesseral.analysis.terms.metric_label import describe, typeset
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.wording import duration, scaled
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tesseral.analysis.statistics.arms import LOOSE, ArmSummary
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.terms.wording import describe
+from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.wording import count
 

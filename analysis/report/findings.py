@@ -12,9 +12,9 @@ from tesseral.analysis.statistics.fit_floor import floor_sentence
 from tesseral.analysis.statistics.order_trend import trend_sentences
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate
+from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate, interval, p_value
+from tesseral.analysis.terms.metric_label import describe
 from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.analysis.terms.wording import describe, interval, p_value
 from tesseral.study.wording import count, listed
 
 _IRREP = re.compile(r"\d+[eo]")

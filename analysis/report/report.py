@@ -11,7 +11,7 @@ from tesseral.analysis.figures.ablation_figures import ablation_figures
 from tesseral.analysis.figures.curve_figures import feature_figures, learning_figures, search_figures
 from tesseral.analysis.figures.diagram_figures import diagram_figures
 from tesseral.analysis.figures.error_figures import error_figures
-from tesseral.analysis.figures.figure import Section, by_group
+from tesseral.analysis.figures.figure import FigureGroup, by_group
 from tesseral.analysis.figures.layer_figures import layer_figures
 from tesseral.analysis.figures.order_figures import benefit_figures
 from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
@@ -25,8 +25,8 @@ from tesseral.analysis.statistics.fit_floor import floor_details, floor_line
 from tesseral.analysis.statistics.results import Results, analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import MetricLabel, describe, interval, typeset
+from tesseral.analysis.terms.estimate import Estimate, interval
+from tesseral.analysis.terms.metric_label import MetricLabel, describe, typeset
 from tesseral.study.wording import dead_text
 
 
@@ -58,7 +58,7 @@ def render(results: Results) -> str:
         trends=results.trends,
         table=arm_table(results),
         error_note=error_note(results),
-        figures=[Section("", overview), *errors] if overview else errors,
+        figures=[FigureGroup("", overview), *errors] if overview else errors,
         order_tables=_order_tables(results),
         feature_figures=list(feature_figures(results)),
         emergence=_emergence(results),

@@ -6,12 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from tesseral.analysis.statistics.allocation import blocks_given
 from tesseral.analysis.statistics.paired import ArmError, Comparison, arm_errors, compare_arms
+from tesseral.analysis.statistics.progress import blocks_given
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.terms.estimate import Estimate
+from tesseral.analysis.terms.estimate import Estimate, signed_percent
 from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.analysis.terms.wording import signed_percent
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.trial import State
 from tesseral.study.wording import count

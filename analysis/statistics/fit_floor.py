@@ -5,8 +5,7 @@ from the self-consistent (SCF) density by the fit floor.
 """
 
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import interval
+from tesseral.analysis.terms.estimate import Estimate, interval
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.records.schemas import FIT_ERRORS
 from tesseral.study.wording import listed

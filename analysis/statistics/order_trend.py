@@ -18,8 +18,7 @@ from tesseral.analysis.statistics.benefit import HIDDEN, contrasts, hidden_text
 from tesseral.analysis.statistics.paired import holm, log_ratios, relative_change
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.terms.estimate import SIGNIFICANCE, Estimate
-from tesseral.analysis.terms.wording import interval
+from tesseral.analysis.terms.estimate import SIGNIFICANCE, Estimate, interval
 from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
 from tesseral.study.wording import count, listed

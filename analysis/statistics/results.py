@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from tesseral.analysis.statistics.ablations import Needs, ablations, needs
-from tesseral.analysis.statistics.allocation import ArmAllocation, allocate
 from tesseral.analysis.statistics.arms import ArmSummary, summarise_arms
 from tesseral.analysis.statistics.benefit import benefit
 from tesseral.analysis.statistics.dead_irreps import DeadIrreps, dead_irreps_by_arm
@@ -15,7 +14,7 @@ from tesseral.analysis.statistics.layers import effective_ranks, gradients, laye
 from tesseral.analysis.statistics.order_trend import Trend, trends
 from tesseral.analysis.statistics.orders import OrderTable, order_tables
 from tesseral.analysis.statistics.paired import Comparison
-from tesseral.analysis.statistics.progress import Progress, searches, stage_progress
+from tesseral.analysis.statistics.progress import ArmAllocation, Progress, allocate, searches, stage_progress
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import ArmSearch, Saved, saved

@@ -13,6 +13,7 @@ from polars.exceptions import PolarsError
 
 from tesseral.analysis.tables.search import SearchRecords
 from tesseral.analysis.tables.study_info import StudyInfo
+from tesseral.study.configuration.trial import State
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, VERSION, table_name
 from tesseral.study.records.segments import Source
 
@@ -20,7 +21,7 @@ _COMPACTED = "-all.parquet"
 """Suffix of compacted files. They are never deleted, unlike the segments that they are made of."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyTables:
     """A study and its records.
 
@@ -40,6 +41,13 @@ class StudyTables:
     """Proposals, rungs and winners of the search; empty without one."""
     left_out: tuple[str, ...] = ()
     """A sentence for each file that could not be read."""
+
+    def __repr__(self) -> str:
+        confirm = self.trials.filter(pl.col("stage") == "confirm")
+        complete = confirm.filter(pl.col("state") == State.COMPLETE.value).height
+        # Trials are recorded when they are due: fewer than planned at first, more if an allocation adds blocks.
+        planned = max(confirm.height, len(self.study.arms) * self.study.blocks * self.study.replicates)
+        return f"StudyTables({self.study.name}: {complete:,} of {planned:,} trials complete)"
 
     def by_group(self) -> list[Self]:
         """The tables of each group of arms. Comparisons made from them are corrected within the group only."""

@@ -188,9 +188,11 @@ def _distinct(trials: pl.DataFrame, records: SearchRecords, objective: str) -> p
     column = f"metric.{objective}"
     value = pl.col(column).cast(pl.Float64) if column in trials.columns else pl.lit(None, dtype=pl.Float64)
     counts = (pl.col("state") == State.COMPLETE.value) & value.is_finite()
-    known = trials.filter(pl.col("stage") == "search").select("trial", "state", value=pl.when(counts).then(value))
+    search = trials.filter(pl.col("stage") == "search")
+    known = search.select("arm", "trial", "state", value=pl.when(counts).then(value))
     first = records.proposals.group_by("arm", "trial").agg(pl.col("number").min())
-    return first.join(known, on="trial", how="left").sort("arm", "number")
+    # A trial that several arms share has a row for each of them.
+    return first.join(known, on=["arm", "trial"], how="left").sort("arm", "number")
 
 
 def _text(value: Any) -> str:

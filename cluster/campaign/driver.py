@@ -36,16 +36,23 @@ SNAPSHOT_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run of a study ended."""
+    """How a run of a study ended, over the trials of both stages.
+
+    A trial that ended has an outcome: it is complete, it was pruned (stopped early by the search), or it failed.
+    `print(tesseral.run("mine.toml").failures)` shows why trials failed.
+    """
 
     states: Counter[State]
-    """State → number of trials. `planned` trials are due and were not begun."""
+    """State → number of the study's trials in it, whichever run ended them; a trial that several arms share counts in
+    each. `planned` trials are due and were not begun; `running` ones were begun and have no outcome, so the next run
+    continues them."""
     reused: Counter[str]
-    """Study → number of trials that this run copied from it."""
+    """Name of another study → number of its trials that this run copied instead of training them again."""
     failures: tuple[str, ...] = ()
-    """Why trials failed, each reason once."""
+    """Why trials of this study failed, each reason once. A failed trial is final: no later run repeats it."""
     given_up: tuple[str, ...] = ()
-    """Why trials were given up without an outcome, each reason once. The next start continues them."""
+    """Why this run gave trials up without an outcome, each reason once, such as a worker that was lost again and again.
+    The next run continues them."""
 
     @property
     def left(self) -> int:

@@ -21,7 +21,6 @@ NAMES = {
         "StudyTables",
         "TesseralError",
         "__version__",
-        "load",
         "open_study",
         "plan",
         "read_study",

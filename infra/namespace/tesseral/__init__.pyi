@@ -1,5 +1,5 @@
 from .analysis.report.report import report
-from .analysis.tables.load import StudyTables, load
+from .analysis.tables.load import StudyTables
 from .analysis.tables.open import open_study, read_study
 from .cluster.campaign.driver import Ended, run
 from .cluster.planning.plan import StudyPlan, plan
@@ -15,7 +15,6 @@ __all__ = [
     "StudyTables",
     "TesseralError",
     "__version__",
-    "load",
     "open_study",
     "plan",
     "read_study",

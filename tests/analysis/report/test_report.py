@@ -23,8 +23,8 @@ from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.study_info import ReferenceInfo
-from tesseral.analysis.terms.estimate import Estimate
-from tesseral.analysis.terms.wording import describe, interval, number
+from tesseral.analysis.terms.estimate import Estimate, interval, number
+from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.errors import TesseralError
 from tesseral.study.wording import duration
 from tests.support.synthetic_study import info, study_tables, table, trial_row, trial_rows

@@ -18,18 +18,18 @@ from tesseral.analysis.report import summary
 from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.allocation import allocate
 from tesseral.analysis.statistics.benefit import benefit
 from tesseral.analysis.statistics.fit_floor import fit_errors, floor_details
 from tesseral.analysis.statistics.orders import order_tables
 from tesseral.analysis.statistics.paired import arm_errors, compare_arms, holm
+from tesseral.analysis.statistics.progress import allocate
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import study_info
 from tesseral.analysis.tables.study_info import ReferenceInfo
+from tesseral.analysis.terms.metric_label import describe, typeset
 from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.analysis.terms.wording import describe, typeset
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.errors import TesseralError
 from tesseral.study.study import Study
@@ -321,7 +321,7 @@ def test_the_benefit_stands_by_order(tables):
         assert (row["change"], row["low"], row["high"]) == (alone.change.value, alone.change.low, alone.change.high)
         assert row["reachable"] == ((row["l"], row["target"]) != (4, "density"))
     (figure,) = benefit_figures(analyse(tables))
-    assert "against the baseline of the group, which differs in hidden features only" in figure.caption
+    assert "against its baseline, an arm that differs in hidden features only" in figure.caption
     told = tooltips(figure)
     assert len([text for text in told if "out of reach of the arm or its baseline" in text]) == 4  # points and bars
     assert any(

@@ -16,7 +16,7 @@ from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.records.segments import Source, encode
 from tesseral.study.study import Study
-from tests.support.synthetic_study import info, table, trial_rows
+from tests.support.synthetic_study import info, table, trial_row, trial_rows
 
 STUDY = """
 [study]
@@ -205,3 +205,10 @@ def test_trials_have_every_declared_column_and_type():
     assert trials["reason"].null_count() == 32
     assert trials["metric.test.epsilon"].dtype == pl.Float64
     assert trials["factor.network.hidden.lmax"].n_unique() == 4
+
+
+def test_tables_are_printed_as_one_line():
+    planned = [trial_row(3, 3, 1, state="planned")]
+    tables = load(table(trial_rows()[:-1] + planned), [], [], info())
+    assert repr(tables) == "StudyTables(hierarchy: 31 of 32 trials complete)"
+    assert repr(load(table(trial_rows(blocks=1)), [], [], info())) == "StudyTables(hierarchy: 8 of 32 trials complete)"

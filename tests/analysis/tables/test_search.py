@@ -13,13 +13,13 @@ from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.notes import notes
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.allocation import allocate, blocks_given
 from tesseral.analysis.statistics.paired import arm_errors, compare_arms
+from tesseral.analysis.statistics.progress import allocate, blocks_given
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.endings import endings
-from tesseral.analysis.tables.load import load
+from tesseral.analysis.tables.load import load, trials_frame
 from tesseral.analysis.tables.open import open_study, study_info
-from tesseral.analysis.tables.search import Saved, best_so_far, saved
+from tesseral.analysis.tables.search import Saved, SearchRecords, arm_searches, best_so_far, saved
 from tesseral.study.configuration.trial import digest
 from tesseral.study.design.arm import Excluded
 from tesseral.study.design.study_file import Match
@@ -117,6 +117,16 @@ def test_the_best_so_far_falls_where_it_was_put(tuned):
     (figure,) = search_figures(tuned)
     assert figure.name == "search"
     assert figure.svg.count("lmax=1") >= 2
+
+
+def test_a_trial_that_two_arms_share_is_one_proposal_of_each():
+    """The trials table has a row for each of its arms."""
+    shared = {"stage": "search", "trial": "a" * 64, "proposal": 0, "metric.validation.l2_error": 0.5}
+    trials = trials_frame(table([trial_row(0, 0, 0, **shared), trial_row(1, 0, 0, **shared)]))
+    arms = ("lmax=0", "lmax=1")
+    proposals = pl.DataFrame({"arm": arms, "number": [0, 0], "trial": ["a" * 64] * 2})
+    searches = arm_searches(trials, SearchRecords(proposals), arms, 1, "validation.l2_error")
+    assert [(search.proposed, search.complete, search.repeats) for search in searches] == [(1, 1, 0), (1, 1, 0)]
 
 
 def test_the_page_shows_the_search(page):
