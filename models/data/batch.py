@@ -46,7 +46,11 @@ class Batch(ABC):
 
     @abstractmethod
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        """On a device, and in the precision of the training wherever the prediction is."""
+        """On a device, and in the precision of the training wherever the prediction is.
+
+        :param device: where all tensors go.
+        :param dtype: precision of the training.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,7 @@ class DensityBatch(Batch):
         """One structure, in float64.
 
         :param row: a row of schema `REFERENCE`: id, atomic_numbers, positions, coefficients, overlap.
+        :param graph: of this structure.
         :param basis: the shells that are predicted, some of those of `whole`.
         :param whole: the shells that the row's coefficients refer to.
         :param coulomb: whether the Coulomb matrix is computed.
@@ -173,6 +178,8 @@ class PropertyBatch(Batch):
         """One structure, in float64.
 
         :param row: a row of schema `REFERENCE`: id, atomic_numbers and the columns of the quantity.
+        :param graph: of this structure.
+        :param quantity: what is predicted, known in full.
         :raises DataError: if the row lacks values, or has another number of them than atoms and irreps demand.
         """
         if row[quantity.column] is None:

@@ -88,16 +88,23 @@ class DataSet:
         return len(self.structures)
 
     def batch(self, indices: Iterable[int]) -> Batch:
-        """These structures as one batch."""
+        """These structures as one batch.
+
+        :param indices: positions in `structures`.
+        """
         return collate(self.select(indices))
 
     def select(self, indices: Iterable[int]) -> list[Batch]:
-        """These structures one by one."""
+        """These structures one by one.
+
+        :param indices: positions in `structures`.
+        """
         return [self.structures[index] for index in indices]
 
     def neighbors(self, indices: Iterable[int]) -> float:
         """Mean number of neighbours of an atom in these structures.
 
+        :param indices: positions in `structures`.
         :raises DataError: if no atom has a neighbour.
         """
         graphs = [structure.graph for structure in self.select(indices)]
@@ -111,14 +118,28 @@ class DataSet:
 
 
 def collate(batches: Sequence[Batch]) -> Batch:
-    """One batch of several of one type, in their order."""
+    """One batch of several of one type, in their order.
+
+    :param batches: at least one.
+    """
     return batches[0].collate(batches)
 
 
 def open_data_set(
     reference: Reference, settings: configuration.Configuration, dtype: torch.dtype, device: torch.device
 ) -> DataSet:
-    """The data set that a configuration trains on, or an equal one that this process made before."""
+    """The data set that a configuration trains on, or an equal one that this process made before.
+
+    Data sets are equal if content hash, edge basis, quantity, orders, Coulomb matrices, precision and device are. A
+    process keeps the last `KEPT`.
+
+    :param reference: all rows.
+    :param settings: a whole configuration; what its `network`, `target` and `loss` ask of the data counts.
+    :param dtype: precision of graphs and densities; other properties keep float64.
+    :param device: where the tensors lie.
+    :raises DataError: if a structure lacks what is predicted, or two of its atoms lie at one place.
+    :raises StudyFileError: if the reference data have no such label, or the basis no such order.
+    """
     network, target, coulomb = settings.network, settings.target, settings.loss.name == "coulomb"
     asked = (target.quantity, target.orders, coulomb)
     edges = EdgeBasis.from_settings(network)

@@ -19,6 +19,7 @@ COUNTED = 256
 def reference_shape(reference: Reference, cutoff: float, target: configuration.Target | None = None) -> Shape:
     """The shape of the converged structures of reference data.
 
+    :param reference: all rows; the converged ones count.
     :param cutoff: within which atoms are neighbours, Å.
     :param target: what is predicted; the density if not given.
     :raises DataError: if no structure converged, or the reference data lack an auxiliary basis that is needed.
@@ -36,13 +37,18 @@ def count_edges(positions: NDArray[np.float64], cutoff: float) -> int:
     """Number of directed edges of one structure, equal to that of `tesseral.models.networks.graph.build_graph`.
 
     :param positions: (atoms, 3), Å.
+    :param cutoff: Å.
     """
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     return int((distances < cutoff).sum()) - len(positions)  # every atom is near itself
 
 
 def evenly(size: int) -> Sequence[int]:
-    """Choose at most `COUNTED` of 0..size−1, evenly spaced."""
+    """Choose at most `COUNTED` of 0..size−1, evenly spaced.
+
+    :param size: number of structures.
+    :returns: indices, ascending.
+    """
     return [index * size // min(size, COUNTED) for index in range(min(size, COUNTED))]
 
 

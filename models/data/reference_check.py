@@ -28,6 +28,7 @@ def check_table(
 ) -> None:
     """Reject the first row that contradicts the basis or itself, or holds numbers that are not finite.
 
+    :param table: of schema `REFERENCE`, with a column `label.<name>` for each label.
     :param sizes: atomic number → coefficients on such an atom; None where there is no auxiliary basis.
     :param labels: column → ("structure" or "atom", numbers of one label).
     :param name: what error messages call the table.

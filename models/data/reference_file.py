@@ -154,6 +154,7 @@ def encode_reference(
 ) -> bytes:
     """Rows of schema `REFERENCE` as the bytes of a Parquet file, checked as `read_reference` checks.
 
+    :param rows: dictionaries by column; a column that is left out is null.
     :param basis: of the coefficients; None if there are none.
     :param name: what error messages call it.
     :param labels: what the columns `label.<name>` of the rows hold, by name.
@@ -185,7 +186,10 @@ def _schema(labels: Mapping[str, Label]) -> pa.Schema:
 
 
 def label_type(label: Label) -> pa.DataType:
-    """Type of a label's column: a list for each structure, or a list of lists, one for each atom."""
+    """Type of a label's column: a list for each structure, or a list of lists, one for each atom.
+
+    :param label: as declared.
+    """
     numbers = pa.list_(pa.float64())
     return numbers if label.per == "structure" else pa.list_(numbers)
 

@@ -20,6 +20,8 @@ class Split(NamedTuple):
 def check_sizes(data: configuration.Data, reference: Reference) -> None:
     """Check that the splits fit into the reference data.
 
+    :param data: sizes of the splits.
+    :param reference: all rows; the converged ones count.
     :raises DataError: if they do not.
     """
     size, asked = len(reference.converged), data.train + data.validation + data.test
@@ -31,7 +33,11 @@ def check_sizes(data: configuration.Data, reference: Reference) -> None:
 
 
 def permutation(seed: int, size: int) -> list[int]:
-    """A random order of 0..size−1."""
+    """A random order of 0..size−1.
+
+    :param seed: of NumPy's Mersenne Twister, MT19937.
+    :param size: how many numbers.
+    """
     # NumPy has frozen the stream of this legacy generator, so a seed gives the same split in every version.
     return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
 

@@ -11,6 +11,8 @@ from tesseral.study.parsing.irreps import MulIrrep
 def check_values(target: configuration.Target, reference: Reference) -> None:
     """Check that every converged structure of the reference data has what is to be predicted.
 
+    :param target: what is predicted.
+    :param reference: all rows; the converged ones count.
     :raises DataError: naming the first structure that lacks it.
     :raises StudyFileError: if the reference data have no such label.
     """
@@ -25,6 +27,8 @@ def check_values(target: configuration.Target, reference: Reference) -> None:
 def chosen_basis(reference: Reference, target: configuration.Target) -> AuxiliaryBasis | None:
     """The shells that are predicted; None for a target that is not expanded in the auxiliary basis.
 
+    :param reference: of which the auxiliary basis counts.
+    :param target: what is predicted, and which orders of it.
     :raises DataError: if the reference data have no auxiliary basis.
     :raises StudyFileError: if it has no shell of a chosen order.
     """
@@ -38,6 +42,8 @@ def chosen_basis(reference: Reference, target: configuration.Target) -> Auxiliar
 def choose_shells(basis: AuxiliaryBasis, orders: tuple[int, ...] | None) -> AuxiliaryBasis:
     """A basis of the shells of these orders alone, in their order; the basis itself for None.
 
+    :param basis: all shells.
+    :param orders: the l that are kept; None: all.
     :raises StudyFileError: if the basis has no shell of one of them.
     """
     if orders is None:
@@ -54,6 +60,8 @@ def choose_shells(basis: AuxiliaryBasis, orders: tuple[int, ...] | None) -> Auxi
 def target_outputs(reference: Reference, target: configuration.Target) -> tuple[MulIrrep, ...]:
     """Irreps of a network's outputs on each atom, for a target of the reference data.
 
+    :param reference: of which auxiliary basis and labels count.
+    :param target: what is predicted, and which orders of it.
     :raises DataError: as `chosen_basis`.
     :raises StudyFileError: if there is no such label, or no such order in the basis.
     """
@@ -63,7 +71,12 @@ def target_outputs(reference: Reference, target: configuration.Target) -> tuple[
 
 
 def absent(quantity: str, column: str, structure: str) -> DataError:
-    """The error of a structure that lacks a column."""
+    """The error of a structure that lacks a column.
+
+    :param quantity: name of the target.
+    :param column: the column that it needs.
+    :param structure: id of the structure.
+    """
     return DataError(
         f"target.quantity: expected {column} of every converged structure, for the target {quantity}, "
         f"{structure!r} has none"

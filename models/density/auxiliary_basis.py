@@ -78,11 +78,17 @@ class AuxiliaryBasis:
         return tuple(MulIrrep(max(count[l] for count in counts), l, (-1) ** l) for l in orders)  # noqa: E741
 
     def size(self, atomic_number: int) -> int:
-        """Number of coefficients on an atom of this element, Σ (2l+1)."""
+        """Number of coefficients on an atom of this element, Σ (2l+1).
+
+        :param atomic_number: one of `shells`.
+        """
         return sum(2 * shell.l + 1 for shell in self.shells[atomic_number])
 
     def columns(self, atomic_number: int) -> list[int]:
-        """Column in `layout` of each coefficient on an atom of this element."""
+        """Column in `layout` of each coefficient on an atom of this element.
+
+        :param atomic_number: one of `shells`.
+        """
         start = 0
         next_free: dict[int, int] = {}  # l → first column that no shell has taken yet
         columns: list[int] = []
@@ -100,7 +106,10 @@ class AuxiliaryBasis:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        :param text: result of `to_json`.
+        """
         tree = json.loads(text)
         shells = {
             int(z): tuple(Shell(s["l"], tuple(s["exponents"]), tuple(s["coefficients"]), s["isolated"]) for s in rows)

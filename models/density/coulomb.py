@@ -52,7 +52,7 @@ def coulomb_matrix(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positio
     :param basis: shells of the elements.
     :param atomic_numbers: of each atom.
     :param positions: Å, shape (atoms, 3).
-    :return: shape (functions, functions), bohr², in the order of the coefficients (atoms, their shells, e3nn's m);
+    :returns: shape (functions, functions), bohr², in the order of the coefficients (atoms, their shells, e3nn's m);
         symmetric to the last bit.
     """
     blocks = _primitives(basis, atomic_numbers, positions)

@@ -38,11 +38,13 @@ def density_on_points(
     so that ∫χ² = 1. Computed in double precision; a gradient passes to positions and coefficients. Primitives below
     `tesseral.models.density.primitives.NEGLIGIBLE` on a whole chunk of points are skipped there.
 
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     :param coefficients: for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param points: Å, shape (points, 3).
     :param order: only the shells of this l; None: all shells.
-    :return: electron · bohr⁻³, shape (points,).
+    :returns: electron · bohr⁻³, shape (points,).
     """
     if not len(points):
         return points.new_zeros(0, dtype=torch.float64)
@@ -73,13 +75,15 @@ def epsilon_by_order(
 
     Memory does not grow with the number of points, except for what `grid` itself holds.
 
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param reference: of ρ_ref, in the same layout.
     :param grid: quadrature of the integrals; None: `atom_grid(positions)`. On it ε changes by less than 0.2 % of itself
         and ε_l by less than 1 % as a molecule moves or turns, unless the error is confined to a core (exponents above
         50 bohr⁻²): for one such error in LiH, ε came out 0.9 % too small.
-    :return: l → ε_l, and None → ε.
+    :returns: l → ε_l, and None → ε.
     """
     orders = [term.l for term in basis.layout]
     grid = atom_grid(positions) if grid is None else grid

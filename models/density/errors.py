@@ -39,6 +39,8 @@ def density_errors(
     ε is computed apart, by `tesseral.models.density.density.epsilon_by_order`. Moments include the nuclei and are taken
     about the centre of nuclear charge, see `tesseral.models.density.multipoles.moments`.
 
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param reference: of ρ_ref, in the same layout.

@@ -32,10 +32,12 @@ def moments(
     molecule changes no moment. Each atom's own moments (`local_moments`) are moved there (`translated`). Computed in
     double precision; a gradient passes to positions and coefficients.
 
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param charge: total charge of the molecule, e; ρ is scaled to Σ Z_A − charge electrons. None: ρ as it is.
-    :return: l → shape (2l+1,), e · bohr^l.
+    :returns: l → shape (2l+1,), e · bohr^l.
     """
     positions = positions.double()
     displacements = (positions - centre_of_charge(atomic_numbers, positions)) / BOHR
@@ -51,8 +53,9 @@ def moments(
 def centre_of_charge(atomic_numbers: Sequence[int], positions: Tensor) -> Tensor:
     """Centre of nuclear charge, Σ_A Z_A R_A / Σ_A Z_A.
 
+    :param atomic_numbers: one of each atom.
     :param positions: any unit of length, shape (atoms, 3).
-    :return: in that unit, shape (3,).
+    :returns: in that unit, shape (3,).
     """
     charges = positions.new_tensor(list(atomic_numbers))
     return charges @ positions / charges.sum()
@@ -65,9 +68,11 @@ def local_moments(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], coeffici
 
         q_lm = Σ_shells c_m √(4π/(2l+1)) Σ_k d_k n_k Γ(l+3/2) / (2 a_k^(l+3/2)).
 
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param coefficients: for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
         Atoms may belong to several structures.
-    :return: l = 0…3 concatenated, shape (atoms, 16), e · bohr^l.
+    :returns: l = 0…3 concatenated, shape (atoms, 16), e · bohr^l.
     """
     like = coefficients[0]
     projections = {
@@ -87,7 +92,7 @@ def translated(local: Tensor, displacements: Tensor) -> Tensor:
 
     :param local: shape (…, 16), e · bohr^l.
     :param displacements: d, bohr, shape (…, 3).
-    :return: shape (…, 16).
+    :returns: shape (…, 16).
     """
     powers = [torch.ones_like(displacements[..., :1])]  # d ⊗ d ⊗ …, the last axis flattened to 3^k
     for _ in ORDERS[1:]:
@@ -111,7 +116,8 @@ def harmonic_tensors(order: int) -> Tensor:
     Computed by the polarisation identity, exact for a homogeneous polynomial f of degree l:
     T(u_1, …, u_l) = (1/l!) Σ_{S ⊆ 1…l} (−1)^(l−|S|) f(Σ_{i∈S} u_i).
 
-    :return: shape (2l+1, 3, …, 3), double precision.
+    :param order: l, 0 to 3.
+    :returns: shape (2l+1, 3, …, 3), double precision.
     """
     axes = torch.eye(3, dtype=torch.float64)
     entries = []

@@ -50,11 +50,13 @@ def potential_on_points(
     (−2a)^(−l) Y_lm(∇) exp(−a d²), the potential of exp(−a d²) is 2π/a · F_0(a d²), and F_l' = −F_(l+1). Computed in
     double precision; a gradient passes to positions, coefficients and points.
 
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     :param coefficients: of ρ, for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param points: Å, shape (points, 3), none on a nucleus.
     :param nuclei: False leaves out the first sum, as for the difference of two densities.
-    :return: hartree/e, shape (points,).
+    :returns: hartree/e, shape (points,).
     """
     elements = primitives(basis, atomic_numbers, positions, [coefficients])
     parts = []
@@ -83,10 +85,11 @@ def shell_of_points(
     On each sphere they follow a Fibonacci spiral: heights that divide the area equally, a golden angle apart. The
     spiral does not turn with the molecule, so a mean over the points changes by about a percent as the molecule turns.
 
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     :param scale: factor of the van der Waals radii `RADII`.
     :param density: points per Å² of a sphere.
-    :return: Å, shape (points, 3), without a gradient.
+    :returns: Å, shape (points, 3), without a gradient.
     """
     centres = positions.detach().double()
     radii = centres.new_tensor([scale * RADII.get(number, OTHER_RADIUS) for number in atomic_numbers])

@@ -48,6 +48,8 @@ def primitives(
 
     A gradient passes to positions and coefficients.
 
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     :param densities: coefficients of each density: for each atom, shape (basis.size(Z),), electron · bohr^(−3/2).
     """
@@ -87,7 +89,8 @@ def primitives(
 def radial_matrix(shells: tuple[Shell, ...]) -> tuple[list[float], Tensor]:
     """Exponents of all primitives in shells of one l, and the factors d_k n_k of each shell, see `radial_norm`.
 
-    :return: the factors have shape (shells, primitives), 0 outside a shell's own primitives.
+    :param shells: of one l.
+    :returns: the factors have shape (shells, primitives), 0 outside a shell's own primitives.
     """
     rows = []
     for shell in shells:
@@ -101,6 +104,10 @@ def extent(order: int, exponent: float, amplitude: float) -> float:
 
     The fixed-point iteration d² ← (ln(amplitude/negligible) + l/2 · ln d²) / a starts above the largest root and falls
     to it, so that stopping early errs on the safe side.
+
+    :param order: l.
+    :param exponent: a, bohr⁻².
+    :param amplitude: above 0, electron · bohr^(−3−l).
     """
     excess = log(amplitude / NEGLIGIBLE)
     # d^l exp(−a d²/2) is largest at d² = l/a, so d² is less than where exp(−a d²/2) times that has fallen enough.

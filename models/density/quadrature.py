@@ -26,7 +26,10 @@ class Grid(NamedTuple):
     """bohr³, shape (points,)."""
 
     def chunks(self, size: int) -> Iterator["Grid"]:
-        """All points in chunks of at most `size` points that lie near one another."""
+        """All points in chunks of at most `size` points that lie near one another.
+
+        :param size: most points of a chunk.
+        """
         for part in along_curve(self.points).split(size):
             yield Grid(self.points[part], self.weights[part])
 
@@ -35,7 +38,10 @@ class Quadrature(Protocol):
     """A source of points and weights: a `Grid` in memory, or a `CubeGrid` that generates them."""
 
     def chunks(self, size: int) -> Iterator[Grid]:
-        """All points in chunks of at most `size` points that lie near one another."""
+        """All points in chunks of at most `size` points that lie near one another.
+
+        :param size: most points of a chunk.
+        """
 
 
 def along_curve(points: Tensor, cell: float = 0.25) -> Tensor:
@@ -43,7 +49,7 @@ def along_curve(points: Tensor, cell: float = 0.25) -> Tensor:
 
     :param points: Å, shape (points, 3).
     :param cell: side of the cubes that the curve visits, Å.
-    :return: indices into `points`, shape (points,).
+    :returns: indices into `points`, shape (points,).
     """
     place = ((points.detach() - points.detach().amin(dim=0)) / cell).long()
     code = torch.zeros_like(place[:, 0])
@@ -74,7 +80,7 @@ def atom_grid(positions: Tensor, radii: int = RADII, precision: int = PRECISION)
     :param positions: positions of the atoms, all different, Å, shape (atoms, 3).
     :param radii: n, radial points about each atom.
     :param precision: degree of the Lebedev rule, one that `scipy.integrate.lebedev_rule` has.
-    :return: the grid in double precision, on the device of positions, grouped by atom; without a gradient.
+    :returns: the grid in double precision, on the device of positions, grouped by atom; without a gradient.
     """
     displacements, volumes = (part.to(positions.device) for part in _ball(radii, precision))
     centres = positions.detach().double() / BOHR

@@ -20,7 +20,7 @@ def solid_harmonics(lmax: int, x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         T_{l+1,±(l+1)} = a T_{l,±l} ∓ b T_{l,∓l},    with T_00 = 1.
 
     :param x, y, z: components of the displacements, of one shape (…, points).
-    :return: for each l, shape (…, 2l+1, points), m = −l, …, l.
+    :returns: for each l, shape (…, 2l+1, points), m = −l, …, l.
     """
     a, b, c = z[..., None, :], x[..., None, :], y[..., None, :]
     rows = [torch.ones_like(a)]
@@ -38,7 +38,11 @@ def solid_harmonics(lmax: int, x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
 
 
 def harmonic_norms(order: int) -> list[float]:
-    """n_lm for m = −l, …, l, with which ∫|n_lm T_lm|² over the unit sphere is 1."""
+    """n_lm for m = −l, …, l, with which ∫|n_lm T_lm|² over the unit sphere is 1.
+
+    :param order: l.
+    :returns: 2l+1 numbers.
+    """
     # T_lm is Π_lm cos mφ, and the leading coefficient of the associated Legendre polynomial is (2l−1)!!/(l−m)!.
     leading = factorial(2 * order) / (2**order * factorial(order))
     return [

@@ -58,7 +58,10 @@ class CubeGrid:
     levels: tuple[Level, ...] = EVERY_POINT
 
     def chunks(self, size: int) -> Iterator[Grid]:
-        """All points of weight above 0, in chunks of at most `size` points that lie near one another."""
+        """All points of weight above 0, in chunks of at most `size` points that lie near one another.
+
+        :param size: most points of a chunk.
+        """
         waiting: list[Grid] = []
         for part in self._parts(size):
             waiting.append(part)

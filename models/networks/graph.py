@@ -59,7 +59,10 @@ class EdgeBasis(NamedTuple):
 
     @classmethod
     def from_settings(cls, settings: configuration.Network) -> Self:
-        """The edge basis that a `network` section asks for."""
+        """The edge basis that a `network` section asks for.
+
+        :param settings: the `network` section.
+        """
         return cls(
             settings.radial_cutoff,
             settings.harmonics_lmax,
@@ -74,7 +77,7 @@ class EdgeBasis(NamedTuple):
         Y is e3nn's with normalization='component' (Σ_m Y_lm² = 2l+1), in the x, y, z axes of the positions.
 
         :param vectors: (edges, 3), from destination to source, Å.
-        :return: (edges, (lmax+1)²) and (edges, number).
+        :returns: (edges, (lmax+1)²) and (edges, number).
         """
         distances = vectors.norm(dim=-1)
         orders = list(range(self.lmax + 1))
@@ -118,6 +121,7 @@ def build_graph(species: Tensor, positions: Tensor, elements: int, basis: EdgeBa
 def at_positions(graph: Graph, positions: Tensor, basis: EdgeBasis) -> Graph:
     """Recompute harmonics and radial values at other positions, keeping the edges, so that a gradient reaches them.
 
+    :param graph: of one structure or several.
     :param positions: (atoms, 3), Å.
     :param basis: the edge basis that the graph was built with.
     """
@@ -127,7 +131,10 @@ def at_positions(graph: Graph, positions: Tensor, basis: EdgeBasis) -> Graph:
 
 
 def join(graphs: list[Graph]) -> Graph:
-    """Join graphs into one; atoms and structures are numbered consecutively."""
+    """Join graphs into one; atoms and structures are numbered consecutively.
+
+    :param graphs: at least one, of equal elements and edge basis.
+    """
     atoms = structures = 0
     source, destination, structure = [], [], []
     for graph in graphs:
@@ -165,7 +172,7 @@ def radial_functions(distances: Tensor, cutoff: float, number: int, functions: s
     :param cutoff: Å.
     :param number: n.
     :param functions: one of the names above.
-    :return: (edges, number).
+    :returns: (edges, number).
     """
     orders = torch.arange(1, number + 1, dtype=distances.dtype, device=distances.device)
     if functions == "bessel":

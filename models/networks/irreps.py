@@ -9,7 +9,10 @@ from tesseral.study.parsing.irreps import MulIrrep
 
 
 def to_e3nn(terms: Iterable[MulIrrep]) -> o3.Irreps:
-    """The same irreps, in the same order, as e3nn's."""
+    """The same irreps, in the same order, as e3nn's.
+
+    :param terms: in any order.
+    """
     return o3.Irreps([(mul, (order, p)) for mul, order, p in terms])
 
 
@@ -24,5 +27,9 @@ def irrep_set(irreps: o3.Irreps) -> IrrepSet:
 
 
 def uniform(channels: int, irreps: IrrepSet) -> o3.Irreps:
-    """`channels` copies of each irrep, sorted by l, even before odd."""
+    """`channels` copies of each irrep, sorted by l, even before odd.
+
+    :param channels: copies of each irrep.
+    :param irreps: pairs (l, p).
+    """
     return o3.Irreps([(channels, irrep) for irrep in in_order(irreps)])

@@ -43,7 +43,11 @@ class Embedding(Module):
         return f"{type(self).__name__}({' -> '.join(map(str, self.weight.shape))})"
 
     def forward(self, elements: Tensor) -> Tensor:
-        """(atoms, elements) ↦ (atoms, width)."""
+        """The scalars of each atom.
+
+        :param elements: (atoms, elements), one-hot.
+        :returns: (atoms, width).
+        """
         return elements @ (self.weight * len(self.weight) ** -0.5)
 
 
@@ -70,7 +74,7 @@ class LinearReadout(Module):
         """Read the outputs from the features of all layers.
 
         :param features: for each layer, (atoms, irreps.dim).
-        :return: (atoms, irreps_out.dim).
+        :returns: (atoms, irreps_out.dim).
         """
         outputs: Tensor = self.linear(cat(features, dim=1))
         return outputs
@@ -135,7 +139,11 @@ class Network(Module):
         return f"{self.irreps_in} -> {self.irreps_out}"
 
     def forward(self, graph: Graph) -> Tensor:
-        """Predict irreps_out for every atom, (atoms, irreps_out.dim)."""
+        """Predict irreps_out for every atom.
+
+        :param graph: built with the settings' edge basis.
+        :returns: (atoms, irreps_out.dim).
+        """
         features = graph.elements if self.embedding is None else self.embedding(graph.elements)
         if self.scale != 1:
             features = features * self.scale
@@ -161,7 +169,7 @@ def build_network(
     :param outputs: irreps predicted for each atom.
     :param num_neighbors: typical number of neighbours; messages are divided by its square root.
     :param seed: all that the initial weights depend on.
-    :return: `Network`, or the user's own where `settings.define` names one.
+    :returns: `Network`, or the user's own where `settings.define` names one.
     :raises StudyFileError: if a user's network cannot be loaded or states other irreps.
     """
     irreps_out = to_e3nn(outputs)
@@ -173,5 +181,8 @@ def build_network(
 
 
 def count_parameters(module: Module) -> int:
-    """Number of trainable weights."""
+    """Number of trainable weights.
+
+    :param module: a network, or any part of one.
+    """
     return sum(weights.numel() for weights in module.parameters() if weights.requires_grad)

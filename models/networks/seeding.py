@@ -12,6 +12,7 @@ CPU = torch.device("cpu")
 def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
     """Seed torch inside the block; the global generators' states are restored after it.
 
+    :param seed: a whole number of at most 64 bits.
     :param device: the CUDA device to seed too, if it is one.
     """
     on_cuda = device.type == "cuda"
@@ -25,7 +26,10 @@ def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
 
 @contextmanager
 def initialising(seed: int) -> Iterator[None]:
-    """Seed torch and make float64 the default dtype inside the block, in which a network is built."""
+    """Seed torch and make float64 the default dtype inside the block, in which a network is built.
+
+    :param seed: all that the weights depend on.
+    """
     default = torch.get_default_dtype()
     with seeded(seed):
         torch.set_default_dtype(torch.float64)

@@ -32,6 +32,7 @@ DEFINE = "network.define"
 def check_source(trial: Trial) -> None:
     """Check that the source code of a trial's own network, if it has one, is the one that the trial was planned with.
 
+    :param trial: as planned.
     :raises StudyFileError: if it is not, or cannot be loaded.
     """
     define = trial.configuration.network.define
@@ -58,7 +59,10 @@ def raised_as_study_error(define: str | None) -> Iterator[None]:
 
 
 def resolve_hidden(settings: configuration.Network) -> configuration.Network:
-    """Settings with hidden irreps as text; unchanged if they name none, which a user's network may not need."""
+    """Settings with hidden irreps as text; unchanged if they name none, which a user's network may not need.
+
+    :param settings: the `network` section.
+    """
     try:
         return replace(settings, hidden=settings.hidden.resolve())
     except StudyFileError:
@@ -98,8 +102,10 @@ class UserNetwork(Module):
         self.network = network
 
     def forward(self, graph: Graph) -> Tensor:
-        """Predict irreps_out for every atom, (atoms, irreps_out.dim).
+        """Predict irreps_out for every atom, and check the shape.
 
+        :param graph: built with the settings' edge basis.
+        :returns: (atoms, irreps_out.dim).
         :raises StudyFileError: if the network returns anything else.
         """
         outputs = self.network(graph)

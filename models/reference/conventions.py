@@ -37,6 +37,8 @@ def to_e3nn(order: int) -> NDArray[np.float64]:
 
     By the definition above, Y(r) = Y^e3nn(P r) with P (x, y, z) = (y, z, x), so that Q_l solves
     Y^e3nn(r) = Q_l Y^e3nn(P r) for every r. For l = 1, in the order (y, z, x), it is the permutation to (x, y, z).
+
+    :param order: l.
     """
     directions = torch.randn(_SAMPLES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     cartesian = o3.spherical_harmonics(order, directions, normalize=True)
@@ -53,6 +55,7 @@ def to_e3nn(order: int) -> NDArray[np.float64]:
 def basis_tensors(rank: int) -> dict[tuple[int, int], Array]:
     """(l, p) → basis tensors of that irrep, shape (2l+1, 3, …, 3).
 
+    :param rank: number of axes of a tensor, 0 to 3.
     :raises ValueError: if the rank is above 3.
     """
     basis: dict[tuple[int, int], Array]
@@ -77,7 +80,7 @@ def to_irreps(tensors: Array, irreps: tuple[MulIrrep, ...], rank: int) -> tuple[
     :param tensors: shape (…, 3, …, 3); the last `rank` axes are those of the tensor.
     :param irreps: irreps to keep, each once, in the order of the components.
     :param rank: number of axes of a tensor, 0 to 3.
-    :return: components, shape (…, Σ(2l+1)), and ‖T − its part in `irreps`‖ / ‖T‖, shape (…), 0 for T = 0.
+    :returns: components, shape (…, Σ(2l+1)), and ‖T − its part in `irreps`‖ / ‖T‖, shape (…), 0 for T = 0.
     """
     axes = tuple(range(-rank, 0))
     basis = np.concatenate([basis_tensors(rank)[term.l, term.p] for term in irreps])
@@ -89,7 +92,17 @@ def to_irreps(tensors: Array, irreps: tuple[MulIrrep, ...], rank: int) -> tuple[
 
 
 def from_irreps(components: Array, irreps: tuple[MulIrrep, ...], rank: int) -> Array:
-    """Cartesian tensors Σ components · E, shape (…, 3, …, 3); the inverse of `to_irreps`."""
+    """Cartesian tensors Σ_k components_k · E_k from their components in irreps.
+
+    It undoes `to_irreps` where the irreps leave nothing of the tensor out.
+
+    :param components: shape (…, Σ(2l+1)), in the order of `irreps`.
+    :param irreps: each once, irreps of `basis_tensors(rank)`; multiplicities do not count.
+    :param rank: number of axes of a tensor, 0 to 3.
+    :returns: shape (…, 3, …, 3), `rank` axes of 3 at the end; the unit is that of the components.
+    :raises KeyError: if a tensor of this rank has no such irrep.
+    :raises ValueError: if the rank is above 3.
+    """
     basis = np.concatenate([basis_tensors(rank)[term.l, term.p] for term in irreps])
     result: Array = np.tensordot(components, basis, axes=1)
     return result

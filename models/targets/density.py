@@ -80,13 +80,21 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         self.register_buffer("shell", shell)
 
     def standardise(self, structures: Sequence[DensityBatch]) -> None:
-        """`fit` on the atoms of these structures."""
+        """`fit` on the atoms of these structures.
+
+        :param structures: of the training split.
+        """
         self.fit(*_atoms(structures))
 
     def build_loss(
         self, settings: configuration.Loss, structures: Sequence[DensityBatch]
     ) -> Loss[Tensor, DensityBatch]:
-        """As `Target.build_loss`; raises nothing."""
+        """As `Target.build_loss`.
+
+        :param settings: resolved, its name one of the density's losses.
+        :param structures: of the training split.
+        :raises ValueError: if the name is not a density's loss, such as an unresolved `auto`.
+        """
         match settings.name:
             case "raw":
                 return RawLoss(self.to_y)
@@ -107,8 +115,8 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         factor² = mean over atoms and the 2l+1 components of (c − isolated − shift)². An element without atoms keeps
         the values of scale `none`.
 
-        :param coefficients: (atoms, columns).
-        :param species: (atoms,) int64.
+        :param coefficients: (atoms, columns), electron · bohr^(−3/2).
+        :param species: (atoms,) int64, index of each atom's element.
         """
         scalar = self.order == 0
         widths = torch.bincount(self.shell).double()
@@ -124,20 +132,40 @@ class DensityTarget(Target[DensityBatch, Tensor]):
             self.factor[element] = by_shell.sqrt()[self.shell]
 
     def forward(self, outputs: Tensor, species: Tensor) -> Tensor:
-        """Coefficients of the density, electron · bohr^(−3/2), (atoms, columns), from outputs of that shape."""
+        """The coefficients that outputs stand for.
+
+        :param outputs: (atoms, columns), without unit.
+        :param species: (atoms,) int64, index of each atom's element.
+        :returns: (atoms, columns), electron · bohr^(−3/2).
+        """
         constant = (self.isolated + self.shift).index_select(0, species)
         return torch.addcmul(constant, self.factor.index_select(0, species), outputs)
 
     def read(self, outputs: Tensor, graph: Graph) -> Tensor:
-        """As `forward`."""
+        """As `forward`, with the elements of a graph.
+
+        :param outputs: (atoms, columns).
+        :param graph: of the same atoms.
+        :returns: (atoms, columns), electron · bohr^(−3/2).
+        """
         return self(outputs, graph.species)
 
     def y(self, coefficients: Tensor, species: Tensor) -> Tensor:
-        """Rackers' y of coefficients, (atoms, columns)."""
+        """Rackers' y of coefficients, without unit.
+
+        :param coefficients: (atoms, columns), electron · bohr^(−3/2).
+        :param species: (atoms,) int64, index of each atom's element.
+        :returns: (atoms, columns).
+        """
         return (coefficients - self.isolated[species]) * self.to_y[species]
 
     def sums(self, error: Tensor, batch: DensityBatch) -> dict[str, Tensor]:
-        """Σ∫Δρ² and Σ∫(ρ − ρ̄)² of the whole and by l, Σ∫ρ², Σ(Δy)² and Σy² by l, Σ|Δ electrons|, and counts."""
+        """Σ∫Δρ² and Σ∫(ρ − ρ̄)² of the whole and by l, Σ∫ρ², Σ(Δy)² and Σy² by l, Σ|Δ electrons|, and counts.
+
+        :param error: Δc, (atoms, columns), electron · bohr^(−3/2).
+        :param batch: the structures that it is for.
+        :returns: name → (), or (largest l + 1,) for sums by l; float64.
+        """
         species = batch.graph.species
         charges = (error * self.charge[species]).double().sum(dim=1)
         electrons = charges.new_zeros(batch.size).index_add(0, batch.graph.structure, charges).abs().sum()
@@ -164,6 +192,8 @@ class DensityTarget(Target[DensityBatch, Tensor]):
 
         Left out are a `block_error` whose Σy² is zero, since nothing of that order is there to be predicted;
         `electrons` where no s shell is predicted; and a `relative_error` without spread.
+
+        :param sums: of a whole split.
         """
         # Rounding can leave a vanishing ∫Δρ² just below zero.
         values = [Value("l2_error", None, 100 * (max(float(sums["error"]), 0.0) / float(sums["norm"])) ** 0.5)]

@@ -65,6 +65,7 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
     def standardise(self, structures: Sequence[PropertyBatch]) -> None:
         """Fit atomic references and the forces' spread; take outputs to change by one within 1 Å until `calibrate`.
 
+        :param structures: of the training split.
         :raises DataError: if all forces are zero.
         """
         energies = [structure.energy for structure in structures if structure.energy is not None]
@@ -80,6 +81,9 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         """Scale the factor so that this network's first forces have the size that the class states.
 
         If no position changes the network's energy, no factor can help, and it stays as it is.
+
+        :param network: untrained, in evaluation mode.
+        :param structures: of the training split; the first `SAMPLE` are measured.
         """
         if self.energy.scale != "spread":
             return
@@ -90,11 +94,21 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
             self.energy.factor.mul_(START * self.spread / first)
 
     def read(self, outputs: Tensor, graph: Graph) -> Tensor:
-        """The energy, (structures, 1), hartree."""
+        """The energy alone.
+
+        :param outputs: (atoms, 1).
+        :param graph: of the same atoms.
+        :returns: (structures, 1), hartree, float64.
+        """
         return self.energy.read(outputs, graph)
 
     def predict(self, network: Module, graph: Graph) -> EnergyForces:
-        """Energy and forces; a gradient passes to the network's weights if gradients are on."""
+        """Energy and forces; a gradient passes to the network's weights if gradients are on.
+
+        :param network: in training or evaluation mode.
+        :param graph: its harmonics and radial values are computed anew from its positions.
+        :returns: energy and forces, float64.
+        """
         wanted = torch.is_grad_enabled()
         with torch.enable_grad():
             positions = graph.positions.detach().requires_grad_()
@@ -108,7 +122,11 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         return EnergyForces(energy if wanted else energy.detach(), -BOHR * gradient.double())
 
     def error(self, prediction: EnergyForces, batch: PropertyBatch) -> EnergyForces:
-        """Prediction less reference; of the energies only where the reference has them."""
+        """Prediction less reference; of the energies only where the reference has them.
+
+        :param prediction: energy and forces.
+        :param batch: the structures that they are for.
+        """
         energy = None
         if prediction.energy is not None and batch.energy is not None:
             energy = prediction.energy - batch.energy
@@ -119,6 +137,8 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
     ) -> Loss[EnergyForces, PropertyBatch]:
         """As `Target.build_loss`.
 
+        :param settings: of which the weights of forces and energy count.
+        :param structures: of the training split.
         :raises DataError: if only energies have a weight, and the reference has none.
         """
         if not settings.forces and structures[0].energy is None:
@@ -126,7 +146,12 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         return ForceLoss(self.spread, forces=settings.forces, energy=settings.energy)
 
     def sums(self, error: EnergyForces, batch: PropertyBatch) -> dict[str, Tensor]:
-        """Σ|ΔF|, ΣΔF², ΣF², Σ|ΔE| and their numbers."""
+        """Σ|ΔF|, ΣΔF², ΣF², Σ|ΔE| and their numbers.
+
+        :param error: ΔE, hartree, and ΔF, hartree/bohr.
+        :param batch: the structures that it is for.
+        :returns: name → (), float64.
+        """
         energy = error.forces.new_zeros(0) if error.energy is None else error.energy
         return {
             "length": error.forces.norm(dim=1).sum(),
@@ -138,7 +163,10 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         }
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
-        """`error` and `relative_error` of the forces, `energy_error` where there are energies."""
+        """`error` and `relative_error` of the forces, `energy_error` where there are energies.
+
+        :param sums: of a whole split.
+        """
         values = [Value("error", None, float(sums["length"] / sums["atoms"]))]
         if sums["spread"] > 0:
             values.append(Value("relative_error", None, 100 * float(sums["error"] / sums["spread"]) ** 0.5))
@@ -168,7 +196,12 @@ class ForceLoss(Module):
         self.register_buffer("weight", weight * weight.new_tensor([forces, energy]))
 
     def forward(self, error: EnergyForces, batch: PropertyBatch) -> Tensor:
-        """:param error: ΔF and ΔE."""
+        """The loss of a batch.
+
+        :param error: ΔE, hartree, and ΔF, hartree/bohr.
+        :param batch: the structures that it is for.
+        :returns: ().
+        """
         graph = batch.graph
         atoms = error.forces.new_zeros(batch.size).index_add(
             0, graph.structure, error.forces.new_ones(len(error.forces))

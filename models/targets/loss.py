@@ -27,7 +27,12 @@ class RawLoss(Module):
         self.register_buffer("weight", to_y.square())
 
     def forward(self, error: Tensor, batch: DensityBatch) -> Tensor:
-        """:param error: Δc, (atoms, columns)."""
+        """The loss of a batch.
+
+        :param error: Δc, (atoms, columns), electron · bohr^(−3/2).
+        :param batch: the structures that it is for.
+        :returns: ().
+        """
         return (error.square() * self.weight.index_select(0, batch.graph.species)).mean()
 
     def denominator(self, batch: DensityBatch) -> int:
@@ -63,7 +68,12 @@ class EqualLoss(Module):
         self.register_buffer("weight", to_y.square() * by_order[order])
 
     def forward(self, error: Tensor, batch: DensityBatch) -> Tensor:
-        """:param error: Δc, (atoms, columns)."""
+        """The loss of a batch.
+
+        :param error: Δc, (atoms, columns), electron · bohr^(−3/2).
+        :param batch: the structures that it is for.
+        :returns: ().
+        """
         return (error.square() * self.weight.index_select(0, batch.graph.species)).sum() / batch.size
 
     def denominator(self, batch: DensityBatch) -> int:
@@ -75,7 +85,12 @@ class OverlapLoss(Module):
     """The mean over structures of ∫(Δρ)² = Δcᵀ S Δc, electron² · bohr⁻³."""
 
     def forward(self, error: Tensor, batch: DensityBatch) -> Tensor:
-        """:param error: Δc, (atoms, columns)."""
+        """The loss of a batch.
+
+        :param error: Δc, (atoms, columns), electron · bohr^(−3/2).
+        :param batch: the structures that it is for.
+        :returns: ().
+        """
         return batch.squared_norms(error).mean()
 
     def denominator(self, batch: DensityBatch) -> int:
@@ -87,7 +102,12 @@ class CoulombLoss(Module):
     """The mean over structures of ∫∫Δρ(r)Δρ(r′)/|r − r′| = Δcᵀ J Δc, hartree."""
 
     def forward(self, error: Tensor, batch: DensityBatch) -> Tensor:
-        """:param error: Δc, (atoms, columns)."""
+        """The loss of a batch.
+
+        :param error: Δc, (atoms, columns), electron · bohr^(−3/2).
+        :param batch: the structures that it is for.
+        :returns: ().
+        """
         return batch.squared_norms(error, batch.coulomb).mean()
 
     def denominator(self, batch: DensityBatch) -> int:
@@ -111,7 +131,12 @@ class SquaredLoss(Module):
         self.register_buffer("weight", inverse_square(spread))
 
     def forward(self, error: Tensor, batch: PropertyBatch) -> Tensor:
-        """:param error: Δy, (rows, components)."""
+        """The loss of a batch.
+
+        :param error: Δy, (rows, components).
+        :param batch: the structures that it is for.
+        :returns: ().
+        """
         return (error.square() * self.weight).mean()
 
     def denominator(self, batch: PropertyBatch) -> int:
@@ -120,5 +145,8 @@ class SquaredLoss(Module):
 
 
 def inverse_square(spread: Tensor) -> Tensor:
-    """1/s², and 0 where there is no spread."""
+    """1/s², and 0 where there is no spread.
+
+    :param spread: s, of any shape.
+    """
     return torch.where(spread > 0, spread.square().reciprocal(), 0.0)

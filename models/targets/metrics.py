@@ -20,6 +20,7 @@ BATCH_SIZE = 16
 def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_SIZE) -> list[Batch]:
     """The batches of a split, made once and used for every measurement.
 
+    :param data: graphs and values.
     :param indices: structures of the data set.
     :param size: structures of a batch; the last one takes what is left.
     """
@@ -28,7 +29,11 @@ def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_
 
 @torch.no_grad()
 def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
-    """Measure every metric of the model's target but those of `measure_densities`; none without batches."""
+    """Measure every metric of the model's target but those of `measure_densities`; none without batches.
+
+    :param model: in evaluation mode.
+    :param batches: of one split.
+    """
     total: dict[str, Tensor] = {}
     for batch in batches:
         error = model.target.error(model(batch.graph), batch)
@@ -39,11 +44,18 @@ def measure(model: Model, batches: Iterable[Batch]) -> list[Value]:
 
 @torch.no_grad()
 def measure_densities(model: Model, data: DataSet, indices: Iterable[int]) -> list[Value]:
-    """Measure what takes a grid, one structure after another: means over structures. Only densities have these metrics.
+    """Measure what takes a grid or points in space: ε, ε_l, and the errors of dipole, quadrupole and potential.
 
-    ε and each ε_l on the default grid of `tesseral.models.density.density.epsilon_by_order`; the errors of dipole,
-    quadrupole and potential of `tesseral.models.density.errors`. Where orders are chosen, both densities have
-    the reference's coefficients of all other orders: ε is then the error of the chosen orders over the whole charge.
+    Only densities have these metrics. One structure is measured after another, and values are means over structures. ε
+    and ε_l are those of `tesseral.models.density.density.epsilon_by_order` on its default grid, the other errors those
+    of `tesseral.models.density.errors`. Where orders are chosen, both densities get the reference's coefficients of all
+    other orders: ε is then the error of the chosen orders over the whole charge.
+
+    :param model: in evaluation mode.
+    :param data: what the model predicts, with all orders of the reference density.
+    :param indices: positions of structures in the data set.
+    :returns: `epsilon` and `block_epsilon`, %; `dipole_error`, e bohr; `quadrupole_error`, e bohr²; `potential_error`,
+        millihartree/e. Empty for any other target, and without structures.
     """
     whole, chosen = data.reference.basis, data.basis
     if whole is None or chosen is None:

@@ -32,7 +32,10 @@ class Model(Module):
         self.target = target
 
     def forward(self, graph: Graph) -> Any:
-        """The target's prediction, see `Target`; of the density (atoms, columns of the basis's layout)."""
+        """The target's prediction, see `Target`; of the density (atoms, columns of the basis's layout).
+
+        :param graph: built with the network's edge basis.
+        """
         return self.target.predict(self.network, graph)
 
 
@@ -41,6 +44,7 @@ def build_target(configuration: Configuration, reference: Reference) -> Target[A
 
     This is the one place where code is chosen by the kind of target; all else reads `Quantity`.
 
+    :param configuration: of which target and network count.
     :param reference: its elements, auxiliary basis and labels count.
     :raises DataError: if the target is expanded in the auxiliary basis, and there is none.
     :raises StudyFileError: if there is no such label, or no such order in the basis.
@@ -61,8 +65,12 @@ def build_target(configuration: Configuration, reference: Reference) -> Target[A
 def build_model(configuration: Configuration, reference: Reference, *, num_neighbors: float, seed: int) -> Model:
     """An untrained model in float64 on the CPU; round it once its target is standardised.
 
+    :param configuration: of which target and network count.
     :param reference: as for `build_target`.
     :param num_neighbors: used if the configuration leaves it open.
+    :param seed: all that the initial weights depend on.
+    :raises DataError: as `build_target`.
+    :raises StudyFileError: as `build_target` and `build_network`.
     """
     settings, target = configuration.network, build_target(configuration, reference)
     neighbors = settings.num_neighbors or num_neighbors
@@ -72,7 +80,11 @@ def build_model(configuration: Configuration, reference: Reference, *, num_neigh
 
 
 def parted(indices: Sequence[int], parts: int) -> list[Sequence[int]]:
-    """At most `parts` runs of the indices, in their order: none empty, their sizes equal or one apart."""
+    """At most `parts` runs of the indices, in their order: none empty, their sizes equal or one apart.
+
+    :param indices: of a batch.
+    :param parts: 1 or more.
+    """
     count = min(parts, len(indices))
     return [indices[i:j] for i, j in pairwise(len(indices) * k // count for k in range(count + 1))]
 
@@ -81,6 +93,10 @@ def partial_losses(model: Model, loss: Loss[Any, Any], batches: Sequence[Batch])
     """For each batch its part, (), of the loss of all batches together, computed when it is asked for.
 
     So the gradients of one can be taken, and its memory freed, before the next is computed.
+
+    :param model: network and target.
+    :param loss: of the target.
+    :param batches: the parts of one batch.
     """
     whole = sum(loss.denominator(batch) for batch in batches)
     for batch in batches:

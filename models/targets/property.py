@@ -75,6 +75,7 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
     def standardise(self, structures: Sequence[PropertyBatch]) -> None:
         """Fit baseline, spread and factor to a training split, as the class says.
 
+        :param structures: of the training split.
         :raises DataError: if no component has any spread.
         """
         self.fit(
@@ -122,28 +123,51 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
         return torch.cat(counts).cpu().numpy()
 
     def offset(self, graph: Graph) -> Tensor:
-        """The baseline of each row of values, float64."""
+        """The baseline of each row of values.
+
+        :param graph: of one structure or several.
+        :returns: (structures or atoms, dim), float64, in the quantity's unit.
+        """
         atoms = self.baseline.double().sum(dim=0).index_select(0, graph.species)
         if self.quantity.per == "atom":
             return atoms
         return total(atoms, graph) if self.quantity.additive else mean(atoms, graph)
 
     def read(self, outputs: Tensor, graph: Graph) -> Tensor:
-        """(structures or atoms, dim) float64, in the quantity's unit."""
+        """Baseline plus pooled outputs.
+
+        :param outputs: (atoms, dimension of `outputs`).
+        :param graph: of the same atoms.
+        :returns: (structures or atoms, dim), float64, in the quantity's unit.
+        """
         return self.offset(graph) + self.pool(outputs, graph).double()
 
     def pool(self, outputs: Tensor, graph: Graph) -> Tensor:
-        """The prediction less its baseline, in the precision of the outputs."""
+        """The prediction less its baseline.
+
+        :param outputs: (atoms, dimension of `outputs`).
+        :param graph: of the same atoms.
+        :returns: (structures or atoms, dim), in the quantity's unit and the precision of the outputs.
+        """
         return POOLINGS[self.quantity.pooling](outputs * self.factor, graph)
 
     def build_loss(
         self, settings: configuration.Loss, structures: Sequence[PropertyBatch]
     ) -> Loss[Tensor, PropertyBatch]:
-        """As `Target.build_loss`; raises nothing."""
+        """As `Target.build_loss`.
+
+        :param settings: any; a property has one loss.
+        :param structures: of the training split.
+        """
         return SquaredLoss(self.spread)
 
     def sums(self, error: Tensor, batch: PropertyBatch) -> dict[str, Tensor]:
-        """Σ|err| of the whole and by l, Σerr² and Σ(y − baseline)² by l, and the number of rows."""
+        """Σ|err| of the whole and by l, Σerr² and Σ(y − baseline)² by l, and the number of rows.
+
+        :param error: (rows, dim), in the quantity's unit.
+        :param batch: the structures that it is for.
+        :returns: name → (), or (largest l + 1,) for sums by l; float64.
+        """
         error = error.double()
         orders = torch.nn.functional.one_hot(self.order).double()
         squares = error.square() @ orders
@@ -157,7 +181,10 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
         """`error` and `relative_error`, by l too if there are several orders. Without spread there is no
-        `relative_error`."""
+        `relative_error`.
+
+        :param sums: of a whole split.
+        """
         orders = sorted(set(self.order.tolist()))
         rows = float(sums["rows"])
         values = [Value("error", None, float(sums["length"]) / rows)]
@@ -176,14 +203,23 @@ class DipoleTarget(PropertyTarget):
     """
 
     def fit(self, values: Tensor, graphs: Sequence[Graph]) -> None:
-        """As `PropertyTarget.fit`, and the factor of the charges."""
+        """As `PropertyTarget.fit`, and the factor of the charges.
+
+        :param values: (structures, 3), e·bohr.
+        :param graphs: of the training split.
+        """
         super().fit(values, graphs)
         if self.scale == "spread":
             distance = torch.cat([graph.positions for graph in graphs]).double().square().sum(dim=1).mean().sqrt()
             self.charge_factor.copy_(self.factor[0] * BOHR / distance.clamp(min=BOHR))
 
     def pool(self, outputs: Tensor, graph: Graph) -> Tensor:
-        """The dipole, (structures, 3), from outputs 1x0e+1x1o, (atoms, 4)."""
+        """The dipole of charges and vectors on the atoms.
+
+        :param outputs: (atoms, 4), irreps 1x0e+1x1o.
+        :param graph: of the same atoms.
+        :returns: (structures, 3), e·bohr.
+        """
         return dipole(outputs[:, :1] * self.charge_factor, outputs[:, 1:] * self.factor, graph)
 
 

@@ -50,10 +50,16 @@ class Loss(Protocol[P_contra, B_contra]):
         """
 
     def denominator(self, batch: B_contra) -> int:
-        """What the sum over the batch is divided by."""
+        """What the sum over the batch is divided by.
+
+        :param batch: the batch of the sum.
+        """
 
     def to(self, dtype: torch.dtype) -> Any:
-        """As a module's."""
+        """As a module's.
+
+        :param dtype: precision of the training.
+        """
 
 
 class Target(Module, ABC, Generic[B, P]):
@@ -71,6 +77,7 @@ class Target(Module, ABC, Generic[B, P]):
     def standardise(self, structures: Sequence[B]) -> None:
         """Set shifts and scales from the structures of a training split.
 
+        :param structures: of the training split, each a batch of one.
         :raises DataError: if there is nothing to learn, since all of them have one value.
         """
 
@@ -94,20 +101,45 @@ class Target(Module, ABC, Generic[B, P]):
 
     @abstractmethod
     def read(self, outputs: Tensor, graph: Graph) -> Tensor:
-        """The prediction, from outputs of shape (atoms, dimension of `outputs`)."""
+        """The prediction, from outputs of shape (atoms, dimension of `outputs`).
+
+        :param outputs: (atoms, dimension of `outputs`).
+        :param graph: of the same atoms.
+        :returns: shaped as `Batch.values`, in the quantity's unit.
+        """
 
     def predict(self, network: Module, graph: Graph) -> Any:
-        """The prediction of a network for a graph."""
+        """The prediction of a network for a graph.
+
+        :param network: in training or evaluation mode.
+        :param graph: of one structure or several.
+        :returns: as `read`; the energies beside it where a target predicts two things.
+        """
         return self.read(network(graph), graph)
 
     def error(self, prediction: Any, batch: B) -> Any:
-        """Prediction less reference."""
+        """Prediction less reference, in the quantity's unit.
+
+        :param prediction: as `predict` returns it.
+        :param batch: the structures that it is for.
+        :returns: shaped as the prediction; a target of two predictions leaves out, as None, what the reference lacks.
+        """
         return prediction - batch.values
 
     @abstractmethod
     def sums(self, error: P, batch: B) -> dict[str, Tensor]:
-        """What metrics are made of, in double precision: sums that add up over the batches of a split."""
+        """What metrics are made of: sums over a batch that add up over the batches of a split.
+
+        So a split is measured batch by batch. A metric that is a ratio or a root is taken of the whole split's sums.
+
+        :param error: as `error` returns it.
+        :param batch: the structures that it is for.
+        :returns: name → sum, () or one entry for each order l, float64. Every batch has the same names.
+        """
 
     @abstractmethod
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
-        """Metrics of a split, from the sums over its batches. One without a defined value is left out."""
+        """Metrics of a split, from the sums over its batches. One without a defined value is left out.
+
+        :param sums: name → sum over the batches of `sums`.
+        """

@@ -39,14 +39,14 @@ def ablate(
       `exchanged`; one permutation for every layer and order). This keeps the features' distribution and what they say
       about the element, and destroys what they say about the surroundings.
 
-    All three are invariant under rotations of the structures. The error is
-    that of the quantity's `ablation_metric`.
+    All three are invariant under rotations of the structures. The error is the quantity's `ablation_metric`.
 
+    :param model: trained, in evaluation mode.
     :param batches: structures to measure on.
     :param seed: seed of the exchange.
     :param layers: the hidden layers, if known; otherwise `find_layers` finds them on the first batch.
-    :return: one row for each statistic. Layers that return anything but one tensor of their irreps are left out, and so
-        is the exchange in layers without one row for each atom. Empty without batches, without such layers, or where
+    :returns: one row for each statistic. Layers that return anything but one tensor of their irreps are left out, and
+        so is the exchange in layers without one row for each atom. Empty without batches, without such layers, or where
         the metric is undefined.
     """
     measured: list[Measurement] = []
@@ -83,7 +83,7 @@ def exchanged(species: Sequence[int], seed: int) -> list[int]:
 
     :param species: element of each atom of a batch, by any numbering; across all structures of the batch.
     :param seed: seed of the cycles.
-    :return: position of the other atom, for each atom.
+    :returns: position of the other atom, for each atom.
     """
     others = list(range(len(species)))
     order = permutation(seed, len(species))

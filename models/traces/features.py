@@ -42,7 +42,10 @@ class Feature(NamedTuple):
 
 @contextmanager
 def keeping_outputs(layers: Sequence[Module]) -> Iterator[dict[int, Any]]:
-    """Collect the last output of each layer by its number, from 1."""
+    """Collect the last output of each layer by its number, from 1.
+
+    :param layers: hidden layers, in order.
+    """
     returned: dict[int, Any] = {}
 
     def keep(number: int) -> Callable[[Module, Any, Any], None]:
@@ -64,7 +67,7 @@ def feature_tensors(
     :param layers: hidden layers that state `irreps_out`.
     :param returned: number of a layer, from 1 → its last output.
     :param strict: whether a layer that returned anything but one tensor of its irreps is an error; else it is left out.
-    :return: number of a layer → irreps and features, shape (…, irreps.dim).
+    :returns: number of a layer → irreps and features, shape (…, irreps.dim).
     :raises TypeError: if `strict` and a layer returned anything else.
     """
     features = {}
@@ -81,7 +84,11 @@ def feature_tensors(
 
 
 def fitting(stated: Any, values: Any) -> o3.Irreps | None:
-    """The stated irreps, if `values` is a floating-point tensor of shape (…, irreps.dim); otherwise None."""
+    """The stated irreps, if `values` is a floating-point tensor of shape (…, irreps.dim); otherwise None.
+
+    :param stated: a layer's `irreps_out`.
+    :param values: what it returned.
+    """
     try:
         irreps = o3.Irreps(stated)
     except (TypeError, ValueError):
@@ -95,7 +102,9 @@ def trace_features(network: Module, graph: Graph, *, strict: bool = True) -> lis
     """Run the network on a graph and measure the outputs of its hidden layers.
 
     :param network: any network whose hidden layers state `irreps_out`, in evaluation mode if its modes differ.
+    :param graph: any graph that the network accepts.
     :param strict: see `feature_tensors`.
+    :returns: by layer, then in the order of its irreps.
     """
     layers = find_layers(network, graph).hidden
     with keeping_outputs(layers) as returned:
@@ -133,6 +142,9 @@ def by_irrep(irreps: o3.Irreps, values: Tensor) -> dict[tuple[int, int], Tensor]
     """Features as one matrix for each irrep: (l, p) → (channels, atoms · components), float64.
 
     Repeated entries of one irrep are joined; entries of multiplicity 0 are left out.
+
+    :param irreps: of the last axis.
+    :param values: (…, irreps.dim).
     """
     parts: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
     rows = values.reshape(-1, irreps.dim).double()
@@ -143,13 +155,19 @@ def by_irrep(irreps: o3.Irreps, values: Tensor) -> dict[tuple[int, int], Tensor]
 
 
 def centred(matrix: Tensor) -> Tensor:
-    """Subtract each row's mean; the result is exactly 0 where rows are constant up to rounding."""
+    """Subtract each row's mean; the result is exactly 0 where rows are constant up to rounding.
+
+    :param matrix: (channels, atoms · components).
+    """
     deviations = matrix - matrix.mean(dim=1, keepdim=True)
     return torch.where(deviations.norm() <= 1e-12 * matrix.norm(), torch.zeros_like(deviations), deviations)
 
 
 def effective_rank(matrix: Tensor) -> float:
-    """Effective rank of a matrix, see `Feature.effective_rank`; NaN where the matrix is not finite."""
+    """Effective rank of a matrix, see `Feature.effective_rank`; NaN where the matrix is not finite.
+
+    :param matrix: (channels, atoms · components), float64.
+    """
     # The smaller Gram matrix has the same non-zero eigenvalues σ².
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T

@@ -76,6 +76,8 @@ def attributed(part: Module) -> Iterator[Attributed]:
     `torch.nn.Linear`, the columns of a radial network (e3nn's `FullyConnectedNet` or ours), and for any other matrix
     the columns if they are equally many, else the rows. Two cases are ambiguous and left out: a last matrix of another
     kind that is square, and a module with several such products of equally many weights.
+
+    :param part: a layer, or the output.
     """
     mixing = dict(filter(None, map(_mixed_paths, part.modules())))
     for module in part.modules():
@@ -98,12 +100,18 @@ def attributed(part: Module) -> Iterator[Attributed]:
 
 
 def edge_products(part: Module) -> list[Module]:
-    """The tensor products of a layer whose weights are computed for each edge and passed to their forward."""
+    """The tensor products of a layer whose weights are computed for each edge and passed to their forward.
+
+    :param part: a layer, or the output.
+    """
     return [module for module in part.modules() if is_edge_product(module)]
 
 
 def is_edge_product(module: Module) -> bool:
-    """Whether a module is a tensor product that takes weights: as third argument, or named `weight` or `weights`."""
+    """Whether a module is a tensor product that takes weights: as third argument, or named `weight` or `weights`.
+
+    :param module: any.
+    """
     outer = isinstance(module, o3.TensorProduct) and not module.internal_weights
     return (outer or isinstance(module, ChannelProduct)) and bool(module.weight_numel)
 
@@ -111,6 +119,7 @@ def is_edge_product(module: Module) -> bool:
 def product_groups(product: Module) -> list[Group]:
     """Positions of each path's weights among the `weight_numel` weights of a product.
 
+    :param product: one of `edge_products`, or an `o3.TensorProduct` with weights of its own.
     :raises TypeError: if the product is neither a `ChannelProduct` nor an `o3.TensorProduct`.
     """
     if isinstance(product, ChannelProduct):
@@ -127,7 +136,12 @@ def product_groups(product: Module) -> list[Group]:
 
 
 def squares(values: Tensor, axis: int = -1) -> np.ndarray:
-    """Sums of squares over all axes but one, float64."""
+    """Sums of squares over all axes but one, float64.
+
+    :param values: any tensor.
+    :param axis: the one that is kept.
+    :returns: (length of the axis,).
+    """
     others = [other for other in range(values.ndim) if other != axis % values.ndim]
     if not others:
         return values.detach().double().square().cpu().numpy()

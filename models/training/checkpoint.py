@@ -54,7 +54,11 @@ class Checkpoint:
         return buffer.getvalue()
 
     def restore(self, model: Model, optimizer: Optimizer) -> None:
-        """Load the state into a model and its optimizer, on their device."""
+        """Load the state into a model and its optimizer, on their device.
+
+        :param model: built for the same trial.
+        :param optimizer: of its weights.
+        """
         model.load_state_dict(self.model)
         if self.optimizer is not None:
             optimizer.load_state_dict(self.optimizer)

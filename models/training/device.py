@@ -44,13 +44,19 @@ def usable(device: torch.device) -> bool:
 
 
 def device_name(device: torch.device) -> str:
-    """`cpu`, or the accelerator's name."""
+    """`cpu`, or the accelerator's name.
+
+    :param device: CPU or CUDA.
+    """
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Make sums deterministic on an accelerator too, so that a resumed training repeats every bit."""
+    """Make sums deterministic on an accelerator too, so that a resumed training repeats every bit.
+
+    :param device: CPU or CUDA.
+    """
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
@@ -63,7 +69,10 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means exhausted memory: Python's, the CPU allocator's or the accelerator's."""
+    """Whether an exception means exhausted memory: Python's, the CPU allocator's or the accelerator's.
+
+    :param error: any exception.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _FULL)
@@ -71,7 +80,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 def peak_memory(device: torch.device) -> int:
     """Peak memory in bytes: largest resident memory of the process (CPU), or most allocated since `deterministic`
-    (CUDA)."""
+    (CUDA).
+
+    :param device: CPU or CUDA.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

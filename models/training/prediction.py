@@ -33,7 +33,7 @@ def predict_density(
     :param atomic_numbers: of each atom.
     :param positions: Å, shape (atoms, 3).
     :param charge: total charge, e.
-    :return: the auxiliary basis, restricted to the orders that the model predicts, and for each atom its coefficients,
+    :returns: the auxiliary basis, restricted to the orders that the model predicts, and for each atom its coefficients,
         shape (basis.size(Z),), float64, e3nn's order, electron · bohr^(−3/2).
     :raises StudyFileError: if the model predicts another quantity than the density.
     :raises DataError: if the structure has an element that the model was not trained on, or two atoms at one place.

@@ -9,10 +9,16 @@ class Recorder(Protocol):
     """Receives what a training measures; `tesseral.study.records` writes it, tests keep it in memory."""
 
     def curves(self, rows: list[dict[str, Any]]) -> None:
-        """Take rows of `tesseral.study.records.schemas.CURVES` without `trial`."""
+        """Take rows of `tesseral.study.records.schemas.CURVES` without `trial`.
+
+        :param rows: one for each metric and order.
+        """
 
     def traces(self, rows: list[dict[str, Any]]) -> None:
-        """Take rows of `tesseral.study.records.schemas.TRACES` without `trial`."""
+        """Take rows of `tesseral.study.records.schemas.TRACES` without `trial`.
+
+        :param rows: one for each statistic of a layer, irrep and path.
+        """
 
     def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: dict[str, float]) -> None:
         """Mark the end of an epoch: every row up to `step` has been given.

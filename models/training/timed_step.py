@@ -39,6 +39,8 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
 
     Nothing is recorded, and torch's generators are restored.
 
+    :param configuration: of one trial.
+    :param reference: the data it is trained on.
     :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
     :raises DataError: if the reference data is too small.
     :raises StudyFileError: if the network has nothing to train, or one of the user's own cannot be loaded.

@@ -71,7 +71,12 @@ def train(
 
 
 def step_size(settings: configuration.Training, step: int, steps: int) -> float:
-    """Learning rate of step number `step`, from 0: constant, or the first one times ½(1 + cos(π·step/steps))."""
+    """Learning rate of step number `step`, from 0: constant, or the first one times ½(1 + cos(π·step/steps)).
+
+    :param settings: the `training` section.
+    :param step: from 0.
+    :param steps: of the whole training.
+    """
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))

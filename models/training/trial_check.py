@@ -14,6 +14,8 @@ from tesseral.study.errors import DataError, RecordError, StudyFileError
 def check_trial(trial: Trial, reference: Reference) -> None:
     """Check that this machine has the numerics, the data and the network source that the trial was planned with.
 
+    :param trial: as planned.
+    :param reference: the data of this machine.
     :raises RecordError: if the trial is of other numerics.
     :raises DataError: if the reference data is not the trial's.
     :raises StudyFileError: if the user's own network cannot be loaded, or has another source than the trial's.
@@ -31,6 +33,7 @@ def check_trial(trial: Trial, reference: Reference) -> None:
 def check_weights(model: Module, settings: configuration.Network) -> None:
     """Check that a model has weights to train.
 
+    :param model: as built.
     :param settings: resolved network settings, for the error.
     :raises StudyFileError: if the model has no weights.
     """

@@ -72,9 +72,12 @@ class Convolution(Module):
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, edges {edges})"
 
     def forward(self, features: Tensor, graph: Graph, gathered: Tensor | None = None) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim).
+        """Add the self-connection to the messages.
 
-        :param gathered: the output of `messages`, if it was computed before.
+        :param features: (atoms, irreps_in.dim).
+        :param graph: elements and edges.
+        :param gathered: the output of `messages`, (atoms, irreps_out.dim), if it was computed before.
+        :returns: (atoms, irreps_out.dim).
         """
         if gathered is None:
             gathered = self.messages(features, graph)

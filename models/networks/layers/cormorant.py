@@ -87,7 +87,12 @@ class CormorantLayer(Layer):
             )
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
+        """Mix features and messages, and add their products.
+
+        :param features: (atoms, irreps_in.dim).
+        :param graph: elements and edges.
+        :returns: (atoms, irreps_out.dim).
+        """
         gathered = self.messages(features, graph) * self.elements  # products need features of second moment 1
         products = self.product({"centre": self.centre(self.own(features)), "neighbours": self.neighbours(gathered)})
         carried = self.linear(torch.cat([features, gathered], dim=1))

@@ -56,7 +56,7 @@ class FusionBlock(Module):
         """Evaluate the diagram.
 
         :param features: for each leaf, (atoms, irreps.dim); other names are ignored.
-        :return: (atoms, irreps_out.dim).
+        :returns: (atoms, irreps_out.dim).
         """
         if not self.reached:
             any_leaf = next(iter(features.values()))
@@ -89,7 +89,11 @@ class EdgeSum(Module):
         return str(self.irreps_out)
 
     def forward(self, graph: Graph) -> Tensor:
-        """(atoms, irreps_out.dim)."""
+        """The weighted sum of the harmonics over the edges of each atom.
+
+        :param graph: edges, with harmonics and radial values.
+        :returns: (atoms, irreps_out.dim).
+        """
         weights = self.radial(graph.radial).reshape(len(graph.radial), self.lmax + 1, self.channels, 1)
         harmonics = graph.harmonics.split([2 * order + 1 for order in range(self.lmax + 1)], dim=1)
         parts = [(weights[:, order] * part[:, None]).flatten(1) for order, part in enumerate(harmonics)]

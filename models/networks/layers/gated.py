@@ -77,7 +77,12 @@ class GatedLayer(Layer):
             )
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
+        """Convolve, add the diagram if there is one, and gate.
+
+        :param features: (atoms, irreps_in.dim).
+        :param graph: elements and edges.
+        :returns: (atoms, irreps_out.dim).
+        """
         gathered = self.convolution.messages(features, graph)
         convolved: Tensor = self.convolution(features, graph, gathered)
         if self.fusion is not None:

@@ -23,7 +23,11 @@ class Layer(Module):
 
 
 def shared_irreps(irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> set[o3.Irrep]:
-    """The irreps with equal multiplicities in both: those that a residual connection can add."""
+    """The irreps with equal multiplicities in both: those that a residual connection can add.
+
+    :param irreps_in: each irrep once.
+    :param irreps_out: each irrep once.
+    """
     return {ir for mul, ir in irreps_out if mul == o3.Irreps(irreps_in).count(ir)}
 
 
@@ -48,7 +52,12 @@ class Residual(Layer):
         ]
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
+        """Run the layer and add its input.
+
+        :param features: (atoms, irreps_in.dim).
+        :param graph: elements and edges.
+        :returns: (atoms, irreps_out.dim).
+        """
         outputs: Tensor = self.layer(features, graph)
         parts = [
             outputs[:, target] if source is None else (outputs[:, target] + features[:, source]) * 0.5**0.5

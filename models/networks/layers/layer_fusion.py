@@ -75,7 +75,8 @@ class LayerFusion(Module):
         :param outputs: y, (atoms, irreps_out.dim).
         :param features: x, (atoms, irreps_in.dim).
         :param gathered: g, (atoms, gathered.dim).
-        :return: (atoms, irreps_out.dim).
+        :param graph: edges, for the leaf `edges`.
+        :returns: (atoms, irreps_out.dim).
         """
         leaves = {"centre": features, "neighbours": gathered}
         if self.edges is not None:
@@ -90,7 +91,7 @@ def mixing_factors(irreps: o3.Irreps, others: set[o3.Irrep], products: set[o3.Ir
     :param irreps: of the sum.
     :param others: irreps that the first term reaches.
     :param products: irreps that the second term, of products, reaches.
-    :return: (irreps.dim,) for each term.
+    :returns: (irreps.dim,) for each term.
     """
     both = torch.tensor(
         [ir in others and ir in products for mul, ir in irreps for _ in range(mul * ir.dim)], dtype=torch.bool
@@ -99,14 +100,23 @@ def mixing_factors(irreps: o3.Irreps, others: set[o3.Irrep], products: set[o3.Ir
 
 
 def channels_inside(settings: configuration.Network) -> int:
-    """Channels of every irrep inside the diagram: `fusion.channels`, or as many as the rarest hidden irrep has."""
+    """Channels of every irrep inside the diagram: `fusion.channels`, or as many as the rarest hidden irrep has.
+
+    :param settings: the `network` section, its hidden irreps as text.
+    """
     return settings.fusion.channels or min(mul for mul, _ in o3.Irreps(settings.hidden.irreps))
 
 
 def diagram_irreps(
     irreps_in: o3.Irreps, gathered: o3.Irreps, irreps_out: o3.Irreps, settings: configuration.Network
 ) -> set[o3.Irrep]:
-    """The irreps of `irreps_out` that the diagram reaches, whatever their multiplicities; none without a diagram."""
+    """The irreps of `irreps_out` that the diagram reaches, whatever their multiplicities; none without a diagram.
+
+    :param irreps_in: of the atom's own features.
+    :param gathered: of the messages.
+    :param irreps_out: irreps asked for.
+    :param settings: the `network` section, resolved.
+    """
     if settings.fusion.diagram == "none":
         return set()
     tree: Tree = parse_tree(settings.fusion.diagram)

@@ -88,7 +88,12 @@ class MaceLayer(Layer):
             )
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
+        """Contract the powers of the messages, and add the self-connection.
+
+        :param features: (atoms, irreps_in.dim).
+        :param graph: elements and edges.
+        :returns: (atoms, irreps_out.dim).
+        """
         gathered = self.messages(features, graph) * self.elements  # products need features of second moment 1
         outputs: Tensor = self.self_connection(features, graph.elements) * self.elements**0.5
         if self.contraction is not None:
@@ -98,6 +103,11 @@ class MaceLayer(Layer):
 
 
 def contraction_irreps(irreps: IrrepSet, wanted: IrrepSet, correlation: int) -> IrrepSet:
-    """The irreps of `wanted` in the symmetric powers of degree 1..correlation of one channel of `irreps`."""
+    """The irreps of `wanted` in the symmetric powers of degree 1..correlation of one channel of `irreps`.
+
+    :param irreps: of the channel.
+    :param wanted: irreps asked for.
+    :param correlation: ν, the highest degree.
+    """
     powers = [paths(comb("x", degree), {"x": irreps}, wanted) for degree in range(1, correlation + 1)]
     return frozenset(path.irrep for power in powers for path in power)

@@ -32,7 +32,11 @@ class RadialNetwork(Module):
         return f"{type(self).__name__}({' -> '.join(map(str, self.sizes))})"
 
     def forward(self, radial: Tensor) -> Tensor:
-        """(edges, sizes[0]) ↦ (edges, sizes[-1])."""
+        """The weights of each edge.
+
+        :param radial: φ(r), (edges, sizes[0]).
+        :returns: (edges, sizes[-1]).
+        """
         *hidden, last = self.weights
         for weight in hidden:
             radial = normalized_silu(radial @ (weight * len(weight) ** -0.5))
@@ -85,7 +89,12 @@ class Messages(Module):
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, edges {self.product.irreps_edge})"
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
+        """Couple the neighbours' features with the edges' harmonics, and sum them.
+
+        :param features: (atoms, irreps_in.dim).
+        :param graph: elements and edges.
+        :returns: (atoms, irreps_out.dim).
+        """
         if not self.reaches:
             return features.new_zeros(len(features), self.width)
         sent = self.before(features).index_select(0, graph.source)
@@ -99,11 +108,18 @@ class Messages(Module):
 
 
 def radial_sizes(settings: configuration.Network) -> list[int]:
-    """Layer sizes of the radial network without the last: radial functions, then neurons of the hidden layers."""
+    """Layer sizes of the radial network without the last: radial functions, then neurons of the hidden layers.
+
+    :param settings: the `network` section.
+    """
     return [settings.radial_functions, *settings.radial_layers * [settings.radial_width]]
 
 
 def message_irreps(irreps_in: o3.Irreps, lmax: int) -> set[o3.Irrep]:
-    """The irreps in the product of features with harmonics of l = 0..lmax."""
+    """The irreps in the product of features with harmonics of l = 0..lmax.
+
+    :param irreps_in: of the features.
+    :param lmax: largest l of the harmonics.
+    """
     harmonics = o3.Irreps.spherical_harmonics(lmax)
     return {ir for _, ir_in in o3.Irreps(irreps_in) for _, harmonic in harmonics for ir in ir_in * harmonic}

@@ -16,7 +16,10 @@ from tesseral.study import configuration
 
 
 def moment_factor(function: Callable[[Tensor], Tensor]) -> float:
-    """The factor (∫ f(z)² exp(−z²/2)/√(2π) dz)^(−½), with which f(z) has a second moment of 1 for standard normal z."""
+    """The factor (∫ f(z)² exp(−z²/2)/√(2π) dz)^(−½), with which f(z) has a second moment of 1 for standard normal z.
+
+    :param function: elementwise, float64 to float64.
+    """
     # The trapezoidal rule converges exponentially for smooth functions under a Gaussian; the error here is below 1e-13.
     z = torch.linspace(-12, 12, 4801, dtype=torch.float64)
     density = (-z.square() / 2).exp() / sqrt(2 * pi)
@@ -29,7 +32,10 @@ _SIGMOID = moment_factor(torch.sigmoid)
 
 
 def normalized_silu(x: Tensor) -> Tensor:
-    """silu(x) = x·sigmoid(x), scaled by `moment_factor`."""
+    """silu(x) = x·sigmoid(x), scaled by `moment_factor`.
+
+    :param x: of any shape.
+    """
     return torch.nn.functional.silu(x) * _SILU
 
 
@@ -67,7 +73,11 @@ class Gate(Module):
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out})"
 
     def forward(self, x: Tensor) -> Tensor:
-        """(atoms, irreps_in.dim) ↦ (atoms, irreps_out.dim)."""
+        """Activate scalars, and scale all other irreps by theirs.
+
+        :param x: (atoms, irreps_in.dim).
+        :returns: (atoms, irreps_out.dim).
+        """
         even, gates, odd, gated = x.split(self.sizes, dim=-1)
         parts = []
         if self.even:
@@ -101,7 +111,11 @@ class Saturation(Module):
         self.sizes = [term.dim for term in o3.Irreps(irreps)]
 
     def forward(self, features: Tensor) -> Tensor:
-        """(atoms, irreps.dim) ↦ the same shape."""
+        """Bound each irrep's features.
+
+        :param features: (atoms, irreps.dim).
+        :returns: the same shape.
+        """
         if not self.sizes:
             return features
         parts = features.split(self.sizes, dim=1)
@@ -109,5 +123,9 @@ class Saturation(Module):
 
 
 def saturation(irreps: o3.Irreps, settings: configuration.Network) -> Module:
-    """`Saturation`, or the identity if `settings.saturation` is false."""
+    """`Saturation`, or the identity if `settings.saturation` is false.
+
+    :param irreps: of the features, each once.
+    :param settings: the `network` section.
+    """
     return Saturation(irreps) if settings.saturation else Identity()

@@ -25,7 +25,12 @@ Residues = NDArray[np.int64]
 
 
 def random_forms(number: int, order: int, seed: int) -> Residues:
-    """Draw random coefficients, (number, 2l+1); for one seed, a longer draw begins with the shorter one."""
+    """Draw random coefficients, (number, 2l+1); for one seed, a longer draw begins with the shorter one.
+
+    :param number: of forms.
+    :param order: l.
+    :param seed: of the draw.
+    """
     bits = np.random.PCG64([seed, order]).random_raw(number * (2 * order + 1))
     return (bits % np.uint64(PRIME)).astype(np.int64).reshape(number, 2 * order + 1)
 
@@ -40,7 +45,10 @@ def coefficients(left: int, right: int, order: int) -> Residues:
 
         Σ_a (−1)^a binom(r, a) ∂_x^{r−a} ∂_y^a f · ∂_x^a ∂_y^{r−a} g.
 
-    :return: (2l₁+1, 2l₂+1), modulo `PRIME`.
+    :param left: l₁.
+    :param right: l₂.
+    :param order: L.
+    :returns: (2l₁+1, 2l₂+1), modulo `PRIME`.
     """
     r = left + right - order
 
@@ -61,7 +69,7 @@ def couple(left: Residues, right: Residues, order: int, *, highest: bool = False
     :param order: L.
     :param highest: return the first coefficient alone, that of x^{2L}: the component of highest weight. It vanishes
         identically only if the whole form does.
-    :return: (…, 2L+1), or (…, 1) with `highest`; modulo `PRIME`.
+    :returns: (…, 2L+1), or (…, 1) with `highest`; modulo `PRIME`.
     """
     last_left, last_right = left.shape[-1] - 1, right.shape[-1] - 1
     weights, shift = coefficients(last_left // 2, last_right // 2, order), (last_left + last_right) // 2 - order
@@ -83,7 +91,7 @@ def independent_rows(rows: Residues, most: int) -> list[int]:
 
     :param rows: (rows, columns), modulo `PRIME`.
     :param most: a known bound on the rank; elimination stops there.
-    :return: indices, ascending.
+    :returns: indices, ascending.
     """
     matrix = rows.T.copy()
     pivots: list[int] = []

@@ -28,14 +28,21 @@ class Kind(NamedTuple):
 
 
 def kind(path: Path) -> Kind:
-    """The irrep and the degrees of a path."""
+    """The irrep and the degrees of a path.
+
+    :param path: of any tree.
+    """
     return Kind(path.irrep, frozenset(Counter(path.leaves).items()))
 
 
 def multiplicity(irrep: Irrep, degree: Iterable[tuple[Leaf, int]]) -> int:
     """Count the independent functions of one kind, whatever the tree: the multiplicity of L in ⊗ Symⁿ(leaf).
 
-    By characters it is c(L) − c(L+1), where c(M) is the dimension of the subspace of weight M.
+    Functions of degree n in the components of one leaf are its Symⁿ. In ⊗ Symⁿ, let c(M) be the dimension of the
+    subspace of weight M: each irrep of l ≥ M has one vector there. So c(L) − c(L+1) irreps have l = L.
+
+    :param irrep: (L, p); p is taken to be the product of the leaves' parities, which every path has.
+    :param degree: each leaf with its degree n.
     """
     weights = np.ones(1, dtype=np.int64)
     for leaf, n in degree:
@@ -56,7 +63,10 @@ class Rank:
         self._values: dict[Path, Residues] = {}
 
     def first_independent(self, paths: Sequence[Path]) -> list[Path]:
-        """Select, in order, the paths that are no linear combination of the paths before them."""
+        """Select, in order, the paths that are no linear combination of the paths before them.
+
+        :param paths: of any trees over the same leaves.
+        """
         kinds: dict[Kind, list[int]] = defaultdict(list)
         for number, path in enumerate(paths):
             kinds[kind(path)].append(number)
@@ -106,5 +116,8 @@ def same_functions(first: Sequence[Path], second: Sequence[Path]) -> bool:
     """Whether two sets of independent paths span the same functions.
 
     Two trees over the same leaves do, by recoupling, unless `k_max` cuts an internal edge.
+
+    :param first: independent paths.
+    :param second: independent paths over the same leaves.
     """
     return len(first) == len(second) == len(Rank().first_independent([*first, *second]))

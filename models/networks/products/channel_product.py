@@ -83,7 +83,7 @@ class ChannelProduct(Module):
         :param features: (edges, irreps_in.dim).
         :param harmonics: (edges, (lmax+1)²).
         :param weights: (edges, weight_numel), by input irrep, channel and path.
-        :return: for each input irrep, (edges, mul, components of all its paths).
+        :returns: for each input irrep, (edges, mul, components of all its paths).
         """
         edges = len(harmonics)
         parts = zip(features.split(self.sizes, dim=1), weights.split(self.weight_sizes, dim=1), strict=True)
@@ -99,7 +99,7 @@ class ChannelProduct(Module):
         """Bring the tensors of `forward`, or sums of their rows, into e3nn's layout.
 
         :param outputs: for each input irrep, (rows, mul, components of all its paths).
-        :return: (rows, irreps_out.dim).
+        :returns: (rows, irreps_out.dim).
         """
         pieces: list[Tensor] = []
         for output, widths in zip(outputs, self.widths, strict=True):

@@ -48,6 +48,11 @@ def contraction_plan(irreps: tuple[Irrep, ...], roots: tuple[Irrep, ...], correl
 
     The paths are the independent ones of a left comb, the tree (((x x) x) x) of equal leaves: no tree of equal leaves
     spans more. Each is scaled to a second moment of 1 for independent standard normal components.
+
+    :param irreps: of the channel, each once, in the order of its components.
+    :param roots: irreps asked for.
+    :param correlation: the highest degree.
+    :raises TesseralError: if a degree has too many paths, see `paths`.
     """
     bases = tuple(monomials(irreps, degree) for degree in range(1, correlation + 1))
     starts = dict(zip(irreps, accumulate((2 * order + 1 for order, _ in irreps), initial=0), strict=False))

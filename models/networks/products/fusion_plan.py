@@ -88,7 +88,8 @@ class Plan:
         Pairs are ordered by spread, block, column, left node and right node. Not every pair is a path: dependent ones
         were left out, but come with the matrix product.
 
-        :return: the index of each node, and the number of pairs.
+        :param stack: one of `vertices`.
+        :returns: the index of each node, and the number of pairs.
         """
         places: dict[tuple[Path, Path], int] = {}
         for spread in self.spreads:
@@ -120,7 +121,7 @@ class Plan:
     def multiplications(self) -> tuple[int, int]:
         """Scalar multiplications in the matrix products, for one channel of one atom: m·k·n for (m, k) by (k, n).
 
-        :return: of features by coupling coefficients, and of features by features.
+        :returns: of features by coupling coefficients, and of features by features.
         """
         by_coefficients = by_features = 0
         for spread in self.spreads:
@@ -133,7 +134,10 @@ class Plan:
 
 
 def plan(paths: Iterable[Path]) -> Plan:
-    """Plan the evaluation of paths of one tree or several: each vertex that a path needs is computed exactly once."""
+    """Plan the evaluation of paths of one tree or several: each vertex that a path needs is computed exactly once.
+
+    :param paths: independent ones.
+    """
     nodes: dict[Path, None] = {}
 
     def visit(node: Path) -> None:
@@ -181,7 +185,11 @@ def _blocks(vertices: list[Vertex], right: set[Irrep], ordered: Iterable[Stack])
 
 
 def leaf_irreps(paths: Iterable[Path]) -> dict[str, IrrepSet]:
-    """Collect the irreps of each leaf that paths begin with."""
+    """Collect the irreps of each leaf that paths begin with.
+
+    :param paths: of any trees.
+    :returns: name of a leaf → its irreps.
+    """
     irreps: dict[str, set[Irrep]] = {}
     for path in paths:
         for leaf in path.leaves:

@@ -84,7 +84,7 @@ class FusionProduct(Module):
         """Evaluate the paths.
 
         :param features: for each leaf, (atoms, irreps.dim).
-        :return: (atoms, irreps_out.dim); for each irrep (channels, paths, 2l+1), its paths in the order of `paths`.
+        :returns: (atoms, irreps_out.dim); for each irrep (channels, paths, 2l+1), its paths in the order of `paths`.
         """
         atoms = len(next(iter(features.values())))
         stacks = self._leaves(features, atoms)

@@ -34,7 +34,11 @@ class Monomials(NamedTuple):
         return len(self.factors)
 
     def find(self, factors: np.ndarray) -> np.ndarray:
-        """Look up monomials by their factors in any order, (…, degree) ↦ indices (…)."""
+        """Look up monomials by their factors in any order.
+
+        :param factors: (…, degree), indices of components.
+        :returns: indices of the monomials, (…).
+        """
         # Factors in ascending order, read as the digits of a number, identify a monomial.
         places = (int(self.factors.max()) + 1) ** np.arange(self.factors.shape[1])[::-1]
         keys = self.factors @ places
@@ -42,7 +46,10 @@ class Monomials(NamedTuple):
         return order[np.searchsorted(keys, np.sort(factors, axis=-1) @ places, sorter=order)]
 
     def runs(self, parity: int) -> Iterator["Monomials"]:
-        """Iterate over the monomials of one parity, grouped by content."""
+        """Iterate over the monomials of one parity, grouped by content.
+
+        :param parity: 1 or −1.
+        """
         first, last = (0, self.even) if parity > 0 else (self.even, len(self))
         for _, group in groupby(range(first, last), key=lambda rank: tuple(self.contents[rank])):
             ranks = list(group)
@@ -50,7 +57,11 @@ class Monomials(NamedTuple):
 
 
 def monomials(irreps: Sequence[Irrep], degree: int) -> Monomials:
-    """List all monomials of a degree in the components of `irreps`, one channel of each."""
+    """List all monomials of a degree in the components of `irreps`, one channel of each.
+
+    :param irreps: each once, in the order of the components.
+    :param degree: 1 or more.
+    """
     owner = np.repeat(np.arange(len(irreps)), [2 * order + 1 for order, _ in irreps])
     factors = np.array(list(combinations_with_replacement(range(len(owner)), degree)))
     contents = owner[factors]
@@ -65,7 +76,7 @@ def polynomial(tensor: np.ndarray, starts: Sequence[int], basis: Monomials) -> n
     :param tensor: (2L+1, d₁, …, d_n), with an axis for each of n irreps in any order.
     :param starts: index of the first component of each of these irreps.
     :param basis: contains all monomials of these irreps.
-    :return: (2L+1, monomials).
+    :returns: (2L+1, monomials).
     """
     axes = [start + np.arange(size) for start, size in zip(starts, tensor.shape[1:], strict=True)]
     places = basis.find(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)).ravel()
@@ -77,6 +88,7 @@ def second_moment(coefficients: np.ndarray, basis: Monomials) -> float:
     """Compute ⟨p(x)²⟩ of a polynomial of independent standard normal components, which have ⟨x²ᵏ⟩ = (2k−1)!!.
 
     :param coefficients: (monomials,).
+    :param basis: the monomials, all of one degree.
     """
     (used,) = coefficients.nonzero()
     powers = (basis.factors[used, :, None] == np.arange(int(basis.factors.max()) + 1)).sum(axis=1)

@@ -73,7 +73,7 @@ class SymmetricContraction(Module):
 
         :param features: (atoms, irreps_in.dim).
         :param elements: (atoms, elements), one-hot.
-        :return: (atoms, irreps_out.dim).
+        :returns: (atoms, irreps_out.dim).
         """
         atoms = len(features)
         outputs: dict[int, Tensor] = {}

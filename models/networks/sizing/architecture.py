@@ -36,16 +36,20 @@ INSIDE: Width = ("fusion", None)
 
 
 def hidden_irreps(configuration: Configuration) -> tuple[MulIrrep, ...]:
-    """The hidden irreps that a configuration asks for, in canonical order."""
+    """The hidden irreps that a configuration asks for, in canonical order.
+
+    :param configuration: of any network.
+    """
     return parse_irreps(configuration.network.hidden.resolve().irreps or "")
 
 
 def blueprint(configuration: Configuration, layout: Iterable[MulIrrep], elements: int) -> tuple[Blueprint, Widths]:
     """Draw the blueprint of a configuration's network.
 
+    :param configuration: of a network without `network.define`.
     :param layout: irreps of its outputs.
     :param elements: number of elements, the length of the one-hot.
-    :return: the blueprint, and the numbers of channels to count it with.
+    :returns: the blueprint, and the numbers of channels to count it with.
     :raises StudyFileError: if a fusion diagram or a symmetric power has too many paths.
     """
     settings, terms = configuration.network, hidden_irreps(configuration)

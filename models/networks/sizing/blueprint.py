@@ -52,7 +52,10 @@ class Widths:
         return self._numbers[width]
 
     def muls(self, features: Features) -> Muls:
-        """Number of channels of each irrep; kept, because parts share their features."""
+        """Number of channels of each irrep; kept, because parts share their features.
+
+        :param features: of one tensor.
+        """
         if features not in self._muls:
             muls: dict[Irrep, int] = {}
             for irrep, width, copies in features:
@@ -61,7 +64,10 @@ class Widths:
         return self._muls[features]
 
     def components(self, features: Features) -> int:
-        """Σ mul·(2l+1)."""
+        """Σ mul·(2l+1).
+
+        :param features: of one tensor.
+        """
         return sum(mul * (2 * order + 1) for (order, _), mul in self.muls(features).items())
 
 
@@ -88,19 +94,34 @@ class Part(ABC):
 
     @abstractmethod
     def produces(self, *inputs: Features) -> Features:
-        """What it makes of its inputs."""
+        """What it makes of its inputs.
+
+        :param inputs: what enters, one set of channels for each input.
+        """
 
     @abstractmethod
     def depends_on(self, wanted: Features, *inputs: Features) -> tuple[Features, ...]:
-        """The share of each input that `wanted`, some of what is produced, depends on."""
+        """The share of each input that `wanted`, some of what is produced, depends on.
+
+        :param wanted: channels of what is produced.
+        :param inputs: what enters.
+        """
 
     def passes_gradient(self, produced: Features, *inputs: Features) -> tuple[bool, ...]:
-        """Whether autograd runs back to each input. It follows whole tensors, so this can be so for dead features."""
+        """Whether autograd runs back to each input. It follows whole tensors, so this can be so for dead features.
+
+        :param produced: what it makes of its inputs.
+        :param inputs: what enters.
+        """
         return tuple(bool(needed) for needed in self.depends_on(produced, *inputs))
 
     @abstractmethod
     def count(self, place: "Place", widths: Widths) -> Count:
-        """Its weights and operations at a place where it produces anything."""
+        """Its weights and operations at a place where it produces anything.
+
+        :param place: where it stands.
+        :param widths: the numbers of channels.
+        """
 
 
 @dataclass(frozen=True)
@@ -156,7 +177,10 @@ class Blueprint:
     """What the network produces."""
 
     def count(self, widths: Widths) -> Count:
-        """Add up all parts."""
+        """Add up all parts.
+
+        :param widths: the numbers of channels.
+        """
         counts = [
             [times * value for value in place.part.count(place, widths)]
             for place, times in self.places
@@ -177,8 +201,9 @@ class Draft:
     def add(self, part: Part, *inputs: int) -> int:
         """Add a part.
 
+        :param part: the part.
         :param inputs: numbers of the parts that produce its inputs.
-        :return: its own number.
+        :returns: its own number.
         """
         self.parts.append((part, inputs))
         self.produced.append(part.produces(*(self.produced[number] for number in inputs)))

@@ -134,6 +134,7 @@ def radial_count(sizes: tuple[int, ...], weights: int, live: int, place: Place) 
     :param sizes: layer sizes without the last.
     :param weights: its outputs, the last size.
     :param live: how many of its outputs are live.
+    :param place: where the part that owns it stands.
     """
     parameters = alive = edge = 0
     for number, (rows, width) in enumerate(pairwise((*sizes, weights))):

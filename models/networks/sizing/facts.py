@@ -25,6 +25,8 @@ class NetworkFacts:
 def network_facts(configuration: Configuration, shape: Shape, counted: Size | None = None) -> NetworkFacts:
     """Find all facts at once: from the blueprint, or for a user's own network by building and running it.
 
+    :param configuration: of which network, target and batch size count.
+    :param shape: elements, outputs and mean structure of the data.
     :param counted: the size, if it was counted before: measuring a user's own network takes seconds.
     :raises StudyFileError: if a fusion diagram or a symmetric power has too many paths, or a user's own network fails.
     """
@@ -46,7 +48,9 @@ def network_facts(configuration: Configuration, shape: Shape, counted: Size | No
 def network_size(configuration: Configuration, shape: Shape) -> Size:
     """Count the size alone: matching tries many widths.
 
-    :raises StudyFileError: as `network_facts`.
+    :param configuration: of which network, target and batch size count.
+    :param shape: elements, outputs and mean structure of the data.
+    :raises StudyFileError: if a fusion diagram or a symmetric power has too many paths, or a user's own network fails.
     """
     if configuration.network.define is None:
         return size(configuration, shape)

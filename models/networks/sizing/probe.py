@@ -35,11 +35,15 @@ DEAD = 1e-14
 def measure_size(configuration: Configuration, shape: Shape) -> Size:
     """Measure the size of a user's network by building and running it.
 
-    A weight is live if its gradient is nonzero in one of `DRAWS` draws of weights, geometry and cotangent. FLOPs are
-    those of a training step that torch counts (matrix products, forward and backward) on a random graph with the mean
-    structure's numbers of atoms and edges, times the batch size. For forces they include the gradient with respect to
-    positions and the backward pass through it.
+    A weight is live if its gradient is nonzero in one of `DRAWS` draws of weights, geometry and cotangent: the loss is
+    Σ outputs · cotangent, so that no symmetry of one draw hides a weight.
 
+    FLOPs are those of a training step that torch's `FlopCounterMode` counts (matrix products, forward and backward), on
+    one random graph with the mean structure's numbers of atoms and edges, times the batch size. For forces they include
+    the gradient with respect to positions and the backward pass through it.
+
+    :param configuration: whose `network.define` names the network.
+    :param shape: elements, outputs and mean structure of the data.
     :raises StudyFileError: if the network cannot be loaded, built or run.
     """
     settings = configuration.network
@@ -76,6 +80,8 @@ def probe_unreachable(
 ) -> tuple[MulIrrep, ...]:
     """The terms of `layout` that a user's network predicts as zero in each of `DRAWS` draws of weights and geometry.
 
+    :param configuration: whose `network.define` names the network.
+    :param layout: irreps of the outputs of each atom.
     :param elements: number of elements.
     :raises StudyFileError: if the network cannot be loaded, built or run, or mixes the structures of a batch.
     """

@@ -24,19 +24,31 @@ def unreachable(configuration: Configuration, layout: tuple[MulIrrep, ...]) -> t
     """The terms of `layout`, in its order, that this configuration's network predicts as exactly zero.
 
     `Quantity.unreached` translates them into irreps of the target.
+
+    :param configuration: of a network without `network.define`.
+    :param layout: irreps of the outputs.
     """
     network, _ = blueprint(configuration, layout, elements=1)  # reach does not depend on the number of elements
     return missing_outputs(network, layout)
 
 
 def missing_outputs(network: Blueprint, layout: tuple[MulIrrep, ...]) -> tuple[MulIrrep, ...]:
-    """The terms of `layout` that the network of this blueprint predicts as exactly zero."""
+    """The terms of `layout` that the network of this blueprint predicts as exactly zero.
+
+    :param network: drawn for these outputs.
+    :param layout: irreps of the outputs.
+    """
     reached = irreps_of(network.outputs)
     return tuple(term for term in layout if (term.l, term.p) not in reached)
 
 
 def dead_irreps(network: Blueprint, terms: Iterable[MulIrrep]) -> list[Dead]:
-    """The hidden irreps among `terms` that are useless in the network of this blueprint."""
+    """The hidden irreps among `terms` that are useless in the network of this blueprint.
+
+    :param network: the blueprint.
+    :param terms: hidden irreps asked for, in canonical order.
+    :returns: by layer, then in the order of `terms`; one that is never produced is not also reported as unread.
+    """
     useless, terms = [], tuple(terms)
     for number, (produced, live) in enumerate(network.layers, start=1):
         for term in terms:

@@ -60,13 +60,21 @@ def size(configuration: Configuration, shape: Shape) -> Size:
 
     A user's own network (`network.define`) has no blueprint: see `tesseral.models.networks.sizing.probe.measure_size`.
 
+    :param configuration: of a network without `network.define`.
+    :param shape: elements, outputs and mean structure of the data.
     :raises TesseralError: if a fusion diagram has too many paths.
     """
     return count_size(*blueprint(configuration, shape.layout, shape.elements), configuration, shape)
 
 
 def count_size(network: Blueprint, widths: Widths, configuration: Configuration, shape: Shape) -> Size:
-    """Count the size of a network whose blueprint is drawn already, see `size`."""
+    """Count the size of a network whose blueprint is drawn already, see `size`.
+
+    :param network: the blueprint.
+    :param widths: numbers of channels.
+    :param configuration: of which target and batch size count.
+    :param shape: mean structure of the data.
+    """
     total = network.count(widths)
     structure = shape.atoms * total.atom + shape.edges * total.edge
     operations = configuration.training.batch_size * structure + total.step
@@ -79,5 +87,8 @@ def count_size(network: Blueprint, widths: Widths, configuration: Configuration,
 
 
 def passes(configuration: Configuration) -> float:
-    """The factor of a step's operations: `FORCES` if the target is a gradient, else 1."""
+    """The factor of a step's operations: `FORCES` if the target is a gradient, else 1.
+
+    :param configuration: of which the target counts.
+    """
     return FORCES if quantity_of(configuration.target.quantity).differentiated else 1.0

@@ -45,6 +45,7 @@ class AuxiliaryDensity:
     def save(self, path: str | Path) -> None:
         """Write plain arrays to a NumPy file `.npz`, to be read by `SNIPPET` with PySCF alone.
 
+        :param path: of the new file; one that exists is replaced.
         :raises DataError: if it cannot be written.
         """
         try:
@@ -68,6 +69,8 @@ def to_pyscf(
 ) -> AuxiliaryDensity:
     """Density coefficients in e3nn's order and axes turned to PySCF's: c^PySCF = Qᵀ c^e3nn, Q of `e3nn_rotation`.
 
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     :param coefficients: for each atom, e3nn's order and axes, electron · bohr^(−3/2), shape (basis.size(Z),).
     """

@@ -19,7 +19,12 @@ their l or nearly: `even-tempered` a geometric series, `autoaux` after Stoychev 
 
 @cache
 def method_shells(atomic_number: int, method: Method) -> tuple[Shell, ...]:
-    """`auxiliary_shells` of a recipe's method, once in a process."""
+    """`auxiliary_shells` of a recipe's method, once in a process.
+
+    :param atomic_number: of the element.
+    :param method: of which auxiliary and orbital basis count.
+    :raises StudyFileError: as `auxiliary_shells`.
+    """
     return auxiliary_shells(atomic_number, method.auxiliary_basis, method.decontracted, method.basis)
 
 
@@ -28,6 +33,7 @@ def auxiliary_shells(
 ) -> tuple[Shell, ...]:
     """Shells of one element, sorted by l and then from the steepest to the most diffuse.
 
+    :param atomic_number: of the element.
     :param name: name of a basis in PySCF or the Basis Set Exchange, or a key of `GENERATED`.
     :param decontracted: make each distinct primitive a shell of its own; bases of `GENERATED` always are.
     :param orbital_basis: the orbital basis that a basis of `GENERATED` is made from.
@@ -55,7 +61,10 @@ def auxiliary_shells(
 
 
 def auxiliary_name(method: Method) -> str:
-    """The auxiliary basis as the records name it, such as `def2-universal-jfit, decontracted`."""
+    """The auxiliary basis as the records name it, such as `def2-universal-jfit, decontracted`.
+
+    :param method: of the recipe.
+    """
     if method.auxiliary_basis.lower() in GENERATED:
         return f"{method.auxiliary_basis.lower()} of {method.basis}"
     return f"{method.auxiliary_basis}, decontracted" if method.decontracted else method.auxiliary_basis

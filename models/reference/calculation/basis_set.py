@@ -48,6 +48,8 @@ def load_basis(name: str, symbol: str, path: str) -> list[Any]:
 def load_orbital_basis(name: str, symbol: str) -> list[Any]:
     """The orbital basis `method.basis` of an element, which must describe all of its electrons.
 
+    :param name: name of a basis in PySCF or the Basis Set Exchange.
+    :param symbol: of the element, such as `O`.
     :raises StudyFileError: as `load_basis`; if the basis comes with a core potential, since the density of the replaced
         electrons would be missing.
     """

@@ -52,7 +52,9 @@ def calculate(structure: Structure, method: Method) -> dict[str, Any]:
     forces, polarizability and charges, which only a converged field has; without a finite energy it holds the structure
     alone. One thread is used, since structures are the unit of parallel work.
 
-    :return: a row of `REFERENCE`; quantities that were not asked for are missing, and become null.
+    :param structure: positions in Å.
+    :param method: level of theory, bases and quantities.
+    :returns: a row of `REFERENCE`; quantities that were not asked for are missing, and become null.
     :raises StudyFileError: if there is no such method or basis, with the dotted path in the recipe.
     :raises DataError: if the structure cannot be computed, see
         `tesseral.models.reference.calculation.mean_field.check`.
@@ -104,6 +106,8 @@ def reference_basis(structures: Iterable[Structure], method: Method) -> Auxiliar
 
     It also checks the method and every structure, so that a mistake shows before any structure is computed.
 
+    :param structures: all structures of the recipe.
+    :param method: level of theory and basis.
     :raises StudyFileError: as `calculate`.
     :raises DataError: as `calculate`; if an isolated atom does not converge.
     """

@@ -27,6 +27,7 @@ def auxiliary_molecule(
     """The auxiliary functions as the basis of a PySCF molecule, shells in the order given.
 
     :param shells: by atomic number.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
     """
     basis = {
@@ -44,6 +45,8 @@ def e3nn_rotation(auxiliary: gto.Mole) -> NDArray[np.float64]:
     """Q with c^e3nn = Q c^PySCF and χ^e3nn = Q χ^PySCF, orthogonal, shape (functions, functions).
 
     PySCF stores p shells as x, y, z, which is e3nn's order, but all others as m = −l, …, l about the z axis.
+
+    :param auxiliary: from `auxiliary_molecule`.
     """
     orders = [auxiliary.bas_angular(index) for index in range(auxiliary.nbas)]
     result: NDArray[np.float64] = linalg.block_diag(*(np.eye(3) if order == 1 else to_e3nn(order) for order in orders))
@@ -51,7 +54,10 @@ def e3nn_rotation(auxiliary: gto.Mole) -> NDArray[np.float64]:
 
 
 def packed_overlap(auxiliary: gto.Mole) -> NDArray[np.float64]:
-    """Lower triangle by rows of the overlap S_PQ = ∫χ_P χ_Q in e3nn's order, shape (n(n+1)/2,)."""
+    """Lower triangle by rows of the overlap S_PQ = ∫χ_P χ_Q in e3nn's order, shape (n(n+1)/2,).
+
+    :param auxiliary: from `auxiliary_molecule`.
+    """
     rotation = e3nn_rotation(auxiliary)
     overlap = rotation @ auxiliary.intor("int1e_ovlp") @ rotation.T
     result: NDArray[np.float64] = overlap[np.tril_indices_from(overlap)]
@@ -59,7 +65,11 @@ def packed_overlap(auxiliary: gto.Mole) -> NDArray[np.float64]:
 
 
 def function_charges(shells: Mapping[int, Sequence[Shell]], atomic_numbers: Sequence[int]) -> NDArray[np.float64]:
-    """q_P = ∫χ_P of each function, bohr^(3/2), shape (functions,); zero except for s shells."""
+    """q_P = ∫χ_P of each function, bohr^(3/2), shape (functions,); zero except for s shells.
+
+    :param shells: by atomic number.
+    :param atomic_numbers: one of each atom.
+    """
     functions = [shell for number in atomic_numbers for shell in shells[number] for _ in range(2 * shell.l + 1)]
     return np.array([shell.charge for shell in functions])
 
@@ -81,11 +91,13 @@ def fit_density(
 
         M c = b + λ q,    λ = (electrons − q·M⁻¹b) / (q·M⁻¹q).
 
+    :param molecule: atoms and orbital basis.
     :param density_matrix: density matrix of all electrons, shape (orbitals, orbitals).
+    :param auxiliary: the same atoms with the auxiliary functions.
     :param charges: q, from `function_charges`.
     :param metric: `coulomb`: (f|g) = ∫∫ f(r) g(r') / |r − r'|; `overlap`: (f|g) = ∫ f g.
     :param constrain: whether the charge is constrained; False: λ = 0.
-    :return: c in PySCF's order and axes, electron · bohr^(−3/2), shape (functions,).
+    :returns: c in PySCF's order and axes, electron · bohr^(−3/2), shape (functions,).
     """
     two_centre, three_centre = {"coulomb": ("int2c2e", "int3c2e"), "overlap": ("int1e_ovlp", "int3c1e")}[metric]
     # Integrals are symmetric in the orbital pair, so each off-diagonal pair counts twice in the packed triangle.
@@ -121,6 +133,7 @@ def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[n
 def self_repulsion_error(auxiliary: gto.Mole, coefficients: NDArray[np.float64], exact: float) -> float:
     """100 · (J_fit − J) / J, percent, with J_fit = ½ Σ_PQ c_P (χ_P|χ_Q) c_Q.
 
+    :param auxiliary: from `auxiliary_molecule`.
     :param coefficients: c in PySCF's order and axes, shape (functions,).
     :param exact: J of the field's density, hartree.
     """
@@ -136,7 +149,9 @@ def fit_error(
 ) -> float:
     """ε of the fit, 100 · Σ_g w_g |ρ_fit(r_g) − ρ(r_g)| / Σ_g w_g ρ(r_g) on a Becke grid, percent.
 
+    :param molecule: atoms and orbital basis.
     :param density_matrix: density matrix of all electrons, shape (orbitals, orbitals).
+    :param auxiliary: the same atoms with the auxiliary functions.
     :param coefficients: c in PySCF's order and axes, shape (functions,).
     """
     grid = dft.gen_grid.Grids(molecule)

@@ -31,6 +31,7 @@ def field_moments(mol: gto.Mole, density_matrix: Array) -> FieldMoments:
     C_lm = T_lm · r^l are the harmonics of `tesseral.models.density.multipoles.moments`, so that a density's multipoles
     and its field's compare. T is contracted with the integrals of 1, x_i, x_i x_j and x_i x_j x_k.
 
+    :param mol: atoms and orbital basis.
     :param density_matrix: density matrix of all electrons, shape (orbitals, orbitals).
     """
     charges, positions = mol.atom_charges().astype(float), mol.atom_coords()

@@ -25,6 +25,9 @@ def with_isolated_atom(atomic_number: int, shells: Sequence[Shell], method: Meth
 
     Where `method` constrains the charge, the s functions hold exactly Z electrons.
 
+    :param atomic_number: Z.
+    :param shells: of the element.
+    :param method: level of theory and basis.
     :raises DataError: if the atom does not converge.
     """
     mol, density_matrix = isolated_density(atomic_number, method)
@@ -45,7 +48,9 @@ def isolated_density(atomic_number: int, method: Method) -> tuple[gto.Mole, NDAr
     Electrons of the open shell are spread evenly over its 2l+1 orbitals, which makes the density spherical. With
     integer occupations an oxygen atom would have a direction, and its degenerate p orbitals hardly converge.
 
-    :return: the atom, and its density matrix of both spins, shape (orbitals, orbitals).
+    :param atomic_number: Z.
+    :param method: level of theory and basis.
+    :returns: the atom, and its density matrix of both spins, shape (orbitals, orbitals).
     :raises DataError: if the atom does not converge.
     """
     occupied = occupations(atomic_number)
@@ -73,6 +78,8 @@ def occupations(atomic_number: int) -> list[tuple[int, int]]:
 
     >>> occupations(8)
     [(2, 2), (3, 1), (0, 0), (0, 0)]
+
+    :param atomic_number: Z.
     """
     result = []
     for order, electrons in enumerate(CONFIGURATION[atomic_number]):

@@ -32,6 +32,8 @@ _STEP = 1e-9  # smallest step of the second-order solver, well below GRADIENT_TO
 def check(structure: Structure, method: Method) -> None:
     """Reject a structure that cannot be computed, in microseconds.
 
+    :param structure: positions in Å.
+    :param method: level of theory and basis.
     :raises DataError: if it has no atoms, positions that are not finite or unknown elements; if two atoms are nearer
         than `CLOSEST`; if charge and spin contradict the number of electrons.
     """
@@ -68,6 +70,8 @@ def check(structure: Structure, method: Method) -> None:
 def molecule(structure: Structure, method: Method) -> gto.Mole:
     """The structure as a PySCF molecule in its orbital basis, without PySCF's output.
 
+    :param structure: positions in Å.
+    :param method: of which the orbital basis counts.
     :raises StudyFileError: if there is no such basis for an element, or it has too few orbitals for the spin.
     :raises DataError: as `check`.
     """
@@ -96,6 +100,8 @@ def mean_field(mol: gto.Mole, method: Method) -> Any:
 
     It is restricted, unless the molecule has unpaired electrons or `method.unrestricted` is set.
 
+    :param mol: from `molecule`.
+    :param method: level of theory and basis.
     :raises StudyFileError: if PySCF does not know the functional.
     """
     restricted = mol.spin == 0 and not method.unrestricted
@@ -143,7 +149,8 @@ def _check_functional(name: str) -> None:
 def converge(field: Any) -> Any:
     """Run a field by DIIS and, where that does not converge, go on with second-order steps.
 
-    :return: `field` after the last cycle, converged or not; its `cycles` count both.
+    :param field: from `mean_field`.
+    :returns: `field` after the last cycle, converged or not; its `cycles` count both.
     """
     field.kernel()
     if not field.converged:
@@ -159,13 +166,19 @@ def converge(field: Any) -> Any:
 
 
 def total_density_matrix(field: Any) -> NDArray[np.float64]:
-    """Density matrix of both spins together, shape (orbitals, orbitals)."""
+    """Density matrix of both spins together, shape (orbitals, orbitals).
+
+    :param field: a field that has run.
+    """
     matrix = np.asarray(field.make_rdm1())
     return matrix if matrix.ndim == 2 else matrix.sum(axis=0)
 
 
 def frontier(field: Any) -> tuple[float, float | None]:
-    """Energies of the highest occupied and the lowest empty orbital (None if none is empty) of either spin, hartree."""
+    """Energies of the highest occupied and the lowest empty orbital (None if none is empty) of either spin, hartree.
+
+    :param field: a field that has run.
+    """
     energies, occupations = np.ravel(field.mo_energy), np.ravel(field.mo_occ)
     empty = energies[occupations == 0]
     return float(energies[occupations > 0].max()), float(empty.min()) if len(empty) else None
@@ -174,6 +187,7 @@ def frontier(field: Any) -> tuple[float, float | None]:
 def self_repulsion(field: Any, density_matrix: NDArray[np.float64]) -> float:
     """J = ½ ∫∫ ρ(r) ρ(r') / |r − r'| of the electrons, hartree, by exact integrals even if the field's are fitted.
 
+    :param field: a field that has run.
     :param density_matrix: from `total_density_matrix`.
     """
     # A field without fitting is used itself: it may still hold the integrals in memory.

@@ -48,7 +48,10 @@ class Vibrations:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        :param text: result of `to_json`.
+        """
         return cls(**{key: np.array(value) for key, value in json.loads(text).items()})
 
 
@@ -61,6 +64,8 @@ def vibrations(structure: Structure, method: Method, optimise: bool) -> Vibratio
     ω² are the eigenvalues of M^(-1/2) H M^(-1/2), H the analytic second derivatives, on the space without translations
     and rotations of the molecule.
 
+    :param structure: where the search starts, positions in Å.
+    :param method: level of theory and basis.
     :param optimise: search the minimum first, by quasi-Newton steps (BFGS) in Cartesian coordinates; False: the
         structure is the minimum.
     :raises DataError: if the field or the minimum does not converge, PySCF has no second derivatives of the method, or
@@ -73,12 +78,21 @@ def vibrations(structure: Structure, method: Method, optimise: bool) -> Vibratio
 
 
 def recall(structure: Structure, method: Method, optimise: bool, known: Vibrations) -> None:
-    """Let `vibrations` of these return a result of an earlier run, such as one that was killed."""
+    """Let `vibrations` of these return a result of an earlier run, such as one that was killed.
+
+    :param structure: as for `vibrations`.
+    :param method: as for `vibrations`.
+    :param optimise: as for `vibrations`.
+    :param known: the result.
+    """
     _KNOWN[_key(structure, method, optimise)] = known
 
 
 def covalent_radii(atomic_numbers: Sequence[int]) -> Array:
-    """Covalent radius of each atom, Å, shape (atoms,): Cordero et al. (Dalton Trans. 2832, 2008), carbon's of sp²."""
+    """Covalent radius of each atom, Å, shape (atoms,): Cordero et al. (Dalton Trans. 2832, 2008), carbon's of sp².
+
+    :param atomic_numbers: one of each atom.
+    """
     radius: Array = radii.COVALENT[list(atomic_numbers)] * BOHR
     return radius
 
@@ -160,7 +174,7 @@ def _converged(structure: Structure, method: Method) -> Any:
 def _vibrational(positions: Array, masses: Array) -> Array:
     """An orthonormal basis of the mass-weighted motions that neither shift nor turn the molecule.
 
-    :return: shape (modes, 3 · atoms); modes = 3 · atoms − 6, or − 5 for a linear molecule.
+    :returns: shape (modes, 3 · atoms); modes = 3 · atoms − 6, or − 5 for a linear molecule.
     """
     root = np.sqrt(masses)[:, None]
     centred = positions - (masses @ positions) / masses.sum()

@@ -24,6 +24,8 @@ _BLOCK = 4096  # grid points evaluated at once, so that memory stays flat
 def check_scheme(atomic_numbers: set[int], method: Method) -> None:
     """Reject elements for which `method.charge_scheme` has no reference.
 
+    :param atomic_numbers: those that occur.
+    :param method: level of theory and basis.
     :raises StudyFileError: if the scheme is `iao` and an element has no minimal basis.
     """
     if method.charge_scheme == "iao":
@@ -32,7 +34,11 @@ def check_scheme(atomic_numbers: set[int], method: Method) -> None:
 
 
 def partial_charges(field: Any, method: Method) -> Array:
-    """Charges by `method.charge_scheme`, e, shape (atoms,); they add up to the total charge."""
+    """Charges by `method.charge_scheme`, e, shape (atoms,); they add up to the total charge.
+
+    :param field: a field that has run.
+    :param method: level of theory and basis.
+    """
     return intrinsic_charges(field) if method.charge_scheme == "iao" else hirshfeld_charges(field, method)
 
 
@@ -41,6 +47,8 @@ def intrinsic_charges(field: Any) -> Array:
 
     There are as many of these as in a minimal basis, and they span all occupied orbitals.
     Source: Knizia, J. Chem. Theory Comput. 9, 4834, 2013.
+
+    :param field: a field that has run.
     """
     mol, overlap = field.mol, field.mol.intor_symmetric("int1e_ovlp")
     coefficients, filled = np.asarray(field.mo_coeff), np.asarray(field.mo_occ)
@@ -64,6 +72,9 @@ def hirshfeld_charges(field: Any, method: Method) -> Array:
     ρ_A⁰ is the spherical ground state of the neutral atom at the same level of theory, see `isolated_density`. The
     populations are scaled to the number of electrons, which the grid misses slightly.
     Source: Hirshfeld, Theor. Chim. Acta 44, 129, 1977.
+
+    :param field: a field that has run.
+    :param method: level of theory and basis.
     """
     mol, matrix = field.mol, total_density_matrix(field)
     atoms = [isolated_density(int(number), method) for number in mol.atom_charges()]

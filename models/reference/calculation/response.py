@@ -26,6 +26,8 @@ def forces(field: Any) -> Array:
     For a density functional, the weights of the grid are differentiated too. Forces are then the derivative of the
     stored energy, and add up to zero. With nonlocal correlation (VV10, as in wB97X-V) this would take a sum over pairs
     of points, 40 s for a water molecule, and is left out: such forces hold to the accuracy of the grid.
+
+    :param field: a field that has run.
     """
     gradient = field.nuc_grad_method()
     if hasattr(gradient, "grid_response"):
@@ -42,7 +44,8 @@ def static_polarizability(field: Any) -> Array | None:
 
         (ε_a − ε_i) U_ai + v_ai[U] + h_ai = 0,    α_xy = −2 Σ_spins Σ_ai h_x,ai U_y,ai.
 
-    :return: irreps 0e + 2e in the normalisation of `tesseral.models.reference.conventions`, bohr³, shape (6,); None if
+    :param field: a field that has run.
+    :returns: irreps 0e + 2e in the normalisation of `tesseral.models.reference.conventions`, bohr³, shape (6,); None if
         the equations do not converge.
     """
     spins = _Spins(field)

@@ -82,12 +82,18 @@ def write_cube(
 
     The grid is evaluated one plane of constant x at a time, so memory stays flat.
 
+    :param path: of the new file; one that exists is replaced.
+    :param basis: shells of each element.
+    :param atomic_numbers: one of each atom.
     :param positions: Å, shape (atoms, 3).
-    :param coefficients: for each atom, as in `tesseral.models.density.density.density_on_points`.
-    :param spacing: distance of neighbouring points, Å.
+    :param coefficients: for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
+    :param spacing: distance of neighbouring points along x, y and z, Å.
     :param margin: least distance from an atom to the edge, Å.
-    :param title: first line of the file.
+    :param title: first line of the file, of which the first line counts.
+    :returns: number of points, and the electrons that their values add up to.
     :raises DataError: as `box_around`; if the file cannot be written.
+    :raises DataError: if spacing or margin is out of range, the grid has more than `MOST_POINTS` points, or the file
+        cannot be written.
     """
     box = box_around(positions, spacing, margin)
     places = torch.from_numpy(positions)

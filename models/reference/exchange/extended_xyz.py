@@ -70,6 +70,7 @@ def read_frames(path: str | Path, ignore_cell: bool = False) -> Iterator[Frame]:
     are in `info` and `arrays` like all others. Nine numbers are a vector in the file's order, including `stress` and
     `virial`, which ASE would transpose and make symmetric.
 
+    :param path: of the file.
     :param ignore_cell: take a periodic frame as one molecule in empty space; False: it is rejected.
     :raises DataError: if the file is missing, is not extended XYZ or holds no frame; if a frame is periodic, has
         coordinates that are not finite, an unknown element, two atoms at one place, or fewer atoms than it states.

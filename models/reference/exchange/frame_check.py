@@ -72,7 +72,7 @@ def check_frame(
     :param positions: for each structure, Å, shape (atoms, 3).
     :param charges: total charge of each structure, e.
     :param dipoles: e bohr, shape (structures, 3).
-    :return: None if there are fewer than ten neutral molecules with a dipole for each element.
+    :returns: None if there are fewer than ten neutral molecules with a dipole for each element.
     """
     neutral = [index for index, charge in enumerate(charges) if charge == 0 and dipoles[index].any()]
     elements = sorted({number for index in neutral for number in atomic_numbers[index]})

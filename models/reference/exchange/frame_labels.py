@@ -34,6 +34,7 @@ def import_frames(mapping: Mapping, folder: Path) -> Imported:
     Multipoles are moved to the centre of nuclear charge. If homo and lumo are mapped and gap is not, it is their
     difference.
 
+    :param mapping: frames, labels and their columns.
     :param folder: folder that a relative `source.file` starts from.
     :raises DataError: as `read_frames`; if a frame lacks a label, or has one with another shape, one that is not
         finite, or one with more than `LEFT_OUT` of its norm outside its irreps; if the dipole of a charged molecule has

@@ -21,9 +21,11 @@ more."""
 def label_values(frame: Frame, label: LabelSource, charge: int, where: str) -> tuple[Array, float]:
     """A frame's label in the column's unit, order and axes, and the share of its norm that its irreps leave out.
 
+    :param frame: positions in Å, and labels as in the file.
+    :param label: its name in the file, and what it is there.
     :param charge: total charge of the molecule, e.
     :param where: name of the frame in error messages.
-    :return: values, shape (width,), or (atoms, width) for a label per atom; and the largest share, at most `LEFT_OUT`
+    :returns: values, shape (width,), or (atoms, width) for a label per atom; and the largest share, at most `LEFT_OUT`
         unless the mapping symmetrizes.
     :raises DataError: as `import_frames`.
     """
@@ -122,5 +124,8 @@ def _origin(frame: Frame, label: LabelSource, where: str) -> Array:
 
 
 def format_terms(irreps: tuple[MulIrrep, ...]) -> str:
-    """Irreps as text in the given order, such as `1x0e+1x2e`."""
+    """Irreps as text in the given order, such as `1x0e+1x2e`.
+
+    :param irreps: terms (mul, l, p).
+    """
     return "+".join(map(str, irreps))

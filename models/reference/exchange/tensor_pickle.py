@@ -23,6 +23,7 @@ from tesseral.study.errors import DataError
 def load_tensors(path: str | Path) -> Any:
     """Content of a pickle of tensors, lists, tuples, dicts, text and numbers.
 
+    :param path: of the file.
     :raises DataError: if it is missing, torn or not a pickle, or names anything else.
     """
     try:

@@ -50,6 +50,7 @@ def import_trimers(path: str | Path, isolated: Mapping[str, str | Path]) -> tupl
     checks guard these conventions: the coefficients hold the molecule's electrons, and the p shells of oxygen point
     along the H–O–H bisector.
 
+    :param path: of the file.
     :param isolated: chemical symbol → text file of the isolated atom's s shells: l, coefficient, exponent, norm.
     :raises DataError: if the pickle names anything but tensors, does not have this format, or fails one of the checks.
     """

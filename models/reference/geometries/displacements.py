@@ -34,7 +34,10 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
     A displacement that brings atoms too close or breaks a bond (`SQUEEZED`, `STRETCHED`) is drawn again. Positions
     depend only on the molecule, the table's seed and name, and the index.
 
-    :return: Å, shape (atoms, 3).
+    :param molecule: as the recipe gives it.
+    :param table: kind of displacement, temperature or amplitude, seed.
+    :param index: from 0.
+    :returns: Å, shape (atoms, 3).
     :raises DataError: as `tesseral.models.reference.calculation.normal_modes.vibrations`; if `_ATTEMPTS` displacements
         in a row are rejected.
     """
@@ -63,7 +66,10 @@ def displaced(molecule: Structure, table: Displacements, index: int) -> Array:
 
 
 def vibrating(table: Displacements) -> Method:
-    """Method of a table's minimum and vibrations, which is not that of the recipe's calculations."""
+    """Method of a table's minimum and vibrations, which is not that of the recipe's calculations.
+
+    :param table: which states its own method and basis.
+    """
     return Method(method=table.method, basis=table.basis)
 
 
@@ -72,8 +78,9 @@ def deviations(normal_modes: Vibrations, temperature: float) -> Array:
 
     It tends to 1/2ω at 0 K, the zero-point motion, and to kT/ω², the classical value, at high temperature.
 
+    :param normal_modes: of which the frequencies count.
     :param temperature: kelvin.
-    :return: shape (modes,).
+    :returns: shape (modes,).
     """
     warmth = 2 * BOLTZMANN * temperature
     mixed = np.tanh(normal_modes.frequencies / warmth) if warmth else 1.0

@@ -17,6 +17,7 @@ def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | N
     It equals `reference_shape` of the data if every structure converges, since the means are over converged structures,
     and if displaced molecules have as many edges as the molecules that the recipe displaces.
 
+    :param recipe: structures and method.
     :param cutoff: Å.
     :param target: what a study predicts; None: the density.
     :raises StudyFileError: if there is no such auxiliary basis, it lacks an order of the target, or the recipe does not

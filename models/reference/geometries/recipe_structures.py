@@ -23,6 +23,7 @@ from tesseral.study.recipe.structures import Displacements, Inline, Table, Water
 def structures(recipe: Recipe) -> Iterator[Structure]:
     """Structures of a recipe in the order of its tables, one in memory at a time.
 
+    :param recipe: of which the structures count.
     :raises DataError: as `structure_at`.
     """
     return (_structure(table, index) for table, index in _numbers(recipe))
@@ -31,6 +32,8 @@ def structures(recipe: Recipe) -> Iterator[Structure]:
 def structure_at(recipe: Recipe, index: int) -> Structure:
     """Structure number `index` of `structures(recipe)`, counted from 0.
 
+    :param recipe: of which the structures count.
+    :param index: from 0.
     :raises IndexError: if the recipe has no structure of that number.
     :raises DataError: if a file that the recipe names cannot be read, or a molecule cannot be displaced.
     """
@@ -43,6 +46,8 @@ def outline_at(recipe: Recipe, index: int) -> Structure:
     A minimum takes minutes to find. For counting neighbours the given geometry is as good: atoms move by tenths of an
     Å.
 
+    :param recipe: of which the structures count.
+    :param index: from 0.
     :raises IndexError: as `structure_at`.
     :raises DataError: if a file that the recipe names cannot be read.
     """
@@ -55,6 +60,7 @@ def outline_at(recipe: Recipe, index: int) -> Structure:
 def count_structures(recipe: Recipe) -> int:
     """Number of `structures(recipe)`, without generating any.
 
+    :param recipe: of which the structures count.
     :raises DataError: if a file that the recipe names cannot be read.
     """
     return sum(_count(table) - len(without) for table, without in _tables(recipe))
@@ -63,6 +69,7 @@ def count_structures(recipe: Recipe) -> int:
 def elements(recipe: Recipe) -> list[int]:
     """Atomic numbers in `structures(recipe)`, each once, ascending, without generating any.
 
+    :param recipe: of which the structures count.
     :raises DataError: if a file that the recipe names cannot be read.
     """
     return sorted({number for table, without in _tables(recipe) for number in _elements(table, without)})
@@ -71,6 +78,7 @@ def elements(recipe: Recipe) -> list[int]:
 def displaced_molecules(recipe: Recipe) -> Iterator[tuple[Displacements, Structure]]:
     """Tables of displacements, each with the molecule that it displaces.
 
+    :param recipe: of which the structures count.
     :raises DataError: if a file that the recipe names cannot be read.
     """
     return ((table, _molecule(table)) for table in recipe.structures if isinstance(table, Displacements))
@@ -81,6 +89,7 @@ def recipe_content(recipe: Recipe) -> list[Any]:
 
     Data made by two recipes with the same content, method and versions are the same.
 
+    :param recipe: of which the structures count.
     :raises DataError: if a file that the recipe names cannot be read.
     """
     tables: list[Any] = []

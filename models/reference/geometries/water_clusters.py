@@ -32,7 +32,8 @@ def water_cluster(n_molecules: int, index: int, seed: int) -> Array:
     `ANY_DISTANCE`. A placement that brings atoms closer than `CLOSEST` is drawn again. The cluster depends only on
     (seed, n_molecules, index), so that a larger count keeps the first clusters.
 
-    :return: positions of O, H, H of each molecule with the centroid at the origin, Å, shape (3 · n_molecules, 3).
+    :param seed: of the random numbers.
+    :returns: positions of O, H, H of each molecule with the centroid at the origin, Å, shape (3 · n_molecules, 3).
     :raises DataError: if there is no room for a molecule.
     """
     return _grow(n_molecules, np.random.default_rng([seed, n_molecules, index]))
