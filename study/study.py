@@ -1,6 +1,5 @@
 """A study: its validated file, its arms, and the trials that they need."""
 
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +16,8 @@ from tesseral.study.design.study_file import CONFIGURATION, Header, Replication,
 from tesseral.study.design.widths import Count
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
-from tesseral.study.parsing.validation import validate
+from tesseral.study.parsing.validation import parse_toml, read_toml, validate
+from tesseral.study.wording import count
 
 RESERVED = {"reference": "the folder of reference data", "rates": "the folder of measured speeds"}
 """Folder in a storage that is not a study → what it holds."""
@@ -49,6 +49,11 @@ class Study:
     folder: Path = field(default_factory=Path.cwd, compare=False)
     """Where recipes and the user's own modules are: the folder of the study file."""
 
+    def __repr__(self) -> str:
+        replication = self.file.replication
+        size = (count(len(self.arms), "arm"), count(replication.blocks, "block"))
+        return f"Study({self.name!r}: {' × '.join([*size, count(replication.replicates, 'replicate')])})"
+
     @classmethod
     def load(cls, path: str | Path, preset: str | None = None) -> Self:
         """Read and validate a study file.
@@ -57,12 +62,7 @@ class Study:
         :param preset: name of a preset in the file.
         :raises StudyFileError: for the first mistake, with its dotted path, what came and what is valid.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise StudyFileError("", f"expected a study file, but it cannot be read: {reason}", str(path)) from None
-        return cls.parse(choose(text, preset, str(path)), str(path), Path(path).parent)
+        return cls.parse(choose(read_toml(path), preset, str(path)), str(path), Path(path).parent)
 
     @classmethod
     def parse(cls, text: str, name: str, folder: str | Path = ".") -> Self:
@@ -72,17 +72,14 @@ class Study:
         :param folder: where its recipes and the user's own modules are; the current folder if not given.
         :raises StudyFileError: for the first mistake, also in a preset that is not chosen.
         """
-        try:
-            tree = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise StudyFileError("", f"expected TOML: {error}", name) from None
-        asked, presets = apply_preset(tree, name), read_presets(tree, name)
+        tree = parse_toml(text, "study", name)
+        applied, presets = apply_preset(tree, name), read_presets(tree, name)
         for preset, tables in presets.items():
             with _blamed(tables, preset):
                 validate(StudyFile, merge(tree, tables, preset), name)
         chosen = tree.get("preset", "")
         with _blamed(presets.get(chosen, {}), chosen):
-            return cls._build(text, asked, name, Path(folder).absolute())
+            return cls._build(text, applied, name, Path(folder).absolute())
 
     @classmethod
     def _build(cls, text: str, tree: dict[str, Any], name: str, folder: Path) -> Self:

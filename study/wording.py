@@ -51,7 +51,7 @@ def amount(value: float) -> str:
 
 
 _DEAD = {
-    "made or read by nothing": "never produced or never read",
+    "made or read by nothing": "useless: never produced in some layers, never read in the others",
     "made by nothing": "never produced",
     "read by nothing": "never read",
 }

@@ -79,6 +79,8 @@ def _open(storage: str | Path, name: str, baseline: str | None, files: bool = Tr
     store = Store(storage).child(name)
     study = frozen(store)
     if study is None:
+        if "://" not in str(storage) and not Path(storage).is_dir():
+            raise StudyFileError("", f"expected a storage with the study {name!r}, found no folder {storage}")
         known = ", ".join(started(storage)) or "none"
         raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
     ledger = Ledger(store)

@@ -6,9 +6,11 @@ Commands validate what they were given before they import torch, Ray or Polars, 
 import json
 from contextlib import nullcontext
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
+from pydantic import ValidationError
 
 from tesseral.cluster.commands.display import StudyProgress, bar, console, counted
 from tesseral.cluster.commands.exit_codes import explained, finish, naming, resumable
@@ -18,10 +20,24 @@ from tesseral.cluster.commands.reference import reference
 from tesseral.cluster.commands.report import report
 from tesseral.cluster.commands.schema import schema
 from tesseral.cluster.commands.status import status
+from tesseral.study.parsing.validation import wrong_value
 from tesseral.study.records.lease import LENGTH
 from tesseral.study.study import Study
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+
+class _Commands(typer.core.TyperGroup):
+    """Commands whose options are refused in the words of a study file."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = wrong_value(error.__cause__.errors(include_url=False))
+            raise
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 
 def _version(asked: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tesseral.cluster.commands.display import console, errors
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import LeaseHeldError, LeaseLostError, StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import DataError, LeaseHeldError, LeaseLostError, StoreError, StudyFileError, TesseralError
 from tesseral.study.records.store import STORE_ERRORS
 
 if TYPE_CHECKING:  # it imports torch, for which a sentence on the terminal should not wait
@@ -43,6 +43,8 @@ def naming(file: Path) -> Iterator[None]:
         yield
     except StudyFileError as error:
         raise StudyFileError(error.path, error.message, error.file or str(file)) from None
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 from tesseral.cluster.commands.display import console
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, records_name
 from tesseral.study.errors import DataError
+from tesseral.study.records.store import Store
 
 if TYPE_CHECKING:  # it imports torch
     from tesseral.cluster.data.densities import Density
@@ -118,7 +119,13 @@ def _density(
             raise DataError(
                 f"expected a study with a trial, --preset, --xyz or --difference; {source} is reference data"
             )
-        location = str(Path(source).resolve()) if Path(source).is_file() else source
+        if "://" in source:
+            location = source
+        else:
+            places = [str(Path(source).absolute()), Store(storage).location(source)]
+            location = next((place for place in places if "://" in place or Path(place).is_file()), "")
+            if not location:
+                raise DataError(f"expected reference data, found no file {source}, here or in the storage {storage}")
         return densities.stored_density(open_reference(storage, location), structure, Path(source).stem)
     if trial is None:
         raise DataError(f"expected reference data (.parquet), or a study and a trial, got {source} without a trial")
@@ -127,8 +134,6 @@ def _density(
     name, folder = records_name(source, preset), ""
     if source.endswith(".toml"):
         folder = str(Path(source).resolve().parent)
-    from tesseral.study.records.store import Store
-
     entry = densities.find_trial(Store(storage).child(name), name, trial)
     if xyz is not None:
         if difference:

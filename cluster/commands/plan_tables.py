@@ -32,13 +32,13 @@ def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> N
         console.print(each)
         console.print()
     if rate is not None:
-        remarks = [f"rate: {rate.source}"]
+        remarks = [f"times are estimated from {rate.source}"]
     else:
         remarks = [
             "no time is estimated, because this storage has no recorded rate of a GPU; the first trials record one, "
             "and --probe measures a step of each arm"
         ]
-    for line in (*notes(plan, list(forecasts)), *remarks):
+    for line in (*_legend(plan), *notes(plan, list(forecasts)), *remarks):
         console.print(f"- {line}", markup=False)
 
 
@@ -64,34 +64,55 @@ def _networks(plan: StudyPlan) -> Table:
     return table("", ["arm", "hidden irreps"], rows)
 
 
+def _legend(plan: StudyPlan) -> list[str]:
+    """What signs and words of the tables mean, a sentence for each that is there."""
+    lines = []
+    if any(arm.natural != arm.hidden for arm in plan.arms):
+        lines.append("→: the hidden irreps after matching, with which the arm is trained")
+    if _some_idle(plan):
+        lines.append("live: parameters that a gradient reaches; the others stay as they were initialised")
+    if _matched(plan):
+        lines.append("residual %: by how much the arm's size differs from the size that all arms are matched to")
+    return lines
+
+
+def _some_idle(plan: StudyPlan) -> bool:
+    return any(arm.size.parameters != arm.size.parameters_live for arm in plan.arms)
+
+
+def _matched(plan: StudyPlan) -> bool:
+    return any(arm.target is not None for arm in plan.arms)
+
+
 def _sizes(plan: StudyPlan) -> Table:
-    sizes = [arm.size for arm in plan.arms]
-    live = any(size.parameters != size.parameters_live for size in sizes)
-    matched = any(arm.target is not None for arm in plan.arms)
-    columns = ["arm", "parameters", "live", "components", "FLOPs", "residual %"]
+    columns = ["arm", "parameters", "live", "components", "FLOPs\nper step", "residual %"]
     rows = [
         [
             arm.label,
-            f"{size.parameters:,}",
-            f"{size.parameters_live:,}",
-            f"{size.components:,}",
-            scaled(size.flops),
+            f"{arm.size.parameters:,}",
+            f"{arm.size.parameters_live:,}",
+            f"{arm.size.components:,}",
+            scaled(arm.size.flops),
             "–" if arm.target is None else f"{100 * arm.residual:+.2f}",
         ]
-        for arm, size in zip(plan.arms, sizes, strict=True)
+        for arm in plan.arms
     ]
-    return table("", *_kept(columns, rows, [True, True, live, True, True, matched]))
+    return table("", *_kept(columns, rows, [True, True, _some_idle(plan), True, True, _matched(plan)]))
 
 
 def _reach(plan: StudyPlan) -> Table:
-    rows = [[arm.label, ", ".join(arm.unreachable) or "none", dead_text(arm.dead) or "none"] for arm in plan.arms]
+    rows = [
+        [arm.label, ", ".join(arm.unreachable) or "none", dead_text(arm.dead_by_layer) or "none"] for arm in plan.arms
+    ]
     return table("", ["arm", "unreachable outputs", "dead hidden irreps"], rows)
 
 
 def _costs(plan: StudyPlan, forecasts: Sequence[Forecast]) -> Table:
     search, known = plan.study.file.search is not None, forecasts[0].step is not None
     grows = any(forecast.most > forecast.confirm for forecast in forecasts)
-    columns = ["arm", "steps", "search", "confirm", "a step", "a trial", "its trials", unit(plan)]
+    confirm_head = "confirm\ntrials" if search else "trials"
+    times = ["time of\na step", "time of\na trial", "time of\nall trials"]
+    columns = ["arm", "steps of\na trial", "search\ntrials", confirm_head, *times, unit(plan)]
     kept = [True, True, search, True, known, known, known, known]
     rows = [
         [

@@ -32,8 +32,12 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
         print(json.dumps({"study": name, "arms": tree["confirm"], **tree, "failed": failures}, indent=2))
         return
     for stage, arms in stages.items():
-        rows = [[arm, *(str(counts[state]) for state in shown)] for arm, counts in arms.items()]
-        console.print(table(f"{name}: {stage}" if len(stages) > 1 else name, ["arm", *shown], rows))
+        others = [state for state in shown if state is not State.COMPLETE]
+        rows = [
+            [arm, f"{counts[State.COMPLETE]} of {counts.total()}", *(str(counts[state]) for state in others)]
+            for arm, counts in arms.items()
+        ]
+        console.print(table(f"{name}: {stage}" if len(stages) > 1 else name, ["arm", State.COMPLETE, *others], rows))
     if holder := driver(Store(storage).child(name)):
         console.print(f"Driven by {holder}.", soft_wrap=True)
     elif any(not state.finished for state in shown):

@@ -1,4 +1,4 @@
-"""A summary of reference data, as JSON and as a line: structures, method, quantities, errors of the density fit."""
+"""A summary of reference data, as JSON and in words: structures, method, quantities, errors of the density fit."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 from tesseral.study.records.schemas import FIT_ERRORS
+from tesseral.study.wording import count
 
 STATED = ("method", "basis", "auxiliary_basis")
 """Text columns of which the summary lists the distinct values."""
@@ -48,20 +49,25 @@ def summarise(location: str) -> dict[str, Any]:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """A summary from `summarise` as one line of text."""
+    """A summary from `summarise` in words: a line on the structures, one on the density fit if there is one, the file.
+
+    :param summary: the result of `summarise`.
+    :returns: two or three lines.
+    """
     method = f"{summary['method']}/{summary['basis']}" if summary["method"] else "method not stated"
-    fitted = f", fitted in {summary['auxiliary_basis']}" if summary["auxiliary_basis"] else ""
+    fitted = f", density fitted in {summary['auxiliary_basis']}" if summary["auxiliary_basis"] else ""
     lost = summary["structures"] - summary["converged"]
     unconverged = f"; {lost} not converged and never trained on" if lost else ""
     floor = ", ".join(
-        f"{error.name} {summary['floor'][column]['mean']:.2g} {error.unit}"
+        f"{error.name.removeprefix('fit ')} {summary['floor'][column]['mean']:.2g} {error.unit}"
         for column, error in FIT_ERRORS.items()
         if column in summary["floor"]
     )
-    return (
-        f"{summary['structures']} structures of {', '.join(summary['elements'])}, {method}{fitted}"
-        f"{f', floor of the fit: {floor}' if floor else ''}{unconverged}: {summary['reference']}"
-    )
+    structures = f"{count(summary['structures'], 'structure')} of {', '.join(summary['elements'])}"
+    lines = [f"{structures}; {method}{fitted}{unconverged}"]
+    if floor:
+        lines.append(f"Fit floor, the mean error of the fitted density against the SCF density: {floor}")
+    return "\n".join([*lines, f"File: {summary['reference']}"])
 
 
 def _stated(table: Any, column: str) -> str | None:

@@ -33,6 +33,22 @@ def open_reference(storage: str, reference: str) -> Reference:
     return read_reference(io.BytesIO(data), location)
 
 
+def has_file(storage: str, reference: str) -> bool:
+    """Whether there is a file of reference data, be it whole or torn.
+
+    :param storage: local folder or URL of an object store.
+    :param reference: path within the storage, or an absolute path or URL.
+    """
+    try:
+        file = open_parquet(Store(storage).location(reference))
+    except DataError:
+        return True
+    if file is None:
+        return False
+    file.close()
+    return True
+
+
 def open_parquet(location: str) -> pq.ParquetFile | None:
     """Open a Parquet file and read its footer; columns are read on demand, from an object store too.
 

@@ -30,6 +30,7 @@ from tesseral.study.configuration.trial import State
 from tesseral.study.design.study_file import Resources
 from tesseral.study.records.ledger import Entry, Ledger
 from tesseral.study.records.store import Store, read_document
+from tesseral.study.wording import count
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds
     from tesseral.models.training.timed_step import Step
@@ -69,8 +70,8 @@ class Rate:
     def source(self) -> str:
         """Where the rate comes from, in words."""
         if not self.trials:
-            return "the shipped default, one core of a 2020s server CPU; trials of this storage will replace it"
-        return f"{self.trials:,} trial{'s' if self.trials > 1 else ''} of this storage on {self.device}"
+            return "the speed of one core of a 2020s server CPU, until trials are recorded in this storage"
+        return f"{count(self.trials, 'trial')} recorded in this storage, on {self.device}"
 
 
 SHIPPED = Rate("cpu", setup=0.7, overhead=8e-3, per_flop=9e-11)

@@ -111,6 +111,9 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
             scalars = any((term.l, term.p) == (0, 1) for term in parse_irreps(arm.natural))
             reason = "widths are whole numbers" + ("" if scalars else ", and it has no 0e to make up the difference")
             lines.append(f"{arm.label} misses its size by {100 * arm.residual:+.1f} %: {reason}")
+    for data in {arm.configuration.data.reference: arm.configuration.data for arm in plan.arms}.values():
+        if command := plan.measure.command(data):
+            lines.append(f"{data.reference} does not exist yet: `{command}` makes it")
     if any(arm.unreachable for arm in plan.arms):
         lines.append("unreachable outputs count as predicted zero")
     replication = file.replication

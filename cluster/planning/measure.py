@@ -2,16 +2,24 @@
 
 from pathlib import Path
 
-from tesseral.cluster.data.references import open_reference
+from tesseral.cluster.data.references import has_file, open_reference
 from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.sizing.facts import NetworkFacts, network_facts, network_size
 from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
-from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.target import Target
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import read_recipe
+
+
+def _from_here(path: str | Path) -> str:
+    """A path below the working folder relative to it; any other path or URL as it is."""
+    here = Path.cwd()
+    if "://" not in str(path) and Path(path).is_relative_to(here):
+        return str(Path(path).relative_to(here))
+    return str(path)
 
 
 class Measure:
@@ -33,6 +41,25 @@ class Measure:
             return open_reference(self.storage, name)
         except DataError:
             return None
+
+    def command(self, data: Data) -> str | None:
+        """The command that makes reference data from its recipe; None if it is there, or no recipe is named."""
+        if data.recipe is None or has_file(self.storage, data.reference):
+            return None
+        storage = _from_here(self.storage)
+        option = "" if storage == "runs" else f" --storage {storage}"
+        return f"tesseral reference make {_from_here(self.folder / data.recipe)}{option}"
+
+    def required(self, data: Data) -> Reference:
+        """The reference data, which must be there.
+
+        :raises DataError: if it is missing, with the command that makes it; or if it is torn or not reference data.
+        """
+        try:
+            return open_reference(self.storage, data.reference)
+        except DataError as error:
+            command = self.command(data)
+            raise DataError(f"{error}; `{command}` makes it" if command else str(error)) from None
 
     def shape(self, configuration: Configuration) -> Shape:
         """The shape of the reference data, or of the recipe that makes it if the data is not there yet.

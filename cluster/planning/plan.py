@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tesseral.cluster.data.references import open_reference
 from tesseral.cluster.planning.measure import Measure
 from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
 from tesseral.models.data.split import check_sizes
@@ -31,6 +30,7 @@ from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tesseral.study.wording import count
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class StudyPlan:
     """What the search varies; empty without a search, or where `search.define` proposes."""
     data_hashes: dict[str, str] = field(default_factory=dict)
     """`data.reference` as written → content hash. Filled by `prepare`."""
+
+    def __repr__(self) -> str:
+        trials = count(self.search_trials + self.confirm_trials, "trial")
+        return f"StudyPlan({self.study.name!r}: {count(len(self.arms), 'arm')}, {trials}, in {self.storage})"
 
     @property
     def baseline(self) -> PlannedArm:
@@ -135,7 +139,7 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
     hashes = {}
     # All that is asked of a data set is asked in one go, so that each is read once, however many there are.
     for name, configurations in _by_reference(study).items():
-        reference = open_reference(measure.storage, name)
+        reference = measure.required(configurations[0].data)
         for data in dict.fromkeys(each.data for each in configurations):
             check_sizes(data, reference)
         for target in dict.fromkeys(each.target for each in configurations):

@@ -32,6 +32,11 @@ class PlannedArm(MatchedArm):
         """Useless hidden irreps in one phrase, as records store it; empty without any."""
         return describe_dead(self.facts.dead, self.configuration.network.layers)
 
+    @property
+    def dead_by_layer(self) -> str:
+        """The same phrase, with the layers of each reason."""
+        return describe_dead(self.facts.dead, self.configuration.network.layers, joined=False)
+
 
 def plan_arm(matched: MatchedArm, measure: Measure) -> PlannedArm:
     """Add the facts of its network to a matched arm."""

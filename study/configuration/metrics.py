@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tesseral.study.configuration.quantities import Quantity, quantity_of
 from tesseral.study.configuration.target import Target
 from tesseral.study.errors import StudyFileError
+from tesseral.study.wording import listed
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,8 @@ def choose_metric(name: str | None, targets: Sequence[Target]) -> str:
         return valid[0]
     if name not in valid:
         names = sorted({target.quantity for target in targets})
-        of = f"the target {names[0]} has" if len(names) == 1 else f"all of {', '.join(names)} have in one unit"
-        raise StudyFileError("study.metric", f"expected a metric that {of}, {' or '.join(valid)}, got {name!r}")
+        of = f"of the target {names[0]}" if len(names) == 1 else f"that {listed(names)} share in one unit"
+        one, metrics = ("one of ", "metrics") if len(valid) > 1 else ("", "metric")
+        expected = f"expected {one}{', '.join(valid)}, the {metrics} {of}"
+        raise StudyFileError("study.metric", f"{expected}, got {name!r}")
     return name

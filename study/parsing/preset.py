@@ -50,8 +50,9 @@ def apply_preset(tree: dict[str, Any], file: str) -> dict[str, Any]:
         return tree
     name, presets = tree["preset"], read_presets(tree, file)
     if not isinstance(name, str) or name not in presets:
-        there_are = f"one of {', '.join(presets)}" if presets else "none, because the file has no [presets]"
-        raise StudyFileError("preset", f"expected {there_are}, got {name!r}", file)
+        several = "one of " if len(presets) > 1 else ""
+        valid = f"{several}{', '.join(presets)}" if presets else "no preset, because the file has no [presets]"
+        raise StudyFileError("preset", f"expected {valid}, got {name!r}", file)
     return merge(tree, presets[name], name)
 
 

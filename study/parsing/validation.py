@@ -20,7 +20,9 @@ T = TypeVar("T")
 _EXPECTED = {
     "int_type": "an integer",
     "int_from_float": "an integer",
+    "int_parsing": "an integer",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
     "string_type": "text in quotes",
     "bool_type": "true or false",
@@ -41,17 +43,49 @@ _EXPECTED = {
 """Type of a pydantic error → what was expected, in words. `{…}` are filled from the context of the error."""
 
 
-def read_toml(file: str | Path) -> dict[str, Any]:
-    """Read the tables of a TOML file.
+_MARKS: dict[str, tuple[str, str]] = {
+    "study": ("a study file", "`tesseral run {file}` runs it"),
+    "structures": ("a recipe", "`tesseral reference make {file}` computes its reference data"),
+    "labels": ("a mapping", "`tesseral reference import {file}` imports its labels"),
+}
+"""Table that only one kind of file has → the kind, and the command that takes it."""
 
-    :raises StudyFileError: if the file is missing, not UTF-8 or not TOML; then with the parser's line and column.
+
+def read_toml(file: str | Path) -> str:
+    """Read the text of a TOML file.
+
+    :param file: its path.
+    :returns: the text, without a byte-order mark.
+    :raises StudyFileError: if the file is missing or not UTF-8.
     """
     try:
-        return tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise StudyFileError("", f"expected a TOML file, cannot read it: {error.strerror}", str(file)) from None
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
-        raise StudyFileError("", f"expected TOML in UTF-8, got something else: {error}", str(file)) from None
+        return Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise StudyFileError("", f"expected a TOML file, but it cannot be read: {reason}", str(file)) from None
+
+
+def parse_toml(text: str, mark: str, file: str) -> dict[str, Any]:
+    """Parse the text of a study file, a recipe or a mapping.
+
+    :param text: of the file.
+    :param mark: table that tells the expected kind of file: `study`, `structures` or `labels`.
+    :param file: name of the file, for errors.
+    :returns: the tables.
+    :raises StudyFileError: if the text is not TOML, with the parser's line and column; or if it is another kind of
+        file, with the command that takes it.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        hint = '; text needs quotes, such as name = "water"' if str(error).startswith("Invalid value") else ""
+        raise StudyFileError("", f"expected TOML, got something else: {error}{hint}", file) from None
+    if mark not in tree:
+        for other, (came, command) in _MARKS.items():
+            if other in tree:
+                message = f"expected {_MARKS[mark][0]}, got {came}; {command.format(file=file)}"
+                raise StudyFileError("", message, file)
+    return tree
 
 
 @cache
@@ -90,7 +124,7 @@ def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
         message = _wrong_kind(first["ctx"].get("tag"), _kinds(kind, path[:-1]))
     else:
         same = [m for m in mistakes if tuple(_walk(tree, m)) == path]
-        message = _wrong_value(same)
+        message = wrong_value(same)
     raise StudyFileError(dotted, message, file)
 
 
@@ -173,8 +207,11 @@ def _nearest(word: str, valid: list[str]) -> str:
     return f"did you mean {close[0]!r}? " if close else ""
 
 
-def _wrong_value(mistakes: Sequence[Any]) -> str:
-    """Return one sentence about a value. Each member of a union may have refused it for another reason."""
+def wrong_value(mistakes: Sequence[Any]) -> str:
+    """Return one sentence about a value.
+
+    :param mistakes: pydantic's errors about it. Each member of a union may have refused it for another reason.
+    """
     if mistakes[0]["type"] in ("value_error", "assertion_error"):
         return str(mistakes[0]["ctx"]["error"])
     contexts = [mistake.get("ctx", {}) for mistake in mistakes]

@@ -12,7 +12,7 @@ from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 from tesseral.study.parsing.section import Range, Section
 from tesseral.study.parsing.units import size_of
-from tesseral.study.parsing.validation import read_toml, validate
+from tesseral.study.parsing.validation import parse_toml, read_toml, validate
 from tesseral.study.recipe.recipe import ReferenceName
 from tesseral.study.records.schemas import REFERENCE
 
@@ -192,9 +192,10 @@ class Mapping(Section):
 def read_mapping(file: str | Path) -> Mapping:
     """Read and check a mapping.
 
+    :param file: path of the mapping. Its own paths stay relative to the mapping's folder.
     :raises StudyFileError: for the first mistake, with its dotted path. Two labels that fill one column are a mistake.
     """
-    tree = read_toml(file)
+    tree = parse_toml(read_toml(file), "labels", str(file))
     mapping = validate(Mapping, tree, str(file))
     filled = [label.column for label in mapping.labels]
     for index, column in enumerate(filled):

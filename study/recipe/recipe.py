@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.section import Range, Section
-from tesseral.study.parsing.validation import read_toml, validate
+from tesseral.study.parsing.validation import parse_toml, read_toml, validate
 from tesseral.study.recipe.method import Method
 from tesseral.study.recipe.structures import Displacements, Inline, Name, Table, WaterClusters, Xyz, check_name
 
@@ -46,10 +46,11 @@ class Recipe(Section):
 def read_recipe(file: str | Path) -> Recipe:
     """Read and check a recipe. Its paths become absolute; the files that they name are not opened.
 
+    :param file: path of the recipe.
     :raises StudyFileError: for the first mistake, with its dotted path. Two tables whose structures would share ids
         are a mistake.
     """
-    recipe = validate(Recipe, read_toml(file), str(file))
+    recipe = validate(Recipe, parse_toml(read_toml(file), "structures", str(file)), str(file))
     for index in range(len(recipe.structures)):
         _refuse_equal_ids(recipe.structures, index, str(file))
     folder = Path(file).absolute().parent

@@ -59,13 +59,15 @@ def dead_irreps(network: Blueprint, terms: Iterable[MulIrrep]) -> list[Dead]:
     return useless
 
 
-def describe_dead(useless: Iterable[Dead], depth: int) -> str:
+def describe_dead(useless: Iterable[Dead], depth: int, joined: bool = True) -> str:
     """Describe the useless hidden irreps in one phrase, such as `0o in layer 3 is read by nothing`; empty without any.
 
     Irreps that are dead in the same layers for the same reason share a clause. The phrase is stored in records.
 
     :param useless: the result of `dead_irreps`.
     :param depth: number of layers of the network.
+    :param joined: whether irreps that are dead in every layer, for one reason or the other, get one clause, as in
+        records.
     """
     layers = tuple(range(1, depth + 1))
     where: dict[Irrep, dict[str, tuple[int, ...]]] = {}
@@ -74,7 +76,7 @@ def describe_dead(useless: Iterable[Dead], depth: int) -> str:
         of_irrep[reason] = (*of_irrep.get(reason, ()), layer)
     clauses: dict[tuple[tuple[int, ...], str], list[str]] = {}
     for (order, parity), of_irrep in where.items():
-        if len(of_irrep) == 2 and sum(map(len, of_irrep.values())) == len(layers):
+        if joined and len(of_irrep) == 2 and sum(map(len, of_irrep.values())) == len(layers):
             of_irrep = {"made or read by nothing": layers}
         for why, numbers in of_irrep.items():
             clauses.setdefault((numbers, why), []).append(str(MulIrrep(1, order, parity))[2:])

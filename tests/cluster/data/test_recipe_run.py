@@ -230,7 +230,7 @@ def test_the_command_says_what_failed_and_ends_with_1(tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit, match=r"^0$"):
         main()
     assert "1/1" in (shown := capsys.readouterr().out)
-    assert "Made: 1 structures of H, HF/STO-3G, fitted in " in shown
+    assert "Made: 1 structure of H; HF/STO-3G, density fitted in " in shown
     monkeypatch.setattr("sys.argv", [*command, "--json"])
     with pytest.raises(SystemExit, match=r"^0$"):
         main()
@@ -244,7 +244,7 @@ def test_a_field_that_does_not_converge_is_a_row_that_says_so(tmp_path):
     assert made
     found = summarise(location)
     assert (found["structures"], found["converged"]) == (2, 1)  # the orbitals of H2 follow from its symmetry
-    assert "; 1 not converged and never trained on: " in describe(found)
+    assert "; 1 not converged and never trained on\n" in describe(found)
 
 
 def test_what_the_file_holds_is_told(tmp_path):
@@ -259,10 +259,11 @@ def test_what_the_file_holds_is_told(tmp_path):
         *found["quantities"]
     }
     assert found["quantities"] == list(read_reference(location).filled)
-    line = describe(found)
-    assert line.startswith("2 structures of H, He, HF/STO-3G, fitted in def2-universal-jfit, decontracted, floor of ")
-    assert f"fit ε {found['floor']['fit_error']['mean']:.2g} %" in line
-    assert line.endswith(f": {location}")
+    first, second, third = describe(found).splitlines()
+    assert first == "2 structures of H, He; HF/STO-3G, density fitted in def2-universal-jfit, decontracted"
+    assert second.startswith("Fit floor, the mean error of the fitted density against the SCF density: ")
+    assert f"ε {found['floor']['fit_error']['mean']:.2g} %" in second
+    assert third == f"File: {location}"
 
 
 @pytest.mark.parametrize(

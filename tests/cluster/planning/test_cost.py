@@ -125,8 +125,8 @@ def test_each_device_has_its_own_rate(tmp_path):
 
 
 def test_the_source_is_said():
-    assert "shipped default" in SHIPPED.source
-    assert replace(SHIPPED, trials=24).source == "24 trials of this storage on cpu"
+    assert "until trials are recorded in this storage" in SHIPPED.source
+    assert replace(SHIPPED, trials=24).source == "24 trials recorded in this storage, on cpu"
 
 
 def test_a_torn_rate_is_left_out(tmp_path):

@@ -78,15 +78,27 @@ def test_the_default_metric_is_one_that_all_targets_have(names, metric, objectiv
 @pytest.mark.parametrize(
     ("names", "metric", "words"),
     [
-        (["energy"], "epsilon", "expected a metric that the target energy has, relative_error or error, got 'epsilon'"),
-        (["density"], "error", "expected a metric that the target density has, epsilon or l2_error or "),
+        (
+            ["energy"],
+            "epsilon",
+            "expected one of relative_error, error, the metrics of the target energy",
+        ),
+        (["density"], "error", "expected one of epsilon, l2_error, "),
         (
             ["dipole", "energy"],
             "error",
-            "that all of dipole, energy have in one unit, relative_error, got",
+            "expected relative_error, the metric that dipole and energy share in one unit, got",
         ),
-        (["label:a", "label:b"], "error", "have in one unit, relative_error, got 'error'"),
-        (["forces"], "energy_error", "relative_error or error, got 'energy_error'"),
+        (
+            ["label:a", "label:b"],
+            "error",
+            "the metric that label:a and label:b share in one unit, got 'error'",
+        ),
+        (
+            ["forces"],
+            "energy_error",
+            "relative_error, error, the metrics of the target forces, got 'energy_error'",
+        ),
         (["density"], "block_error", "got 'block_error'"),
     ],
 )
@@ -370,5 +382,5 @@ def test_a_metric_that_chosen_orders_leave_without_meaning_compares_no_arms(orde
     if valid:
         assert choose_metric(metric, [whole, part]) == metric
     else:
-        with pytest.raises(StudyFileError, match=rf"study\.metric: expected a metric .* got '{metric}'"):
+        with pytest.raises(StudyFileError, match=rf"study\.metric: expected .* got '{metric}'"):
             choose_metric(metric, [whole, part])

@@ -91,7 +91,7 @@ def test_the_text_says_which_preset_it_is():
     [
         ("", "", "smal", "preset", ["one of tiny, other", "'smal'"]),
         (PRESETS, "", "tiny", "preset", ["no [presets]", "'tiny'"]),
-        ("[presets.tiny]", "[preset.tiny]", None, "preset", ["one of other"]),
+        ("[presets.tiny]", "[preset.tiny]", None, "preset", ["expected other"]),
         ("training.epochs = 2", "training.epoch = 2", None, "presets.tiny.training.epoch", ["did you mean 'epochs'"]),
         ("training.epochs = 2", "training.epochs = 0", "tiny", "presets.tiny.training.epochs", ["at least 1", "got 0"]),
         ("training.epochs = 2", "trainings.a = 2", None, "presets.tiny.trainings", ["did you mean 'training'"]),

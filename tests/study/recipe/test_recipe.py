@@ -114,14 +114,14 @@ def test_integers_are_numbers_and_dates_are_not():
 
 
 def test_files_that_are_no_toml_are_refused(tmp_path):
-    with pytest.raises(StudyFileError, match=r"absent.toml: expected a TOML file, cannot read it: No such file"):
+    with pytest.raises(StudyFileError, match=r"absent.toml: expected a TOML file, but it cannot be read: No such file"):
         read_toml(tmp_path / "absent.toml")
     file = tmp_path / "bad.toml"
     file.write_text("a = \n")
-    with pytest.raises(StudyFileError, match="line 1, column"):
-        read_toml(file)
+    with pytest.raises(StudyFileError, match=r"line 1, column .* text needs quotes"):
+        read_recipe(file)
     file.write_bytes(b"a = '\xff'")
-    with pytest.raises(StudyFileError, match="expected TOML in UTF-8"):
+    with pytest.raises(StudyFileError, match="it is not UTF-8 text"):
         read_toml(file)
 
 
@@ -162,3 +162,19 @@ def test_a_table_that_makes_no_sense_is_refused_by_its_path(tables, path, senten
 
 def test_ids_that_only_look_alike_are_allowed(tmp_path):
     assert len(read(tmp_path, WATERS, HELIUM.replace('"he"', '"dimer-1"'), XYZ + '\nname = "dimers"').structures) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[study]\n", "expected a recipe, got a study file; `tesseral run .*other.toml` runs it"),
+        (
+            "[[labels]]\n",
+            "got a mapping; `tesseral reference import .*other.toml` imports its labels",
+        ),
+    ],
+)
+def test_another_kind_of_file_is_named_with_its_command(tmp_path, text, sentence):
+    (tmp_path / "other.toml").write_text(text)
+    with pytest.raises(StudyFileError, match=sentence):
+        read_recipe(tmp_path / "other.toml")
