@@ -1,5 +1,6 @@
 # make quickstart   sets up .venv, runs a study on this machine, writes its report
 # make test         the same set-up, then every check and test
+# make schemas      renew the JSON Schemas of study files, recipes and mappings in study/examples
 # make docs         build the documentation to build/docs; a warning is an error
 # make chaos        30 kills over 5 studies, and what they cost: nothing. Figures in build/chaos.json
 # make bench        speed and scale, as ratios. Figures in build/bench.json
@@ -12,7 +13,7 @@ STUDY := quickstart$(if $(SIZE),_$(SIZE))
 WATER := water$(if $(SIZE),_$(SIZE))
 TESSERAL := .venv/bin/tesseral
 
-.PHONY: quickstart test install check docs chaos bench clean
+.PHONY: quickstart test install check schemas docs chaos bench clean
 
 quickstart: install
 	@$(TESSERAL) reference make study/examples/$(WATER).toml --storage $(STORAGE)
@@ -27,6 +28,10 @@ check: install
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+schemas: install
+	@for kind in study recipe mapping; do \
+		$(TESSERAL) schema $$kind > study/examples/$$kind.schema.json || exit; done
 
 docs: install
 	@.venv/bin/python -m sphinx -W --keep-going -q docs build/docs

@@ -1,7 +1,8 @@
 from .campaign.display import Display, Silent
 from .campaign.driver import Ended, run, run_study
-from .execution.executor import Executor, Inline, Work
-from .execution.ray_tune import RayTune
+from .execution.executor import Executor, InlineExecutor, Work
+from .execution.ray_tune import RayExecutor
+from .execution.reference import make_reference
 from .execution.worker import Job, run_trial
 from .planning.plan import StudyPlan, plan, prepare
 
@@ -9,12 +10,13 @@ __all__ = [
     "Display",
     "Ended",
     "Executor",
-    "Inline",
+    "InlineExecutor",
     "Job",
-    "RayTune",
+    "RayExecutor",
     "Silent",
     "StudyPlan",
     "Work",
+    "make_reference",
     "plan",
     "prepare",
     "run",

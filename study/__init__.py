@@ -1,4 +1,4 @@
-"""What is asked: study files, recipes and mappings, their arms and trials, and the records that answer them.
+"""The files that a person writes: study files, recipes and mappings; the arms and trials of a study, and their records.
 
 Begin with `study.py`, a validated study; `configuration/` is what one trial trains, `records/` what is kept of it.
 """

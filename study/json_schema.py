@@ -145,8 +145,8 @@ def _assemble(schema: Json) -> None:
 
 def _referred(schema: Json, definitions: Json) -> Json:
     """The definition that `schema` refers to; an empty one if it refers to none."""
-    found: Json = definitions.get(schema.get("$ref", "").removeprefix("#/$defs/"), {})
-    return found
+    definition: Json = definitions.get(schema.get("$ref", "").removeprefix("#/$defs/"), {})
+    return definition
 
 
 def _refer(schema: Json, name: str) -> None:

@@ -13,7 +13,7 @@ from tesseral.study.design.factorial import Designed, make_design
 from tesseral.study.design.match import MatchedArm, check_match, check_within, match_arms
 from tesseral.study.design.stages import PlannedTrial, confirm_seeds, make_trial
 from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, StudyFile
-from tesseral.study.design.widths import Count
+from tesseral.study.design.widths import CountSize
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
 from tesseral.study.parsing.validation import parse_toml, read_toml, validate
@@ -148,7 +148,7 @@ class Study:
         wanted = self.file.study.baseline
         return next((arm for arm in self.arms if wanted in arm.labels), self.arms[0])
 
-    def matched(self, count: Count) -> list[MatchedArm]:
+    def matched(self, count: CountSize) -> list[MatchedArm]:
         """Return the arms at their matched widths, see `tesseral.study.design.match.match_arms`.
 
         :param count: size of a configuration in a unit of `match.by`.

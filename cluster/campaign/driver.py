@@ -15,7 +15,7 @@ from tesseral.cluster.campaign.campaign import TAKEN_OVER, Campaign
 from tesseral.cluster.campaign.display import Display, Silent
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.suggest import DEFINE
-from tesseral.cluster.execution.executor import Executor, Inline
+from tesseral.cluster.execution.executor import Executor, InlineExecutor
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
 from tesseral.cluster.planning.plan import StudyPlan, prepare
@@ -89,11 +89,11 @@ def run(
     plan = prepare(study, storage)
     mirror = Mirror(optuna_storage, plan.study.name) if optuna_storage and plan.study.file.search else None
     if executor == "ray":
-        from tesseral.cluster.execution.ray_tune import RayTune  # here: Ray is not needed for `inline`
+        from tesseral.cluster.execution.ray_tune import RayExecutor  # here: Ray is not needed for `inline`
 
-        executor = RayTune()
+        executor = RayExecutor()
     elif executor == "inline":
-        executor = Inline()
+        executor = InlineExecutor()
     return run_study(plan, executor, display or Silent(), lease, mirror)
 
 

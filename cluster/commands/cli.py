@@ -40,8 +40,8 @@ class _Commands(typer.core.TyperGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(shown: bool) -> None:
+    if shown:
         console.print(f"tesseral {version('tesseral')}")
         raise typer.Exit
 

@@ -32,17 +32,13 @@ def reference_make(
     loaded = read_recipe(recipe)
 
     from tesseral.cluster.data.data_set_summary import describe, summarise
-    from tesseral.cluster.data.recipe_run import IncompleteError, Spread, inline, make_reference
+    from tesseral.cluster.data.recipe_run import IncompleteError
     from tesseral.cluster.data.references import open_reference
+    from tesseral.cluster.execution.reference import make_reference
 
-    spread: Spread = inline
-    if executor == "ray":
-        from tesseral.cluster.execution.ray_session import as_completed
-
-        spread = as_completed
     try:
         with resumable(), nullcontext() if as_json else counted("structures", rate=True) as shown:
-            location, made = make_reference(loaded, storage, spread, shown or _unseen, _say)
+            location, made = make_reference(loaded, storage, executor, on_progress=shown or _unseen, on_failure=_say)
     except IncompleteError as error:
         _say(str(error))
         sys.exit(1)

@@ -57,21 +57,21 @@ def report(
 
     name = records_name(study, preset)
     results = read_study(storage, name, analyse, baseline)
-    asked, html = results.study, render(results)
+    study_info, html = results.study, render(results)
     store = Store(storage).child(name)
-    page = f"report-{digest(asked.baseline)[:12]}.html" if asked.chosen_baseline else "report.html"
+    page = f"report-{digest(study_info.baseline)[:12]}.html" if study_info.chosen_baseline else "report.html"
     if as_json:
         print(json.dumps(to_dict(results) | {"report": store.location(page)}, indent=2, default=str))
     else:
         rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in arm_table(results)]
         rows = fitting(rows, [key for key in rows[0] if key not in ("arm", list(rows[0])[1], "change, %")])
-        title = f"{asked.name}: {progress_text(results)}; 95 % intervals"
+        title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
         console.print(title, style="bold", markup=False, soft_wrap=True)
         console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
-        for line in (*chosen_baseline(asked), *flag_lines(results)):
+        for line in (*chosen_baseline(study_info), *flag_lines(results)):
             console.print(line, soft_wrap=True, markup=False)
-        parts = any(target.chosen is not None for target in asked.targets.values())
-        if not parts and (floor := floor_sentence(asked)):
+        parts = any(target.chosen is not None for target in study_info.targets.values())
+        if not parts and (floor := floor_sentence(study_info)):
             console.print(floor, soft_wrap=True)
     store.replace(page, html.encode())
     if not as_json:

@@ -1,7 +1,7 @@
 from .data_set_summary import describe, summarise
 from .densities import Density, Molecule, predicted_density, read_molecule, stored_density
 from .imports import Import, import_mapping, import_pickle
-from .recipe_run import IncompleteError, inline, make_reference
+from .recipe_run import IncompleteError, inline, run_recipe
 from .references import open_reference
 
 __all__ = [
@@ -13,10 +13,10 @@ __all__ = [
     "import_mapping",
     "import_pickle",
     "inline",
-    "make_reference",
     "open_reference",
     "predicted_density",
     "read_molecule",
+    "run_recipe",
     "stored_density",
     "summarise",
 ]

@@ -26,7 +26,7 @@ from tesseral.study.records.store import Store
 
 @dataclass(frozen=True)
 class Molecule:
-    """A molecule whose density is asked for."""
+    """A molecule whose density is exported."""
 
     name: str
     """Name in titles and error messages."""

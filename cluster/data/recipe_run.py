@@ -55,7 +55,7 @@ def inline(
     return ((item, function(item)) for item in items)
 
 
-def make_reference(
+def run_recipe(
     recipe: Recipe,
     storage: str,
     spread: Spread,

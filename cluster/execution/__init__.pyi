@@ -1,5 +1,6 @@
-from .executor import Executor, Inline, Work
-from .ray_tune import RayTune
+from .executor import Executor, InlineExecutor, Work
+from .ray_tune import RayExecutor
+from .reference import make_reference
 from .worker import Job, run_trial
 
-__all__ = ["Executor", "Inline", "Job", "RayTune", "Work", "run_trial"]
+__all__ = ["Executor", "InlineExecutor", "Job", "RayExecutor", "Work", "make_reference", "run_trial"]

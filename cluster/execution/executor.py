@@ -48,7 +48,7 @@ class Executor(Protocol):
         """Return when the work is done."""
 
 
-class Inline:
+class InlineExecutor:
     """Runs one job after another in this process: for debugging, and for machines without Ray.
 
     :param runner: does the job; a stand-in can replace it in benchmarks.

@@ -28,7 +28,7 @@ REPORT_EVERY = 0.5
 """Seconds between a trial's progress reports to Tune."""
 
 
-class RayTune:
+class RayExecutor:
     """An `Executor` that runs jobs as Ray Tune trials.
 
     :param runner: does the job; a stand-in can replace it in benchmarks.
@@ -116,7 +116,7 @@ class _Caller:
     """Calls the work from inside Tune, and keeps what it raises.
 
     Tune would wrap or lose an exception. It is therefore kept, stops the tuner (`_StopOnFault`), and is raised again
-    by `RayTune.run`.
+    by `RayExecutor.run`.
     """
 
     def __init__(self, work: Work, faults: list[BaseException]) -> None:
@@ -230,10 +230,10 @@ def _concurrent(resources: dict[str, float]) -> int | None:
     if not LOCAL:
         return None
     have = ray.cluster_resources()
-    asked = {name: need for name, need in resources.items() if need > 0}
-    for name, need in asked.items():
+    needed = {name: need for name, need in resources.items() if need > 0}
+    for name, need in needed.items():
         if (there := have.get(name.upper(), 0)) < need:
             raise StudyFileError(
                 f"resources.{name}s", f"expected at most {there:g}, which this machine has, got {need:g}"
             )
-    return min(int(have[name.upper()] / need) for name, need in asked.items())
+    return min(int(have[name.upper()] / need) for name, need in needed.items())

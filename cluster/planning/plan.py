@@ -137,7 +137,7 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
     """
     study, measure = _open(study, storage)
     hashes = {}
-    # All that is asked of a data set is asked in one go, so that each is read once, however many there are.
+    # Each data set is read once, however many there are: all checks of one come before the next.
     for name, configurations in _by_reference(study).items():
         reference = measure.required(configurations[0].data)
         for data in dict.fromkeys(each.data for each in configurations):

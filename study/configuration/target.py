@@ -13,7 +13,7 @@ class Target(Section):
     """What is predicted."""
 
     quantity: QuantityName | Annotated[str, Range(pattern=r"^label:.")] = "density"
-    """What of the reference data is predicted. `tesseral.study.configuration.quantities` declares irreps and units.
+    """What of the reference data is predicted. The documentation's page "Units and conventions" lists the units.
 
     - `density`: coefficients in an auxiliary basis, of every order l on each atom, less those of the isolated atoms.
     - `energy`: a sum over the atoms of a scalar.
@@ -31,8 +31,9 @@ class Target(Section):
     """Unit of the network's outputs.
 
     `spread`: the target's spread over the training split, of each element's shell for a density and of each irrep for
-    any other target. `none`: the target's own unit; for a density that of Rackers' y. Either way an invariant is
-    predicted from its mean or its atomic references on: see `tesseral.models.targets.property`."""
+    any other target. `none`: the target's own unit; for a density that of Rackers' y. Either way, an invariant
+    (l = 0) is predicted relative to its training mean or, if it grows with the structure, to a sum over the atoms of
+    one constant per element, fitted to the training split."""
 
     def resolve(self) -> Self:
         """The same target with its orders ascending, each once.
@@ -48,7 +49,7 @@ class Target(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Section):
-    """What is minimised. The formulas are in `tesseral.models.targets.loss`."""
+    """What training minimises; `name` chooses the formula."""
 
     name: LossName = "auto"
     """A density has `overlap`, ∫Δρ²; `coulomb`, ∫∫ΔρΔρ′/r; `equal`, the mean over l of Σerr²/Σ(y−ȳ)²; `raw`, the mean

@@ -41,7 +41,7 @@ Pair = tuple[int, float | None, float | None]
 def stopped(pairs: Iterable[Pair], given: int, blocks: int, max_blocks: int, precision: float) -> Stopped | None:
     """Return why an arm gets no more blocks, or None if it gets another one.
 
-    The rule is asked after all trials of the arm and its baseline have ended in the blocks that were given. Pairs in
+    The rule is applied after all trials of the arm and its baseline have ended in the blocks that were given. Pairs in
     which an error is missing, not finite or not positive have no log ratio and are left out.
 
     :param pairs: the pairs of the arm and its baseline, ordered by block.

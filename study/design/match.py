@@ -1,6 +1,6 @@
 """Matching: scale the widths of arms so that their networks have equal size.
 
-Size is what the caller's `Count` counts; nothing here builds a network.
+Size is what the caller's `CountSize` counts; nothing here builds a network.
 """
 
 import json
@@ -13,7 +13,7 @@ from tesseral.study.configuration.trial import canonical
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.search_space import apply
 from tesseral.study.design.study_file import Match, Search
-from tesseral.study.design.widths import Count, fit
+from tesseral.study.design.widths import CountSize, fit
 from tesseral.study.errors import StudyFileError, TesseralError
 
 
@@ -51,7 +51,7 @@ class MatchedArm:
 
 
 def match_arms(
-    arms: Sequence[Arm], match: Match, search: Search | None, within: Sequence[str], count: Count
+    arms: Sequence[Arm], match: Match, search: Search | None, within: Sequence[str], count: CountSize
 ) -> list[MatchedArm]:
     """Match every arm. Arms whose networks become the same are joined into one arm with all their labels.
 
@@ -76,7 +76,7 @@ def match_arms(
     return list(by_network.values())
 
 
-def with_settings(matched: MatchedArm, settings: Mapping[str, Any], count: Count) -> MatchedArm:
+def with_settings(matched: MatchedArm, settings: Mapping[str, Any], count: CountSize) -> MatchedArm:
     """Set hyperparameters in an arm, and scale its widths anew so that it keeps its target size.
 
     :param settings: dotted path → value.
@@ -96,7 +96,7 @@ def with_settings(matched: MatchedArm, settings: Mapping[str, Any], count: Count
     return MatchedArm(arm, configuration, irreps, target, count(configuration, arm.match) / target - 1, refusal)
 
 
-def target_sizes(arms: Sequence[Arm], match: Match, count: Count) -> dict[str, float | None]:
+def target_sizes(arms: Sequence[Arm], match: Match, count: CountSize) -> dict[str, float | None]:
     """The target size of each arm, by the arm's key; None for arms that are not matched.
 
     Arms are matched in groups: one for each combination of levels of the factors `match.within`, and for each level of
@@ -158,7 +158,7 @@ def check_within(key: str, within: Sequence[str], arms: Sequence[Arm]) -> None:
             raise StudyFileError(f"{key}[{index}]", f"{expected}, got {path!r}")
 
 
-def _matched(arm: Arm, target: float | None, count: Count) -> MatchedArm:
+def _matched(arm: Arm, target: float | None, count: CountSize) -> MatchedArm:
     natural = str(arm.configuration.network.hidden.irreps)
     if target is None:
         return MatchedArm(arm, arm.configuration, natural)

@@ -16,7 +16,7 @@ from tesseral.study.configuration.network import Hidden
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
 
-Count = Callable[[Configuration, str], float]
+CountSize = Callable[[Configuration, str], float]
 """Size of a configuration in `parameters` (live ones), `components` or `flops` (per structure); wider irreps never
 make it smaller."""
 Widths = tuple[int, ...]
@@ -32,7 +32,7 @@ MOST_COUNTS = 110
 """Sizes counted by a fit before it tries no other scale."""
 
 
-def fit(configuration: Configuration, target: float, by: str, count: Count) -> tuple[Configuration, float]:
+def fit(configuration: Configuration, target: float, by: str, count: CountSize) -> tuple[Configuration, float]:
     """The configuration with its hidden irreps scaled to the size `target`, resolved, and the scale s.
 
     The two scales on either side of the target are tried first, each with 0e closing the residual, then their
@@ -97,11 +97,11 @@ def _steps(terms: Sequence[MulIrrep], target: float, size: Callable[[Widths], fl
         for width in range(floor(low * mul + 0.5), floor(high * mul + 0.5) + 1)
     }
     ends = sorted({low, high} | {change for change in changes if low < change < high})
-    found: dict[Widths, float] = {}
+    scales: dict[Widths, float] = {}
     for scale in (low, *((left + right) / 2 for left, right in pairwise(ends))):
-        found.setdefault(widths(scale), scale)
-    found[widths(high)] = high
-    return list(found.items())
+        scales.setdefault(widths(scale), scale)
+    scales[widths(high)] = high
+    return list(scales.items())
 
 
 def _close(widths: Widths, scalar: int, target: float, size: Callable[[Widths], float]) -> Iterator[Widths]:

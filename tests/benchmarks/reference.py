@@ -18,7 +18,7 @@ from pathlib import Path
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-from tesseral.cluster.data.recipe_run import make_reference
+from tesseral.cluster.data.recipe_run import run_recipe
 from tesseral.cluster.execution.ray_session import as_completed, cores
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.reference.calculation.calculation import calculate
@@ -71,7 +71,7 @@ def measured(recipe: Recipe, sample: int, storage: str, tell: Callable[[str], No
             tell(f"{done} of {total} after {took:.0f} s, driver {driver:.0f} MB, worker {worker:.0f} MB")
 
     began = time.monotonic()
-    location, _ = make_reference(recipe, storage, as_completed, progress, tell)
+    location, _ = run_recipe(recipe, storage, as_completed, progress, tell)
     wall, after = time.monotonic() - began, resident("self")
     table = read_reference(location).table
     together = dict(zip(table["id"].to_pylist(), table["seconds"].to_pylist(), strict=True))

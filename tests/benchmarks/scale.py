@@ -39,7 +39,7 @@ def ours(storage: Path, trials: int) -> dict:
     """The study of no-op trials; then a restart of it, which has nothing to do."""
     from tesseral.cluster.campaign.display import Silent
     from tesseral.cluster.campaign.driver import run_study
-    from tesseral.cluster.execution.ray_tune import RayTune
+    from tesseral.cluster.execution.ray_tune import RayExecutor
     from tesseral.cluster.planning.plan import prepare
     from tesseral.study.configuration.trial import State
     from tesseral.study.study import Study
@@ -58,7 +58,7 @@ def ours(storage: Path, trials: int) -> dict:
             stamps.append(time.monotonic())
 
     began = time.monotonic()
-    ended = run_study(prepare(Study.load(path), str(storage)), RayTune(no_op), Stamps())
+    ended = run_study(prepare(Study.load(path), str(storage)), RayExecutor(no_op), Stamps())
     assert ended.states == {State.COMPLETE: trials}, ended
     return {"seconds": time.monotonic() - began, "stamps": stamps, "memory": memory()}
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tesseral.cluster.data.recipe_run import inline, make_reference
+from tesseral.cluster.data.recipe_run import inline, run_recipe
 from tesseral.study.recipe.recipe import read_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "study" / "examples"
@@ -10,7 +10,7 @@ EXAMPLES = Path(__file__).parents[2] / "study" / "examples"
 
 def make_water(storage: Path) -> Path:
     """Make the reference data of `water_tiny.toml`, 10 monomers and 4 dimers, and return where it lies."""
-    location, _ = make_reference(read_recipe(EXAMPLES / "water_tiny.toml"), str(storage), inline)
+    location, _ = run_recipe(read_recipe(EXAMPLES / "water_tiny.toml"), str(storage), inline)
     return Path(location)
 
 

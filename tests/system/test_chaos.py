@@ -20,7 +20,7 @@ import pytest
 from tesseral.analysis.tables.open import open_study
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
-from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.configuration.trial import State
 from tesseral.study.records.ledger import Ledger
@@ -117,7 +117,7 @@ def test_kills_of_workers_and_drivers(storage, long_study, tmp_path_factory):
 
     undisturbed = tmp_path_factory.mktemp("undisturbed")
     (undisturbed / "reference").symlink_to(storage / "reference")
-    states = run_study(prepare(study, str(undisturbed)), Inline(), Silent()).states
+    states = run_study(prepare(study, str(undisturbed)), InlineExecutor(), Silent()).states
     assert states == {State.COMPLETE: 6}
     for disturbed, quiet in zip(numbers(storage), numbers(undisturbed), strict=True):
         assert disturbed.equals(quiet), "numbers differ from those of an undisturbed run"

@@ -21,7 +21,7 @@ from tesseral.cluster.campaign import campaign
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.campaign.search_stage import SearchStage
-from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
 from tesseral.models.training import training
 from tesseral.study.configuration.trial import State, canonical
@@ -56,10 +56,10 @@ def searched(study_file) -> Path:
 
 def run(study_file: Path, storage: Path, executor=None, display=None):
     plan = prepare(Study.load(study_file), storage)
-    return run_study(plan, executor or Inline(), display or Silent())
+    return run_study(plan, executor or InlineExecutor(), display or Silent())
 
 
-class Once(Inline):
+class Once(InlineExecutor):
     """One job, and then the driver ends."""
 
     def run(self, work):
@@ -241,7 +241,7 @@ def test_other_traces_are_not_reused(storage, searched):
 
 
 def test_what_a_driver_decided_before_it_was_killed_is_carried_out(storage, searched):
-    class Killed(Inline):
+    class Killed(InlineExecutor):
         """Dies when the first decision is sealed, before the worker is stopped."""
 
         def run(self, work):
@@ -284,7 +284,7 @@ def test_errors_of_failed_trials_allocate_nothing(storage, study_file):
 
     more = 'blocks = 3\nallocate = "sequential"\nprecision = 1.0\nmax_blocks = 13'
     study_file.write_text(study_file.read_text().replace("blocks = 3", more))
-    assert run(study_file, storage, Inline(failing)).states == {State.FAILED: 26}
+    assert run(study_file, storage, InlineExecutor(failing)).states == {State.FAILED: 26}
 
 
 MATCHED = """
@@ -301,7 +301,7 @@ def test_arms_that_choose_one_network_share_its_trials(storage, study_file):
     text = study_file.read_text().replace("blocks = 3", "blocks = 2").replace("epochs = 6", "epochs = 1")
     study_file.write_text(text.replace("[0, 1]", '[0, 1]\nmatch.by = ["none", "parameters"]') + MATCHED)
 
-    class Counting(Inline):
+    class Counting(InlineExecutor):
         jobs = 0
 
         def run(self, work):

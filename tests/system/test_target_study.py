@@ -6,7 +6,7 @@ import pytest
 
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
-from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import TesseralError
@@ -24,7 +24,7 @@ def text_of(*quantities: str, more: str = "") -> str:
 
 def test_targets_of_every_order_are_one_study(storage):
     study = Study.parse(text_of("density", "energy", "dipole", "quadrupole", "octupole", "gap", "r2"), "targets.toml")
-    assert run_study(prepare(study, str(storage)), Inline(), Silent()).states == {State.COMPLETE: 7}
+    assert run_study(prepare(study, str(storage)), InlineExecutor(), Silent()).states == {State.COMPLETE: 7}
     found = {}
     for entry in Ledger(Store(storage / "targets")).entries():
         metrics, quantity = entry.outcome["metrics"], entry.plan["trial"]["configuration"]["target"]["quantity"]
@@ -39,7 +39,7 @@ def test_a_search_is_decided_by_the_error_that_targets_share(storage):
     study = Study.parse(text_of("dipole", "energy", more=more), "targets.toml")
     plan = prepare(study, str(storage))
     assert plan.objectives == ("validation.relative_error",)
-    assert run_study(plan, Inline(), Silent()).states == {State.COMPLETE: 6}
+    assert run_study(plan, InlineExecutor(), Silent()).states == {State.COMPLETE: 6}
 
 
 @pytest.mark.parametrize(

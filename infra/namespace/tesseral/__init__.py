@@ -2,6 +2,7 @@
 
     import tesseral
 
+    tesseral.make_reference("study/examples/water.toml", storage="runs")  # densities, computed with PySCF
     print([arm.label for arm in tesseral.plan("study/examples/quickstart.toml").arms])  # nothing is trained yet
     tesseral.run("study/examples/quickstart.toml", storage="runs")  # the same call again resumes it
     tables = tesseral.open_study("runs", "quickstart")  # trials, curves and traces, for Polars

@@ -2,6 +2,7 @@ from .analysis.report.report import report
 from .analysis.tables.load import StudyTables
 from .analysis.tables.open import open_study, read_study
 from .cluster.campaign.driver import Ended, run
+from .cluster.execution.reference import make_reference
 from .cluster.planning.plan import StudyPlan, plan
 from .study.errors import TesseralError
 from .study.study import Study
@@ -15,6 +16,7 @@ __all__ = [
     "StudyTables",
     "TesseralError",
     "__version__",
+    "make_reference",
     "open_study",
     "plan",
     "read_study",

@@ -4,7 +4,7 @@ import pytest
 
 import tesseral
 from tesseral.cluster.campaign.display import Silent
-from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import StudyFileError, TesseralError
 
@@ -18,7 +18,7 @@ class Counting(Silent):
         self.trials += 1
 
 
-class Nothing(Inline):
+class Nothing(InlineExecutor):
     """An executor whose workers are all lost."""
 
     def run(self, work):
@@ -35,7 +35,7 @@ def test_a_study_runs_from_its_path_and_says_nothing(storage, study_file, capfd)
     tables = tesseral.open_study(storage, "small")
     assert set(tables.trials["state"]) == {"complete"}
     shown = Counting()
-    again = tesseral.run(tesseral.Study.load(study_file), storage, Inline(), display=shown)
+    again = tesseral.run(tesseral.Study.load(study_file), storage, InlineExecutor(), display=shown)
     assert again.states == {State.COMPLETE: 6}
     assert shown.trials == 0, "nothing is left to run"
 

@@ -14,7 +14,7 @@ from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.commands.cli import app
 from tesseral.cluster.data.densities import read_molecule
-from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import read_reference
@@ -39,7 +39,7 @@ def trained(tmp_path_factory, tiny_reference):
             "export", "target.orders = [[0, 1, 2, 3, 4], [0, 2]]", blocks=1, hidden="{ lmax = 2, mul = [4, 2, 1] }"
         )
     )
-    run_study(prepare(Study.load(path), str(storage)), Inline(), Silent())
+    run_study(prepare(Study.load(path), str(storage)), InlineExecutor(), Silent())
     return storage
 
 
@@ -102,7 +102,7 @@ def test_another_molecule_is_predicted_wherever_it_lies(trained, tmp_path):
     one = entry(trained, (0, 1, 2, 3, 4))
     places = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
     write_frames(tmp_path / "w.xyz", [Atoms("OHH", places), Atoms("OHH", places + 3)], format="extxyz")
-    found = []
+    exported = []
     for frame in (0, 1):
         saved = tmp_path / f"{frame}.npz"
         done = export(
@@ -110,9 +110,9 @@ def test_another_molecule_is_predicted_wherever_it_lies(trained, tmp_path):
         )
         assert done.exit_code == 0, done.output
         assert f"electron density of frame {frame} of w.xyz, predicted" in done.output
-        found.append(load_density(saved).coefficients)
-    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
-    assert np.abs(found[0]).max() > 0.1
+        exported.append(load_density(saved).coefficients)
+    np.testing.assert_allclose(exported[0], exported[1], atol=1e-5)
+    assert np.abs(exported[0]).max() > 0.1
     ion = export("export", one.id, "--xyz", tmp_path / "w.xyz", "--charge", 1, "--pyscf", saved, "--storage", trained)
     refused(ion, "expected a molecule of a charge that the trial's data holds, 0, got one of 1")
 

@@ -63,12 +63,12 @@ def test_a_mapping_is_imported_and_its_axes_checked(mapping, tmp_path):
     # The constant that they share aside, charges −0.8 and 0.4 are −0.6 and 0.6.
     assert "mu: R² 1.00 by charges of the elements (H +" in done.output
     assert "Imported: 40 structures with dipole, label.field: " in done.output
-    found = read_reference(tmp_path / "runs" / "reference" / "made.parquet")
-    assert found.labels == {"field": Label(parse_irreps("1o"), "V/nm", "atom")}
-    assert found.table["method"][0].as_py() == "point charges"
-    stored = json.loads(found.table.schema.metadata[b"tesseral.mapping"])
+    imported = read_reference(tmp_path / "runs" / "reference" / "made.parquet")
+    assert imported.labels == {"field": Label(parse_irreps("1o"), "V/nm", "atom")}
+    assert imported.table["method"][0].as_py() == "point charges"
+    stored = json.loads(imported.table.schema.metadata[b"tesseral.mapping"])
     assert stored["labels"][0]["unit"] == "e angstrom"
-    assert found.basis is None
+    assert imported.basis is None
 
 
 def test_the_same_as_json(mapping, tmp_path):

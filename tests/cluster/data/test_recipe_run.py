@@ -18,7 +18,7 @@ import pytest
 from tesseral.cluster.commands.cli import main
 from tesseral.cluster.data import reference_parts
 from tesseral.cluster.data.data_set_summary import describe, summarise
-from tesseral.cluster.data.recipe_run import BASIS, IncompleteError, inline, make_reference
+from tesseral.cluster.data.recipe_run import BASIS, IncompleteError, inline, run_recipe
 from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.reference.calculation import calculation, normal_modes
@@ -49,7 +49,7 @@ def recipe(folder: Path, *tables: str, header: str = HEADER) -> Path:
 
 
 def make(storage: Path, *tables: str, header: str = HEADER, **listeners) -> tuple[str, bool]:
-    return make_reference(read_recipe(recipe(storage, *tables, header=header)), str(storage), inline, **listeners)
+    return run_recipe(read_recipe(recipe(storage, *tables, header=header)), str(storage), inline, **listeners)
 
 
 def sealed(storage: Path) -> dict[str, Path]:
@@ -74,7 +74,7 @@ def timeless(path: Path) -> tuple[pa.Table, bytes]:
 DRIVER = """
 import os, signal, sys, time
 from tesseral.cluster.execution.ray_session import as_completed
-from tesseral.cluster.data.recipe_run import inline, make_reference
+from tesseral.cluster.data.recipe_run import inline, run_recipe
 from tesseral.study.recipe.recipe import read_recipe
 
 def spread(function, *arguments):
@@ -97,7 +97,7 @@ def spread(function, *arguments):
 def progress(done, total):
     print(done, total, flush=True)
 
-make_reference(read_recipe(sys.argv[1]), sys.argv[2], spread, progress)
+run_recipe(read_recipe(sys.argv[1]), sys.argv[2], spread, progress)
 """
 
 
@@ -234,35 +234,35 @@ def test_the_command_says_what_failed_and_ends_with_1(tmp_path, monkeypatch, cap
     monkeypatch.setattr("sys.argv", [*command, "--json"])
     with pytest.raises(SystemExit, match=r"^0$"):
         main()
-    found = json.loads(capsys.readouterr().out)
-    assert (found["made"], found["structures"], found["elements"]) == (False, 1, ["H"])
-    assert found["content_hash"] == read_reference(found["reference"]).content_hash
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["made"], printed["structures"], printed["elements"]) == (False, 1, ["H"])
+    assert printed["content_hash"] == read_reference(printed["reference"]).content_hash
 
 
 def test_a_field_that_does_not_converge_is_a_row_that_says_so(tmp_path):
     location, made = make(tmp_path, HYDROGEN, WATERS.format(1, 1), header=HEADER + "max_cycle = 1\n")
     assert made
-    found = summarise(location)
-    assert (found["structures"], found["converged"]) == (2, 1)  # the orbitals of H2 follow from its symmetry
-    assert "; 1 not converged and never trained on\n" in describe(found)
+    summary = summarise(location)
+    assert (summary["structures"], summary["converged"]) == (2, 1)  # the orbitals of H2 follow from its symmetry
+    assert "; 1 not converged and never trained on\n" in describe(summary)
 
 
 def test_what_the_file_holds_is_told(tmp_path):
     location, _ = make(tmp_path, HYDROGEN, HELIUM)
     table = read_reference(location).table
-    found = summarise(location)
-    for column, size in found["floor"].items():
+    summary = summarise(location)
+    for column, size in summary["floor"].items():
         errors = np.abs(table[column].to_numpy())
         assert size == {"mean": pytest.approx(errors.mean()), "max": errors.max()}
-    assert set(found["floor"]) == {"fit_error", "electron_error", "dipole_error", "self_repulsion_error"}
+    assert set(summary["floor"]) == {"fit_error", "electron_error", "dipole_error", "self_repulsion_error"}
     assert {"coefficients", "energy", "dipole", "quadrupole", "octupole", "homo", "lumo", "gap", "r2"} >= {
-        *found["quantities"]
+        *summary["quantities"]
     }
-    assert found["quantities"] == list(read_reference(location).filled)
-    first, second, third = describe(found).splitlines()
+    assert summary["quantities"] == list(read_reference(location).filled)
+    first, second, third = describe(summary).splitlines()
     assert first == "2 structures of H, He; HF/STO-3G, density fitted in def2-universal-jfit, decontracted"
     assert second.startswith("Fit floor, the mean error of the fitted density against the SCF density: ")
-    assert f"ε {found['floor']['fit_error']['mean']:.2g} %" in second
+    assert f"ε {summary['floor']['fit_error']['mean']:.2g} %" in second
     assert third == f"File: {location}"
 
 
@@ -346,9 +346,9 @@ def test_a_changed_recipe_takes_over_what_it_has_in_common(tmp_path, monkeypatch
     location, made = make(tmp_path, *changed, on_progress=lambda *done: told.append(done))
     assert made
     assert told == [(4, 6), (5, 6), (6, 6)]
-    found = read_reference(location)
-    assert found.table["id"].to_pylist() == ["hydrogen", *(f"monomer-000{number}" for number in range(5))]
-    assert found.elements == (1, 8)
+    reference = read_reference(location)
+    assert reference.table["id"].to_pylist() == ["hydrogen", *(f"monomer-000{number}" for number in range(5))]
+    assert reference.elements == (1, 8)
 
     anew = tmp_path / "anew"
     anew.mkdir()
@@ -409,7 +409,7 @@ def test_of_two_runs_at_once_the_slower_finds_it_made(moment, place, tmp_path, m
     def other() -> None:
         if not others:
             others.append(("", False))  # it is not its own other
-            others[0] = make_reference(loaded, url, inline)
+            others[0] = run_recipe(loaded, url, inline)
 
     def spread(function, items, lost, memory):
         for item in items:
@@ -421,10 +421,10 @@ def test_of_two_runs_at_once_the_slower_finds_it_made(moment, place, tmp_path, m
     reference_basis = calculation.reference_basis
 
     def basis(*arguments):
-        found = reference_basis(*arguments)
+        computed = reference_basis(*arguments)
         if moment == "begun":
             other()
-        return found
+        return computed
 
     monkeypatch.setattr(calculation, "reference_basis", basis)
     assemble = reference_parts.assemble
@@ -435,11 +435,11 @@ def test_of_two_runs_at_once_the_slower_finds_it_made(moment, place, tmp_path, m
         return assemble(*arguments, **metadata)
 
     monkeypatch.setattr("tesseral.cluster.data.recipe_run.assemble", late)
-    location, made = make_reference(loaded, url, spread)
+    location, made = run_recipe(loaded, url, spread)
     assert others == [(location, True)]
     assert not made
     assert len(open_reference("", location)) == 2
-    assert make_reference(loaded, url, inline) == (location, False)
+    assert run_recipe(loaded, url, inline) == (location, False)
 
 
 def test_a_file_that_another_recipe_made_meanwhile_is_refused(tmp_path):
@@ -449,7 +449,7 @@ def test_a_file_that_another_recipe_made_meanwhile_is_refused(tmp_path):
 
     loaded = read_recipe(recipe(tmp_path, HYDROGEN))
     with pytest.raises(DataError, match="made by another recipe"):
-        make_reference(loaded, str(tmp_path), spread)
+        run_recipe(loaded, str(tmp_path), spread)
 
 
 def test_the_line_reads_only_what_it_needs(tmp_path, monkeypatch):
@@ -471,14 +471,14 @@ def test_the_line_reads_only_what_it_needs(tmp_path, monkeypatch):
 def test_an_object_store_holds_the_same(tmp_path, bucket):
     local, _ = make(tmp_path, HYDROGEN, HELIUM)
     loaded: Recipe = read_recipe(recipe(tmp_path, HYDROGEN, HELIUM))
-    remote, made = make_reference(loaded, f"{bucket}/made", inline)
+    remote, made = run_recipe(loaded, f"{bucket}/made", inline)
     assert made
-    assert make_reference(loaded, f"{bucket}/made", inline) == (remote, False)
+    assert run_recipe(loaded, f"{bucket}/made", inline) == (remote, False)
     told = [summarise(location) | {"reference": "", "seconds": 0.0} for location in (remote, local)]
     assert told[0] == told[1]
     assert open_reference("", remote).content_hash == open_reference("", local).content_hash
     with pytest.raises(DataError, match="made by another recipe"):
-        make_reference(read_recipe(recipe(tmp_path, HELIUM)), f"{bucket}/made", inline)
+        run_recipe(read_recipe(recipe(tmp_path, HELIUM)), f"{bucket}/made", inline)
 
 
 class TestRay:
@@ -497,9 +497,9 @@ class TestRay:
 
         numbers = count(1)
         results = as_completed(lambda item: item * item, numbers, lambda item, why: 0)
-        found = [next(results) for _ in range(20)]
+        first = [next(results) for _ in range(20)]
         results.close()
-        assert all(square == item * item for item, square in found)
+        assert all(square == item * item for item, square in first)
         assert next(numbers) <= 20 + AHEAD * cores() + 1
 
     def test_an_item_whose_process_ends_is_lost_and_the_others_are_not(self, monkeypatch):
@@ -514,9 +514,9 @@ class TestRay:
                 os._exit(1)
             return "done"
 
-        found = dict(ray_session.as_completed(work, range(4), lambda item, why: f"{item}: {why}"))
-        assert found.pop(2) == "2: its process was killed 2 times, perhaps for lack of memory"
-        assert found == {0: "done", 1: "done", 3: "done"}
+        by_item = dict(ray_session.as_completed(work, range(4), lambda item, why: f"{item}: {why}"))
+        assert by_item.pop(2) == "2: its process was killed 2 times, perhaps for lack of memory"
+        assert by_item == {0: "done", 1: "done", 3: "done"}
 
     def test_what_a_task_raises_is_raised(self):
         from tesseral.cluster.execution.ray_session import as_completed
@@ -533,8 +533,8 @@ class TestRay:
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = dict(as_completed(lambda item: item, range(3), lambda item, why: 0, memory=2**50))
-        assert found == {0: 0, 1: 1, 2: 2}
+            by_item = dict(as_completed(lambda item: item, range(3), lambda item, why: 0, memory=2**50))
+        assert by_item == {0: 0, 1: 1, 2: 2}
         said = [str(one.message) for one in caught if "at a time" in str(one.message)]
         assert len(said) == (cores() > 1)
         assert all(re.match(rf"memory for 1 at a time on {cores()} cores: \d+ MB are free", line) for line in said)

@@ -15,13 +15,13 @@ LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 def listening() -> set[tuple[str, str]]:
     """(address, inode) of the listening TCP sockets of this machine."""
-    found = set()
+    sockets = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == LISTEN:
-                found.add((fields[1].split(":")[0], fields[9]))
-    return found
+                sockets.add((fields[1].split(":")[0], fields[9]))
+    return sockets
 
 
 SESSION = """

@@ -8,7 +8,7 @@ import pytest
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.data import references
-from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.execution.worker import Job, run_trial
 from tesseral.cluster.planning.plan import prepare
 from tesseral.models.data.reference_file import encode_reference, read_reference
@@ -38,7 +38,7 @@ def load(study_file, old="", new="") -> Study:
 
 def test_a_diverged_trial_is_failed_with_its_reason_and_last_values(storage, study_file):
     study = load(study_file, "batch_size = 4", "batch_size = 4\nlearning_rate = 1e30\nschedule = 'constant'")
-    states = run_study(prepare(study, str(storage)), Inline(), Silent()).states
+    states = run_study(prepare(study, str(storage)), InlineExecutor(), Silent()).states
     assert states == {State.FAILED: 6}
     for entry in Ledger(Store(storage / "small")).entries():
         assert "became" in entry.outcome["reason"]
@@ -56,7 +56,7 @@ def test_an_exception_in_one_trial_stops_no_other(storage, study_file, monkeypat
         return real(*arguments, **options)
 
     monkeypatch.setattr(training, "train", fragile)
-    states = run_study(prepare(load(study_file), str(storage)), Inline(), Silent()).states
+    states = run_study(prepare(load(study_file), str(storage)), InlineExecutor(), Silent()).states
     assert states == {State.COMPLETE: 5, State.FAILED: 1}
     (failed,) = (e for e in Ledger(Store(storage / "small")).entries() if e.state == State.FAILED)
     assert failed.outcome["reason"] == "RuntimeError: the network does not like this batch"
@@ -66,7 +66,7 @@ def test_an_exception_in_one_trial_stops_no_other(storage, study_file, monkeypat
 def test_trials_whose_workers_were_lost_are_left_for_the_next_start(storage, study_file):
     plan = prepare(load(study_file), str(storage))
     assert run_study(plan, Nothing(), Silent()).states == {State.PLANNED: 6}
-    assert run_study(plan, Inline(), Silent()).states == {State.COMPLETE: 6}
+    assert run_study(plan, InlineExecutor(), Silent()).states == {State.COMPLETE: 6}
     nothing = Nothing()
     run_study(plan, nothing, Silent())
     assert nothing.jobs == []
@@ -89,7 +89,7 @@ def test_a_driver_that_loses_its_lease_stops(storage, study_file):
             Store(storage / "small").create("lease/2/0", b"{}")
 
     with pytest.raises(LeaseLostError):
-        run_study(prepare(load(study_file), str(storage)), Inline(), Usurper(), lease_length=0.12)
+        run_study(prepare(load(study_file), str(storage)), InlineExecutor(), Usurper(), lease_length=0.12)
     assert len(list(storage.glob("small/trials/*/outcome.json"))) < 6
 
 
@@ -104,7 +104,7 @@ def test_other_data_under_the_same_name_is_refused(storage, study_file, tiny_ref
     references.open_reference.cache_clear()
     before = sorted(storage.rglob("small/trials/*"))
     with pytest.raises(RecordError, match="other data"):
-        run_study(prepare(Study.load(study_file), str(storage)), Inline(), Silent())
+        run_study(prepare(Study.load(study_file), str(storage)), InlineExecutor(), Silent())
     assert sorted(storage.rglob("small/trials/*")) == before
 
 
@@ -190,14 +190,14 @@ def test_a_storage_that_fails_leaves_the_trial_for_the_next_start(storage, study
 
     monkeypatch.setattr(Store, "create", full)
     with pytest.raises(StoreError, match="no space left"):
-        run_study(plan, Inline(), Silent())
+        run_study(plan, InlineExecutor(), Silent())
     monkeypatch.setattr(Store, "create", create)
     assert not list(storage.glob("small/trials/*/outcome.json"))
-    assert run_study(plan, Inline(), Silent()).states == {State.COMPLETE: 6}
+    assert run_study(plan, InlineExecutor(), Silent()).states == {State.COMPLETE: 6}
 
 
 def test_the_trials_table_and_its_snapshot(storage, study_file):
-    run_study(prepare(load(study_file), str(storage)), Inline(), Silent())
+    run_study(prepare(load(study_file), str(storage)), InlineExecutor(), Silent())
     ledger = Ledger(Store(storage / "small"))
     table = ledger.table()
     assert table.column("factor.network.hidden.lmax").type == "int64"

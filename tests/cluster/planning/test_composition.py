@@ -23,8 +23,8 @@ def waters_and(*others: list[int]) -> Reference:
 
 def test_a_radical_is_outside_of_waters_unless_it_is_trained_on():
     reference = waters_and([8, 1])
-    found = [outside(reference, DATA, [seed]) for seed in range(20)]
-    assert {frozenset(one) for one in found} == {frozenset(), frozenset({"HO"})}
+    formulas = [outside(reference, DATA, [seed]) for seed in range(20)]
+    assert {frozenset(one) for one in formulas} == {frozenset(), frozenset({"HO"})}
     assert not outside(waters_and(), DATA, range(5))
 
 

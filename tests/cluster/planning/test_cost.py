@@ -9,7 +9,7 @@ import pytest
 
 from tesseral.cluster.campaign.display import Display, Silent
 from tesseral.cluster.campaign.driver import run_study
-from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.design.study_file import Resources
@@ -139,7 +139,7 @@ def test_the_estimate_of_a_study_that_was_run_is_within_a_factor_of_two(storage)
     study = Study.load(EXAMPLES / "quickstart_tiny.toml")
     plan = prepare(study, storage)
     display: Display = Silent()
-    run_study(plan, Inline(), display)
+    run_study(plan, InlineExecutor(), display)
     ledger = Ledger(Store(storage).child(study.name))
     record_rate(str(storage), study.name, ledger)
     rate = read_rate(str(storage), study.file.resources)

@@ -124,19 +124,19 @@ def test_arms_are_shown_as_they_are_matched(write, tmp_path):
 def test_times_are_those_of_the_rate(write):
     plan = planned(write(FACTORS + SEARCH + "[training]\nepochs = 100\n"))
     rate = replace(SHIPPED, setup=10.0, overhead=1.0, per_flop=0.0)
-    found = forecasts(plan, rate)
+    costs = forecasts(plan, rate)
     # 100 epochs of two steps; rungs at 10, 30 and 90: 10 + 20/3 + 60/9 + 10/27 epochs are expected of each.
     assert plan.rungs(plan.arms[0]) == (10, 30, 90)
     share = (10 + 20 / 3 + 60 / 9 + 10 / 27) / 100
-    for one in found:
+    for one in costs:
         assert share_of_epochs(plan, one.arm) == pytest.approx(share)
         assert one.step == 1.0
         assert one.trial == 210.0
         assert one.seconds == pytest.approx(9 * (10 + 200 * share) + 3 * 210)
         assert one.longest == pytest.approx(12 * 210)
-    assert any("one trial in 3 pass each rung" in note for note in notes(plan, found))
+    assert any("one trial in 3 pass each rung" in note for note in notes(plan, costs))
     assert "ASHA, rungs at epochs 10, 30, 90) = 72 trials in all" in title(plan)
-    assert to_dict(plan, found, rate)["core_hours"] == pytest.approx(sum(one.seconds for one in found) / 3600)
+    assert to_dict(plan, costs, rate)["core_hours"] == pytest.approx(sum(one.seconds for one in costs) / 3600)
 
 
 def test_without_a_rate_for_the_gpu_no_time_is_given(write, tmp_path):
@@ -145,8 +145,8 @@ def test_without_a_rate_for_the_gpu_no_time_is_given(write, tmp_path):
     assert "this storage has no recorded rate of a GPU" in shown
     assert "GPU-hours" not in shown
     assert json.loads(tesseral("plan", path, "--storage", tmp_path, "--json").stdout)["gpu_hours"] is None
-    found = forecasts(planned(path), replace(SHIPPED, setup=3600.0, overhead=0.0, per_flop=0.0))
-    assert to_dict(planned(path), found, SHIPPED)["gpu_hours"] == pytest.approx(6 * 3 * 0.5)
+    costs = forecasts(planned(path), replace(SHIPPED, setup=3600.0, overhead=0.0, per_flop=0.0))
+    assert to_dict(planned(path), costs, SHIPPED)["gpu_hours"] == pytest.approx(6 * 3 * 0.5)
 
 
 def test_what_a_condition_leaves_out_is_named(write):
@@ -245,10 +245,10 @@ def test_operations_are_matched_per_structure(write):
     plan = planned(write("[factors]\nnetwork.hidden.lmax = [1, 2]\n" + more))
     for arm in plan.arms:
         assert abs(arm.residual) < 0.01
-        found = [plan.with_settings(arm, {"training.batch_size": size}) for size in (2, 4, 8)]
-        assert {one.hidden for one in found} == {arm.hidden}
-        assert [one.size.flops / found[0].size.flops for one in found] == [1, 2, 4], "of the whole step"
-        assert {round(one.residual, 9) for one in found} == {round(arm.residual, 9)}
+        resized = [plan.with_settings(arm, {"training.batch_size": size}) for size in (2, 4, 8)]
+        assert {one.hidden for one in resized} == {arm.hidden}
+        assert [one.size.flops / resized[0].size.flops for one in resized] == [1, 2, 4], "of the whole step"
+        assert {round(one.residual, 9) for one in resized} == {round(arm.residual, 9)}
     factors = "[factors]\ntraining.batch_size = [2, 8]\nnetwork.hidden.lmax = [1]\n"
     batches = planned(write(factors + "[match]\nby = 'flops'\n"))
     assert len({arm.hidden for arm in batches.arms}) == 1

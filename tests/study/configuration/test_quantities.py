@@ -68,11 +68,11 @@ def quantities(*names: str) -> str:
     ],
 )
 def test_the_default_metric_is_one_that_all_targets_have(names, metric, objective):
-    found = study(
+    loaded = study(
         quantities(*names), more="[search]\ntrials = 2\n[search.space]\ntraining.learning_rate = [1e-3, 1e-2]"
     )
-    assert found.file.study.metric == metric
-    assert objectives(found.file, found.arms) == (f"validation.{objective}",)
+    assert loaded.file.study.metric == metric
+    assert objectives(loaded.file, loaded.arms) == (f"validation.{objective}",)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_errors_in_one_unit_can_be_compared():
 
 def test_objectives_are_those_of_every_target():
     more = '[search]\ntrials = 2\nobjectives = ["l2_error"]\n[search.space]\ntraining.learning_rate = [1e-3, 1e-2]'
-    found = study(quantities("energy", "density"), more=more)
+    loaded = study(quantities("energy", "density"), more=more)
     with pytest.raises(
         StudyFileError, match=r"search\.objectives\[0\]: expected one of relative_error, got 'l2_error'"
     ):
-        objectives(found.file, found.arms)
-    assert objectives(study(quantities("density"), more=more).file, found.arms[1:]) == ("validation.l2_error",)
+        objectives(loaded.file, loaded.arms)
+    assert objectives(study(quantities("density"), more=more).file, loaded.arms[1:]) == ("validation.l2_error",)
 
 
 @pytest.mark.parametrize("quantity", [*QUANTITIES, "label:a"])
@@ -172,9 +172,9 @@ def test_targets_cannot_be_searched():
     from tesseral.study.design.search_space import read_space
 
     more = '[search]\ntrials = 2\n[search.space]\ntarget.quantity = ["energy", "gap"]'
-    found = study("network.layers = [1, 2]", more=more)
+    loaded = study("network.layers = [1, 2]", more=more)
     with pytest.raises(StudyFileError, match="errors of different targets"):
-        read_space(found.file.search, {"network.layers"}, False, found.arms)
+        read_space(loaded.file.search, {"network.layers"}, False, loaded.arms)
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
@@ -227,12 +227,12 @@ def test_sizes_are_those_of_the_network_that_is_built(quantity, hidden):
     torch.set_default_dtype(torch.float64)
     try:
         expected = measured(configuration, 2, layout, seed=3)
-        found = size(configuration, shape_of(geometry(configuration, 2, 5), 2, layout))
+        counted = size(configuration, shape_of(geometry(configuration, 2, 5), 2, layout))
     finally:
         torch.set_default_dtype(torch.float32)
     if quantity == "forces":
-        found = replace(found, flops=expected.flops)
-    assert found == expected
+        counted = replace(counted, flops=expected.flops)
+    assert counted == expected
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_operations_of_forces_are_near_those_counted(hidden, changes):
     ],
 )
 def test_what_no_term_of_the_pooling_can_make(quantity, missing, lost):
-    found = QUANTITIES[quantity].unreached(parse_irreps(missing) if missing else ())
-    assert format_irreps(found) == lost
+    unreached = QUANTITIES[quantity].unreached(parse_irreps(missing) if missing else ())
+    assert format_irreps(unreached) == lost
 
 
 @pytest.mark.parametrize(

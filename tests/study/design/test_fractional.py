@@ -70,9 +70,9 @@ def test_least_aberration_of_large_designs(factors, runs, resolution, short_word
 
 
 def test_the_half_fraction_by_hand():
-    found = fraction(3, runs=4)
-    assert found.levels == [(-1, -1, 1), (-1, 1, -1), (1, -1, -1), (1, 1, 1)]
-    assert [letters_of(word) for word in found.words] == ["ABC"]
+    design = fraction(3, runs=4)
+    assert design.levels == [(-1, -1, 1), (-1, 1, -1), (1, -1, -1), (1, 1, 1)]
+    assert [letters_of(word) for word in design.words] == ["ABC"]
     saturated = fraction(7, runs=8)
     assert [letters_of(word) for word in saturated.generators] == ["AB", "AC", "BC", "ABC"]
     assert fraction(2, runs=4).levels == [(-1, -1), (-1, 1), (1, -1), (1, 1)]
@@ -80,24 +80,24 @@ def test_the_half_fraction_by_hand():
 
 @pytest.mark.parametrize(("factors", "runs"), [(*row[:2],) for row in BOX_HUNTER_HUNTER + CHEN_SUN_WU])
 def test_columns_are_balanced_and_orthogonal_and_the_fraction_principal(factors, runs):
-    found = fraction(factors, runs=runs)
-    columns = list(zip(*found.levels, strict=True))
-    assert len(set(found.levels)) == runs
+    design = fraction(factors, runs=runs)
+    columns = list(zip(*design.levels, strict=True))
+    assert len(set(design.levels)) == runs
     assert {level for column in columns for level in column} == {-1, 1}
     assert all(sum(column) == 0 for column in columns)
     for one, other in combinations(columns, 2):
         assert sum(a * b for a, b in zip(one, other, strict=True)) == 0
-    for word in found.words:
+    for word in design.words:
         chosen = [column for index, column in enumerate(columns) if word >> index & 1]
         assert all(prod(row) == 1 for row in zip(*chosen, strict=True))
 
 
-def aliases_of_columns(found: Fraction) -> set[frozenset[int]]:
+def aliases_of_columns(design: Fraction) -> set[frozenset[int]]:
     """Effects whose columns are equal up to sign, from the runs alone."""
     groups: dict[tuple[int, ...], set[int]] = {}
     for order in (1, 2):
-        for chosen in combinations(range(found.factors), order):
-            column = tuple(prod(row[index] for index in chosen) for row in found.levels)
+        for chosen in combinations(range(design.factors), order):
+            column = tuple(prod(row[index] for index in chosen) for row in design.levels)
             key = max(column, tuple(-level for level in column))
             groups.setdefault(key, set()).add(sum(1 << index for index in chosen))
     return {frozenset(group) for group in groups.values() if len(group) > 1}
@@ -105,12 +105,12 @@ def aliases_of_columns(found: Fraction) -> set[frozenset[int]]:
 
 @pytest.mark.parametrize(("factors", "runs"), [(k, 2**m) for k in range(2, 10) for m in range(k.bit_length(), k + 1)])
 def test_aliases_are_those_of_the_columns(factors, runs):
-    found = fraction(factors, runs=runs)
-    assert {frozenset(group) for group in found.aliases} == aliases_of_columns(found)
-    for group in found.aliases:
+    design = fraction(factors, runs=runs)
+    assert {frozenset(group) for group in design.aliases} == aliases_of_columns(design)
+    for group in design.aliases:
         assert [word.bit_count() for word in group] == sorted(word.bit_count() for word in group)
-    mains = {word for group in found.aliases for word in group if word.bit_count() == 1}
-    assert bool(mains) == (found.resolution == 3)
+    mains = {word for group in design.aliases for word in group if word.bit_count() == 1}
+    assert bool(mains) == (design.resolution == 3)
 
 
 def test_the_smallest_of_a_resolution():

@@ -56,22 +56,22 @@ def hidden(configuration: Configuration) -> str:
 )
 def test_millers_widths_have_128_components(natural, expected, scale):
     """128x0e | 64x0e+21x1o | 42x0e+14x1o+8x2e have 128, 127 and 124 components; 0e closes the rest."""
-    found, used = fit(configured(natural), 128, "components", count)
-    assert components(parse_irreps(hidden(found))) == 128
-    assert hidden(found) == expected
+    fitted, used = fit(configured(natural), 128, "components", count)
+    assert components(parse_irreps(hidden(fitted))) == 128
+    assert hidden(fitted) == expected
     assert used == pytest.approx(scale, rel=0.02)
 
 
 def test_halves_are_rounded_upwards_and_no_irrep_is_lost():
-    found, scale = fit(configured("40x0e+5x1o+1x2e"), 20 + 3 * 3 + 5, "components", count)
-    assert hidden(found) == "20x0e+3x1o+1x2e"
+    fitted, scale = fit(configured("40x0e+5x1o+1x2e"), 20 + 3 * 3 + 5, "components", count)
+    assert hidden(fitted) == "20x0e+3x1o+1x2e"
     assert scale == 0.5
 
 
 def test_without_scalars_the_nearest_scale_is_taken():
-    found, _ = fit(configured("9x0o+5x1o"), 100, "components", count)
-    assert hidden(found) == "37x0o+21x1o"
-    assert components(parse_irreps(hidden(found))) == 100
+    fitted, _ = fit(configured("9x0o+5x1o"), 100, "components", count)
+    assert hidden(fitted) == "37x0o+21x1o"
+    assert components(parse_irreps(hidden(fitted))) == 100
     assert hidden(fit(configured("4x2e"), 42, "components", count)[0]) == "8x2e"
     assert hidden(fit(configured("4x2e"), 43, "components", count)[0]) == "9x2e"
 
@@ -101,14 +101,14 @@ def test_the_residual_is_small_wherever_a_step_of_the_scalars_is(terms, ratio, b
         with pytest.raises(TesseralError, match=f"multiplicities of 1 make {count(ones, by):.6g}"):
             fit(natural, target, by, counting)
         return
-    found, scale = fit(natural, target, by, counting)
+    fitted, scale = fit(natural, target, by, counting)
     assert set(counted) == {by}
     assert len(counted) <= 150
-    after = parse_irreps(hidden(found))
-    residual = abs(count(found, by) / target - 1)
+    after = parse_irreps(hidden(fitted))
+    residual = abs(count(fitted, by) / target - 1)
     assert [(term.l, term.p) for term in after] == [(term.l, term.p) for term in terms]
     assert all(1 <= term.mul <= 10_000 for term in after)
-    assert found.network == type(found.network)(hidden=Hidden(irreps=hidden(found)), layers=layers).resolve()
+    assert fitted.network == type(fitted.network)(hidden=Hidden(irreps=hidden(fitted)), layers=layers).resolve()
 
     def is_scalar(term: MulIrrep) -> bool:
         return (term.l, term.p) == (0, 1)
@@ -120,7 +120,7 @@ def test_the_residual_is_small_wherever_a_step_of_the_scalars_is(terms, ratio, b
     assert residual <= abs(count(configured(unclosed, layers=layers), by) / target - 1)
     if any(map(is_scalar, terms)):
         wider = format_irreps(term._replace(mul=term.mul + is_scalar(term)) for term in after)
-        step = count(configured(wider, layers=layers), by) - count(found, by)
+        step = count(configured(wider, layers=layers), by) - count(fitted, by)
         if step < 0.02 * target:
             assert residual <= 0.01
 
@@ -133,8 +133,8 @@ def test_no_scale_alone_is_better(terms, ratio, by):
     target = round(ratio * count(natural, by))
     ones = configured(format_irreps(term._replace(mul=1) for term in terms))
     assume(count(ones, by) <= target)
-    found, _ = fit(natural, target, by, count)
-    residual = abs(count(found, by) / target - 1)
+    fitted, _ = fit(natural, target, by, count)
+    residual = abs(count(fitted, by) / target - 1)
     for number in range(1, 200):
         widths = scaled(terms, number / 40)
         other = format_irreps(term._replace(mul=width) for term, width in zip(terms, widths, strict=True))
@@ -146,9 +146,9 @@ def test_other_settings_move_the_widths_and_not_the_size():
     natural = configured("64x0e+32x1o", layers=2)
     target = count(natural, "parameters")
     for width in (8, 64, 512, 2000):
-        found, scale = fit(configured("64x0e+32x1o", layers=2, radial_width=width), target, "parameters", count)
-        assert count(found, "parameters") == pytest.approx(target, rel=0.01)
-        assert found.network.radial_width == width
+        fitted, scale = fit(configured("64x0e+32x1o", layers=2, radial_width=width), target, "parameters", count)
+        assert count(fitted, "parameters") == pytest.approx(target, rel=0.01)
+        assert fitted.network.radial_width == width
         assert (scale < 1) == (width > 128)
 
 
@@ -246,19 +246,19 @@ def test_matching_as_a_factor():
         count(largest, "parameters"),
         count(largest, "components"),
     ] * 2
-    found = study.matched(count)
-    assert [one.arm.labels for one in found] == [
+    matched = study.matched(count)
+    assert [one.arm.labels for one in matched] == [
         ("lmax=0, match=none",),
         ("lmax=0, match=parameters",),
         ("lmax=0, match=components",),
         ("lmax=1, match=none", "lmax=1, match=parameters", "lmax=1, match=components"),
     ]
-    assert found[0].target is None
-    assert (found[0].configuration, found[0].residual) == (found[0].arm.configuration, 0.0)
-    assert count(found[1].configuration, "parameters") == pytest.approx(count(largest, "parameters"), rel=0.01)
-    assert count(found[2].configuration, "components") == count(largest, "components")
-    assert (found[3].arm.match, found[3].target) == ("parameters", count(largest, "parameters"))
-    assert found[3].configuration == largest
+    assert matched[0].target is None
+    assert (matched[0].configuration, matched[0].residual) == (matched[0].arm.configuration, 0.0)
+    assert count(matched[1].configuration, "parameters") == pytest.approx(count(largest, "parameters"), rel=0.01)
+    assert count(matched[2].configuration, "components") == count(largest, "components")
+    assert (matched[3].arm.match, matched[3].target) == ("parameters", count(largest, "parameters"))
+    assert matched[3].configuration == largest
 
 
 def test_with_a_search_arms_are_one_only_if_their_sizes_stay_the_same():
@@ -266,10 +266,10 @@ def test_with_a_search_arms_are_one_only_if_their_sizes_stay_the_same():
     assert [one.arm.labels for one in study.matched(count)] == [arm.labels for arm in study.arms]
     # What changes no size leaves the same network one arm, as without a search.
     one = parse(BOTH + "[search]\ntrials = 4\nspace.training.batch_size = [2, 4]")
-    (joined,) = [found for found in one.matched(count) if len(found.arm.labels) > 1]
+    (joined,) = [matched for matched in one.matched(count) if len(matched.arm.labels) > 1]
     assert joined.arm.labels == ("lmax=1, match=none", "lmax=1, match=parameters", "lmax=1, match=components")
     by_function = parse(BOTH + '[search]\ntrials = 4\ndefine = "a:b"')
-    assert [found.arm.labels for found in by_function.matched(count)] == [arm.labels for arm in by_function.arms]
+    assert [matched.arm.labels for matched in by_function.matched(count)] == [arm.labels for arm in by_function.arms]
     same = parse(FACTORS + '[match]\nby = "components"\nto = 100\n[search]\ntrials = 4\nspace.loss.name = ["raw"]')
     assert len(same.matched(count)) == 6
 

@@ -31,17 +31,17 @@ def test_kinds_and_types():
         network.radial_layers = { choices = [0, 1, 2], when = "network.layers >= 2" }
         """
     )
-    found = {parameter.path: parameter for parameter in parameters}
-    rate, width, cutoff = (found[path] for path in (RATE, "network.radial_width", "network.radial_cutoff"))
+    by_path = {parameter.path: parameter for parameter in parameters}
+    rate, width, cutoff = (by_path[path] for path in (RATE, "network.radial_width", "network.radial_cutoff"))
     assert (rate.kind, rate.low, rate.high, rate.log, rate.count) == ("float", 1e-3, 3e-2, True, None)
     assert (width.kind, width.low, width.high, width.step, width.count) == ("int", 16, 64, 16, 4)
     assert all(type(end) is int for end in width.ends)
     assert (cutoff.kind, cutoff.ends, cutoff.step, cutoff.count) == ("float", (3.0, 4.0), 0.25, 5)
     assert all(type(end) is float for end in cutoff.ends)
-    assert found["training.batch_size"].choices == (2, 4, 8)
-    assert [type(choice) for choice in found["network.num_neighbors"].choices] == [float, float]
-    assert found["loss.name"].choices == ("raw", "overlap")
-    assert found["network.radial_layers"].when is not None
+    assert by_path["training.batch_size"].choices == (2, 4, 8)
+    assert [type(choice) for choice in by_path["network.num_neighbors"].choices] == [float, float]
+    assert by_path["loss.name"].choices == ("raw", "overlap")
+    assert by_path["network.radial_layers"].when is not None
 
 
 RATE = "training.learning_rate"

@@ -64,9 +64,9 @@ def test_it_is_e3nns_own_to_the_last_digits():
     # Its Gaussians begin at no distance and end at the cutoff; ours lie between.
     distances = (graph.positions[graph.source] - graph.positions[graph.destination]).norm(dim=1)
     radial = soft_one_hot_linspace(distances, 0.0, 3.5, 6, basis="gaussian", cutoff=False) * 6**0.5
-    found = ours(graph._replace(radial=radial))
+    outputs = ours(graph._replace(radial=radial))
     assert expected.abs().max() > 0.1
-    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+    assert torch.allclose(outputs, expected, rtol=0, atol=1e-12)
     assert not torch.allclose(ours(graph), expected, rtol=0, atol=1e-3)
 
 
@@ -74,13 +74,13 @@ def test_its_features_are_traced_without_a_change_of_it():
     configuration = configured(hidden="4x0e+2x0o+2x1e+3x1o+2x2e", layers=3)
     network = build_network(configuration.network, 2, BASIS.layout, num_neighbors=4.0, seed=0)
     graph = graph_of(configuration, [0, 1])
-    found = trace_features(network, graph)
+    features = trace_features(network, graph)
     natural, both = {(0, 1), (1, -1), (2, 1)}, {(0, 1), (1, 1), (1, -1), (2, 1)}
     for layer, irreps in ((1, natural), (2, both), (3, both | {(0, -1)})):
-        assert {(one.l, one.p) for one in found if one.layer == layer} == irreps
-    assert all(one.rms > 1e-3 for one in found)
+        assert {(one.l, one.p) for one in features if one.layer == layer} == irreps
+    assert all(one.rms > 1e-3 for one in features)
     for layer in (1, 2, 3):
-        assert sum(one.share for one in found if one.layer == layer) == pytest.approx(1)
+        assert sum(one.share for one in features if one.layer == layer) == pytest.approx(1)
 
 
 def test_parameters_by_hand():

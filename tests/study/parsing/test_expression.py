@@ -55,8 +55,8 @@ def test_values(text, expected):
 
 
 def test_names_are_listed_once_and_in_order():
-    found = Expression("network.layers < 2 or max(loss.name, a) == true or network.layers == none").names
-    assert found == ("network.layers", "loss.name", "a")
+    names = Expression("network.layers < 2 or max(loss.name, a) == true or network.layers == none").names
+    assert names == ("network.layers", "loss.name", "a")
 
 
 @pytest.mark.parametrize(

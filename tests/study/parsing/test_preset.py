@@ -7,7 +7,7 @@ import pytest
 
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
-from tesseral.cluster.execution.executor import Inline
+from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.preset import choose
@@ -125,16 +125,16 @@ def test_a_frozen_preset_stays_what_it_was(storage, file):
     study = Study.load(file, "tiny")
     store = Store(storage).child(study.name)
     assert freeze(store, study) is None
-    found = frozen(store)
-    assert found is not None
-    assert (found.name, found.file.preset, found.difference(study)) == ("wide-tiny", "tiny", [])
+    restored = frozen(store)
+    assert restored is not None
+    assert (restored.name, restored.file.preset, restored.difference(study)) == ("wide-tiny", "tiny", [])
     file.write_text(TEXT.replace("training.epochs = 2", "training.epochs = 3"))
-    assert "training.epochs is 3 and was 2" in Study.load(file, "tiny").difference(found)[0]
+    assert "training.epochs is 3 and was 2" in Study.load(file, "tiny").difference(restored)[0]
 
 
 def test_a_preset_is_run_and_resumed_and_trials_of_the_same_networks_are_copied(storage, file):
     def run(study: Study) -> dict[str, int]:
-        return dict(run_study(prepare(study, str(storage)), Inline(), Silent()).reused)
+        return dict(run_study(prepare(study, str(storage)), InlineExecutor(), Silent()).reused)
 
     study = Study.load(file, "tiny")
     assert run(study) == {}

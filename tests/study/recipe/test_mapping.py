@@ -62,9 +62,9 @@ def test_two_labels_do_not_fill_one_column(tmp_path):
 
 
 def test_the_examples_are_read():
-    found = [read_mapping(path) for path in EXAMPLES.glob("mapping_*.toml")]
-    assert found
-    columns = {one.column for each in found for one in each.labels}
+    mappings = [read_mapping(path) for path in EXAMPLES.glob("mapping_*.toml")]
+    assert mappings
+    columns = {one.column for each in mappings for one in each.labels}
     assert {"energy", "forces", "dipole", "polarizability"} <= columns
 
 
@@ -111,9 +111,9 @@ def test_a_matrix_comes_by_rows_or_as_a_matrix():
 def test_labels_of_atoms_come_for_each_atom():
     tensors = np.random.default_rng(0).normal(size=(3, 9))
     one = Frame(7, (8, 1, 1), POINTS, {}, {"mine": tensors})
-    found = values(one, column="shielding", irreps="0e+1e+2e", per="atom")
-    assert found.shape == (3, 9)
-    np.testing.assert_allclose((found**2).sum(axis=1), (tensors**2).sum(axis=1))
+    converted = values(one, column="shielding", irreps="0e+1e+2e", per="atom")
+    assert converted.shape == (3, 9)
+    np.testing.assert_allclose((converted**2).sum(axis=1), (tensors**2).sum(axis=1))
 
 
 def moments(charges: np.ndarray, points: np.ndarray, rank: int) -> np.ndarray:
@@ -156,8 +156,8 @@ def test_buckinghams_octupole_becomes_racahs():
     trace, delta = np.einsum("aab->b", moment), np.eye(3)
     parts = [np.einsum(form, trace, delta) for form in ("a,bc->abc", "b,ac->abc", "c,ab->abc")]
     omega = (5 * moment - sum(parts)) / 2
-    found = values(frame(mine=omega), column="octupole", origin="nuclear_charge", convention="buckingham")
-    np.testing.assert_allclose(found, racah(3), atol=1e-12)
+    converted = values(frame(mine=omega), column="octupole", origin="nuclear_charge", convention="buckingham")
+    np.testing.assert_allclose(converted, racah(3), atol=1e-12)
 
 
 @pytest.mark.parametrize("origin", ["nuclear_charge", "coordinates", "mass"])
@@ -170,8 +170,8 @@ def test_the_dipole_of_an_ion_comes_about_the_centre_of_nuclear_charge(origin):
         "mass": masses @ POINTS / masses.sum(),
     }
     given = charges @ (PLACES - places[origin]) / BOHR
-    found = values(frame(mine=given), 1, column="dipole", origin=origin)
-    np.testing.assert_allclose(found, moments(charges, PLACES, 1), atol=1e-12)
+    converted = values(frame(mine=given), 1, column="dipole", origin=origin)
+    np.testing.assert_allclose(converted, moments(charges, PLACES, 1), atol=1e-12)
     with pytest.raises(
         DataError, match="expected an origin of mine, since the dipole of the charged molecule in frame 7"
     ):
@@ -183,8 +183,10 @@ def test_an_asymmetric_part_is_refused_or_left_out_and_said(tmp_path):
     matrix[0, 1], matrix[1, 0] = 0.01, -0.01
     with pytest.raises(DataError, match=r"in frame 7 0\.0038 of its norm .* symmetrize = true"):
         values(frame(mine=matrix), column="polarizability")
-    found = values(frame(mine=matrix), column="polarizability", symmetrize=True)
-    np.testing.assert_allclose(found, values(frame(mine=np.diag([1.0, 2.0, 3.0])), column="polarizability"), atol=1e-15)
+    kept = values(frame(mine=matrix), column="polarizability", symmetrize=True)
+    np.testing.assert_allclose(
+        converted, values(frame(mine=np.diag([1.0, 2.0, 3.0])), column="polarizability"), atol=1e-15
+    )
     nearly = np.diag([1.0, 2.0, 3.0])
     nearly[0, 1] = 1e-6
     assert values(frame(mine=nearly), column="polarizability").shape == (6,)
