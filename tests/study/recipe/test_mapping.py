@@ -183,7 +183,7 @@ def test_an_asymmetric_part_is_refused_or_left_out_and_said(tmp_path):
     matrix[0, 1], matrix[1, 0] = 0.01, -0.01
     with pytest.raises(DataError, match=r"in frame 7 0\.0038 of its norm .* symmetrize = true"):
         values(frame(mine=matrix), column="polarizability")
-    kept = values(frame(mine=matrix), column="polarizability", symmetrize=True)
+    converted = values(frame(mine=matrix), column="polarizability", symmetrize=True)
     np.testing.assert_allclose(
         converted, values(frame(mine=np.diag([1.0, 2.0, 3.0])), column="polarizability"), atol=1e-15
     )
