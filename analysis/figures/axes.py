@@ -64,12 +64,18 @@ def arm_columns(arms: Sequence[str]) -> alt.Column:
 
 
 def axis(values: Sequence[float], title: str, count: int = 7, number_format: str = "~g") -> dict[str, Any]:
-    """Title, scale and ticks of an axis: logarithmic if positive values span more than a factor of three."""
+    """Title, scale and ticks of an axis: logarithmic if positive values span more than a factor of three.
+
+    :param values: everything that is drawn along the axis, bounds of intervals included; at least one.
+    :param count: ticks of a linear axis, about.
+    :param number_format: of d3-format, for the ticks.
+    :returns: keyword arguments of `alt.X` and `alt.Y`.
+    """
     if min(values) <= 0 or max(values) <= 3 * min(values):
         # "~g" would write tens as 1e+1 here, where Vega sets the precision by the ticks' step.
         linear = alt.Axis(tickCount=count, format=alt.Undefined if number_format == "~g" else number_format)
         return {"title": title, "scale": alt.Scale(zero=False, padding=12), "axis": linear}
-    low, high = min(values) / 1.12, max(values) * 1.12
+    low, high = min(values) / 1.12, max(values) * 1.12  # room for a symbol at either end
     logarithmic = alt.Axis(values=_log_ticks(low, high), format=number_format)
     return {"title": title, "scale": alt.Scale(type="log", domain=[low, high], nice=False), "axis": logarithmic}
 

@@ -58,7 +58,9 @@ def error_note(results: Results) -> str:
         return ""
     if not _of_spread(study.metric):
         return f"The second error is the relative error: {METRICS['relative_error'].description}."
-    dense = "; for a density, ε" if study.predicts_densities else ""
+    dense = (
+        "; for a density, ε = 100·∫|ρ_ML − ρ| / ∫ρ, where ρ is the fitted density" if study.predicts_densities else ""
+    )
     return (
         "The second error is the mean absolute error in the target’s unit (for vectors and tensors, the mean norm of "
         f"the error{dense})."
@@ -84,11 +86,13 @@ def _other_heading(results: Results) -> str:
 
 
 def _of_spread(metric: str) -> bool:
+    """Whether a metric such as `test.relative_error` is a share of the target's spread."""
     declared = METRICS.get(metric.removeprefix("test."))
     return declared is not None and declared.of_spread
 
 
 def _other_metric(metric: str, arm: ArmSummary) -> str:
+    """The metric of the second column of errors for an arm, without its split."""
     return arm.target.quantity.own_metric if _of_spread(metric) else "relative_error"
 
 

@@ -13,8 +13,8 @@ UNEQUAL = 1.01
 
 _KINDS = {
     "factorial": "full factorial: every combination of levels",
-    "one-factor-out": "one factor out: the first level of every factor, and each other level of one factor at a time",
-    "one-factor-in": "one factor in: the last level of every factor, and each other level of one factor at a time",
+    "one-factor-out": "one factor out: the first levels of all factors, and an arm for each other level",
+    "one-factor-in": "one factor in: the last levels of all factors, and an arm for each other level",
     "fractional": "two-level fractional factorial",
 }
 _SIZES = {
@@ -95,7 +95,8 @@ def searching(study: StudyInfo) -> str:
         return f"{proposals}; no early stopping"
     return (
         f"{proposals}; early stopping by asynchronous successive halving within each arm, from epoch "
-        f"{search.asha.min_epochs}, with one trial in {search.asha.reduction} continuing at each rung"
+        f"{search.asha.min_epochs}, with one trial in {search.asha.reduction} continuing at each rung (an epoch at "
+        "which trials are compared)"
     )
 
 

@@ -54,6 +54,7 @@ def findings(results: Results) -> list[str]:
 
 
 def _preliminary(results: Results) -> list[str]:
+    """What is still to come in a study that has not ended; empty for one that has."""
     search, confirm = results.search_progress, results.progress
     sentences = []
     if search is not None and search.unfinished:
@@ -126,11 +127,13 @@ def _out_of_reach(summaries: Sequence[ArmSummary]) -> list[str]:
 
 
 def _missed(arms: list[str], by_arm: dict[str, ArmSummary]) -> str:
+    """The beginning of a sentence that names arms with the irreps that they cannot reach."""
     outputs = dict.fromkeys(by_arm[arm].unreachable or "" for arm in arms)
     return f"{listed([_quoted(arm) for arm in arms])} cannot reach {listed(list(outputs))}, which is predicted as zero"
 
 
 def _mean(summary: ArmSummary) -> float:
+    """The mean error; infinite without a complete trial, so that such an arm is never the lowest."""
     return summary.error.error.value if summary.error.error is not None else float("inf")
 
 
@@ -177,11 +180,13 @@ def _counted(comparisons: list[Comparison], metric: str, target: TargetLabel) ->
 
 
 def _verdicts(comparisons: list[Comparison]) -> str:
+    """Counts such as '4 undecided, 2 lower'."""
     counts = Counter(verdict(comparison) for comparison in comparisons)
     return ", ".join(f"{number} {name}" for name, number in counts.most_common())
 
 
 def _basis(comparison: Comparison) -> str:
+    """What a comparison rests on, such as '8 pairs in 4 blocks, 1 missing'."""
     text = count(comparison.pairs, "pair")
     if comparison.unit == "block":
         text += f" in {count(comparison.units, 'block')}"

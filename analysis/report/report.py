@@ -115,10 +115,12 @@ def _heading(metric: MetricLabel) -> str:
 
 
 def _cell(error: Estimate | None, unreachable: bool) -> str:
+    """An error in a table by order; † marks an order that the arm predicts as zero."""
     return "–" if error is None else interval(error) + (" †" if unreachable else "")
 
 
 def _emergence(results: Results) -> list[dict[str, Any]]:
+    """The rows of `features.emergence` in the study's order of arms."""
     arms = results.study.arms
     rows = emergence(results.layers.features).to_dicts()
     return sorted(rows, key=lambda row: (arms.index(row["arm"]), row["layer"], row["l"]))

@@ -54,6 +54,7 @@ def ablations(rows: pl.DataFrame, blocks: int) -> pl.DataFrame:
     numbers = dict.fromkeys(("error", "intact", "rise", "low", "high"), pl.Float64)
     kinds = {"arm": pl.String, "layer": pl.Int64, "l": pl.Int64, "kind": pl.String, **numbers}
     frame = pl.DataFrame(ablated, schema=kinds, orient="row")
+    # Descending kinds put `zero` before `shuffle`.
     return frame.sort("arm", "layer", "l", "kind", descending=[False, False, False, True])
 
 
@@ -79,6 +80,7 @@ def needs(rows: pl.DataFrame, blocks: int) -> Needs:
     if not by_rise or by_rise[0] in unseen:
         return Needs((), unseen)
     first, *others = by_rise
+    # Two intervals may overlap although the errors differ in every pair, so places are compared in pairs.
     p_values = [_difference(parts[first], parts[other], blocks) for other in others]
     alike = [other for other, p in zip(others, holm(p_values), strict=True) if p >= SIGNIFICANCE]
     return Needs((first, *alike), unseen)

@@ -24,8 +24,9 @@ class MetricError:
     """One metric of an arm on the test split."""
 
     unit: str
+    """Unit of `error`; empty for a dimensionless number, or if it is not known."""
     error: Estimate | None
-    """None without a complete trial."""
+    """Mean over units; None without a complete trial."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def _facts(trials: pl.DataFrame) -> dict[str, dict[str, Any]]:
         .group_by("arm")
         .agg(
             pl.col(*_SHARED).drop_nulls().first(),
+            # The median, because trials that share a machine with others may take much longer.
             pl.col("seconds").filter(state == State.COMPLETE.value).median(),
             pl.col("unreachable").drop_nulls().unique().sort().str.join(", "),
             failed=(state == State.FAILED.value).sum(),

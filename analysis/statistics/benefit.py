@@ -48,13 +48,15 @@ def contrasts(tables: StudyTables) -> Iterator[Contrast]:
 
 
 def benefit(tables: StudyTables) -> pl.DataFrame:
-    """The change that an arm's hidden features bring, by order of the target.
+    """The change that an arm's hidden features bring, by order of the target: negative where they lower the error.
 
+    :raises RecordError: if an arm has several complete trials of one block and replicate.
     :returns: l, target (name of the group), arm, hidden (its levels as text), reachable (by the arm and its baseline),
         pairs, change, low, high (percent); sorted by l, otherwise in the study's order.
     """
     rows: list[tuple[Any, ...]] = []
     for part, arm, base, order, metric, reachable in contrasts(tables):
+        # One pair of arms a call: p after Holm's correction is not used, and the intervals are not corrected.
         (comparison,) = compare_arms(part.trials, metric, (arm, base), base, part.study.most_blocks)
         if (change := comparison.change) is not None:
             place = (order, next(iter(part.study.groups)).name, arm, hidden_text(part.study, arm), reachable)

@@ -100,8 +100,10 @@ def dead_irrep_sentences(arms: Mapping[str, DeadIrreps]) -> list[str]:
     if agreeing:
         paths, dead_paths = sum(dead.paths for dead in agreeing), sum(dead.dead_paths for dead in agreeing)
         where = "every arm" if len(agreeing) == len(arms) else f"{len(agreeing)} of {len(arms)} arms"
-        dead = ", except the dead irreps that the plan lists" if any(dead.dead for dead in agreeing) else ""
-        sentence = f"In {where}, the loss has a gradient with respect to the features of every produced irrep{dead}."
+        sentence = f"In {where}, the loss has a gradient with respect to the features of every produced irrep"
+        if any(dead.dead for dead in agreeing):
+            sentence += ", except the dead irreps that the plan lists (they change no output)"
+        sentence += "."
         if paths:
             reached = f"{paths - dead_paths:,} of {paths:,}" if dead_paths else f"all {paths:,}"
             others = "; the other paths lead to dead irreps" if dead_paths else ""
@@ -111,6 +113,7 @@ def dead_irrep_sentences(arms: Mapping[str, DeadIrreps]) -> list[str]:
 
 
 def _deviations(dead: DeadIrreps) -> Iterator[str]:
+    """Each way in which an arm's gradients deviate from the plan, as a sentence without the arm's name."""
     if dead.unforeseen:
         yield (
             f"the gradient of the loss is zero with respect to the features {listed(dead.unforeseen)}, which are not "
@@ -129,6 +132,9 @@ def _deviations(dead: DeadIrreps) -> Iterator[str]:
 
 
 def _largest(rows: pl.DataFrame) -> pl.DataFrame:
-    """The largest value over trials: layer, l, p, path, statistic, value, sorted."""
+    """The largest value over trials: layer, l, p, path, statistic, value, sorted.
+
+    It is zero only if the value is zero in every trial: one trial may have a zero by chance.
+    """
     key = ["layer", "l", "p", "path", "statistic"]
     return rows.group_by(key).agg(pl.col("value").max()).sort("layer", "path", "l", "p", "statistic")

@@ -85,4 +85,5 @@ def floor_details(study: StudyInfo) -> list[str]:
 
 
 def _size(value: float, unit: str) -> str:
+    """An error of the fit with its unit; one that is only rounding as a bound."""
     return interval(Estimate(value), unit) if value >= NEGLIGIBLE else f"less than 10⁻⁶ {unit}"

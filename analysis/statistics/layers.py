@@ -9,8 +9,11 @@ import polars as pl
 from tesseral.study.configuration.trial import State
 
 _FEATURES = ("rms", "effective_rank", "feature_gradient", "weight_rms", "gradient_rms")
+"""Statistics of a layer's features and of the weights that produce them; see `study.records.schemas`."""
 ABLATIONS = ("ablation_none", "ablation_zero", "ablation_shuffle")
+"""Errors of a trained network as it is, and with the features of one order set to zero or exchanged among atoms."""
 _OF_PATHS = ("gradient_rms", "edge_gradient_rms")
+"""Statistics of a product path: the second where its weights are computed for each edge."""
 
 
 def layer_traces(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
@@ -72,7 +75,7 @@ def gradients(rows: pl.DataFrame) -> pl.DataFrame:
         .group_by("arm", "trial", "epoch", "l")
         .agg(effect=(pl.col("weight_rms") * pl.col("gradient_rms")).pow(2).mean().sqrt())
         .group_by("arm", "epoch", "l")
-        .agg(pl.col("effect").log().mean().exp())
+        .agg(pl.col("effect").log().mean().exp())  # geometric, because effects of trials differ by factors
         .sort("arm", "l", "epoch")
     )
 

@@ -5,6 +5,9 @@ The trend of the pair is the least-squares slope Σ_t (l_t − l̄) y_t / Σ_t (
 of pairs are averaged and tested as changes are (`tesseral.analysis.statistics.paired`), with Holm's correction over all
 trends of the study. Outputs are the orders of one density, or targets that networks of their own have learnt. Outputs
 that the arm or its baseline cannot reach are left out, because their error does not depend on the features.
+
+One slope a pair is the summary-measures method (Matthews et al., BMJ 300, 230, 1990): the outputs of one pair share its
+split and initialisation, so they are not independent, but slopes of different blocks are.
 """
 
 from collections import Counter
@@ -68,6 +71,7 @@ def trends(tables: StudyTables) -> tuple[Trend, ...]:
 
 def _trend(hidden: str, baseline: str, where: str, ratios: pl.DataFrame, tables: StudyTables) -> Trend | None:
     """None if no pair has an error of every output, or all outputs are of one order."""
+    # A pair that lacks an output is left out: its slope would be over other orders than those of the other pairs.
     whole = ratios.pivot("output", index=_PLACE, values="ratio").drop_nulls().sort(_PLACE)
     outputs = whole.drop(_PLACE)
     orders = np.array([int(name.partition(" ")[0]) for name in outputs.columns])
@@ -80,6 +84,7 @@ def _trend(hidden: str, baseline: str, where: str, ratios: pl.DataFrame, tables:
 
 
 def _where(study: StudyInfo, arm: str) -> str:
+    """The levels of an arm's factors other than its hidden features and its target, such as 'layers=3'."""
     names = short_names(study.factors)
     levels = study.levels.get(arm, {})
     others = {path: level for path, level in levels.items() if path not in FACTORS and not path.startswith(HIDDEN)}
@@ -115,6 +120,7 @@ def _sentence(baseline: str, where: str, orders: tuple[int, ...], pairs: int, al
 
 
 def _verdict(trend: Trend) -> str:
+    """What a trend decides, in words; the change falls with the order where the benefit grows."""
     if trend.p_holm is None or trend.p_holm >= SIGNIFICANCE:
         return _UNCORRECTED if trend.change.excludes_zero else _UNDECIDED
     return _GROWS if trend.change.value < 0 else _SHRINKS

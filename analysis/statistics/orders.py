@@ -79,7 +79,7 @@ def order_tables(tables: StudyTables) -> list[OrderTable]:
         metric, whole = f"test.{name}", f"test.{declared.part_of or name}"
         parts = output_errors(tables.trials, metric, study.arms, study.most_blocks)
         if parts["l"].n_unique() < 2:
-            continue
+            continue  # the error of a single order is that of the whole, which stands in the table of arms
         errors: dict[str, dict[int | None, Estimate]] = {arm: {} for arm in dict.fromkeys(parts["arm"])}
         for row in parts.to_dicts():
             errors[row["arm"]][row["l"]] = Estimate(row["error"], row["low"], row["high"])
@@ -93,6 +93,7 @@ def order_tables(tables: StudyTables) -> list[OrderTable]:
 
 
 def _whole(tables: StudyTables, metric: str) -> list[ArmError]:
+    """Errors of all orders together; none if they are not recorded."""
     if f"metric.{metric}" not in tables.trials.columns:
         return []
     return arm_errors(tables.trials, metric, tables.study.arms, tables.study.most_blocks)

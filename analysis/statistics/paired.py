@@ -43,6 +43,7 @@ class ArmError:
     unit: Literal["block", "trial"]
     """What is averaged; see the module."""
     units: int
+    """Number of units: blocks with a complete trial, or trials."""
     error: Estimate | None
     """Mean over units, in the metric's unit; None without a complete trial."""
     deviation: float | None
@@ -56,11 +57,13 @@ class Comparison:
     arm: str
     baseline: str
     pairs: int
+    """Pairs in which both trials are complete and have a finite error."""
     missing: int
     """Trials of the arm without a pair, because they or their partners have no error (yet)."""
     unit: Literal["block", "pair"]
     """With `pair`, intervals are conditional on the splits."""
     units: int
+    """Number of units: blocks with a pair, or pairs."""
     difference: Estimate | None
     """Mean of x_arm − x_baseline, in the metric's unit; None without a pair."""
     change: Estimate | None
@@ -97,10 +100,15 @@ def trial_errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def arm_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> list[ArmError]:
-    """The mean error of each arm, in the order of `arms`; see `trial_errors` for which trials count and what is raised.
+    """The mean error of each arm over the units of the design, with its 95 % interval.
 
+    See `trial_errors` for which trials count and what is raised.
+
+    :param trials: the trials table.
     :param metric: such as `test.epsilon`.
+    :param arms: labels as in the column `arm`.
     :param blocks: planned blocks, which decide the unit.
+    :returns: one mean for each of `arms`, in their order, in the metric's unit.
     """
     measured = trial_errors(trials, metric)
     parts = measured.partition_by("arm", as_dict=True)
@@ -111,6 +119,7 @@ def _arm_error(arm: str, rows: pl.DataFrame, blocks: int) -> ArmError:
     values = rows["error"].to_numpy()
     units = _units(rows, values, blocks)
     error = t_estimate(units) if units.size else None
+    # The t interval knows no bound, but an error has one: a part below zero cannot hold the mean.
     if error is not None and error.low is not None and units.min() >= 0:
         error = replace(error, low=max(0.0, error.low))
     return ArmError(
@@ -119,7 +128,7 @@ def _arm_error(arm: str, rows: pl.DataFrame, blocks: int) -> ArmError:
         unit="block" if blocks >= FEWEST_UNITS else "trial",
         units=units.size,
         error=error,
-        deviation=float(values.std(ddof=1)) if values.size > 1 else None,
+        deviation=float(values.std(ddof=1)) if values.size > 1 else None,  # of trials, whatever the unit is
     )
 
 
@@ -207,6 +216,10 @@ def _paired(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
 def relative_change(rows: pl.DataFrame, logs: np.ndarray, blocks: int) -> Estimate:
     """100·(exp(mean of the logarithms of paired ratios) − 1), percent, with its 95 % interval.
 
+    Logarithms, because errors of different blocks differ by factors, and because the ratio of two arms and its inverse
+    then have inverse means (Bland & Altman, BMJ 312, 1153, 1996). The interval is computed for the logarithm and then
+    transformed, so it is not symmetric about the change.
+
     :param rows: a frame with the column `block`, one row for each of `logs`.
     :param logs: logarithms of the ratios.
     :param blocks: planned blocks, which decide the unit.
@@ -216,7 +229,11 @@ def relative_change(rows: pl.DataFrame, logs: np.ndarray, blocks: int) -> Estima
 
 
 def _units(rows: pl.DataFrame, values: np.ndarray, blocks: int) -> np.ndarray:
-    """The units of an interval: `values` averaged within blocks if three or more are planned, else `values`."""
+    """The units of an interval: `values` averaged within blocks if three or more are planned, else `values`.
+
+    :param rows: a frame with the column `block`, one row for each of `values`.
+    :param blocks: planned blocks; the number of complete ones would change the unit while a study runs.
+    """
     if blocks < FEWEST_UNITS:
         return values
     means = rows.select("block", value=pl.Series(values)).group_by("block").agg(pl.col("value").mean())
@@ -224,6 +241,8 @@ def _units(rows: pl.DataFrame, values: np.ndarray, blocks: int) -> np.ndarray:
 
 
 def _percent(log_ratio: Estimate) -> Estimate:
+    """A mean logarithm of ratios as a change in percent; p stays, because no change is log 1 = 0."""
+
     def change(value: float | None) -> float | None:
         return None if value is None else 100 * expm1(value)
 
@@ -232,6 +251,9 @@ def _percent(log_ratio: Estimate) -> Estimate:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment of m p-values: p_(i) becomes max over j ≤ i of min(1, (m − j + 1)·p_(j)).
+
+    It keeps the chance of any false claim among the m below the level of significance, however the tests depend on each
+    other: here all share the baseline (Holm, Scand. J. Stat. 6, 65, 1979).
 
     :return: adjusted p-values in the order given.
 

@@ -124,6 +124,10 @@ def allocate(tables: StudyTables, comparisons: Sequence[Comparison]) -> tuple[Ar
 
 
 def _stopped(tables: StudyTables, arm: str, given: dict[str, int]) -> Stopped | None:
+    """Why an arm is given no more blocks, as the driver decides it.
+
+    :param given: from `blocks_given`.
+    """
     study, base, blocks = tables.study, tables.study.baseline_of(arm), given[arm]
     if base is None or base == arm or not blocks:
         return None
@@ -140,6 +144,7 @@ def _stopped(tables: StudyTables, arm: str, given: dict[str, int]) -> Stopped | 
 
 
 def _half_width(comparison: Comparison) -> float | None:
+    """Half-width of the interval of the log ratio, in which it is symmetric, as a change in percent."""
     change = comparison.change
     if change is None or change.low is None or change.high is None:
         return None

@@ -148,7 +148,7 @@ def _objection(path: str, schema: pa.Schema) -> str | None:
         return f"{path} is left out: it is not a readable Parquet file ({str(error).splitlines()[0]})"
     actual = table_name(pa.schema([], metadata=metadata))
     if actual != expected:
-        came = f"table {actual[0]!r} of version {actual[1]}" if actual else "a foreign file"
+        came = f"table {actual[0]!r} of version {actual[1]}" if actual else "a file that tesseral did not write"
         return f"{path} is left out: expected table {expected[0]!r} of version {VERSION}, got {came}"  # type: ignore[index]
     return None
 

@@ -1,7 +1,7 @@
 """Opens the records of a study by name: the start of every analysis script.
 
-from tesseral.analysis.tables.open import open_study
-tables = open_study("runs", "quickstart")
+import tesseral
+tables = tesseral.open_study("runs", "quickstart")
 tables.curves.filter(pl.col("split") == "validation").collect()
 """
 

@@ -132,6 +132,8 @@ def arm_searches(
 ) -> list[ArmSearch]:
     """The search of each of `arms`, in their order.
 
+    :param trials: the trials table.
+    :param records: from `read_search`.
     :param budget: distinct proposals in each arm.
     :param objective: such as `validation.l2_error`, a column of `trials` without its leading `metric.`.
     """
@@ -166,12 +168,16 @@ def arm_searches(
 def best_so_far(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
     """The lowest validation error among an arm's first n distinct proposals.
 
+    :param trials: the trials table.
+    :param records: from `read_search`.
+    :param objective: such as `validation.l2_error`; `value` has its unit.
     :returns: arm, n, value, sorted: the values of n at which the error falls, and the last n whose trial has ended.
         Arms without a complete trial are left out.
     """
     ended = [state.value for state in State if state.finished]
     steps = (
         _distinct(trials, records, objective)
+        # n leaves no gaps, unlike `number`, which counts repeats of earlier proposals too.
         .with_columns(n=pl.col("number").rank("ordinal").over("arm").cast(pl.Int64))
         .filter(pl.col("state").is_in(ended))
         .sort("arm", "n")

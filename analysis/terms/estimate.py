@@ -14,7 +14,8 @@ SIGNIFICANCE = 0.05
 """A comparison is significant if its Holm-corrected p-value is below this."""
 
 FEWEST_UNITS = 3
-"""Smallest number of units that gives an interval, and of planned blocks that makes the block the unit."""
+"""Smallest number of units that gives an interval, and of planned blocks that makes the block the unit. With two units,
+t(0.975, 1) = 12.7, and the interval is too wide to tell anything."""
 
 SMALL = 1e-3
 """Smaller numbers are written with a power of ten."""
@@ -43,7 +44,10 @@ class Estimate:
 def t_estimate(units: Sequence[float] | np.ndarray) -> Estimate:
     """Mean of independent units with Student's 95 % interval, x̄ ± t(0.975, n − 1)·s/√n (Biometrika 6, 1, 1908).
 
+    There are n − 1 degrees of freedom, because the standard deviation s is taken about the mean of the same n units.
+
     :param units: one value for each unit, close to normally distributed. Fewer than three give the mean only.
+    :returns: the mean with its interval, both in the unit of `units`, and p of the two-sided t test of a zero mean.
     :raises TesseralError: if there is no unit.
     """
     values = np.asarray(units, dtype=float)
@@ -53,7 +57,7 @@ def t_estimate(units: Sequence[float] | np.ndarray) -> Estimate:
     if values.size < FEWEST_UNITS:
         return Estimate(mean)
     error = float(values.std(ddof=1)) / sqrt(values.size)
-    if error == 0.0:
+    if error == 0.0:  # equal units have no t statistic: the interval is the mean itself
         return Estimate(mean, mean, mean, 1.0 if mean == 0.0 else 0.0)
     freedom = values.size - 1
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
@@ -63,7 +67,8 @@ def t_estimate(units: Sequence[float] | np.ndarray) -> Estimate:
 def decimals(*values: float | None) -> int:
     """Number of decimals that show half the width of an interval to two significant digits.
 
-    At most four digits of the largest value are shown, and three of a value without an interval.
+    An uncertainty is stated to at most two digits (JCGM 100:2008, 7.2.6), and a value to the same decimals. At most
+    four digits of the largest value are shown, and three of a value without an interval.
 
     :param values: an estimate and its bounds, which may be None.
     """

@@ -98,14 +98,14 @@ def fused() -> list[dict]:
 
 def test_one_drawing_for_each_diagram(fused):
     tables = load(table(fused), [], [], info())
-    found = list(diagram_figures(tables.trials, tables.study.arms))
+    drawings = list(diagram_figures(tables.trials, tables.study.arms))
     arms = tables.study.arms
-    assert [drawing.caption for drawing in found] == [f"{arms[1]}; {arms[2]}", arms[3]]
-    label = ElementTree.fromstring(found[0].svg).attrib["aria-label"]
+    assert [drawing.caption for drawing in drawings] == [f"{arms[1]}; {arms[2]}", arms[3]]
+    label = ElementTree.fromstring(drawings[0].svg).attrib["aria-label"]
     assert label == (
         "Fusion diagram ((neighbours edges) centre) -> l ≤ 1; centre l ≤ 1, edges l ≤ 2, neighbours l ≤ 1; k ≤ 1"
     )
-    alone = ElementTree.fromstring(b64decode(found[0].data_url.split(",")[1]))
+    alone = ElementTree.fromstring(b64decode(drawings[0].data_url.split(",")[1]))
     assert "prefers-color-scheme: dark" in "".join(alone.itertext())
 
 

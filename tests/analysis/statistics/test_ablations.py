@@ -24,13 +24,13 @@ def rows_of(rises: dict[tuple[int, int], list[float]]) -> list[dict]:
 
 def test_rises_are_paired_geometric_means_over_blocks():
     """Errors as trained lie a factor of 27 apart, rises by a factor of 4 in each: nothing of that spread is left."""
-    found = ablations(read(rows_of({(1, 0): [4.0] * 4, (1, 1): [1.0, 2.0, 2.0, 4.0]}), TRIALS), BLOCKS)
-    zero = {row["l"]: row for row in found.to_dicts() if row["kind"] == "zero"}
+    rises = ablations(read(rows_of({(1, 0): [4.0] * 4, (1, 1): [1.0, 2.0, 2.0, 4.0]}), TRIALS), BLOCKS)
+    zero = {row["l"]: row for row in rises.to_dicts() if row["kind"] == "zero"}
     assert [zero[0][name] for name in ("rise", "low", "high")] == pytest.approx([300.0] * 3)
     assert zero[0]["error"] / zero[0]["intact"] == pytest.approx(4)
     assert zero[1]["rise"] == pytest.approx(100)
     assert zero[1]["low"] == pytest.approx(100 * (2 * 2 ** -(3.182446 * (2 / 3) ** 0.5 / 2) - 1), rel=1e-5)
-    halves = found.filter(kind="shuffle", l=0)["rise"].to_list()
+    halves = rises.filter(kind="shuffle", l=0)["rise"].to_list()
     assert halves == pytest.approx([100.0])
 
 

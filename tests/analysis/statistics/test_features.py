@@ -1,4 +1,4 @@
-"""Features by order against direct sums, and the epochs and errors of orders against known curves."""
+"""Features by order against direct sums, and the epochs at which their shares settle."""
 
 import numpy as np
 import polars as pl
@@ -9,12 +9,9 @@ from tesseral.analysis.statistics.features import (
     hidden_features,
     mean_features,
 )
-from tesseral.analysis.statistics.orders import output_errors, unreachable_orders
-from tesseral.analysis.tables.learning_curves import confirm_curves
+from tesseral.analysis.statistics.orders import unreachable_orders
 from tesseral.study.records.schemas import TRACES, to_table
-from tests.support.synthetic_study import study_tables, table, trial_row, trial_rows
-
-ARMS = ["lmax=0", "lmax=1", "lmax=2", "lmax=3"]
+from tests.support.synthetic_study import study_tables, table, trial_row
 
 
 def frame(rows):
@@ -36,24 +33,35 @@ def measured(trial, epoch, squares):
     return rows
 
 
+def per_trial(curves):
+    """`hidden_features` of one layer and order from (trial → shares by epoch)."""
+    return pl.DataFrame(
+        [
+            {"arm": "a", "trial": trial, "layer": 1, "epoch": epoch, "l": 2, "share": share, "rms": 1.0}
+            for trial, shares in curves.items()
+            for epoch, share in shares.items()
+        ]
+    )
+
+
 def test_parities_are_joined_as_if_they_were_one():
     draw = np.random.default_rng(0)
     layer = {(1, 1): draw.normal(size=(3, 3)), (1, -1): 4 * draw.normal(size=(10, 3)), (0, 1): draw.normal(size=(5, 1))}
     row = trial_row(1, 0, 0)
-    found = hidden_features(traces(measured(row["trial"], 0, layer)), frame([row]))
+    features = hidden_features(traces(measured(row["trial"], 0, layer)), frame([row]))
     both = np.concatenate([layer[1, 1], layer[1, -1]])
     total = sum((x**2).sum() for x in layer.values())
-    assert found["l"].to_list() == [0, 1]
-    assert found["share"].to_list() == pytest.approx([(layer[0, 1] ** 2).sum() / total, (both**2).sum() / total])
-    assert found["rms"][1] == pytest.approx(np.sqrt((both**2).mean()), rel=1e-12)
+    assert features["l"].to_list() == [0, 1]
+    assert features["share"].to_list() == pytest.approx([(layer[0, 1] ** 2).sum() / total, (both**2).sum() / total])
+    assert features["rms"][1] == pytest.approx(np.sqrt((both**2).mean()), rel=1e-12)
 
 
 def test_a_parity_that_no_path_reaches_does_not_dilute_the_other():
     layer = {(1, 1): np.zeros((50, 3)), (1, -1): np.full((2, 3), 2.0), (2, 1): np.zeros((2, 5))}
     row = trial_row(1, 0, 0)
-    found = hidden_features(traces(measured(row["trial"], 0, layer)), frame([row]))
-    assert found["rms"].to_list() == pytest.approx([2.0, 0.0])
-    assert found["share"].to_list() == pytest.approx([1.0, 0.0])
+    features = hidden_features(traces(measured(row["trial"], 0, layer)), frame([row]))
+    assert features["rms"].to_list() == pytest.approx([2.0, 0.0])
+    assert features["share"].to_list() == pytest.approx([1.0, 0.0])
 
 
 def test_paths_and_unfinished_trials_are_no_features():
@@ -61,9 +69,9 @@ def test_paths_and_unfinished_trials_are_no_features():
     layer = {(0, 1): np.ones((2, 1))}
     rows = measured(done["trial"], 0, layer) + measured(running["trial"], 0, layer)
     rows.append({**rows[0], "path": "1x1->0", "value": 9.0})
-    found = hidden_features(traces(rows), frame([done, running]))
-    assert found["trial"].to_list() == [done["trial"]]
-    assert found["rms"].to_list() == [1.0]
+    features = hidden_features(traces(rows), frame([done, running]))
+    assert features["trial"].to_list() == [done["trial"]]
+    assert features["rms"].to_list() == [1.0]
 
 
 def test_means_are_over_trials():
@@ -78,17 +86,6 @@ def test_means_are_over_trials():
     assert mean["trials"].to_list() == [2, 2]
     assert mean["share"].to_list() == pytest.approx([1 - np.mean(shares), np.mean(shares)])
     assert mean["rms"].to_list() == pytest.approx([1.0, 2.0])
-
-
-def per_trial(curves):
-    """`hidden_features` of one layer and order from (trial → shares by epoch)."""
-    return pl.DataFrame(
-        [
-            {"arm": "a", "trial": trial, "layer": 1, "epoch": epoch, "l": 2, "share": share, "rms": 1.0}
-            for trial, shares in curves.items()
-            for epoch, share in shares.items()
-        ]
-    )
 
 
 def test_a_share_that_rises_or_falls_settles_half_way():
@@ -112,42 +109,21 @@ def test_a_share_that_never_moves_never_settles():
 
 def test_shares_of_a_layer_sum_to_one(tmp_path):
     tables = study_tables(tmp_path)
-    found = mean_features(hidden_features(tables.traces, tables.trials))
-    sums = found.group_by("arm", "layer", "epoch").agg(pl.col("share").sum())
+    means = mean_features(hidden_features(tables.traces, tables.trials))
+    sums = means.group_by("arm", "layer", "epoch").agg(pl.col("share").sum())
     assert sums.height == 4 * 3 * 17
     assert sums["share"].to_list() == pytest.approx([1.0] * sums.height)
-    assert sorted(found.filter(pl.col("arm") == "lmax=3")["l"].unique()) == [0, 1, 2, 3]
+    assert sorted(means.filter(pl.col("arm") == "lmax=3")["l"].unique()) == [0, 1, 2, 3]
 
 
 def test_higher_orders_settle_later_in_the_synthetic_study(tmp_path):
     tables = study_tables(tmp_path)
     settled = emergence(hidden_features(tables.traces, tables.trials))
-    found = settled.filter(pl.col("arm") == "lmax=3", pl.col("layer") == 3)
-    epochs = found.filter(pl.col("l") > 0)["epoch"].to_list()
+    last_layer = settled.filter(pl.col("arm") == "lmax=3", pl.col("layer") == 3)
+    epochs = last_layer.filter(pl.col("l") > 0)["epoch"].to_list()
     assert epochs == sorted(set(epochs))
-
-
-def test_output_errors_and_what_is_out_of_reach():
-    rows = trial_rows(seed=1)
-    found = output_errors(frame(rows), "test.block_error", ARMS, 4)
-    assert found.height == 20
-    assert found["arm"].unique(maintain_order=True).to_list() == ARMS
-    assert found.filter(~pl.col("reachable")).select("arm", "l", "error").rows() == [("lmax=0", 4, 100.0)]
-    values = [r["metric.test.block_error.l2"] for r in rows if r["arm"] == "lmax=1"]
-    cell = found.filter(pl.col("arm") == "lmax=1", pl.col("l") == 2)
-    assert cell["error"].item() == pytest.approx(np.mean(values), rel=1e-12)
-    assert output_errors(frame(rows), "test.other", ARMS, 4).height == 0
 
 
 def test_orders_are_read_from_irreps():
     assert unreachable_orders(frame([trial_row(0, 0, 0, unreachable="1x4e, 2x13o")])) == {4, 13}
     assert unreachable_orders(frame([trial_row(1, 0, 0)])) == set()
-
-
-def test_learning_prefers_the_validation_split(tmp_path):
-    tables = study_tables(tmp_path)
-    found = confirm_curves(tables.curves, tables.trials, ["l2_error"])
-    assert found["split"].unique().to_list() == ["validation"]
-    assert found.height == 32 * 60
-    failed = tables.trials.with_columns(state=pl.lit("failed"))
-    assert confirm_curves(tables.curves, failed, ["l2_error"]).height == 0

@@ -42,9 +42,9 @@ def test_only_complete_trials_of_the_confirm_stage_count():
     others = [trial_row(1, 2, 0, state="running"), trial_row(1, 3, 0, stage="search")]
     rows = [row(trial["trial"], "effective_rank", 2.0, **at(1, 0)) for trial in [*TRIALS, *others]]
     rows.append(row(ONE, "effective_rank", math.inf, **at(1, 1)))
-    found = read(rows, [*TRIALS, *others])
-    assert sorted(found["trial"]) == sorted([ONE, TWO])
-    assert set(found["arm"]) == {"lmax=1"}
+    kept = read(rows, [*TRIALS, *others])
+    assert sorted(kept["trial"]) == sorted([ONE, TWO])
+    assert set(kept["arm"]) == {"lmax=1"}
 
 
 def test_effective_ranks_are_those_of_each_parity_at_the_end_averaged_over_trials():
@@ -80,8 +80,8 @@ def test_the_last_hidden_layer_is_each_arms_own():
             rows += [row(trial, "rms", 1.0, **at(layer, 0))] if layer <= depth else []
             rows.append(row(trial, "weight_rms", 1.0, **at(layer, 0)))
             rows.append(row(trial, "gradient_rms", 10.0**layer, **at(layer, 0)))
-    found = gradients(read(rows, [*TRIALS, deep]))
-    assert found.select("arm", "effect").rows() == [("lmax=1", pytest.approx(10)), ("lmax=2", pytest.approx(100))]
+    effects = gradients(read(rows, [*TRIALS, deep]))
+    assert effects.select("arm", "effect").rows() == [("lmax=1", pytest.approx(10)), ("lmax=2", pytest.approx(100))]
 
 
 def ablated(trial: str, intact: float, errors: dict[tuple[int, int], float]) -> list[dict]:
@@ -130,17 +130,17 @@ def test_the_audit_compares_with_the_plan():
 def test_every_path_is_judged_by_its_own_statistic():
     """One product's path is dead beside another's that makes the same irrep; so are weights of edges beside others."""
     rows = traced()
-    dead = [("contraction: 1o x 1o -> 0e", "gradient_rms"), (message(0, 1), "gradient_rms")]
+    zero_paths = [("contraction: 1o x 1o -> 0e", "gradient_rms"), (message(0, 1), "gradient_rms")]
     for trial in (ONE, TWO):
-        rows += [row(trial, name, 0.0, **at(1, 0, 1, path)) for path, name in dead]
+        rows += [row(trial, name, 0.0, **at(1, 0, 1, path)) for path, name in zero_paths]
         rows.append(row(trial, "gradient_rms", 1.0, **at(1, 0, 1, "contraction: 0e x 0e -> 0e")))
         # Of an irrep that the layer has inside alone, no feature.
         rows.append(row(trial, "edge_gradient_rms", 0.0, **at(1, 2, 1, message(2, 1))))
-    found = find_dead_irreps(read(rows, TRIALS), ())
-    assert (found.paths, found.dead_paths) == (7, 3)
+    dead = find_dead_irreps(read(rows, TRIALS), ())
+    assert (dead.paths, dead.dead_paths) == (7, 3)
     expected = ("contraction: 1o x 1o -> 0e", message(0, 1), message(2, 1))
-    assert found.wasted == tuple(f"{path} in layer 1" for path in expected)
-    assert dead_irrep_sentences({"lmax=1": found, "lmax=2": found._replace(wasted=found.wasted[:1])}) == [
+    assert dead.wasted == tuple(f"{path} in layer 1" for path in expected)
+    assert dead_irrep_sentences({"lmax=1": dead, "lmax=2": dead._replace(wasted=dead.wasted[:1])}) == [
         "lmax=1: the gradient of the loss is zero with respect to the weights of 3 paths whose output is not a dead "
         "irrep: contraction: 1o x 1o -> 0e in layer 1, messages: 0e x 0e -> 0e in layer 1 and messages: 0e x 2e -> "
         "2e in layer 1.",
@@ -213,15 +213,15 @@ def test_one_sentence_tells_that_all_is_as_planned(tmp_path):
     study = replace(study, trials=study.trials.with_columns(dead_irreps=dead))
     assert dead_irrep_sentences(dead_irreps_by_arm(study, layer_traces(study.traces, study.trials))) == [
         "In every arm, the loss has a gradient with respect to the features of every produced irrep, except the dead "
-        "irreps that the plan lists. It has one with respect to the weights of 2 of 3 traced product paths; the other "
-        "paths lead to dead irreps."
+        "irreps that the plan lists (they change no output). It has one with respect to the weights of 2 of 3 traced "
+        "product paths; the other paths lead to dead irreps."
     ]
 
 
 def test_json_holds_what_the_report_shows_of_layers(tmp_path):
     study = tables(of_arms() + [{**each, "trial": trial_rows()[0]["trial"]} for each in traced()[:6]], tmp_path)
-    found = json.loads(json.dumps(summary.to_dict(analyse(study))["layers"]))
-    assert {name: len(rows) for name, rows in found.items() if name != "structures"} == {
+    layers = json.loads(json.dumps(summary.to_dict(analyse(study))["layers"]))
+    assert {name: len(rows) for name, rows in layers.items() if name != "structures"} == {
         "effective_rank": 2 * (1 + 2 + 3 + 4),
         "weight_effects": 1 + 2 + 3 + 4,
         "ablations": 4 * (1 + 2 + 3 + 4),
@@ -230,12 +230,12 @@ def test_json_holds_what_the_report_shows_of_layers(tmp_path):
         "audit": 4,
     }
     first = {"arm": "lmax=0", "layer": 1, "l": 0, "kind": "zero", "error": 8.0, "intact": 0.25, "rise": 3100.0}
-    assert found["ablations"][0].items() >= {name: pytest.approx(value) for name, value in first.items()}.items()
-    assert found["effective_rank"][0] == {"arm": "lmax=0", "layer": 1, "l": 0, "p": 1, "rank": 1.0}
-    assert found["weight_effects"][0] == {"arm": "lmax=0", "epoch": 4, "l": 0, "effect": pytest.approx(0.01)}
-    assert found["metrics"]["lmax=1"] == "l2_error"
-    assert found["needs"]["lmax=3"] == {"most": [[1, 0]], "unseen": []}
-    assert found["audit"]["lmax=3"]["dead"] == [[1, 3, -1], [2, 3, -1]]
+    assert layers["ablations"][0].items() >= {name: pytest.approx(value) for name, value in first.items()}.items()
+    assert layers["effective_rank"][0] == {"arm": "lmax=0", "layer": 1, "l": 0, "p": 1, "rank": 1.0}
+    assert layers["weight_effects"][0] == {"arm": "lmax=0", "epoch": 4, "l": 0, "effect": pytest.approx(0.01)}
+    assert layers["metrics"]["lmax=1"] == "l2_error"
+    assert layers["needs"]["lmax=3"] == {"most": [[1, 0]], "unseen": []}
+    assert layers["audit"]["lmax=3"]["dead"] == [[1, 3, -1], [2, 3, -1]]
     json.dumps(summary.to_dict(analyse(tables([], tmp_path))))
 
 

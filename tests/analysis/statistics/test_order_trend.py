@@ -25,7 +25,7 @@ def tables(tmp_path_factory) -> StudyTables:
 
 def expected(lmax: int) -> list[float]:
     """The slope of each block, by an independent regression over every output of each pair."""
-    metric, found = "metric.test.relative_error", {}
+    metric, by_block = "metric.test.relative_error", {}
     rows = {(row["arm"], row["block"], row["replicate"]): row for row in crossed_rows()}
     for block in range(4):
         for replicate in range(2):
@@ -36,18 +36,18 @@ def expected(lmax: int) -> list[float]:
                     name = f"{metric}.l{order}" if quantity == "density" else metric
                     orders.append(order)
                     ratios.append(math.log(arm[name] / base[name]))
-            found.setdefault(block, []).append(stats.linregress(orders, ratios).slope)
-    return [float(np.mean(slopes)) for slopes in found.values()]
+            by_block.setdefault(block, []).append(stats.linregress(orders, ratios).slope)
+    return [float(np.mean(slopes)) for slopes in by_block.values()]
 
 
 def test_a_trend_is_the_slope_over_outputs_averaged_within_blocks(tables):
-    found = trends(tables)
-    assert [(trend.hidden, trend.baseline, trend.where) for trend in found] == [
+    tested = trends(tables)
+    assert [(trend.hidden, trend.baseline, trend.where) for trend in tested] == [
         ("lmax=1", "lmax=0", ""),
         ("lmax=2", "lmax=0", ""),
     ]
     tests = []
-    for lmax, trend in enumerate(found, start=1):
+    for lmax, trend in enumerate(tested, start=1):
         slopes = expected(lmax)
         test = stats.ttest_1samp(slopes, 0.0)
         low, high = test.confidence_interval(0.95)
@@ -57,7 +57,7 @@ def test_a_trend_is_the_slope_over_outputs_averaged_within_blocks(tables):
         values = [100 * math.expm1(value) for value in (np.mean(slopes), low, high)]
         assert [trend.change.value, trend.change.low, trend.change.high] == pytest.approx(values)
         assert trend.change.p == pytest.approx(test.pvalue)
-    assert [trend.p_holm for trend in found] == pytest.approx(holm(tests))
+    assert [trend.p_holm for trend in tested] == pytest.approx(holm(tests))
 
 
 def test_a_benefit_that_grows_is_told_and_one_that_does_not_is_undecided(tmp_path, monkeypatch):

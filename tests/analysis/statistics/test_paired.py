@@ -66,26 +66,28 @@ def test_blocks_are_the_units_where_there_are_three():
 
 def test_pairs_are_those_of_scipy_over_blocks():
     rows = trial_rows(seed=4)
-    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)[1]
+    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)[1]
     arm, baseline = grid(rows, "lmax=2"), grid(rows, "lmax=0")
     known = stats.ttest_rel(arm.mean(axis=1), baseline.mean(axis=1))
     interval = known.confidence_interval(0.95)
-    assert (found.pairs, found.missing, found.unit, found.units) == (8, 0, "block", 4)
-    assert (found.difference.low, found.difference.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
-    assert found.difference.p == pytest.approx(known.pvalue, rel=1e-10)
+    assert (comparison.pairs, comparison.missing, comparison.unit, comparison.units) == (8, 0, "block", 4)
+    assert (comparison.difference.low, comparison.difference.high) == pytest.approx(
+        (interval.low, interval.high), rel=1e-12
+    )
+    assert comparison.difference.p == pytest.approx(known.pvalue, rel=1e-10)
     logs = np.log(arm / baseline).mean(axis=1)
     bounds = stats.ttest_1samp(logs, 0).confidence_interval(0.95)
-    assert found.change.value == pytest.approx(100 * (np.exp(logs.mean()) - 1), rel=1e-12)
-    assert found.change.low == pytest.approx(100 * (np.exp(bounds.low) - 1), rel=1e-12)
-    assert found.change.high == pytest.approx(100 * (np.exp(bounds.high) - 1), rel=1e-12)
+    assert comparison.change.value == pytest.approx(100 * (np.exp(logs.mean()) - 1), rel=1e-12)
+    assert comparison.change.low == pytest.approx(100 * (np.exp(bounds.low) - 1), rel=1e-12)
+    assert comparison.change.high == pytest.approx(100 * (np.exp(bounds.high) - 1), rel=1e-12)
 
 
 def test_pairs_are_the_units_of_a_study_of_two_blocks():
     rows = trial_rows(seed=5, blocks=2, replicates=3)
-    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 2)[0]
+    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 2)[0]
     known = stats.ttest_rel(grid(rows, "lmax=1").ravel(), grid(rows, "lmax=0").ravel()).confidence_interval(0.95)
-    assert (found.unit, found.units) == ("pair", 6)
-    assert (found.difference.low, found.difference.high) == pytest.approx((known.low, known.high), rel=1e-12)
+    assert (comparison.unit, comparison.units) == ("pair", 6)
+    assert (comparison.difference.low, comparison.difference.high) == pytest.approx((known.low, known.high), rel=1e-12)
 
 
 @pytest.mark.parametrize("finished", [1, 2])
@@ -98,34 +100,34 @@ def test_the_design_decides_the_unit_not_what_is_finished(finished):
     summary = arm_errors(trials, METRIC, ARMS, 6)[1]
     assert (summary.trials, summary.unit, summary.units) == (3 * finished, "block", finished)
     assert (summary.error.value, summary.error.low, summary.error.p) == (pytest.approx(means.mean()), None, None)
-    for found in compare_arms(trials, METRIC, ARMS, "lmax=0", 6):
-        assert (found.pairs, found.unit, found.units) == (3 * finished, "block", finished)
-        assert (found.change.low, found.difference.low, found.p_holm) == (None, None, None)
+    for comparison in compare_arms(trials, METRIC, ARMS, "lmax=0", 6):
+        assert (comparison.pairs, comparison.unit, comparison.units) == (3 * finished, "block", finished)
+        assert (comparison.change.low, comparison.difference.low, comparison.p_holm) == (None, None, None)
 
 
 def test_the_third_block_brings_the_interval():
-    found = compare_arms(frame(trial_rows(seed=5, blocks=3)), METRIC, ARMS, "lmax=0", 6)[0]
-    assert (found.unit, found.units) == ("block", 3)
-    assert found.change.low < found.change.value < found.change.high
+    comparison = compare_arms(frame(trial_rows(seed=5, blocks=3)), METRIC, ARMS, "lmax=0", 6)[0]
+    assert (comparison.unit, comparison.units) == ("block", 3)
+    assert comparison.change.low < comparison.change.value < comparison.change.high
 
 
 def test_a_constant_ratio_is_found_exactly():
     rows = [r for r in trial_rows(seed=6) if r["arm"] == "lmax=0"]
     rows += [r | {"arm": "lmax=1", "metric.test.epsilon": 0.53 * r["metric.test.epsilon"]} for r in rows]
-    found = compare_arms(frame(rows), METRIC, ["lmax=0", "lmax=1"], "lmax=0", 4)[0]
-    assert found.change.value == pytest.approx(-47, abs=1e-9)
-    assert (found.change.low, found.change.high) == pytest.approx((-47, -47), abs=1e-9)
+    comparison = compare_arms(frame(rows), METRIC, ["lmax=0", "lmax=1"], "lmax=0", 4)[0]
+    assert comparison.change.value == pytest.approx(-47, abs=1e-9)
+    assert (comparison.change.low, comparison.change.high) == pytest.approx((-47, -47), abs=1e-9)
 
 
 def test_a_failed_trial_takes_its_pair_out():
     rows = trial_rows(seed=7)
     failed = next(r for r in rows if (r["arm"], r["block"], r["replicate"]) == ("lmax=1", 0, 1))
     failed["state"] = "failed"
-    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)
-    assert [(c.pairs, c.missing) for c in found] == [(7, 1), (8, 0), (8, 0)]
+    comparisons = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)
+    assert [(c.pairs, c.missing) for c in comparisons] == [(7, 1), (8, 0), (8, 0)]
     ratio = np.log(grid(rows, "lmax=1") / grid(rows, "lmax=0"))
     units = [ratio[0, 0], *ratio[1:].mean(axis=1)]
-    assert found[0].change.value == pytest.approx(100 * np.expm1(np.mean(units)), rel=1e-12)
+    assert comparisons[0].change.value == pytest.approx(100 * np.expm1(np.mean(units)), rel=1e-12)
 
 
 @pytest.mark.parametrize("changes", [{"stage": "search"}, {"state": "running"}, {"metric.test.epsilon": float("nan")}])
@@ -137,15 +139,15 @@ def test_only_complete_confirmed_trials_count(changes):
 def test_an_error_of_zero_has_a_difference_but_no_ratio():
     rows = trial_rows(seed=9)
     rows[0]["metric.test.epsilon"] = 0.0
-    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)[0]
-    assert found.change is None
-    assert found.difference.low < found.difference.value < 0
+    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)[0]
+    assert comparison.change is None
+    assert comparison.difference.low < comparison.difference.value < 0
 
 
 def test_arms_without_a_complete_trial_are_empty():
     rows = [trial_row(arm, block, 0, state="running") for arm in (0, 1) for block in range(3)]
-    found = compare_arms(frame(rows), METRIC, ARMS[:2], "lmax=0", 4)[0]
-    assert (found.pairs, found.missing, found.difference, found.change) == (0, 3, None, None)
+    comparison = compare_arms(frame(rows), METRIC, ARMS[:2], "lmax=0", 4)[0]
+    assert (comparison.pairs, comparison.missing, comparison.difference, comparison.change) == (0, 3, None, None)
     assert [(s.trials, s.error, s.deviation) for s in arm_errors(frame(rows), METRIC, ARMS[:2], 4)] == [
         (0, None, None)
     ] * 2
@@ -156,10 +158,10 @@ def test_an_arm_of_fewer_blocks_is_compared_in_its_own():
     rows = [
         row for row in trial_rows(seed=11, blocks=6) if row["block"] < {"lmax=0": 6, "lmax=1": 3}.get(row["arm"], 6)
     ]
-    found = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 6)
-    assert [(c.pairs, c.missing, c.units) for c in found] == [(6, 0, 3), (12, 0, 6), (12, 0, 6)]
+    comparisons = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 6)
+    assert [(c.pairs, c.missing, c.units) for c in comparisons] == [(6, 0, 3), (12, 0, 6), (12, 0, 6)]
     logs = np.log(grid(rows, "lmax=1") / grid(rows, "lmax=0")[:3]).mean(axis=1)
-    assert found[0].change.value == pytest.approx(100 * np.expm1(logs.mean()), rel=1e-12)
+    assert comparisons[0].change.value == pytest.approx(100 * np.expm1(logs.mean()), rel=1e-12)
 
 
 def test_the_interval_of_an_error_ends_at_zero():
@@ -207,9 +209,9 @@ def test_holm_by_hand():
 
 
 def test_holm_corrects_the_changes():
-    found = compare_arms(frame(trial_rows(seed=10)), METRIC, ARMS, "lmax=2", 4)
-    assert [c.p_holm for c in found] == holm([c.change.p for c in found])
-    assert all(c.p_holm >= c.change.p for c in found)
+    comparisons = compare_arms(frame(trial_rows(seed=10)), METRIC, ARMS, "lmax=2", 4)
+    assert [c.p_holm for c in comparisons] == holm([c.change.p for c in comparisons])
+    assert all(c.p_holm >= c.change.p for c in comparisons)
 
 
 def pairs_of_a_draw(draw, change):

@@ -154,7 +154,7 @@ def test_unreadable_files_are_named_and_left_out(tmp_path):
     reasons = {
         "torn": "not a readable Parquet file",
         "empty": "not a readable Parquet file",
-        "foreign": "got a foreign file",
+        "foreign": "got a file that tesseral did not write",
         "traces": "got table 'traces' of version 1",
         "newer": "got table 'curves' of version 99",
         "1-all": "the trial's outcome names it, but it is missing",

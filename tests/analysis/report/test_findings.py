@@ -1,0 +1,170 @@
+"""The findings: each sentence says no more than its interval does, and keeps to one target."""
+
+import html
+
+import pytest
+
+from tesseral.analysis.report.arm_table import arm_table
+from tesseral.analysis.report.findings import compared, findings, verdict
+from tesseral.analysis.report.report import report
+from tesseral.analysis.statistics.paired import Comparison, compare_arms
+from tesseral.analysis.statistics.results import analyse
+from tesseral.analysis.tables.load import load
+from tesseral.analysis.tables.open import open_study
+from tesseral.analysis.terms.estimate import Estimate
+from tesseral.study.records.store import Store
+from tests.support.report_page import cells
+from tests.support.synthetic_study import TARGETS, crossed_rows, info, label, table, trial_rows, tuned_study
+
+METRIC = "test.epsilon"
+
+
+def change(value, low=None, high=None, p=None, p_holm=None, **changes):
+    given = {"arm": "b", "baseline": "a", "pairs": 6, "missing": 0, "unit": "pair", "units": 6}
+    return Comparison(
+        difference=Estimate(value), change=Estimate(value, low, high, p), p_holm=p_holm, **(given | changes)
+    )
+
+
+def findings_of(rows, **changes):
+    """The findings of trials of the study `info(**changes)`."""
+    return findings(analyse(load(table(rows), [], [], info(**changes))))
+
+
+def test_opening_paragraph_states_the_change(tables, page, results):
+    change = compare_arms(tables.trials, METRIC, list(tables.study.arms), "lmax=0", 4)[1].change
+    bounds = f"{-change.value:.1f} % [{-change.high:.1f}, {-change.low:.1f}]"
+    sentence = f"Against lmax=0, lmax=2 lowers the density error ε by {bounds} (8 pairs in 4 blocks)."
+    assert sentence in findings(results)
+    assert html.escape(sentence) in page
+
+
+def test_that_a_change_is_one_of_reach_is_said_once():
+    sentence = "lmax=0 cannot reach 1x4e, which is predicted as zero. This accounts for part of each change."
+    assert findings_of(trial_rows()).count(sentence) == 1
+    alike = [row | {"unreachable": "1x4e"} for row in trial_rows()]
+    assert not any("cannot reach" in told for told in findings_of(alike))
+    some = [row | {"unreachable": None if row["arm"] == "lmax=3" else "1x4e"} for row in trial_rows()]
+    told = findings_of(some)
+    assert sentence.replace("each change", "the change of each arm that reaches it") in told
+    less = [row | {"unreachable": "1x4e" if row["arm"] == "lmax=2" else None} for row in trial_rows()]
+    told = findings_of(less)
+    assert "lmax=2 cannot reach 1x4e, which is predicted as zero. This accounts for part of its change." in told
+    assert sum("cannot reach" in one for one in told) == 1
+
+
+@pytest.mark.parametrize(
+    ("comparison", "decided", "sentence"),
+    [
+        (
+            change(-47, -52, -41, 0.001, 0.002),
+            "lower",
+            "Against a, b lowers the density error ε by 47.0 % [41.0, 52.0] (6 pairs).",
+        ),
+        (
+            change(12, 2, 23, 0.01, 0.02, unit="block", units=3, missing=1),
+            "higher",
+            "Against a, b raises the density error ε by 12 % [2, 23] (6 pairs in 3 blocks, 1 missing).",
+        ),
+        (
+            change(-8, -21, 8, 0.3, 0.3),
+            "undecided",
+            "b against a is undecided: the density error ε changes by −8 % [−21, +8] (6 pairs).",
+        ),
+        (
+            change(-20, -35, -3, 0.03, 0.09),
+            "undecided",
+            "b against a is undecided after Holm’s correction (p = 0.09): "
+            "the density error ε changes by −20 % [−35, −3] (6 pairs).",
+        ),
+        (
+            change(-45, pairs=2, units=2),
+            "without an interval",
+            "Against a, b changes the density error ε by −45.0 % (2 pairs, too few for an interval).",
+        ),
+    ],
+)
+def test_words_say_no_more_than_the_interval(comparison, decided, sentence):
+    assert verdict(comparison) == decided
+    assert compared(comparison, METRIC) == sentence
+
+
+def test_words_without_a_ratio_or_a_pair():
+    none = Comparison("b", "a, x", 0, 4, "pair", 0, None, None)
+    assert compared(none, METRIC) == "b cannot be compared with “a, x” yet: no pair of trials is complete."
+    zero = Comparison("b", "a", 3, 0, "block", 3, Estimate(-1.0), None)
+    assert "the relative change of b is undefined: an error is zero or negative" in compared(zero, METRIC)
+
+
+def test_few_blocks_make_intervals_conditional():
+    few = load(table(trial_rows(blocks=1, replicates=3)), [], [], info(blocks=1, replicates=3))
+    assert any(
+        "its intervals are conditional: they hold for its data splits only" in sentence
+        for sentence in findings(analyse(few))
+    )
+    many = load(table(trial_rows()), [], [], info())
+    assert not any("conditional" in sentence for sentence in findings(analyse(many)))
+
+
+def test_two_finished_blocks_of_six_have_points_and_no_interval():
+    early = load(table(trial_rows(blocks=2)), [], [], info(blocks=6))
+    told = " ".join(findings(analyse(early)))
+    assert "Preliminary: 16 of 48 trials are complete." in told
+    assert told.count("(4 pairs in 2 blocks, too few for an interval)") == 3
+    assert "conditional" not in told
+    assert "[" not in told
+    assert {row["notes"].partition("too few ")[2] for row in arm_table(analyse(early))} == {"blocks for an interval"}
+
+
+def test_many_arms_are_counted_not_listed():
+    rows = [
+        row | {"arm": f"{row['arm']}, k={k}", "metric.test.epsilon": row["metric.test.epsilon"] * (1 + 0.01 * k)}
+        for row in trial_rows()
+        for k in range(3)
+    ]
+    arms = tuple(dict.fromkeys(row["arm"] for row in rows))
+    told = findings_of(rows, arms=arms, baseline=arms[0])
+    assert len(told) == 6
+    assert told[3] == (
+        "“lmax=0, k=0” cannot reach 1x4e, which is predicted as zero. This accounts for part of the change of each arm "
+        "that reaches it."
+    )
+    assert "ε = 1.06 %, the fit floor" in told[4]
+    assert "not matched in size (91,000 to 281,000 parameters)" in told[5]
+    assert told[1].startswith("11 arms are compared with “lmax=0, k=0” in the density error ε: 9 lower")
+
+
+def test_opening_sentences_keep_to_a_target(crossed_results):
+    told = findings(crossed_results)
+    assert told[2] == (
+        "Against “lmax=0, quantity=quadrupole”, “lmax=2, quantity=quadrupole” lowers the relative error of the "
+        "quadrupole by 58.0 % [56.0, 60.0] (8 pairs in 4 blocks)."
+    )
+    assert "8 comparisons within groups in the relative error: 4 undecided, 4 lower." in told
+    for sentence in told:
+        assert len({quantity for quantity in TARGETS if f"quantity={quantity}" in sentence}) <= 1
+
+
+def test_parameters_are_weighed_within_a_target(crossed):
+    """Networks of different targets may differ in size, for they are not compared."""
+    sizes = dict(zip(TARGETS, (1000, 2000, 3000, 4000), strict=True))
+    rows = [row | {"parameters": sizes[row["target"]]} for row in crossed_rows()]
+    assert not any("not matched" in told for told in findings(analyse(load(table(rows), [], [], crossed.study))))
+    rows[0] = rows[0] | {"parameters": 1500}
+    mixed = [row | ({"parameters": 1500} if row["arm"] == label(0, "energy") else {}) for row in rows]
+    assert any(
+        "(1,000 to 4,000 parameters)" in told for told in findings(analyse(load(table(mixed), [], [], crossed.study)))
+    )
+
+
+def test_a_search_that_goes_on_is_preliminary(tmp_path):
+    tuned_study(Store(tmp_path))
+    for path in [*tmp_path.glob("tuned/search/*/best.json"), *tmp_path.glob("tuned/trials/*/outcome.json")]:
+        path.unlink()
+    read = open_study(tmp_path, "tuned")
+    assert findings(analyse(read)) == [
+        "Preliminary: 0 of 12 search trials have ended.",
+        "Preliminary: 0 of 6 trials are complete.",
+        "There is nothing to compare yet, because no trial of the confirm stage is complete.",
+    ]
+    assert [row[-1] for row in cells(report(read), "Search")] == ["not chosen yet", "not chosen yet"]
