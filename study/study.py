@@ -68,6 +68,7 @@ class Study:
     def parse(cls, text: str, name: str, folder: str | Path = ".") -> Self:
         """Validate the text of a study file.
 
+        :param text: of the study file.
         :param name: what errors call it.
         :param folder: where its recipes and the user's own modules are; the current folder if not given.
         :raises StudyFileError: for the first mistake, also in a preset that is not chosen.
@@ -178,6 +179,8 @@ class Study:
         """Return the settings in which this study differs from `other`, one phrase each.
 
         Resources, the description and `data.recipe` are not compared: they may change while a study runs.
+
+        :param other: the study as it was before.
         """
         labels, before = ([arm.label for arm in study.arms] for study in (self, other))
         if set(labels) != set(before):

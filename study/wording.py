@@ -6,12 +6,20 @@ _PREFIXES = "kMGTPE"
 
 
 def count(n: int, noun: str) -> str:
-    """A number with its noun, such as `1 trial` or `8 trials`."""
+    """A number with its noun, such as `1 trial` or `8 trials`.
+
+    :param n: how many.
+    :param noun: in the singular, with its plural in -s.
+    """
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def listed(things: Sequence[object], most: int = 6) -> str:
-    """A list such as `a, b and c`; of more than `most` things, the first ones and how many more."""
+    """A list such as `a, b and c`; of more than `most` things, the first ones and how many more.
+
+    :param things: at least one.
+    :param most: how many are shown.
+    """
     shown = [str(thing) for thing in things[:most]]
     if len(things) > most:
         shown.append(f"{len(things) - most} more")
@@ -19,13 +27,20 @@ def listed(things: Sequence[object], most: int = 6) -> str:
 
 
 def listed_labels(labels: Sequence[str], most: int = 8) -> str:
-    """Labels of arms such as `lmax=0, layers=2; lmax=1, layers=2; and 3 more`: they hold commas themselves."""
+    """Labels of arms such as `lmax=0, layers=2; lmax=1, layers=2; and 3 more`: they hold commas themselves.
+
+    :param labels: of arms.
+    :param most: how many are shown.
+    """
     more = [f"and {len(labels) - most} more"] if len(labels) > most else []
     return "; ".join([*labels[:most], *more])
 
 
 def duration(seconds: float) -> str:
-    """A duration such as `4.2 ms`, `75 s`, `12 min`, `3.4 h` or `12 days`."""
+    """A duration such as `4.2 ms`, `75 s`, `12 min`, `3.4 h` or `12 days`.
+
+    :param seconds: at least 0.
+    """
     if seconds < 1:
         value, unit = 1000 * seconds, "ms"
     else:
@@ -37,7 +52,10 @@ def duration(seconds: float) -> str:
 
 
 def scaled(n: float) -> str:
-    """A number to three digits with an SI prefix, such as `950`, `1.24 M` or `35.0 G`."""
+    """A number to three digits with an SI prefix, such as `950`, `1.24 M` or `35.0 G`.
+
+    :param n: at least 0.
+    """
     power = 0
     while float(f"{n:.3g}") >= 1000 and power < len(_PREFIXES):
         n, power = n / 1000, power + 1
@@ -46,7 +64,10 @@ def scaled(n: float) -> str:
 
 
 def amount(value: float) -> str:
-    """A number to two decimals, to two digits below 0.1, and to none from 100 on."""
+    """A number to two decimals, to two digits below 0.1, and to none from 100 on.
+
+    :param value: at least 0.
+    """
     return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 
 
@@ -61,6 +82,8 @@ def dead_text(recorded: str) -> str:
     """Useless hidden irreps as a reader sees them, from the phrase that records store.
 
     Records keep the words that they were written with: `0o in layer 3 is read by nothing` is shown as never read.
+
+    :param recorded: the phrase, as `dead` of a trial's record.
     """
     for written, shown in _DEAD.items():
         recorded = recorded.replace(written, shown)

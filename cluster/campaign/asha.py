@@ -23,17 +23,29 @@ class Halving:
         self._reasons: dict[tuple[str, int], str | None] = {}
 
     def add(self, trial: str, epoch: int, value: float) -> None:
-        """Take a sealed value without judging it, as when the records are read at a start."""
+        """Take a sealed value without judging it, as when the records are read at a start.
+
+        :param trial: the trial's id.
+        :param epoch: of the rung.
+        :param value: to be minimised.
+        """
         if epoch in self.values:
             self.values[epoch][trial] = value
 
     def passed(self, trial: str, epoch: int) -> None:
-        """Note that the trial was judged at this rung before, and continued."""
+        """Note that the trial was judged at this rung before, and continued.
+
+        :param trial: the trial's id.
+        :param epoch: of the rung.
+        """
         self._reasons[trial, epoch] = None
 
     def judge(self, trial: str, epoch: int, value: float) -> str | None:
         """Decide about a trial that has reached a rung.
 
+        :param trial: the trial's id.
+        :param epoch: of the rung.
+        :param value: to be minimised.
         :return: why the trial is to stop, or None if it continues.
         """
         if (trial, epoch) not in self._reasons:

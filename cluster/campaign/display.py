@@ -9,22 +9,46 @@ class Display(Protocol):
     """Receives the progress of a study from the driver."""
 
     def waiting(self, holder: Holder, seconds: float) -> None:
-        """Another driver's lease may still be alive; it is taken over after `seconds` of silence."""
+        """Another driver's lease may still be alive; it is taken over after `seconds` of silence.
+
+        :param holder: the process that may hold the study.
+        :param seconds: until the takeover, if it stays silent.
+        """
 
     def started(self, trials: int, finished: int, steps: int) -> None:
-        """The study has `trials`, of which `finished` are done; the others need `steps` optimizer steps at most."""
+        """The study has `trials`, of which `finished` are done; the others need `steps` optimizer steps at most.
+
+        :param trials: of the whole study, as far as is known.
+        :param finished: those with an outcome.
+        :param steps: optimizer steps of the trials that are left.
+        """
 
     def added(self, trials: int, steps: int) -> None:
-        """The study has grown by so many trials and steps, or shrunk where they are negative."""
+        """The study has grown by so many trials and steps, or shrunk where they are negative.
+
+        :param trials: number of trials, which may be negative.
+        :param steps: their optimizer steps.
+        """
 
     def progress(self, trial: str, step: int) -> None:
-        """`step` optimizer steps of this trial are done."""
+        """`step` optimizer steps of this trial are done.
+
+        :param trial: the trial's id.
+        :param step: optimizer steps done.
+        """
 
     def ended(self, trial: str, steps: int) -> None:
-        """A trial has ended; `steps` is the most that it could have taken."""
+        """A trial has ended; `steps` is the most that it could have taken.
+
+        :param trial: the trial's id.
+        :param steps: optimizer steps of the whole trial.
+        """
 
     def said(self, sentence: str) -> None:
-        """Something that whoever waits should know."""
+        """Something that whoever waits should know.
+
+        :param sentence: for the person who watches.
+        """
 
 
 class Silent:

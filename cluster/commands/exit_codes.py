@@ -38,7 +38,10 @@ def explained() -> Iterator[None]:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Name the study file in errors that are found after it was read, as reading does."""
+    """Name the study file in errors that are found after it was read, as reading does.
+
+    :param file: path of the study file.
+    """
     try:
         yield
     except StudyFileError as error:
@@ -57,7 +60,11 @@ def resumable() -> Iterator[None]:
 
 
 def finish(name: str, ended: "Ended") -> None:
-    """Say how the run of a study ended, and why trials failed or were given up. Exit with 1 if any did."""
+    """Say how the run of a study ended, and why trials failed or were given up. Exit with 1 if any did.
+
+    :param name: of the study.
+    :param ended: how its run ended.
+    """
     states = ended.states
     rest = [
         f"{states[state]} {words}"

@@ -21,6 +21,8 @@ IRREPS_WIDTH = 48
 def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> None:
     """Print the networks, their sizes, what they cannot reach, what they cost, and notes.
 
+    :param plan: the study's.
+    :param forecasts: of its arms, in their order.
     :param rate: the speed from which times are estimated; None if the storage has none recorded.
     """
     console.print(title(plan), style="bold", markup=False)
@@ -43,7 +45,12 @@ def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> N
 
 
 def show_probe(plan: StudyPlan, forecasts: Sequence[Forecast], measured: Sequence["Step"]) -> None:
-    """Print the measured steps beside the estimated ones."""
+    """Print the measured steps beside the estimated ones.
+
+    :param plan: the study's.
+    :param forecasts: of its arms, in their order.
+    :param measured: the steps of the same arms.
+    """
     rows = [
         [
             forecast.arm.label,

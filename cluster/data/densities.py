@@ -71,6 +71,7 @@ class Density:
 def stored_density(reference: Reference, structure: str | None, name: str) -> Density:
     """The density of a structure of reference data.
 
+    :param reference: the reference data.
     :param structure: its id; None if the data hold a single structure.
     :param name: name of the reference data in titles and error messages.
     :raises DataError: if there is no such structure, or it has no density coefficients.
@@ -87,6 +88,7 @@ def stored_density(reference: Reference, structure: str | None, name: str) -> De
 def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, folder: str = "") -> Density:
     """The density that the network of a complete trial predicts.
 
+    :param molecule: elements, positions and total charge.
     :param storage: local folder or URL of an object store.
     :param study: name of the study in the storage.
     :param trial: the trial's id, or its first digits.
@@ -126,7 +128,12 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
 
 
 def difference(predicted: Density, reference: Density) -> Density:
-    """The predicted density less the reference density, both restricted to the orders l that the trial predicts."""
+    """The predicted density less the reference density, both restricted to the orders l that the trial predicts.
+
+    :param predicted: of a trial.
+    :param reference: of the same molecule, in the basis of the trial's reference data.
+    :returns: coefficients in the predicted basis, electron · bohr^(−3/2).
+    """
     kept = []
     for number, values in zip(reference.molecule.atomic_numbers, reference.coefficients, strict=True):
         orders = {shell.l for shell in predicted.basis.shells[number]}
@@ -139,6 +146,9 @@ def difference(predicted: Density, reference: Density) -> Density:
 def find_trial(store: Store, study: str, trial: str) -> Entry:
     """The complete trial whose id begins with `trial`.
 
+    :param store: the study's records.
+    :param study: its name, for errors.
+    :param trial: an id or its first digits.
     :raises RecordError: if there is none or more than one, or it is not complete.
     """
     entries = Ledger(store).entries()
@@ -157,7 +167,12 @@ def find_trial(store: Store, study: str, trial: str) -> Entry:
 
 
 def trial_data(storage: str, entry: Entry) -> tuple[Trial, Reference]:
-    """A trial and the reference data that it was trained on."""
+    """A trial and the reference data that it was trained on.
+
+    :param storage: local folder or URL of an object store.
+    :param entry: the trial's records.
+    :raises DataError: if the reference data is missing, torn, or not reference data.
+    """
     trial = entry.trial
     return trial, open_reference(storage, trial.configuration.data.reference)
 
@@ -165,6 +180,8 @@ def trial_data(storage: str, entry: Entry) -> tuple[Trial, Reference]:
 def find_structure(reference: Reference, structure: str | None, name: str) -> dict[str, Any]:
     """A structure's row of reference data.
 
+    :param reference: the reference data.
+    :param name: its name, for errors.
     :param structure: its id; None if the data hold a single structure.
     :raises DataError: if there is no structure of that id.
     """
@@ -179,13 +196,17 @@ def find_structure(reference: Reference, structure: str | None, name: str) -> di
 
 
 def molecule_of(row: dict[str, Any]) -> Molecule:
-    """The molecule of a row of reference data."""
+    """The molecule of a row of reference data.
+
+    :param row: with `id`, `atomic_numbers`, `positions` in Å and `charge` in e.
+    """
     return Molecule(row["id"], tuple(row["atomic_numbers"]), np.array(row["positions"]), row["charge"])
 
 
 def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
     """A molecule of an extended XYZ file.
 
+    :param path: of the file, `.xyz` or `.xyz.gz`.
     :param frame: number of the frame, counted from 0.
     :param charge: total charge, e; None: the frame's key `charge`, else 0.
     :raises DataError: as `tesseral.models.reference.exchange.extended_xyz.read_frames`; if there is no such frame, or

@@ -38,6 +38,7 @@ class Import:
 def import_pickle(pickle: Path, isolated: dict[str, Path], name: str, storage: str) -> Import:
     """Import the public water trimers of Rackers & Rao.
 
+    :param storage: local folder or URL of an object store.
     :param pickle: the file of the trimers.
     :param isolated: chemical symbol → text file of the isolated atom's coefficients.
     :param name: name of the reference data to make.
@@ -54,6 +55,7 @@ def import_pickle(pickle: Path, isolated: dict[str, Path], name: str, storage: s
 def import_mapping(file: Path, storage: str) -> Import:
     """Import the labels of an extended XYZ file, and warn if they seem to be wrong.
 
+    :param storage: local folder or URL of an object store.
     :param file: the mapping (TOML); a relative `source.file` starts from its folder.
     :raises StudyFileError: if the mapping is invalid.
     :raises DataError: as `tesseral.models.reference.exchange.frame_labels.import_frames`; if reference data of that

@@ -51,7 +51,15 @@ class IncompleteError(RuntimeError):
 def inline(
     function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int
 ) -> Iterator[tuple[T, R]]:
-    """Apply a function to one item after another in this process; a `Spread`."""
+    """Apply a function to one item after another in this process; a `Spread`.
+
+    :param function: computes an item.
+    :param items: taken one by one.
+    :param lost: not used: no process of its own can be lost.
+    :param memory: not used: nothing is reserved.
+    :returns: pairs of an item and its result, each computed when it is asked for.
+    :raises Exception: what `function` raised first.
+    """
     return ((item, function(item)) for item in items)
 
 
@@ -69,6 +77,7 @@ def run_recipe(
     recipe of the same name takes over what is unchanged. Of two runs at once, one makes the file, and the other finds
     it made.
 
+    :param recipe: what is computed, and how.
     :param storage: local folder or URL of an object store.
     :param spread: how structures are distributed over processes.
     :param on_progress: called with (structures done, structures in total) at the start and after each structure.

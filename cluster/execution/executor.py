@@ -26,16 +26,33 @@ class Work(Protocol):
         """Whether no job is left and no running job can lead to another."""
 
     def progress(self, trial: str, step: int) -> None:
-        """`step` optimizer steps of this trial are done."""
+        """`step` optimizer steps of this trial are done.
+
+        :param trial: the trial's id.
+        :param step: optimizer steps done.
+        """
 
     def judge(self, trial: str, epoch: int, value: float) -> bool:
-        """Whether the trial is to be stopped at this rung. Its worker waits for the answer."""
+        """Whether the trial is to be stopped at this rung. Its worker waits for the answer.
+
+        :param trial: the trial's id.
+        :param epoch: epochs that are done at this rung.
+        :param value: what the search minimises, measured at this epoch; lower is better.
+        :returns: True stops the trial, which then counts as pruned; False lets it train on.
+        """
 
     def ended(self, trial: str) -> None:
-        """The trial's job has ended, or was stopped as `judge` decided. Its records say how."""
+        """The trial's job has ended, or was stopped as `judge` decided. Its records say how.
+
+        :param trial: the trial's id.
+        """
 
     def lost(self, trial: str, reason: str) -> None:
-        """The trial's job was given up without an outcome. The next start continues it."""
+        """The trial's job was given up without an outcome. The next start continues it.
+
+        :param trial: the trial's id.
+        :param reason: why, in one sentence.
+        """
 
 
 class Executor(Protocol):
@@ -45,7 +62,11 @@ class Executor(Protocol):
     """
 
     def run(self, work: Work) -> None:
-        """Return when the work is done."""
+        """Return when the work is done.
+
+        :param work: hands out the jobs and takes their ends.
+        :raises Exception: what the work raised first.
+        """
 
 
 class InlineExecutor:
@@ -58,7 +79,11 @@ class InlineExecutor:
         self._runner = runner
 
     def run(self, work: Work) -> None:
-        """Run the work to its end."""
+        """Run the work to its end.
+
+        :param work: hands out the jobs and takes their ends.
+        :raises Exception: what the work or a trial's surroundings raised first, such as a missing device.
+        """
         while (job := work.suggest()) is not None:
             try:
                 with threads(job.cpus):

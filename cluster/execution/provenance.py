@@ -28,6 +28,7 @@ def provenance() -> dict[str, Any]:
 def commit_of(file: Path) -> str | None:
     """The commit of the checkout that tracks a file.
 
+    :param file: any file, also a link to the one that git tracks.
     :return: the hash, with `+` appended if tracked files were edited since; None if no checkout tracks the file.
     """
     file = file.resolve()  # the import package is a tree of links; git tracks the files behind them

@@ -71,6 +71,7 @@ def as_completed(
 
     Items are taken as cores become free, a few ahead, so that neither Ray nor memory has to hold all of them.
 
+    :param items: pickled one by one, as cores come free.
     :param function: runs in another process; it and the items are pickled.
     :param lost: gives the result of an item whose process was killed repeatedly; called with the item and the reason.
     :param memory: bytes reserved for each item; as many items run at once as fit.

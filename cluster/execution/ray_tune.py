@@ -38,7 +38,12 @@ class RayExecutor:
         self._runner = runner
 
     def run(self, work: Work) -> None:
-        """Start or join Ray, run the work to its end, and shut down what was started."""
+        """Start or join Ray, run the work to its end, and shut down what was started.
+
+        :param work: hands out the jobs and takes their ends. Without any left, Ray is not started.
+        :raises StudyFileError: if this machine has fewer CPU cores or GPUs than one trial needs.
+        :raises Exception: what the work raised first. Running trials are stopped; the next start continues them.
+        """
         if work.done:
             return
         # Tune would rewrite its whole state, 10 kB per trial, every few seconds, and nothing reads it.
@@ -51,7 +56,7 @@ class RayExecutor:
                 tune_config=tune.TuneConfig(
                     search_alg=_JobSearcher(work, faults),
                     scheduler=_RungScheduler(work, faults),
-                    num_samples=-1,
+                    num_samples=-1,  # without end: the searcher says when it has no more jobs
                     max_concurrent_trials=_concurrent(resources),
                     reuse_actors=True,  # a new worker process imports torch and e3nn, which takes seconds
                 ),

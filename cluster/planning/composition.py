@@ -25,6 +25,7 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
     on the training split. Training structures of water alone determine the sum for 2 H + O and leave that of OH open:
     its reference is then off by as much as an atom's energy.
 
+    :param plan: its reference data may be missing; then nothing is known of them.
     :return: one sentence for each data set.
     """
     file = plan.study.file
@@ -52,6 +53,8 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
 def outside(reference: Reference, data: Data, seeds: Iterable[int]) -> set[str]:
     """Formulas of test structures whose composition is no linear combination of those of the training structures.
 
+    :param reference: the reference data.
+    :param data: sizes of the splits.
     :param seeds: seeds of the splits.
     """
     rows = reference.converged.table["atomic_numbers"].to_pylist()

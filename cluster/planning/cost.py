@@ -59,11 +59,18 @@ class Rate:
     """Number of trials that it is fitted to; 0 for the shipped rate."""
 
     def step(self, flops: float) -> float:
-        """Seconds of a training step of so many operations."""
+        """Seconds of a training step of so many operations.
+
+        :param flops: floating-point operations of the step.
+        """
         return self.overhead + flops * self.per_flop
 
     def trial(self, flops: float, steps: float) -> float:
-        """Seconds of a trial of so many steps."""
+        """Seconds of a trial of so many steps.
+
+        :param flops: floating-point operations of a step.
+        :param steps: optimizer steps of the trial.
+        """
         return self.setup + steps * self.step(flops)
 
     @property
@@ -87,6 +94,8 @@ setup lies between those with 4 test structures (0.5 s) and with 12 (1.3 to 1.9 
 def read_rate(storage: str, resources: Resources) -> Rate | None:
     """The rate of the device that trials of a study will use. Among several accelerators it is that of most trials.
 
+    :param storage: folder or URL that holds the rates.
+    :param resources: of a trial.
     :return: None for an accelerator without recorded trials, because no rate of one is shipped.
     """
     store = Store(storage)
@@ -103,6 +112,8 @@ def record_rate(storage: str, study: str, ledger: Ledger | None = None) -> list[
 
     Called at the end of a run; called again, it counts no trial twice.
 
+    :param storage: folder or URL that holds the study's records.
+    :param study: its name.
     :param ledger: of the study, if it was read already.
     """
     store = Store(storage)
@@ -120,6 +131,7 @@ def record_rate(storage: str, study: str, ledger: Ledger | None = None) -> list[
 def measure_steps(plan: StudyPlan, on_progress: Callable[[int, int], None] | None = None) -> list["Step"]:
     """Time a training step of every arm in this process, on the device and as many threads as a trial has.
 
+    :param plan: prepared: its reference data must be there.
     :param on_progress: called with the number of arms that are done, and of all arms.
     :return: in the order of the arms.
     :raises TesseralError: if this machine lacks the device.

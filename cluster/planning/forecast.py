@@ -45,6 +45,7 @@ class Forecast:
 def forecasts(plan: StudyPlan, rate: Rate | None) -> list[Forecast]:
     """Forecast every arm, in the plan's order.
 
+    :param plan: the study's.
     :param rate: the speed of the device; None if none is known.
     """
     return [_forecast(plan, arm, rate) for arm in plan.arms]
@@ -69,6 +70,10 @@ def share_of_epochs(plan: StudyPlan, arm: PlannedArm) -> float:
 
     All trials reach the first rung r₁, one in η the second, one in η² the third: with r₀ = 0 and the last one at the
     end, the share is Σ_k (r_{k+1} − r_k) η^{−k} / epochs.
+
+    :param plan: the study's.
+    :param arm: one of its arms.
+    :returns: between 0 and 1; 1 without ASHA.
     """
     search = plan.study.file.search
     epochs = arm.configuration.training.epochs
@@ -78,7 +83,10 @@ def share_of_epochs(plan: StudyPlan, arm: PlannedArm) -> float:
 
 
 def title(plan: StudyPlan) -> str:
-    """The size of a study in a sentence: arms × blocks × replicates, and its search."""
+    """The size of a study in a sentence: arms × blocks × replicates, and its search.
+
+    :param plan: the study's.
+    """
     file, arms = plan.study.file, len(plan.arms)
     blocks, replicates = file.replication.blocks, file.replication.replicates
     text = f"{plan.study.name}: {count(arms, 'arm')} × {count(blocks, 'block')} × {count(replicates, 'replicate')}"
@@ -94,7 +102,11 @@ def title(plan: StudyPlan) -> str:
 
 
 def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
-    """Notes on the design that its tables do not show, a sentence each."""
+    """Notes on the design that its tables do not show, a sentence each.
+
+    :param plan: the study's.
+    :param forecasts: of its arms.
+    """
     study, file = plan.study, plan.study.file
     lines = list(study.design_notes)
     left_out: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -142,24 +154,40 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
 
 
 def unit(plan: StudyPlan) -> str:
-    """The unit of a study's cost: GPU-hours or core-hours."""
+    """The unit of a study's cost: GPU-hours or core-hours.
+
+    :param plan: the study's.
+    """
     return "GPU-hours" if plan.study.file.resources.gpus else "core-hours"
 
 
 def hours(plan: StudyPlan, seconds: float) -> float:
-    """Seconds of a trial's device as GPU-hours, or as core-hours if trials use no GPU."""
+    """Seconds of a trial's device as GPU-hours, or as core-hours if trials use no GPU.
+
+    :param plan: the study's.
+    :param seconds: of one trial's device.
+    """
     resources = plan.study.file.resources
     return seconds / 3600 * (resources.gpus or resources.cpus)
 
 
 def total_of(forecasts: list[Forecast], name: str) -> float | None:
-    """Sum of a field over the arms; None if no rate is known."""
+    """Sum of a field over the arms; None if no rate is known.
+
+    :param forecasts: of all arms.
+    :param name: of a numeric field of `Forecast`.
+    """
     values = [getattr(forecast, name) for forecast in forecasts]
     return None if None in values else sum(values)
 
 
 def to_dict(plan: StudyPlan, forecasts: list[Forecast], rate: Rate | None) -> dict[str, Any]:
-    """The plan and its forecasts as JSON, as `tesseral plan --json` prints them."""
+    """The plan and its forecasts as JSON, as `tesseral plan --json` prints them.
+
+    :param plan: the study's.
+    :param forecasts: of its arms.
+    :param rate: from which they are; None if none is known.
+    """
     study, file = plan.study, plan.study.file
     total = total_of(forecasts, "seconds")
     return {

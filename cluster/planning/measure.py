@@ -36,14 +36,20 @@ class Measure:
         self._facts: dict[Configuration, NetworkFacts] = {}
 
     def reference(self, name: str) -> Reference | None:
-        """The reference data of this name; None if it is not there."""
+        """The reference data of this name; None if it is not there.
+
+        :param name: as `data.reference`.
+        """
         try:
             return open_reference(self.storage, name)
         except DataError:
             return None
 
     def command(self, data: Data) -> str | None:
-        """The command that makes reference data from its recipe; None if it is there, or no recipe is named."""
+        """The command that makes reference data from its recipe; None if it is there, or no recipe is named.
+
+        :param data: the table `[data]` of an arm.
+        """
         if data.recipe is None or has_file(self.storage, data.reference):
             return None
         storage = _from_here(self.storage)
@@ -53,6 +59,7 @@ class Measure:
     def required(self, data: Data) -> Reference:
         """The reference data, which must be there.
 
+        :param data: the table `[data]` of an arm.
         :raises DataError: if it is missing, with the command that makes it; or if it is torn or not reference data.
         """
         try:
@@ -64,6 +71,7 @@ class Measure:
     def shape(self, configuration: Configuration) -> Shape:
         """The shape of the reference data, or of the recipe that makes it if the data is not there yet.
 
+        :param configuration: of an arm.
         :raises DataError: if neither is there.
         """
         data, cutoff = configuration.data, configuration.network.radial_cutoff
@@ -87,7 +95,11 @@ class Measure:
         return recipe_shape(read_recipe(path), cutoff, target)
 
     def size(self, configuration: Configuration) -> Size:
-        """Parameters, live ones, components and operations of a training step."""
+        """Parameters, live ones, components and operations of a training step.
+
+        :param configuration: of an arm.
+        :raises DataError: if neither data nor recipe is there.
+        """
         if configuration not in self._sizes:
             self._sizes[configuration] = network_size(configuration, self.shape(configuration))
         return self._sizes[configuration]
@@ -97,6 +109,9 @@ class Measure:
 
         FLOPs are those of a training step divided by the structures of its batch, so that a larger batch does not make
         a network larger. Work done once a step is divided too: joining the weights of a symmetric contraction.
+
+        :param configuration: of an arm.
+        :param unit: as `match.by`.
         """
         size = self.size(configuration)
         if unit == "flops":
@@ -104,7 +119,11 @@ class Measure:
         return float(size.parameters_live if unit == "parameters" else size.components)
 
     def facts(self, configuration: Configuration) -> NetworkFacts:
-        """Size, unreachable outputs and dead hidden irreps."""
+        """Size, unreachable outputs and dead hidden irreps.
+
+        :param configuration: of an arm.
+        :raises DataError: if neither data nor recipe is there.
+        """
         if configuration not in self._facts:
             shape = self.shape(configuration)
             self._facts[configuration] = network_facts(configuration, shape, self._sizes.get(configuration))

@@ -76,18 +76,32 @@ class StudyPlan:
         return len(self.arms) * replication.blocks * replication.replicates
 
     def rungs(self, arm: PlannedArm) -> tuple[int, ...]:
-        """Epochs at which a trial of the arm's search may be stopped."""
+        """Epochs at which a trial of the arm's search may be stopped.
+
+        :param arm: one of the plan's arms.
+        :returns: ascending; empty without ASHA.
+        """
         search = self.study.file.search
         return rung_epochs(search.asha if search else None, arm.configuration.training.epochs)
 
     def with_settings(self, arm: PlannedArm, settings: dict[str, Any]) -> PlannedArm:
-        """The arm with proposed `settings` (dotted path → value), matched anew to its target size."""
+        """The arm with proposed `settings` (dotted path → value), matched anew to its target size.
+
+        :param arm: one of the plan's arms.
+        :param settings: dotted path → value; without any, the arm is returned as it is.
+        :raises TesseralError: if a setting cannot be applied.
+        """
         return plan_arm(with_settings(arm, settings, self.measure.count), self.measure) if settings else arm
 
     def plan_search(self, arm: PlannedArm) -> PlannedTrial:
         """The trial of an arm's search that trains the arm with its present settings.
 
-        It is the arm's alone if another arm could come to the same network, and if the network is refused.
+        Its initialisation is that of all arms, so that arms differ in their settings alone. Where matching or
+        `search.define` can lead two arms to one network, each arm has its own, because a trial that belonged to two
+        searches might be stopped at different epochs. So has a network that is refused: its trial is recorded and never
+        trained.
+
+        :param arm: with the settings of the trial.
         """
         study_seed, search = self.study.file.study.seed, self.study.file.search
         alone = arm.arm.match != "none" or (search is not None and search.define is not None)
@@ -98,7 +112,12 @@ class StudyPlan:
         return self._plan_trial(arm, "search", seeds, 0, 0)
 
     def plan_confirm(self, arm: PlannedArm, block: int, replicate: int) -> PlannedTrial:
-        """The trial of the confirm stage that trains the arm with its present settings."""
+        """The trial of the confirm stage that trains the arm with its present settings.
+
+        :param arm: with the settings of the trial.
+        :param block: number of the block, counted from 0.
+        :param replicate: number of the replicate in the block, counted from 0.
+        """
         seeds = confirm_seeds(self.study.file.study.seed, block, replicate)
         return self._plan_trial(arm, "confirm", seeds, block, replicate)
 

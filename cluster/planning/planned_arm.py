@@ -39,13 +39,19 @@ class PlannedArm(MatchedArm):
 
 
 def plan_arm(matched: MatchedArm, measure: Measure) -> PlannedArm:
-    """Add the facts of its network to a matched arm."""
+    """Add the facts of its network to a matched arm.
+
+    :param matched: the arm at its matched widths.
+    :param measure: sizes its network.
+    """
     return PlannedArm(**vars(matched), facts=measure.facts(matched.configuration))
 
 
 def refuse_untrainable(arm: Arm, measure: Measure) -> None:
     """Check that a gradient reaches some parameter of the arm's network. Matching does not change whether one does.
 
+    :param arm: at its natural widths.
+    :param measure: sizes its network.
     :raises StudyFileError: if not.
     """
     if measure.size(arm.configuration).parameters_live:

@@ -23,6 +23,7 @@ def setting_notes(plan: StudyPlan) -> Iterator[str]:
     A setting is passed over if the search varies what decides its effect, such as the interaction. With `search.define`
     the proposals are not known, so nothing is said.
 
+    :param plan: the study's.
     :return: one sentence for each setting.
     """
     study = plan.study
@@ -43,7 +44,10 @@ def setting_notes(plan: StudyPlan) -> Iterator[str]:
 
 
 def open_notes(plan: StudyPlan) -> Iterator[str]:
-    """Say so if arms differ in a default, and if no arm is compared with another, a sentence each."""
+    """Say so if arms differ in a default, and if no arm is compared with another, a sentence each.
+
+    :param plan: the study's.
+    """
     arms = plan.study.arms
     readouts = {arm.configuration.network.readout for arm in arms if arm.configuration.network.define is None}
     written = _written(plan.study).union(*(flatten(arm.factors) for arm in arms))

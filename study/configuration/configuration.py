@@ -97,7 +97,10 @@ class Configuration(Section):
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:
-        """Build a configuration from `to_dict`'s output. Nothing is checked: records were validated when written."""
+        """Build a configuration from `to_dict`'s output. Nothing is checked: records were validated when written.
+
+        :param tree: nested tables.
+        """
         built: Self = _build(cls, tree)
         return built
 
@@ -120,7 +123,11 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested tables to dotted paths: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
+    """Flatten nested tables to dotted paths: `{"a": {"b": 1}}` becomes `{"a.b": 1}`.
+
+    :param tree: nested tables.
+    :param prefix: beginning of the paths, which ends in a dot; empty at the top.
+    """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):

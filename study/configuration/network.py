@@ -178,6 +178,8 @@ def without_effect(network: Network) -> dict[str, str]:
     """Settings that do not change this network, by dotted path, with the condition under which they do nothing.
 
     Empty for a user's own network, which may use any setting.
+
+    :param network: as written or in canonical form.
     """
     idle = {}
     if network.define is None and network.interaction != "mace":

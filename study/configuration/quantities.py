@@ -76,6 +76,7 @@ class Label:
     def from_dict(cls, tree: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`.
 
+        :param tree: with `irreps`, `unit` and `per`.
         :raises ValueError: if the irreps cannot be read, or `per` is another word.
         """
         if tree["per"] not in ("structure", "atom"):
@@ -333,6 +334,7 @@ def quantity_of(name: str, labels: Mapping[str, Label] | None = None) -> Quantit
 def find_quantity(name: str, labels: Mapping[str, Label]) -> Quantity:
     """The quantity of that name, known in full.
 
+    :param name: as `target.quantity`.
     :param labels: what the reference data declare, by name.
     :raises StudyFileError: if there is no such quantity, or the data declare no such label.
     """

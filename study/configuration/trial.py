@@ -52,7 +52,11 @@ class Traces(Section):
     """Number of training structures on which features are measured; always the same ones."""
 
     def due(self, epoch: int, epochs: int) -> bool:
-        """Return whether features are measured after `epoch` of `epochs` epochs; 0 is before training."""
+        """Return whether features are measured after `epoch` of `epochs` epochs; 0 is before training.
+
+        :param epoch: epochs that are done.
+        :param epochs: of the whole training.
+        """
         if epoch <= self.dense_epochs or epoch == epochs or self.growth == 1:
             return True
         measured = self.dense_epochs
@@ -102,7 +106,10 @@ class Trial:
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:
-        """Build a trial from `to_dict`'s output."""
+        """Build a trial from `to_dict`'s output.
+
+        :param tree: as `trial` in `trial.json`.
+        """
         return cls(
             configuration=Configuration.from_dict(tree["configuration"]),
             data_hash=tree["data_hash"],
@@ -113,12 +120,18 @@ class Trial:
 
 
 def canonical(tree: Any) -> str:
-    """Return canonical JSON: sorted keys, no spaces, unescaped UTF-8, floats as Python's shortest repr."""
+    """Return canonical JSON: sorted keys, no spaces, unescaped UTF-8, floats as Python's shortest repr.
+
+    :param tree: plain values; finite numbers.
+    """
     return json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(tree: Any) -> str:
-    """Return the SHA-256 of the canonical JSON, as hexadecimal digits."""
+    """Return the SHA-256 of the canonical JSON, as hexadecimal digits.
+
+    :param tree: plain values; finite numbers.
+    """
     return hashlib.sha256(canonical(tree).encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ def baselines(arms: Sequence[Arm], baseline: Arm, within: Sequence[str] = ()) ->
     That is the arm of its group that has the levels of the study's baseline in all other factors. A baseline is
     compared with itself. The value is None if the group has no such arm.
 
+    :param arms: of the study.
     :param baseline: baseline of the study.
     :param within: factors that separate groups; each target is a group of its own.
     """

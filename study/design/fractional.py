@@ -5,7 +5,8 @@ them, its generator. Products of columns that are +1 in every run are the words 
 are aliases, and cannot be separated, if their product is a word. The length of the shortest word is the resolution.
 
 Among all choices of generators, the one of least aberration is taken: that with the fewest words of length 3, then
-with the fewest of length 4, and so on (Fries & Hunter 1980; Box, Hunter & Hunter, chapter 6).
+with the fewest of length 4, and so on (Fries & Hunter, Minimum aberration 2^(k−p) designs, Technometrics 22, 601, 1980;
+Box, Hunter & Hunter, Statistics for Experimenters, chapter 6).
 """
 
 from collections.abc import Iterator, Sequence

@@ -58,6 +58,8 @@ def match_arms(
     Two kinds of arms are not joined. Arms that are compared apart, within different levels, share their trials instead.
     If the search may change sizes, arms must also have the same target, so that they stay the same in the search.
 
+    :param arms: at their natural widths.
+    :param match: the table `[match]`.
     :param search: the study's search, if it has one.
     :param within: factors within whose levels arms are compared.
     :param count: size of a configuration in a unit of `match.by`.
@@ -79,6 +81,7 @@ def match_arms(
 def with_settings(matched: MatchedArm, settings: Mapping[str, Any], count: CountSize) -> MatchedArm:
     """Set hyperparameters in an arm, and scale its widths anew so that it keeps its target size.
 
+    :param matched: the arm at its matched widths.
     :param settings: dotted path → value.
     :param count: size of a configuration in a unit of `match.by`.
     :return: the arm with these settings; with a `refusal` if no widths have its target size.
@@ -103,6 +106,9 @@ def target_sizes(arms: Sequence[Arm], match: Match, count: CountSize) -> dict[st
     `match.by` if that is a factor. The target of a group is its largest natural size, or the number `match.to`, or the
     size of the arm that `match.to` names; with `match.within`, of that arm's counterpart in the group.
 
+    :param arms: at their natural widths.
+    :param match: the table `[match]`.
+    :param count: size of a configuration in a unit.
     :raises StudyFileError: if `match.to` or `match.within` name nothing, or components are to be equal between networks
         of tesseral and a user's own.
     """
@@ -134,6 +140,8 @@ def target_sizes(arms: Sequence[Arm], match: Match, count: CountSize) -> dict[st
 def check_match(arms: Sequence[Arm], match: Match) -> None:
     """Check that `match.to` names an arm, if it is not a number, and `match.within` factors.
 
+    :param arms: of the study.
+    :param match: the table `[match]`.
     :raises StudyFileError: if they do not.
     """
     check_within("match.within", match.within, arms)
@@ -146,6 +154,8 @@ def check_match(arms: Sequence[Arm], match: Match) -> None:
 def check_within(key: str, within: Sequence[str], arms: Sequence[Arm]) -> None:
     """Check that each of these is a factor.
 
+    :param within: dotted paths of factors.
+    :param arms: of the study.
     :param key: where the study file names them, for errors.
     :raises StudyFileError: if one is not.
     """

@@ -69,7 +69,12 @@ class Best:
 
 
 def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
-    """Seeds of a place in the confirm stage. Arms share them, so that they are compared in pairs."""
+    """Seeds of a place in the confirm stage. Arms share them, so that they are compared in pairs.
+
+    :param study_seed: `study.seed`.
+    :param block: number of the block, counted from 0.
+    :param replicate: number of the replicate in the block, counted from 0.
+    """
     return Seeds(
         split=seed(study_seed, "confirm", "split", block),
         order=seed(study_seed, "confirm", "order", block),
@@ -80,6 +85,7 @@ def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
 def search_seeds(study_seed: int, arm: str = "") -> Seeds:
     """Seeds of all trials of an arm's search: one split and one data order for all arms, which confirm never uses.
 
+    :param study_seed: `study.seed`.
     :param arm: `Arm.key` if two arms may propose the same network. Each arm then has an initialisation of its own, so
         that no trial belongs to two searches, which might stop it at different epochs. Otherwise empty.
     """
@@ -93,6 +99,7 @@ def search_seeds(study_seed: int, arm: str = "") -> Seeds:
 def refused_seeds(study_seed: int, arm: str) -> Seeds:
     """Seeds of a proposal that is recorded and never trained: the arm's own, so that no other arm has the trial.
 
+    :param study_seed: `study.seed`.
     :param arm: `Arm.key`.
     """
     return Seeds(
@@ -107,6 +114,8 @@ def make_trial(
 ) -> Trial:
     """The trial that trains `configuration`.
 
+    :param configuration: of the arm.
+    :param seeds: of the trial.
     :param data_hashes: `data.reference` as written → content hash.
     :param numerics: version of the numbers that training gives.
     :param source: hash of the source of a user's own network.
@@ -144,6 +153,9 @@ def rung_epochs(asha: Asha | None, epochs: int) -> tuple[int, ...]:
     """The epochs at which a trial of the search may be stopped: r, rη, rη², … below `epochs`.
 
     r is `search.asha.min_epochs` and η is `search.asha.reduction` (Li et al., MLSys 2020, arXiv:1810.05934).
+
+    :param asha: the table `[search.asha]`; None without pruning.
+    :param epochs: of a whole training.
     """
     rungs: list[int] = []
     rung = asha.min_epochs if asha else epochs

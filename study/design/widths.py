@@ -39,6 +39,9 @@ def fit(configuration: Configuration, target: float, by: str, count: CountSize) 
     neighbours until it is at most 0.1 %, and further ones only where it is above 1 %. The least residual wins; of
     equal ones, the least change of 0e.
 
+    :param configuration: at its natural widths.
+    :param target: size to reach, in the unit `by`.
+    :param by: `parameters`, `components` or `flops`.
     :param count: called about a hundred times at most.
     :raises TesseralError: if multiplicities of 1 are too large already, or the largest ones too small.
     """

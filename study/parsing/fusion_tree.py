@@ -68,7 +68,11 @@ def size(tree: Tree | str) -> int:
 
 
 def comb(leaf: str, order: int) -> Tree | str:
-    """Return the tree that couples `order` equal leaves one after the other, such as `(((a a) a) a)`."""
+    """Return the tree that couples `order` equal leaves one after the other, such as `(((a a) a) a)`.
+
+    :param leaf: its name.
+    :param order: number of leaves, at least 1.
+    """
     tree: Tree | str = leaf
     for _ in range(order - 1):
         tree = Tree(tree, leaf)
@@ -78,6 +82,7 @@ def comb(leaf: str, order: int) -> Tree | str:
 def parse_tree(text: str) -> Tree:
     """Parse a tree such as `((neighbours neighbours) centre)`.
 
+    :param text: of the tree.
     :raises TesseralError: if the text is not a tree of pairs, has leaves that are not in `LEAVES`, or more than
         `MOST_LEAVES` of them.
     """

@@ -23,6 +23,7 @@ class MulIrrep(NamedTuple):
 def parse_irreps(text: str) -> tuple[MulIrrep, ...]:
     """Parse e3nn's notation, such as `16x0e+8x1o`, in the given order.
 
+    :param text: such as `16x0e+8x1o`.
     :raises TesseralError: if `text` is empty or a term is not `MULxLP` with parity `e` or `o`.
     """
     terms = []
@@ -43,6 +44,8 @@ def format_irreps(terms: Iterable[MulIrrep]) -> str:
 
     >>> format_irreps(parse_irreps("4x1o+2x0o+3x0e+1x1o"))
     '3x0e+2x0o+5x1o'
+
+    :param terms: in any order.
     """
     total: dict[tuple[int, int], int] = {}
     for mul, order, parity in terms:

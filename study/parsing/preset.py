@@ -26,6 +26,8 @@ def choose(text: str, preset: str | None, file: str) -> str:
 
     The text stays as it is if `preset` is None, or if the text chooses this preset already.
 
+    :param text: of the study file.
+    :param preset: its name; None chooses none.
     :param file: name of the study file, for errors.
     :raises StudyFileError: if the text chooses another preset.
     """
@@ -43,6 +45,7 @@ def choose(text: str, preset: str | None, file: str) -> str:
 def apply_preset(tree: dict[str, Any], file: str) -> dict[str, Any]:
     """Return the tables of a study file with those of its chosen preset merged in.
 
+    :param tree: the tables of the study file.
     :param file: name of the study file, for errors.
     :raises StudyFileError: if there is no such preset, or it is not a table.
     """
@@ -59,6 +62,7 @@ def apply_preset(tree: dict[str, Any], file: str) -> dict[str, Any]:
 def read_presets(tree: dict[str, Any], file: str) -> dict[str, dict[str, Any]]:
     """Return the presets of a study file, by name.
 
+    :param tree: the tables of the study file.
     :param file: name of the study file, for errors.
     :raises StudyFileError: if a preset is not a table of tables, or its name cannot be part of a study's name.
     """
@@ -79,7 +83,12 @@ def read_presets(tree: dict[str, Any], file: str) -> dict[str, dict[str, Any]]:
 
 
 def merge(tree: dict[str, Any], preset: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return `tree` with the keys of `preset` set, table by table, and the preset's name appended to the study's."""
+    """Return `tree` with the keys of `preset` set, table by table, and the preset's name appended to the study's.
+
+    :param tree: the tables of the study file.
+    :param preset: the tables of the preset.
+    :param name: the preset's name.
+    """
     kept = {key: value for key, value in tree.items() if key not in REPLACED or preset.keys().isdisjoint(REPLACED)}
     merged = _merge(kept, preset)
     header = merged.get("study")
@@ -89,12 +98,21 @@ def merge(tree: dict[str, Any], preset: dict[str, Any], name: str) -> dict[str, 
 
 
 def preset_name(study: str, preset: str) -> str:
-    """Return the name of a study under a preset, such as `hierarchy-small`."""
+    """Return the name of a study under a preset, such as `hierarchy-small`.
+
+    :param study: the study's name.
+    :param preset: the preset's name.
+    """
     return f"{study}-{preset}"
 
 
 def blame(error: StudyFileError, preset: dict[str, Any], name: str) -> StudyFileError:
-    """Return the error, with its path in the preset if the mistake is in the preset."""
+    """Return the error, with its path in the preset if the mistake is in the preset.
+
+    :param error: about the merged tables.
+    :param preset: the tables of the preset.
+    :param name: the preset's name.
+    """
     tree: Any = preset
     for key in error.path.split("."):
         if not isinstance(tree, dict) or key.partition("[")[0] not in tree:

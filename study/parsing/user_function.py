@@ -41,6 +41,8 @@ def source_hash(define: str, path: str) -> str:
 
     Modules that it imports are not included.
 
+    :param define: the name `module:function`.
+    :param path: dotted path of the setting, for errors.
     :raises StudyFileError: see `load`; also if the module has no Python source.
     """
     load(define, path)

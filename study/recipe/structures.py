@@ -24,6 +24,7 @@ Point = Annotated[tuple[float, ...], Range(min_length=3, max_length=3)]
 def check_name(name: str) -> None:
     """Check that a name can be part of a file name.
 
+    :param name: of a file, a molecule or a set of structures.
     :raises ValueError: if it cannot, saying what is allowed.
     """
     if not re.fullmatch(NAME, name):

@@ -38,6 +38,10 @@ def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[in
     """Return step and path of the latest checkpoint that counts; None if there is none.
 
     A checkpoint counts if its attempt does, and if it lies below the start of every later attempt.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    :param begins: its attempts.
     """
     bounds = counting(begins)
     best: tuple[int, str] | None = None
@@ -93,6 +97,8 @@ class Attempt:
 
         A trial that lost `LOSSES` workers under this driver, without a new checkpoint in between, is failed here.
 
+        :param store: the study's records.
+        :param trial: the trial's id.
         :param lease_number: lease of the driver that launches the attempt.
         :param where: facts about the worker, for the attempt's record.
         :param options: further fields of the attempt.
@@ -136,11 +142,17 @@ class Attempt:
         return None
 
     def curves(self, rows: list[dict[str, Any]]) -> None:
-        """Take rows of learning curves, without the column `trial`."""
+        """Take rows of learning curves, without the column `trial`.
+
+        :param rows: with the other columns of the table `curves`.
+        """
         self._rows["curves"] += rows
 
     def traces(self, rows: list[dict[str, Any]]) -> None:
-        """Take rows of feature traces, without the column `trial`."""
+        """Take rows of feature traces, without the column `trial`.
+
+        :param rows: with the other columns of the table `traces`.
+        """
         self._rows["traces"] += rows
 
     def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: Mapping[str, float]) -> None:
@@ -211,6 +223,7 @@ class Attempt:
         return begins
 
     def _keep(self, step: int, state: bytes) -> None:
+        # The new checkpoint before the end of the old one: after a kill in between there are two, never none.
         self._counting()
         path = f"trials/{self.trial}/checkpoint/{self.number}-{step}"
         self.store.create(path, state)

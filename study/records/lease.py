@@ -27,13 +27,19 @@ _LEFT = "left"
 
 
 def newest(store: Store) -> int:
-    """Return the highest lease number; 0 if there is none."""
+    """Return the highest lease number; 0 if there is none.
+
+    :param store: the study's records.
+    """
     names = (path.split("/")[1] for path in store.paths("lease"))
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def driver(store: Store) -> "Holder | None":
-    """Return who drives the study, without waiting; None if its last driver has left or is dead."""
+    """Return who drives the study, without waiting; None if its last driver has left or is dead.
+
+    :param store: the study's records.
+    """
     number = newest(store)
     holder = _holder(store, number) if number else None
     gone = holder is None or holder.dead or store.read(f"lease/{number}/{_LEFT}") is not None
@@ -56,7 +62,10 @@ class Holder:
 
     @classmethod
     def this_process(cls, length: float) -> Self:
-        """Describe this process."""
+        """Describe this process.
+
+        :param length: of the lease, s.
+        """
         return cls(
             socket.gethostname(),
             _boot(),
@@ -97,6 +106,7 @@ class Lease:
     ) -> Self:
         """Take the lease of a study, after waiting for a silent holder.
 
+        :param store: the study's records.
         :param length: length of the new lease, s. A present holder has the length that it stated.
         :param on_wait: called about once a second with the holder and the seconds left.
         :raises LeaseHeldError: if the holder is alive: it has written a new beat.
@@ -115,6 +125,7 @@ class Lease:
         holder = _holder(store, number)
         if f"lease/{number}/{_LEFT}" in beats or holder is None or holder.dead:
             return True
+        # The holder's own length: it may be longer than ours, and is what the holder keeps to.
         seen, until = beats, time.monotonic() + holder.length
         while (left := until - time.monotonic()) > 0:
             on_wait(holder, left)
@@ -128,10 +139,13 @@ class Lease:
 
     def _beat(self) -> None:
         beat, last = 0, time.monotonic()
+        # Six beats in a lease's length: a challenger sees one even if a paused machine or a slow store loses several.
         while not self._stop.wait(self.length / 6):
             try:
                 if newest(self.store) > self.number:
                     break
+                # Created before the last one is deleted, so that a listing in between is never empty. Beat 0 stays: it
+                # says who holds the lease.
                 self.store.create(f"lease/{self.number}/{beat + 1}", b"{}")
                 if beat:
                     self.store.delete([f"lease/{self.number}/{beat}"])

@@ -56,6 +56,8 @@ class Entry:
 def freeze(store: Store, study: Study) -> Study | None:
     """Freeze the study file at the first start.
 
+    :param store: the study's records.
+    :param study: the study that is started.
     :return: None at the first start; later, the study as it was frozen.
     :raises RecordError: if the storage overwrites existing files: leases and outcomes would be lost there.
     """
@@ -70,7 +72,11 @@ def freeze(store: Store, study: Study) -> Study | None:
 
 
 def frozen(store: Store) -> Study | None:
-    """Return the study as it was first started; None if it never was."""
+    """Return the study as it was first started; None if it never was.
+
+    :param store: the study's records.
+    :raises StudyFileError: if this version of tesseral refuses the frozen file.
+    """
     data = store.read("study.toml")
     return None if data is None else Study.parse(data.decode(), store.location("study.toml"))
 
@@ -78,6 +84,8 @@ def frozen(store: Store) -> Study | None:
 def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) -> None:
     """Write `trial.json`, before the trial is launched.
 
+    :param store: the study's records.
+    :param planned: the trial, with its arm and its place in the design.
     :param study: name of the study.
     :param facts: further keys of the record.
     """
@@ -96,7 +104,12 @@ def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) ->
 
 
 def write_arm(store: Store, planned: PlannedTrial, **facts: Any) -> None:
-    """Record that a trial of another arm belongs to this arm too."""
+    """Record that a trial of another arm belongs to this arm too.
+
+    :param store: the study's records.
+    :param planned: the trial as a trial of that arm.
+    :param facts: further keys of the record.
+    """
     record = {"arm": planned.arm.label, "factors": planned.arm.factors, "match": planned.arm.match, **facts}
     store.create(f"trials/{planned.trial.id}/arms/{planned.arm.key}.json", canonical(record).encode())
 
@@ -119,7 +132,10 @@ class Ledger:
         return [entry for trial, names in by_trial.items() if (entry := self._entry(trial, names)) is not None]
 
     def read(self, trial: str) -> Entry | None:
-        """Return the current records of one trial; None if it has none."""
+        """Return the current records of one trial; None if it has none.
+
+        :param trial: the trial's id.
+        """
         prefix = f"trials/{trial}/"
         return self._entry(trial, [path.removeprefix(prefix) for path in self.store.paths(f"trials/{trial}")])
 
@@ -158,7 +174,10 @@ class Ledger:
         return shared
 
     def sources(self, table: str) -> list[Source]:
-        """Return the files of `curves` or `traces` that count, as paths or URLs that Polars can scan."""
+        """Return the files of `curves` or `traces` that count, as paths or URLs that Polars can scan.
+
+        :param table: `curves` or `traces`.
+        """
         listed: dict[str, list[str]] = {}
         for path in self.store.paths(table):
             listed.setdefault(path.split("/")[1].removeprefix("trial="), []).append(path)

@@ -29,6 +29,8 @@ def seal_outcome(
 
     Another process may do the same; the first to seal wins.
 
+    :param store: the study's records.
+    :param trial: the trial's id.
     :param name: of the compacted files; it differs wherever their rows may differ.
     :param state: final state of the trial.
     :param begins: attempts of the trial.
@@ -85,6 +87,7 @@ def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
 
     These are segments and checkpoints that no outcome names, of trials that have one, and half-written files.
 
+    :param store: the study's records.
     :param outcomes: trial id → outcome, of all finished trials.
     """
     kept = {path for outcome in outcomes.values() for path in (*outcome["files"], outcome["checkpoint"])}
@@ -98,7 +101,11 @@ def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
 
 
 def clear(store: Store, trial: str) -> None:
-    """Delete the segments and checkpoints of a finished trial, except those that its outcome names."""
+    """Delete the segments and checkpoints of a finished trial, except those that its outcome names.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    """
     outcome = read_document(store, f"trials/{trial}/outcome.json", "files", "checkpoint")
     if outcome is None:
         return

@@ -18,6 +18,8 @@ _DECISION = ("epoch", "step", "reason", "lease")
 def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) -> float:
     """Seal a trial's value at a rung. If an earlier attempt sealed one, that one counts.
 
+    :param store: the study's records.
+    :param trial: the trial's id.
     :param epoch: epoch of the rung.
     :param value: value of the objective.
     :param facts: further keys of the record: step, attempt, lease, and `seconds`, the wall time of training so far
@@ -32,13 +34,25 @@ def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) 
 
 
 def read_rungs(store: Store, trial: str) -> dict[int, float]:
-    """Return the sealed values of a trial: epoch → value."""
+    """Return the sealed values of a trial: epoch → value.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    """
     records = [read_document(store, path, "epoch", "value") for path in store.paths(f"trials/{trial}/rungs")]
     return {int(record["epoch"]): float(record["value"]) for record in records if record is not None}
 
 
 def seal_pruning(store: Store, trial: str, lease_number: int, epoch: int, step: int, reason: str) -> None:
-    """Seal the driver's decision to prune a trial at a rung, before its worker is stopped."""
+    """Seal the driver's decision to prune a trial at a rung, before its worker is stopped.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    :param lease_number: lease of the driver.
+    :param epoch: epoch of the rung.
+    :param step: optimizer steps done at the rung.
+    :param reason: why, in one sentence.
+    """
     record = {"epoch": epoch, "step": step, "reason": reason, "lease": lease_number}
     store.create(f"trials/{trial}/decisions/{lease_number}.json", canonical(record).encode())
 
@@ -47,12 +61,21 @@ def read_pruning(store: Store, trial: str, lease_number: int) -> Json | None:
     """Return the decision to prune a trial, if the driver of this lease took it.
 
     Decisions of other drivers do not count here: a driver that was paused beyond its lease may seal one at any time.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    :param lease_number: lease of the driver.
     """
     return read_document(store, f"trials/{trial}/decisions/{lease_number}.json", *_DECISION)
 
 
 def inherited_pruning(store: Store, trial: str, begins: list[Begin]) -> Json | None:
-    """Return the decision of an earlier driver, unless the trial went on under a later one."""
+    """Return the decision of an earlier driver, unless the trial went on under a later one.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    :param begins: its attempts.
+    """
     newest = max((begin.lease for begin in begins), default=0)
     for path in store.paths(f"trials/{trial}/decisions"):
         record = read_document(store, path, *_DECISION)
@@ -66,6 +89,9 @@ def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -
 
     Its wall time is that at the rung: what was trained until the worker stopped does not count.
 
+    :param store: the study's records.
+    :param trial: the trial's id.
+    :param lease_number: lease of the driver.
     :param adopt: whether decisions of earlier drivers count: only at a driver's start.
     :return: whether there is a decision that counts.
     """

@@ -209,12 +209,19 @@ any prediction can come to the self-consistent density."""
 
 
 def with_metadata(schema: pa.Schema, **extra: str) -> pa.Schema:
-    """Return `schema` with further metadata of the file, under `tesseral.<key>`."""
+    """Return `schema` with further metadata of the file, under `tesseral.<key>`.
+
+    :param schema: of a table.
+    :param extra: key → text.
+    """
     return schema.with_metadata((schema.metadata or {}) | {f"tesseral.{k}": v for k, v in extra.items()})
 
 
 def table_name(schema: pa.Schema) -> tuple[str, int] | None:
-    """Return which table a file holds, and its version; None for a file of another origin."""
+    """Return which table a file holds, and its version; None for a file of another origin.
+
+    :param schema: as read from a file.
+    """
     metadata = schema.metadata or {}
     try:
         return metadata[b"tesseral.table"].decode(), int(metadata[b"tesseral.version"])
@@ -223,5 +230,10 @@ def table_name(schema: pa.Schema) -> tuple[str, int] | None:
 
 
 def to_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Return rows as a table of exactly this schema; missing keys become null."""
+    """Return rows as a table of exactly this schema; missing keys become null.
+
+    :param rows: column → value.
+    :param schema: of the table.
+    :raises pyarrow.ArrowInvalid: if a value does not fit its column.
+    """
     return pa.Table.from_pylist(rows, schema=schema)

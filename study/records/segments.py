@@ -54,7 +54,11 @@ class Source:
 
 
 def read_begins(store: Store, trial: str) -> list[Begin]:
-    """Return the attempts of a trial, in order of number."""
+    """Return the attempts of a trial, in order of number.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    """
     begins = []
     for path in attempt_numbers(store, trial).values():
         if tree := read_document(store, path, "attempt", "lease", "start"):
@@ -64,13 +68,20 @@ def read_begins(store: Store, trial: str) -> list[Begin]:
 
 
 def attempt_numbers(store: Store, trial: str) -> dict[int, str]:
-    """Return attempt number → path. Numbers come from the names: one is taken even if its record cannot be read."""
+    """Return attempt number → path. Numbers come from the names: one is taken even if its record cannot be read.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    """
     names = {path: _ATTEMPT.fullmatch(path.rpartition("/")[2]) for path in store.paths(f"trials/{trial}/attempts")}
     return {int(match[1]): path for path, match in names.items() if match}
 
 
 def counting(begins: Iterable[Begin]) -> dict[int, int | None]:
-    """Return the number of each attempt that counts → the step below which its rows count; None for no bound."""
+    """Return the number of each attempt that counts → the step below which its rows count; None for no bound.
+
+    :param begins: the attempts of one trial.
+    """
     valid: list[Begin] = []
     for begin in sorted(begins, key=lambda b: b.number):
         if all(begin.lease >= earlier.lease for earlier in valid):
@@ -84,24 +95,36 @@ def counting(begins: Iterable[Begin]) -> dict[int, int | None]:
 
 
 def folder(table: str, trial: str) -> str:
-    """Return the folder of a trial's rows of `table`. It is named as in Hive, so `trial` can be read as a column."""
+    """Return the folder of a trial's rows of `table`. It is named as in Hive, so `trial` can be read as a column.
+
+    :param table: `curves` or `traces`.
+    :param trial: the trial's id.
+    """
     return f"{table}/trial={trial}"
 
 
 def is_segment(path: str) -> bool:
-    """Return whether a file is a segment or a compacted table, by its name. Other files are never deleted."""
+    """Return whether a file is a segment or a compacted table, by its name. Other files are never deleted.
+
+    :param path: of a file in a folder of rows.
+    """
     name = path.rpartition("/")[2]
     return bool(_SEGMENT.fullmatch(name) or _COMPACTED.fullmatch(name))
 
 
 def is_checkpoint(path: str) -> bool:
-    """Return whether a file is a checkpoint, by its name. Other files are never deleted."""
+    """Return whether a file is a checkpoint, by its name. Other files are never deleted.
+
+    :param path: of a file in a folder of checkpoints.
+    """
     return bool(CHECKPOINT.fullmatch(path.rpartition("/")[2]))
 
 
 def segment_sources(paths: Iterable[str], trial: str, begins: Iterable[Begin]) -> list[Source]:
     """Return the segments of a trial that can hold rows that count.
 
+    :param trial: the trial's id.
+    :param begins: its attempts.
     :param paths: files of the trial.
     """
     bounds = counting(begins)
@@ -114,26 +137,42 @@ def segment_sources(paths: Iterable[str], trial: str, begins: Iterable[Begin]) -
 
 
 def encode(table: pa.Table) -> bytes:
-    """Return a table as compressed Parquet, in row groups of at most 100,000 rows."""
+    """Return a table as compressed Parquet, in row groups of at most 100,000 rows.
+
+    :param table: rows of one trial.
+    """
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", row_group_size=100_000)
     return buffer.getvalue()
 
 
 def decode(data: bytes, schema: pa.Schema) -> pa.Table:
-    """Return the table in Parquet bytes, with the columns of `schema`."""
+    """Return the table in Parquet bytes, with the columns of `schema`.
+
+    :param data: a Parquet file.
+    :param schema: of the table.
+    """
     # One thread: a worker should not start a pool of threads for a few kilobytes.
     return pq.ParquetFile(io.BytesIO(data)).read(columns=schema.names, use_threads=False).cast(schema)
 
 
 def rows_to_table(rows: list[dict[str, Any]], trial: str, schema: pa.Schema) -> pa.Table:
-    """Return rows as a table of `schema`, with the column `trial` added."""
+    """Return rows as a table of `schema`, with the column `trial` added.
+
+    :param rows: column → value, without `trial`.
+    :param trial: the trial's id.
+    :param schema: of the table.
+    """
     return pa.Table.from_pylist([{"trial": trial, **row} for row in rows], schema=schema)
 
 
 def read_counting(store: Store, sources: list[Source], schema: pa.Schema, last: int | None = None) -> pa.Table:
     """Return the rows of `sources` that count, up to step `last`, sorted by step.
 
+    :param store: the study's records.
+    :param sources: of one trial and one table.
+    :param schema: of the table.
+    :param last: last step whose rows are returned; None returns all.
     :raises FileNotFoundError: if a source is gone, because its trial was compacted meanwhile.
     :raises RecordError: if a source cannot be read.
     """

@@ -65,11 +65,17 @@ class Store:
         return f"Store({self.url!r})"
 
     def child(self, name: str) -> Self:
-        """Return the store of a subfolder."""
+        """Return the store of a subfolder.
+
+        :param name: of the subfolder.
+        """
         return type(self)(self.location(name))
 
     def location(self, path: str) -> str:
-        """Return the absolute path or URL of `path`, as Polars and pyarrow read it. An absolute one stays as it is."""
+        """Return the absolute path or URL of `path`, as Polars and pyarrow read it. An absolute one stays as it is.
+
+        :param path: relative to the store, or absolute.
+        """
         if "://" in path or path.startswith("/"):
             return path
         return f"{self.url.rstrip('/')}/{path}"
@@ -77,6 +83,8 @@ class Store:
     def create(self, path: str, data: bytes) -> bool:
         """Write `data` unless `path` exists. It is on disk when this returns.
 
+        :param path: relative to the store, with `/`.
+        :param data: the whole content.
         :return: whether this call created the file.
         """
         if self._root is not None:
@@ -86,6 +94,7 @@ class Store:
     def create_from(self, path: str, write: Callable[[IO[bytes]], object]) -> bool:
         """Create a file as `create` does, for data that memory should not hold.
 
+        :param path: relative to the store, with `/`.
         :param write: writes the data to the file that it is given.
         :return: whether this call created the file.
         """
@@ -104,14 +113,21 @@ class Store:
         return True
 
     def replace(self, path: str, data: bytes) -> None:
-        """Write `data` in one act, whether or not `path` exists. Only for derived files: records use `create`."""
+        """Write `data` in one act, whether or not `path` exists. Only for derived files: records use `create`.
+
+        :param path: relative to the store, with `/`.
+        :param data: the whole content.
+        """
         if self._root is not None:
             _write_synced(self._root / path, lambda file: file.write(data), replace=True)
         else:
             obstore.put(self._remote, path, data)
 
     def read(self, path: str) -> bytes | None:
-        """Return the bytes of `path`; None if there is no such record."""
+        """Return the bytes of `path`; None if there is no such record.
+
+        :param path: relative to the store, with `/`.
+        """
         if self._root is not None:
             try:
                 return (self._root / path).read_bytes()
@@ -123,7 +139,10 @@ class Store:
             return None
 
     def paths(self, prefix: str = "") -> list[str]:
-        """Return the sorted paths of all records below the folder `prefix`."""
+        """Return the sorted paths of all records below the folder `prefix`.
+
+        :param prefix: a folder, relative to the store; all of it if empty.
+        """
         if self._root is not None:
             # By string operations: a study of 10,000 trials has 60,000 paths.
             start = len(f"{self._root}/".replace("//", "/"))
@@ -139,7 +158,10 @@ class Store:
         return sorted(path for path in remote if not path.rpartition("/")[2].startswith("."))
 
     def folders(self, prefix: str = "") -> list[str]:
-        """Return the sorted names of the folders directly below `prefix`."""
+        """Return the sorted names of the folders directly below `prefix`.
+
+        :param prefix: a folder, relative to the store.
+        """
         if self._root is not None:
             try:
                 with os.scandir(self._root / prefix) as entries:
@@ -152,7 +174,10 @@ class Store:
         return sorted(name for name in names if not name.startswith("."))
 
     def stale(self, seconds: float) -> list[str]:
-        """Return temporary files of killed writers that are older than this. An object store never has any."""
+        """Return temporary files of killed writers that are older than this. An object store never has any.
+
+        :param seconds: age of the youngest file that is returned.
+        """
         if self._root is None:
             return []
         before = time.time() - seconds
@@ -167,7 +192,10 @@ class Store:
         return abandoned
 
     def delete(self, paths: list[str]) -> None:
-        """Delete those of `paths` that exist."""
+        """Delete those of `paths` that exist.
+
+        :param paths: relative to the store.
+        """
         for path in paths:
             if self._root is not None:
                 (self._root / path).unlink(missing_ok=True)
