@@ -90,6 +90,8 @@ def ablation_chart(ablated: pl.DataFrame, arms: Sequence[str], metric: MetricLab
     """Bars by order, a panel for each layer and arm, on one logarithmic axis.
 
     :param ablated: from `ablations.ablations`; the axis and colours are those of all its arms.
+    :param arms: those that get a panel.
+    :param metric: the error that was measured again.
     """
     bounds = {name: pl.col("intact") * (1 + pl.col(name) / 100) for name in ("low", "high")}
     drawn = ablated.with_columns(**{f"error_{name}": bound for name, bound in bounds.items()})

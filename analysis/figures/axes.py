@@ -43,7 +43,10 @@ def _spread(n: int) -> list[str]:
 
 
 def arm_colour(arms: Sequence[str], *, legend: bool = True) -> alt.Color:
-    """Colour encoding of the arms, the same wherever the same arms are drawn."""
+    """Colour encoding of the arms, the same wherever the same arms are drawn.
+
+    :param arms: all arms of the study in its order, drawn or not.
+    """
     # A legend takes its symbols from the chart's first layer, which may be a faint band, so they are set to discs.
     columns = max(1, WIDTH // (_CHARACTER * max(map(len, arms), default=1) + 30))
     shown = alt.Legend(symbolType="circle", symbolOpacity=1, symbolStrokeWidth=0, columns=columns) if legend else None

@@ -75,6 +75,8 @@ def error_during_training(curves: pl.DataFrame, arms: Sequence[str], metric: Met
     """The median over trials by epoch, in a band from the lowest to the highest.
 
     :param curves: arm, epoch, value; one row for each trial and epoch.
+    :param arms: labels in the study's order, which decides their colours.
+    :param metric: the metric that is drawn.
     """
     base = alt.Chart(_spread_over_trials(curves, ["arm"])).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)), color=arm_colour(arms)
@@ -87,7 +89,9 @@ def error_during_training(curves: pl.DataFrame, arms: Sequence[str], metric: Met
 def errors_by_order_during_training(curves: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.FacetChart:
     """`error_during_training` for each output order side by side, on one axis.
 
-    :param curves: arm, epoch, l, value.
+    :param curves: arm, epoch, l, value; one row for each trial, epoch and order.
+    :param arms: labels in the study's order, which decides their colours.
+    :param metric: the metric that is drawn.
     """
     orders = curves["l"].n_unique()
     base = alt.Chart(_spread_over_trials(curves, ["arm", "l"])).encode(
@@ -130,6 +134,8 @@ def best_by_proposal(steps: pl.DataFrame, arms: Sequence[str], metric: MetricLab
     """The lowest validation error so far against the number of proposals, a staircase for each arm.
 
     :param steps: from `tables.search.best_so_far`.
+    :param arms: labels in the study's order, which decides their colours.
+    :param metric: the search's first objective.
     """
     rows = steps.with_columns(tooltip=pl.col("arm"))
     x = alt.X("n:Q", title="distinct proposals", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(domainMin=0))
@@ -159,6 +165,11 @@ def _spread_over_trials(curves: pl.DataFrame, by: list[str]) -> pl.DataFrame:
 
 
 def _band(base: alt.Chart, metric: MetricLabel, values: Sequence[float]) -> alt.LayerChart:
+    """A line of medians in a band from the lowest to the highest.
+
+    :param base: of the frame from `_spread_over_trials`.
+    :param values: of single trials, which decide the axis.
+    """
     y = alt.Y("median:Q", **axis(values, metric.axis))
     band = base.mark_area(opacity=0.14).encode(y=alt.Y("lowest:Q", title=metric.axis), y2="highest:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y, description="tooltip:N")

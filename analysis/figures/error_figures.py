@@ -104,7 +104,12 @@ def error_by_arm(
 
 
 def change_by_arm(comparisons: Sequence[Comparison], arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
-    """The relative change against the baseline with its interval, and a line at zero."""
+    """The relative change against the baseline with its interval, and a line at zero.
+
+    :param comparisons: from `paired.compare_arms`, with one baseline; those without a change are left out.
+    :param arms: labels in the study's order, which decides their colours.
+    :param metric: the metric that is drawn.
+    """
     table = _estimates([(c.arm, c.change) for c in comparisons], "%", signed=True)
     compared = table["arm"].to_list()
     title = f"change of {metric.noun}, %"
@@ -127,7 +132,9 @@ def error_against_cost(
 ) -> alt.HConcatChart:
     """Mean error with its interval against parameters and against training time.
 
-    :param costs: arm, parameters, seconds, error, low, high.
+    :param costs: arm, parameters, seconds, error, low, high; the last three in the metric's unit.
+    :param arms: labels in the study's order, which decides their colours.
+    :param metric: the metric that is drawn.
     :param floor: the fit floor in percent, drawn as a dashed line.
     """
     rows = costs.drop_nulls(["error", "parameters", "seconds"]).with_columns(

@@ -38,6 +38,8 @@ def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLab
     """The error of each output order by arm; a cross marks an order that the arm cannot reach.
 
     :param outputs: from `orders.output_errors`.
+    :param arms: labels in the study's order, which decides their colours.
+    :param metric: the metric that is drawn.
     """
     rows = outputs.filter(pl.col("error") > 0).with_columns(
         state=pl.when("reachable").then(pl.lit("reached")).otherwise(pl.lit(_OUT_OF_REACH)),

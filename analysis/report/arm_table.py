@@ -97,6 +97,7 @@ def _other_metric(metric: str, arm: ArmSummary) -> str:
 
 
 def _other_error(arm: ArmSummary, metric: str, heading: str) -> str:
+    """The cell of an arm in the second column of errors; it names its unit if the heading names none."""
     name = _other_metric(metric, arm)
     measured = arm.errors.get(name)
     if measured is None or measured.error is None:

@@ -175,6 +175,7 @@ def _lowest(summary: ArmSummary, metric: str, target: TargetLabel, *, alone: boo
 
 
 def _counted(comparisons: list[Comparison], metric: str, target: TargetLabel) -> str:
+    """One sentence for all comparisons of a study of one group, which have one baseline."""
     baseline, noun = _quoted(comparisons[0].baseline), describe(metric, target).noun
     return f"{len(comparisons)} arms are compared with {baseline} in {noun}: {_verdicts(comparisons)}."
 

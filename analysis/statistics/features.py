@@ -39,9 +39,10 @@ def hidden_features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
 
 
 def mean_features(per_trial: pl.DataFrame) -> pl.DataFrame:
-    """Averages over the trials of each arm: arm, layer, epoch, l, trials, share, rms, sorted.
+    """Averages over the trials of each arm.
 
     :param per_trial: from `hidden_features`.
+    :returns: arm, layer, epoch, l, trials (their number), share, rms, sorted.
     """
     return (
         per_trial.group_by("arm", "layer", "epoch", "l")

@@ -71,8 +71,8 @@ def floor_details(study: StudyInfo) -> list[str]:
         ]
     sentences = [
         sentence,
-        "The fit floor is a mean over the reference structures. It exists for the whole density only, because the SCF "
-        "density is not resolved by l.",
+        "The fit floor is a mean over the reference structures. It exists for the whole density only, because the "
+        "self-consistent (SCF) density is not divided into orders l.",
     ]
     parts = [
         f"{_size(value, error.unit)} in the {error.name}"

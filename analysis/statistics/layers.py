@@ -81,5 +81,9 @@ def gradients(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def last_traces(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of each trial's last traced epoch."""
+    """The rows of each trial's last traced epoch: trials may have ended after different numbers of epochs.
+
+    :param rows: from `layer_traces`.
+    :returns: the columns of `rows`.
+    """
     return rows.filter(pl.col("epoch") == pl.col("epoch").max().over("trial"))

@@ -111,6 +111,7 @@ def trend_sentences(tested: Sequence[Trend]) -> list[str]:
 
 
 def _sentence(baseline: str, where: str, orders: tuple[int, ...], pairs: int, alike: list[Trend]) -> str:
+    """One sentence for the trends that share a baseline, the levels of other factors, their orders and their pairs."""
     basis = f"l = {', '.join(map(str, orders))}; {count(pairs, 'pair')}{f'; {where}' if where else ''}"
     each = [f"{interval(trend.change, '%', signed=True)} for {trend.hidden} ({_verdict(trend)})" for trend in alike]
     return (

@@ -116,6 +116,7 @@ def arm_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: i
 
 
 def _arm_error(arm: str, rows: pl.DataFrame, blocks: int) -> ArmError:
+    """The mean error of one arm; `rows` are its part of `trial_errors`, and may be empty."""
     values = rows["error"].to_numpy()
     units = _units(rows, values, blocks)
     error = t_estimate(units) if units.size else None
@@ -164,6 +165,10 @@ def compare_arms(
 
 
 def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, given: int, blocks: int) -> Comparison:
+    """Compare two arms, of which `rows` and `others` are the parts of `trial_errors`.
+
+    :param given: number of trials that the arm has in the trials table, in whatever state.
+    """
     pairs = _paired(rows, others)
     x, x_baseline = pairs["error"].to_numpy(), pairs["error_baseline"].to_numpy()
     differences = _units(pairs, x - x_baseline, blocks)

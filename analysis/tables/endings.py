@@ -16,6 +16,7 @@ class Ending:
     """Trials of one stage that were stopped or failed for one reason."""
 
     stage: str
+    """Either search or confirm."""
     state: str
     """Either pruned or failed."""
     reason: str
@@ -23,7 +24,9 @@ class Ending:
     alike: bool
     """Whether all trials have exactly this reason."""
     trials: int
+    """Their number."""
     arms: tuple[str, ...]
+    """Labels of the arms that they belong to."""
     examples: tuple[str, ...]
     """Ids of the first few trials."""
 

@@ -20,6 +20,7 @@ def curve_metrics(metric: str) -> list[str]:
 def learning_curves(tables: StudyTables) -> pl.DataFrame:
     """Curves of the study's metric, or of what stands for it, and of the errors by order; finite values only.
 
+    :returns: arm, trial, epoch, split, metric, l, value, sorted; l is null for an error of the whole.
     :raises FileNotFoundError: if a file was compacted since `tables` were loaded; see `open.read_study`.
     """
     metrics = [*curve_metrics(tables.study.metric), *BY_ORDER]

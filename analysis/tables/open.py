@@ -53,6 +53,8 @@ def open_study(storage: str | Path, name: str, baseline: str | None = None) -> S
 def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], baseline: str | None = None) -> T:
     """Open a study and pass its tables to a function, safely while the study runs.
 
+    Example: `tesseral.read_study("runs", "quickstart", lambda tables: tables.curves.collect())`
+
     A trial that ends compacts its files. If these were listed but not read yet, the study is opened again and `use` is
     called again; it should only collect rows and compute.
 

@@ -44,9 +44,11 @@ class ArmSearch:
     repeats: int
     """Proposals of a setting that an earlier one had; they were answered from its record and are not counted."""
     complete: int
+    """Distinct proposals whose trial is complete."""
     pruned: int
-    """Stopped early by successive halving."""
+    """Those that were stopped early by successive halving."""
     failed: int
+    """Those whose trial failed."""
     best: float | None
     """Lowest validation error of a complete trial so far."""
     settings: Mapping[str, Any]
