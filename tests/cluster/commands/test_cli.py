@@ -93,6 +93,7 @@ def test_a_pickle_with_code_in_it_is_refused_by_name(tmp_path):
 
 def test_an_unknown_study_names_the_known_ones(storage):
     assert_refused(tesseral("status", "nope", "--storage", storage), "nope")
+    assert_refused(tesseral("status", "nope", "--storage", storage / "runz"), "found no folder", "runz")
 
 
 def test_status_counts_what_is_due(storage, study_file):
@@ -105,6 +106,7 @@ def test_status_counts_what_is_due(storage, study_file):
         "lmax=0": {"planned": 3},
         "lmax=1": {"planned": 3},
     }
+    assert "0 of 3" in shown.stdout
     assert "No driver runs it now" in shown.stdout
     plan = prepare(study, str(storage))
     write_plan(store, plan.plan_confirm(plan.arms[0], 0, 0), "small")
@@ -192,6 +194,21 @@ def test_run_status_report_resume(storage, study_file):
 
     study_file.write_text(study_file.read_text().replace("epochs = 6", "epochs = 7"))
     assert_refused(tesseral(*run), "training.epochs is 7 and was 6")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--lease", "0"], "expected a number of at least 1.0, got"),
+        (["--lease", "x"], "expected a number, got"),
+        (["--executor", "x"], "'x' is not one of 'ray', 'inline'"),
+    ],
+)
+def test_an_option_is_refused_in_plain_words(study_file, options, sentence):
+    done = tesseral("run", study_file, *options)
+    assert done.returncode == 2
+    assert sentence in " ".join(done.stderr.replace("│", "").split())
+    assert "Value error" not in done.stderr
 
 
 def test_resources_that_this_machine_lacks_are_refused(storage, study_file):

@@ -10,46 +10,20 @@ from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tesseral.cluster.commands.cli import main
 from tesseral.cluster.data import reference_parts
-from tesseral.cluster.data.data_set_summary import describe, summarise
+from tesseral.cluster.data.data_set_summary import summarise
 from tesseral.cluster.data.recipe_run import BASIS, IncompleteError, inline, run_recipe
 from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.reference.calculation import calculation, normal_modes
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
-
-HEADER = '[reference]\nname = "small"\n[method]\nmethod = "HF"\nbasis = "STO-3G"\n'
-WATERS = '[[structures]]\nkind = "water_clusters"\nmolecules = {}\ncount = {}\n'
-
-
-def inline_table(name: str, elements: str, positions: list, rest: str = "") -> str:
-    return (
-        f'[[structures]]\nkind = "inline"\nname = "{name}"\nelements = {json.dumps(elements.split())}\n'
-        f"positions = {json.dumps(positions).replace('NaN', 'nan')}\n{rest}"
-    )
-
-
-HYDROGEN = inline_table("h2", "H H", [[0, 0, 0], [0, 0, 0.74]])
-HELIUM = inline_table("he", "He", [[0, 0, 0]])
-# More electrons of one spin than orbitals: found when it is computed.
-TRIPLET = inline_table("triplet", "He", [[0, 0, 0]], "spin = 2\n")
-
-
-def recipe(folder: Path, *tables: str, header: str = HEADER) -> Path:
-    file = folder / "recipe.toml"
-    file.write_text(header + "".join(tables))
-    return file
-
-
-def make(storage: Path, *tables: str, header: str = HEADER, **listeners) -> tuple[str, bool]:
-    return run_recipe(read_recipe(recipe(storage, *tables, header=header)), str(storage), inline, **listeners)
+from tests.support.recipes import HEADER, HELIUM, HYDROGEN, TRIPLET, WATERS, inline_table, make, recipe
 
 
 def sealed(storage: Path) -> dict[str, Path]:
@@ -239,33 +213,6 @@ def test_the_command_says_what_failed_and_ends_with_1(tmp_path, monkeypatch, cap
     assert printed["content_hash"] == read_reference(printed["reference"]).content_hash
 
 
-def test_a_field_that_does_not_converge_is_a_row_that_says_so(tmp_path):
-    location, made = make(tmp_path, HYDROGEN, WATERS.format(1, 1), header=HEADER + "max_cycle = 1\n")
-    assert made
-    summary = summarise(location)
-    assert (summary["structures"], summary["converged"]) == (2, 1)  # the orbitals of H2 follow from its symmetry
-    assert "; 1 not converged and never trained on\n" in describe(summary)
-
-
-def test_what_the_file_holds_is_told(tmp_path):
-    location, _ = make(tmp_path, HYDROGEN, HELIUM)
-    table = read_reference(location).table
-    summary = summarise(location)
-    for column, size in summary["floor"].items():
-        errors = np.abs(table[column].to_numpy())
-        assert size == {"mean": pytest.approx(errors.mean()), "max": errors.max()}
-    assert set(summary["floor"]) == {"fit_error", "electron_error", "dipole_error", "self_repulsion_error"}
-    assert {"coefficients", "energy", "dipole", "quadrupole", "octupole", "homo", "lumo", "gap", "r2"} >= {
-        *summary["quantities"]
-    }
-    assert summary["quantities"] == list(read_reference(location).filled)
-    first, second, third = describe(summary).splitlines()
-    assert first == "2 structures of H, He; HF/STO-3G, density fitted in def2-universal-jfit, decontracted"
-    assert second.startswith("Fit floor, the mean error of the fitted density against the SCF density: ")
-    assert f"ε {summary['floor']['fit_error']['mean']:.2g} %" in second
-    assert third == f"File: {location}"
-
-
 @pytest.mark.parametrize(
     ("table", "header", "sentence"),
     [
@@ -450,22 +397,6 @@ def test_a_file_that_another_recipe_made_meanwhile_is_refused(tmp_path):
     loaded = read_recipe(recipe(tmp_path, HYDROGEN))
     with pytest.raises(DataError, match="made by another recipe"):
         run_recipe(loaded, str(tmp_path), spread)
-
-
-def test_the_line_reads_only_what_it_needs(tmp_path, monkeypatch):
-    """A file whose large columns cannot be read is described all the same."""
-    location, _ = make(tmp_path, HYDROGEN, HELIUM)
-    wanted = describe(summarise(location))
-    metadata = pq.ParquetFile(location).metadata.row_group(0)
-    spoiled = bytearray(Path(location).read_bytes())
-    for leaf in map(metadata.column, range(metadata.num_columns)):
-        if leaf.path_in_schema.split(".")[0] in ("overlap", "coefficients", "positions", "provenance"):
-            start = leaf.dictionary_page_offset or leaf.data_page_offset
-            spoiled[start : start + leaf.total_compressed_size] = bytes(leaf.total_compressed_size)
-    Path(location).write_bytes(spoiled)
-    with pytest.raises(DataError, match="cannot be read"):
-        read_reference(location)
-    assert describe(summarise(location)) == wanted
 
 
 def test_an_object_store_holds_the_same(tmp_path, bucket):

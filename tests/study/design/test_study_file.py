@@ -215,3 +215,7 @@ def test_a_sequential_allocation_says_when_it_ends(lines, path):
     with pytest.raises(StudyFileError) as caught:
         Study.parse(text + data, "s.toml")
     assert caught.value.path == path
+
+
+def test_a_study_prints_as_one_line(study_file):
+    assert repr(Study.load(study_file)) == "Study('small': 2 arms × 3 blocks × 1 replicate)"
