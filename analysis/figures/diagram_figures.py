@@ -100,8 +100,8 @@ def diagram_figures(trials: pl.DataFrame, arms: tuple[str, ...]) -> Iterator[Dra
 
 
 def _outline(row: dict[str, object]) -> Outline:
-    hidden, harmonics_lmax = parse_irreps(str(row["hidden.irreps"])), int(str(row["harmonics_lmax"]))
-    irreps, roots = layer_irreps(str(row.get("interaction")), hidden, harmonics_lmax)
+    hidden = [(term.l, term.p) for term in parse_irreps(str(row["hidden.irreps"]))]
+    irreps, roots = layer_irreps(str(row.get("interaction")), hidden, int(str(row["harmonics_lmax"])))
     tree, k_max = parse_tree(str(row["fusion.diagram"])), row.get("fusion.k_max")
     leaves = tuple((name, _orders_of(irreps[name])) for name in sorted(set(tree.leaves)))
     return Outline(tree, leaves, _orders_of(roots), None if k_max is None else int(str(k_max)))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import split
+from tesseral.models.data.split import split_structures
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.constants import SYMBOLS
@@ -61,7 +61,7 @@ def outside(reference: Reference, data: Data, seeds: Iterable[int]) -> set[str]:
     counts = np.array([[row.count(number) for number in reference.elements] for row in rows], dtype=float)
     formulas: set[str] = set()
     for seed in seeds:
-        chosen = split(data, len(rows), seed)
+        chosen = split_structures(data, len(rows), seed)
         _, values, directions = np.linalg.svd(counts[list(chosen.train)], full_matrices=False)
         span = directions[values > TOLERANCE * values.max()]
         formulas |= {_formula(rows[index]) for index in chosen.test if _missed(counts[index], span) > TOLERANCE}

@@ -67,7 +67,7 @@ class _FusedArm:
         return len(self.paths) < len(self._paths(None))
 
     def _paths(self, k_max: int | None) -> tuple[Path, ...]:
-        hidden = parse_irreps(self.network.hidden.irreps or "")
+        hidden = ((term.l, term.p) for term in parse_irreps(self.network.hidden.irreps or ""))
         leaves, roots = layer_irreps(self.network.interaction, hidden, self.network.harmonics_lmax)
         return paths(self.tree, leaves, roots, k_max)
 

@@ -42,7 +42,7 @@ def permutation(seed: int, size: int) -> list[int]:
     return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
 
 
-def split(data: configuration.Data, size: int, seed: int) -> Split:
+def split_structures(data: configuration.Data, size: int, seed: int) -> Split:
     """Split the structures: in a random order, those for testing come first, then validation, then training.
 
     Training sets of different sizes are therefore nested, and judged by the same structures.

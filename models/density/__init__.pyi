@@ -5,9 +5,10 @@ from .errors import DensityErrors, density_errors
 from .multipoles import moments
 from .potential import potential_on_points, shell_of_points
 from .quadrature import Grid, Quadrature, atom_grid
-from .uniform_grid import CubeGrid, cube_grid
+from .uniform_grid import COARSE, CubeGrid, cube_grid
 
 __all__ = [
+    "COARSE",
     "AuxiliaryBasis",
     "CubeGrid",
     "DensityErrors",

@@ -59,6 +59,7 @@ def coulomb_matrix(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positio
     size = sum(basis.size(number) for number in atomic_numbers)
     matrix = np.zeros((size, size))
     for left, right in product(sorted(blocks), repeat=2):
+        # J is symmetric: a block of l > l′ is the transpose of one that is computed.
         if left > right:
             continue
         values = _block(left, blocks[left], right, blocks[right])  # (shells, 2l+1, shells, 2l'+1)
@@ -67,6 +68,7 @@ def coulomb_matrix(basis: AuxiliaryBasis, atomic_numbers: Sequence[int], positio
         part = values.reshape(len(rows), len(columns))
         matrix[np.ix_(rows, columns)] = part
         matrix[np.ix_(columns, rows)] = part.T
+    # Blocks of equal l were computed whole, and their two triangles differ by rounding: the lower one counts.
     symmetric: Array = np.tril(matrix) + np.tril(matrix, -1).T
     return symmetric
 
@@ -107,6 +109,7 @@ def _block(left: int, bra: _Primitives, right: int, ket: _Primitives) -> Array:
     for order in range(abs(left - right), left + right + 1, 2):
         function = derivatives
         for _ in range((left + right - order) // 2):  # ∇² of every derivative by u that is still needed
+            # dⁿ/duⁿ (6 f′ + 4u f″) = (6 + 4n) f⁽ⁿ⁺¹⁾ + 4u f⁽ⁿ⁺²⁾
             n = np.arange(len(function) - 2)[:, None, None]
             function = (6 + 4 * n) * function[1:-1] + 4 * u * function[2:]
         radial = scale * 2.0**order * function[order]
@@ -128,6 +131,7 @@ def _derivatives(most: int, a: Array, b: Array, u: Array) -> Array:
 def _coupling(left: int, right: int, order: int) -> Array:
     """G with C_λ(n) C_μ(n) = Σ_L Σ_M G_λμM C_LM(n) for a unit vector n, shape (2l+1, 2l′+1, 2L+1)."""
     w3j = o3.wigner_3j(left, right, order, dtype=torch.float64)
+    # Any unit vector will do, since the contraction below is invariant under rotations.
     direction = torch.tensor([0.36, 0.48, 0.8], dtype=torch.float64)
     one, two, three = (
         o3.spherical_harmonics(each, direction, normalize=True, normalization="norm") for each in (left, right, order)

@@ -149,6 +149,7 @@ def _projection(shells: tuple[Shell, ...]) -> Tensor:
     column = 0
     for shell in shells:
         width = 2 * shell.l + 1
+        # A function has no moment but that of its own l; those of l > 3 are not asked for.
         if shell.l in ORDERS:
             matrix[_SLICES[shell.l], column : column + width] = _radial_moment(shell) * torch.eye(
                 width, dtype=torch.float64

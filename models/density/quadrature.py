@@ -53,6 +53,7 @@ def along_curve(points: Tensor, cell: float = 0.25) -> Tensor:
     """
     place = ((points.detach() - points.detach().amin(dim=0)) / cell).long()
     code = torch.zeros_like(place[:, 0])
+    # The interleaved bits of the three cell numbers are the place along the curve.
     for bit in range(int(place.max()).bit_length()):
         for axis in range(3):
             code |= ((place[:, axis] >> bit) & 1) << (3 * bit + axis)
@@ -110,6 +111,7 @@ def _shares(centres: Tensor, points: Tensor) -> Tensor:
     for a in range(len(centres)):
         for b in range(a):
             step = (distances[a] - distances[b]) / (centres[a] - centres[b]).norm()
+            # Three times h(μ) = μ (3 − μ²)/2, the number that Becke recommends.
             for _ in range(3):
                 step = step * (1.5 - 0.5 * step.square())
             products[a] *= 0.5 - 0.5 * step

@@ -15,7 +15,6 @@ from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.gated import GatedLayer
 from tesseral.models.networks.layers.layer import Layer, Residual, shared_irreps
 from tesseral.models.networks.layers.mace import MaceLayer
-from tesseral.models.networks.layers.messages import radial_sizes
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.user_network import DEFINE, UserNetwork
 from tesseral.study import configuration
@@ -125,14 +124,7 @@ class Network(Module):
         if settings.readout == "linear":
             self.output = LinearReadout([layer.irreps_out for layer in self.layers], self.irreps_out)
         else:
-            self.output = Convolution(
-                irreps,
-                self.irreps_out,
-                lmax=settings.harmonics_lmax,
-                elements=elements,
-                radial=radial_sizes(settings),
-                num_neighbors=num_neighbors,
-            )
+            self.output = Convolution(irreps, self.irreps_out, settings, elements=elements, num_neighbors=num_neighbors)
 
     def extra_repr(self) -> str:
         """Irreps, in -> out."""

@@ -100,6 +100,7 @@ class DensityTarget(Target[DensityBatch, Tensor]):
                 return RawLoss(self.to_y)
             case "equal":
                 coefficients, species = _atoms(structures)
+                # Coefficients are in the precision of the training, the tables still in float64.
                 y = self.y(coefficients.to(self.to_y.dtype), species)
                 return EqualLoss(y, species, len(structures), to_y=self.to_y, order=self.order)
             case "coulomb":

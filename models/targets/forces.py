@@ -110,12 +110,15 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         :returns: energy and forces, float64.
         """
         wanted = torch.is_grad_enabled()
+        # Forces are a gradient, also where gradients are off because nothing is trained.
         with torch.enable_grad():
             positions = graph.positions.detach().requires_grad_()
             moved = at_positions(graph, positions, self.edges)
             energy = self.read(network(moved), moved)
             gradient = None
             if energy.requires_grad:
+                # Structures share no edge, so the gradient of the summed energies holds each one's own. Only training
+                # takes a second gradient, and needs the graph of the first.
                 (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=wanted, allow_unused=True)
         if gradient is None:  # a network of the user's own may not look at the positions
             gradient = torch.zeros_like(positions)

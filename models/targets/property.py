@@ -101,6 +101,7 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
             solution[:, chosen] = np.linalg.lstsq(counts, numbers[:, chosen], rcond=None)[0]
         else:
             solution[:, chosen] = numbers[:, chosen].mean(axis=0)
+        # The mean of an intensive quantity stands for every element, so Σ_i a(Z_i) / N gives it back.
         residual = numbers - counts @ solution / (1 if self.quantity.additive else counts.sum(axis=1, keepdims=True))
         squares = torch.from_numpy(np.square(residual).mean(axis=0))
         copy = self.copy.cpu()

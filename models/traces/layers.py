@@ -64,6 +64,7 @@ def find_layers(network: Module, graph: Graph) -> Layers:
             break  # a network of one hidden layer, not a wrapped network
         outermost = set(_outermost(part))
     called = [part for part in calls if part in outermost]
+    # By identity, since equal values could be chance: the output layer returns the network's very tensor.
     output = next((part for part in reversed(called) if calls[part].returned is returned), None)
     return Layers([part for part in called if part is not output], output)
 

@@ -157,6 +157,7 @@ class _Sums:
         :param above: numerator of each position along the weights' axis.
         :param below: denominator of each position, or the number of weights in the whole tensor.
         """
+        # Every position along the axis holds equally many weights of the tensor.
         each = below if isinstance(below, np.ndarray) else np.full(len(above), below / len(above))
         for key, where in groups:
             part = above[where].sum(), each[where].sum()
@@ -213,6 +214,7 @@ def _keeping_weights(products: Sequence[Module] | dict[Module, Any]) -> Iterator
     passed: list[tuple[Module, Tensor]] = []
 
     def keep(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Products of e3nn and ours are called with features, harmonics and weights, in this order or by name.
         weights = args[2] if len(args) > 2 else kwargs.get("weight", kwargs.get("weights"))
         if isinstance(weights, Tensor) and weights.shape[-1:] == (module.weight_numel,):
             passed.append((module, weights))

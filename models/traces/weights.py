@@ -126,6 +126,7 @@ def product_groups(product: Module) -> list[Group]:
         return list(_channel_groups(product))
     if not isinstance(product, o3.TensorProduct):
         raise TypeError(f"expected a ChannelProduct or an o3.TensorProduct, got {type(product).__name__}")
+    # e3nn lays out weights instruction by instruction; those without weights take no place.
     weighted = [instruction for instruction in product.instructions if instruction.has_weight]
     groups = []
     for ins, where in zip(weighted, _slices(prod(ins.path_shape) for ins in weighted), strict=True):
@@ -166,6 +167,7 @@ def _linear_weights(linear: o3.Linear, mixed: tuple[str, FusionProduct] | None) 
     if not linear.internal_weights:
         return
     for parameter, biases in ((linear.weight, False), (linear.bias, True)):
+        # e3nn marks the instruction of a bias by i_in = −1, and keeps weights and biases in the order of instructions.
         chosen = [ins for ins in linear.instructions if (ins.i_in == -1) is biases]
         if isinstance(parameter, Parameter) and parameter.numel():
             places = _slices(prod(ins.path_shape) for ins in chosen)

@@ -8,13 +8,12 @@ import torch
 
 from tesseral.models.data.data_set import open_data_set
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_sizes, split
-from tesseral.models.networks.network import count_parameters
+from tesseral.models.data.split import check_sizes, split_structures
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.model import DTYPES, build_model
 from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
+from tesseral.models.training.trial_check import check_weights
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.errors import StudyFileError
 
 WARM_UP = 2
 """Untimed first steps, which allocate and compile."""
@@ -52,12 +51,11 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
     check_sizes(configuration.data, reference)
     configuration = configuration.resolved()
     data = open_data_set(reference, configuration, dtype, where)
-    train = split(configuration.data, len(data), 0).train
+    train = split_structures(configuration.data, len(data), 0).train
     structures = data.select(train)
     with deterministic(where), seeded(0, where):
         model = build_model(configuration, reference, num_neighbors=data.neighbors(train), seed=0).to(where)
-        if not count_parameters(model):
-            raise StudyFileError("network", "expected a network with weights to train, got one without")
+        check_weights(model, configuration.network)
         model.target.standardise(structures)
         loss = model.target.build_loss(configuration.loss, structures).to(dtype)
         model = model.to(dtype).train()

@@ -10,7 +10,7 @@ from torch import Tensor
 from tesseral.models.data.batch import Batch
 from tesseral.models.data.data_set import open_data_set
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_sizes, permutation, split
+from tesseral.models.data.split import check_sizes, permutation, split_structures
 from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.metrics import BATCH_SIZE, evaluation_batches, measure, measure_densities
@@ -104,7 +104,7 @@ class _Training:
         dtype = DTYPES[self.settings.dtype]
         check_sizes(self.configuration.data, reference)
         self.data = open_data_set(reference, self.configuration, dtype, device)
-        self.split = split(self.configuration.data, len(self.data), trial.seeds.split)
+        self.split = split_structures(self.configuration.data, len(self.data), trial.seeds.split)
         self.validation = self._batches(self.split.validation)
         model = build_model(
             self.configuration,
@@ -166,7 +166,9 @@ class _Training:
     def _train_epoch(self, *, keep_weights: bool) -> tuple[float, dict[int, Tensor] | None]:
         """Train one epoch; return the mean loss of its structures and, if kept, the weights before the last step."""
         train, size, order_seed = self.split.train, self.settings.batch_size, self.trial.seeds.order
+        # An order of its own for each epoch: a resumed training needs the state of no generator.
         order = [train[i] for i in permutation(seed_of(order_seed, self.epoch), len(train))]
+        # Summed on the device: to read the loss of each step would wait for an accelerator.
         total, before = torch.zeros((), dtype=torch.float64, device=self.device), None
         self.model.train()
         # Our networks draw no random numbers while they train; a user's own may, for dropout.

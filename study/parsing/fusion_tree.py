@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tesseral.study.errors import TesseralError
-from tesseral.study.parsing.irreps import MulIrrep
 
 Irrep = tuple[int, int]
 """Order and parity (l, p), p = ±1."""
@@ -113,16 +112,18 @@ def parse_tree(text: str) -> Tree:
 
 
 def layer_irreps(
-    interaction: str, hidden: Iterable[MulIrrep], harmonics_lmax: int
+    interaction: str, hidden: Iterable[Irrep], harmonics_lmax: int
 ) -> tuple[dict[str, frozenset[Irrep]], frozenset[Irrep]]:
     """The irreps that can enter each leaf of a diagram in a layer, and those that can be made at its root.
 
     The layer's input is assumed to have all hidden irreps. A first layer's input is scalar, so fewer paths are open.
 
     :param interaction: `network.interaction`.
+    :param hidden: the hidden irreps (l, p).
+    :param harmonics_lmax: largest l of the edges' harmonics.
     :returns: leaf → irreps (l, p), and the irreps of the root.
     """
-    features = frozenset((term.l, term.p) for term in hidden)
+    features = frozenset(hidden)
     edges = frozenset((order, (-1) ** order) for order in range(harmonics_lmax + 1))
     gathered = made = features
     if interaction == "mace":  # symmetric powers are taken of messages, which keep the harmonics' irreps too

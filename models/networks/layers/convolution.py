@@ -9,6 +9,7 @@ from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.messages import Messages, message_irreps
+from tesseral.study import configuration
 
 # Their squares add up to 1, so the sum of independent terms keeps its variance.
 _SELF, _NEIGHBOURS = sin(pi / 8), cos(pi / 8)
@@ -29,9 +30,8 @@ class Convolution(Module):
 
     :param irreps_in: features of each atom.
     :param irreps_out: irreps of the result.
-    :param lmax: largest l of the edges' harmonics.
+    :param settings: the `network` section, of which the harmonics and the radial network count.
     :param elements: number of elements E, the length of the one-hot.
-    :param radial: layer sizes of the radial network without the last; see `radial_sizes`.
     :param num_neighbors: typical number of neighbours.
     """
 
@@ -41,30 +41,25 @@ class Convolution(Module):
         self,
         irreps_in: o3.Irreps,
         irreps_out: o3.Irreps,
+        settings: configuration.Network,
         *,
-        lmax: int,
         elements: int,
-        radial: list[int],
         num_neighbors: float,
     ) -> None:
         super().__init__()
         self.irreps_in = o3.Irreps(irreps_in)
         self.irreps_out = o3.Irreps(irreps_out)
-        reached = message_irreps(self.irreps_in, lmax)
+        reached = message_irreps(self.irreps_in, settings.harmonics_lmax)
         self.reaches = any(ir in reached for _, ir in self.irreps_out)
         if self.reaches:  # built before the messages: the order of random draws fixes the initialisation
             self.self_connection = o3.FullyConnectedTensorProduct(
                 self.irreps_in, o3.Irreps([(elements, "0e")]), self.irreps_out
             )
+            # e3nn's mask is 1 where some path of the product reaches the component.
             shared = self.self_connection.output_mask
             self.register_buffer("keep", torch.where(shared > 0, _NEIGHBOURS, 1.0), persistent=False)
         self.messages = Messages(
-            self.irreps_in,
-            self.irreps_out,
-            lmax=lmax,
-            radial=radial,
-            num_neighbors=num_neighbors,
-            elements=elements,
+            self.irreps_in, self.irreps_out, settings, elements=elements, num_neighbors=num_neighbors
         )
 
     def __repr__(self) -> str:

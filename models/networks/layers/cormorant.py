@@ -7,7 +7,7 @@ from torch import Tensor
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, diagram_irreps, mixing_factors
-from tesseral.models.networks.layers.messages import Messages, message_irreps, radial_sizes
+from tesseral.models.networks.layers.messages import Messages, message_irreps
 from tesseral.models.networks.layers.nonlinearity import saturation
 from tesseral.models.networks.products.fusion_product import FusionProduct
 from tesseral.study import configuration
@@ -54,14 +54,7 @@ class CormorantLayer(Layer):
         own = o3.Irreps([(channels, ir) for _, ir in self.irreps_in])
         gathered = o3.Irreps([(channels, ir) for _, ir in irreps_hidden if ir in reached])
         self.own = o3.Linear(self.irreps_in, own)
-        self.messages = Messages(
-            self.irreps_in,
-            gathered,
-            lmax=settings.harmonics_lmax,
-            elements=elements,
-            radial=radial_sizes(settings),
-            num_neighbors=num_neighbors,
-        )
+        self.messages = Messages(self.irreps_in, gathered, settings, elements=elements, num_neighbors=num_neighbors)
         self.centre, self.neighbours = saturation(own, settings), saturation(gathered, settings)
         self.product = FusionProduct(SQUARES, {"centre": own, "neighbours": gathered}, irreps_hidden, channels)
         carried, products = self.irreps_in + gathered, self.product.irreps_out
@@ -78,12 +71,7 @@ class CormorantLayer(Layer):
         self.fusion: LayerFusion | None = None
         if further:
             self.fusion = LayerFusion(
-                self.irreps_in,
-                gathered,
-                self.irreps_out,
-                linear | squares,
-                settings,
-                num_neighbors=num_neighbors,
+                self.irreps_in, gathered, self.irreps_out, linear | squares, settings, num_neighbors=num_neighbors
             )
 
     def forward(self, features: Tensor, graph: Graph) -> Tensor:

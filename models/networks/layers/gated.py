@@ -7,7 +7,7 @@ from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.convolution import Convolution
 from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, diagram_irreps
-from tesseral.models.networks.layers.messages import message_irreps, radial_sizes
+from tesseral.models.networks.layers.messages import message_irreps
 from tesseral.models.networks.layers.nonlinearity import Gate
 from tesseral.study import configuration
 
@@ -54,12 +54,7 @@ class GatedLayer(Layer):
             self.gate = gate(reached | further)
             further = diagram_irreps(irreps_in, gathered(self.gate), irreps_hidden, settings)
         self.convolution = Convolution(
-            irreps_in,
-            self.gate.irreps_in,
-            lmax=settings.harmonics_lmax,
-            elements=elements,
-            radial=radial_sizes(settings),
-            num_neighbors=num_neighbors,
+            irreps_in, self.gate.irreps_in, settings, elements=elements, num_neighbors=num_neighbors
         )
         self.irreps_in, self.irreps_out = self.convolution.irreps_in, self.gate.irreps_out
         self.fusion: LayerFusion | None = None

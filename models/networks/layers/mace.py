@@ -8,7 +8,7 @@ from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.irreps import irrep_set, uniform
 from tesseral.models.networks.layers.layer import Layer
 from tesseral.models.networks.layers.layer_fusion import LayerFusion, diagram_irreps
-from tesseral.models.networks.layers.messages import Messages, message_irreps, radial_sizes
+from tesseral.models.networks.layers.messages import Messages, message_irreps
 from tesseral.models.networks.layers.nonlinearity import saturation
 from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.paths.selection_rules import IrrepSet
@@ -55,14 +55,7 @@ class MaceLayer(Layer):
         reached = frozenset((ir.l, ir.p) for ir in message_irreps(self.irreps_in, lmax)) & kept
         gathered = uniform(channels, reached)
         powers = uniform(channels, contraction_irreps(reached, irrep_set(irreps_hidden), settings.correlation))
-        self.messages = Messages(
-            self.irreps_in,
-            gathered,
-            lmax=lmax,
-            radial=radial_sizes(settings),
-            num_neighbors=num_neighbors,
-            elements=elements,
-        )
+        self.messages = Messages(self.irreps_in, gathered, settings, elements=elements, num_neighbors=num_neighbors)
         further = diagram_irreps(self.irreps_in, gathered, irreps_hidden, settings)
         self.irreps_out = o3.Irreps(
             [(mul, ir) for mul, ir in irreps_hidden if ir in powers or ir in self.irreps_in or ir in further]

@@ -54,10 +54,9 @@ class Messages(Module):
 
     :param irreps_in: features of each atom.
     :param irreps_out: irreps of the messages.
-    :param lmax: largest l of the edges' harmonics.
-    :param radial: layer sizes of the radial network without the last; see `radial_sizes`.
-    :param num_neighbors: typical number of neighbours.
+    :param settings: the `network` section, of which the harmonics and the radial network count.
     :param elements: number of elements E.
+    :param num_neighbors: typical number of neighbours.
     """
 
     scale: Tensor
@@ -66,23 +65,22 @@ class Messages(Module):
         self,
         irreps_in: o3.Irreps,
         irreps_out: o3.Irreps,
+        settings: configuration.Network,
         *,
-        lmax: int,
-        radial: list[int],
-        num_neighbors: float,
         elements: int,
+        num_neighbors: float,
     ) -> None:
         super().__init__()
         self.irreps_in = o3.Irreps(irreps_in)
         self.irreps_out = o3.Irreps(irreps_out)
         self.width = self.irreps_out.dim  # a plain number for `forward`: torch.compile cannot trace irreps
         self.register_buffer("scale", torch.tensor(num_neighbors**-0.5 / elements))
-        self.product = ChannelProduct(self.irreps_in, lmax, self.irreps_out)
+        self.product = ChannelProduct(self.irreps_in, settings.harmonics_lmax, self.irreps_out)
         self.reaches = bool(self.product.paths)
         if not self.reaches:
             return
         self.before = o3.Linear(self.irreps_in, self.irreps_in)
-        self.radial = RadialNetwork([*radial, self.product.weight_numel])
+        self.radial = RadialNetwork([*radial_sizes(settings), self.product.weight_numel])
         self.after = o3.Linear(self.product.irreps_out.simplify(), self.irreps_out)
 
     def __repr__(self) -> str:

@@ -90,6 +90,7 @@ class ChannelProduct(Module):
         outputs = []
         for source, ((x, weight), (mul, dim)) in enumerate(zip(parts, self.shapes, strict=True)):
             coupling, spread = getattr(self, f"coupling{source}"), getattr(self, f"spread{source}")
+            # (mul, dim) times (dim, components of all paths) on each edge: the paths of one input share its features.
             matrix = (harmonics @ coupling).reshape(edges, dim, spread.shape[1])
             product = torch.bmm(x.reshape(edges, mul, dim), matrix)
             outputs.append(product * (weight.reshape(edges, mul, len(spread)) @ spread))

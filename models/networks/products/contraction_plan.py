@@ -56,6 +56,7 @@ def contraction_plan(irreps: tuple[Irrep, ...], roots: tuple[Irrep, ...], correl
     """
     bases = tuple(monomials(irreps, degree) for degree in range(1, correlation + 1))
     starts = dict(zip(irreps, accumulate((2 * order + 1 for order, _ in irreps), initial=0), strict=False))
+    # A path makes monomials of its own content only. So coefficients are stored as blocks on the diagonal.
     by_content: dict[tuple[Irrep, tuple[int, ...]], list[Path]] = defaultdict(list)
     for degree in range(1, correlation + 1):
         for path in paths(comb("x", degree), {"x": frozenset(irreps)}, frozenset(roots)):
@@ -98,6 +99,7 @@ def _tensor(path: Path, known: dict[Path, np.ndarray]) -> np.ndarray:
     if isinstance(path, Leaf):
         return np.eye(2 * path.irrep[0] + 1)
     if path not in known:
+        # Without the factor √(2l+1) of other products: the plan scales each path to a second moment of 1 in the end.
         left, right = _tensor(path.left, known), _tensor(path.right, known)
         coupling = o3.wigner_3j(path.left.irrep[0], path.right.irrep[0], path.irrep[0], dtype=torch.float64).numpy()
         known[path] = np.tensordot(np.tensordot(coupling, left, (0, 0)), right, (0, 0))

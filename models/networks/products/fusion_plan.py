@@ -140,6 +140,7 @@ def plan(paths: Iterable[Path]) -> Plan:
     """
     nodes: dict[Path, None] = {}
 
+    # A dict keeps the order of insertion: children are visited first, so a node stands after those it is made of.
     def visit(node: Path) -> None:
         if isinstance(node, Vertex) and node not in nodes:
             visit(node.left)
@@ -153,6 +154,7 @@ def plan(paths: Iterable[Path]) -> Plan:
     stacks: dict[Stack, list[Path]] = {}
     for node in nodes:
         stacks.setdefault(Stack(node.shape, node.irrep), []).append(node)
+    # A tree is larger than its subtrees: by ascending size, each stack stands after those it is computed from.
     shapes = sorted({stack.shape for stack in stacks}, key=lambda shape: (size(shape), str(shape)))
     ordered = {
         Stack(shape, irrep): tuple(stacks[Stack(shape, irrep)])

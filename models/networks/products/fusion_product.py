@@ -104,6 +104,7 @@ class FusionProduct(Module):
             matrices = right.reshape(rows * others, width) @ getattr(self, f"coupling{number}")
             sizes = [block.left.dim * block.width for block in spread.blocks]
             for block, matrix in zip(spread.blocks, matrices.split(sizes, dim=1), strict=True):
+                # All right nodes as columns beside each other: one product for each left stack, whatever its paths.
                 matrix = matrix.reshape(rows, others, block.left.dim, block.width).transpose(1, 2)
                 left = nodes(block.left)
                 products = torch.bmm(left, matrix.reshape(rows, block.left.dim, others * block.width))
@@ -143,6 +144,8 @@ def _coupling(spread: Spread) -> Tensor:
         column = 0
         for coupling in block.columns:
             l1, l2, l3 = block.left.irrep[0], coupling.right[0], coupling.result[0]
+            # wigner_3j has norm 1: √(2l+1) gives unit variance, as in `ChannelProduct`. Its first axis is that of the
+            # left factor, while a row here is a component of the right one.
             coefficients = o3.wigner_3j(l1, l2, l3) * coupling.dim**0.5
             rows = slice(first[coupling.right], first[coupling.right] + 2 * l2 + 1)
             matrix[rows, :, column : column + coupling.dim] = coefficients.transpose(0, 1)

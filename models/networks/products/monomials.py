@@ -93,6 +93,7 @@ def second_moment(coefficients: np.ndarray, basis: Monomials) -> float:
     (used,) = coefficients.nonzero()
     powers = (basis.factors[used, :, None] == np.arange(int(basis.factors.max()) + 1)).sum(axis=1)
     degree = basis.factors.shape[1]
+    # ⟨xᵏ⟩ by k: 0 for odd k; 1, 1, 3, 15, … for even k.
     moments = np.zeros(2 * degree + 1)
     moments[::2] = np.cumprod([1, *range(1, 2 * degree, 2)])
     # ⟨x^a x^b⟩ of every pair of monomials: the moments of each component multiply.

@@ -40,6 +40,7 @@ class SymmetricContraction(Module):
         super().__init__()
         self.irreps_in, self.irreps_out = o3.Irreps(irreps_in), o3.Irreps(irreps_out)
         self.correlation, self.elements = correlation, elements
+        # Channel c of the input makes channel c of the output: both sides have one number of channels, or this raises.
         (self.channels,) = {mul for mul, _ in self.irreps_in + self.irreps_out}
         self.dims_in, self.dims_out = ([ir.dim for _, ir in irreps] for irreps in (self.irreps_in, self.irreps_out))
         plan = contraction_plan(irrep_tuple(self.irreps_in), irrep_tuple(self.irreps_out), correlation)
@@ -90,6 +91,7 @@ class SymmetricContraction(Module):
             products = torch.bmm(matrix.flatten(1, 2), basis).reshape(self.channels, self.elements, sum(dims), atoms)
             selected = (products * elements.T[None, :, None, :]).sum(dim=1)
             outputs |= dict(zip(roots, selected.split(dims, dim=1), strict=True))
+        # e3nn's layout of an irrep: channels outside, components inside.
         return torch.cat([outputs[root].permute(2, 0, 1).flatten(1) for root in range(len(self.dims_out))], dim=1)
 
     def _powers(self, features: Tensor) -> list[Tensor]:
@@ -98,6 +100,7 @@ class SymmetricContraction(Module):
         split = [
             part.reshape(-1, self.channels, dim).permute(2, 1, 0) for part, dim in zip(parts, self.dims_in, strict=True)
         ]
+        # Monomials are the first axis: a parity is then a slice, and a gather copies whole rows of (channels, atoms).
         powers = [torch.cat(split).index_select(0, self.first)]
         for degree in range(2, self.correlation + 1):
             prefix, last = getattr(self, f"prefix{degree}"), getattr(self, f"last{degree}")

@@ -26,7 +26,7 @@ from tesseral.study import configuration
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.network import Hidden
 from tesseral.study.errors import StudyFileError, TesseralError
-from tesseral.study.parsing.fusion_tree import Tree, parse_tree
+from tesseral.study.parsing.fusion_tree import Tree, layer_irreps, parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
 CHANNELS: Width = ("channels", None)
@@ -121,7 +121,7 @@ def _gated(draft: Draft, features: int, settings: configuration.Network, wanted:
 def _cormorant(draft: Draft, features: int, settings: configuration.Network, wanted: IrrepSet) -> int:
     """`tesseral.models.networks.layers.cormorant.CormorantLayer`."""
     own = draft.add(LinearPart(_channels(draft.irreps(features))), features)
-    gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & wanted))
+    gathered = _gathered(draft, features, settings, wanted)
     trees = Tree("centre", "centre"), Tree("centre", "neighbours")
     products = draft.add(FusionProductPart(trees, ("centre", "neighbours"), wanted, CHANNELS), own, gathered)
     out = frozenset(map(hidden, wanted))
@@ -131,8 +131,7 @@ def _cormorant(draft: Draft, features: int, settings: configuration.Network, wan
 
 def _mace(draft: Draft, features: int, settings: configuration.Network, wanted: IrrepSet) -> int:
     """`tesseral.models.networks.layers.mace.MaceLayer`."""
-    kept = wanted | harmonics(settings.harmonics_lmax)
-    gathered = _messages(draft, features, settings, _channels(_reached(draft, features, settings) & kept))
+    gathered = _gathered(draft, features, settings, wanted)
     try:
         powers = draft.add(SymmetricContractionPart(wanted, settings.correlation, CHANNELS), gathered)
     except TesseralError as error:
@@ -160,6 +159,12 @@ def _convolution(draft: Draft, features: int, settings: configuration.Network, w
 
 def _messages(draft: Draft, features: int, settings: configuration.Network, wanted: Features) -> int:
     return draft.add(MessagesPart(wanted, settings.harmonics_lmax, _radial(settings)), features)
+
+
+def _gathered(draft: Draft, features: int, settings: configuration.Network, wanted: IrrepSet) -> int:
+    """Messages with the channels of a product, for a layer that multiplies them."""
+    leaves, _ = layer_irreps(settings.interaction, wanted, settings.harmonics_lmax)
+    return _messages(draft, features, settings, _channels(_reached(draft, features, settings) & leaves["neighbours"]))
 
 
 def _radial(settings: configuration.Network) -> tuple[int, ...]:

@@ -222,6 +222,8 @@ class Draft:
         live: list[Features] = [frozenset()] * len(self.parts)
         trained = [False] * len(self.parts)
         live[output], trained[output] = self.produced[output], bool(self.produced[output])
+        # A part's inputs have lower numbers, so each part is met after all parts that read it. `live` follows single
+        # irreps, `trained` whole tensors as autograd does: the backward pass computes gradients of dead features too.
         for number in range(output, -1, -1):
             part, inputs = self.parts[number]
             entering = [self.produced[source] for source in inputs]

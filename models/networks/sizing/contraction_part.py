@@ -92,6 +92,7 @@ def _blocks(contents: tuple[Content, ...], irrep: Irrep) -> Iterator[tuple[int, 
     for content in contents:
         if content.parity == irrep[1]:
             more, wider = content.paths.get(irrep, 0), content.monomials
+            # The rule of `contraction_plan._join`, which sets the shapes of the matrices that torch counts.
             if monomials and (rows + more) * (2 * irrep[0] + 1) * (monomials + wider) > MAX_BLOCK:
                 yield rows, monomials
                 rows = monomials = 0
@@ -124,6 +125,7 @@ def _content(taken: tuple[Irrep, ...], wanted: IrrepSet) -> Content:
         more: Counter[Irrep] = Counter()
         for (left, p), number in total.items():
             for term in symmetric_power(order, parity, n):
+                # The Clebsch-Gordan series: each l from |l₁ − l₂| to l₁ + l₂ once.
                 for result in range(abs(left - term.l), left + term.l + 1):
                     more[result, p * term.p] += number * term.mul
         total = more

@@ -102,6 +102,7 @@ def fit_density(
     two_centre, three_centre = {"coulomb": ("int2c2e", "int3c2e"), "overlap": ("int1e_ovlp", "int3c1e")}[metric]
     # Integrals are symmetric in the orbital pair, so each off-diagonal pair counts twice in the packed triangle.
     weights = lib.pack_tril(density_matrix + density_matrix.T - np.diag(density_matrix.diagonal()))
+    # PySCF takes integrals over two bases from one molecule with the shells of both; `shls_slice` tells them apart.
     both = molecule + auxiliary
     projection = np.concatenate(
         [  # atom by atom, so that only the integrals of one atom's functions are in memory

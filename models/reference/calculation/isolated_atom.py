@@ -61,6 +61,7 @@ def isolated_density(atomic_number: int, method: Method) -> tuple[gto.Mole, NDAr
     def occupy(energies: Any, orbitals: Any) -> NDArray[np.float64]:
         return np.stack([_fill(np.array(orders), energies[s], orbitals[s], [n[s] for n in occupied]) for s in (0, 1)])
 
+    # Closed shells are spherical as they are.
     if unpaired:
         field.get_occ = occupy
     field.max_cycle = _CYCLES
@@ -103,6 +104,7 @@ def _fill(
     for order in range(max(orders) + 1):
         mine = np.flatnonzero(order_of == order)
         mine = mine[np.argsort(energies[mine])]
+        # n electrons fill n/(2l+1) shells: whole ones first, and the rest evenly over the next.
         shells = np.arange(len(mine)) // (2 * order + 1)
         filled[mine] = np.clip(electrons[order] / (2 * order + 1) - shells, 0, 1)
     return filled

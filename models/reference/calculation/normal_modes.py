@@ -120,6 +120,7 @@ def _compute(structure: Structure, method: Method, optimise: bool) -> Vibrations
     masses = field.mol.atom_mass_list(isotope_avg=True) * DALTON
     size = 3 * len(masses)
     root = np.sqrt(np.repeat(masses, 3))
+    # PySCF's axes are atom, atom, direction, direction.
     weighted = hessian.transpose(0, 2, 1, 3).reshape(size, size) / np.outer(root, root)
     inner = _vibrational(field.mol.atom_coords(), masses)
     squares, vectors = np.linalg.eigh(inner @ weighted @ inner.T)
@@ -179,6 +180,7 @@ def _vibrational(positions: Array, masses: Array) -> Array:
     root = np.sqrt(masses)[:, None]
     centred = positions - (masses @ positions) / masses.sum()
     shifts = [root * axis for axis in np.eye(3)]
+    # About principal axes, so that a linear molecule has one turn that moves nothing, and no mixture of it.
     turns = [root * np.cross(axis, centred) for axis in np.linalg.svd(centred)[2]]
     rigid = np.array([motion.ravel() for motion in (*shifts, *turns)])
     scale = np.abs(rigid).max()

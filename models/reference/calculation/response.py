@@ -59,6 +59,7 @@ def static_polarizability(field: Any) -> Array | None:
             return None
         residual = spins.gaps * mixing + spins.response(mixing) + dipoles
         if np.linalg.norm(residual) <= RESPONSE_TOLERANCE * np.linalg.norm(dipoles):
+            # A restricted field has one set of orbitals for two spins.
             matrix = -(4 if spins.restricted else 2) * dipoles @ mixing.T
             return to_irreps((matrix + matrix.T) / 2, _SYMMETRIC, 2)[0]
     return None

@@ -89,7 +89,7 @@ def write_cube(
     :param coefficients: for each atom, shape (basis.size(Z),), e3nn's order, electron · bohr^(−3/2).
     :param spacing: distance of neighbouring points along x, y and z, Å.
     :param margin: least distance from an atom to the edge, Å.
-    :param title: first line of the file, of which the first line counts.
+    :param title: first line of the file; what follows a line break is left out.
     :returns: number of points, and the electrons that their values add up to.
     :raises DataError: as `box_around`; if the file cannot be written.
     :raises DataError: if spacing or margin is out of range, the grid has more than `MOST_POINTS` points, or the file

@@ -9,7 +9,7 @@ import torch
 
 from tesseral.models.data.data_set import DataSet, collate, open_data_set
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_sizes, permutation, split
+from tesseral.models.data.split import check_sizes, permutation, split_structures
 from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Network
@@ -107,13 +107,13 @@ def test_geometry_is_computed_once(reference, monkeypatch):
 
 
 def test_splits_are_disjoint_and_nested():
-    small = split(Data(reference="x", train=3, validation=2, test=4), 20, seed=5)
-    large = split(Data(reference="x", train=9, validation=2, test=4), 20, seed=5)
+    small = split_structures(Data(reference="x", train=3, validation=2, test=4), 20, seed=5)
+    large = split_structures(Data(reference="x", train=9, validation=2, test=4), 20, seed=5)
     assert [len(part) for part in large] == [9, 2, 4]
     assert len(set().union(*large)) == 15
     assert large.train[:3] == small.train
     assert (large.validation, large.test) == (small.validation, small.test)
-    assert split(Data(reference="x", train=3, validation=2, test=4), 20, seed=6) != small
+    assert split_structures(Data(reference="x", train=3, validation=2, test=4), 20, seed=6) != small
 
 
 def test_a_permutation_is_the_same_for_ever():

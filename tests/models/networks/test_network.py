@@ -148,14 +148,10 @@ def test_modules_state_their_irreps():
 def test_convolution_is_its_formula(positions):
     """Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) / (E √num_neighbors), scalars to vectors: a plain product."""
     torch.manual_seed(0)
-    convolution = Convolution(
-        o3.Irreps("1x0e"),
-        o3.Irreps("1x1o"),
-        lmax=1,
-        elements=2,
-        radial=[6],
-        num_neighbors=4.0,
-    ).double()
+    settings = configuration.Network(
+        hidden=Hidden(irreps="1x1o"), harmonics_lmax=1, radial_functions=6, radial_layers=0
+    )
+    convolution = Convolution(o3.Irreps("1x0e"), o3.Irreps("1x1o"), settings, elements=2, num_neighbors=4.0).double()
     one = graph(positions)._replace(harmonics=graph(positions).harmonics[:, :4])
     features = torch.randn(6, 1, dtype=torch.float64)
     weights = one.radial @ convolution.messages.radial.weights[0] / 6**0.5

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.data.split import split
+from tesseral.models.data.split import split_structures
 from tesseral.models.density.density import epsilon_by_order
 from tesseral.models.density.errors import density_errors
 from tesseral.models.targets import metrics
@@ -196,7 +196,7 @@ def test_chosen_orders_are_measured_alone():
     trained = restore_model(memory.states[24], trial, reference)
     chosen = DataSet(reference, configuration.network, torch.float32, torch.device("cpu"), configuration.target)
     found = []
-    for index in split(configuration.data, 16, trial.seeds.split).test:
+    for index in split_structures(configuration.data, 16, trial.seeds.split).test:
         row = reference.table.slice(index, 1).to_pylist()[0]
         with torch.no_grad():
             values = trained(chosen.batch([index]).graph).double()

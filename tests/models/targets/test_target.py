@@ -11,7 +11,7 @@ from e3nn import o3
 
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import split
+from tesseral.models.data.split import split_structures
 from tesseral.models.data.target_columns import check_values
 from tesseral.models.targets.metrics import evaluation_batches, measure
 from tesseral.models.targets.model import Model, build_model
@@ -97,7 +97,7 @@ def test_a_checkpoint_is_a_model_that_predicts(quantity):
     result = train(trial, REFERENCE, memory, device="cpu")
     model = restore_model(memory.states[3], trial, REFERENCE)
     data = data_of(trial.configuration, dtype=torch.float32)
-    test = split(trial.configuration.data, len(data), trial.seeds.split).test
+    test = split_structures(trial.configuration.data, len(data), trial.seeds.split).test
     found = {f"test.{value.key}": value.value for value in measure(model, evaluation_batches(data, test))}
     assert found == {name: value for name, value in result.metrics.items() if name.startswith("test.")}
 

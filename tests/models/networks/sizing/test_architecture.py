@@ -251,7 +251,7 @@ def test_leaves_of_a_diagram_are_those_that_its_text_and_drawing_assume(interact
     configuration = small_configuration(
         hidden=hidden, layers=4, interaction=interaction, harmonics_lmax=2, fusion=Fusion(diagram=diagram)
     )
-    leaves, roots = layer_irreps(interaction, parse_irreps(hidden), 2)
+    leaves, roots = layer_irreps(interaction, [(term.l, term.p) for term in parse_irreps(hidden)], 2)
     network, _ = blueprint(configuration, parse_irreps("1x0e+1x1o"), 2)
     tree = parse_tree(diagram)
     places = [place for place, _ in network.places if getattr(place.part, "trees", None) == (tree,)]
