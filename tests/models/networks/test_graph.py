@@ -1,4 +1,4 @@
-"""Radial functions and envelopes: closed forms, e3nn's own, smoothness at the cutoff."""
+"""Edges, radial functions and envelopes: closed forms, e3nn's own, smoothness at the cutoff."""
 
 from math import pi
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tesseral.models.networks.graph import EdgeBasis, at_positions, build_graph, radial_functions, smooth_cutoff
 from tesseral.study.configuration.network import Network
+from tesseral.study.errors import DataError
 
 BASES = ["gaussian", "bessel", "cosine"]
 ENVELOPES = ["sine", "polynomial"]
@@ -112,3 +113,21 @@ def test_a_graph_and_one_at_its_positions_agree_in_every_basis():
             again = at_positions(graph, positions(), edges)
             torch.testing.assert_close(again.harmonics, graph.harmonics, rtol=0, atol=1e-12)
             torch.testing.assert_close(again.radial, graph.radial, rtol=0, atol=1e-12)
+
+
+def test_edges_join_neighbours_both_ways():
+    places = positions()
+    one = build_graph(SPECIES, places, 2, EdgeBasis(cutoff=2.0, lmax=1, number=3))
+    distances = torch.cdist(places, places)
+    expected = {(i, j) for i in range(5) for j in range(5) if i != j and distances[i, j] < 2.0}
+    edges = list(zip(one.source.tolist(), one.destination.tolist(), strict=True))
+    assert len(edges) == len(set(edges))
+    assert set(edges) == expected
+    first = places[one.source[0]] - places[one.destination[0]]
+    factor = smooth_cutoff(first.norm() / 2.0)
+    assert torch.allclose(one.harmonics[0, 1:], factor * 3**0.5 * first / first.norm(), atol=1e-14)
+
+
+def test_two_atoms_at_one_place_are_refused():
+    with pytest.raises(DataError, match="two at one place"):
+        build_graph(SPECIES[:2], torch.zeros(2, 3), 2, EdgeBasis(cutoff=2.0, lmax=1, number=3))

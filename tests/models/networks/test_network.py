@@ -4,17 +4,12 @@ import pytest
 import torch
 from e3nn import o3
 
-from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join, smooth_cutoff
-from tesseral.models.networks.layers.convolution import Convolution
-from tesseral.models.networks.layers.messages import RadialNetwork
-from tesseral.models.networks.layers.nonlinearity import Gate, moment_factor
+from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join
 from tesseral.models.networks.network import Network, build_network, count_parameters
-from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.targets.model import build_model
 from tesseral.study import configuration
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden
-from tesseral.study.errors import DataError
 from tests.support.synthetic_density import BASIS, EMPTY, density_parameters, small_configuration
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
@@ -142,97 +137,3 @@ def test_modules_state_their_irreps():
     assert "2x0e -> 2x0e+1x1o+1x2e+1x3o+1x4e" in repr(net)
     # 37 = 4·4 + 7·3: four paths from 4x0e and seven from 3x1o lead to the output.
     assert repr(net.output.messages.radial) == "RadialNetwork(6 -> 8 -> 37)"
-
-
-@pytest.mark.usefixtures("precise")
-def test_convolution_is_its_formula(positions):
-    """Σ_j w(r_ij)·(A x_j ⊗ Y(r_ij)) / (E √num_neighbors), scalars to vectors: a plain product."""
-    torch.manual_seed(0)
-    settings = configuration.Network(
-        hidden=Hidden(irreps="1x1o"), harmonics_lmax=1, radial_functions=6, radial_layers=0
-    )
-    convolution = Convolution(o3.Irreps("1x0e"), o3.Irreps("1x1o"), settings, elements=2, num_neighbors=4.0).double()
-    one = graph(positions)._replace(harmonics=graph(positions).harmonics[:, :4])
-    features = torch.randn(6, 1, dtype=torch.float64)
-    weights = one.radial @ convolution.messages.radial.weights[0] / 6**0.5
-    sent = convolution.messages.before.weight * features
-    expected = torch.zeros(6, 3, dtype=torch.float64)
-    for edge, (source, destination) in enumerate(zip(one.source, one.destination, strict=True)):
-        expected[destination] += weights[edge] * sent[source] * one.harmonics[edge, 1:] / (2 * 4.0**0.5)
-    # No self-connection makes a vector of a scalar, so the sum enters whole.
-    assert torch.allclose(convolution(features, one), expected * convolution.messages.after.weight, rtol=0, atol=1e-12)
-
-
-@pytest.mark.usefixtures("precise")
-def test_the_channel_product_is_e3nns():
-    """The same numbers as `o3.TensorProduct` with the same paths and weights, by an independent program."""
-    irreps_in, kept = o3.Irreps("4x0e+3x0o+2x1e+3x1o+2x2e+1x3o"), o3.Irreps("0e+0o+1e+1o+2e+3o+3e")
-    product = ChannelProduct(irreps_in, 3, kept)
-    place = {k: slot for slot, k in enumerate(product.order)}
-    stock = o3.TensorProduct(
-        irreps_in,
-        product.irreps_edge,
-        product.irreps_out,
-        [(path.source, path.harmonic, place[k], "uvu", True) for k, path in enumerate(product.paths)],
-        internal_weights=False,
-        shared_weights=False,
-    )
-    assert stock.weight_numel == product.weight_numel
-    generator = torch.Generator().manual_seed(0)
-    x, y, w = (torch.randn(9, n, generator=generator) for n in (irreps_in.dim, 16, product.weight_numel))
-    # e3nn's weights are ordered by path, then channel; ours, within an input irrep, by channel, then path.
-    groups = w.split([len(g) * mul for g, (mul, _) in zip(product.groups, irreps_in, strict=True)], dim=1)
-    theirs = [
-        part.reshape(9, mul, -1).transpose(1, 2).flatten(1) for part, (mul, _) in zip(groups, irreps_in, strict=True)
-    ]
-    found = product.arrange(product(x, y, w))
-    assert torch.allclose(found, stock(x, y, torch.cat(theirs, dim=1)), rtol=0, atol=1e-12)
-    assert repr(product).startswith("ChannelProduct(4x0e+3x0o+2x1e+3x1o+2x2e+1x3o x 1x0e+1x1o+1x2e+1x3o -> ")
-
-
-def test_gate_is_its_formula():
-    gate = Gate(o3.Irreps("2x0e+1x0o+2x1o+1x2e")).double()
-    assert str(gate.irreps_in) == "5x0e+1x0o+2x1o+1x2e"
-    x = torch.randn(4, gate.irreps_in.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    gates = torch.sigmoid(x[:, 2:5]) * moment_factor(torch.sigmoid)
-    expected = torch.cat(
-        [
-            torch.nn.functional.silu(x[:, :2]) * moment_factor(torch.nn.functional.silu),
-            torch.tanh(x[:, 5:6]) * moment_factor(torch.tanh),
-            gates[:, :1] * x[:, 6:9],
-            gates[:, 1:2] * x[:, 9:12],
-            gates[:, 2:] * x[:, 12:],
-        ],
-        dim=1,
-    )
-    assert torch.allclose(gate(x), expected, rtol=0, atol=1e-14)
-
-
-@pytest.mark.parametrize(("function", "moment"), [(lambda z: z, 1.0), (torch.square, 3.0), (lambda z: z**3, 15.0)])
-def test_moment_factor_in_closed_form(function, moment):
-    assert moment_factor(function) == pytest.approx(moment**-0.5, rel=1e-12)
-
-
-def test_activations_keep_the_second_moment():
-    """Over random weights and inputs of second moment 1, the radial network's outputs have it too."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        outputs = torch.stack([RadialNetwork([20, 100, 100, 1])(torch.randn(50, 20)) for _ in range(400)])
-    assert float(outputs.square().mean()) == pytest.approx(1, abs=0.1)
-
-
-def test_edges_join_neighbours_both_ways(positions):
-    one = build_graph(SPECIES, positions, 2, EdgeBasis(cutoff=2.0, lmax=1, number=3))
-    distances = torch.cdist(positions, positions)
-    expected = {(i, j) for i in range(6) for j in range(6) if i != j and distances[i, j] < 2.0}
-    edges = list(zip(one.source.tolist(), one.destination.tolist(), strict=True))
-    assert len(edges) == len(set(edges))
-    assert set(edges) == expected
-    first = positions[one.source[0]] - positions[one.destination[0]]
-    factor = smooth_cutoff(first.norm() / 2.0)
-    assert torch.allclose(one.harmonics[0, 1:], factor * 3**0.5 * first / first.norm(), atol=1e-14)
-
-
-def test_two_atoms_at_one_place_are_refused():
-    with pytest.raises(DataError, match="two at one place"):
-        build_graph(SPECIES[:2], torch.zeros(2, 3), 2, EdgeBasis(cutoff=2.0, lmax=1, number=3))

@@ -1,6 +1,6 @@
 """Fusion blocks: equivariance, paths against contractions written out, and which functions a topology can make."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 import torch
@@ -29,19 +29,6 @@ DIAGRAMS = [
     ("((centre neighbours) (centre neighbours))", 1),
     ("(((neighbours neighbours) edges) centre)", 2),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
 
 
 def channels_of(irreps: str, channels: int) -> o3.Irreps:

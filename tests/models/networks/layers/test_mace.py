@@ -1,7 +1,5 @@
 """The MACE-like layer: its formula, what it makes, symmetry, first features of order 1 at any depth, learning."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from e3nn import o3
@@ -17,15 +15,6 @@ from tests.support.synthetic_density import BASIS, Memory, small_configuration, 
 
 SPECIES = torch.tensor([1, 0, 0, 1, 0, 0])
 HIDDEN = "6x0e+2x0o+3x1e+4x1o+2x2e+2x2o"
-
-
-@pytest.fixture(autouse=True)
-def precise() -> Iterator[None]:
-    """e3nn's rotation matrices are as precise as the default dtype."""
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(default)
 
 
 @pytest.fixture
@@ -71,6 +60,29 @@ def test_layer_is_its_formula(positions):
     factors = torch.cat([torch.full((term.dim,), part) for term, part in zip(module.irreps_out, parts, strict=True)])
     assert (own[:, 4:10] == 0).all()
     assert torch.allclose(module(x, one), factors * (powers + own), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("saturation", [True, False])
+def test_powers_of_scalars_in_closed_form(positions, saturation):
+    """For scalars: A, A² and A³ with weights for each element, and the self-connection, half the variance each."""
+    asked = settings("2x0e", harmonics_lmax=0, correlation=3, saturation=saturation)
+    module = MaceLayer(o3.Irreps("3x0e"), o3.Irreps("2x0e"), asked, elements=2, num_neighbors=4.0)
+    one, x = graph(positions, lmax=0), torch.randn(6, 3)
+    gathered = 2 * module.messages(x, one)
+    entering = Saturation(o3.Irreps("2x0e"))(gathered) if saturation else gathered
+    powers = module.contraction(entering, one.elements)
+    # Each weight is found by what the layer makes of that power alone.
+    ones = torch.ones(2, 2)
+    steps = [module.contraction(scale * ones, torch.eye(2)) for scale in (1.0, 2.0, 3.0)]
+    weights = torch.linalg.solve(
+        torch.tensor([[scale**degree for degree in (1, 2, 3)] for scale in (1.0, 2.0, 3.0)]),
+        torch.stack(steps).flatten(1),
+    ).view(3, 2, 2)[:, SPECIES]
+    expected = sum(weight * entering**degree for degree, weight in enumerate(weights, start=1))
+    torch.testing.assert_close(powers, expected, rtol=0, atol=1e-12)
+    own = module.self_connection(x, one.elements) * 2**0.5
+    made = (powers @ module.update.weight.view(2, 2) / 2**0.5 + own) / 2**0.5
+    torch.testing.assert_close(module(x, one), made, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(
