@@ -118,8 +118,8 @@ def _costs(plan: StudyPlan, forecasts: Sequence[Forecast]) -> Table:
     search, known = plan.study.file.search is not None, forecasts[0].step is not None
     grows = any(forecast.most > forecast.confirm for forecast in forecasts)
     confirm_head = "confirm\ntrials" if search else "trials"
-    times = ["time of\na step", "time of\na trial", "time of\nall trials"]
-    columns = ["arm", "steps of\na trial", "search\ntrials", confirm_head, *times, unit(plan)]
+    times = ["time a\nstep", "time a\ntrial", "time of\nall"]
+    columns = ["arm", "steps a\ntrial", "search\ntrials", confirm_head, *times, unit(plan).replace("-", "-\n")]
     kept = [True, True, search, True, known, known, known, known]
     rows = [
         [
