@@ -29,6 +29,14 @@ class RecordError(TesseralError):
     """Records of a study that contradict each other, or the study that is to be run."""
 
 
+class MissingRowsError(RecordError):
+    """Rows of a trial that were sealed are gone from the storage. Training the trial again restores them."""
+
+
+class CheckpointError(RecordError):
+    """A checkpoint that cannot be continued from: altered, of another trial, or of another network."""
+
+
 class DeviceLostError(TesseralError):
     """The device is lost for this process; another process may still use it."""
 

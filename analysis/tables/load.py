@@ -1,5 +1,6 @@
 """A study's records as tables: trials in memory, curves and traces as lazy scans over their valid files."""
 
+import io
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,10 @@ from tesseral.analysis.tables.search import SearchRecords
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.study.configuration.trial import State
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, VERSION, table_name
-from tesseral.study.records.segments import Source
+from tesseral.study.records.segments import Source, altered
+from tesseral.study.records.store import Store
 
-_COMPACTED = "-all.parquet"
-"""Suffix of compacted files. They are never deleted, unlike the segments that they are made of."""
+_ADVICE = "remove outcome.json of that trial and run the study again"
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,12 +139,17 @@ def _once(sources: Iterable[Source]) -> dict[str, int | None]:
 def _objection(path: str, schema: pa.Schema) -> str | None:
     """A sentence on why a file cannot be read as a table of `schema`, or None."""
     expected = table_name(schema)
+    place, _, name = path.rpartition("/")
+    # Read whole, once: the hash in its name then proves every row, before Polars parses any.
+    data = Store(place).read(name)
+    if data is None:
+        if "-all" not in name:
+            raise FileNotFoundError(path)
+        return f"{path} is left out: the trial's outcome names it, but it is missing; {_ADVICE}"
+    if altered(path, data):
+        return f"{path} is left out: it is damaged, for its content does not match the hash in its name; {_ADVICE}"
     try:
-        metadata = pl.read_parquet_metadata(path)
-    except FileNotFoundError:
-        if not path.endswith(_COMPACTED):
-            raise
-        return f"{path} is left out: the trial's outcome names it, but it is missing"
+        metadata = pl.read_parquet_metadata(io.BytesIO(data))
     except (PolarsError, OSError) as error:
         return f"{path} is left out: it is not a readable Parquet file ({str(error).splitlines()[0]})"
     actual = table_name(pa.schema([], metadata=metadata))

@@ -95,7 +95,8 @@ def _open(storage: str | Path, name: str, baseline: str | None, files: bool = Tr
 
 def started(storage: str | Path) -> list[str]:
     """Names of the studies in a storage."""
-    return [path.split("/")[0] for path in Store(storage).paths() if path.endswith("/study.toml")]
+    store = Store(storage)
+    return [name for name in store.folders() if store.read(f"{name}/study.toml") is not None]
 
 
 def study_info(

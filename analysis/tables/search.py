@@ -6,20 +6,30 @@ can see that arms were tuned alike.
 """
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+from typing_extensions import TypedDict
 
 from tesseral.study.configuration.trial import State, digest
 from tesseral.study.design.labels import short_names
 from tesseral.study.design.stages import Best
-from tesseral.study.records.store import Json, Store, read_document
+from tesseral.study.errors import RecordError
+from tesseral.study.records.document import Json, Natural, read_document
+from tesseral.study.records.store import Store
 from tesseral.study.wording import count, duration
 
-_BEST = [item.name for item in fields(Best)]
 _PROPOSALS = {"arm": pl.String, "number": pl.Int64, "trial": pl.String}
+
+
+class ProposalName(TypedDict):
+    """What is read of a proposal here."""
+
+    number: Natural
+    trial: str
 
 
 @dataclass(frozen=True)
@@ -120,11 +130,15 @@ def read_search(store: Store, arms: Iterable[str], trials: pl.DataFrame) -> Sear
         arm = labels.get(key)
         if arm is None:
             continue
-        if name == "best":
-            record = read_document(store, path, *_BEST)
-            best |= {arm: record} if record else {}
-        elif name.isdecimal() and (arm, int(name)) not in known and (record := read_document(store, path, "trial")):
-            others.append((arm, int(name), record["trial"]))
+        try:
+            if name == "best":
+                record = read_document(store, path, Best)
+                best |= {arm: record} if record else {}
+            elif name.isdecimal() and (arm, int(name)) not in known:
+                record = read_document(store, path, ProposalName)
+                others += [(arm, int(name), record["trial"])] if record else []
+        except RecordError as error:
+            warnings.warn(f"a record of the search is left out: {error}", stacklevel=2)
     proposals = pl.concat([recorded, pl.DataFrame(others, schema=_PROPOSALS, orient="row")])
     return SearchRecords(proposals.sort("arm", "number"), best)
 

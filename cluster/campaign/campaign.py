@@ -237,7 +237,7 @@ class Campaign:
             **facts,
         )
         if why := self._refusal(arm):
-            seal_outcome(self._store, trial, "0-0", State.FAILED, [], 0, steps=0, lease=self._lease.number, reason=why)
+            seal_outcome(self._store, trial, 0, State.FAILED, [], 0, steps=0, lease=self._lease.number, reason=why)
         elif name := self._reusable.copy(self._store, trial, self._traces):
             self.reused[name] += 1
         return self._read(trial)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from typing_extensions import TypedDict
+
 from tesseral.cluster.campaign.campaign import TAKEN_OVER, Campaign
 from tesseral.cluster.campaign.display import Display, Silent
 from tesseral.cluster.campaign.mirror import Mirror
@@ -20,12 +22,13 @@ from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
 from tesseral.cluster.planning.plan import StudyPlan, prepare
 from tesseral.models.training.numerics import NUMERICS
-from tesseral.study.configuration.trial import State, canonical
-from tesseral.study.errors import LeaseLostError, RecordError, StudyFileError, TesseralError
+from tesseral.study.configuration.trial import State
+from tesseral.study.errors import LeaseLostError, RecordError, StoreError, StudyFileError, TesseralError
 from tesseral.study.parsing.user_function import source_hash
+from tesseral.study.records.document import read_document, seal
 from tesseral.study.records.lease import LENGTH, Lease
 from tesseral.study.records.ledger import Ledger, freeze
-from tesseral.study.records.store import STORE_ERRORS, Store, read_document
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
 SNAPSHOT_EVERY = 5.0
@@ -125,8 +128,9 @@ def run_study(
             f"{f'; and {len(changes) - 3} more' if len(changes) > 3 else ''}; restore them, or give the study another "
             "name",
         )
-    with Lease.acquire(store, lease_length, on_wait=display.waiting) as lease:
-        ledger = Ledger(store)
+    ledger = Ledger(store, strict=True)
+    above = max((begin["lease"] for entry in ledger.entries() for begin in entry.begins), default=0)
+    with Lease.acquire(store, lease_length, above=above, on_wait=display.waiting) as lease:
         _refuse_other_content(plan, ledger)
         _refuse_other_proposer(plan, store)
         for sentence in undetermined(plan):
@@ -143,7 +147,7 @@ def run_study(
         entries = ledger.entries()
         states = Counter(entry.state for entry in entries for _ in entry.plans)
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
-        with suppress(*STORE_ERRORS):  # a derived number, which only the next plan uses
+        with suppress(StoreError):  # a derived number, which only the next plan uses
             record_rate(plan.storage, plan.study.name, ledger)
         failed = [entry.outcome for entry in entries if entry.outcome is not None and entry.state is State.FAILED]
         failures = dict.fromkeys(outcome["reason"] for outcome in failed if "reason" in outcome)
@@ -169,19 +173,25 @@ def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:
         )
 
 
+class Definition(TypedDict):
+    """`search/define.json`: the source of the module that `search.define` names."""
+
+    define: str
+    source: str
+
+
 def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
     """Reject another source of `search.define` than at the first start: proposals would mix two search spaces."""
     search = plan.study.file.search
     if search is None or search.define is None:
         return
     now, path = source_hash(search.define, DEFINE), "search/define.json"
-    text = canonical({"define": search.define, "source": now}).encode()
+    text = seal({"define": search.define, "source": now})
     if not [name for name in store.paths("search") if name != path]:
         store.replace(path, text)  # the first version proposed nothing, so it may still be replaced
     store.create(path, text)
-    if (record := read_document(store, path, "source")) is None:
-        raise RecordError(f"{store.location(path)} is damaged; remove it and run again")
-    if record["source"] != now:
+    record = read_document(store, path, Definition)
+    if record is not None and record["source"] != now:
         raise RecordError(
             f"the study {plan.study.name!r} was started with another source of the module that search.define names "
             f"(content {record['source'][:12]}, now {now[:12]}); restore that, or give the study another name"
@@ -200,7 +210,7 @@ class _Snapshots:
         pause = SNAPSHOT_EVERY
         while not self._stop.wait(pause):
             began = time.monotonic()
-            with suppress(*STORE_ERRORS):  # derived data: the next snapshot holds all that this one would have
+            with suppress(StoreError):  # derived data: the next snapshot holds all that this one would have
                 self._ledger.snapshot()
             pause = max(SNAPSHOT_EVERY, (time.monotonic() - began) / SNAPSHOT_SHARE)
 
@@ -210,5 +220,5 @@ class _Snapshots:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        with suppress(*STORE_ERRORS if kind else ()):  # an error of the snapshot must not hide the first one
+        with suppress(*[StoreError] if kind else []):  # an error of the snapshot must not hide the first one
             self._ledger.snapshot()

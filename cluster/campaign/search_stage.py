@@ -8,14 +8,15 @@ from tesseral.cluster.campaign.asha import Halving
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
-from tesseral.study.configuration.trial import State, canonical
+from tesseral.study.configuration.trial import State
 from tesseral.study.design.search_space import refusal
 from tesseral.study.design.stages import Best, Proposal
 from tesseral.study.design.study_file import Search
 from tesseral.study.errors import RecordError, StudyFileError
+from tesseral.study.records.document import damaged, read_document, seal
 from tesseral.study.records.ledger import Entry
-from tesseral.study.records.rungs import read_rungs
-from tesseral.study.records.store import Store, read_document
+from tesseral.study.records.rungs import check_rungs, read_rungs
+from tesseral.study.records.store import Store
 
 
 class SearchStage:
@@ -47,6 +48,7 @@ class SearchStage:
         self._findings: dict[str, Finding] = {}
         self._given: set[str] = set()
         proposals = self._read()
+        self._check_complete(proposals, entries)
         for trial in {proposal.trial for proposal in proposals} & entries.keys():
             self._findings[trial] = self._finding(entries[trial])
         self._rebuild(proposals)
@@ -54,8 +56,23 @@ class SearchStage:
     def _read(self) -> list[Proposal]:
         names = [field.name for field in fields(Proposal)]
         paths = [p for p in self._store.paths(self._folder) if p.rpartition("/")[2].removesuffix(".json").isdecimal()]
-        records = [record for path in paths if (record := read_document(self._store, path, *names)) is not None]
+        records = [record for path in paths if (record := read_document(self._store, path, Proposal)) is not None]
         return [Proposal(**{name: record[name] for name in names}) for record in records]
+
+    def _check_complete(self, proposals: list[Proposal], entries: dict[str, Entry]) -> None:
+        """Check that no proposal is missing: the sampler would propose another, beyond the budget.
+
+        :raises RecordError: if one is.
+        """
+        numbers = {proposal.number for proposal in proposals}
+        arm = self.arm.arm.label
+        known = [e.plan["proposal"] for e in entries.values() if e.plan["arm"] == arm and "proposal" in e.plan]
+        for number in range(max([-1, *numbers, *known]) + 1):
+            if number not in numbers:
+                raise RecordError(
+                    f"{self._store.location(f'{self._folder}/{number}.json')} is missing, although the search of arm "
+                    f"{arm!r} went on after it; restore it, or give the study another name"
+                )
 
     def _rebuild(self, proposals: list[Proposal]) -> None:
         seed = self.plan.study.file.study.seed
@@ -86,6 +103,8 @@ class SearchStage:
         end = entry.outcome["steps"] if entry.outcome and entry.state == State.PRUNED else entry.plan["max_steps"]
         rungs = {epoch: v for epoch, v in read_rungs(self._store, entry.id).items() if epoch * steps <= end}
         begun = max((begin["start"] for begin in entry.begins), default=0)
+        reached = max(begun, entry.outcome.get("steps", 0) if entry.outcome else 0)
+        check_rungs(self._store, entry.id, [epoch for epoch in entry.plan.get("rungs", ()) if epoch * steps < reached])
         for epoch, value in rungs.items():
             self._halving.add(entry.id, epoch, value)
             if epoch < max(rungs) or epoch * steps < begun:  # the worker went on from there, so the rung was judged
@@ -136,12 +155,12 @@ class SearchStage:
         while not self._waiting and self._optuna.ended is None:
             proposal = self._optuna.propose(self._identify)
             path = f"{self._folder}/{proposal.number}.json"
-            if not self._store.create(path, canonical(asdict(proposal) | {"lease": lease}).encode()):
+            if not self._store.create(path, seal(asdict(proposal) | {"lease": lease})):
                 # A superseded driver woke up and wrote this number first. Its proposal is as good, so rebuild from the
                 # records with it.
                 self._rebuild(recorded := self._read())
                 if proposal.number not in [other.number for other in recorded]:
-                    raise RecordError(f"{self._store.location(path)} is damaged; remove it and run again")
+                    raise damaged(self._store, path, f"it is not the proposal of number {proposal.number}")
             elif proposal.trial not in self._first:
                 self._first[proposal.trial] = proposal
                 self._waiting.append(proposal.trial)
@@ -178,10 +197,10 @@ class SearchStage:
         """The setting with the lowest final error, with which the arm is confirmed. It is sealed when first chosen."""
         path = f"{self._folder}/best.json"
         names = [field.name for field in fields(Best)]
-        if (sealed := read_document(self._store, path, *names)) is None:
-            self._store.create(path, canonical(asdict(self._choose())).encode())
-            if (sealed := read_document(self._store, path, *names)) is None:
-                raise RecordError(f"{self._store.location(path)} is damaged; remove it and run again")
+        sealed = read_document(self._store, path, Best)
+        if sealed is None:
+            self._store.create(path, seal(asdict(self._choose())))
+            sealed = read_document(self._store, path, Best) or {}
         return Best(**{name: sealed[name] for name in names})
 
     def _choose(self) -> Best:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tesseral.cluster.commands.display import console, errors
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import DataError, LeaseHeldError, LeaseLostError, StoreError, StudyFileError, TesseralError
-from tesseral.study.records.store import STORE_ERRORS
 
 if TYPE_CHECKING:  # it imports torch, for which a sentence on the terminal should not wait
     from tesseral.cluster.campaign.driver import Ended
@@ -32,8 +31,9 @@ def explained() -> Iterator[None]:
         _fail(str(error), 3)
     except StoreError as error:
         _fail(str(error), 1)
-    except STORE_ERRORS as error:
-        _fail(f"the storage cannot be used: {str(error).splitlines()[0]}", 2)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror or str(error).splitlines()[0]}", 1)
 
 
 @contextmanager

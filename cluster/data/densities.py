@@ -20,7 +20,9 @@ from tesseral.models.training.prediction import predict_density
 from tesseral.models.training.trial_check import check_trial
 from tesseral.study.configuration.trial import State, Trial
 from tesseral.study.errors import DataError, RecordError
+from tesseral.study.records.document import damaged
 from tesseral.study.records.ledger import Entry, Ledger
+from tesseral.study.records.segments import altered
 from tesseral.study.records.store import Store
 
 
@@ -101,10 +103,13 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
     store = Store(storage).child(study)
     entry = find_trial(store, study, trial)
     trained, reference = trial_data(storage, entry)
-    path = (entry.outcome or {}).get("checkpoint")
+    path: str = (entry.outcome or {}).get("checkpoint") or ""
     content = store.read(path) if path else None
     if content is None:
         raise RecordError(f"expected the weights of trial {entry.id[:10]} at {path} in {store.url}, found none there")
+    if altered(path, content):
+        advice = f"remove it and trials/{entry.id}/outcome.json, and run the study again"
+        raise damaged(store, path, "its content does not match the hash in its name", advice)
     if folder and folder not in sys.path:
         sys.path.insert(0, folder)
     check_trial(trained, reference)

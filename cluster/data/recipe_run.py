@@ -18,7 +18,7 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.geometries.recipe_structures import recipe_content, structure_at, structures
 from tesseral.models.reference.structure import Structure
 from tesseral.study.configuration.trial import digest
-from tesseral.study.errors import DataError
+from tesseral.study.errors import DataError, StoreError
 from tesseral.study.recipe.recipe import Recipe
 from tesseral.study.records.store import ABANDONED, Store
 
@@ -115,8 +115,8 @@ def run_recipe(
         if not _made(store, path, key):
             raise
         made = False
-    if not made:
-        _made(store, path, key)  # raises if another recipe made it
+    if not _made(store, path, key):  # read back before what it was made of is deleted
+        raise StoreError(f"{store.location(path)} was written but is not there; the parts that it is made of are kept")
     parts.delete(parts.paths())
     store.delete(store.stale(ABANDONED))
     return store.location(path), made

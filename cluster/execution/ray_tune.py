@@ -18,7 +18,6 @@ from tesseral.cluster.execution.executor import Work, threads
 from tesseral.cluster.execution.ray_session import LOCAL, ray, session, tune
 from tesseral.cluster.execution.worker import Job, Runner, run_trial
 from tesseral.study.errors import DeviceLostError, StoreError, StudyFileError, TesseralError
-from tesseral.study.records.store import STORE_ERRORS
 
 RESTARTS = 1000
 """How often Tune restarts a lost trial. In practice its records fail a trial that makes no progress long before."""
@@ -98,7 +97,7 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
                 _with_retries(lambda: runner(job, progress, rung))
             except DeviceLostError:
                 os._exit(1)  # Tune restarts the trial in a new process, which finds it finished or continues it
-            except (TesseralError, StoreError, *STORE_ERRORS) as error:
+            except (TesseralError, StoreError) as error:
                 reason = str(error).strip().splitlines()[0]
         tune.report({"trial": job.trial} | ({"step": done, "lost": reason} if reason else {"step": job.steps}))
 

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,17 @@ from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.training.recorder import DivergedError
 from tesseral.study.configuration.trial import State, Traces, Trial
-from tesseral.study.errors import DeviceLostError, LeaseLostError, RecordError, StoreError
+from tesseral.study.errors import (
+    CheckpointError,
+    DeviceLostError,
+    LeaseLostError,
+    MissingRowsError,
+    RecordError,
+    StoreError,
+)
 from tesseral.study.records.attempt import Attempt
-from tesseral.study.records.store import Store, read_document
+from tesseral.study.records.document import TrialRecord, read_document
+from tesseral.study.records.store import Store
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: it unwinds a trial that runs in this process
@@ -45,6 +54,9 @@ class Job:
     seal_every: float = 5.0
     """Seconds between sealed segments of curves and traces."""
 
+
+RETRAINED = 2
+"""Number of times that a worker trains rows again which the storage has lost, before it gives the trial up."""
 
 Runner = Callable[[Job, Callable[[int, int], None], Callable[[int, float], None]], Any]
 """Does a job, as `run_trial`; called with the job, `on_progress` and `on_rung`."""
@@ -75,7 +87,7 @@ def run_trial(
     from tesseral.models.training.trial_check import check_trial
 
     store = Store(job.storage).child(job.study)
-    plan = read_document(store, f"trials/{job.trial}/trial.json", "trial", "traces")
+    plan = read_document(store, f"trials/{job.trial}/trial.json", TrialRecord)
     if plan is None:
         raise RecordError(
             f"expected the record of trial {job.trial[:10]} in {store.url}, found none; workers on several machines "
@@ -91,12 +103,14 @@ def run_trial(
     reference = open_reference(job.storage, trial.configuration.data.reference)
     check_trial(trial, reference)
     steps = trial.configuration.steps_per_epoch
-    for parts in (1, 2):
+    parts, unusable, retrained = 1, set[str](), 0
+    while True:
         attempt = Attempt.begin(
             store,
             job.trial,
             job.lease,
             {"host": socket.gethostname(), "pid": os.getpid(), "cpus": job.cpus, "gpus": job.gpus},
+            without=unusable,
             seal_every=job.seal_every,
             checkpoint_every=job.checkpoint_every,
             on_progress=on_progress,
@@ -111,14 +125,24 @@ def run_trial(
             state, facts = _train(job, trial, reference, plan, attempt)
             if state is None:
                 gc.collect()  # the traceback held the batch's tensors
+                parts = 2
                 continue
             ended = state if attempt.finish(state, attempt.step, **facts) else None
         except LeaseLostError:
             return None
+        except CheckpointError as error:
+            warnings.warn(f"{error}; the trial goes on from an earlier state", stacklevel=2)
+            unusable.update(attempt.kept[-1:])
+            continue
+        except MissingRowsError as error:
+            retrained += 1
+            if retrained > RETRAINED:
+                raise
+            warnings.warn(f"{error}; they are trained again", stacklevel=2)
+            continue
         if not usable(device):
             raise DeviceLostError(f"a trial's error has ended the use of {device} by this process")
         return ended
-    return None
 
 
 def _train(
@@ -139,14 +163,12 @@ def _train(
             device=job.device,
             traces=Traces(**plan["traces"]),
             checkpoint=attempt.checkpoint,
+            step=attempt.step,
             test=plan.get("stage") != "search",
             parts=attempt.parts,
         )
-    except (LeaseLostError, StoreError, Stopped):
+    except (LeaseLostError, StoreError, RecordError, Stopped):
         raise
-    except RecordError as error:
-        location = attempt.store.location(attempt.kept or "")
-        raise RecordError(f"{error}; remove {location} and run again, from an earlier state") from error
     except DivergedError as error:
         return State.FAILED, {"reason": str(error), "metrics": error.metrics}
     except Exception as error:  # noqa: BLE001 - a trial's own failure is its outcome and never stops the study

@@ -14,8 +14,8 @@ disturbed counts little, and what few trials cannot tell apart keeps the shipped
 Sums of x xᵀ and x over trials are all that a fit needs; a rate's file keeps them for each study.
 """
 
-import json
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,13 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from tesseral.cluster.data.references import open_reference
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.study_file import Resources
+from tesseral.study.errors import RecordError
+from tesseral.study.records.document import Json, Natural, read_document, seal
 from tesseral.study.records.ledger import Entry, Ledger
-from tesseral.study.records.store import Store, read_document
+from tesseral.study.records.store import Store
 from tesseral.study.wording import count
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds
@@ -100,10 +103,10 @@ def read_rate(storage: str, resources: Resources) -> Rate | None:
     """
     store = Store(storage)
     if resources.device == "cpu" or (not resources.gpus and resources.device == "auto"):
-        document = _read(store, SHIPPED.device)
+        document = _read(store, _path(SHIPPED.device))
         return _rate(document) if document else SHIPPED
     names = [path for path in store.paths(FOLDER) if path.endswith(".json") and path != _path(SHIPPED.device)]
-    rates = [_rate(document) for path in names if (document := read_document(store, path, *_KEYS)) is not None]
+    rates = [_rate(document) for path in names if (document := _read(store, path)) is not None]
     return max(rates, key=lambda rate: rate.trials, default=None)
 
 
@@ -119,11 +122,11 @@ def record_rate(storage: str, study: str, ledger: Ledger | None = None) -> list[
     store = Store(storage)
     rates = []
     for device, rows in _timings((ledger or Ledger(store.child(study))).entries()).items():
-        document = _read(store, device)
+        document = _read(store, _path(device))
         sums = {"trials": len(rows), "xx": (rows.T @ rows).tolist(), "x": rows.sum(0).tolist()}
         studies: dict[str, Any] = (document["studies"] if document else {}) | {study: sums}
         rate = _fit(device, studies.values())
-        store.replace(_path(device), json.dumps({**vars(rate), "studies": studies}, indent=1).encode())
+        store.replace(_path(device), seal({**vars(rate), "studies": studies}))
         rates.append(rate)
     return rates
 
@@ -184,14 +187,27 @@ def _fit(device: str, studies: Iterable[dict[str, Any]]) -> Rate:
     return Rate(device, setup, overhead, per_flop, sum(study["trials"] for study in sums))
 
 
-_KEYS = (*Rate.__dataclass_fields__, "studies")
+class RateRecord(TypedDict):
+    """`rates/<device>.json`: a rate, and what it was fitted to."""
+
+    device: str
+    setup: float
+    overhead: float
+    per_flop: float
+    trials: Natural
+    studies: Json
 
 
-def _read(store: Store, device: str) -> dict[str, Any] | None:
-    return read_document(store, _path(device), *_KEYS)
+def _read(store: Store, path: str) -> Json | None:
+    """The record of a rate. It is derived from the trials' records, so a damaged one is left out, with a warning."""
+    try:
+        return read_document(store, path, RateRecord)
+    except RecordError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
 
 
-def _rate(document: dict[str, Any]) -> Rate:
+def _rate(document: Json) -> Rate:
     return Rate(**{name: document[name] for name in Rate.__dataclass_fields__})
 
 

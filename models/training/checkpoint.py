@@ -12,7 +12,7 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.user_network import check_source
 from tesseral.models.targets.model import DTYPES, Model, build_model
 from tesseral.study.configuration.trial import Trial
-from tesseral.study.errors import RecordError
+from tesseral.study.errors import CheckpointError
 
 _UNREADABLE = (
     RuntimeError,
@@ -53,15 +53,21 @@ class Checkpoint:
         torch.save(vars(self), buffer)
         return buffer.getvalue()
 
-    def restore(self, model: Model, optimizer: Optimizer) -> None:
+    def restore(self, model: Model, optimizer: Optimizer | None = None) -> None:
         """Load the state into a model and its optimizer, on their device.
 
         :param model: built for the same trial.
         :param optimizer: of its weights.
         """
-        model.load_state_dict(self.model)
-        if self.optimizer is not None:
-            optimizer.load_state_dict(self.optimizer)
+        try:
+            model.load_state_dict(self.model)
+            if optimizer is not None and self.optimizer is not None:
+                optimizer.load_state_dict(self.optimizer)
+        except torch.OutOfMemoryError:  # a RuntimeError too, and no fault of the checkpoint
+            raise
+        except _UNREADABLE as error:
+            reason = f"{error}".strip().splitlines()[0]
+            raise CheckpointError(f"expected a checkpoint of this network, got another: {reason}") from None
 
 
 def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
@@ -69,15 +75,19 @@ def read_checkpoint(content: bytes, trial: Trial) -> Checkpoint:
 
     :param content: result of `Checkpoint.to_bytes`.
     :param trial: the trial that the checkpoint must belong to.
-    :raises RecordError: if the checkpoint cannot be read, or belongs to another trial.
+    :raises CheckpointError: if the checkpoint cannot be read, or belongs to another trial.
     """
     try:
         checkpoint = Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except _UNREADABLE as error:
         reason = f"{error}".partition("\n")[0].partition(". ")[0] or type(error).__name__
-        raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, but it cannot be read: {reason}") from None
+        raise CheckpointError(
+            f"expected a checkpoint of trial {trial.id[:12]}, but it cannot be read: {reason}"
+        ) from None
     if checkpoint.trial != trial.id:
-        raise RecordError(f"expected a checkpoint of trial {trial.id[:12]}, got one of trial {checkpoint.trial[:12]}")
+        raise CheckpointError(
+            f"expected a checkpoint of trial {trial.id[:12]}, got one of trial {checkpoint.trial[:12]}"
+        )
     return checkpoint
 
 
@@ -94,5 +104,5 @@ def restore_model(content: bytes, trial: Trial, reference: Reference) -> Model:
     configuration = trial.configuration.resolved()
     model = build_model(configuration, reference, num_neighbors=1.0, seed=0)  # the state holds the true values
     model.to(DTYPES[configuration.training.dtype])
-    model.load_state_dict(read_checkpoint(content, trial).model)
+    read_checkpoint(content, trial).restore(model)
     return model.eval()

@@ -25,6 +25,7 @@ from tesseral.models.training.trial_check import check_trial, check_weights
 from tesseral.study import configuration
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of
+from tesseral.study.errors import CheckpointError
 from tesseral.study.records.schemas import ABLATION_STRUCTURES
 
 
@@ -36,6 +37,7 @@ def train(
     device: str = "auto",
     traces: Traces | None = None,
     checkpoint: bytes | None = None,
+    step: int | None = None,
     test: bool = True,
     parts: int = 1,
 ) -> Result:
@@ -54,20 +56,22 @@ def train(
     :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
     :param traces: epochs at which features are traced, and the size of the probe.
     :param checkpoint: state to resume from, as given to `Recorder.boundary`.
+    :param step: optimizer steps done at that state, to check it; None if not known.
     :param test: whether to measure the test split and to ablate features at the end; a search must not see the test
         split.
     :param parts: number of parts that each batch is computed in; their gradients are added.
     :raises DataError: if the reference data is not the trial's, or too small.
     :raises StudyFileError: if the network has no weights; if the user's own network cannot be loaded, has another
         source than the trial's, or returns another shape.
-    :raises RecordError: if the trial is of other numerics, or the checkpoint belongs to another trial.
+    :raises RecordError: if the trial is of other numerics. A `CheckpointError` if the checkpoint does not
+        continue this training.
     :raises TesseralError: if there is no such device.
     :raises DivergedError: if the loss or a metric is no longer finite.
     """
     check_trial(trial, reference)
     where = find_device(device)
     with deterministic(where):
-        return _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, test, parts).run()
+        return _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, step, test, parts).run()
 
 
 def step_size(settings: configuration.Training, step: int, steps: int) -> float:
@@ -93,6 +97,7 @@ class _Training:
         device: torch.device,
         traces: Traces,
         checkpoint: bytes | None,
+        step: int | None,
         test: bool,
         parts: int,
     ) -> None:
@@ -126,6 +131,11 @@ class _Training:
         self.metrics: dict[str, float] = {}
         if checkpoint is not None:
             kept = read_checkpoint(checkpoint, trial)
+            if step is not None and kept.epoch * self.configuration.steps_per_epoch != step:
+                raise CheckpointError(
+                    f"expected a checkpoint of step {step}, got one of epoch {kept.epoch}, which has "
+                    f"{self.configuration.steps_per_epoch} steps each"
+                )
             kept.restore(self.model, self.optimizer)
             self.epoch, self.before, self.metrics = kept.epoch, kept.seconds, kept.metrics
 

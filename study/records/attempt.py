@@ -6,36 +6,46 @@ files that count. Only then are segments and checkpoints deleted.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tesseral.study.configuration.trial import State, canonical
-from tesseral.study.errors import LeaseLostError, StoreError
+from tesseral.study.configuration.trial import State
+from tesseral.study.errors import LeaseLostError
 from tesseral.study.records import lease
+from tesseral.study.records.document import OutcomeRecord, damaged, read_document, seal
 from tesseral.study.records.outcome import seal_outcome
-from tesseral.study.records.rungs import read_pruning, seal_rung
+from tesseral.study.records.rungs import check_rungs, read_pruning, seal_rung
 from tesseral.study.records.segments import (
     CHECKPOINT,
     TABLES,
     Begin,
+    Segment,
+    altered,
     attempt_numbers,
     counting,
     encode,
     folder,
+    intact,
+    named,
     read_begins,
     rows_to_table,
+    tile,
 )
-from tesseral.study.records.store import STORE_ERRORS, Store
+from tesseral.study.records.store import Store
 
 LOSSES = 3
 """Number of lost workers, without a new checkpoint in between, after which a trial is failed."""
 
 
-def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[int, str] | None:
-    """Return step and path of the latest checkpoint that counts; None if there is none.
+KEPT = 2
+"""Number of checkpoints kept of a running trial: if the latest is damaged, the one before stands in."""
+
+
+def checkpoints(store: Store, trial: str, begins: list[Begin]) -> list[tuple[int, str]]:
+    """Return step and path of the checkpoints that count, in order of step.
 
     A checkpoint counts if its attempt does, and if it lies below the start of every later attempt.
 
@@ -44,15 +54,44 @@ def latest_checkpoint(store: Store, trial: str, begins: list[Begin]) -> tuple[in
     :param begins: its attempts.
     """
     bounds = counting(begins)
-    best: tuple[int, str] | None = None
+    counted = []
     for path in store.paths(f"trials/{trial}/checkpoint"):
         match = CHECKPOINT.fullmatch(path.rpartition("/")[2])
         if match is None or int(match[1]) not in bounds:
             continue
         step, below = int(match[2]), bounds[int(match[1])]
-        if (below is None or step < below) and (best is None or step > best[0]):
-            best = step, path
-    return best
+        if below is None or step < below:
+            counted.append((step, path))
+    return sorted(counted)
+
+
+def _resume(store: Store, trial: str, begins: list[Begin], without: Collection[str]) -> tuple[int, str, bytes] | None:
+    """Step, path and content of the latest checkpoint from which the trial can go on; None to begin anew.
+
+    A checkpoint is passed over, with a warning, if it is damaged or if rows up to its step are missing. Training from
+    the one before gives the same rows again.
+    """
+    counted = [item for item in checkpoints(store, trial, begins) if item[1] not in without]
+    if not counted:
+        return None
+    tables = {name: intact(store, store.paths(folder(name, trial)), trial, name) for name in TABLES}
+    for step, path in reversed(counted):
+        content = store.read(path)
+        if content is None:
+            continue  # deleted between listing and reading: the trial has just ended, or went on elsewhere
+        if altered(path, content):
+            warnings.warn(str(damaged(store, path, "its hash does not match", "an earlier one is used")), stacklevel=3)
+            continue
+        lacking = {name: tile(paths, trial, begins, step)[1] for name, paths in tables.items()}
+        if lacked := [f"{name} from step {first}" for name, first in lacking.items() if first <= step]:
+            warnings.warn(
+                f"{store.location(path)} is passed over: rows before it are missing ({', '.join(lacked)}); they are "
+                "trained again",
+                stacklevel=3,
+            )
+            continue
+        return step, path, content
+    return None
 
 
 @dataclass
@@ -82,16 +121,27 @@ class Attempt:
     """Number of parts in which a batch is computed."""
     step: int = 0
     """Optimizer steps done at the end of the last epoch."""
-    kept: str | None = None
-    """Path of the latest checkpoint, of this attempt or of the one that it continues."""
+    kept: list[str] = field(default_factory=list)
+    """Paths of the latest checkpoints, of this attempt or of those that it continues; the last one is the newest."""
     _rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    _covered: dict[str, int] = field(default_factory=dict)
+    """Table → last step that its segments cover."""
     _began: float = field(default_factory=time.monotonic)
     _sealed: float = field(default_factory=time.monotonic)
     _checkpointed: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        self._covered = dict.fromkeys(TABLES, self.start - 1)
+
     @classmethod
     def begin(
-        cls, store: Store, trial: str, lease_number: int, where: dict[str, Any], **options: Any
+        cls,
+        store: Store,
+        trial: str,
+        lease_number: int,
+        where: dict[str, Any],
+        without: Collection[str] = (),
+        **options: Any,
     ) -> "Attempt | None":
         """Begin the next attempt of a trial from its latest checkpoint.
 
@@ -101,44 +151,47 @@ class Attempt:
         :param trial: the trial's id.
         :param lease_number: lease of the driver that launches the attempt.
         :param where: facts about the worker, for the attempt's record.
+        :param without: checkpoints that turned out to be unusable.
         :param options: further fields of the attempt.
         :return: None if there is nothing to do: the trial is finished or pruned, or the lease was superseded.
+        :raises RecordError: if a record of the trial is damaged or missing, so that it cannot go on.
         """
-        while store.read(f"trials/{trial}/outcome.json") is None and lease.newest(store) <= lease_number:
+        ended = f"trials/{trial}/outcome.json"
+        while read_document(store, ended, OutcomeRecord) is None and lease.newest(store) <= lease_number:
             begins = read_begins(store, trial)
-            latest = latest_checkpoint(store, trial, begins)
-            state = store.read(latest[1]) if latest else None
-            if latest and state is None:
-                continue  # deleted between listing and reading: the trial has just ended
-            start = latest[0] + 1 if latest else 0
+            latest = _resume(store, trial, begins, without)
+            step = latest[0] if latest else 0
+            start = step + 1 if latest else 0
             parts = max((begin.parts for begin in begins), default=1)
             parts = options["parts"] = max(parts, options.get("parts", 1))
             if read_pruning(store, trial, lease_number) is not None:
                 return None
+            check_rungs(store, trial, [epoch for at, epoch in options.get("rungs", {}).items() if at <= step])
             # Counted by worker: one that is alive begins again after its storage failed.
             lost = {
                 begin.worker
                 for begin in begins
                 if (begin.lease, begin.start, begin.parts) == (lease_number, start, parts)
             }
-            if len(lost) >= LOSSES:
+            if len(lost) >= LOSSES and not without:
                 reason = f"its worker was lost {len(lost)} times without a checkpoint in between"
-                facts = {"lease": lease_number, "steps": max(start - 1, 0), "reason": reason}
-                seal_outcome(store, trial, f"{max(start - 1, 0)}-0", State.FAILED, begins, max(start - 1, 0), **facts)
+                facts = {"lease": lease_number, "steps": step, "reason": reason}
+                seal_outcome(store, trial, begins[-1].number, State.FAILED, begins, step, **facts)
                 return None
-            number = max(attempt_numbers(store, trial), default=0) + 1
+            number = _next_number(store, trial)
             record = {
                 "attempt": number,
                 "lease": lease_number,
                 "start": start,
                 "parts": parts,
+                "version": 2,  # of the layout of segments: since the second one they tile the steps
                 "began": datetime.now(UTC).isoformat(),
                 **where,
             }
-            if store.create(f"trials/{trial}/attempts/{number}.json", canonical(record).encode()):
-                kept = latest[1] if latest else None
-                step = latest[0] if latest else 0
-                return cls(store, trial, number, lease_number, start, state, step=step, kept=kept, **options)
+            if store.create(f"trials/{trial}/attempts/{number}.json", seal(record)):
+                kept = [path for at, path in checkpoints(store, trial, begins) if at <= step and path not in without]
+                content = latest[2] if latest else None
+                return cls(store, trial, number, lease_number, start, content, step=step, kept=kept, **options)
         return None
 
     def curves(self, rows: list[dict[str, Any]]) -> None:
@@ -168,24 +221,15 @@ class Attempt:
         :param metrics: name → value at this step.
         """
         epoch = self.rungs.get(step)
-        with self._writing():
-            value = None if epoch is None else self._rung(epoch, step, metrics[self.objective])
+        value = None if epoch is None else self._rung(epoch, step, metrics[self.objective])
         self.step = step
         self.on_progress(step, steps)
         if epoch is not None and value is not None:
             self.on_rung(epoch, value)
-        with self._writing():
-            self._boundary(step, steps, state)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except STORE_ERRORS as error:
-            raise StoreError(f"the records of trial {self.trial[:10]} cannot be written: {error}") from error
+        self._boundary(step, steps, state)
 
     def _rung(self, epoch: int, step: int, value: float) -> float:
-        self._seal(step)
+        self._seal(step, whole=True)
         # An attempt that continues from a checkpoint does not know how long the way there took.
         seconds = None if self.checkpoint is not None else time.monotonic() - self._began
         facts = {"step": step, "attempt": self.number, "lease": self.lease, "seconds": seconds}
@@ -194,19 +238,26 @@ class Attempt:
     def _boundary(self, step: int, steps: int, state: Callable[[], bytes]) -> None:
         now = time.monotonic()
         if step == steps or now - self._checkpointed >= self.checkpoint_every:
-            self._seal(step)
+            self._seal(step, whole=True)
             self._keep(step, state())
         elif now - self._sealed >= self.seal_every:
             self._seal(step)
 
-    def _seal(self, step: int) -> None:
+    def _seal(self, step: int, *, whole: bool = False) -> None:
+        """Seal the rows so far.
+
+        :param whole: whether both tables must cover every step up to this one, if need be by a segment without rows.
+        """
+        # A training that fails leaves rows of an epoch that has not ended.
+        last = max([step, *(row["step"] for rows in self._rows.values() for row in rows)])
         for name, schema in TABLES.items():
-            if self._rows[name]:
-                # A training that fails leaves rows of an epoch that has not ended.
-                last = max(step, *(row["step"] for row in self._rows[name]))
-                path = f"{folder(name, self.trial)}/{self.number}-{last}.parquet"
-                self.store.create(path, encode(rows_to_table(self._rows[name], self.trial, schema)))
-                self._rows[name] = []
+            first = self._covered[name] + 1
+            if self._rows[name] or (whole and first <= last):
+                data = encode(rows_to_table(self._rows[name], self.trial, schema))
+                path = f"{folder(name, self.trial)}/{named(f'{self.number}-{first}-{last}', data, '.parquet')}"
+                if not self.store.create(path, data):
+                    raise damaged(self.store, path, "its content does not match the hash in its name")
+                self._rows[name], self._covered[name] = [], last
         self._sealed = time.monotonic()
 
     def _counting(self) -> list[Begin]:
@@ -225,11 +276,12 @@ class Attempt:
     def _keep(self, step: int, state: bytes) -> None:
         # The new checkpoint before the end of the old one: after a kill in between there are two, never none.
         self._counting()
-        path = f"trials/{self.trial}/checkpoint/{self.number}-{step}"
-        self.store.create(path, state)
-        if self.kept:
-            self.store.delete([self.kept])
-        self.kept = path
+        path = f"trials/{self.trial}/checkpoint/{named(f'{self.number}-{step}', state)}"
+        if not self.store.create(path, state):
+            raise damaged(self.store, path, "its content does not match the hash in its name")
+        self.kept.append(path)
+        self.store.delete(self.kept[:-KEPT])
+        self.kept = self.kept[-KEPT:]
         self._checkpointed = time.monotonic()
 
     def finish(self, state: State, step: int, **facts: Any) -> bool:
@@ -240,9 +292,21 @@ class Attempt:
         :param facts: further keys of the outcome.
         :return: whether this call sealed the outcome.
         :raises LeaseLostError: if this attempt no longer counts: its driver was superseded, or another attempt began.
+        :raises MissingRowsError: if segments that were sealed are gone.
         """
-        self._seal(step)
+        self._seal(step, whole=True)
         # Read once: if another attempt begins from here on, this outcome is complete all the same.
         begins = self._counting()
-        facts |= {"attempt": self.number, "lease": self.lease, "steps": step, "checkpoint": self.kept}
-        return seal_outcome(self.store, self.trial, str(self.number), state, begins, None, **facts)
+        facts |= {"attempt": self.number, "lease": self.lease, "steps": step}
+        facts["checkpoint"] = self.kept[-1] if self.kept else None
+        return seal_outcome(self.store, self.trial, self.number, state, begins, max(self._covered.values()), **facts)
+
+
+def _next_number(store: Store, trial: str) -> int:
+    """A number that no file of the trial has, so that nothing new is mixed with what an earlier attempt left."""
+    numbers = set(attempt_numbers(store.paths(f"trials/{trial}/attempts")))
+    names = (path.rpartition("/")[2] for path in store.paths(f"trials/{trial}/checkpoint"))
+    numbers |= {int(match[1]) for name in names if (match := CHECKPOINT.fullmatch(name))}
+    written = (path for table in TABLES for path in store.paths(folder(table, trial)))
+    numbers |= {segment.attempt for path in written if (segment := Segment.named(path))}
+    return max(numbers, default=0) + 1

@@ -10,15 +10,16 @@ import os
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from tesseral.study.configuration.trial import canonical
-from tesseral.study.errors import LeaseHeldError
-from tesseral.study.records.store import STORE_ERRORS, Store, read_document
+from tesseral.study.errors import LeaseHeldError, RecordError, StoreError
+from tesseral.study.records.document import read_document, seal
+from tesseral.study.records.store import Store
 
 LENGTH = 30.0
 """Seconds without a beat after which a lease may be taken over."""
@@ -102,12 +103,15 @@ class Lease:
         store: Store,
         length: float = LENGTH,
         *,
+        above: int = 0,
         on_wait: Callable[[Holder, float], None] = lambda holder, seconds: None,
     ) -> Self:
         """Take the lease of a study, after waiting for a silent holder.
 
         :param store: the study's records.
         :param length: length of the new lease, s. A present holder has the length that it stated.
+        :param above: number that the lease must exceed: the highest under which an attempt began. It matters only if
+            the records of earlier leases were deleted.
         :param on_wait: called about once a second with the holder and the seconds left.
         :raises LeaseHeldError: if the holder is alive: it has written a new beat.
         """
@@ -115,7 +119,8 @@ class Lease:
             number = newest(store)
             if number and not cls._free(store, number, on_wait):
                 raise LeaseHeldError(f"the study is held by {_holder(store, number)}")
-            body = canonical(vars(Holder.this_process(length))).encode()
+            number = max(number, above)
+            body = seal(vars(Holder.this_process(length)))
             if store.create(f"lease/{number + 1}/0", body):
                 return cls(store, number + 1, length)
 
@@ -149,8 +154,11 @@ class Lease:
                 self.store.create(f"lease/{self.number}/{beat + 1}", b"{}")
                 if beat:
                     self.store.delete([f"lease/{self.number}/{beat}"])
-            except STORE_ERRORS:
-                # A store may fail for a moment. Without a beat for a lease's length, anyone may take over.
+            except RecordError:
+                break  # something else stands in the lease's place
+            except StoreError:
+                # The store has been tried for as long as its patience lasts. A shorter silence loses nothing: if no
+                # other driver came meanwhile, `newest` says so, and the lease goes on.
                 if time.monotonic() - last > self.length:
                     break
             else:
@@ -168,8 +176,12 @@ class Lease:
         """Stop the beats and record that the holder has left."""
         self._stop.set()
         self._thread.join()
-        if not self.lost.is_set():
+        if self.lost.is_set():
+            return
+        try:
             self.store.create(f"lease/{self.number}/{_LEFT}", b"{}")
+        except StoreError as error:  # the work is done: only the next driver has to wait
+            warnings.warn(f"{error}; the next start waits up to {self.length:.0f} s for this one", stacklevel=2)
 
     def __enter__(self) -> Self:
         return self
@@ -179,10 +191,13 @@ class Lease:
 
 
 def _holder(store: Store, number: int) -> Holder | None:
-    """Return who took lease `number`; None if its record is torn, which a living driver never leaves."""
-    names = [item.name for item in fields(Holder)]
-    tree = read_document(store, f"lease/{number}/0", *names)
-    return None if tree is None else Holder(**{name: tree[name] for name in names})
+    """Return who took lease `number`; None if there is no record of it, or a damaged one, which is named."""
+    try:
+        tree = read_document(store, f"lease/{number}/0", Holder)
+    except RecordError as error:
+        warnings.warn(f"{error} (its lease counts as free)", stacklevel=3)
+        return None
+    return None if tree is None else Holder(**{item.name: tree[item.name] for item in fields(Holder)})
 
 
 def _boot() -> str:

@@ -4,7 +4,10 @@ Workers write by `attempt.py`, the driver by `write_plan` here. Every call deriv
 records. So reading is safe at any moment, and a restart needs nothing else.
 """
 
+import hashlib
 import json
+import re
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from sys import intern
@@ -15,9 +18,19 @@ import pyarrow as pa
 from tesseral.study.configuration.trial import State, Trial, canonical
 from tesseral.study.design.stages import PlannedTrial
 from tesseral.study.errors import RecordError
+from tesseral.study.records.document import (
+    ArmRecord,
+    AttemptRecord,
+    Json,
+    OutcomeRecord,
+    TrialRecord,
+    damaged,
+    read_document,
+    seal,
+)
 from tesseral.study.records.schemas import TRIALS
-from tesseral.study.records.segments import Begin, Source, encode, folder, segment_sources
-from tesseral.study.records.store import Json, Store, read_document
+from tesseral.study.records.segments import Source, begin_of, encode, folder, missing, tile
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
 
@@ -53,32 +66,42 @@ class Entry:
         return Trial.from_dict(self.plan["trial"])
 
 
+_FROZEN = re.compile(rb"\n# sha256 ([0-9a-f]{64})\n")
+_FROZEN_LENGTH = len(b"\n# sha256 \n") + 64
+
+
 def freeze(store: Store, study: Study) -> Study | None:
-    """Freeze the study file at the first start.
+    """Freeze the study file at the first start, with its checksum as a comment in the last line.
 
     :param store: the study's records.
     :param study: the study that is started.
     :return: None at the first start; later, the study as it was frozen.
     :raises RecordError: if the storage overwrites existing files: leases and outcomes would be lost there.
     """
-    if store.create("study.toml", study.text.encode()):
-        if store.create("study.toml", study.text.encode()):
-            raise RecordError(
-                f"expected a storage that refuses to create a file twice, {store.url} overwrites it: records could be "
-                "lost there; use one with conditional writes (If-None-Match), such as S3, GCS, Azure or MinIO"
-            )
-        return None
+    if store.read("study.toml") is None:
+        store.check_conditional()
+        text = study.text.encode()
+        if store.create("study.toml", text + b"\n# sha256 %s\n" % hashlib.sha256(text).hexdigest().encode()):
+            return None
     return frozen(store)
 
 
 def frozen(store: Store) -> Study | None:
     """Return the study as it was first started; None if it never was.
 
-    :param store: the study's records.
-    :raises StudyFileError: if this version of tesseral refuses the frozen file.
+    :raises RecordError: if its file is damaged.
     """
     data = store.read("study.toml")
-    return None if data is None else Study.parse(data.decode(), store.location("study.toml"))
+    if data is None:
+        return None
+    if sealed := _FROZEN.fullmatch(data[-_FROZEN_LENGTH:]):
+        data = data[:-_FROZEN_LENGTH]
+        if hashlib.sha256(data).hexdigest().encode() != sealed[1]:
+            raise damaged(store, "study.toml", "its checksum does not match its content")
+    try:
+        return Study.parse(data.decode(), store.location("study.toml"))
+    except UnicodeDecodeError:
+        raise damaged(store, "study.toml", "it is not UTF-8") from None
 
 
 def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) -> None:
@@ -100,7 +123,7 @@ def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) ->
         "trial": planned.trial.to_dict(),
         **facts,
     }
-    store.create(f"trials/{planned.trial.id}/trial.json", canonical(record).encode())
+    store.create(f"trials/{planned.trial.id}/trial.json", seal(record))
 
 
 def write_arm(store: Store, planned: PlannedTrial, **facts: Any) -> None:
@@ -111,19 +134,27 @@ def write_arm(store: Store, planned: PlannedTrial, **facts: Any) -> None:
     :param facts: further keys of the record.
     """
     record = {"arm": planned.arm.label, "factors": planned.arm.factors, "match": planned.arm.match, **facts}
-    store.create(f"trials/{planned.trial.id}/arms/{planned.arm.key}.json", canonical(record).encode())
+    store.create(f"trials/{planned.trial.id}/arms/{planned.arm.key}.json", seal(record))
 
 
 class Ledger:
-    """The records of one study."""
+    """The records of one study.
 
-    def __init__(self, store: Store) -> None:
+    :param store: the study's records.
+    :param strict: whether a damaged record is an error. If not, a warning names it, and its trial is left out.
+    """
+
+    def __init__(self, store: Store, *, strict: bool = False) -> None:
         self.store = store
+        self.strict = strict
         self._finished: dict[str, Entry] = {}  # kept, because a finished trial never changes
         self._parts: dict[str, Json] = {}
 
     def entries(self) -> list[Entry]:
-        """Return every trial that has a `trial.json`, in order of id."""
+        """Return every trial that has a `trial.json`, in order of id.
+
+        :raises RecordError: if a record is damaged, and the ledger is strict.
+        """
         paths = self.store.paths("trials")
         by_trial: dict[str, list[str]] = {}
         for path in paths:
@@ -134,7 +165,7 @@ class Ledger:
     def read(self, trial: str) -> Entry | None:
         """Return the current records of one trial; None if it has none.
 
-        :param trial: the trial's id.
+        :raises RecordError: as `entries`.
         """
         prefix = f"trials/{trial}/"
         return self._entry(trial, [path.removeprefix(prefix) for path in self.store.paths(f"trials/{trial}")])
@@ -144,20 +175,42 @@ class Ledger:
         known = self._finished.get(trial)
         if known is not None and len(known.others) == len(shared):
             return known
-        plan_ = read_document(self.store, f"trials/{trial}/trial.json", "id", "arm", "factors", "stage", "trial")
+        begun = [f"trials/{trial}/{name}" for name in names if name.startswith("attempts/")]
+        try:
+            return self._checked(trial, shared, begun)
+        except RecordError as error:
+            if self.strict:
+                raise
+            warnings.warn(f"trial {trial[:10]} is left out: {error}", stacklevel=3)
+            return None
+
+    def _checked(self, trial: str, shared: list[str], begun: list[str]) -> Entry | None:
+        path = f"trials/{trial}/trial.json"
+        plan_ = read_document(self.store, path, TrialRecord)
         if plan_ is None:
             return None
-        begun = [f"trials/{trial}/{name}" for name in names if name.startswith("attempts/")]
-        keys = ("attempt", "lease", "start", "began")
-        begins = [tree for path in begun if (tree := read_document(self.store, path, *keys)) is not None]
+        if plan_["id"] != trial:
+            raise damaged(self.store, path, f"it is that of trial {plan_['id'][:10]}")
+        begins = [tree for path in begun if (tree := self._begin(path)) is not None]
         begins.sort(key=lambda tree: int(tree["attempt"]))
-        outcome = read_document(self.store, f"trials/{trial}/outcome.json", "state", "files", "ended")
-        others = tuple(tree for path in shared if (tree := read_document(self.store, path, "arm", "factors", "match")))
+        path = f"trials/{trial}/outcome.json"
+        outcome = read_document(self.store, path, OutcomeRecord)
+        others = tuple(tree for path in shared if (tree := read_document(self.store, path, ArmRecord)))
         if outcome is None:
             return Entry(trial, plan_, tuple(begins), None, others)
+        if outcome.get("trial", trial) != trial:
+            raise damaged(self.store, path, f"it is that of trial {outcome['trial'][:10]}")
         entry = Entry(trial, self._shared(plan_), tuple(map(self._shared, begins)), self._shared(outcome), others)
         self._finished[trial] = entry
         return entry
+
+    def _begin(self, path: str) -> Json | None:
+        """The record of an attempt. Damage need not stop a study: without it the trial trains from the start again."""
+        try:
+            return read_document(self.store, path, AttemptRecord)
+        except RecordError as error:
+            warnings.warn(f"an attempt is left out: {error}", stacklevel=5)
+            return None
 
     def _shared(self, tree: Json) -> Json:
         """Return an equal tree whose parts are shared with earlier trees.
@@ -187,8 +240,13 @@ class Ledger:
                 prefix = folder(table, entry.id) + "/"
                 sources += [Source(path, entry.id, None) for path in entry.outcome["files"] if path.startswith(prefix)]
             else:
-                begins = [Begin(tree["attempt"], tree["lease"], tree["start"]) for tree in entry.begins]
-                sources += segment_sources(listed.get(entry.id, []), entry.id, begins)
+                begins = [begin_of(tree) for tree in entry.begins]
+                paths = listed.get(entry.id, [])
+                counted, lacked = tile(paths, entry.id, begins)
+                sources += counted
+                if missing(paths, begins, lacked):
+                    place = self.store.location(folder(table, entry.id))
+                    warnings.warn(f"{place} lacks a segment from step {lacked}: later rows are left out", stacklevel=2)
         return [Source(self.store.location(source.path), source.trial, source.below) for source in sources]
 
     def table(self) -> pa.Table:

@@ -1,4 +1,8 @@
-"""The end of a trial: its tables are compacted, its outcome is sealed, and its segments are deleted, in this order."""
+"""The end of a trial: its tables are compacted, its outcome is sealed, and its segments are deleted, in this order.
+
+The name of every file that an outcome names holds the hash of its content, and the outcome holds its own. So a finished
+trial accounts for each of its rows.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tesseral.study.configuration.trial import State, canonical
-from tesseral.study.errors import RecordError
+from tesseral.study.configuration.trial import State
+from tesseral.study.errors import MissingRowsError
+from tesseral.study.records.document import Json, OutcomeRecord, damaged, read_document, seal
 from tesseral.study.records.segments import (
     TABLES,
     Begin,
@@ -16,46 +21,54 @@ from tesseral.study.records.segments import (
     folder,
     is_checkpoint,
     is_segment,
+    named,
     read_counting,
-    segment_sources,
+    tile,
 )
-from tesseral.study.records.store import ABANDONED, Json, Store, read_document
+from tesseral.study.records.store import ABANDONED, Store
 
 
 def seal_outcome(
-    store: Store, trial: str, name: str, state: State, begins: list[Begin], last: int | None, **facts: Any
+    store: Store, trial: str, number: int, state: State, begins: list[Begin], last: int, **facts: Any
 ) -> bool:
-    """Compact the rows that count into `<name>-all.parquet`, seal the outcome that names them, delete the rest.
+    """Compact the rows that count into one file a table, seal the outcome that names them, delete the rest.
 
     Another process may do the same; the first to seal wins.
 
-    :param store: the study's records.
-    :param trial: the trial's id.
-    :param name: of the compacted files; it differs wherever their rows may differ.
+    :param number: that of the latest attempt; 0 if there is none.
     :param state: final state of the trial.
     :param begins: attempts of the trial.
-    :param last: last step whose rows are kept; None keeps all.
+    :param last: last step whose rows are kept.
     :param facts: further keys of the outcome. `metrics` are by default the last finite values of the rows that count.
     :return: whether this call sealed the outcome.
+    :raises MissingRowsError: if segments are gone that held rows up to `last`, or one is damaged.
     """
+    ended = f"trials/{trial}/outcome.json"
     files: dict[str, int] = {}
     metrics: dict[str, float] = {}
     for table, schema in TABLES.items():
-        sources = segment_sources(store.paths(folder(table, trial)), trial, begins)
+        sources, lacked = tile(store.paths(folder(table, trial)), trial, begins, last)
         try:
             rows = read_counting(store, sources, schema, last)
         except FileNotFoundError:
-            return False  # another process has sealed the outcome and deleted the segments
-        except RecordError as error:
-            # Rows that the disk has lost cannot be recovered: the trial is failed, and the study goes on.
-            state, facts = State.FAILED, facts | {"reason": str(error)}
-            continue
-        path = f"{folder(table, trial)}/{name}-all.parquet"
-        store.create(path, encode(rows))
-        files[path] = rows.num_rows
+            lacked = 0
+        if lacked <= last and last > 0:
+            if store.read(ended) is not None:
+                return False  # another process has sealed the outcome and deleted the segments
+            raise MissingRowsError(
+                f"{store.location(folder(table, trial))} lacks rows from step {lacked}, which were sealed there"
+            )
         if table == "curves":
             metrics = _last(rows)
+            if state is State.COMPLETE and not rows.num_rows:
+                raise MissingRowsError(f"expected learning curves of the complete trial {trial[:10]}, got no row")
+        data = encode(rows)
+        path = f"{folder(table, trial)}/{named(f'{number}-0-{last}-all', data, '.parquet')}"
+        if not store.create(path, data):
+            raise damaged(store, path, "its content does not match the hash in its name")
+        files[path] = rows.num_rows
     outcome = {
+        "trial": trial,
         "state": state,
         "attempts": len(begins),
         "files": files,
@@ -64,7 +77,7 @@ def seal_outcome(
         **facts,
     }
     outcome["checkpoint"] = facts.get("checkpoint") if state == State.COMPLETE else None
-    ours = store.create(f"trials/{trial}/outcome.json", canonical(outcome).encode())
+    ours = store.create(ended, seal(outcome))
     clear(store, trial)
     return ours
 
@@ -101,12 +114,8 @@ def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
 
 
 def clear(store: Store, trial: str) -> None:
-    """Delete the segments and checkpoints of a finished trial, except those that its outcome names.
-
-    :param store: the study's records.
-    :param trial: the trial's id.
-    """
-    outcome = read_document(store, f"trials/{trial}/outcome.json", "files", "checkpoint")
+    """Delete the segments and checkpoints of a finished trial, except those that its outcome names."""
+    outcome = read_document(store, f"trials/{trial}/outcome.json", OutcomeRecord)
     if outcome is None:
         return
     kept = {*outcome["files"], outcome["checkpoint"]}

@@ -1,9 +1,13 @@
 """Reuse: a trial that another study in the storage has trained already is copied instead of trained again."""
 
+import warnings
 from typing import Any
 
-from tesseral.study.configuration.trial import State, canonical
-from tesseral.study.records.store import Store, read_document
+from tesseral.study.configuration.trial import State
+from tesseral.study.errors import RecordError
+from tesseral.study.records.document import OutcomeRecord, RungRecord, TrialRecord, read_document, seal
+from tesseral.study.records.segments import altered
+from tesseral.study.records.store import Store
 
 
 class ReusableTrials:
@@ -37,18 +41,25 @@ class ReusableTrials:
 
 
 def _copy(other: Store, store: Store, trial: str, traces: dict[str, Any]) -> str | None:
-    plan = read_document(other, f"trials/{trial}/trial.json", "traces")
-    outcome = read_document(other, f"trials/{trial}/outcome.json", "state", "files", "checkpoint")
-    if plan is None or outcome is None or outcome["state"] != State.COMPLETE or plan["traces"] != traces:
-        return None
-    rungs = other.paths(f"trials/{trial}/rungs")  # newcomers of this arm's search are compared with them
-    for path in (*outcome["files"], outcome["checkpoint"], *rungs):
-        data = other.read(path) if path else b""
-        if data is None:
+    try:
+        plan = read_document(other, f"trials/{trial}/trial.json", TrialRecord)
+        outcome = read_document(other, f"trials/{trial}/outcome.json", OutcomeRecord)
+        if plan is None or outcome is None or outcome["state"] != State.COMPLETE or plan["traces"] != traces:
             return None
-        if path:
-            store.create(path, data)
+        if plan["id"] != trial or outcome.get("trial", trial) != trial:
+            return None
+        for path in (*outcome["files"], outcome["checkpoint"]):
+            data = other.read(path) if path else b""
+            if data is None or (path and altered(path, data)):
+                return None
+            if path and not store.create(path, data):
+                return None
+        for path in other.paths(f"trials/{trial}/rungs"):  # newcomers of this arm's search are compared with them
+            if (rung := read_document(other, path, RungRecord)) is None or not store.create(path, seal(rung)):
+                return None
+    except RecordError as error:  # damaged there: it is trained here
+        warnings.warn(f"trial {trial[:10]} is not copied: {error}", stacklevel=3)
+        return None
     name = other.url.rpartition("/")[2]
-    record = outcome | {"reused": outcome.get("reused") or name}
-    store.create(f"trials/{trial}/outcome.json", canonical(record).encode())
+    store.create(f"trials/{trial}/outcome.json", seal(outcome | {"reused": outcome.get("reused") or name}))
     return name

@@ -5,14 +5,15 @@ checkpoint at or beyond the rung after both. So after a kill at any moment, the 
 it, or has a decision that can be carried out.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-from tesseral.study.configuration.trial import State, canonical
+from tesseral.study.configuration.trial import State
+from tesseral.study.errors import RecordError
+from tesseral.study.records.document import DecisionRecord, Json, RungRecord, damaged, read_document, seal
 from tesseral.study.records.outcome import seal_outcome
 from tesseral.study.records.segments import Begin, read_begins
-from tesseral.study.records.store import Json, Store, read_document
-
-_DECISION = ("epoch", "step", "reason", "lease")
+from tesseral.study.records.store import Store
 
 
 def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) -> float:
@@ -27,20 +28,33 @@ def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) 
     :return: the value that counts.
     """
     path = f"trials/{trial}/rungs/{epoch}.json"
-    if store.create(path, canonical({"epoch": epoch, "value": value, **facts}).encode()):
+    if store.create(path, seal({"epoch": epoch, "value": value, **facts})):
         return value
-    sealed = read_document(store, path, "value")
-    return value if sealed is None else float(sealed["value"])
+    sealed = read_document(store, path, RungRecord)
+    if sealed is None or sealed["epoch"] != epoch:
+        raise damaged(store, path, f"expected the value at epoch {epoch}")
+    return float(sealed["value"])
 
 
 def read_rungs(store: Store, trial: str) -> dict[int, float]:
-    """Return the sealed values of a trial: epoch → value.
-
-    :param store: the study's records.
-    :param trial: the trial's id.
-    """
-    records = [read_document(store, path, "epoch", "value") for path in store.paths(f"trials/{trial}/rungs")]
+    """Return the sealed values of a trial: epoch → value."""
+    records = [read_document(store, path, RungRecord) for path in store.paths(f"trials/{trial}/rungs")]
     return {int(record["epoch"]): float(record["value"]) for record in records if record is not None}
+
+
+def check_rungs(store: Store, trial: str, passed: Iterable[int]) -> None:
+    """Check that a trial has the value of every rung that it passed. Without one, others would be judged differently.
+
+    :param passed: epochs of the rungs.
+    :raises RecordError: if one is missing.
+    """
+    sealed = read_rungs(store, trial) if (passed := list(passed)) else {}
+    for epoch in passed:
+        if epoch not in sealed:
+            raise RecordError(
+                f"{store.location(f'trials/{trial}/rungs/{epoch}.json')} is missing, although the trial went on beyond "
+                f"it; restore it, or remove the folder {store.location(f'trials/{trial}')} and run the study again"
+            )
 
 
 def seal_pruning(store: Store, trial: str, lease_number: int, epoch: int, step: int, reason: str) -> None:
@@ -54,7 +68,7 @@ def seal_pruning(store: Store, trial: str, lease_number: int, epoch: int, step: 
     :param reason: why, in one sentence.
     """
     record = {"epoch": epoch, "step": step, "reason": reason, "lease": lease_number}
-    store.create(f"trials/{trial}/decisions/{lease_number}.json", canonical(record).encode())
+    store.create(f"trials/{trial}/decisions/{lease_number}.json", seal(record))
 
 
 def read_pruning(store: Store, trial: str, lease_number: int) -> Json | None:
@@ -66,7 +80,7 @@ def read_pruning(store: Store, trial: str, lease_number: int) -> Json | None:
     :param trial: the trial's id.
     :param lease_number: lease of the driver.
     """
-    return read_document(store, f"trials/{trial}/decisions/{lease_number}.json", *_DECISION)
+    return read_document(store, f"trials/{trial}/decisions/{lease_number}.json", DecisionRecord)
 
 
 def inherited_pruning(store: Store, trial: str, begins: list[Begin]) -> Json | None:
@@ -78,7 +92,7 @@ def inherited_pruning(store: Store, trial: str, begins: list[Begin]) -> Json | N
     """
     newest = max((begin.lease for begin in begins), default=0)
     for path in store.paths(f"trials/{trial}/decisions"):
-        record = read_document(store, path, *_DECISION)
+        record = read_document(store, path, DecisionRecord)
         if record is not None and record["lease"] >= newest:
             return record
     return None
@@ -100,7 +114,10 @@ def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -
     if decision is None:
         return False
     step = int(decision["step"])
-    rung = read_document(store, f"trials/{trial}/rungs/{decision['epoch']}.json") or {}
+    check_rungs(store, trial, [decision["epoch"]])
+    rung = read_document(store, f"trials/{trial}/rungs/{decision['epoch']}.json", RungRecord) or {}
+    # The attempt that sealed the value has the rows up to it. A later one may have been stopped below the rung.
+    begins = [begin for begin in begins if begin.number <= rung["attempt"]]
     facts = {"lease": lease_number, "steps": step, "reason": decision["reason"], "seconds": rung.get("seconds")}
-    seal_outcome(store, trial, f"{begins[-1].number if begins else 0}-{step}", State.PRUNED, begins, step, **facts)
+    seal_outcome(store, trial, begins[-1].number if begins else 0, State.PRUNED, begins, step, **facts)
     return True

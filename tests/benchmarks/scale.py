@@ -31,6 +31,8 @@ def no_op(job, on_progress, on_rung) -> None:
     store = Store(job.storage).child(job.study)
     attempt = Attempt.begin(store, job.trial, job.lease, {"pid": os.getpid()}, on_progress=on_progress)
     if attempt is not None:
+        row = {"step": job.steps, "epoch": 1, "split": "train", "metric": "loss", "l": None, "value": 1.0}
+        attempt.curves([row])
         attempt.boundary(job.steps, job.steps, lambda: b"nothing", {})
         attempt.finish(State.COMPLETE, job.steps, metrics={"test.l2_error": 1.0}, seconds=0.0, device="cpu")
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from tesseral.analysis.tables.load import StudyTables, load
 from tesseral.analysis.tables.open import study_info
 from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
-from tesseral.study.configuration.trial import canonical
 from tesseral.study.design.search_space import apply
 from tesseral.study.design.stages import PlannedTrial, Proposal, confirm_seeds, make_trial, search_seeds
+from tesseral.study.records.document import seal
 from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, to_table
 from tesseral.study.records.segments import Source
@@ -315,14 +315,14 @@ def tuned_study(storage: Store) -> None:
                 write_plan(store, planned[-1], "tuned", proposal=number, max_steps=12)
                 outcome(store, trial.id, came)
             proposal = Proposal(arm.key, number, planned[-1].trial.id, settings, {}, {}, {}, {})
-            store.create(f"search/{arm.key}/{number}.json", canonical(asdict(proposal)).encode())
+            store.create(f"search/{arm.key}/{number}.json", seal(asdict(proposal)))
         values = [(came, number) for number, came in enumerate(VALIDATION[arm.label]) if isinstance(came, float)]
         value, number = min(values)
         settings = {"training.learning_rate": 1e-3 * (number + 1)}
         distinct = len({each.trial.id for each in planned})
         best = {"trial": planned[number].trial.id, "settings": settings, "value": value, "trials": distinct}
-        record = canonical(best | {"reason": ENDED[arm.label]})
-        store.create(f"search/{arm.key}/best.json", record.encode())
+        record = seal(best | {"reason": ENDED[arm.label]})
+        store.create(f"search/{arm.key}/best.json", record)
         for block in range(study.file.replication.blocks):
             trial = make_trial(
                 apply(arm.configuration, settings), confirm_seeds(study.file.study.seed, block, 0), hashes, 1
@@ -343,4 +343,4 @@ def outcome(store: Store, trial: str, came: float | str, split: str = "validatio
         record |= {"state": "pruned", "steps": 4, "seconds": 1.5, "reason": reason}
     else:
         record |= {"state": "failed", "steps": 7, "reason": "the loss became NaN at step 7"}
-    store.create(f"trials/{trial}/outcome.json", canonical(record).encode())
+    store.create(f"trials/{trial}/outcome.json", seal(record))

@@ -93,8 +93,8 @@ def test_what_early_stopping_saved(tuned, tuned_page, tuned_results):
 def test_a_proposal_without_a_trial_yet_is_no_repeat(tmp_path):
     tuned_study(Store(tmp_path))
     key = digest("lmax=1")[:12]
-    (tmp_path / f"tuned/search/{key}/5.json").write_text('{"trial": "not yet"}')
+    (tmp_path / f"tuned/search/{key}/5.json").write_text('{"number": 5, "trial": "not yet"}')
     (tmp_path / f"tuned/search/{key}/6.json").write_text('{"tri')
-    with pytest.warns(UserWarning, match=r"6\.json is left out"):
+    with pytest.warns(UserWarning, match=r"6\.json is damaged"):
         arm = analyse(open_study(tmp_path, "tuned")).searches[1]
     assert (arm.proposed, arm.repeats, arm.complete) == (6, 0, 3)

@@ -138,7 +138,7 @@ def test_other_data_or_another_version_on_one_machine_costs_a_trial_nothing(
     assert not list(storage.glob("small/trials/*/attempts"))
 
 
-def test_a_damaged_checkpoint_is_named_and_ends_no_trial(storage, study_file):
+def test_a_damaged_checkpoint_is_named_and_the_trial_goes_on_from_the_one_before(storage, study_file):
     def kill(step: int, steps: int) -> None:
         if step > 2:
             raise KeyboardInterrupt
@@ -148,12 +148,34 @@ def test_a_damaged_checkpoint_is_named_and_ends_no_trial(storage, study_file):
     job = replace(nothing.jobs[0], checkpoint_every=0.0)
     with pytest.raises(KeyboardInterrupt):
         run_trial(job, kill)
-    (checkpoint,) = storage.glob(f"small/trials/{job.trial}/checkpoint/*")
+    *_, checkpoint = sorted(storage.glob(f"small/trials/{job.trial}/checkpoint/*"))
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
-    with pytest.raises(RecordError, match=f"remove .*{checkpoint.name} and run again"):
-        run_trial(job)
-    checkpoint.unlink()
-    assert run_trial(job) is State.COMPLETE
+    with pytest.warns(
+        UserWarning, match=f"{checkpoint.name} is damaged: its hash does not match; an earlier one is used"
+    ):
+        assert run_trial(job) is State.COMPLETE
+
+
+def test_a_checkpoint_of_another_network_is_passed_over(storage, study_file):
+    """As one of an earlier version, whose name states no hash, may be."""
+
+    def kill(step: int, steps: int) -> None:
+        if step > 2:
+            raise KeyboardInterrupt
+
+    nothing = Nothing()
+    run_study(prepare(load(study_file), str(storage)), nothing, Silent())
+    jobs = [replace(job, checkpoint_every=0.0) for job in nothing.jobs]
+    other = next(job for job in jobs if job.steps == jobs[0].steps and job != jobs[0])
+    for job in (jobs[0], other):
+        with pytest.raises(KeyboardInterrupt):
+            run_trial(job, kill)
+    *_, mine = sorted(storage.glob(f"small/trials/{jobs[0].trial}/checkpoint/*"))
+    *_, theirs = sorted(storage.glob(f"small/trials/{other.trial}/checkpoint/*"))
+    mine.unlink()
+    mine.with_name(mine.name.rpartition("-")[0]).write_bytes(theirs.read_bytes())
+    with pytest.warns(UserWarning, match="expected a checkpoint of trial .*; the trial goes on from an earlier state"):
+        assert run_trial(jobs[0]) is State.COMPLETE
 
 
 def test_a_process_that_has_lost_its_device_takes_no_trial_with_it(storage, study_file, monkeypatch):
@@ -185,7 +207,7 @@ def test_a_storage_that_fails_leaves_the_trial_for_the_next_start(storage, study
 
     def full(self, path, data):
         if path.startswith("curves/"):
-            raise OSError("no space left on device")
+            raise StoreError("no space left on device")
         return create(self, path, data)
 
     monkeypatch.setattr(Store, "create", full)

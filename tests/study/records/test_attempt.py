@@ -1,6 +1,7 @@
 """Attempts: what counts after kills, zombies and superseded leases, whatever the order of events."""
 
 import json
+import re
 import time
 
 import pytest
@@ -8,19 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import LeaseLostError
-from tesseral.study.records.attempt import LOSSES, Attempt, latest_checkpoint
+from tesseral.study.errors import LeaseLostError, MissingRowsError, RecordError
+from tesseral.study.records.attempt import LOSSES, Attempt, checkpoints
 from tesseral.study.records.rungs import prune, read_rungs, seal_pruning
 from tesseral.study.records.schemas import CURVES
 from tesseral.study.records.segments import (
+    TABLES,
     Begin,
     counting,
     decode,
     encode,
+    named,
     read_begins,
     read_counting,
     rows_to_table,
-    segment_sources,
+    tile,
 )
 from tesseral.study.records.store import Store
 
@@ -48,6 +51,17 @@ def outcome(store: Store) -> dict:
     return json.loads(store.read(f"trials/{TRIAL}/outcome.json"))
 
 
+def names(paths) -> list[str]:
+    """Paths without the hashes in them."""
+    return [re.sub(r"-[0-9a-f]{16}", "", path) for path in paths]
+
+
+def live_steps(store: Store) -> list[int]:
+    """The steps that a reader sees while the trial runs."""
+    sources, _ = tile(store.paths(f"curves/trial={TRIAL}"), TRIAL, read_begins(store, TRIAL))
+    return read_counting(store, sources, CURVES)["step"].to_pylist()
+
+
 def final_steps(store: Store) -> list[int]:
     (path,) = (path for path in outcome(store)["files"] if path.startswith("curves/"))
     return decode(store.read(path), CURVES)["step"].to_pylist()
@@ -59,11 +73,9 @@ def test_one_attempt(store):
     train(attempt, range(5))
     assert attempt.finish(State.COMPLETE, 4, metrics={"test.mse": 1.0})
     assert final_steps(store) == [0, 1, 2, 3, 4]
-    assert outcome(store)["files"] == {
-        f"curves/trial={TRIAL}/1-all.parquet": 5,
-        f"traces/trial={TRIAL}/1-all.parquet": 0,
-    }
-    assert store.paths("curves") == [f"curves/trial={TRIAL}/1-all.parquet"]
+    assert names(outcome(store)["files"]) == [f"{table}/trial={TRIAL}/1-0-4-all.parquet" for table in TABLES]
+    assert list(outcome(store)["files"].values()) == [5, 0]
+    assert [*store.paths("curves"), *store.paths("traces")] == list(outcome(store)["files"])
     assert Attempt.begin(store, TRIAL, 1, {}) is None
 
 
@@ -72,7 +84,7 @@ def test_what_was_trained_is_kept_and_named(store):
     second = begin(store)
     assert (second.start, second.checkpoint) == (101, b"100")
     second.finish(State.COMPLETE, 100)
-    assert outcome(store)["checkpoint"] == f"trials/{TRIAL}/checkpoint/1-100"
+    assert names([outcome(store)["checkpoint"]]) == [f"trials/{TRIAL}/checkpoint/1-100"]
     assert store.paths(f"trials/{TRIAL}/checkpoint") == [outcome(store)["checkpoint"]]
     assert final_steps(store) == list(range(101))
 
@@ -128,7 +140,7 @@ def test_what_a_superseded_lease_begins_does_not_count(store):
     table = rows_to_table([row(step) for step in range(3, 8)], TRIAL, CURVES)
     store.create(f"curves/trial={TRIAL}/3-7.parquet", encode(table))
     store.create(f"trials/{TRIAL}/checkpoint/3-7", b"stale")
-    assert latest_checkpoint(store, TRIAL, read_begins(store, TRIAL))[0] == 2
+    assert checkpoints(store, TRIAL, read_begins(store, TRIAL))[-1][0] == 2
     train(newer, range(3, 6), checkpoints=frozenset({4}))
     assert newer.finish(State.COMPLETE, 5)
     assert final_steps(store) == list(range(6))
@@ -146,18 +158,126 @@ def test_a_worker_of_a_superseded_driver_ends_nothing(store):
 def test_torn_records_are_named_and_left_out(store):
     train(begin(store), range(4), checkpoints=frozenset({2}))
     store.replace(f"trials/{TRIAL}/attempts/1.json", b'{"attempt": 1, "le')
-    with pytest.warns(UserWarning, match=r"attempts/1.json is left out"):
+    with pytest.warns(UserWarning, match=r"attempts/1.json is damaged: it is torn"):
         second = begin(store)
     assert (second.number, second.start) == (2, 0), "its number is taken, its checkpoint is nobody's"
 
 
-def test_a_damaged_segment_fails_its_trial_by_name(store):
+def test_a_damaged_segment_is_named_and_its_rows_are_trained_again(store):
+    attempt = begin(store)
+    train(attempt, range(4), checkpoints=frozenset({1, 3}))
+    (path,) = (path for path in store.paths("curves") if "/1-3-3-" in path)
+    store.replace(path, b"PAR1 and then nothing")
+    with pytest.raises(RecordError, match="does not match the hash in its name"):
+        attempt.finish(State.COMPLETE, 3)
+    with pytest.warns(UserWarning, match=r"1-3-3-.*is trained again|1-3-.* is passed over: rows .* curves from step 3"):
+        second = begin(store)
+    assert (second.start, second.checkpoint) == (2, b"1"), "from the checkpoint before it"
+    train(second, range(2, 5))
+    second.finish(State.COMPLETE, 4)
+    assert final_steps(store) == list(range(5))
+
+
+def test_a_segment_that_is_gone_is_missed(store):
+    attempt = begin(store)
+    train(attempt, range(4), checkpoints=frozenset({3}))
+    store.delete([path for path in store.paths("curves") if "/1-1-1-" in path])
+    with pytest.raises(MissingRowsError, match="lacks rows from step 1"):
+        attempt.finish(State.COMPLETE, 3)
+    assert store.read(f"trials/{TRIAL}/outcome.json") is None
+    with pytest.warns(UserWarning, match="passed over: rows before it are missing"):
+        second = begin(store)
+    assert second.start == 0
+    train(second, range(4))
+    second.finish(State.COMPLETE, 3)
+    assert final_steps(store) == list(range(4))
+
+
+def test_a_segment_of_another_trial_is_no_part_of_this_one(store):
     attempt = begin(store)
     train(attempt, range(4))
-    store.replace(f"curves/trial={TRIAL}/1-2.parquet", b"PAR1 and then nothing")
-    attempt.finish(State.COMPLETE, 3)
-    assert outcome(store)["state"] == "failed"
-    assert "1-2.parquet cannot be read" in outcome(store)["reason"]
+    table = rows_to_table([row(1)], "e" * 64, CURVES)
+    (path,) = (path for path in store.paths("curves") if "/1-1-1-" in path)
+    store.delete([path])
+    store.create(f"curves/trial={TRIAL}/{named('1-1-1', encode(table), '.parquet')}", encode(table))
+    with pytest.raises(RecordError, match="rows of another trial"):
+        attempt.finish(State.COMPLETE, 3)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(store):
+    train(begin(store), range(8), checkpoints=frozenset({1, 3, 5}))
+    assert names(store.paths(f"trials/{TRIAL}/checkpoint")) == [
+        f"trials/{TRIAL}/checkpoint/1-{step}" for step in (3, 5)
+    ]
+    (path,) = (path for path in store.paths(f"trials/{TRIAL}/checkpoint") if "/1-5-" in path)
+    store.replace(path, b"4")
+    with pytest.warns(UserWarning, match="is damaged: its hash does not match; an earlier one is used"):
+        second = begin(store)
+    assert (second.start, second.checkpoint) == (4, b"3")
+    train(second, range(4, 8))
+    second.finish(State.COMPLETE, 7)
+    assert final_steps(store) == list(range(8))
+
+
+def test_attempts_that_were_deleted_leave_nothing_that_counts_twice(store):
+    train(begin(store), range(8), checkpoints=frozenset({3}))
+    store.delete(store.paths(f"trials/{TRIAL}"))
+    second = begin(store)
+    assert (second.number, second.start) == (2, 0)
+    second.seal_every = 1e9
+    train(second, range(8))
+    second.finish(State.COMPLETE, 7)
+    assert final_steps(store) == list(range(8))
+
+
+def test_a_deleted_outcome_is_recovered_from_the_compacted_rows(store):
+    first = begin(store)
+    train(first, range(101))
+    first.finish(State.COMPLETE, 100, metrics={"test.mse": 1.0})
+    files = outcome(store)["files"]
+    store.delete([f"trials/{TRIAL}/outcome.json"])
+    second = begin(store)
+    assert second.start == 101
+    second.finish(State.COMPLETE, 100, metrics={"test.mse": 1.0})
+    assert final_steps(store) == list(range(101))
+    hashes = [[re.findall(r"-([0-9a-f]{16})", path) for path in tree] for tree in (files, outcome(store)["files"])]
+    assert hashes[0] == hashes[1], "the same rows"
+
+
+def test_a_missing_rung_is_named(store):
+    climb(rung(store), range(5))
+    attempt = rung(store)
+    attempt.checkpoint_every = 0.0
+    climb(attempt, range(5))
+    store.delete([f"trials/{TRIAL}/rungs/1.json"])
+    with pytest.raises(RecordError, match=r"rungs/1.json is missing, although the trial went on beyond it; restore it"):
+        rung(store)
+
+
+def test_a_complete_trial_has_rows(store):
+    with pytest.raises(MissingRowsError, match="expected learning curves"):
+        begin(store).finish(State.COMPLETE, 3)
+
+
+def test_records_of_an_earlier_version_go_on_where_they_ended(store):
+    """Their segments state no first step and no hash, their checkpoints no hash, their JSON no checksum."""
+    old = {"attempt": 1, "lease": 1, "start": 0, "began": "2026-01-01"}
+    store.create(f"trials/{TRIAL}/attempts/1.json", json.dumps(old).encode())
+    for low, high in ((0, 2), (3, 4)):
+        table = rows_to_table([row(step) for step in range(low, high + 1)], TRIAL, CURVES)
+        store.create(f"curves/trial={TRIAL}/1-{high}.parquet", encode(table))
+    store.create(f"trials/{TRIAL}/checkpoint/1-2", b"2")
+    with pytest.warns(UserWarning, match="of an earlier version have no checksums"):
+        second = begin(store)
+    assert (second.number, second.start, second.checkpoint) == (2, 3, b"2")
+    train(second, range(3, 6), checkpoints=frozenset({4}))
+    with pytest.warns(UserWarning, match="no checksums"):
+        third = begin(store)
+    assert third.start == 5
+    train(third, range(5, 8))
+    with pytest.warns(UserWarning, match="no checksums"):
+        third.finish(State.COMPLETE, 7)
+    assert final_steps(store) == list(range(8))
 
 
 def test_killed_between_compaction_and_outcome(store):
@@ -168,7 +288,7 @@ def test_killed_between_compaction_and_outcome(store):
     train(second, range(5, 6))
     second.finish(State.COMPLETE, 5)
     assert final_steps(store) == list(range(6))
-    assert store.paths("curves") == [f"curves/trial={TRIAL}/2-all.parquet"]
+    assert names(store.paths("curves")) == [f"curves/trial={TRIAL}/2-0-5-all.parquet"]
 
 
 def test_counting_drops_an_older_lease_after_a_newer_one():
@@ -181,12 +301,10 @@ def test_counting_drops_an_older_lease_after_a_newer_one():
 def test_every_step_stands_once_after_any_kills(tmp_path_factory, lives):
     """Each life trains some steps with checkpoints at some of them and is killed; the last one finishes."""
     store = Store(tmp_path_factory.mktemp("study"))
-    for lease, (length, checkpoints) in enumerate(lives, start=1):
+    for lease, (length, kept) in enumerate(lives, start=1):
         attempt = begin(store, lease)
-        train(attempt, range(attempt.start, min(attempt.start + length, 30)), frozenset(checkpoints))
-    begins = read_begins(store, TRIAL)
-    live = read_counting(store, segment_sources(store.paths(f"curves/trial={TRIAL}"), TRIAL, begins), CURVES)
-    steps = live["step"].to_pylist()
+        train(attempt, range(attempt.start, min(attempt.start + length, 30)), frozenset(kept))
+    steps = live_steps(store)
     assert steps == list(range(len(steps))), "a reader sees each step once while it runs too"
     last = begin(store, lease=len(lives) + 1)
     train(last, range(last.start, 31))
@@ -237,10 +355,7 @@ def test_a_rung_is_sealed_before_it_is_judged_and_only_once(store):
     climb(first, range(5))
     assert seen == [(1, 3.0)]
     assert read_rungs(store, TRIAL) == {1: 3.0}
-    live = read_counting(
-        store, segment_sources(store.paths(f"curves/trial={TRIAL}"), TRIAL, read_begins(store, TRIAL)), CURVES
-    )
-    assert live["step"].to_pylist() == [0, 1, 2, 3], "the rows that led to the value are sealed with it"
+    assert live_steps(store) == [0, 1, 2, 3], "the rows that led to the value are sealed with it"
     climb(rung(store, seen=seen), range(7), scale=2.0)  # from the start, on a machine that computes otherwise
     assert seen == [(1, 3.0), (1, 3.0), (2, 12.0)]
 
@@ -257,7 +372,7 @@ def test_a_decision_is_carried_out_whoever_sealed_it(store):
     assert outcome(store)["steps"] == 3
     assert outcome(store)["checkpoint"] is None
     assert final_steps(store) == [0, 1, 2, 3], "what came after the rung does not count"
-    assert store.paths("curves") == [f"curves/trial={TRIAL}/1-3-all.parquet"]
+    assert names(store.paths("curves")) == [f"curves/trial={TRIAL}/1-0-3-all.parquet"]
     with pytest.raises(LeaseLostError):
         attempt.finish(State.COMPLETE, 8)
     assert outcome(store)["state"] == "pruned"

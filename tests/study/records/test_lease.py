@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tesseral.study.errors import LeaseHeldError
+from tesseral.study.errors import LeaseHeldError, StoreError
 from tesseral.study.records import lease
 from tesseral.study.records.lease import Holder, Lease
 from tesseral.study.records.store import Store
@@ -58,7 +58,7 @@ def test_a_silent_holder_elsewhere_is_superseded_after_its_lease(tmp_path):
 
 def test_a_store_that_fails_for_a_moment_costs_no_lease(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    create, failures = Store.create, [OSError("stale file handle")] * 2
+    create, failures = Store.create, [StoreError("stale file handle")] * 2
 
     def flaky(self, path, data):
         if failures and path.startswith("lease/1/") and path != "lease/1/0":
@@ -74,7 +74,7 @@ def test_a_store_that_fails_for_a_moment_costs_no_lease(tmp_path, monkeypatch):
 def test_a_store_that_fails_for_good_costs_the_lease(tmp_path, monkeypatch):
     store = Store(tmp_path)
     with Lease.acquire(store, 0.3) as first:
-        monkeypatch.setattr(Store, "create", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+        monkeypatch.setattr(Store, "create", lambda *_: (_ for _ in ()).throw(StoreError("gone")))
         assert first.lost.wait(5)
 
 

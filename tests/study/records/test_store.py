@@ -57,7 +57,6 @@ def test_replace_read_paths_delete(store):
     store.create("x/y/2", b"")
     assert store.read("x/1") == b"2"
     assert store.read("x/none") is None
-    assert store.read("x/1/below-a-file") is None
     assert store.child("x").read("1") == b"2"
     assert store.paths("x") == ["x/1", "x/y/2"]
     assert store.child("x").paths() == ["1", "y/2"]

@@ -1,0 +1,172 @@
+"""JSON records: the checksum that each of them ends with, and the keys, types and ranges of each kind.
+
+`"sha256"` is the last key of a record: the SHA-256 of the record without it. Reading checks it, then types and ranges,
+so a record that the disk has altered is named and never believed. Records of earlier versions have no checksum; their
+types and ranges are checked alike, and a warning says once that they have none.
+"""
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, NotRequired
+
+from annotated_types import Ge
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
+
+from tesseral.study.configuration.trial import canonical
+from tesseral.study.errors import RecordError
+from tesseral.study.records.store import Store
+
+Json = dict[str, Any]
+"""A JSON object."""
+
+Natural = Annotated[int, Ge(0)]
+Positive = Annotated[int, Ge(1)]
+Number = Annotated[float, Ge(0)]
+
+
+class TrialRecord(TypedDict):
+    """`trials/<id>/trial.json`: a planned trial, before it is launched."""
+
+    id: str
+    arm: str
+    factors: Json
+    stage: Literal["search", "confirm"]
+    block: NotRequired[Natural | None]
+    replicate: NotRequired[Natural | None]
+    trial: Json
+    max_steps: NotRequired[Natural]
+    parameters: NotRequired[Number]
+    parameters_live: NotRequired[Number]
+    components: NotRequired[Number]
+    flops: NotRequired[Number]
+    residual: NotRequired[float | None]
+    dead_irreps: NotRequired[list[dict[str, int]]]
+    traces: NotRequired[Json]
+    provenance: NotRequired[Json]
+    proposal: NotRequired[Natural]
+    settings: NotRequired[Json]
+    rungs: NotRequired[list[Natural]]
+    objective: NotRequired[str]
+
+
+class ArmRecord(TypedDict):
+    """`trials/<id>/arms/<key>.json`: a further arm that chose the same network and shares the trial."""
+
+    arm: str
+    factors: Json
+    match: str
+
+
+class AttemptRecord(TypedDict):
+    """`trials/<id>/attempts/<n>.json`: the beginning of an execution."""
+
+    attempt: Positive
+    lease: Natural
+    start: Natural
+    began: str
+    version: NotRequired[Positive]
+    parts: NotRequired[Positive]
+    host: NotRequired[str]
+    pid: NotRequired[Natural]
+
+
+class OutcomeRecord(TypedDict):
+    """`trials/<id>/outcome.json`: the end of a trial."""
+
+    trial: NotRequired[str]
+    state: Literal["complete", "pruned", "failed"]
+    files: dict[str, Natural]
+    checkpoint: str | None
+    ended: str
+    attempts: NotRequired[Natural]
+    attempt: NotRequired[Natural]
+    lease: NotRequired[Natural]
+    steps: NotRequired[Natural]
+    metrics: NotRequired[dict[str, float]]
+    seconds: NotRequired[Number | None]
+    device: NotRequired[str | None]
+    peak_memory: NotRequired[Number | None]
+    reason: NotRequired[str]
+    reused: NotRequired[str | None]
+
+
+class RungRecord(TypedDict):
+    """`trials/<id>/rungs/<epoch>.json`: the value by which a trial was judged there."""
+
+    epoch: Positive
+    step: Positive
+    value: float
+    attempt: Positive
+    lease: Natural
+    seconds: NotRequired[Number | None]
+
+
+class DecisionRecord(TypedDict):
+    """`trials/<id>/decisions/<lease>.json`: the driver's decision to prune a trial."""
+
+    epoch: Positive
+    step: Positive
+    reason: str
+    lease: Natural
+
+
+UNCHECKED = "records of an earlier version have no checksums; they are read unchecked"
+"""The warning at the first record without a checksum."""
+
+_TAIL = re.compile(rb',"sha256":"([0-9a-f]{64})"\}')
+_TAIL_LENGTH = len(b',"sha256":""}') + 64
+
+
+def seal(record: Mapping[str, Any]) -> bytes:
+    """Return a record as canonical JSON with its checksum as the last key."""
+    body = canonical(record).encode()
+    return body[:-1] + b',"sha256":"%s"}' % hashlib.sha256(body).hexdigest().encode()
+
+
+def read_document(store: Store, path: str, kind: Any) -> Json | None:
+    """Return the JSON record at `path`, without its checksum.
+
+    :param kind: a `TypedDict` or dataclass with the keys, types and ranges that it must have. Others may follow.
+    :return: None if there is no such record.
+    :raises RecordError: if it is torn, altered or of another kind.
+    """
+    data = store.read(path)
+    if data is None:
+        return None
+    sealed = _TAIL.fullmatch(data[-_TAIL_LENGTH:])
+    if sealed is not None:
+        data = data[:-_TAIL_LENGTH] + b"}"
+        if hashlib.sha256(data).hexdigest().encode() != sealed[1]:
+            raise damaged(store, path, "its checksum does not match its content")
+    try:
+        tree = json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise damaged(store, path, "it is torn, or not JSON") from None
+    try:
+        _adapter(kind).validate_json(data, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        raise damaged(store, path, f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+    if sealed is None:
+        warnings.warn(UNCHECKED, stacklevel=2)
+    return dict(tree)
+
+
+def damaged(store: Store, path: str, why: str, advice: str = "remove it and run the study again") -> RecordError:
+    """The error of a damaged record: which one, why, and what to do."""
+    return RecordError(f"{store.location(path)} is damaged: {why}; {advice}")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)

@@ -1,0 +1,158 @@
+"""Records in a local folder, or on a file system that several machines mount, such as NFS.
+
+obstore can write to a folder too, but does not sync it to disk. Here the bytes go to a hidden temporary file, which is
+synced and then linked to its name; the link fails if the name exists. Then the folder is synced. So a visible file is
+always complete, even after a power cut.
+"""
+
+import hashlib
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from tesseral.study.errors import RecordError, StoreError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
+
+
+class Folder:
+    """A folder of records. Paths inside it are relative and use `/`.
+
+    Every error but an absence is raised: `StoreError` if the file system failed, `RecordError` if something that is no
+    record stands in the place of one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def create(self, path: str, write: Callable[[IO[bytes]], object]) -> bool:
+        """Create a file, whole and on disk; False if something has this name."""
+        return self._write(path, write, replace=False)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a file in one act, whether or not it exists."""
+        self._write(path, lambda file: file.write(data), replace=True)
+
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes of a file; None if it does not exist."""
+        with self._explained(path, "read"):
+            try:
+                return (self.root / path).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def digest(self, path: str) -> bytes | None:
+        """Return the SHA-256 of a file; None if it does not exist."""
+        with self._explained(path, "read"):
+            try:
+                with (self.root / path).open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").digest()
+            except FileNotFoundError:
+                return None
+
+    def paths(self, prefix: str) -> list[str]:
+        """Return the paths of all files below `prefix`, hidden ones left out."""
+        start = len(f"{self.root}/".replace("//", "/"))
+        # By string operations: a study of 10,000 trials has 60,000 paths.
+        return [path[start:] for path in self._walk(str(self.root / prefix)) if path[path.rfind("/") + 1] != "."]
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders, and links to folders, directly below `prefix`; hidden ones left out."""
+        with self._explained(prefix, "listed"):
+            try:
+                with os.scandir(self.root / prefix) as entries:
+                    return [entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
+            except FileNotFoundError:
+                return []
+
+    def stale(self, seconds: float) -> list[str]:
+        """Return temporary files of killed writers that are older than this."""
+        before = time.time() - seconds
+        start = len(f"{self.root}/".replace("//", "/"))
+        abandoned = []
+        for path in self._walk(str(self.root)):
+            if _TEMPORARY.fullmatch(path[path.rfind("/") + 1 :]):
+                with suppress(FileNotFoundError), self._explained(path[start:], "read"):
+                    if os.stat(path).st_mtime < before:
+                        abandoned.append(path[start:])
+        return abandoned
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it exists."""
+        with self._explained(path, "deleted"):
+            (self.root / path).unlink(missing_ok=True)
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        """Every file below a folder. `os.walk` would take a folder that cannot be read for an empty one."""
+        below = []
+        with self._explained(folder, "listed"):
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            below.append(entry.path)
+                        elif entry.is_symlink() and entry.is_dir():
+                            raise RecordError(f"expected a folder of records, got a link to one: {entry.path}")
+                        else:
+                            yield entry.path
+            except FileNotFoundError:
+                return  # nothing was written there, or another process has just deleted it
+        for path in below:
+            yield from self._walk(path)
+
+    def _write(self, path: str, write: Callable[[IO[bytes]], object], *, replace: bool) -> bool:
+        target = self.root / path
+        with self._explained(path, "written"):
+            if not replace and os.path.lexists(target):
+                return False
+            new = [folder for folder in target.parents if not folder.exists()]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
+            try:
+                with temporary.open("wb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if replace:
+                    temporary.replace(target)
+                else:
+                    os.link(temporary, target)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink(missing_ok=True)
+            for folder in (target.parent, *(one.parent for one in new)):
+                _sync(folder)
+        return True
+
+    @contextmanager
+    def _explained(self, path: str, done: str) -> Iterator[None]:
+        """Turn an error of the file system into a sentence with the place and the reason."""
+        place = self.root / path
+        try:
+            yield
+        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+            got = "a folder" if isinstance(error, IsADirectoryError) else "a file in the place of a folder"
+            raise RecordError(f"expected a record at {place}, got {got}; move it away and run again") from error
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and done != "written":
+                raise  # an absence, which is an answer
+            raise StoreError(f"{place} cannot be {done}: {error.strerror or error}") from error
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    # `DirEntry.is_dir` answers False for a link whose target is gone, which is no folder of records either.
+    return entry.is_dir()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
