@@ -187,11 +187,11 @@ def _verdicts(comparisons: list[Comparison]) -> str:
 
 
 def _basis(comparison: Comparison) -> str:
-    """What a comparison rests on, such as '8 pairs in 4 blocks, 1 missing'."""
+    """What a comparison rests on, such as '8 pairs in 4 blocks; 1 trial incomplete'."""
     text = count(comparison.pairs, "pair")
     if comparison.unit == "block":
         text += f" in {count(comparison.units, 'block')}"
-    return f"{text}, {comparison.missing} missing" if comparison.missing else text
+    return f"{text}; {count(comparison.missing, 'trial')} incomplete" if comparison.missing else text
 
 
 def _quoted(arm: str) -> str:

@@ -34,7 +34,8 @@ def report(tables: StudyTables) -> str:
     """The report of a study as an HTML page, at any stage: unfinished, without a complete trial, with failed ones.
 
     :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
-    :raises FileNotFoundError: if a file was compacted since `tables` were loaded; `open.read_study` reads anew then.
+    :raises FileNotFoundError: if a file was compacted since `tables` were loaded; `tesseral.read_study` then
+        reads anew.
     """
     return render(analyse(tables))
 

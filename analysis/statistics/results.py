@@ -80,8 +80,8 @@ def analyse(tables: StudyTables) -> Results:
     """Compute the results of a study, at any stage: unfinished, without a complete trial, with failed ones.
 
     :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
-    :raises FileNotFoundError: if a file was compacted since `tables` were loaded: `open.read_study(…, analyse)` reads
-        anew in that case.
+    :raises FileNotFoundError: if a file was compacted since `tables` were loaded: `tesseral.read_study(…, analyse)`
+        then reads anew.
     """
     # Files are read first and at once, because a running study compacts them.
     curves, layers = learning_curves(tables), _layers(tables)

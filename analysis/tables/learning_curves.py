@@ -21,7 +21,7 @@ def learning_curves(tables: StudyTables) -> pl.DataFrame:
     """Curves of the study's metric, or of what stands for it, and of the errors by order; finite values only.
 
     :returns: arm, trial, epoch, split, metric, l, value, sorted; l is null for an error of the whole.
-    :raises FileNotFoundError: if a file was compacted since `tables` were loaded; see `open.read_study`.
+    :raises FileNotFoundError: if a file was compacted since `tables` were loaded; see `tesseral.read_study`.
     """
     metrics = [*curve_metrics(tables.study.metric), *BY_ORDER]
     curves = confirm_curves(tables.curves, tables.trials, metrics)

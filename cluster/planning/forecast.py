@@ -124,8 +124,8 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
             reason = "widths are whole numbers" + ("" if scalars else ", and it has no 0e to make up the difference")
             lines.append(f"{arm.label} misses its size by {100 * arm.residual:+.1f} %: {reason}")
     for data in {arm.configuration.data.reference: arm.configuration.data for arm in plan.arms}.values():
-        if command := plan.measure.command(data):
-            lines.append(f"{data.reference} does not exist yet: `{command}` makes it")
+        if advice := plan.measure.missing(data):
+            lines.append(f"{data.reference} does not exist yet: {advice}")
     if any(arm.unreachable for arm in plan.arms):
         lines.append("unreachable outputs count as predicted zero")
     replication = file.replication

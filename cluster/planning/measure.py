@@ -45,16 +45,22 @@ class Measure:
         except DataError:
             return None
 
-    def command(self, data: Data) -> str | None:
-        """The command that makes reference data from its recipe; None if it is there, or no recipe is named.
+    def missing(self, data: Data) -> str | None:
+        """What to do about reference data that are not there, in words; None if they are, or no recipe is named.
 
         :param data: the table `[data]` of an arm.
         """
         if data.recipe is None or has_file(self.storage, data.reference):
             return None
+        recipe = self.folder / data.recipe
+        made = read_recipe(recipe).reference.name if recipe.is_file() else None
+        if made != Path(data.reference).stem:  # a recipe of the same elements may stand in for data to be imported
+            return (
+                f"import or make it; sizes are planned from the elements and irreps of {_from_here(recipe)} until then"
+            )
         storage = _from_here(self.storage)
         option = "" if storage == "runs" else f" --storage {storage}"
-        return f"tesseral reference make {_from_here(self.folder / data.recipe)}{option}"
+        return f"`tesseral reference make {_from_here(recipe)}{option}` makes it"
 
     def required(self, data: Data) -> Reference:
         """The reference data, which must be there.
@@ -65,8 +71,8 @@ class Measure:
         try:
             return open_reference(self.storage, data.reference)
         except DataError as error:
-            command = self.command(data)
-            raise DataError(f"{error}; `{command}` makes it" if command else str(error)) from None
+            advice = self.missing(data)
+            raise DataError(f"{error}; {advice}" if advice else str(error)) from None
 
     def shape(self, configuration: Configuration) -> Shape:
         """The shape of the reference data, or of the recipe that makes it if the data is not there yet.

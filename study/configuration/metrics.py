@@ -3,6 +3,7 @@
 Which quantity has which metrics stands in `tesseral.study.configuration.quantities`.
 """
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -158,5 +159,8 @@ def choose_metric(name: str | None, targets: Sequence[Target]) -> str:
         of = f"of the target {names[0]}" if len(names) == 1 else f"that {listed(names)} share in one unit"
         one, metrics = ("one of ", "metrics") if len(valid) > 1 else ("", "metric")
         expected = f"expected {one}{', '.join(valid)}, the {metrics} {of}"
-        raise StudyFileError("study.metric", f"{expected}, got {name!r}")
+        close = difflib.get_close_matches(name, valid, n=1, cutoff=0.65)
+        raise StudyFileError(
+            "study.metric", f"{expected}, got {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+        )
     return name

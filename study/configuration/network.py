@@ -33,7 +33,7 @@ class Hidden(Section):
         """
         given = [name for name in ("irreps", "lmax", "orders") if getattr(self, name) is not None]
         if len(given) != 1:
-            came = " and ".join(given) if given else "none of them"
+            came = " and ".join(given) if given else "none of them; for example lmax = 2"
             raise StudyFileError(path, f"expected exactly one of irreps, lmax and orders, got {came}")
         if self.irreps is not None:
             try:

@@ -96,7 +96,7 @@ class Search(Section):
     `training.learning_rate = { low = 1e-4, high = 1e-2, log = true }`."""
     define: str | None = None
     """Your own function, as `module:function`, that proposes settings (define-by-run). It is called with the Optuna
-    trial and the arm. Give either this or `space`."""
+    trial and a dict of the arm's settings by dotted path. Give either this or `space`."""
     asha: Asha | None = None
     """Early stopping. Without this table, every proposal is trained to the end."""
 

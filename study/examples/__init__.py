@@ -1,4 +1,4 @@
-"""Examples that run as they stand: study files, recipes and mappings, with the JSON Schemas that describe them.
+"""Example study files, recipes and mappings, with the JSON Schemas that describe them. Imported data are the user's.
 
 Begin with `quickstart.toml`. `tesseral schema` prints the schemas.
 """

@@ -64,7 +64,7 @@ def test_that_a_change_is_one_of_reach_is_said_once():
         (
             change(12, 2, 23, 0.01, 0.02, unit="block", units=3, missing=1),
             "higher",
-            "Against a, b raises the density error ε by 12 % [2, 23] (6 pairs in 3 blocks, 1 missing).",
+            "Against a, b raises the density error ε by 12 % [2, 23] (6 pairs in 3 blocks; 1 trial incomplete).",
         ),
         (
             change(-8, -21, 8, 0.3, 0.3),
