@@ -11,7 +11,6 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +28,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._start = f"{self.root}/".replace("//", "/")
 
     def create(self, path: str, write: Callable[[IO[bytes]], object]) -> bool:
         """Create a file, whole and on disk; False if something has this name."""
@@ -40,74 +40,87 @@ class Folder:
 
     def read(self, path: str) -> bytes | None:
         """Return the bytes of a file; None if it does not exist."""
-        with self._explained(path, "read"):
-            try:
-                return (self.root / path).read_bytes()
-            except FileNotFoundError:
-                return None
+        try:
+            with open(self._at(path), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._explained(path, "read", error) from error
 
     def digest(self, path: str) -> bytes | None:
         """Return the SHA-256 of a file; None if it does not exist."""
-        with self._explained(path, "read"):
-            try:
-                with (self.root / path).open("rb") as file:
-                    return hashlib.file_digest(file, "sha256").digest()
-            except FileNotFoundError:
-                return None
+        try:
+            with open(self._at(path), "rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._explained(path, "read", error) from error
 
     def paths(self, prefix: str) -> list[str]:
         """Return the paths of all files below `prefix`, hidden ones left out."""
-        start = len(f"{self.root}/".replace("//", "/"))
         # By string operations: a study of 10,000 trials has 60,000 paths.
-        return [path[start:] for path in self._walk(str(self.root / prefix)) if path[path.rfind("/") + 1] != "."]
+        start = len(self._start)
+        return [path[start:] for path in self._walk(self._at(prefix)) if path[path.rfind("/") + 1] != "."]
 
     def folders(self, prefix: str) -> list[str]:
         """Return the names of the folders, and links to folders, directly below `prefix`; hidden ones left out."""
-        with self._explained(prefix, "listed"):
-            try:
-                with os.scandir(self.root / prefix) as entries:
-                    return [entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
-            except FileNotFoundError:
-                return []
+        try:
+            with os.scandir(self._at(prefix)) as entries:
+                return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._explained(prefix, "listed", error) from error
 
     def stale(self, seconds: float) -> list[str]:
         """Return temporary files of killed writers that are older than this."""
         before = time.time() - seconds
-        start = len(f"{self.root}/".replace("//", "/"))
+        start = len(self._start)
         abandoned = []
         for path in self._walk(str(self.root)):
             if _TEMPORARY.fullmatch(path[path.rfind("/") + 1 :]):
-                with suppress(FileNotFoundError), self._explained(path[start:], "read"):
+                try:
                     if os.stat(path).st_mtime < before:
                         abandoned.append(path[start:])
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise self._explained(path[start:], "read", error) from error
         return abandoned
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
-        with self._explained(path, "deleted"):
-            (self.root / path).unlink(missing_ok=True)
+        try:
+            os.unlink(self._at(path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._explained(path, "deleted", error) from error
 
     def _walk(self, folder: str) -> Iterator[str]:
         """Every file below a folder. `os.walk` would take a folder that cannot be read for an empty one."""
-        below = []
-        with self._explained(folder, "listed"):
+        waiting = [folder]
+        while waiting:
+            here = waiting.pop()
             try:
-                with os.scandir(folder) as entries:
+                with os.scandir(here) as entries:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
-                            below.append(entry.path)
+                            waiting.append(entry.path)
                         elif entry.is_symlink() and entry.is_dir():
                             raise RecordError(f"expected a folder of records, got a link to one: {entry.path}")
                         else:
                             yield entry.path
             except FileNotFoundError:
-                return  # nothing was written there, or another process has just deleted it
-        for path in below:
-            yield from self._walk(path)
+                continue  # nothing was written there, or another process has just deleted it
+            except OSError as error:
+                raise self._explained(here, "listed", error) from error
 
     def _write(self, path: str, write: Callable[[IO[bytes]], object], *, replace: bool) -> bool:
         target = self.root / path
-        with self._explained(path, "written"):
+        try:
             if not replace and os.path.lexists(target):
                 return False
             new = [folder for folder in target.parents if not folder.exists()]
@@ -120,34 +133,35 @@ class Folder:
                     os.fsync(file.fileno())
                 if replace:
                     temporary.replace(target)
-                else:
-                    os.link(temporary, target)
-            except FileExistsError:
-                return False
+                elif not _linked(temporary, target):
+                    return False
             finally:
                 temporary.unlink(missing_ok=True)
             for folder in (target.parent, *(one.parent for one in new)):
                 _sync(folder)
+        except OSError as error:
+            raise self._explained(path, "written", error) from error
         return True
 
-    @contextmanager
-    def _explained(self, path: str, done: str) -> Iterator[None]:
-        """Turn an error of the file system into a sentence with the place and the reason."""
+    def _at(self, path: str) -> str:
+        return self._start + path
+
+    def _explained(self, path: str, done: str, error: OSError) -> RecordError | StoreError:
+        """The error of the file system as a sentence with the place and the reason."""
         place = self.root / path
-        try:
-            yield
-        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
             got = "a folder" if isinstance(error, IsADirectoryError) else "a file in the place of a folder"
-            raise RecordError(f"expected a record at {place}, got {got}; move it away and run again") from error
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) and done != "written":
-                raise  # an absence, which is an answer
-            raise StoreError(f"{place} cannot be {done}: {error.strerror or error}") from error
+            return RecordError(f"expected a record at {place}, got {got}; move it away and run again")
+        return StoreError(f"{place} cannot be {done}: {error.strerror or error}")
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    # `DirEntry.is_dir` answers False for a link whose target is gone, which is no folder of records either.
-    return entry.is_dir()
+def _linked(temporary: Path, target: Path) -> bool:
+    """Give a file its name; False if something has it."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _sync(folder: Path) -> None:
