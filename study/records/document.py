@@ -154,7 +154,7 @@ def read_document(store: Store, path: str, kind: Any) -> Json | None:
         where = ".".join(map(str, first["loc"])) or "the record"
         raise damaged(store, path, f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
     if sealed is None:
-        warnings.warn(UNCHECKED, stacklevel=2)
+        warnings.warn(UNCHECKED, stacklevel=1)  # one place, so that it is said once
     return dict(tree)
 
 
