@@ -1,7 +1,6 @@
 from .data.data_set import open_data_set
 from .data.reference_file import Reference, read_reference
 from .networks.network import Network, build_network
-from .networks.testing import NetworkConformance, small_settings
 from .targets.model import Model, build_model
 from .traces.features import trace_features
 from .training.checkpoint import restore_model
@@ -12,7 +11,6 @@ from .training.training import train
 __all__ = [
     "Model",
     "Network",
-    "NetworkConformance",
     "Recorder",
     "Reference",
     "Result",
@@ -22,7 +20,6 @@ __all__ = [
     "predict_density",
     "read_reference",
     "restore_model",
-    "small_settings",
     "trace_features",
     "train",
 ]

@@ -1,6 +1,7 @@
 from .errors import (
     DataError,
     DeviceLostError,
+    IncompleteError,
     LeaseHeldError,
     LeaseLostError,
     RecordError,
@@ -13,6 +14,7 @@ from .study import Study
 __all__ = [
     "DataError",
     "DeviceLostError",
+    "IncompleteError",
     "LeaseHeldError",
     "LeaseLostError",
     "RecordError",

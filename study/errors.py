@@ -51,3 +51,7 @@ class LeaseLostError(RuntimeError):
 
 class StoreError(RuntimeError):
     """The storage failed, for example by a full disk. Interrupted trials continue at the next start."""
+
+
+class IncompleteError(RuntimeError):
+    """Some structures could not be computed. The others are sealed, and no file was made."""

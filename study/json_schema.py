@@ -45,7 +45,7 @@ def json_schema(kind: Kind) -> Json:
     """The JSON Schema of a kind of file.
 
     :param kind: `study`, `recipe` or `mapping`.
-    :return: a tree that `json.dumps` takes.
+    :returns: a tree that `json.dumps` takes.
     """
     cls, title = _KINDS[kind]
     schema = TypeAdapter(cls).json_schema(schema_generator=_TomlSchema)

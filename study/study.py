@@ -1,4 +1,4 @@
-"""A study: its validated file, its arms, and the trials that they need."""
+"""A study: its validated file and its arms."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,6 @@ from tesseral.study.configuration.metrics import choose_metric
 from tesseral.study.design.arm import Arm, Excluded
 from tesseral.study.design.factorial import Designed, make_design
 from tesseral.study.design.match import MatchedArm, check_match, check_within, match_arms
-from tesseral.study.design.stages import PlannedTrial, confirm_seeds, make_trial
 from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, StudyFile
 from tesseral.study.design.widths import CountSize
 from tesseral.study.errors import StudyFileError
@@ -156,24 +155,6 @@ class Study:
         :raises StudyFileError: if `match.to` or `match.within` name nothing, or an arm cannot be given its size.
         """
         return match_arms(self.arms, self.file.match, self.file.search, self.within, count)
-
-    def confirm(self, data_hashes: dict[str, str], numerics: int) -> list[PlannedTrial]:
-        """Return the trials of the confirm stage: every arm in every replicate of every block, replicate by replicate.
-
-        Arms share the seeds of a block and of a replicate, so they are compared in pairs. Pairs are completed one
-        after the other: a study that is stopped early has complete ones.
-
-        :param data_hashes: `data.reference` as written → hash of its content.
-        :param numerics: version of the numerics.
-        """
-        planned = []
-        for block in range(self.file.replication.blocks):
-            for replicate_ in range(self.file.replication.replicates):
-                seeds = confirm_seeds(self.file.study.seed, block, replicate_)
-                for arm in self.arms:
-                    trial = make_trial(arm.configuration, seeds, data_hashes, numerics)
-                    planned.append(PlannedTrial(trial, arm, "confirm", block, replicate_))
-        return planned
 
     def difference(self, other: "Study") -> list[str]:
         """Return the settings in which this study differs from `other`, one phrase each.

@@ -141,7 +141,7 @@ def compare_arms(
     :param metric: such as `test.epsilon`.
     :param baseline: one for all arms, or arm → its own. An arm that is its own baseline, or has none, is not compared.
     :param blocks: planned blocks, which decide the unit.
-    :return: one comparison for each compared arm, in the order of `arms`.
+    :returns: one comparison for each compared arm, in the order of `arms`.
     :raises TesseralError: if a baseline is not among `arms`; see `trial_errors` for what else is raised.
     """
     bases = dict.fromkeys(arms, baseline) if isinstance(baseline, str) else {arm: baseline.get(arm) for arm in arms}
@@ -260,7 +260,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     It keeps the chance of any false claim among the m below the level of significance, however the tests depend on each
     other: here all share the baseline (Holm, Scand. J. Stat. 6, 65, 1979).
 
-    :return: adjusted p-values in the order given.
+    :returns: adjusted p-values in the order given.
 
     :raises TesseralError: if a p-value is not in [0, 1].
     """

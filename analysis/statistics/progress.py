@@ -49,7 +49,7 @@ def state_counts(tables: StudyTables) -> StateCounts:
 
     A search that has ended is as large as it was. An arm whose search found nothing is not confirmed.
 
-    :return: the stages in order, `search` only for a study with a search; each with every arm, in order.
+    :returns: the stages in order, `search` only for a study with a search; each with every arm, in order.
     """
     due = {"confirm": {arm: blocks * tables.study.replicates for arm, blocks in blocks_given(tables).items()}}
     if of_arms := searches(tables):

@@ -59,7 +59,7 @@ def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], 
     called again; it should only collect rows and compute.
 
     :param use: function of the tables, such as `tesseral.analysis.analyse`.
-    :return: the result of `use`.
+    :returns: the result of `use`.
     :raises FileNotFoundError: if files vanish in each of five attempts; see `open_study` for other parameters and
         errors.
     """

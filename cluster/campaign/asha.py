@@ -46,7 +46,7 @@ class Halving:
         :param trial: the trial's id.
         :param epoch: of the rung.
         :param value: to be minimised.
-        :return: why the trial is to stop, or None if it continues.
+        :returns: why the trial is to stop, or None if it continues.
         """
         if (trial, epoch) not in self._reasons:
             self.add(trial, epoch, value)

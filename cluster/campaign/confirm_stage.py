@@ -46,7 +46,7 @@ class ConfirmStage:
     def _give(self, index: int, blocks: int) -> int:
         """Give an arm at least so many blocks.
 
-        :return: the number of trials that this adds.
+        :returns: the number of trials that this adds.
         """
         before = self._blocks.get(index, 0)
         new = [(b, r, index) for b in range(before, blocks) for r in range(self.replication.replicates)]
@@ -66,7 +66,7 @@ class ConfirmStage:
         """Take the end of a trial.
 
         :param error: its test error by the study's metric; None if it has none.
-        :return: the number of trials that this adds.
+        :returns: the number of trials that this adds.
         """
         self._errors[place] = error
         if self.replication.allocate == "fixed":

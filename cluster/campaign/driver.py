@@ -74,6 +74,8 @@ def run(
 ) -> Ended:
     """Run what is left of a study, as `tesseral run` does. The same call again resumes it, after any kill.
 
+    The study's folder is put first on `sys.path`, so that modules of your own are found.
+
     :param study: a study, or the path of its file.
     :param storage: folder or URL where reference data lies and records are written.
     :param executor: `ray` uses all cores of this machine, or the cluster that RAY_ADDRESS names; `inline` runs one
@@ -81,11 +83,14 @@ def run(
     :param display: shows the progress; None shows nothing.
     :param lease: seconds of silence after which another driver may take over.
     :param optuna_storage: Optuna storage that mirrors the searches for optuna-dashboard, such as `sqlite:///mirror.db`.
-    :return: how the run ended. Trials that failed are counted there and stop nothing.
+    :returns: how the run ended. Trials that failed are counted there and stop nothing.
     :raises StudyFileError: if the study file is not valid, or the study was started before with other settings.
     :raises DataError: if reference data is missing, torn or too small.
+    :raises RecordError: if the study was started with other data, numerics or sources, or its records are damaged.
+    :raises TesseralError: if `executor` is none of these, or no machine has the device that the study asks for.
     :raises LeaseHeldError: if another driver holds the study.
     :raises LeaseLostError: if another driver took the study over while this one was paused.
+    :raises StoreError: if the storage fails; the same call goes on.
     """
     if executor not in ("ray", "inline") and not hasattr(executor, "run"):
         raise TesseralError(f"executor: expected 'ray', 'inline' or an Executor, got {executor!r}")
@@ -114,10 +119,13 @@ def run_study(
     :param display: shows the progress.
     :param lease_length: seconds of silence after which another driver may take over.
     :param mirror: shows searches in an Optuna storage; it is closed at the end.
-    :return: how the run ended.
+    :returns: how the run ended.
     :raises StudyFileError: if the study was started before with other settings.
+    :raises RecordError: if the study was started with other data, numerics or sources, or its records are damaged.
+    :raises TesseralError: if no machine has the device that the study asks for.
     :raises LeaseHeldError: if another driver holds it.
     :raises LeaseLostError: if another driver took it over while this one was paused.
+    :raises StoreError: if the storage fails; the same call goes on.
     """
     store = Store(plan.storage).child(plan.study.name)
     before = freeze(store, plan.study)

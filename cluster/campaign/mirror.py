@@ -59,7 +59,7 @@ class Mirror:
     def flush(self, seconds: float = 10.0) -> bool:
         """Wait until everything is written, at most `seconds`.
 
-        :return: whether everything was written.
+        :returns: whether everything was written.
         """
         with self._changed:
             self._changed.wait_for(lambda: not (self._waiting or self._writing), seconds)

@@ -149,7 +149,7 @@ class SearchStage:
         findings; they do not count towards the budget.
 
         :param lease: the driver's lease number, for the record.
-        :return: the trial's id and the arm with its settings; None if the search is over.
+        :returns: the trial's id and the arm with its settings; None if the search is over.
         :raises RecordError: if a proposal's record is damaged.
         """
         while not self._waiting and self._optuna.ended is None:

@@ -28,7 +28,7 @@ def make_suggest(arm: Arm, search: Search, space: Sequence[Parameter]) -> Sugges
     them by a user's function of the Optuna trial and the arm's values (dotted path → value), which returns settings.
 
     :param space: from `read_space`; not used with `search.define`.
-    :return: a function that raises `TesseralError` if the user's function raises, returns something other than a dict
+    :returns: a function that raises `TesseralError` if the user's function raises, returns something other than a dict
         of dotted paths, or sets what cannot be searched.
     :raises StudyFileError: if `search.define` cannot be imported.
     """

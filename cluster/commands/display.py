@@ -159,7 +159,7 @@ def fitting(rows: Sequence[dict[str, str]], spare: Sequence[str]) -> list[dict[s
 
     :param rows: column → cell, all with the same columns.
     :param spare: columns that may be dropped, the widest first.
-    :return: the rows with the columns that are kept.
+    :returns: the rows with the columns that are kept.
     """
 
     def least(column: str) -> int:

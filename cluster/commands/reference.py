@@ -12,7 +12,7 @@ import typer
 from tesseral.cluster.commands.display import console, counted, errors
 from tesseral.cluster.commands.exit_codes import resumable
 from tesseral.cluster.commands.options import AsJson, ExecutorName, Storage
-from tesseral.study.errors import DataError
+from tesseral.study.errors import DataError, IncompleteError
 from tesseral.study.recipe.recipe import read_recipe
 
 reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
@@ -32,9 +32,8 @@ def reference_make(
     loaded = read_recipe(recipe)
 
     from tesseral.cluster.data.data_set_summary import describe, summarise
-    from tesseral.cluster.data.recipe_run import IncompleteError
     from tesseral.cluster.data.references import open_reference
-    from tesseral.cluster.execution.reference import make_reference
+    from tesseral.cluster.execution.make_reference import make_reference
 
     try:
         with resumable(), nullcontext() if as_json else counted("structures", rate=True) as shown:

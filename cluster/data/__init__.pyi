@@ -1,13 +1,12 @@
 from .data_set_summary import describe, summarise
 from .densities import Density, Molecule, predicted_density, read_molecule, stored_density
 from .imports import Import, import_mapping, import_pickle
-from .recipe_run import IncompleteError, inline, run_recipe
+from .recipe_run import inline, run_recipe
 from .references import open_reference
 
 __all__ = [
     "Density",
     "Import",
-    "IncompleteError",
     "Molecule",
     "describe",
     "import_mapping",

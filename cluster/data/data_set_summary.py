@@ -21,7 +21,7 @@ def summarise(location: str) -> dict[str, Any]:
     """Summarise a file that a recipe made. Only columns with one value per structure are read.
 
     :param location: absolute path or URL.
-    :return: JSON with, among others, `floor`, the mean and largest size of each of `FIT_ERRORS` over the
+    :returns: JSON with, among others, `floor`, the mean and largest size of each of `FIT_ERRORS` over the
         converged structures, and `seconds`, the time of all calculations together.
     :raises DataError: if the file is missing, torn, or not Parquet.
     """

@@ -1,6 +1,5 @@
 """Densities to export: those stored in reference data, and those that a trained trial predicts."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +19,7 @@ from tesseral.models.training.prediction import predict_density
 from tesseral.models.training.trial_check import check_trial
 from tesseral.study.configuration.trial import State, Trial
 from tesseral.study.errors import DataError, RecordError
+from tesseral.study.parsing.user_function import make_importable
 from tesseral.study.records.document import damaged
 from tesseral.study.records.ledger import Entry, Ledger
 from tesseral.study.records.segments import altered
@@ -110,8 +110,7 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
     if altered(path, content):
         advice = f"remove it and trials/{entry.id}/outcome.json, and run the study again"
         raise damaged(store, path, "its content does not match the hash in its name", advice)
-    if folder and folder not in sys.path:
-        sys.path.insert(0, folder)
+    make_importable(folder)
     check_trial(trained, reference)
     charges = sorted(set(reference.converged.table["charge"].to_pylist()))
     if molecule.charge not in charges:

@@ -18,7 +18,7 @@ from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.geometries.recipe_structures import recipe_content, structure_at, structures
 from tesseral.models.reference.structure import Structure
 from tesseral.study.configuration.trial import digest
-from tesseral.study.errors import DataError, StoreError
+from tesseral.study.errors import DataError, IncompleteError, StoreError
 from tesseral.study.recipe.recipe import Recipe
 from tesseral.study.records.store import ABANDONED, Store
 
@@ -42,10 +42,6 @@ class Spread(Protocol):
         :param lost: result of an item whose process was killed, from the item and the reason.
         :param memory: bytes to reserve for each item.
         """
-
-
-class IncompleteError(RuntimeError):
-    """Some structures could not be computed. The others are sealed, and no file was made."""
 
 
 def inline(
@@ -82,7 +78,7 @@ def run_recipe(
     :param spread: how structures are distributed over processes.
     :param on_progress: called with (structures done, structures in total) at the start and after each structure.
     :param on_failure: called with a sentence for each structure whose calculation raised; the others go on.
-    :return: location of the file, and whether this run made it.
+    :returns: location of the file, and whether this run made it.
     :raises DataError: if a structure cannot be computed with its geometry, charge or spin, or another recipe made a
         file of that name.
     :raises IncompleteError: if calculations raised, once the others are done.
@@ -154,7 +150,7 @@ def _made(store: Store, path: str, key: str) -> bool:
 def _prepare(recipe: Recipe, parts: Store) -> tuple[list[tuple[str, str]], list[int], AuxiliaryBasis]:
     """Check every structure and the method, before anything is computed.
 
-    :return: (id, name of the part) of each structure; numbers of the structures without a sealed row; and the basis of
+    :returns: (id, name of the part) of each structure; numbers of the structures without a sealed row; and the basis of
         the coefficients with isolated atoms, which is sealed beside the rows.
     """
     # Imported here: a machine that only trains need not have PySCF.

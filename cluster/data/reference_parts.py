@@ -104,7 +104,7 @@ class Computation:
 
         An exception in the calculation concerns this structure alone; its traceback is stored beside the rows.
 
-        :return: None, or a sentence on why there is no row.
+        :returns: None, or a sentence on why there is no row.
         :raises: exceptions of the storage.
         """
         # Imported here: a machine that only trains need not have PySCF.
@@ -132,7 +132,7 @@ def assemble(store: Store, path: str, parts: Store, rows: Iterable[tuple[str, st
 
     :param rows: (id, name of the part) of each structure, in the order of the file.
     :param metadata: text of the file's metadata, under `tesseral.<key>`.
-    :return: False if a file of that name exists already.
+    :returns: False if a file of that name exists already.
     :raises DataError: if a part is missing or cannot be read.
     """
 

@@ -53,7 +53,7 @@ def open_parquet(location: str) -> pq.ParquetFile | None:
     """Open a Parquet file and read its footer; columns are read on demand, from an object store too.
 
     :param location: absolute path or URL.
-    :return: None if there is no file.
+    :returns: None if there is no file.
     :raises DataError: if it is torn, or not Parquet.
     """
     try:

@@ -13,7 +13,7 @@ PACKAGES = ("tesseral", "torch", "e3nn", "numpy", "pyarrow", "ray", "optuna", "p
 def provenance() -> dict[str, Any]:
     """Package versions and the commit of this code.
 
-    :return: `versions`, package → version; `commit`, a hash with `+` appended if tracked files were edited since, or
+    :returns: `versions`, package → version; `commit`, a hash with `+` appended if tracked files were edited since, or
         None outside a checkout.
     """
     versions = {"python": platform.python_version()}
@@ -29,7 +29,7 @@ def commit_of(file: Path) -> str | None:
     """The commit of the checkout that tracks a file.
 
     :param file: any file, also a link to the one that git tracks.
-    :return: the hash, with `+` appended if tracked files were edited since; None if no checkout tracks the file.
+    :returns: the hash, with `+` appended if tracked files were edited since; None if no checkout tracks the file.
     """
     file = file.resolve()  # the import package is a tree of links; git tracks the files behind them
     checkout = next((folder for folder in file.parents if (folder / ".git").exists()), None)

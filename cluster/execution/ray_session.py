@@ -75,7 +75,7 @@ def as_completed(
     :param function: runs in another process; it and the items are pickled.
     :param lost: gives the result of an item whose process was killed repeatedly; called with the item and the reason.
     :param memory: bytes reserved for each item; as many items run at once as fit.
-    :return: pairs of an item and its result.
+    :returns: pairs of an item and its result.
     :raises Exception: whatever `function` raised first.
     """
     with session():

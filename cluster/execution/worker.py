@@ -6,7 +6,6 @@ torch is imported when a job runs. A driver, which imports this module for its n
 import gc
 import os
 import socket
-import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from tesseral.study.errors import (
     RecordError,
     StoreError,
 )
+from tesseral.study.parsing.user_function import make_importable
 from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.document import TrialRecord, read_document
 from tesseral.study.records.store import Store
@@ -76,7 +76,7 @@ def run_trial(
     :param job: the trial and what it may use.
     :param on_progress: called with the steps done and the steps in all.
     :param on_rung: called with a rung's epoch and sealed value. It may wait; what it raises ends the execution.
-    :return: how the trial ended; None if it had ended before, or another worker or driver has it now.
+    :returns: how the trial ended; None if it had ended before, or another worker or driver has it now.
     :raises RecordError: if the trial's record is missing.
     :raises DataError: if its reference data is missing.
     :raises TesseralError: if this machine lacks the device, or the source of a user's network.
@@ -94,8 +94,7 @@ def run_trial(
             "need a storage that all of them share"
         )
     trial = Trial.from_dict(plan["trial"])
-    if job.folder and job.folder not in sys.path:
-        sys.path.insert(0, job.folder)
+    make_importable(job.folder)
     # Check the machine before the attempt begins: what it lacks is not the trial's fault and must not count as one.
     device = find_device(job.device)
     if not usable(device):
@@ -150,7 +149,7 @@ def _train(
 ) -> tuple[State | None, dict[str, Any]]:
     """Run one attempt.
 
-    :return: how the trial ended, or None if smaller batches may help; and the facts for its outcome.
+    :returns: how the trial ended, or None if smaller batches may help; and the facts for its outcome.
     """
     from tesseral.models.training.device import out_of_memory
     from tesseral.models.training.training import train

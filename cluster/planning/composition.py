@@ -26,7 +26,7 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
     its reference is then off by as much as an atom's energy.
 
     :param plan: its reference data may be missing; then nothing is known of them.
-    :return: one sentence for each data set.
+    :returns: one sentence for each data set.
     """
     file = plan.study.file
     checked: dict[tuple[str, Data], set[str]] = {}

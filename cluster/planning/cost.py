@@ -99,7 +99,7 @@ def read_rate(storage: str, resources: Resources) -> Rate | None:
 
     :param storage: folder or URL that holds the rates.
     :param resources: of a trial.
-    :return: None for an accelerator without recorded trials, because no rate of one is shipped.
+    :returns: None for an accelerator without recorded trials, because no rate of one is shipped.
     """
     store = Store(storage)
     if resources.device == "cpu" or (not resources.gpus and resources.device == "auto"):
@@ -136,7 +136,7 @@ def measure_steps(plan: StudyPlan, on_progress: Callable[[int, int], None] | Non
 
     :param plan: prepared: its reference data must be there.
     :param on_progress: called with the number of arms that are done, and of all arms.
-    :return: in the order of the arms.
+    :returns: in the order of the arms.
     :raises TesseralError: if this machine lacks the device.
     """
     import torch

@@ -22,7 +22,7 @@ def fusion_notes(plan: StudyPlan) -> Iterator[str]:
     Both are found for a layer whose input has all hidden irreps, see `layer_irreps`.
 
     :param plan: the study's.
-    :return: one sentence for each set and for each bound on internal edges.
+    :returns: one sentence for each set and for each bound on internal edges.
     """
     alike: dict[Configuration, list[_FusedArm]] = defaultdict(list)
     for planned in plan.arms:

@@ -1,6 +1,5 @@
 """Plan a study: match its arms in size, size and check their networks, and name their trials. Nothing is written."""
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from tesseral.study.design.stages import (
     search_seeds,
 )
 from tesseral.study.errors import StudyFileError
-from tesseral.study.parsing.user_function import source_hash
+from tesseral.study.parsing.user_function import make_importable, source_hash
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tesseral.study.wording import count
@@ -129,13 +128,15 @@ class StudyPlan:
 def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
     """Match, size and check the arms of a study. Nothing is trained or written.
 
-    The reference data may be missing if `data.recipe` names its recipe.
+    The reference data may be missing if `data.recipe` names its recipe. The study's folder is put first on `sys.path`,
+    so that modules of your own are found.
 
     :param study: a study, or the path of its file.
     :param storage: folder or URL where reference data lies and records are written.
     :raises StudyFileError: if an arm has nothing to train, or cannot reach all of its target and the study does not
         allow it, or cannot be matched; or the search is not valid.
     :raises DataError: if neither data nor recipe is there, or there is too little data.
+    :raises StoreError: if the storage fails.
     """
     study, measure = _open(study, storage)
     for name, configurations in _by_reference(study).items():
@@ -149,10 +150,13 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
 def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
     """Plan a study and check it against its reference data, so that it can be run.
 
+    The study's folder is put first on `sys.path`, so that modules of your own are found.
+
     :param study: a study, or the path of its file.
     :param storage: folder or URL where reference data lies and records are written.
     :raises StudyFileError: as `plan`; or if two arms train the same trials.
     :raises DataError: if reference data is missing, torn or too small, or lacks values of a target.
+    :raises StoreError: if the storage fails.
     """
     study, measure = _open(study, storage)
     hashes = {}
@@ -179,8 +183,7 @@ def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measur
     """The study, and what sizes its networks. The user's own modules become importable."""
     if not isinstance(study, Study):
         study = Study.load(study)
-    if str(study.folder) not in sys.path:
-        sys.path.insert(0, str(study.folder))
+    make_importable(study.folder)
     # Absolute, because workers have working folders of their own.
     return study, Measure(Store(str(storage)).url, study.folder)
 

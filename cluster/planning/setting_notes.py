@@ -24,7 +24,7 @@ def setting_notes(plan: StudyPlan) -> Iterator[str]:
     the proposals are not known, so nothing is said.
 
     :param plan: the study's.
-    :return: one sentence for each setting.
+    :returns: one sentence for each setting.
     """
     study = plan.study
     if study.file.search is not None and study.file.search.define is not None:

@@ -1,8 +1,8 @@
-"""`public-names`: the public names of a package, those that its `__init__.pyi` hands on, by autodoc.
+"""`public-names`: the public names, those that a package's `__init__.pyi` hands on and those of `MODULES`, by autodoc.
 
     .. public-names::
 
-documents every package of tesseral that has such a list, in the order of the rooms.
+documents every package of tesseral that has such a list, in the order of the rooms, and then the public modules.
 """
 
 import re
@@ -27,11 +27,13 @@ PAGES = {
 }
 """Where the keys of a table of settings are documented, by its module."""
 ROOMS = ("", "study", "models", "analysis", "cluster")
+MODULES = ("tesseral.models.networks.testing",)
+"""Public modules that no package hands on: what they import is not installed with tesseral."""
 _ROOT = Path(tesseral.__file__).parent
 
 
 class PublicNames(SphinxDirective):
-    """Every package that hands on public names, and each of the names."""
+    """Every package that hands on public names, every public module, and each of the names."""
 
     def run(self) -> list[nodes.Node]:
         """Parse the generated text where the directive stands."""
@@ -52,7 +54,7 @@ def _stubs(room: str) -> list[Path]:
 
 def _packages() -> Iterator[str]:
     documented: dict[int, str] = {}
-    for name in packages():
+    for name in (*packages(), *MODULES):
         package = import_module(name)
         yield from (f"``{name}``", "-" * (len(name) + 4), "", f".. py:module:: {name}", "")
         summary, *_ = cleandoc(package.__doc__ or "").split("\n\n")

@@ -138,7 +138,7 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
         table = pa.table(columns, schema=_schema(labels).with_metadata(metadata))
     except pa.ArrowException as error:
         raise DataError(
-            f"expected columns of the types of tesseral.study.records.schemas.REFERENCE, in {name}: {error}"
+            f"expected the columns and types of reference data (documentation: Records), in {name}: {error}"
         ) from None
     reference = Reference(table, basis, labels)
     _check(reference, name)
@@ -169,7 +169,7 @@ def encode_reference(
     try:
         table = to_table(list(rows), with_metadata(_schema(labels), **metadata))
     except (pa.ArrowException, TypeError) as error:
-        raise DataError(f"expected rows of the types of tesseral.study.records.schemas.REFERENCE: {error}") from None
+        raise DataError(f"expected the columns and types of reference data (documentation: Records): {error}") from None
     _check(Reference(table, basis, labels), name)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")

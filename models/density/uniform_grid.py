@@ -120,7 +120,7 @@ def cube_grid(
     :param positions: positions of the atoms, Å, shape (atoms, 3).
     :param spacing: distance of neighbouring points, Å.
     :param margin: distance from the outermost atoms to the edge of the box, Å.
-    :param levels: `EVERY_POINT`, or `COARSE`: ε and every ε_l within 1 % of their value on all points.
+    :param levels: `EVERY_POINT`, or `COARSE`: ε changes by at most 0.22 %, every ε_l by at most 0.49 %, of itself.
     :param same_counts: as in the authors' code, take the same number of points along each axis, the mean of those that
         `spacing` asks for, with points at both ends. The spacing is then `spacing` on average only.
     """

@@ -1,14 +1,12 @@
 from .graph import EdgeBasis, Graph, at_positions, build_graph, join
 from .network import Network, build_network, count_parameters
 from .seeding import initialising, seeded
-from .testing import NetworkConformance
 from .user_network import UserNetwork
 
 __all__ = [
     "EdgeBasis",
     "Graph",
     "Network",
-    "NetworkConformance",
     "UserNetwork",
     "at_positions",
     "build_graph",

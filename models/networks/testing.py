@@ -61,6 +61,8 @@ from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden
 from tesseral.study.parsing.irreps import MulIrrep, parse_irreps
 
+__all__ = ["NetworkConformance", "small_settings"]
+
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 """Tolerance of equivariance, relative to the largest output."""
 ROUNDING = 1e-12

@@ -86,7 +86,7 @@ def one_factor(factors: dict[str, list[Any]], baseline: int) -> list[tuple[str |
     """Return the baseline, then each other level of one factor at a time.
 
     :param baseline: index of the level of every factor that the baseline has.
-    :return: for each combination, the path of the factor that differs from the baseline, and the levels.
+    :returns: for each combination, the path of the factor that differs from the baseline, and the levels.
     """
     start = {path: levels[baseline] for path, levels in factors.items()}
     others = ((path, level) for path, levels in factors.items() for level in levels if level is not levels[baseline])

@@ -84,7 +84,7 @@ def with_settings(matched: MatchedArm, settings: Mapping[str, Any], count: Count
     :param matched: the arm at its matched widths.
     :param settings: dotted path → value.
     :param count: size of a configuration in a unit of `match.by`.
-    :return: the arm with these settings; with a `refusal` if no widths have its target size.
+    :returns: the arm with these settings; with a `refusal` if no widths have its target size.
     """
     arm, target = matched.arm, matched.target
     natural = apply(arm.configuration, settings)

@@ -7,14 +7,25 @@ PYTHONPATH.
 import hashlib
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tesseral.study.errors import StudyFileError
+
+
+def make_importable(folder: str | Path) -> None:
+    """Put a folder first on `sys.path`, so that modules of the user's own in it are found.
+
+    :param folder: of the study file; empty: none.
+    """
+    if str(folder) and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def load(define: str, path: str) -> Callable[..., Any]:

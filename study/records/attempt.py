@@ -153,7 +153,7 @@ class Attempt:
         :param where: facts about the worker, for the attempt's record.
         :param without: checkpoints that turned out to be unusable.
         :param options: further fields of the attempt.
-        :return: None if there is nothing to do: the trial is finished or pruned, or the lease was superseded.
+        :returns: None if there is nothing to do: the trial is finished or pruned, or the lease was superseded.
         :raises RecordError: if a record of the trial is damaged or missing, so that it cannot go on.
         """
         ended = f"trials/{trial}/outcome.json"
@@ -290,7 +290,7 @@ class Attempt:
         :param state: final state.
         :param step: optimizer steps done.
         :param facts: further keys of the outcome.
-        :return: whether this call sealed the outcome.
+        :returns: whether this call sealed the outcome.
         :raises LeaseLostError: if this attempt no longer counts: its driver was superseded, or another attempt began.
         :raises MissingRowsError: if segments that were sealed are gone.
         """

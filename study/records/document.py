@@ -132,7 +132,7 @@ def read_document(store: Store, path: str, kind: Any) -> Json | None:
     """Return the JSON record at `path`, without its checksum.
 
     :param kind: a `TypedDict` or dataclass with the keys, types and ranges that it must have. Others may follow.
-    :return: None if there is no such record.
+    :returns: None if there is no such record.
     :raises RecordError: if it is torn, altered or of another kind.
     """
     data = store.read(path)

@@ -75,7 +75,7 @@ def freeze(store: Store, study: Study) -> Study | None:
 
     :param store: the study's records.
     :param study: the study that is started.
-    :return: None at the first start; later, the study as it was frozen.
+    :returns: None at the first start; later, the study as it was frozen.
     :raises RecordError: if the storage overwrites existing files: leases and outcomes would be lost there.
     """
     if store.read("study.toml") is None:

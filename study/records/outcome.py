@@ -40,7 +40,7 @@ def seal_outcome(
     :param begins: attempts of the trial.
     :param last: last step whose rows are kept.
     :param facts: further keys of the outcome. `metrics` are by default the last finite values of the rows that count.
-    :return: whether this call sealed the outcome.
+    :returns: whether this call sealed the outcome.
     :raises MissingRowsError: if segments are gone that held rows up to `last`, or one is damaged.
     """
     ended = f"trials/{trial}/outcome.json"

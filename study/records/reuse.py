@@ -33,7 +33,7 @@ class ReusableTrials:
         :param store: the study's records.
         :param trial: the trial's id.
         :param traces: its trace schedule, which must be the same.
-        :return: name of the study that it was copied from; None if no study has it complete, with these traces and
+        :returns: name of the study that it was copied from; None if no study has it complete, with these traces and
             with all of its files.
         """
         copied = (_copy(other, store, trial, traces) for other in self._finished.get(trial, []))

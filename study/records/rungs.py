@@ -25,7 +25,7 @@ def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) 
     :param value: value of the objective.
     :param facts: further keys of the record: step, attempt, lease, and `seconds`, the wall time of training so far
         over all attempts, or None if the attempt does not know it.
-    :return: the value that counts.
+    :returns: the value that counts.
     """
     path = f"trials/{trial}/rungs/{epoch}.json"
     if store.create(path, seal({"epoch": epoch, "value": value, **facts})):
@@ -107,7 +107,7 @@ def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -
     :param trial: the trial's id.
     :param lease_number: lease of the driver.
     :param adopt: whether decisions of earlier drivers count: only at a driver's start.
-    :return: whether there is a decision that counts.
+    :returns: whether there is a decision that counts.
     """
     begins = read_begins(store, trial)
     decision = inherited_pruning(store, trial, begins) if adopt else read_pruning(store, trial, lease_number)

@@ -65,7 +65,7 @@ class Store:
     def create(self, path: str, data: bytes) -> bool:
         """Write `data` unless `path` exists. It is on disk when this returns.
 
-        :return: whether `path` holds `data` now; False if another content was there first.
+        :returns: whether `path` holds `data` now; False if another content was there first.
         :raises StoreError: if the storage fails.
         :raises RecordError: if something that is no record has this name.
         """
@@ -75,7 +75,7 @@ class Store:
         """Create a file as `create` does, for data that memory should not hold.
 
         :param write: writes the data to the file that it is given. It may be called again and must write the same.
-        :return: as `create`.
+        :returns: as `create`.
         """
         for conflict in range(_CONFLICTS):
             if self._place.create(path, write):

@@ -118,6 +118,12 @@ def test_the_reference_is_made_from_the_source(pages):
         assert name in text, (page, name)
 
 
+def test_records_name_no_module(pages):
+    """Stored descriptions keep old names of modules; readers are told what these mean today."""
+    text = re.sub(r"<[^>]+>", "", (pages / "reference" / "records.html").read_text("utf-8"))
+    assert re.findall(r"tesseral\.(?:models|study|analysis|cluster)\.|[A-Z]+_METRICS", text) == []
+
+
 def test_formulas_are_drawn_without_a_script(pages):
     page = (pages / "numbers" / "estimators.html").read_text("utf-8")
     assert "<math" in page

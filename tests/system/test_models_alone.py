@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tesseral.study.study import Study
+from tests.support.confirm_trials import confirm_trials
 
 SCRIPT = """
 import importlib.abc, json, sys
@@ -43,10 +44,10 @@ def test_a_trial_trains_without_the_rest_of_the_service(tiny_reference, study_fi
     text = study_file.read_text().replace('metric = "l2_error"', "")
     study = Study.parse(f'{text}\n[target]\nquantity = "{quantity}"', "study.toml")
     hashes = {"reference/water_tiny.parquet": read_reference(tiny_reference).content_hash}
-    trial = study.confirm(hashes, NUMERICS)[0].trial
+    trial = confirm_trials(study, hashes, NUMERICS)[0].trial
     command = [sys.executable, "-c", SCRIPT, str(tiny_reference), json.dumps(trial.to_dict())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["epochs"] == 6
-    assert 0 < found["error"] < 200
+    printed = json.loads(done.stdout)
+    assert printed["epochs"] == 6
+    assert 0 < printed["error"] < 200

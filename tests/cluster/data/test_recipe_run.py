@@ -17,11 +17,11 @@ import pytest
 from tesseral.cluster.commands.cli import main
 from tesseral.cluster.data import reference_parts
 from tesseral.cluster.data.data_set_summary import summarise
-from tesseral.cluster.data.recipe_run import BASIS, IncompleteError, inline, run_recipe
+from tesseral.cluster.data.recipe_run import BASIS, inline, run_recipe
 from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.reference.calculation import calculation, normal_modes
-from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.errors import DataError, IncompleteError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
 from tests.support.recipes import HEADER, HELIUM, HYDROGEN, TRIPLET, WATERS, inline_table, make, recipe
 

@@ -127,7 +127,7 @@ def test_rows_that_did_not_converge_are_left_out():
         ([row("b"), row("a", overlap=np.ones(14))], "expected 15 elements .* structure 'a' .* has 14"),
         ([row("a", coefficients=[[1.0, 2.0, np.nan, 4.0], [5.0]])], "expected finite numbers, .* in coefficients"),
         ([row("a", positions=[[0.0, 0.0, np.inf], [0.0] * 3])], "expected finite numbers, .* in positions"),
-        ([row("a", charge="none")], "expected rows of the types of"),
+        ([row("a", charge="none")], "expected the columns and types of"),
     ],
 )
 def test_rows_that_contradict_themselves_are_not_written(rows, sentence):
@@ -194,7 +194,7 @@ def test_other_versions_columns_and_types_are_refused(tmp_path):
         refused(table.replace_schema_metadata(broken), "expected the auxiliary basis in the file's metadata")
     index = table.schema.get_field_index("charge")
     text_charge = table.set_column(index, "charge", pa.array(["none"]))
-    refused(text_charge.replace_schema_metadata(metadata), "expected columns of the types of")
+    refused(text_charge.replace_schema_metadata(metadata), "expected the columns and types of")
 
 
 def test_columns_that_a_training_can_do_without_may_be_missing_and_unknown_ones_are_left_out(tmp_path):

@@ -7,12 +7,13 @@ import pytest
 
 from tesseral.study.errors import StudyFileError
 from tesseral.study.study import Study
+from tests.support.confirm_trials import confirm_trials
 from tests.support.mistakes import STUDY as GOOD
 from tests.support.mistakes import STUDY_MISTAKES
 
 
 def confirm(study: Study) -> list:
-    return study.confirm({"reference/water.parquet": "abc"}, numerics=1)
+    return confirm_trials(study, {"reference/water.parquet": "abc"}, numerics=1)
 
 
 def test_factorial_arms():
@@ -50,10 +51,10 @@ def test_identity_is_content_and_nothing_else():
     assert [planned.trial.id for planned in confirm(Study.parse(same, ""))] == ids
     for old, new in [("epochs = 4", "epochs = 5"), ("seed = 7", "seed = 8"), ("train = 10", "train = 9")]:
         assert not set(ids) & {planned.trial.id for planned in confirm(Study.parse(GOOD.replace(old, new), ""))}
-    assert not set(ids) & {p.trial.id for p in study.confirm({"reference/water.parquet": "abd"}, numerics=1)}
-    assert not set(ids) & {p.trial.id for p in study.confirm({"reference/water.parquet": "abc"}, numerics=2)}
+    assert not set(ids) & {p.trial.id for p in confirm_trials(study, {"reference/water.parquet": "abd"}, numerics=1)}
+    assert not set(ids) & {p.trial.id for p in confirm_trials(study, {"reference/water.parquet": "abc"}, numerics=2)}
     moved = Study.parse(GOOD.replace("reference/water", "elsewhere/water"), "")
-    assert [p.trial.id for p in moved.confirm({"elsewhere/water.parquet": "abc"}, numerics=1)] == ids
+    assert [p.trial.id for p in confirm_trials(moved, {"elsewhere/water.parquet": "abc"}, numerics=1)] == ids
 
 
 def test_seeds_are_hashes_that_anyone_can_recompute():

@@ -15,6 +15,7 @@ from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tests.cluster.commands.test_cli import assert_refused, tesseral
+from tests.support.confirm_trials import confirm_trials
 from tests.support.water_study import water_study
 
 PRESETS = """
@@ -71,9 +72,9 @@ def test_lists_are_replaced():
 def test_a_preset_is_in_no_trials_id():
     """Two ways to one network are one trial, which the studies share."""
     hashes = {"reference/water_tiny.parquet": "abc"}
-    small = [planned.trial.id for planned in preset("tiny").confirm(hashes, 1)]
+    small = [planned.trial.id for planned in confirm_trials(preset("tiny"), hashes, 1)]
     written = water_study("other", blocks=2, epochs=2)
-    assert small == [planned.trial.id for planned in Study.parse(written, "").confirm(hashes, 1)]
+    assert small == [planned.trial.id for planned in confirm_trials(Study.parse(written, ""), hashes, 1)]
     assert all(path.split(".")[0] not in ("preset", "presets") for path in preset("tiny").arms[0].factors)
 
 

@@ -21,6 +21,7 @@ from tesseral.study.records.ledger import Ledger, freeze, frozen, write_arm, wri
 from tesseral.study.records.rungs import prune, seal_pruning
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tests.support.confirm_trials import confirm_trials
 from tests.support.mistakes import STUDY
 
 SUPPORT = Path(__file__).parents[2] / "support"
@@ -49,7 +50,7 @@ def record(store: Store) -> dict[str, str]:
     """The records of a trial that completes and of one that is pruned."""
     study = Study.parse(STUDY, "try.toml")
     freeze(store, study)
-    complete, pruned, shared = study.confirm({"reference/water.parquet": "abc"}, numerics=1)[:3]
+    complete, pruned, shared = confirm_trials(study, {"reference/water.parquet": "abc"}, numerics=1)[:3]
     for planned in (complete, pruned):
         facts = {"max_steps": 12, "target": "density", "parameters": 1234, "residual": 0.001, "unreachable": ""}
         write_plan(store, planned, study.name, **facts, traces={"probe": 8}, provenance={"commit": None})

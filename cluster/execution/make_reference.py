@@ -30,6 +30,8 @@ def make_reference(
     :raises DataError: if a structure cannot be computed with its geometry, charge or spin, or another recipe made a
         file of that name.
     :raises IncompleteError: if calculations raised, once the others are done.
+    :raises TesseralError: if `executor` is none of these.
+    :raises StoreError: if the storage fails; the same call goes on.
     """
     if executor not in ("ray", "inline"):
         raise TesseralError(f"executor: expected 'ray' or 'inline', got {executor!r}")
