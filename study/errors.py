@@ -25,6 +25,10 @@ class DataError(TesseralError):
     """Reference data that are missing, damaged, of another schema, or unfit for the study."""
 
 
+class MissingDataError(DataError):
+    """Reference data that are not there."""
+
+
 class RecordError(TesseralError):
     """Records of a study that contradict each other, or the study that is to be run."""
 

@@ -77,7 +77,8 @@ def _stated(table: Any, column: str) -> str | None:
 
 def _elements(file: pq.ParquetFile) -> list[int]:
     """Atomic numbers in the file's auxiliary basis, ascending."""
-    return sorted(AuxiliaryBasis.from_json(file.schema_arrow.metadata[b"tesseral.auxiliary"].decode()).shells)
+    metadata = file.schema_arrow.metadata or {}
+    return sorted(AuxiliaryBasis.from_json(metadata.get(b"tesseral.auxiliary", b"").decode(errors="replace")).shells)
 
 
 def _filled(file: pq.ParquetFile, column: str) -> bool:

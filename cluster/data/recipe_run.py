@@ -7,13 +7,16 @@ from typing import Protocol, TypeVar
 from tesseral.cluster.data.reference_parts import (
     Computation,
     assemble,
+    drop_damaged,
     failure_sentence,
     level_key,
-    part_name,
+    part_key,
     recall_vibrations,
+    sealed_json,
+    sealed_parts,
     settings,
 )
-from tesseral.cluster.data.references import open_parquet
+from tesseral.cluster.data.references import open_parquet, read_stored
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.geometries.recipe_structures import recipe_content, structure_at, structures
 from tesseral.models.reference.structure import Structure
@@ -90,29 +93,42 @@ def run_recipe(
     if _made(store, path, key):
         parts.delete(parts.paths())  # left by a run that was killed between making the file and deleting them
         return store.location(path), False
-    rows, missing, basis = _prepare(recipe, parts)
-    total, done, failed = len(rows), len(rows) - len(missing), list[str]()
-    on_progress(done, total)
+    keys, missing, basis = _prepare(recipe, parts)
+    total, done = len(keys), len(keys) - len(missing)
     compute = Computation(recipe.method, basis, level_key(recipe.method), parts.url)
-    waiting = (structure_at(recipe, index) for index in missing)
-    for structure, reason in spread(compute, waiting, failure_sentence, recipe.method.max_memory * 10**6):
-        if reason is None:
-            done += 1
-            on_progress(done, total)
-        else:
-            failed.append(structure.id)
-            on_failure(reason)
-    try:
+    made = False
+    while True:
+        on_progress(done, total)
+        failed = list[str]()
+        waiting = (structure_at(recipe, index) for index in missing)
+        for structure, reason in spread(compute, waiting, failure_sentence, recipe.method.max_memory * 10**6):
+            if reason is None:
+                done += 1
+                on_progress(done, total)
+            else:
+                failed.append(structure.id)
+                on_failure(reason)
         # Another run of the same recipe may meanwhile have made the file and deleted the parts.
-        if failed and not _made(store, path, key):
+        if failed:
+            if _made(store, path, key):
+                break
             raise IncompleteError(_incomplete(recipe, failed, done, parts.url))
-        made = assemble(store, path, parts, rows, auxiliary=basis.to_json(), recipe=key)
-    except DataError:
-        if not _made(store, path, key):
-            raise
-        made = False
-    if not _made(store, path, key):  # read back before what it was made of is deleted
+        sealed = sealed_parts(parts)
+        rows = [(name, sealed.get(part, f"{part}.parquet")) for name, part in keys]
+        try:
+            made = assemble(store, path, parts, rows, basis, recipe=key)
+            break
+        except DataError:
+            if _made(store, path, key):
+                break
+            missing = drop_damaged(parts, rows)
+            if not missing:
+                raise
+            done = total - len(missing)
+    # Nothing is deleted before what replaces it has been read back, whole.
+    if not _made(store, path, key):
         raise StoreError(f"{store.location(path)} was written but is not there; the parts that it is made of are kept")
+    read_stored(storage, store.location(path))
     parts.delete(parts.paths())
     store.delete(store.stale(ABANDONED))
     return store.location(path), made
@@ -150,7 +166,7 @@ def _made(store: Store, path: str, key: str) -> bool:
 def _prepare(recipe: Recipe, parts: Store) -> tuple[list[tuple[str, str]], list[int], AuxiliaryBasis]:
     """Check every structure and the method, before anything is computed.
 
-    :returns: (id, name of the part) of each structure; numbers of the structures without a sealed row; and the basis of
+    :returns: (id, key of the part) of each structure; numbers of the structures without a sealed row; and the basis of
         the coefficients with isolated atoms, which is sealed beside the rows.
     """
     # Imported here: a machine that only trains need not have PySCF.
@@ -158,20 +174,19 @@ def _prepare(recipe: Recipe, parts: Store) -> tuple[list[tuple[str, str]], list[
     from tesseral.models.reference.calculation.mean_field import check
 
     recall_vibrations(recipe, parts)
-    key, sealed = level_key(recipe.method), set(parts.paths())
+    key, sealed = level_key(recipe.method), sealed_parts(parts)
     rows: list[tuple[str, str]] = []
     missing: list[int] = []
     examples: dict[frozenset[int], Structure] = {}  # a structure of each set of elements
     for index, structure in enumerate(structures(recipe)):
         check(structure, recipe.method)
-        rows.append((structure.id, part_name(structure, key)))
+        rows.append((structure.id, part_key(structure, key)))
         examples.setdefault(frozenset(structure.atomic_numbers), structure)
         if rows[-1][1] not in sealed:
             missing.append(index)
     name = f"{BASIS}-{digest([key, sorted(frozenset().union(*examples))])[:32]}.json"
-    data = parts.read(name)
-    if data is None:
-        data = reference_basis(examples.values(), recipe.method).to_json().encode()
-        if not parts.create(name, data):
-            data = parts.read(name) or data  # another run sealed it first, and may have deleted it since
-    return rows, missing, AuxiliaryBasis.from_json(data.decode())
+
+    def compute() -> str:
+        return reference_basis(examples.values(), recipe.method).to_json()
+
+    return rows, missing, sealed_json(parts, name, compute, AuxiliaryBasis.from_json)

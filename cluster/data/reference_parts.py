@@ -3,29 +3,36 @@
 A part is named after everything that determines its row. Another recipe, or the same after a kill, can take it over.
 """
 
+import hashlib
 import io
+import json
+import tempfile
 import traceback
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
 from importlib.metadata import version
-from itertools import chain, islice
-from typing import IO, Any
+from itertools import islice
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tesseral.models.data.reference_file import encode_reference
+from tesseral.models.data.reference_file import encode_reference, hash_content, read_reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.geometries.recipe_structures import displaced_molecules
 from tesseral.models.reference.structure import Structure
 from tesseral.study.configuration.trial import digest
-from tesseral.study.errors import DataError, TesseralError
+from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.recipe.method import Method
 from tesseral.study.recipe.recipe import Recipe
+from tesseral.study.records.document import Json, read_document, seal
 from tesseral.study.records.schemas import REFERENCE, with_metadata
 from tesseral.study.records.store import Store
+
+T = TypeVar("T")
 
 PROGRAMS = ("tesseral", "pyscf", "basis_set_exchange")
 """Packages whose versions determine a row; rows of different versions never become one file."""
@@ -52,12 +59,88 @@ def level_key(method: Method) -> str:
     return digest([settings(method), {package: version(package) for package in PROGRAMS}, REFERENCE.names])
 
 
-def part_name(structure: Structure, level: str) -> str:
-    """Name of the file with a structure's row, for any recipe that asks for it and under any id.
+def part_key(structure: Structure, level: str) -> str:
+    """Key of a structure's row, for any recipe that asks for it and under any id. The part's name begins with it.
 
     :param level: from `level_key`.
     """
-    return f"{digest([level, *_content(structure)])[:32]}.parquet"
+    return digest([level, *_content(structure)])[:32]
+
+
+def part_name(key: str, data: bytes) -> str:
+    """Name of the file with a row, which the hash of its bytes ends: so a part proves itself when it is read.
+
+    :param key: from `part_key`.
+    :param data: the file's bytes.
+    """
+    return f"{key}-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
+
+
+def sealed_parts(parts: Store) -> dict[str, str]:
+    """Key → name of each sealed row. Of two rows of one structure, which two runs at once can seal, the first counts.
+
+    :param parts: where rows are sealed.
+    """
+    names = [path for path in parts.paths() if path.endswith(".parquet")]
+    return {name.removesuffix(".parquet").partition("-")[0]: name for name in reversed(names)}
+
+
+def sealed_json(parts: Store, name: str, compute: Callable[[], str], read: Callable[[str], T]) -> T:
+    """What a sealed JSON object states; it is computed and sealed if it is not there, or damaged.
+
+    :param name: of the file.
+    :param compute: returns the object as JSON.
+    :param read: reads that JSON.
+    """
+    try:
+        tree = read_document(parts, name, Json)
+        if tree is not None:
+            return read(json.dumps(tree))
+    except (RecordError, ValueError):
+        warnings.warn(f"{parts.location(name)} is damaged and is computed again", stacklevel=2)
+        parts.delete([name])
+    text = compute()
+    parts.create(name, seal(json.loads(text)))
+    tree = read_document(parts, name, Json)  # another run may have been first, or have ended and removed it
+    return read(text if tree is None else json.dumps(tree))
+
+
+def damaged(name: str, data: bytes) -> bool:
+    """Whether a sealed row is not what was sealed. Parts of earlier versions have no hash in their name.
+
+    :param name: of the part.
+    :param data: its bytes.
+    """
+    key, _, stated = name.removesuffix(".parquet").partition("-")
+    if stated:
+        return part_name(key, data) != name
+    try:
+        read_reference(io.BytesIO(data), name)
+    except DataError:
+        return True
+    return False
+
+
+def drop_damaged(parts: Store, rows: Iterable[tuple[str, str]]) -> list[int]:
+    """Delete the damaged ones among sealed rows, and name each in a warning.
+
+    :param rows: (id, name of the part) of each structure.
+    :returns: numbers of the rows that were deleted, or were not there.
+    """
+
+    def gone(row: tuple[str, str]) -> bool:
+        data = parts.read(row[1])
+        if data is not None and damaged(row[1], data):
+            warnings.warn(f"{_damaged(parts, *row)} and is computed again", stacklevel=2)
+            parts.delete([row[1]])
+            return True
+        return data is None
+
+    return [index for index, row in enumerate(rows) if gone(row)]
+
+
+def _damaged(parts: Store, structure: str, name: str) -> str:
+    return f"{parts.location(name)}, the row of {structure}, is damaged"
 
 
 def recall_vibrations(recipe: Recipe, parts: Store) -> None:
@@ -67,19 +150,21 @@ def recall_vibrations(recipe: Recipe, parts: Store) -> None:
     """
     # Imported here: a machine that only trains need not have PySCF.
     from tesseral.models.reference.calculation.mean_field import check
-    from tesseral.models.reference.calculation.normal_modes import Vibrations, recall, vibrations
+    from tesseral.models.reference.calculation.normal_modes import Vibrations, recall
     from tesseral.models.reference.geometries.displacements import vibrating
 
     for table, molecule in displaced_molecules(recipe):
         method = vibrating(table)
         check(molecule, method)
         name = f"{VIBRATIONS}-{digest([level_key(method), *_content(molecule), table.optimise])[:32]}.json"
-        data = parts.read(name)
-        if data is None:
-            parts.create(name, vibrations(molecule, method, table.optimise).to_json().encode())
-            data = parts.read(name)  # another run may have been first, or have ended and removed it
-        if data is not None:
-            recall(molecule, method, table.optimise, Vibrations.from_json(data.decode()))
+        asked = (molecule, method, table.optimise)
+        recall(*asked, sealed_json(parts, name, partial(_vibrations, *asked), Vibrations.from_json))
+
+
+def _vibrations(structure: Structure, method: Method, optimise: bool) -> str:
+    from tesseral.models.reference.calculation.normal_modes import vibrations
+
+    return vibrations(structure, method, optimise).to_json()
 
 
 def _content(structure: Structure) -> list[Any]:
@@ -118,7 +203,7 @@ class Computation:
             store.replace(f"{structure.id}.txt", traceback.format_exc().encode())
             kind = "" if isinstance(error, TesseralError) else f"{type(error).__name__}: "
             return failure_sentence(structure, kind + (str(error).splitlines() or ["no more is known"])[0])
-        store.create(part_name(structure, self.level), data)
+        store.create(part_name(part_key(structure, self.level), data), data)
         return None
 
 
@@ -127,24 +212,34 @@ def failure_sentence(structure: Structure, reason: str) -> str:
     return f"{structure.id} could not be computed: {reason}"
 
 
-def assemble(store: Store, path: str, parts: Store, rows: Iterable[tuple[str, str]], **metadata: str) -> bool:
+def assemble(
+    store: Store, path: str, parts: Store, rows: Iterable[tuple[str, str]], basis: AuxiliaryBasis, **metadata: str
+) -> bool:
     """Make one file of sealed rows, with one row group in memory at a time.
 
     :param rows: (id, name of the part) of each structure, in the order of the file.
+    :param basis: of the coefficients.
     :param metadata: text of the file's metadata, under `tesseral.<key>`.
-    :returns: False if a file of that name exists already.
-    :raises DataError: if a part is missing or cannot be read.
+    :returns: False if another file of that name exists already.
+    :raises DataError: if a part is missing or damaged.
     """
+    # The content hash takes column after column, and the metadata hold it: the rows wait on disk meanwhile.
+    with tempfile.NamedTemporaryFile(prefix="tesseral-") as spool:
+        with pa.ipc.new_file(spool, REFERENCE.remove_metadata()) as waiting:
+            for group in _groups(parts, rows):
+                waiting.write_table(group)
+        spool.flush()
+        with pa.memory_map(spool.name) as mapped:
+            table = pa.ipc.open_file(mapped).read_all()
+            metadata |= {"auxiliary": basis.to_json(), "content": hash_content(table, basis, {})}
+            schema = with_metadata(REFERENCE, **metadata)
 
-    def write(file: IO[bytes]) -> None:
-        groups = _groups(parts, rows)
-        first = next(groups)
-        schema = first.schema.with_metadata(with_metadata(REFERENCE, **metadata).metadata)
-        with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=list(REPEATED)) as writer:
-            for group in chain([first], groups):
-                writer.write_table(group)
+            def write(file: IO[bytes]) -> None:
+                with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=list(REPEATED)) as writer:
+                    for batch in table.to_batches():
+                        writer.write_table(pa.Table.from_batches([batch]).cast(schema))
 
-    return store.create_from(path, write)
+            return store.create_from(path, write)
 
 
 def _groups(parts: Store, rows: Iterable[tuple[str, str]]) -> Iterator[pa.Table]:
@@ -165,21 +260,16 @@ def _groups(parts: Store, rows: Iterable[tuple[str, str]]) -> Iterator[pa.Table]
 def _read(parts: Store, row: tuple[str, str]) -> pa.Table:
     """A sealed row under the id that this recipe gives it."""
     structure, name = row
-    location = parts.location(name)
     data = parts.read(name)
     if data is None:
         raise DataError(
-            f"{location}, the row of {structure}, was removed while the file was made; the same command computes it "
-            "again"
-        )
-    try:
-        table = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise DataError(
-            f"expected the row of {structure}, {location} cannot be read ({reason}); remove it, and the same command "
+            f"{parts.location(name)}, the row of {structure}, was removed while the file was made; the same command "
             "computes it again"
-        ) from None
+        )
+    if damaged(name, data):
+        raise DataError(_damaged(parts, structure, name) + "; the same command computes it again")
+    table = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
+    table = table.select(REFERENCE.names).cast(REFERENCE).replace_schema_metadata(None)
     place = table.schema.get_field_index("id")
     # The row may have been sealed by another recipe under another id.
     return table.set_column(place, table.schema.field(place), pa.array([structure]))

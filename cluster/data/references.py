@@ -4,24 +4,33 @@ import io
 from functools import lru_cache
 from typing import Any
 
-import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
-from obstore.exceptions import NotFoundError
-from obstore.store import from_url
 
 from tesseral.models.data.reference_file import Reference, read_reference
-from tesseral.study.errors import DataError
+from tesseral.study.errors import DataError, MissingDataError, StoreError
+from tesseral.study.records.bucket import Bucket
 from tesseral.study.records.store import Store
 
 
 @lru_cache(maxsize=4)
 def open_reference(storage: str, reference: str) -> Reference:
-    """Read reference data, once in a process.
+    """Read reference data as `read_stored` does, once in a process.
 
     :param storage: local folder or URL of an object store.
     :param reference: path within the storage, or an absolute path or URL.
-    :raises DataError: if the file is missing, torn, or not reference data.
+    """
+    return read_stored(storage, reference)
+
+
+def read_stored(storage: str, reference: str) -> Reference:
+    """Read and check reference data.
+
+    :param storage: local folder or URL of an object store.
+    :param reference: path within the storage, or an absolute path or URL.
+    :raises MissingDataError: if there is no file.
+    :raises DataError: if it is torn, damaged, or not reference data.
+    :raises StoreError: if the storage fails.
     """
     location = Store(storage).location(reference)
     if "://" not in location:
@@ -29,7 +38,7 @@ def open_reference(storage: str, reference: str) -> Reference:
     folder, _, name = location.rpartition("/")
     data = Store(folder).read(name)
     if data is None:
-        raise DataError(f"expected reference data at {location}, found nothing there")
+        raise MissingDataError(f"expected reference data at {location}, found nothing there")
     return read_reference(io.BytesIO(data), location)
 
 
@@ -55,13 +64,16 @@ def open_parquet(location: str) -> pq.ParquetFile | None:
     :param location: absolute path or URL.
     :returns: None if there is no file.
     :raises DataError: if it is torn, or not Parquet.
+    :raises StoreError: if the storage fails.
     """
     try:
         return pq.ParquetFile(_Ranges(location) if "://" in location else location)
-    except (FileNotFoundError, NotFoundError):
+    except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
+        if isinstance(error, OSError) and error.errno is not None:
+            raise StoreError(f"{location} cannot be read: {reason}") from None  # damage has no number
         raise DataError(
             f"expected reference data that this recipe made, {location} cannot be read: {reason}; remove it"
         ) from None
@@ -72,8 +84,11 @@ class _Ranges(io.RawIOBase):
 
     def __init__(self, url: str) -> None:
         folder, _, self._path = url.rpartition("/")
-        self._store = from_url(folder)
-        self._size, self._at = obstore.head(self._store, self._path)["size"], 0
+        self._bucket = Bucket(folder)
+        size = self._bucket.size(self._path)
+        if size is None:
+            raise FileNotFoundError(url)
+        self._size, self._at = size, 0
 
     def readable(self) -> bool:
         return True
@@ -91,6 +106,9 @@ class _Ranges(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         length = max(0, min(len(buffer), self._size - self._at))
         if length:
-            buffer[:length] = memoryview(obstore.get_range(self._store, self._path, start=self._at, length=length))
+            data = self._bucket.part(self._path, self._at, length)
+            if data is None:
+                raise FileNotFoundError(self._path)
+            buffer[:length] = data
             self._at += length
         return length

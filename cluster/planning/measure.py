@@ -10,7 +10,7 @@ from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.target import Target
-from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.errors import DataError, MissingDataError, StudyFileError
 from tesseral.study.recipe.recipe import read_recipe
 
 
@@ -39,10 +39,11 @@ class Measure:
         """The reference data of this name; None if it is not there.
 
         :param name: as `data.reference`.
+        :raises DataError: if it is torn, damaged, or not reference data.
         """
         try:
             return open_reference(self.storage, name)
-        except DataError:
+        except MissingDataError:
             return None
 
     def missing(self, data: Data) -> str | None:
@@ -89,7 +90,7 @@ class Measure:
     def _find_shape(self, name: str, recipe: str | None, cutoff: float, target: Target) -> Shape:
         try:
             reference = open_reference(self.storage, name)
-        except DataError as error:
+        except MissingDataError as error:
             if recipe is None:
                 hint = "make it, or name its recipe in data.recipe, from which a plan is made without data"
                 raise DataError(f"{error}; {hint}") from None

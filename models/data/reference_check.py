@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tesseral.study.configuration.quantities import COLUMNS
+from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 
 REQUIRED = ("id", "atomic_numbers", "positions", "charge", "converged")
@@ -17,6 +18,11 @@ REQUIRED = ("id", "atomic_numbers", "positions", "charge", "converged")
 _NUMBERS = {column: (label.per, label.width) for column, label in COLUMNS.items()}
 _SCALARS = tuple(column for column, layout in _NUMBERS.items() if layout == ("structure", 1))
 _WIDTHS = {column: layout for column, layout in _NUMBERS.items() if column not in _SCALARS}
+
+NORM_TOLERANCE = 1e-3
+"""Largest error of a function's norm in the overlap: single precision gives 1e-5."""
+FARTHEST = 1e6
+"""Largest coordinate, Å. In double precision the next number is 1e-10 Å away."""
 
 _SLICE = 256  # rows whose numbers are looked at together, so that memory stays flat
 
@@ -50,6 +56,7 @@ def check_table(
             f"expected a position for each of {atoms[row]} atoms, "
             f"{where(row)} has {len(columns['positions'][row])} positions"
         )
+    _check_atoms(columns, where)
     _check_coefficients(columns, sizes, atoms, where)
     for column, (per, width) in (_WIDTHS | dict(labels)).items():
         _check_width(columns[column], column, per, width, atoms, where)
@@ -76,6 +83,27 @@ def _lengths(lists: Any) -> Integers:
 def _rows(lists: Any) -> Integers:
     """Row of each entry of the flattened lists."""
     return np.repeat(np.arange(len(lists)), np.maximum(_lengths(lists), 0))
+
+
+def _check_atoms(columns: Mapping[str, Any], where: _Where) -> None:
+    """Require chemical elements, coordinates of a size that a molecule has, and no more charge than nuclei."""
+    numbers = np.asarray(columns["atomic_numbers"].flatten().fill_null(0), dtype=np.int64)
+    of_atom = _rows(columns["atomic_numbers"])
+    for entry in np.flatnonzero((numbers < 1) | (numbers > len(SYMBOLS))):
+        raise DataError(
+            f"expected atomic numbers from 1 to {len(SYMBOLS)}, {where(of_atom[entry])} has {numbers[entry]}"
+        )
+    charges = np.asarray(columns["charge"], dtype=np.int64)
+    nuclei = np.bincount(of_atom, weights=numbers, minlength=len(charges))
+    for row in np.flatnonzero(np.abs(charges) > nuclei):
+        raise DataError(
+            f"expected a charge of at most the {nuclei[row]:.0f} of the nuclei, {where(row)} has {charges[row]}"
+        )
+    places = columns["positions"].flatten()
+    largest = np.abs(places.flatten().to_numpy(zero_copy_only=False))
+    for entry in np.flatnonzero(np.isfinite(largest) & (largest > FARTHEST)):
+        row = _rows(columns["positions"])[_rows(places)[entry]]
+        raise DataError(f"expected coordinates of at most {FARTHEST:.0e} Å, {where(row)} has {largest[entry]:.4g}")
 
 
 def _check_coefficients(
@@ -120,6 +148,14 @@ def _check_coefficients(
             f"expected {total * (total + 1) // 2} elements in the lower triangle of the overlap of {total} "
             f"functions, {where(row)} has {packed[row]}"
         )
+    for row in np.flatnonzero(packed >= 0):
+        values = overlap[row].values.to_numpy(zero_copy_only=False)
+        diagonal = values[np.cumsum(np.arange(1, totals[row] + 1)) - 1]
+        for wrong in diagonal[np.abs(diagonal - 1) > NORM_TOLERANCE]:
+            raise DataError(
+                f"expected an overlap of functions of unit norm, whose diagonal is 1, {where(row)} has {wrong:.4g} "
+                "there"
+            )
 
 
 def _check_width(values: Any, column: str, per: str, width: int, atoms: Integers, where: _Where) -> None:

@@ -17,11 +17,13 @@ from tesseral.models.data.reference_check import REQUIRED, check_table
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study.configuration.quantities import QUANTITIES, Label
 from tesseral.study.configuration.trial import canonical
-from tesseral.study.errors import DataError
+from tesseral.study.errors import DataError, MissingDataError, StoreError
 from tesseral.study.records.schemas import REFERENCE, VERSION, table_name, to_table, with_metadata
 
 TARGETS = tuple(dict.fromkeys(quantity.column for quantity in QUANTITIES.values()))
 """Columns that can be targets; those of imported labels come on top."""
+CONTENT = b"tesseral.content"
+"""Metadata that holds the content hash of the file's rows. Files of earlier versions have none."""
 # What a training can see. Timings and provenance may differ between two files of equal content.
 _CONTENT = ("atomic_numbers", "positions", "charge", "converged", "overlap", *TARGETS)
 
@@ -47,13 +49,7 @@ class Reference:
         The order of the rows counts, since a split permutes them. Names of structures, timings, provenance and the
         file's compression do not count.
         """
-        basis = None if self.basis is None else json.loads(self.basis.to_json())
-        labels = {name: label.to_dict() for name, label in sorted(self.labels.items())}
-        content = hashlib.sha256(canonical([basis, labels]).encode())
-        for column in (*_CONTENT, *(f"label.{name}" for name in labels)):
-            content.update(f"\0{column}\0".encode())
-            _hash_values(content, self.table[column].combine_chunks())
-        return content.hexdigest()
+        return hash_content(self.table, self.basis, self.labels)
 
     @cached_property
     def converged(self) -> "Reference":
@@ -74,15 +70,36 @@ class Reference:
         return tuple(sorted(pc.unique(self.converged.table["atomic_numbers"].combine_chunks().flatten()).to_pylist()))
 
 
-def _hash_values(content: "hashlib._Hash", values: Any) -> None:
+def hash_content(table: pa.Table, basis: AuxiliaryBasis | None, labels: Mapping[str, Label]) -> str:
+    """The `content_hash` of rows. Chunk by chunk: a table that a file is mapped to stays on disk.
+
+    :param table: of schema `REFERENCE`, with a column for each of `labels`.
+    :param basis: of the coefficients; None if there are none.
+    :param labels: by name.
+    """
+    tree = None if basis is None else json.loads(basis.to_json())
+    declared = {name: label.to_dict() for name, label in sorted(labels.items())}
+    content = hashlib.sha256(canonical([tree, declared]).encode())
+    for column in (*_CONTENT, *(f"label.{name}" for name in declared)):
+        content.update(f"\0{column}\0".encode())
+        _hash_values(content, table[column].chunks)
+    return content.hexdigest()
+
+
+def _hash_values(content: "hashlib._Hash", chunks: Sequence[Any]) -> None:
     """Hash the lengths of lists (−1: null), then their contents down to the leaves; little-endian, so hosts agree."""
-    if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
-        lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False)
-        content.update(lengths.astype("<i4").tobytes())
-        _hash_values(content, values.flatten())
+    if not chunks:
+        return
+    kind = chunks[0].type
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        for values in chunks:
+            lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy(zero_copy_only=False)
+            content.update(lengths.astype("<i4").tobytes())
+        _hash_values(content, [values.flatten() for values in chunks])
     else:
-        kind = "<f8" if pa.types.is_floating(values.type) else "<i8"
-        content.update(values.to_numpy(zero_copy_only=False).astype(kind).tobytes())
+        stored = "<f8" if pa.types.is_floating(kind) else "<i8"
+        for values in chunks:
+            content.update(values.to_numpy(zero_copy_only=False).astype(stored).tobytes())
 
 
 def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Reference:
@@ -90,15 +107,21 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
 
     :param source: a path, or a binary file open for reading.
     :param name: what error messages call it; default its path.
-    :raises DataError: if it is missing, torn, not Parquet, not ours, of another version, or contradicts itself.
+    :raises MissingDataError: if there is no file.
+    :raises DataError: if it is torn, damaged, not Parquet, not ours, of another version, or contradicts itself.
+    :raises StoreError: if the storage fails.
     """
     name = name or str(getattr(source, "name", source if isinstance(source, str | Path) else "reference data"))
-    if isinstance(source, str | Path) and not Path(source).is_file():
-        raise DataError(f"expected a Parquet file of reference data at {name}, found no file there")
+    if isinstance(source, str | Path) and not Path(source).exists():
+        raise MissingDataError(f"expected a Parquet file of reference data at {name}, found no file there")
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        raise DataError(f"expected a Parquet file of reference data at {name}, found a folder there")
     try:
         raw = pq.ParquetFile(source).read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
+        if isinstance(error, OSError) and error.errno is not None:
+            raise StoreError(f"{name} cannot be read: {reason}") from None  # damage has no number
         raise DataError(f"expected a whole Parquet file of reference data, {name} cannot be read: {reason}") from None
     kind = table_name(raw.schema)
     if kind is None:
@@ -114,9 +137,9 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
     try:
         text = metadata.get(b"tesseral.auxiliary")
         basis = None if text is None else AuxiliaryBasis.from_json(text.decode())
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except ValueError as error:
         raise DataError(
-            f"expected the auxiliary basis in the file's metadata, {name} holds none that can be read"
+            f"expected the auxiliary basis in the file's metadata, {name} holds none that can be read: {error}"
         ) from None
     try:
         declared = json.loads(metadata.get(b"tesseral.labels", b"{}"))
@@ -142,6 +165,13 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
         ) from None
     reference = Reference(table, basis, labels)
     _check(reference, name)
+    # A version that knew fewer columns hashed fewer.
+    stated = metadata.get(CONTENT) if {*_CONTENT} <= {*raw.column_names} else None
+    if stated is not None and stated.decode(errors="replace") != reference.content_hash:
+        raise DataError(
+            f"{name} is damaged: its rows do not match the content hash in its metadata; restore the file from a copy, "
+            "or remove it and make or import it again"
+        )
     return reference
 
 
@@ -167,10 +197,13 @@ def encode_reference(
     if labels:
         metadata["labels"] = json.dumps({key: label.to_dict() for key, label in labels.items()})
     try:
-        table = to_table(list(rows), with_metadata(_schema(labels), **metadata))
+        table = to_table(list(rows), _schema(labels))
     except (pa.ArrowException, TypeError) as error:
         raise DataError(f"expected the columns and types of reference data (documentation: Records): {error}") from None
-    _check(Reference(table, basis, labels), name)
+    reference = Reference(table, basis, labels)
+    _check(reference, name)
+    content = reference.content_hash
+    table = table.replace_schema_metadata(with_metadata(table.schema, **metadata, content=content).metadata)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

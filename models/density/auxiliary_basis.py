@@ -10,9 +10,17 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from math import gamma, pi, sqrt
-from typing import Self
+from typing import Any, Self
 
+from tesseral.study.constants import SYMBOLS
 from tesseral.study.parsing.irreps import MulIrrep
+
+LARGEST_ORDER = 12
+"""Largest l of a shell that is read. Auxiliary bases reach 8."""
+MOST = 1000
+"""Most shells of an element, and most primitives of a shell, that are read."""
+LARGEST = 1e12
+"""Largest exponent or coefficient that is read."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +117,47 @@ class AuxiliaryBasis:
         """The inverse of `to_json`.
 
         :param text: result of `to_json`.
+        :raises ValueError: if it is none: wrong types, numbers out of range, or shells out of order.
         """
-        tree = json.loads(text)
-        shells = {
-            int(z): tuple(Shell(s["l"], tuple(s["exponents"]), tuple(s["coefficients"]), s["isolated"]) for s in rows)
-            for z, rows in tree["shells"].items()
-        }
+        try:
+            tree = json.loads(text)
+        except RecursionError:
+            raise ValueError("expected a name and shells, got lists in lists without end") from None
+        named = isinstance(tree, dict) and isinstance(tree.get("name"), str)
+        if not named or not isinstance(tree.get("shells"), dict) or not tree["shells"]:
+            raise ValueError("expected a name and shells by element")
+        shells = {}
+        for key, rows in tree["shells"].items():
+            if not key.isdecimal() or len(key) > 3 or not 1 <= int(key) <= len(SYMBOLS):
+                raise ValueError(f"expected an atomic number from 1 to {len(SYMBOLS)}, got {key[:20]!r}")
+            shells[int(key)] = tuple(_shell(row, SYMBOLS[int(key) - 1]) for row in _listed(rows, "shells"))
+            orders = [shell.l for shell in shells[int(key)]]
+            if orders != sorted(orders):
+                raise ValueError(f"expected shells in the order of l, {SYMBOLS[int(key) - 1]} has l = {orders}")
         return cls(tree["name"], shells)
+
+
+def _listed(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST:
+        raise ValueError(f"expected a list of 1 to {MOST} {what}")
+    return value
+
+
+def _number(value: Any, what: str, least: float = -LARGEST) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= LARGEST:
+        raise ValueError(f"expected a number from {least:g} to {LARGEST:g} as {what}, got {str(value)[:40]}")
+    return float(value)
+
+
+def _shell(row: Any, element: str) -> Shell:
+    """A shell of an element as `to_json` writes it."""
+    if not isinstance(row, dict) or not {"l", "exponents", "coefficients", "isolated"} <= row.keys():
+        raise ValueError(f"expected l, exponents, coefficients and isolated of each shell of {element}")
+    order = row["l"]
+    if isinstance(order, bool) or not isinstance(order, int) or not 0 <= order <= LARGEST_ORDER:
+        raise ValueError(f"expected l from 0 to {LARGEST_ORDER} of each shell of {element}, got {str(order)[:40]}")
+    exponents = tuple(_number(a, f"exponent of {element}", 1e-12) for a in _listed(row["exponents"], "exponents"))
+    factors = tuple(_number(d, f"coefficient of {element}") for d in _listed(row["coefficients"], "coefficients"))
+    if len(exponents) != len(factors):
+        raise ValueError(f"expected as many coefficients as exponents of each shell of {element}")
+    return Shell(order, exponents, factors, _number(row["isolated"], f"isolated atom's coefficient of {element}"))

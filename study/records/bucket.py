@@ -116,6 +116,22 @@ class Bucket:
 
         return self._repeat(digest, path)
 
+    def size(self, path: str) -> int | None:
+        """Return the bytes of an object as a number; None if it does not exist."""
+        return self._repeat(lambda: int(obstore.head(self._client, self._prefix + path)["size"]), path)
+
+    def part(self, path: str, start: int, length: int) -> bytes | None:
+        """Return a range of an object's bytes; None if it does not exist.
+
+        :param start: first byte, from 0.
+        :param length: how many bytes, at least 1.
+        """
+
+        def get() -> bytes:
+            return bytes(obstore.get_range(self._client, self._prefix + path, start=start, length=length))
+
+        return self._repeat(get, path)
+
     def paths(self, prefix: str) -> list[str]:
         """Return the paths of all objects below `prefix`, hidden ones left out."""
 

@@ -20,9 +20,11 @@ from tesseral.cluster.data.data_set_summary import summarise
 from tesseral.cluster.data.recipe_run import BASIS, inline, run_recipe
 from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import read_reference
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.calculation import calculation, normal_modes
 from tesseral.study.errors import DataError, IncompleteError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
+from tesseral.study.records.document import seal
 from tests.support.recipes import HEADER, HELIUM, HYDROGEN, TRIPLET, WATERS, inline_table, make, recipe
 
 
@@ -245,19 +247,39 @@ def test_rows_are_written_in_groups_that_fit_in_memory(tmp_path, monkeypatch):
     assert read_reference(location).table["id"][-1].as_py() == "h2"
 
 
-@pytest.mark.parametrize("spoil", ["torn", "gone"])
-def test_a_part_that_cannot_be_read_is_named(spoil, tmp_path, monkeypatch):
-    def spoiled(store, path, parts, rows, **metadata):
-        part = sealed(tmp_path)["h2"]
-        part.write_bytes(part.read_bytes()[:-9]) if spoil == "torn" else part.unlink()
-        return reference_parts.assemble(store, path, parts, rows, **metadata)
+@pytest.mark.parametrize("spoil", ["torn", "altered", "gone"])
+def test_a_part_that_is_not_what_was_sealed_is_named_and_computed_again(spoil, tmp_path, monkeypatch):
+    spoilt = []
+
+    def spoiled(store, path, parts, rows, basis, **metadata):
+        if not spoilt:
+            spoilt.append(sealed(tmp_path)["h2"])
+            data = spoilt[0].read_bytes()
+            spoilt[0].unlink()
+            if spoil != "gone":
+                spoilt[0].write_bytes(data[:-9] if spoil == "torn" else data.replace(b"HF", b"KF", 1))
+        return reference_parts.assemble(store, path, parts, rows, basis, **metadata)
 
     monkeypatch.setattr("tesseral.cluster.data.recipe_run.assemble", spoiled)
-    with pytest.raises(DataError, match=r"the row of h2, .*(cannot be read|was removed).*the same command"):
-        make(tmp_path, HYDROGEN, HELIUM)
-    assert not (tmp_path / "reference" / "small.parquet").exists()
-    if spoil == "gone":
-        assert {*sealed(tmp_path)} == {"he"}
+    told: list[tuple[int, int]] = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        location, made = make(tmp_path, HYDROGEN, HELIUM, on_progress=lambda *done: told.append(done))
+    assert made
+    assert told[-2:] == [(1, 2), (2, 2)]
+    assert read_reference(location).table["id"].to_pylist() == ["h2", "he"]
+    named = [str(one.message) for one in said if "the row of h2, is damaged and is computed again" in str(one.message)]
+    assert len(named) == (spoil != "gone")
+
+
+def test_a_damaged_basis_is_computed_again(tmp_path, monkeypatch):
+    killed_before_the_end(tmp_path, monkeypatch, HYDROGEN)
+    (basis,) = tmp_path.glob(f"reference/.parts/*/{BASIS}-*.json")
+    whole = basis.read_bytes()
+    basis.write_bytes(whole.replace(b"1", b"2", 1))
+    with pytest.warns(UserWarning, match=r"basis-.*\.json is damaged and is computed again"):
+        location, _ = make(tmp_path, HYDROGEN)
+    assert read_reference(location).basis == AuxiliaryBasis.from_json(whole.decode())
 
 
 class Killed(BaseException):
@@ -279,7 +301,9 @@ def killed_before_the_end(storage: Path, monkeypatch, *tables: str, **listeners)
 def test_isolated_atoms_are_sealed_with_the_first_structure(tmp_path, monkeypatch):
     killed_before_the_end(tmp_path, monkeypatch, HYDROGEN)
     (basis,) = tmp_path.glob(f"reference/.parts/*/{BASIS}-*.json")
-    basis.write_text(basis.read_text().replace('"name":"', '"name":"marked ').replace('"name": "', '"name": "marked '))
+    tree = json.loads(basis.read_text())
+    del tree["sha256"]
+    basis.write_bytes(seal(tree | {"name": f"marked {tree['name']}"}))
     sealed(tmp_path)["h2"].unlink()
     location, _ = make(tmp_path, HYDROGEN)
     assert read_reference(location).basis.name.startswith("marked ")

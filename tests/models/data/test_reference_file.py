@@ -21,6 +21,13 @@ BASIS = AuxiliaryBasis(
 )
 
 
+def triangle(scale: "float | np.ndarray" = 1.0) -> np.ndarray:
+    """The lower triangle of a made-up overlap of five functions of unit norm."""
+    values = np.linspace(0, 0.5, 15) * scale
+    values[[0, 2, 5, 9, 14]] = 1.0
+    return values
+
+
 def row(name: str, **changes: object) -> dict:
     """A hydroxyl of made-up numbers: 5 functions, so 15 elements of the overlap's triangle."""
     return {
@@ -30,7 +37,7 @@ def row(name: str, **changes: object) -> dict:
         "charge": 0,
         "converged": True,
         "coefficients": [[1.0, 2.0, 3.0, 4.0], [5.0]],
-        "overlap": np.linspace(0, 1, 15),
+        "overlap": triangle(),
         "energy": -75.5,
     } | changes
 
@@ -69,7 +76,7 @@ def test_open_files_and_bytes_are_read_too(path):
         {"atomic_numbers": [1, 8], "coefficients": [[5.0], [1.0, 2.0, 3.0, 4.0]]},
         {"positions": [[0.0, 0.0, 0.0], [0.0, 0.3, 0.9 + 1e-15]]},
         {"coefficients": [[1.0, 2.0, 4.0, 3.0], [5.0]]},
-        {"overlap": np.linspace(0, 1 + 1e-15, 15)},
+        {"overlap": triangle(1 + 1e-15)},
         {"overlap": None},
     ],
 )
@@ -145,7 +152,7 @@ def test_rows_that_contradict_themselves_are_not_read(tmp_path):
 
 def test_torn_files_are_refused(path):
     path.write_bytes(
-        encode_reference([row(str(i), overlap=np.random.default_rng(i).random(15)) for i in range(50)], BASIS)
+        encode_reference([row(str(i), overlap=triangle(np.random.default_rng(i).random(15))) for i in range(50)], BASIS)
     )
     whole = path.read_bytes()
     for length in (0, 4, len(whole) // 2, len(whole) - 1):
@@ -161,7 +168,7 @@ def test_torn_files_are_refused(path):
 def test_missing_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"reference data at .*absent\.parquet, found no file there"):
         read_reference(tmp_path / "absent.parquet")
-    with pytest.raises(DataError, match="found no file there"):
+    with pytest.raises(DataError, match="found a folder there"):
         read_reference(tmp_path)
     path = tmp_path / "other.parquet"
     path.write_text("id,energy\n")
@@ -328,3 +335,59 @@ def test_the_order_of_target_columns_stays():
     """It is part of every file's content hash, and so of every trial's id: new columns come at the end."""
     first = ("coefficients", "energy", "forces", "dipole", "quadrupole", "octupole", "polarizability")
     assert (*first, "homo", "lumo", "gap", "r2") == TARGETS[:11]
+
+
+def test_a_file_proves_its_content(path):
+    """A value that was altered, with the Parquet file still whole; and a file of an earlier version, which is read."""
+    content = encode_reference([row("a"), row("b")], BASIS)
+    table = pq.read_table(io.BytesIO(content))
+    assert table.schema.metadata[b"tesseral.content"].decode() == read_reference(io.BytesIO(content)).content_hash
+    changed = table.set_column(table.column_names.index("energy"), "energy", pa.array([-75.5, -75.25]))
+    pq.write_table(changed.replace_schema_metadata(table.schema.metadata), path)
+    with pytest.raises(DataError, match=r"water\.parquet is damaged: its rows do not match"):
+        read_reference(path)
+    old = {key: value for key, value in table.schema.metadata.items() if key != b"tesseral.content"}
+    pq.write_table(changed.replace_schema_metadata(old), path)
+    assert read_reference(path).table["energy"].to_pylist() == [-75.5, -75.25]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "Expecting value"),
+        ("[]", "expected a name and shells"),
+        ("[" * 100_000, "expected a name and shells, got lists in lists"),
+        ('{"name": "x", "shells": {}}', "expected a name and shells"),
+        ('{"name": "x", "shells": [1]}', "expected a name and shells by element"),
+        ('{"name": "x", "shells": {"-1": []}}', "expected an atomic number from 1 to 118, got '-1'"),
+        ('{"name": "x", "shells": {"1": []}}', "expected a list of 1 to 1000 shells"),
+        ('{"name": "x", "shells": {"1": [3]}}', "expected l, exponents, coefficients and isolated"),
+        (BASIS.to_json().replace("0.5", "0.0"), "expected a number from 1e-12 to 1e.12 as exponent of H, got 0.0"),
+        (BASIS.to_json().replace("0.5", "1e999"), ".*exponent of H, got inf"),
+        (BASIS.to_json().replace("0.5", "NaN"), ".*exponent of H, got nan"),
+        (BASIS.to_json().replace("[0.5]", "[0.5, 0.25]"), "expected as many coefficients as exponents .* H"),
+        (BASIS.to_json().replace('"l": 0', '"l": 40'), "expected l from 0 to 12 of each shell of H, got 40"),
+        (BASIS.to_json().replace('"l": 0', '"l": "s"'), "expected l from 0 to 12 of each shell of H, got s"),
+        (BASIS.to_json().replace('"l": 0, "exponents": [2.0]', '"l": 4, "exponents": [2.0]'), ".*in the order of l"),
+    ],
+)
+def test_a_foreign_basis_is_a_sentence(text, sentence, path):
+    table = pq.read_table(io.BytesIO(encode_reference([row("a")], BASIS)))
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"tesseral.auxiliary": text}), path)
+    with pytest.raises(DataError, match=f"holds none that can be read: {sentence}") as error:
+        read_reference(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"overlap": -triangle()}, "whose diagonal is 1, structure 'a' .* has -1 there"),
+        ({"atomic_numbers": [8, -1]}, "expected atomic numbers from 1 to 118, structure 'a' .* has -1"),
+        ({"charge": 100}, "expected a charge of at most the 9 of the nuclei, structure 'a' .* has 100"),
+        ({"positions": [[0, 0, 0], [0, 0, 1e308]]}, r"coordinates of at most 1e\+06 Å, structure 'a' .* has 1e\+308"),
+    ],
+)
+def test_what_no_molecule_is_is_refused(change, sentence):
+    with pytest.raises(DataError, match=sentence):
+        encode_reference([row("a", **change)], BASIS)
