@@ -1,6 +1,5 @@
 """Rates: recovered from trials of known cost, kept by device and study, and true of a study that was really run."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.design.study_file import Resources
+from tesseral.study.records.document import seal
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -25,12 +25,18 @@ def record(storage: Path, study: str, trials: list[tuple[float, int, float]], de
     """Records of complete trials: (flops, steps, seconds)."""
     store = Store(storage).child(study)
     for number, (flops, steps, seconds) in enumerate(trials):
-        folder = f"trials/{device[:3]}{number:061d}"
-        plan = {"id": folder, "arm": "a", "factors": {}, "stage": "confirm", "trial": {}, "flops": flops}
-        ended = {"state": "complete", "files": {}, "ended": "2025-03-01T12:00:00+00:00", "device": device}
-        store.create(f"{folder}/trial.json", json.dumps(plan).encode())
+        trial = f"{device[:3]}{number:061d}"
+        plan = {"id": trial, "arm": "a", "factors": {}, "stage": "confirm", "trial": {}, "flops": flops}
+        ended = {
+            "state": "complete",
+            "files": {},
+            "checkpoint": None,
+            "ended": "2025-03-01T12:00:00+00:00",
+            "device": device,
+        }
+        store.create(f"trials/{trial}/trial.json", seal(plan))
         ended |= {"seconds": seconds, "steps": steps} | outcome
-        store.create(f"{folder}/outcome.json", json.dumps(ended).encode())
+        store.create(f"trials/{trial}/outcome.json", seal(ended))
 
 
 def cost(rate: Rate, sizes: list[tuple[float, int]], noise: float = 0.0) -> list[tuple[float, int, float]]:
