@@ -10,7 +10,13 @@ from tesseral.study.wording import count
 
 def notes(tables: StudyTables) -> list[str]:
     """Every departure from the plain case, a sentence each."""
-    return [*chosen_baseline(tables.study), *reuse(tables), *_excluded(tables), *_searches(tables)]
+    return [
+        *tables.study.doubts,
+        *chosen_baseline(tables.study),
+        *reuse(tables),
+        *_excluded(tables),
+        *_searches(tables),
+    ]
 
 
 def chosen_baseline(study: StudyInfo) -> list[str]:

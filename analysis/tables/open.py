@@ -6,14 +6,15 @@ tables.curves.filter(pl.col("split") == "validation").collect()
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
-from polars.exceptions import PolarsError
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tesseral.analysis.tables.load import StudyTables, load, trials_frame
 from tesseral.analysis.tables.search import read_search
@@ -24,8 +25,9 @@ from tesseral.study.design.arm import Arm
 from tesseral.study.design.baselines import baselines
 from tesseral.study.design.labels import text_of
 from tesseral.study.design.stages import objectives
-from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.errors import StoreError, StudyFileError, TesseralError
 from tesseral.study.records.ledger import Ledger, frozen
+from tesseral.study.records.parquet import open_parquet
 from tesseral.study.records.schemas import FIT_ERRORS
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -87,7 +89,8 @@ def _open(storage: str | Path, name: str, baseline: str | None, files: bool = Tr
         raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
     ledger = Ledger(store)
     trials = trials_frame(ledger.table())
-    info = study_info(study, storage, trials["arm"].unique(), baseline)
+    hashes = trials["data_hash"].drop_nulls().unique().to_list()
+    info = study_info(study, storage, trials["arm"].unique(), baseline, hashes)
     search = read_search(store, info.arms, trials) if info.search else None
     curves, traces = (ledger.sources(kind) if files else () for kind in ("curves", "traces"))
     return load(trials, curves, traces, info, search)
@@ -100,7 +103,11 @@ def started(storage: str | Path) -> list[str]:
 
 
 def study_info(
-    study: Study, storage: str | Path, recorded: Iterable[str] = (), baseline: str | None = None
+    study: Study,
+    storage: str | Path,
+    recorded: Iterable[str] = (),
+    baseline: str | None = None,
+    hashes: Collection[str] = (),
 ) -> StudyInfo:
     """What a study asked, as a report needs it.
 
@@ -108,16 +115,21 @@ def study_info(
     :param recorded: labels of arms in the trials table. Arms that matching made one network have a joined label there,
         and are one arm here too.
     :param baseline: as in `open_study`.
+    :param hashes: content hashes of the data that trials were trained on; of none, the data are not held against them.
     """
     file, replication = study.file, study.file.replication
     known = _recorded(study.arms, recorded)
     paths = dict.fromkeys(path for arm in study.arms for path in arm.factors)
     levels = {path: tuple(dict.fromkeys(str(arm.factors.get(path)) for arm in study.arms)) for path in paths}
-    labels = {path: _labels(path, storage) for path in {arm.configuration.data.reference for arm in study.arms}}
+    written = dict.fromkeys(arm.configuration.data.reference for arm in study.arms)
+    data = {path: _data_file(path, storage, hashes) for path in written}
     targets = {
-        known[arm.label]: label_target(arm.configuration.target, labels[arm.configuration.data.reference])
+        known[arm.label]: label_target(arm.configuration.target, data[arm.configuration.data.reference].labels)
         for arm in study.arms
     }
+    # The fit is that of the first arm that predicts a density.
+    densities = [arm for arm in study.arms if quantity_of(arm.configuration.target.quantity).in_basis]
+    shown = data[(densities or study.arms)[0].configuration.data.reference]
     order = list(dict.fromkeys(targets.values()))
     base = study.baseline if baseline is None else _chosen(study, known, baseline)
     compared = baselines(study.arms, base, study.within)
@@ -148,7 +160,8 @@ def study_info(
         search=file.search,
         objectives=objectives(file, study.arms),
         seed=file.study.seed,
-        reference=_reference(study, storage),
+        reference=shown.info,
+        doubts=tuple(file.doubt for file in data.values() if file.doubt),
         study_file=study.text,
     )
     return replace(info, arms=tuple(arm for arms in info.groups.values() for arm in arms))
@@ -175,30 +188,52 @@ def _recorded(arms: Iterable[Arm], recorded: Iterable[str]) -> dict[str, str]:
     return {arm.label: joined.get(arm.label, joined.get(arm.labels[0], arm.label)) for arm in arms}
 
 
-def _labels(written: str, storage: str | Path) -> Mapping[str, Label]:
-    """The labels that reference data declare; none if the file is not available any more."""
-    try:
-        metadata = pl.read_parquet_metadata(Store(storage).location(written))
-        declared: dict[str, dict[str, Any]] = json.loads(metadata.get("tesseral.labels") or "{}")
-        return {name: Label.from_dict(tree) for name, tree in declared.items()}
-    except (PolarsError, OSError, ValueError, KeyError, TesseralError):
-        return {}
+@dataclass(frozen=True)
+class _DataFile:
+    """What a file of reference data tells a report. Empty if the file is not there, or cannot be read."""
+
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    info: ReferenceInfo = field(default_factory=ReferenceInfo)
+    doubt: str = ""
+    """A sentence, if the file cannot be read or is not what the trials were trained on."""
 
 
-def _reference(study: Study, storage: str | Path) -> ReferenceInfo:
-    """The method and fit behind the data of the first arm that predicts a density, or of the first arm.
+def _data_file(written: str, storage: str | Path, hashes: Collection[str]) -> _DataFile:
+    """Read what a report needs of reference data.
 
-    Empty if the file is not available any more.
+    :param written: `data.reference` of an arm.
+    :param hashes: content hashes of the data that the study's trials were trained on.
     """
-    densities = [arm for arm in study.arms if quantity_of(arm.configuration.target.quantity).in_basis]
-    written = (densities or study.arms)[0].configuration.data.reference
-    words = ("method", "basis", "auxiliary_basis")
+    location = Store(storage).location(written)
     try:
-        frame = pl.scan_parquet(Store(storage).location(written), glob=False)
-        there = [name for name in (*words, *FIT_ERRORS) if name in frame.collect_schema()]
-        rows = frame.filter("converged").select(there).collect()
-    except (PolarsError, OSError):
-        return ReferenceInfo()
+        file = open_parquet(location)
+        if file is None:
+            return _DataFile()
+        with file:
+            metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+            content = metadata.get("tesseral.content")
+            if content is not None and hashes and content not in hashes:
+                return _DataFile(
+                    doubt=f"{location} now holds other data (content {content[:12]}) than the trials were trained on "
+                    f"(content {', '.join(sorted(known[:12] for known in hashes))}): its labels and fit floor are left "
+                    "out."
+                )
+            declared: dict[str, dict[str, Any]] = json.loads(metadata.get("tesseral.labels") or "{}")
+            labels = {name: Label.from_dict(tree) for name, tree in declared.items()}
+            return _DataFile(labels, _fit(file))
+    except StoreError as error:
+        return _DataFile(doubt=f"{error}: its labels and fit floor are left out.")
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or ["no more is known"])[0].rstrip(".")
+        named = "" if location in reason else f"{location} cannot be read: "
+        return _DataFile(doubt=f"{named}{reason}: its labels and fit floor are left out.")
+
+
+def _fit(file: pq.ParquetFile) -> ReferenceInfo:
+    """The method behind reference data, and the mean errors of their density fit."""
+    words = ("method", "basis", "auxiliary_basis")
+    there = [name for name in ("converged", *words, *FIT_ERRORS) if name in file.schema_arrow.names]
+    rows = pl.DataFrame(file.read(columns=there)).filter("converged")
     if rows.is_empty():
         return ReferenceInfo()
     fit: dict[str, Any] = {name: rows[name].cast(pl.Float64).abs().mean() for name in FIT_ERRORS if name in there}

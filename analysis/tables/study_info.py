@@ -76,6 +76,8 @@ class StudyInfo:
     seed: int | None = None
     """The study's seed, from which every trial's seeds follow."""
     reference: ReferenceInfo = field(default_factory=ReferenceInfo)
+    doubts: tuple[str, ...] = ()
+    """Sentences on reference data that cannot be read, or are not what the trials were trained on."""
     study_file: str = ""
     """Text of the frozen study file."""
 

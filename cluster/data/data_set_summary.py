@@ -5,11 +5,11 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tesseral.cluster.data.references import open_parquet
 from tesseral.models.data.reference_file import TARGETS
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
+from tesseral.study.records.parquet import open_parquet
 from tesseral.study.records.schemas import FIT_ERRORS
 from tesseral.study.wording import count
 

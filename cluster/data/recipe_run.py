@@ -16,13 +16,14 @@ from tesseral.cluster.data.reference_parts import (
     sealed_parts,
     settings,
 )
-from tesseral.cluster.data.references import open_parquet, read_stored
+from tesseral.cluster.data.references import read_stored
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.geometries.recipe_structures import recipe_content, structure_at, structures
 from tesseral.models.reference.structure import Structure
 from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError, IncompleteError, StoreError
 from tesseral.study.recipe.recipe import Recipe
+from tesseral.study.records.parquet import open_parquet
 from tesseral.study.records.store import ABANDONED, Store
 
 T = TypeVar("T")

@@ -157,3 +157,22 @@ def test_arms_that_matching_joined_are_one(tmp_path):
     assert joined.arms == ("lmax=0 = lmax=2", "lmax=1")
     assert joined.baseline == "lmax=0 = lmax=2"
     assert study_info(study, tmp_path, ["lmax=1"]).arms == ("lmax=0", "lmax=1", "lmax=2")
+
+
+def test_a_data_file_that_cannot_be_read_or_is_another_is_said(tmp_path):
+    path = tmp_path / "reference" / "none.parquet"
+    path.parent.mkdir()
+    study = Study.parse(CROSSED, "t")
+    assert study_info(study, tmp_path).doubts == ()  # a report needs no data
+    reference(path, {"fit_error": [1.0, 2.0, 9.0]}, content="0" * 64)
+    for hashes in ([], ["0" * 64], ["1" * 64, "0" * 64]):
+        info = study_info(study, tmp_path, hashes=hashes)
+        assert (info.doubts, info.reference.fit_error) == ((), 1.5)
+    info = study_info(study, tmp_path, hashes=["1" * 64])
+    (said,) = info.doubts
+    assert f"{path} now holds other data (content 000000000000) than the trials were trained on" in said
+    assert info.reference == ReferenceInfo()
+    path.write_bytes(path.read_bytes()[:-20])
+    (said,) = study_info(study, tmp_path).doubts
+    assert said.startswith("expected a whole Parquet file, ")
+    assert said.endswith("its labels and fit floor are left out.")

@@ -148,9 +148,7 @@ def test_a_torn_file_is_a_sentence(tmp_path):
     location, _ = make(tmp_path, HYDROGEN)
     path = Path(location)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(
-        DataError, match=r"expected reference data that this recipe made, .* cannot be read: .*remove it"
-    ):
+    with pytest.raises(DataError, match=r"expected a whole Parquet file, .* cannot be read: .*remove it"):
         make(tmp_path, HYDROGEN)
 
 
