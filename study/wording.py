@@ -72,14 +72,14 @@ def amount(value: float) -> str:
 
 
 _DEAD = {
-    "made or read by nothing": "useless: never produced in some layers, never read in the others",
+    "made or read by nothing": "dead: never produced in some layers, never read in the others",
     "made by nothing": "never produced",
     "read by nothing": "never read",
 }
 
 
 def dead_text(recorded: str) -> str:
-    """Useless hidden irreps as a reader sees them, from the phrase that records store.
+    """Dead hidden irreps as a reader sees them, from the phrase that records store.
 
     Records keep the words that they were written with: `0o in layer 3 is read by nothing` is shown as never read.
 

@@ -14,6 +14,7 @@ from tesseral.analysis.terms.estimate import Estimate, interval
 from tesseral.analysis.terms.metric_label import MetricLabel, describe
 from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.study.records.schemas import ABLATION_STRUCTURES
+from tesseral.study.wording import listed
 
 _NAMED = 3
 """Most places that are named as those without which the error rises most; more are counted."""
@@ -65,10 +66,10 @@ def _finding(rows: pl.DataFrame, needs: Needs, metric: MetricLabel) -> str:
         return f"{start}no ablation by zeros raises the error significantly."
     named = [f"{place} ({rises[place]})" for place in needs.most[:_NAMED]]
     if len(needs.most) == 1:
-        sentence = f"{start}the error rises most without {named[0]}"
+        sentence = f"{start}the largest rise is that of {named[0]}"
     elif len(needs.most) <= _NAMED:
-        sentence = f"{start}the error rises most without {named[0]}, but not significantly more than without "
-        sentence += _either(named[1:])
+        others = f"that of {named[1]} does" if len(named) == 2 else f"those of {listed(named[1:])} do"
+        sentence = f"{start}the largest rise is that of {named[0]}; {others} not differ from it significantly"
     else:
         sentence = (
             f"{start}no order stands out, because the largest of {len(rises)} rises, {rises[needs.most[0]]}, does not "
@@ -77,7 +78,8 @@ def _finding(rows: pl.DataFrame, needs: Needs, metric: MetricLabel) -> str:
     if not needs.unseen:
         return f"{sentence}."
     return (
-        f"{sentence}; the error does not rise significantly without {_either([str(place) for place in needs.unseen])}."
+        f"{sentence}; ablating {_either([str(place) for place in needs.unseen])} raises the error by an amount that is "
+        "not significant."
     )
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from tesseral.analysis.statistics.arms import LOOSE, ArmSummary
+from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
+from tesseral.study.design.match import LOOSE
 from tesseral.study.wording import count
 
 UNEQUAL = 1.01

@@ -35,8 +35,8 @@ def to_dict(results: Results) -> dict[str, Any]:
     Each of `arms` is an `arms.ArmSummary`. `groups` are the arms that are compared with one another, with their target
     and baseline; `own_baseline` is the study's own where a reader chose another. `floor` holds the errors of the
     density fit (`fit_floor.fit_errors`), `trends` the trends of the benefit with the order of the output, `search` the
-    search's progress, each `ArmSearch` and `Saved`, `allocation` each `ArmAllocation`, `notes` sentences, and `layers`
-    what hidden layers hold and use.
+    search's progress, each `SearchSummary` and `Saved`, `allocation` each `ArmAllocation`, `notes` sentences, and
+    `layers` what hidden layers hold and use.
 
     An estimate holds value, low and high (95 %) and p; `change` is in percent of the error of the arm's baseline.
     `unit` is empty if targets have different units: then see `groups`, and the `errors` of an arm.

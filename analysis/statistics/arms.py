@@ -13,10 +13,8 @@ from tesseral.analysis.terms.estimate import Estimate, signed_percent
 from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.trial import State
+from tesseral.study.design.match import LOOSE
 from tesseral.study.wording import count
-
-LOOSE = 0.01
-"""A match is flagged when the size of an arm differs from its target by more than this share."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from tesseral.analysis.statistics.paired import compare_arms
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.study.design.baselines import FACTORS
+from tesseral.study.design.search_space import HIDDEN
 
-HIDDEN = "network.hidden"
 """Dotted path of the factors that set the hidden features."""
 _RELATIVE = "test.relative_error"
 

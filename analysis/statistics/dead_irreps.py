@@ -15,7 +15,7 @@ from tesseral.analysis.tables.load import StudyTables
 from tesseral.study.wording import count, listed
 
 
-class Irrep(NamedTuple):
+class LayerIrrep(NamedTuple):
     """One irrep of one layer."""
 
     layer: int
@@ -29,11 +29,11 @@ class Irrep(NamedTuple):
 class DeadIrreps(NamedTuple):
     """Irreps and paths of an arm whose gradient is exactly zero in every trial."""
 
-    dead: tuple[Irrep, ...]
+    dead: tuple[LayerIrrep, ...]
     """Irreps whose features have no gradient."""
-    unforeseen: tuple[Irrep, ...]
+    unforeseen: tuple[LayerIrrep, ...]
     """Irreps of `dead` that the plan does not list."""
-    alive: tuple[Irrep, ...]
+    alive: tuple[LayerIrrep, ...]
     """Irreps that the plan lists as dead, but whose features have a gradient."""
     paths: int
     """Number of product paths whose weights were traced, counted in each layer. A path whose weights are computed for
@@ -45,7 +45,7 @@ class DeadIrreps(NamedTuple):
     `messages: 0e x 2e -> 2e in layer 1`."""
 
 
-def find_dead_irreps(rows: pl.DataFrame, planned: Iterable[Irrep]) -> DeadIrreps | None:
+def find_dead_irreps(rows: pl.DataFrame, planned: Iterable[LayerIrrep]) -> DeadIrreps | None:
     """Dead irreps of one arm at its last traces; None if no gradient was traced.
 
     :param rows: from `layers.layer_traces`, of this arm alone.
@@ -55,11 +55,11 @@ def find_dead_irreps(rows: pl.DataFrame, planned: Iterable[Irrep]) -> DeadIrreps
     of_features = _largest(ended.filter(pl.col("statistic") == "feature_gradient"))
     if not of_features.height:
         return None
-    irreps = {Irrep(layer, order, p): value for layer, order, p, *_, value in of_features.rows()}
+    irreps = {LayerIrrep(layer, order, p): value for layer, order, p, *_, value in of_features.rows()}
     dead = {irrep for irrep, value in irreps.items() if value == 0}
     expected = set(planned) & irreps.keys()
     of_paths = _largest(ended.filter(pl.col("path").is_not_null()))
-    zero = [(Irrep(layer, order, p), path) for layer, order, p, path, _, value in of_paths.rows() if value == 0]
+    zero = [(LayerIrrep(layer, order, p), path) for layer, order, p, path, _, value in of_paths.rows() if value == 0]
     return DeadIrreps(
         tuple(sorted(dead)),
         tuple(sorted(dead - expected)),
@@ -80,7 +80,7 @@ def dead_irreps_by_arm(tables: StudyTables, rows: pl.DataFrame) -> dict[str, Dea
         .group_by("arm")
         .agg(pl.col("dead_irreps").drop_nulls().first())
     )
-    listed_dead = {arm: [Irrep(**irrep) for irrep in dead or ()] for arm, dead in planned.rows()}
+    listed_dead = {arm: [LayerIrrep(**irrep) for irrep in dead or ()] for arm, dead in planned.rows()}
     traced = set(rows["arm"])
     return {
         arm: dead

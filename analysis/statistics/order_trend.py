@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from tesseral.analysis.statistics.benefit import HIDDEN, contrasts, hidden_text
+from tesseral.analysis.statistics.benefit import contrasts, hidden_text
 from tesseral.analysis.statistics.paired import holm, log_ratios, relative_change
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import SIGNIFICANCE, Estimate, interval
 from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
+from tesseral.study.design.search_space import HIDDEN
 from tesseral.study.wording import count, listed
 
 _MOST_SENTENCES = 4

@@ -13,7 +13,7 @@ import polars as pl
 
 from tesseral.analysis.statistics.paired import Comparison, paired_errors
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.tables.search import ArmSearch, arm_searches
+from tesseral.analysis.tables.search import SearchSummary, arm_searches
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.allocation import Stopped, stopped
 
@@ -75,7 +75,7 @@ def _progress(states: Counter[State]) -> Progress:
     return Progress(states.total(), *(states[state] for state in shown))
 
 
-def searches(tables: StudyTables) -> tuple[ArmSearch, ...]:
+def searches(tables: StudyTables) -> tuple[SearchSummary, ...]:
     """The search of every arm, in order; empty for a study without a search."""
     study = tables.study
     if study.search is None:

@@ -17,12 +17,12 @@ from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.progress import ArmAllocation, Progress, allocate, searches, stage_progress
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.tables.search import ArmSearch, Saved, saved
+from tesseral.analysis.tables.search import Saved, SearchSummary, saved
 from tesseral.analysis.tables.study_info import StudyInfo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layers:
+class LayerResults:
     """What the hidden layers of trained networks hold and use; frames are empty if nothing was traced."""
 
     features: pl.DataFrame
@@ -52,7 +52,7 @@ class Results:
     """Progress of the confirm stage."""
     search_progress: Progress | None
     """None for a study without a search."""
-    searches: tuple[ArmSearch, ...]
+    searches: tuple[SearchSummary, ...]
     """Empty for a study without a search."""
     saved: Saved | None
     """Training time that early stopping saved, if any."""
@@ -63,7 +63,7 @@ class Results:
     trends: tuple[Trend, ...]
     curves: pl.DataFrame
     """From `learning_curves.learning_curves`."""
-    layers: Layers
+    layers: LayerResults
 
     @property
     def study(self) -> StudyInfo:
@@ -102,12 +102,12 @@ def analyse(tables: StudyTables) -> Results:
     )
 
 
-def _layers(tables: StudyTables) -> Layers:
+def _layers(tables: StudyTables) -> LayerResults:
     features = hidden_features(tables.traces, tables.trials)
     rows, blocks = layer_traces(tables.traces, tables.trials), tables.study.most_blocks
     ablated = ablations(rows, blocks)
     with_ablations = set(ablated["arm"])
-    return Layers(
+    return LayerResults(
         features=features,
         effective_ranks=effective_ranks(rows),
         gradients=gradients(rows),

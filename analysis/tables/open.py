@@ -1,6 +1,8 @@
 """Opens the records of a study by name: the start of every analysis script.
 
+import polars as pl
 import tesseral
+
 tables = tesseral.open_study("runs", "quickstart")
 tables.curves.filter(pl.col("split") == "validation").collect()
 """
@@ -60,9 +62,12 @@ def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], 
     A trial that ends compacts its files. If these were listed but not read yet, the study is opened again and `use` is
     called again; it should only collect rows and compute.
 
+    :param storage: folder or URL that holds the study.
+    :param name: name of the study.
     :param use: function of the tables, such as `tesseral.analysis.analyse`.
+    :param baseline: label of the arm that others are compared with, instead of the study's own baseline.
     :returns: the result of `use`.
-    :raises FileNotFoundError: if files vanish in each of five attempts; see `open_study` for other parameters and
+    :raises FileNotFoundError: if files vanish in each of five attempts; see `open_study` for other
         errors.
     """
     for _ in range(_READINGS - 1):
@@ -74,6 +79,8 @@ def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], 
 def open_trials(storage: str | Path, name: str) -> StudyTables:
     """Open a study's trials without its curves and traces: quick, and enough for its progress.
 
+    :param storage: folder or URL that holds the study.
+    :param name: name of the study.
     :raises StudyFileError: if no study of that name was started there.
     """
     return _open(storage, name, None, files=False)
@@ -97,7 +104,10 @@ def _open(storage: str | Path, name: str, baseline: str | None, files: bool = Tr
 
 
 def started(storage: str | Path) -> list[str]:
-    """Names of the studies in a storage."""
+    """Names of the studies in a storage.
+
+    :param storage: folder or URL that holds studies.
+    """
     store = Store(storage)
     return [name for name in store.folders() if store.read(f"{name}/study.toml") is not None]
 
@@ -111,6 +121,7 @@ def study_info(
 ) -> StudyInfo:
     """What a study asked, as a report needs it.
 
+    :param study: the study.
     :param storage: folder or URL that holds the reference data.
     :param recorded: labels of arms in the trials table. Arms that matching made one network have a joined label there,
         and are one arm here too.

@@ -43,7 +43,7 @@ class SearchRecords:
 
 
 @dataclass(frozen=True)
-class ArmSearch:
+class SearchSummary:
     """The search of one arm so far."""
 
     arm: str
@@ -145,7 +145,7 @@ def read_search(store: Store, arms: Iterable[str], trials: pl.DataFrame) -> Sear
 
 def arm_searches(
     trials: pl.DataFrame, records: SearchRecords, arms: Sequence[str], budget: int, objective: str
-) -> list[ArmSearch]:
+) -> list[SearchSummary]:
     """The search of each of `arms`, in their order.
 
     :param trials: the trials table.
@@ -165,7 +165,7 @@ def arm_searches(
             states.get((arm, state.value), 0) for state in (State.COMPLETE, State.PRUNED, State.FAILED)
         )
         searches.append(
-            ArmSearch(
+            SearchSummary(
                 arm=arm,
                 planned=best["trials"] if best else budget,
                 proposed=proposed.get(arm, 0),

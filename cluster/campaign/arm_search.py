@@ -152,7 +152,12 @@ class ArmSearch:
         return proposal
 
     def report(self, number: int, epoch: int, value: float) -> None:
-        """Take the first objective of this proposal's trial at a rung. Optuna sees only finite values."""
+        """Take the first objective of this proposal's trial at a rung. Optuna sees only finite values.
+
+        :param number: number of the proposal.
+        :param epoch: the epoch of the rung.
+        :param value: the first objective there.
+        """
         identity = self._identities[number]
         known = self._known(identity)
         self._findings[identity] = replace(known, rungs={**known.rungs, epoch: value})
@@ -162,6 +167,8 @@ class ArmSearch:
     def tell(self, number: int, finding: Finding) -> None:
         """Take the end of this proposal's trial, for every proposal of it. Repeating the call changes nothing.
 
+        :param number: number of the proposal.
+        :param finding: how its trial ended.
         :raises ValueError: if the trial has not ended, or the number of values is not that of the objectives.
         """
         if not finding.state.finished:

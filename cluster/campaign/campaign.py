@@ -260,13 +260,24 @@ class Campaign:
         return Job(self.plan.storage, name, trial, self._lease.number, steps, folder, **resources)
 
     def progress(self, trial: str, step: int) -> None:
-        """`step` optimizer steps of this trial are done."""
+        """`step` optimizer steps of this trial are done.
+
+        :param trial: the trial's id.
+        :param step: optimizer steps done.
+        :raises LeaseLostError: if another driver has taken over.
+        """
         if self._lease.lost.is_set():
             raise LeaseLostError(TAKEN_OVER)
         self.display.progress(trial, step)
 
     def judge(self, trial: str, epoch: int, value: float) -> bool:
-        """Whether the trial is to be stopped at this rung. A decision to stop is sealed before this returns."""
+        """Whether the trial is to be stopped at this rung. A decision to stop is sealed before this returns.
+
+        :param trial: the trial's id.
+        :param epoch: the epoch of the rung.
+        :param value: its sealed value there.
+        :raises LeaseLostError: if another driver has taken over.
+        """
         self._check()
         stage = self._judges.get(trial)
         if stage is None or (reason := stage.judge(trial, epoch, value)) is None:
@@ -276,7 +287,11 @@ class Campaign:
         return True
 
     def ended(self, trial: str) -> None:
-        """Take the end of a trial's job, which ended or was stopped as `judge` decided. Its records say how."""
+        """Take the end of a trial's job, which ended or was stopped as `judge` decided. Its records say how.
+
+        :param trial: the trial's id.
+        :raises LeaseLostError: if another driver has taken over.
+        """
         self._check()
         steps, callbacks = self._running.pop(trial)
         entry = self._ledger.read(trial)
@@ -292,7 +307,12 @@ class Campaign:
             on_end(entry)
 
     def lost(self, trial: str, reason: str) -> None:
-        """Take that a trial's job was given up without an outcome. The next start continues it."""
+        """Take that a trial's job was given up without an outcome. The next start continues it.
+
+        :param trial: the trial's id.
+        :param reason: why, in words.
+        :raises LeaseLostError: if another driver has taken over.
+        """
         self._check()
         self._running.pop(trial, None)
         self._give_up(reason)

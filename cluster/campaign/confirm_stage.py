@@ -38,7 +38,10 @@ class ConfirmStage:
                 self._baselines[self._indices[label]] = self._indices[other]
 
     def choose(self, arm: PlannedArm) -> None:
-        """Confirm an arm with this network: its first blocks become due."""
+        """Confirm an arm with this network: its first blocks become due.
+
+        :param arm: with the settings to confirm.
+        """
         index = self._indices[arm.label]
         self._arms[index] = arm
         self._give(index, self.replication.blocks)
@@ -65,6 +68,7 @@ class ConfirmStage:
     def ended(self, place: Place, error: float | None) -> int:
         """Take the end of a trial.
 
+        :param place: where the trial stands.
         :param error: its test error by the study's metric; None if it has none.
         :returns: the number of trials that this adds.
         """

@@ -59,6 +59,7 @@ class Mirror:
     def flush(self, seconds: float = 10.0) -> bool:
         """Wait until everything is written, at most `seconds`.
 
+        :param seconds: longest wait.
         :returns: whether everything was written.
         """
         with self._changed:
@@ -66,7 +67,11 @@ class Mirror:
             return self.failure is None and not (self._waiting or self._writing)
 
     def close(self, seconds: float = 10.0) -> bool:
-        """`flush`, and accept no more updates."""
+        """`flush`, and accept no more updates.
+
+        :param seconds: longest wait.
+        :returns: whether everything was written.
+        """
         done = self.flush(seconds)
         with self._changed:
             self._open = False
@@ -189,7 +194,10 @@ def _connect(url: str) -> RDBStorage:
 
 
 def public(url: str) -> str:
-    """A database's URL without user, password and options, which can be printed."""
+    """A database's URL without user, password and options, which can be printed.
+
+    :param url: of an Optuna storage.
+    """
     try:
         parsed = make_url(url)
     except Exception:  # noqa: BLE001 - text that is not a URL may hold a password too

@@ -130,7 +130,10 @@ class SearchStage:
         return trial in self._findings and self._findings[trial].state.finished
 
     def facts(self, trial: str) -> dict[str, Any]:
-        """Facts that the records of this search's trials hold in addition."""
+        """Facts that the records of this search's trials hold in addition.
+
+        :param trial: id of a proposed trial.
+        """
         return {
             "proposal": self._first[trial].number,
             "settings": self.settings(trial),
@@ -139,7 +142,10 @@ class SearchStage:
         }
 
     def settings(self, trial: str) -> dict[str, Any]:
-        """The proposed settings: dotted path → value."""
+        """The proposed settings: dotted path → value.
+
+        :param trial: id of a proposed trial.
+        """
         return self._first[trial].settings
 
     def next(self, lease: int) -> tuple[str, PlannedArm] | None:
@@ -178,13 +184,21 @@ class SearchStage:
         return self.plan.plan_search(self.plan.with_settings(self.arm, settings)).trial.id
 
     def judge(self, trial: str, epoch: int, value: float) -> str | None:
-        """Why the trial is to stop at this rung, or None if it continues. Its value is sealed already."""
+        """Why the trial is to stop at this rung, or None if it continues. Its value is sealed already.
+
+        :param trial: the trial's id.
+        :param epoch: the epoch of the rung.
+        :param value: its value there.
+        """
         self._optuna.report(self._first[trial].number, epoch, value)
         self._update_mirror()
         return self._halving.judge(trial, epoch, value)
 
     def tell(self, entry: Entry) -> None:
-        """Take the outcome of a trial."""
+        """Take the outcome of a trial.
+
+        :param entry: the trial's records, with its outcome.
+        """
         self._findings[entry.id] = self._finding(entry)
         self._optuna.tell(self._first[entry.id].number, self._findings[entry.id])
         self._update_mirror()

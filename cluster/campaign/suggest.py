@@ -27,6 +27,8 @@ def make_suggest(arm: Arm, search: Search, space: Sequence[Parameter]) -> Sugges
     Parameters of the declared space are suggested in order, each where its condition holds. `search.define` replaces
     them by a user's function of the Optuna trial and the arm's values (dotted path → value), which returns settings.
 
+    :param arm: the arm that is searched.
+    :param search: `[search]`.
     :param space: from `read_space`; not used with `search.define`.
     :returns: a function that raises `TesseralError` if the user's function raises, returns something other than a dict
         of dotted paths, or sets what cannot be searched.

@@ -73,7 +73,12 @@ def plan(
     preset: Preset = None,
     storage: Storage = "runs",
     probe: Annotated[
-        bool, typer.Option("--probe", help="Also time one training step of each arm. Needs the reference data.")
+        bool,
+        typer.Option(
+            "--probe",
+            help="Also time one training step of each arm. Needs the reference data. Unrelated to traces.probe, the "
+            "structures on which features are measured.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -106,7 +111,7 @@ def plan(
         tree = forecast.to_dict(ready, forecasts, rate) | {"probe": [vars(step) for step in measured]}
         print(json.dumps(tree, indent=2, default=str))
     elif probe:
-        plan_tables.show_probe(ready, forecasts, measured)
+        plan_tables.show_probe(forecasts, measured)
 
 
 @app.command()

@@ -154,7 +154,7 @@ def _whole(column: str, cells: Sequence[str]) -> bool:
     return column not in TEXT or (column == "arm" and all(len(cell) <= UNWRAPPED for cell in cells))
 
 
-def fitting(rows: Sequence[dict[str, str]], spare: Sequence[str]) -> list[dict[str, str]]:
+def drop_columns(rows: Sequence[dict[str, str]], spare: Sequence[str]) -> list[dict[str, str]]:
     """Drop the columns for which the terminal has no room.
 
     :param rows: column → cell, all with the same columns.

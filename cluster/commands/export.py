@@ -14,7 +14,7 @@ from tesseral.study.records.store import Store
 if TYPE_CHECKING:  # it imports torch
     from tesseral.cluster.data.densities import Density
 
-COARSE = 0.02
+MISSED_ELECTRONS = 0.02
 """Share of the electrons that a cube's points may miss before a warning."""
 
 
@@ -158,7 +158,7 @@ def _show(written: dict[str, Any]) -> None:
         points_file = written["cube"]
         points = " × ".join(map(str, points_file["points"]))
         say(f"Cube: {points_file['file']}, {points} points, {points_file['electrons']:.4f} electrons on them")
-        if abs(points_file["electrons"] - written["electrons"]) > COARSE * max(written["expected"], 1):
+        if abs(points_file["electrons"] - written["electrons"]) > MISSED_ELECTRONS * max(written["expected"], 1):
             say("The points miss some electrons: reduce --spacing for the atoms' cores, or raise --margin.")
     if "pyscf" in written:
         say(f"PySCF: {written['pyscf']['file']}, to be used like this:\n\n{written['pyscf']['snippet']}")

@@ -44,10 +44,9 @@ def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> N
         console.print(f"- {line}", markup=False)
 
 
-def show_probe(plan: StudyPlan, forecasts: Sequence[Forecast], measured: Sequence["Step"]) -> None:
+def show_probe(forecasts: Sequence[Forecast], measured: Sequence["Step"]) -> None:
     """Print the measured steps beside the estimated ones.
 
-    :param plan: the study's.
     :param forecasts: of its arms, in their order.
     :param measured: the steps of the same arms.
     """

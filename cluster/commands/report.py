@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tesseral.cluster.commands.display import console, fitting, table
+from tesseral.cluster.commands.display import console, drop_columns, table
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
 from tesseral.study.configuration.trial import digest
 from tesseral.study.records.store import Store
@@ -64,7 +64,7 @@ def report(
         print(json.dumps(to_dict(results) | {"report": store.location(page)}, indent=2, default=str))
     else:
         rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in arm_table(results)]
-        rows = fitting(rows, [key for key in rows[0] if key not in ("arm", list(rows[0])[1], "change, %")])
+        rows = drop_columns(rows, [key for key in rows[0] if key not in ("arm", list(rows[0])[1], "change, %")])
         title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
         console.print(title, style="bold", markup=False, soft_wrap=True)
         console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))

@@ -35,7 +35,7 @@ NAMED = 10
 """Largest number of structures that an error message names."""
 
 
-class Spread(Protocol):
+class Distribute(Protocol):
     """Applies a function to items and yields (item, result) as results come: `inline`, or Ray's `as_completed`."""
 
     def __call__(
@@ -43,15 +43,19 @@ class Spread(Protocol):
     ) -> Iterator[tuple[T, R]]:
         """Apply `function` to each item.
 
+        :param function: computes an item, in any process.
+        :param items: taken one by one, as processes come free.
         :param lost: result of an item whose process was killed, from the item and the reason.
         :param memory: bytes to reserve for each item.
+        :returns: pairs of an item and its result, in the order in which they are finished.
+        :raises Exception: what `function` raised first.
         """
 
 
 def inline(
     function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int
 ) -> Iterator[tuple[T, R]]:
-    """Apply a function to one item after another in this process; a `Spread`.
+    """Apply a function to one item after another in this process; a `Distribute`.
 
     :param function: computes an item.
     :param items: taken one by one.
@@ -66,7 +70,7 @@ def inline(
 def run_recipe(
     recipe: Recipe,
     storage: str,
-    spread: Spread,
+    distribute: Distribute,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     on_failure: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[str, bool]:
@@ -79,7 +83,7 @@ def run_recipe(
 
     :param recipe: what is computed, and how.
     :param storage: local folder or URL of an object store.
-    :param spread: how structures are distributed over processes.
+    :param distribute: how structures are distributed over processes.
     :param on_progress: called with (structures done, structures in total) at the start and after each structure.
     :param on_failure: called with a sentence for each structure whose calculation raised; the others go on.
     :returns: location of the file, and whether this run made it.
@@ -102,7 +106,7 @@ def run_recipe(
         on_progress(done, total)
         failed = list[str]()
         waiting = (structure_at(recipe, index) for index in missing)
-        for structure, reason in spread(compute, waiting, failure_sentence, recipe.method.max_memory * 10**6):
+        for structure, reason in distribute(compute, waiting, failure_sentence, recipe.method.max_memory * 10**6):
             if reason is None:
                 done += 1
                 on_progress(done, total)

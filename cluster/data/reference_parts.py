@@ -47,13 +47,17 @@ READERS = 8
 
 
 def settings(method: Method) -> dict[str, Any]:
-    """Settings of a method that change a number; the others are excluded from its `repr`, too."""
+    """Settings of a method that change a number; the others are excluded from its `repr`, too.
+
+    :param method: the method of a recipe.
+    """
     return {setting.name: getattr(method, setting.name) for setting in fields(method) if setting.repr}
 
 
 def level_key(method: Method) -> str:
     """Key of everything besides the structure that determines a row: method, versions of programs, columns.
 
+    :param method: the method of a recipe.
     :raises PackageNotFoundError: if PySCF or the Basis Set Exchange is not installed.
     """
     return digest([settings(method), {package: version(package) for package in PROGRAMS}, REFERENCE.names])
@@ -62,6 +66,7 @@ def level_key(method: Method) -> str:
 def part_key(structure: Structure, level: str) -> str:
     """Key of a structure's row, for any recipe that asks for it and under any id. The part's name begins with it.
 
+    :param structure: the structure; its id does not count.
     :param level: from `level_key`.
     """
     return digest([level, *_content(structure)])[:32]
@@ -146,6 +151,8 @@ def _damaged(parts: Store, structure: str, name: str) -> str:
 def recall_vibrations(recipe: Recipe, parts: Store) -> None:
     """Recall sealed vibrations of the molecules that a recipe displaces; compute and seal the others.
 
+    :param recipe: the recipe.
+    :param parts: where vibrations are sealed, beside the rows.
     :raises DataError: if a molecule cannot be displaced.
     """
     # Imported here: a machine that only trains need not have PySCF.
@@ -189,6 +196,7 @@ class Computation:
 
         An exception in the calculation concerns this structure alone; its traceback is stored beside the rows.
 
+        :param structure: the structure.
         :returns: None, or a sentence on why there is no row.
         :raises: exceptions of the storage.
         """
@@ -208,7 +216,11 @@ class Computation:
 
 
 def failure_sentence(structure: Structure, reason: str) -> str:
-    """The sentence on a structure that could not be computed."""
+    """The sentence on a structure that could not be computed.
+
+    :param structure: the structure.
+    :param reason: why, in words.
+    """
     return f"{structure.id} could not be computed: {reason}"
 
 
@@ -217,6 +229,9 @@ def assemble(
 ) -> bool:
     """Make one file of sealed rows, with one row group in memory at a time.
 
+    :param store: where the file is made.
+    :param path: of the file in it.
+    :param parts: where the rows are sealed.
     :param rows: (id, name of the part) of each structure, in the order of the file.
     :param basis: of the coefficients.
     :param metadata: text of the file's metadata, under `tesseral.<key>`.

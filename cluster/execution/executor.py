@@ -7,7 +7,7 @@ the records alone, so any executor can lose a worker without losing what it comp
 from collections.abc import Callable
 from typing import Protocol
 
-from tesseral.cluster.execution.worker import Job, Runner, Stopped, run_trial
+from tesseral.cluster.execution.worker import Job, Runner, StoppedAtRung, run_trial
 
 
 class Work(Protocol):
@@ -88,7 +88,7 @@ class InlineExecutor:
             try:
                 with threads(job.cpus):
                     self._runner(job, *_reports(job, work))
-            except Stopped:
+            except StoppedAtRung:
                 pass
             work.ended(job.trial)
 
@@ -98,7 +98,7 @@ def _reports(job: Job, work: Work) -> tuple[Callable[[int, int], None], Callable
 
     def rung(epoch: int, value: float) -> None:
         if work.judge(job.trial, epoch, value):
-            raise Stopped
+            raise StoppedAtRung
 
     return lambda step, steps: work.progress(job.trial, step), rung
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from tesseral.cluster.data.recipe_run import Spread, inline, run_recipe
+from tesseral.cluster.data.recipe_run import Distribute, inline, run_recipe
 from tesseral.study.errors import TesseralError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
 
@@ -37,9 +37,9 @@ def make_reference(
         raise TesseralError(f"executor: expected 'ray' or 'inline', got {executor!r}")
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe)
-    spread: Spread = inline
+    distribute: Distribute = inline
     if executor == "ray":
         from tesseral.cluster.execution.ray_session import as_completed  # here: Ray is not needed for `inline`
 
-        spread = as_completed
-    return run_recipe(recipe, str(storage), spread, on_progress, on_failure)
+        distribute = as_completed
+    return run_recipe(recipe, str(storage), distribute, on_progress, on_failure)

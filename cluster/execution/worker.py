@@ -30,7 +30,7 @@ from tesseral.study.records.document import TrialRecord, read_document
 from tesseral.study.records.store import Store
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: it unwinds a trial that runs in this process
+class StoppedAtRung(Exception):  # noqa: N818 - not an error: it unwinds a trial that runs in this process
     """The trial is stopped at a rung."""
 
 
@@ -166,7 +166,7 @@ def _train(
             test=plan.get("stage") != "search",
             parts=attempt.parts,
         )
-    except (LeaseLostError, StoreError, RecordError, Stopped):
+    except (LeaseLostError, StoreError, RecordError, StoppedAtRung):
         raise
     except DivergedError as error:
         return State.FAILED, {"reason": str(error), "metrics": error.metrics}

@@ -45,8 +45,8 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
             shown = ", ".join(sorted(formulas)[:5]) + (" and others" if len(formulas) > 5 else "")
             yield (
                 f"the training split of {data.reference} does not determine the atomic references of {shown} in the "
-                f"test split: their {name} is predicted far off, and rules the errors; add such structures, or leave "
-                "these out"
+                f"test split, so their {name} is predicted with a large offset that dominates the error; add "
+                "structures of these compositions, or leave them out"
             )
 
 

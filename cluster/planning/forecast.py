@@ -12,11 +12,10 @@ from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
+from tesseral.study.design.match import LOOSE
 from tesseral.study.parsing.irreps import parse_irreps
-from tesseral.study.wording import count, listed_labels
+from tesseral.study.wording import count, dead_text, listed_labels
 
-LOOSE = 0.01
-"""Residual of a match above which a note names it."""
 COUNTED = ("network.", "training.batch_size")
 """Prefixes of settings that change the operations of a step."""
 
@@ -228,7 +227,7 @@ def _arm(plan: StudyPlan, forecast: Forecast) -> dict[str, Any]:
         "steps": arm.steps,
         "rungs": plan.rungs(arm),
         "unreachable": arm.unreachable,
-        "dead": arm.dead,
+        "dead": dead_text(arm.dead),
         "search_trials": forecast.search,
         "confirm_trials": forecast.confirm,
         "confirm_trials_most": forecast.most,

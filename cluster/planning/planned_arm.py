@@ -29,7 +29,7 @@ class PlannedArm(MatchedArm):
 
     @property
     def dead(self) -> str:
-        """Useless hidden irreps in one phrase, as records store it; empty without any."""
+        """Dead hidden irreps in one phrase, as records store it; empty without any."""
         return describe_dead(self.facts.dead, self.configuration.network.layers)
 
     @property

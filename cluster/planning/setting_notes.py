@@ -58,7 +58,7 @@ def open_notes(plan: StudyPlan) -> Iterator[str]:
         )
     compared = baselines(arms, plan.study.baseline, plan.study.within)
     if len(arms) > 1 and all(base in (None, label) for label, base in compared.items()):
-        yield "no arm is compared with another: each is alone with its target and the levels that it is compared within"
+        yield "no arm has a baseline: no two arms share a target and the levels of study.within"
 
 
 _DECIDE = {

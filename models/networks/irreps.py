@@ -8,7 +8,7 @@ from tesseral.models.networks.paths.selection_rules import Irrep, IrrepSet, in_o
 from tesseral.study.parsing.irreps import MulIrrep
 
 
-def to_e3nn(terms: Iterable[MulIrrep]) -> o3.Irreps:
+def e3nn_irreps(terms: Iterable[MulIrrep]) -> o3.Irreps:
     """The same irreps, in the same order, as e3nn's.
 
     :param terms: in any order.

@@ -9,7 +9,7 @@ from torch import Tensor, cat
 from torch.nn import Module, ModuleList, Parameter
 
 from tesseral.models.networks.graph import Graph
-from tesseral.models.networks.irreps import to_e3nn
+from tesseral.models.networks.irreps import e3nn_irreps
 from tesseral.models.networks.layers.convolution import Convolution
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.gated import GatedLayer
@@ -164,7 +164,7 @@ def build_network(
     :returns: `Network`, or the user's own where `settings.define` names one.
     :raises StudyFileError: if a user's network cannot be loaded or states other irreps.
     """
-    irreps_out = to_e3nn(outputs)
+    irreps_out = e3nn_irreps(outputs)
     build: Callable[..., Network | UserNetwork] = Network
     if settings.define is not None:
         build = partial(UserNetwork, load(settings.define, DEFINE))

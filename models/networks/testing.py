@@ -51,7 +51,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import Module
 
 from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions, build_graph, join
-from tesseral.models.networks.irreps import to_e3nn
+from tesseral.models.networks.irreps import e3nn_irreps
 from tesseral.models.networks.network import build_network, count_parameters
 from tesseral.models.networks.sizing.probe import measure_size, probe_unreachable
 from tesseral.models.networks.sizing.reach import unreachable
@@ -371,7 +371,7 @@ def representation(outputs: tuple[MulIrrep, ...], rotation: Tensor) -> Tensor:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        return to_e3nn(outputs).D_from_matrix(rotation)
+        return e3nn_irreps(outputs).D_from_matrix(rotation)
     finally:
         torch.set_default_dtype(default)
 
@@ -383,7 +383,7 @@ def rounded(graph: Graph, dtype: torch.dtype) -> Graph:
 
 def terms(outputs: tuple[MulIrrep, ...]) -> Iterator[tuple[MulIrrep, slice]]:
     """Each term of the outputs, with its columns."""
-    yield from zip(outputs, to_e3nn(outputs).slices(), strict=True)
+    yield from zip(outputs, e3nn_irreps(outputs).slices(), strict=True)
 
 
 def dimension(outputs: tuple[MulIrrep, ...]) -> int:

@@ -1,5 +1,5 @@
 from .calculation.calculation import calculate, reference_basis
-from .conventions import from_irreps, to_e3nn, to_irreps
+from .conventions import change_of_basis, from_irreps, to_irreps
 from .exchange.cube import write_cube
 from .exchange.extended_xyz import read_frames
 from .exchange.frame_labels import import_frames
@@ -10,6 +10,7 @@ from .structure import Structure
 __all__ = [
     "Structure",
     "calculate",
+    "change_of_basis",
     "from_irreps",
     "import_frames",
     "import_trimers",
@@ -17,7 +18,6 @@ __all__ = [
     "reference_basis",
     "structure_at",
     "structures",
-    "to_e3nn",
     "to_irreps",
     "write_cube",
 ]

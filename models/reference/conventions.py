@@ -2,7 +2,7 @@
 
 **Real harmonics.** Quantum chemistry's polar axis is z: Y_lm(x, y, z) with m = −l, …, l. e3nn's is y, and its harmonics
 are the same polynomials in permuted coordinates: Y^e3nn_lm(x, y, z) = Y_lm(z, x, y). Positions stay as they are; each
-block of 2l+1 coefficients is multiplied by the orthogonal matrix Q_l of `to_e3nn`.
+block of 2l+1 coefficients is multiplied by the orthogonal matrix Q_l of `change_of_basis`.
 
 **Cartesian tensors.** A tensor T of rank n with axes (x, y, z) has the component ⟨T, E⟩ = Σ T_ij… E_ij… along each
 basis tensor E of
@@ -32,7 +32,7 @@ _SAMPLES = 64  # random points: more than the 2l+1 harmonics of any basis, and t
 
 
 @cache
-def to_e3nn(order: int) -> NDArray[np.float64]:
+def change_of_basis(order: int) -> NDArray[np.float64]:
     """Q_l with Y^e3nn = Q_l Y, shape (2l+1, 2l+1), orthogonal; Y is in the order m = −l, …, l about the z axis.
 
     By the definition above, Y(r) = Y^e3nn(P r) with P (x, y, z) = (y, z, x), so that Q_l solves

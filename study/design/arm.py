@@ -68,6 +68,7 @@ def assemble(
     """Turn design points into arms: leave out those that a condition excludes, and join equal ones.
 
     :param base: the configuration's tables, as written.
+    :param points: one combination of levels for each arm.
     :param where: conditions; their names are dotted paths of factors, or of the configuration as written.
     :param by: `match.by` of the study, for points that have no level of it.
     :param file: what error messages call the study file.

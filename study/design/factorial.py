@@ -35,6 +35,7 @@ def make_design(
     :param base: the tables of the configuration, as written.
     :param factors: `[factors]`, as written.
     :param arms: `[[arms]]`, as written.
+    :param design: `[design]`.
     :param by: `match.by` of the study, for arms without a level of it.
     :param file: name of the study file, for errors.
     :raises StudyFileError: if levels, arms or the design are invalid, or no arm is left.
@@ -64,6 +65,7 @@ def make_design(
 def factor_levels(tree: dict[str, Any]) -> dict[str, list[Any]]:
     """Return `[factors]` as dotted path → levels. Both `"a.b" = […]` and `a.b = […]` are accepted.
 
+    :param tree: `[factors]`, as written.
     :raises StudyFileError: if a factor is not a list, is empty, or holds a level twice.
     """
     factors = flatten(tree)
@@ -78,13 +80,17 @@ def factor_levels(tree: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def factorial(factors: dict[str, list[Any]]) -> list[Levels]:
-    """Return every combination of levels; the last factor varies fastest."""
+    """Return every combination of levels; the last factor varies fastest.
+
+    :param factors: dotted path → levels.
+    """
     return [dict(zip(factors, levels, strict=True)) for levels in product(*factors.values())]
 
 
 def one_factor(factors: dict[str, list[Any]], baseline: int) -> list[tuple[str | None, Levels]]:
     """Return the baseline, then each other level of one factor at a time.
 
+    :param factors: dotted path → levels.
     :param baseline: index of the level of every factor that the baseline has.
     :returns: for each combination, the path of the factor that differs from the baseline, and the levels.
     """

@@ -102,6 +102,7 @@ def fraction(factors: int, runs: int | None = None, resolution: int | None = Non
 def describe(design: Fraction, names: Sequence[str]) -> list[str]:
     """Describe a fraction in lines: size and resolution, generators, defining relation and aliases.
 
+    :param design: the fraction.
     :param names: names of the factors, in order.
     """
     k, p = design.factors, len(design.generators)
@@ -127,17 +128,27 @@ def describe(design: Fraction, names: Sequence[str]) -> list[str]:
 
 
 def letters_of(word: Word) -> str:
-    """Return the letters of a word, such as `ABD` for the first, second and fourth factor."""
+    """Return the letters of a word, such as `ABD` for the first, second and fourth factor.
+
+    :param word: a bit for each factor, the first factor lowest.
+    """
     return "".join(letter for index, letter in enumerate(LETTERS) if word >> index & 1)
 
 
 def effect_name(word: Word, names: Sequence[str]) -> str:
-    """Return the name of an effect, such as `lmax × layers`."""
+    """Return the name of an effect, such as `lmax × layers`.
+
+    :param word: a bit for each factor, the first factor lowest.
+    :param names: names of the factors, in order.
+    """
     return " × ".join(name for index, name in enumerate(names) if word >> index & 1)
 
 
 def roman(resolution: int) -> str:
-    """Return a resolution in Roman numerals, as it is usually written."""
+    """Return a resolution in Roman numerals, as it is usually written.
+
+    :param resolution: length of the shortest word of the defining relation.
+    """
     return _ROMAN[resolution]
 
 

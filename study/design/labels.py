@@ -12,6 +12,8 @@ def short_names(factors: Iterable[str]) -> dict[str, str]:
     """Return dotted path → the shortest ending that is unique: `network.hidden.lmax` becomes `lmax`.
 
     Endings `.name` and `.by` are left out: `loss.name` becomes `loss`, `match.by` becomes `match`.
+
+    :param factors: dotted paths.
     """
     names = {}
     paths = {path: path.removesuffix(".name").removesuffix(".by") for path in factors}
@@ -46,7 +48,10 @@ def _level_text(level: Any, levels: list[Any]) -> str:
 
 
 def text_of(level: Any) -> str:
-    """Return a level on one line: lists in brackets, tables in braces with dotted keys, diagrams in uniform spacing."""
+    """Return a level on one line: lists in brackets, tables in braces with dotted keys, diagrams in uniform spacing.
+
+    :param level: as written.
+    """
     if isinstance(level, dict):
         return "{" + ", ".join(f"{key}={text_of(value)}" for key, value in flatten(level).items()) + "}"
     if isinstance(level, list):

@@ -16,6 +16,9 @@ from tesseral.study.design.study_file import Match, Search
 from tesseral.study.design.widths import CountSize, fit
 from tesseral.study.errors import StudyFileError, TesseralError
 
+LOOSE = 0.01
+"""Residual of a match above which plans and reports name it, as a share of the size that is asked for."""
+
 
 @dataclass(frozen=True)
 class MatchedArm:

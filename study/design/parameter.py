@@ -77,7 +77,10 @@ KEYS = tuple(item.name for item in fields(Definition))
 
 
 def cardinality(parameters: Sequence[Parameter]) -> int | None:
-    """Return the number of distinct points of the space; None if a parameter is continuous or conditional."""
+    """Return the number of distinct points of the space; None if a parameter is continuous or conditional.
+
+    :param parameters: all parameters of the space.
+    """
     counts = [parameter.count for parameter in parameters if parameter.when is None]
     known = [count for count in counts if count is not None]
     return prod(known) if len(known) == len(parameters) > 0 else None

@@ -74,6 +74,7 @@ def apply(configuration: Configuration, settings: Mapping[str, Any]) -> Configur
     A value that is a table sets its keys and leaves the others. Only `network.hidden` is replaced as a whole, because
     the irreps in a resolved configuration exclude the other keys.
 
+    :param configuration: resolved or as written.
     :param settings: dotted path → value.
     :raises StudyFileError: if a setting does not exist, or its value is invalid.
     """
@@ -93,13 +94,17 @@ def apply(configuration: Configuration, settings: Mapping[str, Any]) -> Configur
 
 
 def arm_values(arm: Arm) -> dict[str, Any]:
-    """Return the settings of an arm that conditions can name, by dotted path; levels as they were written."""
+    """Return the settings of an arm that conditions can name, by dotted path; levels as they were written.
+
+    :param arm: the arm.
+    """
     return flatten(arm.configuration.to_dict()) | flatten(arm.factors)
 
 
 def is_active(parameter: Parameter, values: Mapping[str, Any], proposed: Mapping[str, Any]) -> bool:
     """Return whether the condition of a parameter holds.
 
+    :param parameter: the parameter.
     :param values: settings of the arm, see `arm_values`.
     :param proposed: dotted path → value of the parameters that are proposed so far.
     :raises TesseralError: if the condition names an unknown setting, or is neither true nor false.
@@ -113,7 +118,12 @@ def is_active(parameter: Parameter, values: Mapping[str, Any], proposed: Mapping
 
 
 def refusal(path: str, factors: Iterable[str], matched: bool) -> str | None:
-    """Return why the setting at `path` cannot be searched; None if it can."""
+    """Return why the setting at `path` cannot be searched; None if it can.
+
+    :param path: dotted path of the setting.
+    :param factors: dotted paths of the factors.
+    :param matched: whether some arm is matched in size.
+    """
     if path in FIXED:
         return FIXED[path]
     for factor in sorted(factors):

@@ -127,6 +127,8 @@ def make_trial(
 def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
     """The objectives that a search minimises: `validation.<metric>` of a trial's metrics, or one of `COSTS`.
 
+    :param file: the study file.
+    :param arms: its arms.
     :raises StudyFileError: if one is neither, or an arm has nothing to validate on.
     """
     if file.search is None:

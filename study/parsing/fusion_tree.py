@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tesseral.study.errors import TesseralError
-
-Irrep = tuple[int, int]
-"""Order and parity (l, p), p = ±1."""
+from tesseral.study.parsing.irreps import Irrep
 
 LEAVES = ("centre", "neighbours", "edges")
 """Leaves of a diagram in a layer; `tesseral.study.configuration.Fusion` says what each holds."""
@@ -44,11 +42,6 @@ class Tree:
         """
         first, second = sorted((canonical(self.left), canonical(self.right)), key=lambda it: (-size(it), str(it)))
         return Tree(first, second)
-
-    @property
-    def internal(self) -> int:
-        """Number of internal edges: one for each vertex except the root."""
-        return len(self.leaves) - 2
 
 
 def canonical(tree: Tree | str) -> Tree | str:

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from tesseral.study.errors import TesseralError
 
+Irrep = tuple[int, int]
+"""Order and parity (l, p), p = ±1."""
+
 _TERM = re.compile(r"(?:(\d+)x)?(\d+)([eo])")
 
 

@@ -14,8 +14,8 @@ from tesseral.study.parsing.preset import apply_preset
 from tesseral.study.study import Study
 from tests.cluster.commands.test_cli import tesseral
 from tests.study.design.test_factorial import FACTORS, HEAD
-from tests.study.recipe.test_mapping import label
 from tests.study.recipe.test_recipe import changed
+from tests.support.mappings import label
 from tests.support.mistakes import (
     MAPPING_MISTAKES,
     RECIPE_MISTAKES,

@@ -1,6 +1,6 @@
 """Numbers, durations and lists in words."""
 
-from tesseral.study.wording import amount, count, duration, listed, listed_labels, scaled
+from tesseral.study.wording import amount, count, dead_text, duration, listed, listed_labels, scaled
 
 
 def test_numbers_are_short():
@@ -18,3 +18,9 @@ def test_lists_are_short():
     assert listed_labels(["a, b", "c"]) == "a, b; c"
     assert listed_labels(["a, b", "c"], most=1) == "a, b; and 1 more"
     assert (count(1, "arm"), count(1200, "arm")) == ("1 arm", "1,200 arms")
+
+
+def test_dead_irreps_have_the_words_of_readers():
+    """Records keep other words, which readers do not see."""
+    assert dead_text("0o in layer 3 is read by nothing") == "0o in layer 3 is never read"
+    assert dead_text("1e in every layer is made or read by nothing").startswith("1e in every layer is dead: never ")

@@ -54,6 +54,13 @@ def searched(study_file) -> Path:
     return study_file
 
 
+@pytest.fixture
+def short(searched) -> Path:
+    """The same with one rung, after the first of two epochs, and one block: for what does not depend on how many."""
+    searched.write_text(searched.read_text().replace("epochs = 6", "epochs = 2").replace("blocks = 2", "blocks = 1"))
+    return searched
+
+
 def run(study_file: Path, storage: Path, executor=None, display=None):
     plan = prepare(Study.load(study_file), storage)
     return run_study(plan, executor or InlineExecutor(), display or Silent())
@@ -128,8 +135,8 @@ def test_trials_are_stopped_by_the_rule_and_their_rows_end_at_the_rung(storage, 
         assert rung["value"] > min(own), "the best of its own arm is never stopped"
 
 
-def test_a_second_start_does_nothing(storage, searched):
-    run(searched, storage)
+def test_a_second_start_does_nothing(storage, short):
+    run(short, storage)
     before = {path: path.read_bytes() for path in storage.glob("small/trials/*/outcome.json")}
     asked = proposals(storage)
 
@@ -137,7 +144,7 @@ def test_a_second_start_does_nothing(storage, searched):
         def run(self, work):
             assert work.done
 
-    assert run(searched, storage, Never()).states.total() == 16
+    assert run(short, storage, Never()).states.total() == 2 * 6 + 2
     assert {path: path.read_bytes() for path in storage.glob("small/trials/*/outcome.json")} == before
     assert proposals(storage) == asked
 
@@ -189,23 +196,23 @@ def test_the_bar_counts_the_steps_that_the_search_makes_of_a_batch(storage, sear
     assert whole.total == 0
 
 
-def test_repeats_are_answered_and_not_counted_and_an_exhausted_space_is_said(storage, searched):
-    text = searched.read_text().replace("training.learning_rate = { low = 1e-3, high = 1e-1, log = true }", "")
-    searched.write_text(text)
+def test_repeats_are_answered_and_not_counted_and_an_exhausted_space_is_said(storage, short):
+    text = short.read_text().replace("training.learning_rate = { low = 1e-3, high = 1e-1, log = true }", "")
+    short.write_text(text)
     display = Silent()
-    run(searched, storage, display=display)
-    assert Counter(e.plan["stage"] for e in entries(storage)) == {"search": 4, "confirm": 4}
+    run(short, storage, display=display)
+    assert Counter(e.plan["stage"] for e in entries(storage)) == {"search": 4, "confirm": 2}
     assert len(display.sentences) == 2
     assert "after 2 trials" in display.sentences[0]
     for records in proposals(storage).values():
         assert [record["number"] for record in records] == list(range(len(records)))
 
 
-def test_a_trial_that_another_study_has_trained_is_copied(storage, searched):
-    run(searched, storage)
-    again = searched.read_text().replace('name = "small"', 'name = "again"').replace("blocks = 2", "blocks = 3")
-    searched.write_text(again)
-    ended = run(searched, storage)
+def test_a_trial_that_another_study_has_trained_is_copied(storage, short):
+    run(short, storage)
+    again = short.read_text().replace('name = "small"', 'name = "again"').replace("blocks = 1", "blocks = 2")
+    short.write_text(again)
+    ended = run(short, storage)
     complete = sum(e.state == State.COMPLETE for e in entries(storage))
     assert ended.reused == {"small": complete}
     copied = [e for e in entries(storage, "again") if e.outcome.get("reused") == "small"]
@@ -222,25 +229,25 @@ def test_a_trial_that_another_study_has_trained_is_copied(storage, searched):
     assert any(storage.glob("again/trials/*/rungs/*")), "newcomers are compared with them"
 
 
-def test_a_study_that_could_not_finish_a_trial_hides_none_that_did(storage, searched, monkeypatch):
-    text = searched.read_text()
-    searched.write_text(text.replace('name = "small"', 'name = "a-failure"'))
+def test_a_study_that_could_not_finish_a_trial_hides_none_that_did(storage, short, monkeypatch):
+    text = short.read_text()
+    short.write_text(text.replace('name = "small"', 'name = "a-failure"'))
     with monkeypatch.context() as broken:
         broken.setattr(training, "train", lambda *_, **__: 1 / 0)
-        run(searched, storage)
+        run(short, storage)
     for name in ("small", "third"):
-        searched.write_text(text.replace('name = "small"', f'name = "{name}"'))
-        ended = run(searched, storage)
+        short.write_text(text.replace('name = "small"', f'name = "{name}"'))
+        ended = run(short, storage)
     assert ended.reused.keys() == {"small"}
 
 
-def test_other_traces_are_not_reused(storage, searched):
-    run(searched, storage)
-    searched.write_text(searched.read_text().replace('name = "small"', 'name = "again"') + "\n[traces]\ngrowth = 3.0\n")
-    assert not run(searched, storage).reused
+def test_other_traces_are_not_reused(storage, short):
+    run(short, storage)
+    short.write_text(short.read_text().replace('name = "small"', 'name = "again"') + "\n[traces]\ngrowth = 3.0\n")
+    assert not run(short, storage).reused
 
 
-def test_what_a_driver_decided_before_it_was_killed_is_carried_out(storage, searched):
+def test_what_a_driver_decided_before_it_was_killed_is_carried_out(storage, short):
     class Killed(InlineExecutor):
         """Dies when the first decision is sealed, before the worker is stopped."""
 
@@ -256,18 +263,18 @@ def test_what_a_driver_decided_before_it_was_killed_is_carried_out(storage, sear
             super().run(work)
 
     with pytest.raises(KeyboardInterrupt):
-        run(searched, storage, Killed())
+        run(short, storage, Killed())
     (decision,) = storage.glob("small/trials/*/decisions/*.json")
     trial = decision.parent.parent
     assert not (trial / "outcome.json").exists()
     attempts = list((trial / "attempts").iterdir())
-    run(searched, storage)
+    run(short, storage)
     assert json.loads((trial / "outcome.json").read_text())["state"] == "pruned"
     assert list((trial / "attempts").iterdir()) == attempts, "it was not begun again"
 
 
 def test_sequential_allocation_adds_whole_blocks_until_the_difference_is_known(storage, study_file):
-    text = study_file.read_text().replace("[0, 1]", "[0, 1, 2]").replace("epochs = 6", "epochs = 2")
+    text = study_file.read_text().replace("[0, 1]", "[0, 1, 2]").replace("epochs = 6", "epochs = 1")
     more = '\nallocate = "sequential"\nprecision = 1e-9\nmax_blocks = 12\nreplicates = 1'
     study_file.write_text(text.replace("\nreplicates = 1", more))
     ended = run(study_file, storage)
@@ -440,7 +447,7 @@ def test_the_whole_of_it_on_an_object_store(storage, searched, bucket):
     assert curves[0].sort(curves[0].columns).equals(curves[1].sort(curves[1].columns))
 
 
-def test_a_trial_that_runs_out_of_memory_goes_on_in_halves(storage, searched, monkeypatch):
+def test_a_trial_that_runs_out_of_memory_goes_on_in_halves(storage, short, monkeypatch):
     real = training.train
 
     def hungry(trial, reference, recorder, *, parts, **options):
@@ -449,7 +456,7 @@ def test_a_trial_that_runs_out_of_memory_goes_on_in_halves(storage, searched, mo
         return real(trial, reference, recorder, parts=parts, **options)
 
     monkeypatch.setattr(training, "train", hungry)
-    run(searched, storage)
+    run(short, storage)
     parts = {e.id: [begin["parts"] for begin in e.begins] for e in entries(storage)}
     for entry in entries(storage):
         large = entry.trial.configuration.training.batch_size > 2
@@ -580,7 +587,7 @@ def test_dead_irreps_are_those_of_the_trial_itself(storage, searched):
     assert told[3] != told[1]
 
 
-def test_an_arm_whose_search_fails_is_not_confirmed_and_the_others_are(storage, searched, monkeypatch):
+def test_an_arm_whose_search_fails_is_not_confirmed_and_the_others_are(storage, short, monkeypatch):
     real = training.train
 
     def fragile(trial, *arguments, **options):
@@ -590,8 +597,8 @@ def test_an_arm_whose_search_fails_is_not_confirmed_and_the_others_are(storage, 
 
     monkeypatch.setattr(training, "train", fragile)
     display = Silent()
-    ended = run(searched, storage, display=display)
+    ended = run(short, storage, display=display)
     assert ended.states[State.FAILED] == 6
     assert ended.states[State.PLANNED] == 0
     assert display.sentences == ["arm 'lmax=1' is not confirmed: no trial of its search was completed"]
-    assert Counter(e.plan["arm"] for e in entries(storage) if e.plan["stage"] == "confirm") == {"lmax=0": 2}
+    assert Counter(e.plan["arm"] for e in entries(storage) if e.plan["stage"] == "confirm") == {"lmax=0": 1}

@@ -6,10 +6,8 @@ themselves contains less, because it is symmetric: `symmetric_power` has the rul
 
 from collections import Counter
 
-from tesseral.study.parsing.irreps import MulIrrep
+from tesseral.study.parsing.irreps import Irrep, MulIrrep
 
-Irrep = tuple[int, int]
-"""Order and parity (l, p), p = ±1."""
 IrrepSet = frozenset[Irrep]
 """Different irreps, without multiplicities."""
 SCALAR: Irrep = (0, 1)

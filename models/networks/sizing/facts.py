@@ -30,19 +30,19 @@ def network_facts(configuration: Configuration, shape: Shape, counted: Size | No
     :param counted: the size, if it was counted before: measuring a user's own network takes seconds.
     :raises StudyFileError: if a fusion diagram or a symmetric power has too many paths, or a user's own network fails.
     """
-    useless: tuple[Dead, ...] = ()
+    dead: tuple[Dead, ...] = ()
     if configuration.network.define is None:
         network, widths = blueprint(configuration, shape.layout, shape.elements)
         counted = counted or count_size(network, widths, configuration, shape)
         missing = missing_outputs(network, shape.layout)
-        useless = tuple(dead_irreps(network, hidden_irreps(configuration)))
+        dead = tuple(dead_irreps(network, hidden_irreps(configuration)))
     else:
         from tesseral.models.networks.sizing.probe import probe_unreachable  # here: it imports torch
 
         counted = counted or network_size(configuration, shape)
         missing = probe_unreachable(configuration, shape.layout, shape.elements)
     unreachable = quantity_of(configuration.target.quantity).unreached(missing)
-    return NetworkFacts(counted, unreachable, useless)
+    return NetworkFacts(counted, unreachable, dead)
 
 
 def network_size(configuration: Configuration, shape: Shape) -> Size:

@@ -1,7 +1,8 @@
 """The size and reach of a user's own network, found numerically by building and running it.
 
 Its code is not known, so there is no blueprint. Live weights are those with a nonzero gradient, unreachable outputs
-those that are zero, in each of a few random draws of weights and geometry.
+those that are zero, in each of a few random draws of weights and geometry. The probe of `[traces]` is another: a fixed
+batch of training structures.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import Module
 from torch.utils.flop_counter import FlopCounterMode
 
 from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join
-from tesseral.models.networks.irreps import to_e3nn
+from tesseral.models.networks.irreps import e3nn_irreps
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, raised_as_study_error, resolve_hidden
@@ -47,7 +48,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
     :raises StudyFileError: if the network cannot be loaded, built or run.
     """
     settings = configuration.network
-    build, irreps_out = load(settings.define or "", DEFINE), to_e3nn(shape.layout)
+    build, irreps_out = load(settings.define or "", DEFINE), e3nn_irreps(shape.layout)
     neighbors = settings.num_neighbors or shape.edges / shape.atoms
     with raised_as_study_error(settings.define), initialising(0):
         network = UserNetwork(build, settings, elements=shape.elements, irreps_out=irreps_out, num_neighbors=neighbors)
@@ -86,7 +87,7 @@ def probe_unreachable(
     :raises StudyFileError: if the network cannot be loaded, built or run, or mixes the structures of a batch.
     """
     settings = configuration.network
-    build, irreps_out = load(settings.define or "", DEFINE), to_e3nn(layout)
+    build, irreps_out = load(settings.define or "", DEFINE), e3nn_irreps(layout)
     zero = torch.ones(len(layout), dtype=torch.bool)
     for seed in range(DRAWS):
         with raised_as_study_error(settings.define), initialising(seed), torch.no_grad():

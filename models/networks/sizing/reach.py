@@ -11,7 +11,7 @@ from tesseral.study.parsing.irreps import MulIrrep
 
 
 class Dead(NamedTuple):
-    """A hidden irrep of the configuration that is useless in one layer."""
+    """A hidden irrep of the configuration that is dead in one layer: no weights of it count."""
 
     layer: int
     """Counted from 1 at the input."""
@@ -43,35 +43,35 @@ def missing_outputs(network: Blueprint, layout: tuple[MulIrrep, ...]) -> tuple[M
 
 
 def dead_irreps(network: Blueprint, terms: Iterable[MulIrrep]) -> list[Dead]:
-    """The hidden irreps among `terms` that are useless in the network of this blueprint.
+    """The hidden irreps among `terms` that are dead in the network of this blueprint.
 
     :param network: the blueprint.
     :param terms: hidden irreps asked for, in canonical order.
     :returns: by layer, then in the order of `terms`; one that is never produced is not also reported as unread.
     """
-    useless, terms = [], tuple(terms)
+    dead, terms = [], tuple(terms)
     for number, (produced, live) in enumerate(network.layers, start=1):
         for term in terms:
             if (term.l, term.p) not in irreps_of(produced):
-                useless.append(Dead(number, term, "made by nothing"))
+                dead.append(Dead(number, term, "made by nothing"))
             elif (term.l, term.p) not in irreps_of(live):
-                useless.append(Dead(number, term, "read by nothing"))
-    return useless
+                dead.append(Dead(number, term, "read by nothing"))
+    return dead
 
 
-def describe_dead(useless: Iterable[Dead], depth: int, joined: bool = True) -> str:
-    """Describe the useless hidden irreps in one phrase, such as `0o in layer 3 is read by nothing`; empty without any.
+def describe_dead(dead: Iterable[Dead], depth: int, joined: bool = True) -> str:
+    """Describe the dead hidden irreps in one phrase, such as `0o in layer 3 is read by nothing`; empty without any.
 
     Irreps that are dead in the same layers for the same reason share a clause. The phrase is stored in records.
 
-    :param useless: the result of `dead_irreps`.
+    :param dead: the result of `dead_irreps`.
     :param depth: number of layers of the network.
     :param joined: whether irreps that are dead in every layer, for one reason or the other, get one clause, as in
         records.
     """
     layers = tuple(range(1, depth + 1))
     where: dict[Irrep, dict[str, tuple[int, ...]]] = {}
-    for layer, (_, order, parity), reason in useless:
+    for layer, (_, order, parity), reason in dead:
         of_irrep = where.setdefault((order, parity), {})
         of_irrep[reason] = (*of_irrep.get(reason, ()), layer)
     clauses: dict[tuple[tuple[int, ...], str], list[str]] = {}

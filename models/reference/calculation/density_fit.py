@@ -9,7 +9,7 @@ from pyscf.data.elements import ELEMENTS
 from scipy import linalg
 
 from tesseral.models.density.auxiliary_basis import Shell
-from tesseral.models.reference.conventions import to_e3nn
+from tesseral.models.reference.conventions import change_of_basis
 
 FIT_ERROR_GRID_LEVEL = 3
 """PySCF's level of the Becke grid on which a fit is compared with its density: finer grids change ε by less than 0.5 %
@@ -49,7 +49,9 @@ def e3nn_rotation(auxiliary: gto.Mole) -> NDArray[np.float64]:
     :param auxiliary: from `auxiliary_molecule`.
     """
     orders = [auxiliary.bas_angular(index) for index in range(auxiliary.nbas)]
-    result: NDArray[np.float64] = linalg.block_diag(*(np.eye(3) if order == 1 else to_e3nn(order) for order in orders))
+    result: NDArray[np.float64] = linalg.block_diag(
+        *(np.eye(3) if order == 1 else change_of_basis(order) for order in orders)
+    )
     return result
 
 

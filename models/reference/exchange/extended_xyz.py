@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import ase.data
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -41,11 +40,6 @@ class Frame:
     them."""
     arrays: dict[str, NDArray[Any]]
     """Name → values of each further column, shape (atoms,) or (atoms, width)."""
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Chemical symbol of each atom."""
-        return tuple(ase.data.chemical_symbols[number] for number in self.atomic_numbers)
 
     def charge(self, file: str, remedy: str) -> int:
         """Total charge under the key `charge` of the comment line, e; 0 without that key.

@@ -4,7 +4,7 @@ import numpy as np
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from tesseral.models.reference.conventions import to_e3nn, to_irreps
+from tesseral.models.reference.conventions import change_of_basis, to_irreps
 from tesseral.models.reference.exchange.extended_xyz import Frame
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
@@ -71,7 +71,9 @@ def _components(raw: Array, label: LabelSource, where: str) -> tuple[Array, floa
             raise DataError(f"expected {width} numbers of {format_terms(kept)} in {label.name}, {where} has {numbers}")
         if label.order == "m":
             parts = np.split(raw, np.cumsum([2 * order + 1 for order in orders])[:-1], axis=1)
-            raw = np.concatenate([part @ to_e3nn(order).T for part, order in zip(parts, orders, strict=True)], axis=1)
+            raw = np.concatenate(
+                [part @ change_of_basis(order).T for part, order in zip(parts, orders, strict=True)], axis=1
+            )
         return (raw if label.of == "atom" else raw[0]), 0.0
     rank = next((rank for rank in label.ranks if 3**rank == numbers), None)
     if rank is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, function_charges, packed_overlap
-from tesseral.models.reference.conventions import to_e3nn
+from tesseral.models.reference.conventions import change_of_basis
 from tesseral.models.reference.exchange.tensor_pickle import load_tensors
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
@@ -161,7 +161,7 @@ def _row(
     signed = _array(frame, "coefficients") * np.sign(_array(frame, "norms"))
     coefficients = [
         np.concatenate(
-            [to_e3nn(shell.l) @ part[c] for shell, c in zip(basis.shells[number], columns[number], strict=True)]
+            [change_of_basis(shell.l) @ part[c] for shell, c in zip(basis.shells[number], columns[number], strict=True)]
         )
         for number, part in zip(numbers, signed, strict=True)
     ]

@@ -76,14 +76,15 @@ def test_captions_claim_no_more_than_intervals_do(tmp_path):
     assert len(trial_rows()) > len(TRIALS)
     clear = {(1, 0): [4.0, 4.1, 4.2, 3.9], (1, 1): [2.0, 2.1, 1.9, 2.0], (2, 1): [1.1, 0.9, 1.0, 1.05]}
     assert caption(tmp_path, clear) == (
-        "lmax=1 (0.569 % without an ablation): the error rises most without l = 0 in layer 1 (+305 % [+285, +326]); "
-        "the error does not rise significantly without l = 1 in layer 2."
+        "lmax=1 (0.569 % without an ablation): the largest rise is that of l = 0 in layer 1 (+305 % [+285, +326]); "
+        "ablating l = 1 in layer 2 raises the error by an amount that is not significant."
     )
     blurred = {(1, 0): [4.0, 2.0, 4.2, 2.9], (1, 1): [3.0, 3.1, 2.9, 3.0]}
     assert caption(tmp_path, blurred).startswith(
-        "lmax=1 (0.569 % without an ablation): the error rises most without l = 0 in layer 1"
+        "lmax=1 (0.569 % without an ablation): the largest rise is that of l = 0 in layer 1"
     )
-    assert ", but not significantly more than without l = 1 in layer 1 (+200 %" in caption(tmp_path, blurred)
+    assert "; that of l = 1 in layer 1 (+200 %" in caption(tmp_path, blurred)
+    assert caption(tmp_path, blurred).endswith("does not differ from it significantly.")
     many = {(layer, order): [4.0, 2.0, 4.2, 2.9 + 0.1 * layer] for layer in (1, 2) for order in (0, 1)}
     assert "no order stands out, because the largest of 4 rises, " in caption(tmp_path, many)
     assert caption(tmp_path, many).endswith(", does not differ significantly from 3 others.")

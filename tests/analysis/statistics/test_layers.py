@@ -12,7 +12,12 @@ from tesseral.analysis.figures.ablation_figures import ablation_figures
 from tesseral.analysis.figures.layer_figures import layer_figures
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.dead_irreps import Irrep, dead_irrep_sentences, dead_irreps_by_arm, find_dead_irreps
+from tesseral.analysis.statistics.dead_irreps import (
+    LayerIrrep,
+    dead_irrep_sentences,
+    dead_irreps_by_arm,
+    find_dead_irreps,
+)
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import StudyTables, load
@@ -97,13 +102,13 @@ def message(order: int, p: int) -> str:
     return f"messages: 0e x {irrep} -> {irrep}"
 
 
-def traced(zero_paths: tuple[str, ...] = (), zero: tuple[Irrep, ...] = ()) -> list[dict]:
+def traced(zero_paths: tuple[str, ...] = (), zero: tuple[LayerIrrep, ...] = ()) -> list[dict]:
     """Two trials of one layer of 0e+0o+1o, with a path to each."""
     rows = []
     for trial in (ONE, TWO):
         for order, p in ((0, 1), (0, -1), (1, -1)):
             path = message(order, p)
-            dead = Irrep(1, order, p) in zero
+            dead = LayerIrrep(1, order, p) in zero
             rows.append(row(trial, "feature_gradient", 0.0 if dead else 1e-30, **at(1, order, p)))
             value = 0.0 if dead or path in zero_paths else 1e-9
             rows.append(row(trial, "edge_gradient_rms", value, **at(1, order, p, path)))
@@ -111,17 +116,17 @@ def traced(zero_paths: tuple[str, ...] = (), zero: tuple[Irrep, ...] = ()) -> li
 
 
 def test_the_audit_compares_with_the_plan():
-    odd = Irrep(1, 0, -1)
+    odd = LayerIrrep(1, 0, -1)
     healthy = find_dead_irreps(read(traced(), TRIALS), ())
     assert healthy == ((), (), (), 3, 0, ())
     foreseen = find_dead_irreps(read(traced(zero=(odd,)), TRIALS), [odd])
     assert foreseen == ((odd,), (), (), 3, 1, ())
     assert find_dead_irreps(read(traced(zero=(odd,)), TRIALS), ()).unforeseen == (odd,)
-    assert find_dead_irreps(read(traced(), TRIALS), [odd, Irrep(1, 1, -1)]).alive == (odd, Irrep(1, 1, -1))
+    assert find_dead_irreps(read(traced(), TRIALS), [odd, LayerIrrep(1, 1, -1)]).alive == (odd, LayerIrrep(1, 1, -1))
     wasted = find_dead_irreps(read(traced(zero_paths=(message(1, -1),)), TRIALS), ()).wasted
     assert wasted == ("messages: 0e x 1o -> 1o in layer 1",)
     # What is made by nothing is not among the features, and a gradient in one trial is a gradient.
-    assert find_dead_irreps(read(traced(), TRIALS), [Irrep(1, 2, 1)]).alive == ()
+    assert find_dead_irreps(read(traced(), TRIALS), [LayerIrrep(1, 2, 1)]).alive == ()
     rows = [{**each, "value": 1.0} if each["trial"] == TWO else each for each in traced(zero=(odd,))]
     assert find_dead_irreps(read(rows, TRIALS), ()).dead == ()
     assert find_dead_irreps(read([row(ONE, "rms", 1.0, **at(1, 0))], TRIALS), ()) is None
@@ -178,7 +183,7 @@ def test_a_report_shows_what_networks_use(tmp_path):
     study = tables(of_arms(), tmp_path)
     results = analyse(study)
     (bars,) = ablation_figures(results)
-    sentence = "lmax=3 (0.250 % without an ablation): the error rises most without l = 0 in layer 1 (+3,100 % [+3,100,"
+    sentence = "lmax=3 (0.250 % without an ablation): the largest rise is that of l = 0 in layer 1 (+3,100 % [+3,100,"
     assert sentence in bars.caption
     assert len(re.findall("<title>[^<]*exchanged among atoms: ", bars.svg)) == 2 * (1 + 2 + 3 + 4)
     names = [figure.name for figure in layer_figures(results)]
@@ -207,7 +212,7 @@ def test_a_report_without_such_traces_says_nothing_of_it(tmp_path):
 
 
 def test_one_sentence_tells_that_all_is_as_planned(tmp_path):
-    rows = traced(zero=(Irrep(1, 0, -1),))
+    rows = traced(zero=(LayerIrrep(1, 0, -1),))
     study = tables(rows, tmp_path)
     dead = pl.when(pl.col("arm") == "lmax=1").then(pl.lit([{"layer": 1, "l": 0, "p": -1}]))
     study = replace(study, trials=study.trials.with_columns(dead_irreps=dead))

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tesseral.cluster.commands import display
-from tesseral.cluster.commands.display import fitting, table
+from tesseral.cluster.commands.display import drop_columns, table
 
 ROWS = [
     {"arm": "lmax=0, quantity=energy", "error, %": "48 [37, 58]", "error, hartree": "0.0064 [0.0051, 0.0076]"}
@@ -27,7 +27,7 @@ ROWS = [
 def test_columns_are_whole_or_left_out(monkeypatch, width, columns):
     written = io.StringIO()
     monkeypatch.setattr(display, "console", Console(file=written, width=width))
-    rows = fitting(ROWS, ["error, hartree", "time"])
+    rows = drop_columns(ROWS, ["error, hartree", "time"])
     assert list(rows[0]) == columns
     display.console.print(table("", columns, [list(row.values()) for row in rows]))
     shown = " ".join(written.getvalue().split())

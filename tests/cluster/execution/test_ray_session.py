@@ -1,13 +1,19 @@
-"""A local Ray: on loopback alone, with a token, and gone when its driver is killed."""
+"""A local Ray: on loopback alone, with a token, and gone when its driver is killed; and what it computes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
+
+from tesseral.study.errors import DataError
 
 LISTEN = "0A"
 LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
@@ -65,3 +71,62 @@ def test_nothing_listens_beyond_loopback_and_nothing_outlives_the_driver():
     while processes() - ray_before:
         assert time.monotonic() < end, "Ray's processes outlive a killed driver"
         time.sleep(0.2)
+
+
+class TestAsCompleted:
+    """One local Ray for all."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _ray(cls) -> Iterator[None]:
+        from tesseral.cluster.execution.ray_session import session
+
+        with session():
+            yield
+
+    def test_items_are_taken_as_cores_come_free(self):
+        from tesseral.cluster.execution.ray_session import AHEAD, as_completed, cores
+
+        numbers = count(1)
+        results = as_completed(lambda item: item * item, numbers, lambda item, why: 0)
+        first = [next(results) for _ in range(20)]
+        results.close()
+        assert all(square == item * item for item, square in first)
+        assert next(numbers) <= 20 + AHEAD * cores() + 1
+
+    def test_an_item_whose_process_ends_is_lost_and_the_others_are_not(self, monkeypatch):
+        from tesseral.cluster.execution import ray_session
+
+        monkeypatch.setattr(ray_session, "RETRIES", 1)
+
+        def work(item: int) -> str:
+            import os
+
+            if item == 2:
+                os._exit(1)
+            return "done"
+
+        by_item = dict(ray_session.as_completed(work, range(4), lambda item, why: f"{item}: {why}"))
+        assert by_item.pop(2) == "2: its process was killed 2 times, perhaps for lack of memory"
+        assert by_item == {0: "done", 1: "done", 3: "done"}
+
+    def test_what_a_task_raises_is_raised(self):
+        from tesseral.cluster.execution.ray_session import as_completed
+
+        def work(item: int) -> None:
+            raise DataError("no such thing")
+
+        with pytest.raises(DataError, match=r"^no such thing$"):
+            list(as_completed(work, [1], lambda item, why: None))
+
+    def test_memory_bounds_how_many_run_at_once_and_never_all(self):
+        """More than there is is as much as there is: one runs at a time, and nothing waits for ever."""
+        from tesseral.cluster.execution.ray_session import as_completed, cores
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            by_item = dict(as_completed(lambda item: item, range(3), lambda item, why: 0, memory=2**50))
+        assert by_item == {0: 0, 1: 1, 2: 2}
+        said = [str(one.message) for one in caught if "at a time" in str(one.message)]
+        assert len(said) == (cores() > 1)
+        assert all(re.match(rf"memory for 1 at a time on {cores()} cores: \d+ MB are free", line) for line in said)

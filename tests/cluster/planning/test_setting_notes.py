@@ -82,7 +82,7 @@ def test_that_nothing_is_compared_is_told(plan_of):
     assert list(open_notes(plan)) == []
     alone = replace(plan.study, file=replace(plan.study.file, study=replace(plan.study.file.study, within=(PATH,))))
     (line,) = open_notes(replace(plan, study=alone))
-    assert line.startswith("no arm is compared with another")
+    assert line == "no arm has a baseline: no two arms share a target and the levels of study.within"
 
 
 def test_a_preset_sets_too(plan_of):

@@ -9,7 +9,7 @@ import torch
 from e3nn import o3
 from torch.nn import Module
 
-from tesseral.analysis.statistics.dead_irreps import Irrep, find_dead_irreps
+from tesseral.analysis.statistics.dead_irreps import LayerIrrep, find_dead_irreps
 from tesseral.analysis.statistics.layers import layer_traces
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.fusion_block import FusionBlock
@@ -164,5 +164,5 @@ def test_the_audit_counts_every_path_that_no_gradient_reaches():
     traces = pl.DataFrame(pl.from_arrow(to_table(rows, TRACES))).lazy()
     found = find_dead_irreps(layer_traces(traces, pl.DataFrame(pl.from_arrow(table([trial])))), ())
     assert (found.paths, found.dead_paths) == (paths, zero)
-    assert set(found.dead) == {Irrep(3, 0, -1), Irrep(3, 1, 1)}
+    assert set(found.dead) == {LayerIrrep(3, 0, -1), LayerIrrep(3, 1, 1)}
     assert found.wasted == ()
