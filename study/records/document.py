@@ -14,7 +14,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, NotRequired
 
 from annotated_types import Ge
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from tesseral.study.configuration.trial import canonical
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 Natural = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
-Number = Annotated[float, Ge(0)]
+Number = Annotated[FiniteFloat, Ge(0)]
 
 
 class TrialRecord(TypedDict):
@@ -44,7 +44,7 @@ class TrialRecord(TypedDict):
     parameters_live: NotRequired[Number]
     components: NotRequired[Number]
     flops: NotRequired[Number]
-    residual: NotRequired[float | None]
+    residual: NotRequired[FiniteFloat | None]
     dead_irreps: NotRequired[list[dict[str, int]]]
     traces: NotRequired[Json]
     provenance: NotRequired[Json]
@@ -87,7 +87,7 @@ class OutcomeRecord(TypedDict):
     attempt: NotRequired[Natural]
     lease: NotRequired[Natural]
     steps: NotRequired[Natural]
-    metrics: NotRequired[dict[str, float]]
+    metrics: NotRequired[dict[str, FiniteFloat]]
     seconds: NotRequired[Number | None]
     device: NotRequired[str | None]
     peak_memory: NotRequired[Number | None]
@@ -100,7 +100,7 @@ class RungRecord(TypedDict):
 
     epoch: Positive
     step: Positive
-    value: float
+    value: FiniteFloat
     attempt: Positive
     lease: Natural
     seconds: NotRequired[Number | None]
