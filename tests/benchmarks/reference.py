@@ -38,14 +38,14 @@ def resident(pid: str) -> float:
 
 def workers() -> float:
     """Memory of the largest process that computes, MB."""
-    found = [0.0]
+    peaks = [0.0]
     for path in Path("/proc").iterdir():
         try:
             if path.name.isdigit() and (path / "cmdline").read_bytes().startswith((b"ray::_apply", b"ray::IDLE")):
-                found.append(resident(path.name))
+                peaks.append(resident(path.name))
         except OSError:  # it has just ended
             continue
-    return max(found)
+    return max(peaks)
 
 
 def alone(recipe: Recipe, sample: list[int]) -> dict[str, float]:

@@ -65,9 +65,11 @@ class Case:
 def case(preset: str | None, lmax: int) -> Case:
     """Of the whole study, or of a preset of it."""
     study = Study.load(str(STUDY), preset)
-    found = [arm.configuration for arm in study.arms if arm.factors["network.hidden.lmax"] == lmax]
-    steps = statistics.mean(math.ceil(one.data.train / one.training.batch_size) for one in found)
-    return Case(found[0], study.file.traces, steps, min(ABLATION_STRUCTURES, found[0].data.validation))
+    configurations = [arm.configuration for arm in study.arms if arm.factors["network.hidden.lmax"] == lmax]
+    steps = statistics.mean(math.ceil(one.data.train / one.training.batch_size) for one in configurations)
+    return Case(
+        configurations[0], study.file.traces, steps, min(ABLATION_STRUCTURES, configurations[0].data.validation)
+    )
 
 
 def quarter(given: Case) -> Case:

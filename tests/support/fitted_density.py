@@ -42,9 +42,9 @@ def fitted(numbers: tuple[int, ...], rows: tuple[tuple[float, ...], ...]) -> Fit
     molecule = gto.M(atom=atoms, basis="def2-svp", verbose=0)
     auxiliary = auxiliary_molecule(shells, numbers, positions.numpy())
     matrix = molecule.RHF().run().make_rdm1()
-    found = fit_density(molecule, matrix, auxiliary, function_charges(shells, numbers), "coulomb")
+    fit = fit_density(molecule, matrix, auxiliary, function_charges(shells, numbers), "coulomb")
     sizes = [basis.size(number) for number in numbers]
-    reference = torch.from_numpy(e3nn_rotation(auxiliary) @ found).split(sizes)
+    reference = torch.from_numpy(e3nn_rotation(auxiliary) @ fit).split(sizes)
     errors = torch.randn(sum(sizes), dtype=torch.float64, generator=torch.Generator().manual_seed(8)).split(sizes)
     return Fit(
         basis,

@@ -39,7 +39,7 @@ def columns(irreps_in: str, root: str, correlation: int, points: torch.Tensor) -
     # mace keeps the weights of the highest order apart, and the others from the second highest down.
     weights = {correlation - index - 1: weight for index, weight in enumerate(contraction.weights)}
     weights[correlation] = contraction.weights_max
-    found = {}
+    cases = {}
     with torch.no_grad():
         for order in range(1, correlation + 1):
             outputs = []
@@ -48,8 +48,8 @@ def columns(irreps_in: str, root: str, correlation: int, points: torch.Tensor) -
                     weight.zero_()
                 weights[order][0, path] = 1
                 outputs.append(module(points[:, None], torch.ones(len(points), 1)).flatten())
-            found[order] = torch.stack(outputs, dim=1).numpy()
-    return found
+            cases[order] = torch.stack(outputs, dim=1).numpy()
+    return cases
 
 
 def span(vectors: np.ndarray) -> np.ndarray:

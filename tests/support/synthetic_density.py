@@ -42,7 +42,7 @@ def rotations(number: int, generator: np.random.Generator) -> np.ndarray:
 def coefficients(numbers: list[int], positions: np.ndarray) -> list[list[float]]:
     """c_nlm of atom i: isolated + 0.3 Σ_j Z_j^½ exp(−r_ij) Y_lm(r_ij) / (n + l + 1), with n the shell's number."""
     points = torch.from_numpy(positions)
-    found = []
+    rows = []
     for i, number in enumerate(numbers):
         others = [j for j in range(len(numbers)) if j != i]
         vectors = points[others] - points[i]
@@ -52,8 +52,8 @@ def coefficients(numbers: list[int], positions: np.ndarray) -> list[list[float]]
             harmonics = o3.spherical_harmonics(shell.l, vectors, normalize=True, normalization="component")
             values = 0.3 * (strengths[:, None] * harmonics).sum(dim=0) / (n + shell.l + 1)
             row += (values + shell.isolated).tolist()
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def overlap(size: int, generator: np.random.Generator) -> np.ndarray:

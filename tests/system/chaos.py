@@ -231,8 +231,8 @@ class Chaos:
         )
         steps = dict(zip(trials["trial"], trials["steps"].fill_null(0), strict=True))
         train = curves.filter(pl.col("split") == "train", pl.col("metric") == "loss")
-        found = {name: rows["epoch"].to_list() for (name,), rows in train.group_by("trial")}
-        missing = sum(sorted(found.get(name, [])) != list(range(1, last // 2 + 1)) for name, last in steps.items())
+        seen = {name: rows["epoch"].to_list() for (name,), rows in train.group_by("trial")}
+        missing = sum(sorted(seen.get(name, [])) != list(range(1, last // 2 + 1)) for name, last in steps.items())
         unjudged = 0
         for path in self.records.glob("trials/*/trial.json"):
             due = [
@@ -287,14 +287,14 @@ def main() -> None:
         make_water(storage)
         chaos = Chaos(storage, seed, options.kills)
         chaos.run()
-        found = chaos.figures()
-        total.update(found)
-        if any(found.values()):
+        cost = chaos.figures()
+        total.update(cost)
+        if any(cost.values()):
             print(chaos.output, chaos.torn, sep="\n", flush=True)
         done.update(chaos.done)
         kills += chaos.killed
         scans += chaos.scans
-        print(f"seed {seed}: {dict(chaos.done)}, {chaos.scans} scans, {found}, {chaos.torn[:1]}", flush=True)
+        print(f"seed {seed}: {dict(chaos.done)}, {chaos.scans} scans, {cost}, {chaos.torn[:1]}", flush=True)
     least = options.seeds * options.kills
     rows = [
         *({"what": what, "value": n, "unit": "", "threshold": 0, "holds": n == 0} for what, n in total.items()),

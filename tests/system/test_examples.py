@@ -43,11 +43,11 @@ class Shipped:
 
 
 def shipped() -> list[Shipped]:
-    found = []
+    files = []
     for path in STUDIES:
         presets = tomllib.loads(path.read_text()).get("presets", {})
-        found += [Shipped(path.stem, preset) for preset in (None, *presets)]
-    return found
+        files += [Shipped(path.stem, preset) for preset in (None, *presets)]
+    return files
 
 
 def test_the_papers_have_their_studies_and_small_ones():
@@ -65,10 +65,10 @@ def test_each_is_valid_and_named_as_its_file(one):
 
 @pytest.mark.parametrize("one", [one for one in shipped() if one.name in PAPERS], ids=str)
 def test_each_is_planned_from_its_recipe_and_says_its_cost(one, tmp_path):
-    found = plan(one.load(), tmp_path)
-    told = forecasts(found, SHIPPED)
+    planned = plan(one.load(), tmp_path)
+    told = forecasts(planned, SHIPPED)
     assert total_of(told, "seconds")
-    for arm in found.arms:
+    for arm in planned.arms:
         assert arm.size.parameters_live > 0
         assert arm.arm.match == "none" or abs(arm.residual) < 0.05
     assert not list(tmp_path.iterdir())
@@ -81,9 +81,9 @@ def test_a_small_preset_takes_at_most_twelve_minutes_on_two_cores(name, tmp_path
     Layers with more and smaller products take up to three times as long as their operations say, so `fusion` is given
     a third of the time.
     """
-    found = plan(Shipped(name, "small").load(), tmp_path)
-    gated = all(arm.configuration.network.interaction == "gated" for arm in found.arms)
-    seconds = total_of(forecasts(found, SHIPPED), "seconds")
+    planned = plan(Shipped(name, "small").load(), tmp_path)
+    gated = all(arm.configuration.network.interaction == "gated" for arm in planned.arms)
+    seconds = total_of(forecasts(planned, SHIPPED), "seconds")
     assert seconds is not None
     assert seconds <= (MOST_SECONDS if gated else MOST_SECONDS / 3)
 

@@ -102,8 +102,8 @@ def test_quickstart_in_a_fresh_copy(tmp_path):
     (checkout / ".venv").symlink_to(Path(sys.prefix))
     environment = os.environ | {"PYTHONPATH": str(checkout / "infra" / "namespace")}
     where = [sys.executable, "-c", "import tesseral.study; print(tesseral.study.__file__)"]
-    found = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=True, env=environment)
-    assert Path(found.stdout.strip()).resolve().is_relative_to(checkout)
+    printed = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=True, env=environment)
+    assert Path(printed.stdout.strip()).resolve().is_relative_to(checkout)
     make = ["make", "quickstart", "SIZE=tiny", "--old-file=.venv/installed"]
     run = {"cwd": checkout, "capture_output": True, "text": True, "env": environment, "timeout": 400}
     done = subprocess.run(make, check=False, **run)

@@ -80,34 +80,34 @@ def entries(storage: Path, name: str = "small"):
 
 
 def proposals(storage: Path) -> dict[str, list[dict]]:
-    found: dict[str, list[dict]] = {}
+    by_arm: dict[str, list[dict]] = {}
     for path in sorted(storage.glob("small/search/*/[0-9]*.json")):
-        found.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
-    return {arm: sorted(records, key=lambda record: record["number"]) for arm, records in found.items()}
+        by_arm.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
+    return {arm: sorted(records, key=lambda record: record["number"]) for arm, records in by_arm.items()}
 
 
 def test_every_arm_has_the_same_budget_and_its_best_is_confirmed(storage, searched):
     ended = run(searched, storage)
     assert ended.states.total() == 2 * 6 + 2 * 2
     assert ended.states[State.PRUNED] > 0
-    found = entries(storage)
-    assert Counter((e.plan["arm"], e.plan["stage"]) for e in found) == {
+    recorded = entries(storage)
+    assert Counter((e.plan["arm"], e.plan["stage"]) for e in recorded) == {
         ("lmax=0", "search"): 6,
         ("lmax=1", "search"): 6,
         ("lmax=0", "confirm"): 2,
         ("lmax=1", "confirm"): 2,
     }
-    for entry in found:
+    for entry in recorded:
         metrics = entry.outcome.get("metrics", {})
         assert any(name.startswith("test.") for name in metrics) == (entry.plan["stage"] == "confirm")
     for arm in ("lmax=0", "lmax=1"):
-        of_arm = [e for e in found if e.plan["arm"] == arm]
+        of_arm = [e for e in recorded if e.plan["arm"] == arm]
         complete = [e for e in of_arm if e.plan["stage"] == "search" and e.state == State.COMPLETE]
         best = min(complete, key=lambda e: e.outcome["metrics"]["validation.l2_error"])
         for entry in of_arm:
             if entry.plan["stage"] == "confirm":
                 assert entry.trial.configuration.training == best.trial.configuration.training
-    seeds = {(e.plan["stage"], e.trial.seeds.split) for e in found}
+    seeds = {(e.plan["stage"], e.trial.seeds.split) for e in recorded}
     assert len(seeds) == 3, "one split for the search, another for each block"
 
 
@@ -325,8 +325,8 @@ def test_arms_that_choose_one_network_share_its_trials(storage, study_file):
     executor = Counting()
     assert run(study_file, storage, executor).states == {State.COMPLETE: 4 * (1 + 2)}
     assert executor.jobs == 4 + 3 * 2, "each arm is searched by trials of its own, and two arms confirm the same"
-    found = [e for e in entries(storage) if e.plan["stage"] == "confirm"]
-    (pair,) = {tuple(plan["arm"] for plan in e.plans) for e in found if e.others}
+    confirmed = [e for e in entries(storage) if e.plan["stage"] == "confirm"]
+    (pair,) = {tuple(plan["arm"] for plan in e.plans) for e in confirmed if e.others}
     assert pair == ("lmax=1, match=none", "lmax=1, match=parameters")
     trials = open_study(storage, "small").trials
     shared = trials.filter(pl.col("stage") == "confirm", pl.col("arm").str.starts_with("lmax=1")).sort("block", "arm")
@@ -381,14 +381,14 @@ def test_two_names_of_the_same_data_are_refused(storage, study_file):
 def test_a_stage_remembers_what_was_judged_before_a_restart(storage, searched):
     run(searched, storage)
     plan = prepare(Study.load(searched), storage)
-    found = {e.id: e for e in entries(storage)}
+    by_id = {e.id: e for e in entries(storage)}
 
     def rebuilt(changed):
         (arm,) = [one for one in plan.arms if one.label == changed.plan["arm"]]
         store = Store(storage / "small")
-        return SearchStage(plan, plan.study.file.search, arm, store, found | {changed.id: changed}, None)
+        return SearchStage(plan, plan.study.file.search, arm, store, by_id | {changed.id: changed}, None)
 
-    whole = next(e for e in found.values() if e.plan["stage"] == "search" and e.state == State.COMPLETE)
+    whole = next(e for e in by_id.values() if e.plan["stage"] == "search" and e.state == State.COMPLETE)
     steps = whole.trial.configuration.steps_per_epoch
     begun = whole.begins[0] | {"attempt": 2, "start": 4 * steps + 1}
     lost = replace(whole, outcome=None)
@@ -397,7 +397,7 @@ def test_a_stage_remembers_what_was_judged_before_a_restart(storage, searched):
     further = replace(lost, begins=(*whole.begins, begun))
     assert rebuilt(further).judge(lost.id, 4, 1e9) is None, "its attempt began beyond the rung"
 
-    early = next(e for e in found.values() if e.state == State.PRUNED and e.outcome["steps"] < 4 * 2)
+    early = next(e for e in by_id.values() if e.state == State.PRUNED and e.outcome["steps"] < 4 * 2)
     end = early.outcome["steps"] // early.trial.configuration.steps_per_epoch
     seal_rung(Store(storage / "small"), early.id, 4, 1e-9)  # its worker went on until it heard
     stage = rebuilt(early)
@@ -507,9 +507,9 @@ def refusing(study_file: Path, more: str = REFUSED) -> None:
 def test_a_proposal_that_cannot_be_matched_fails_and_the_search_goes_on(storage, study_file):
     refusing(study_file)
     ended = run(study_file, storage)
-    found = [e for e in entries(storage) if e.plan["stage"] == "search"]
-    refused = [e for e in found if e.trial.configuration.network.radial_width == 2000]
-    assert Counter(e.plan["arm"] for e in found) == {"lmax=0": 4, "lmax=1": 4}, "they count in the budget"
+    searched = [e for e in entries(storage) if e.plan["stage"] == "search"]
+    refused = [e for e in searched if e.trial.configuration.network.radial_width == 2000]
+    assert Counter(e.plan["arm"] for e in searched) == {"lmax=0": 4, "lmax=1": 4}, "they count in the budget"
     assert 0 < len(refused) == ended.states[State.FAILED] < 8
     for entry in refused:
         assert entry.begins == (), "never trained"
@@ -519,7 +519,7 @@ def test_a_proposal_that_cannot_be_matched_fails_and_the_search_goes_on(storage,
             "cannot be given the size of their arm in parameters: expected a size that widths"
             in (entry.outcome["reason"])
         )
-    assert {e.state for e in found if e not in refused} == {State.COMPLETE}
+    assert {e.state for e in searched if e not in refused} == {State.COMPLETE}
     tables = open_study(storage, "small")
     (group,) = endings(tables.trials)
     assert (group.state, group.stage, group.trials) == ("failed", "search", len(refused))

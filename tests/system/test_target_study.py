@@ -25,13 +25,13 @@ def text_of(*quantities: str, more: str = "") -> str:
 def test_targets_of_every_order_are_one_study(storage):
     study = Study.parse(text_of("density", "energy", "dipole", "quadrupole", "octupole", "gap", "r2"), "targets.toml")
     assert run_study(prepare(study, str(storage)), InlineExecutor(), Silent()).states == {State.COMPLETE: 7}
-    found = {}
+    by_arm = {}
     for entry in Ledger(Store(storage / "targets")).entries():
         metrics, quantity = entry.outcome["metrics"], entry.plan["trial"]["configuration"]["target"]["quantity"]
-        found[quantity] = metrics["test.relative_error"]
+        by_arm[quantity] = metrics["test.relative_error"]
         assert ("test.epsilon" in metrics) == (quantity == "density") == ("test.error" not in metrics)
-    assert found.keys() == {"density", "energy", "dipole", "quadrupole", "octupole", "gap", "r2"}
-    assert all(0 < value < 1000 for value in found.values())
+    assert by_arm.keys() == {"density", "energy", "dipole", "quadrupole", "octupole", "gap", "r2"}
+    assert all(0 < value < 1000 for value in by_arm.values())
 
 
 def test_a_search_is_decided_by_the_error_that_targets_share(storage):

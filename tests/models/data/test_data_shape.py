@@ -45,12 +45,12 @@ def test_an_atom_at_the_cutoff_is_no_neighbour():
 @pytest.mark.parametrize("cutoff", [1.5, 3.5])
 def test_means_over_the_structures(tiny_reference, cutoff):
     reference = read_reference(tiny_reference)
-    found = reference_shape(reference, cutoff)
+    shape = reference_shape(reference, cutoff)
     counts = [edges(positions, cutoff) for positions in reference.table["positions"].to_pylist()]
-    assert found.edges == sum(counts) / 14
-    assert found.atoms == (10 * 3 + 4 * 6) / 14
-    assert found.elements == 2
-    assert found.layout == reference.basis.layout
+    assert shape.edges == sum(counts) / 14
+    assert shape.atoms == (10 * 3 + 4 * 6) / 14
+    assert shape.elements == 2
+    assert shape.layout == reference.basis.layout
 
 
 @pytest.mark.parametrize("cutoff", [1.5, 2.7, 3.5])
@@ -66,8 +66,8 @@ def test_a_recipe_has_the_shape_of_its_data(tiny_reference, cutoff, monkeypatch)
 
 def test_contracted_shells_count_once():
     recipe = read_recipe(EXAMPLES / "water_tiny.toml")
-    found = recipe_shape(replace(recipe, method=replace(recipe.method, decontracted=False)), 3.5)
-    assert format_irreps(found.layout) == "6x0e+4x1o+3x2e+1x3o+1x4e"  # def2-universal-jfit of oxygen
+    shape = recipe_shape(replace(recipe, method=replace(recipe.method, decontracted=False)), 3.5)
+    assert format_irreps(shape.layout) == "6x0e+4x1o+3x2e+1x3o+1x4e"  # def2-universal-jfit of oxygen
     assert format_irreps(recipe_shape(recipe, 3.5).layout) == "12x0e+5x1o+4x2e+2x3o+1x4e"
 
 
@@ -81,9 +81,9 @@ def test_many_structures_are_sampled_evenly(monkeypatch):
     reference = synthetic_reference(12)
     monkeypatch.setattr(shape, "COUNTED", 4)
     positions = reference.table["positions"].to_pylist()
-    found = reference_shape(reference, 2.0)
-    assert found.edges == sum(edges(positions[index], 2.0) for index in (0, 3, 6, 9)) / 4
-    assert found.atoms == (3 + 6 + 3 + 6) / 4
+    measured = reference_shape(reference, 2.0)
+    assert measured.edges == sum(edges(positions[index], 2.0) for index in (0, 3, 6, 9)) / 4
+    assert measured.atoms == (3 + 6 + 3 + 6) / 4
 
 
 def test_only_converged_structures_count():

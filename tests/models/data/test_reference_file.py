@@ -49,14 +49,14 @@ def path(tmp_path) -> Path:
 
 def test_what_is_written_comes_back(path):
     path.write_bytes(encode_reference([row("a"), row("b", overlap=None, energy=None)], BASIS, recipe="a recipe"))
-    found = read_reference(path)
-    assert found.basis == BASIS
-    assert len(found) == 2
-    assert found.table.schema.equals(REFERENCE)
-    assert found.table["coefficients"].to_pylist() == [row("a")["coefficients"]] * 2
-    assert found.table["overlap"][0].as_py() == row("a")["overlap"].tolist()
-    assert found.table["energy"].to_pylist() == [-75.5, None]
-    assert found.table.schema.metadata[b"tesseral.recipe"] == b"a recipe"
+    read = read_reference(path)
+    assert read.basis == BASIS
+    assert len(read) == 2
+    assert read.table.schema.equals(REFERENCE)
+    assert read.table["coefficients"].to_pylist() == [row("a")["coefficients"]] * 2
+    assert read.table["overlap"][0].as_py() == row("a")["overlap"].tolist()
+    assert read.table["energy"].to_pylist() == [-75.5, None]
+    assert read.table.schema.metadata[b"tesseral.recipe"] == b"a recipe"
 
 
 def test_open_files_and_bytes_are_read_too(path):
@@ -114,9 +114,9 @@ def test_the_hash_is_the_same_however_the_file_is_cut(tmp_path):
 
 def test_rows_that_did_not_converge_are_left_out():
     rows = [row("a"), row("b", converged=False), row("c")]
-    found = read_reference(io.BytesIO(encode_reference(rows, BASIS))).converged
-    assert found.table["id"].to_pylist() == ["a", "c"]
-    assert found.basis == BASIS
+    converged = read_reference(io.BytesIO(encode_reference(rows, BASIS))).converged
+    assert converged.table["id"].to_pylist() == ["a", "c"]
+    assert converged.basis == BASIS
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_columns_that_a_training_can_do_without_may_be_missing_and_unknown_ones_
     path = tmp_path / "older.parquet"
     table = read_reference(io.BytesIO(encode_reference([row("a")], BASIS))).table
     pq.write_table(table.drop_columns(["overlap", "octupole"]).append_column("novel", pa.array([1])), path)
-    found = read_reference(path).table
-    assert found.schema.equals(REFERENCE)
-    assert found["overlap"].to_pylist() == [None]
+    restored = read_reference(path).table
+    assert restored.schema.equals(REFERENCE)
+    assert restored["overlap"].to_pylist() == [None]
 
 
 LABELS = {
@@ -228,15 +228,15 @@ def labelled(name: str, **changes: object) -> dict:
 def test_labels_without_a_density_come_back(path):
     rows = [labelled("a"), labelled("b", **{"label.beta": None})]
     path.write_bytes(encode_reference(rows, None, labels=LABELS))
-    found = read_reference(path)
-    assert found.basis is None
-    assert found.labels == LABELS
-    assert found.elements == (1, 8)
-    assert found.filled == ("energy", "dipole", "label.beta", "label.shielding")
-    assert found.table["label.beta"].to_pylist() == [list(range(10)), None]
-    assert found.table["label.shielding"].to_pylist() == [[[30.0], [100.0]]] * 2
-    assert found.table["coefficients"].null_count == 2
-    assert found.converged.labels == LABELS
+    read = read_reference(path)
+    assert read.basis is None
+    assert read.labels == LABELS
+    assert read.elements == (1, 8)
+    assert read.filled == ("energy", "dipole", "label.beta", "label.shielding")
+    assert read.table["label.beta"].to_pylist() == [list(range(10)), None]
+    assert read.table["label.shielding"].to_pylist() == [[[30.0], [100.0]]] * 2
+    assert read.table["coefficients"].null_count == 2
+    assert read.converged.labels == LABELS
     assert LABELS["beta"].width == 10
 
 

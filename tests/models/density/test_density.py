@@ -50,8 +50,8 @@ def test_density_is_pyscfs(decontracted):
     points = torch.randn(500, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     values = molecule.eval_gto("GTOval_sph", points.numpy() / BOHR)
     expected = values @ (e3nn_rotation(molecule).T @ torch.cat(coefficients).numpy())
-    found = density_on_points(mine, NUMBERS, POSITIONS, coefficients, points).numpy()
-    assert np.abs(found - expected).max() < 1e-12 * np.abs(expected).max()
+    density = density_on_points(mine, NUMBERS, POSITIONS, coefficients, points).numpy()
+    assert np.abs(density - expected).max() < 1e-12 * np.abs(expected).max()
 
 
 def test_orders_add_up():
@@ -68,18 +68,18 @@ def test_density_has_the_charge_of_its_coefficients():
     coefficients, grid = random_coefficients(mine, 7), atom_grid(POSITIONS)
     shells = [shell for z in NUMBERS for shell in mine.shells[z] for _ in range(2 * shell.l + 1)]
     expected = sum(c * shell.charge for c, shell in zip(torch.cat(coefficients).tolist(), shells, strict=True))
-    found = density_on_points(mine, NUMBERS, POSITIONS, coefficients, grid.points) @ grid.weights
-    assert float(found) == pytest.approx(expected, rel=1e-5)
+    electrons = density_on_points(mine, NUMBERS, POSITIONS, coefficients, grid.points) @ grid.weights
+    assert float(electrons) == pytest.approx(expected, rel=1e-5)
 
 
 def test_epsilon_of_a_density_that_is_too_large_by_a_tenth():
     mine = basis()
     reference = electron_like(mine)
     larger = [1.1 * part for part in reference]
-    found = epsilon_by_order(mine, NUMBERS, POSITIONS, larger, reference)
-    assert found[None] == pytest.approx(10)
-    assert found[0] == pytest.approx(10)
-    assert [found[order] for order in (1, 2, 3, 4)] == [0, 0, 0, 0]
+    epsilons = epsilon_by_order(mine, NUMBERS, POSITIONS, larger, reference)
+    assert epsilons[None] == pytest.approx(10)
+    assert epsilons[0] == pytest.approx(10)
+    assert [epsilons[order] for order in (1, 2, 3, 4)] == [0, 0, 0, 0]
     assert epsilon_by_order(mine, NUMBERS, POSITIONS, reference, reference)[None] == 0
 
 
@@ -90,9 +90,9 @@ def test_epsilon_of_a_missing_function_in_closed_form():
     other = [torch.tensor([1.0, 0.6, 0.0, 0.0], dtype=torch.float64)]
     # χ = n √(3/4π) x exp(−ar²) and ∫|x| exp(−ar²) = π / a², with n² = 2 (2a)^(5/2) / Γ(5/2).
     size = sqrt(2 * (2 * exponent) ** 2.5 / gamma(2.5)) * sqrt(3 / (4 * pi)) * pi / exponent**2
-    found = epsilon_by_order(mine, (1,), POSITIONS[:1], other, reference)
-    assert found[1] == pytest.approx(100 * 0.6 * size / mine.shells[1][0].charge, rel=3e-3)
-    assert found[None] == pytest.approx(found[1])
+    epsilons = epsilon_by_order(mine, (1,), POSITIONS[:1], other, reference)
+    assert epsilons[1] == pytest.approx(100 * 0.6 * size / mine.shells[1][0].charge, rel=3e-3)
+    assert epsilons[None] == pytest.approx(epsilons[1])
 
 
 def test_epsilon_is_the_formula_on_the_grid(monkeypatch):
@@ -103,12 +103,12 @@ def test_epsilon_is_the_formula_on_the_grid(monkeypatch):
     there = density_on_points(mine, NUMBERS, POSITIONS, reference, points)
     here = density_on_points(mine, NUMBERS, POSITIONS, other, points)
     monkeypatch.setattr(density, "CHUNK", 97)
-    found = epsilon_by_order(mine, NUMBERS, POSITIONS, other, reference, grid)
-    assert found[None] == pytest.approx(100 * float((here - there).abs() @ weights / (there @ weights)))
+    epsilons = epsilon_by_order(mine, NUMBERS, POSITIONS, other, reference, grid)
+    assert epsilons[None] == pytest.approx(100 * float((here - there).abs() @ weights / (there @ weights)))
     for order in range(5):
         part = density_on_points(mine, NUMBERS, POSITIONS, other, points, order)
         part = part - density_on_points(mine, NUMBERS, POSITIONS, reference, points, order)
-        assert found[order] == pytest.approx(100 * float(part.abs() @ weights / (there @ weights)))
+        assert epsilons[order] == pytest.approx(100 * float(part.abs() @ weights / (there @ weights)))
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,8 @@ def test_a_fitted_density_has_its_electrons(dimer):
     for offset in (0.0, 0.037, 0.08):
         moved = dimer.positions + offset
         points, weights = atom_grid(moved)
-        found = density_on_points(dimer.basis, dimer.numbers, moved, dimer.reference, points) @ weights
-        assert float(found) == pytest.approx(20, rel=1e-5)
+        electrons = density_on_points(dimer.basis, dimer.numbers, moved, dimer.reference, points) @ weights
+        assert float(electrons) == pytest.approx(20, rel=1e-5)
 
 
 @pytest.mark.parametrize("level", [3, 5])
@@ -134,9 +134,9 @@ def test_epsilon_is_that_on_pyscfs_grid(dimer, level):
     grids.level = level
     grids.build(with_non0tab=False)
     grid = Grid(torch.from_numpy(grids.coords) * BOHR, torch.from_numpy(grids.weights))
-    expected, found = epsilon_by_order(*dimer, grid), epsilon_by_order(*dimer)
-    assert found[None] == pytest.approx(expected[None], rel=5e-3)
-    assert found == pytest.approx(expected, rel=1e-2)
+    expected, epsilons = epsilon_by_order(*dimer, grid), epsilon_by_order(*dimer)
+    assert epsilons[None] == pytest.approx(expected[None], rel=5e-3)
+    assert epsilons == pytest.approx(expected, rel=1e-2)
 
 
 def test_epsilon_moves_and_turns_with_the_molecule(dimer):
@@ -151,15 +151,15 @@ def test_epsilon_moves_and_turns_with_the_molecule(dimer):
             )
             for z in (1, 8)
         }
-        found = epsilon_by_order(
+        epsilons = epsilon_by_order(
             dimer.basis,
             dimer.numbers,
             dimer.positions @ rotation.T + shift,
             [matrices[z] @ c for z, c in zip(dimer.numbers, dimer.other, strict=True)],
             [matrices[z] @ c for z, c in zip(dimer.numbers, dimer.reference, strict=True)],
         )
-        assert found[None] == pytest.approx(expected[None], rel=2e-3)
-        assert found == pytest.approx(expected, rel=1e-2)
+        assert epsilons[None] == pytest.approx(expected[None], rel=2e-3)
+        assert epsilons == pytest.approx(expected, rel=1e-2)
 
 
 @pytest.mark.parametrize("fit", [hydrogen_sulfide, methyl_chloride])
@@ -193,8 +193,10 @@ def test_epsilon_of_errors_in_the_core_alone_is_less_exact():
         errors = [1e-2 * torch.randn(len(part), dtype=torch.float64, generator=generator) for part in reference]
         for core in worst:
             other = [a + b * (c == core) for a, b, c in zip(reference, errors, cores, strict=True)]
-            found, exact = (epsilon_by_order(mine, numbers, positions, other, reference, g)[None] for g in (None, fine))
-            worst[core] = max(worst[core], abs(found / exact - 1))
+            approximate, exact = (
+                epsilon_by_order(mine, numbers, positions, other, reference, g)[None] for g in (None, fine)
+            )
+            worst[core] = max(worst[core], abs(approximate / exact - 1))
     assert worst[False] < 2e-3 < worst[True] < 2e-2
 
 
@@ -207,8 +209,8 @@ def test_what_is_left_out_is_negligible():
     spread = torch.tensor([50.0, 6.0, 6.0], dtype=torch.float64)
     points = torch.rand(5000, 3, dtype=torch.float64, generator=generator) * spread - 3
     expected = by_pyscf(Fit(mine, numbers, positions, [], coefficients), coefficients, points.numpy())
-    found = density_on_points(mine, numbers, positions, coefficients, points).numpy()
-    assert np.abs(found - expected).max() < 1e-11
+    density = density_on_points(mine, numbers, positions, coefficients, points).numpy()
+    assert np.abs(density - expected).max() < 1e-11
 
 
 def test_few_atoms_are_evaluated_far_away(monkeypatch):
@@ -225,8 +227,8 @@ def test_few_atoms_are_evaluated_far_away(monkeypatch):
 
 def test_no_points():
     mine = basis()
-    found = density_on_points(mine, NUMBERS, POSITIONS, random_coefficients(mine, 1), torch.zeros(0, 3))
-    assert found.shape == (0,)
+    density = density_on_points(mine, NUMBERS, POSITIONS, random_coefficients(mine, 1), torch.zeros(0, 3))
+    assert density.shape == (0,)
 
 
 @pytest.mark.parametrize("molecules", [1, 9])
@@ -243,8 +245,8 @@ def test_no_more_than_a_chunk_is_evaluated_at_once(molecules, monkeypatch):
     reference = electron_like(mine) * molecules
     points = torch.randn(3000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     grid = Grid(points, torch.ones(3000, dtype=torch.float64))
-    found = epsilon_by_order(mine, numbers, positions, [1.1 * part for part in reference], reference, grid)
-    assert found[None] == pytest.approx(10)
+    epsilons = epsilon_by_order(mine, numbers, positions, [1.1 * part for part in reference], reference, grid)
+    assert epsilons[None] == pytest.approx(10)
     assert max(largest) <= 512
     assert sum(largest) >= 3000 * 3
 

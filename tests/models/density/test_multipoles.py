@@ -117,13 +117,13 @@ def test_harmonic_tensors_are_the_table_of_solid_harmonics(order):
 def test_moments_of_any_coefficients_are_pyscfs_integrals(decontracted):
     mine = basis(decontracted)
     values = random_coefficients(mine)
-    found = moments(mine, NUMBERS, torch.tensor(POSITIONS), values)
+    moments_of = moments(mine, NUMBERS, torch.tensor(POSITIONS), values)
     auxiliary = auxiliary_molecule(mine.shells, NUMBERS, POSITIONS)
     charges, places = np.array(NUMBERS, dtype=float), auxiliary.atom_coords()
     centre = charges @ places / charges.sum()
     electrons = pyscf_moments(auxiliary, e3nn_rotation(auxiliary).T @ torch.cat(values).numpy(), centre)
     nuclei = racah((places - centre).T)
-    for order, moment in found.items():
+    for order, moment in moments_of.items():
         expected = nuclei[order] @ charges - electrons[order]
         assert moment.shape == (2 * order + 1,)
         np.testing.assert_allclose(moment.numpy(), expected, rtol=1e-8, atol=1e-8)
@@ -168,9 +168,9 @@ def test_local_moments_are_about_each_atom():
     assert orders == [0, 0, 0, 1, 2]
     values = torch.zeros(mine.size(1), dtype=torch.float64)
     values[0], values[4] = 2.0, 3.0  # the first s function, and p along y
-    (found,) = local_moments(mine, [1], [values])
-    assert float(found[0]) == pytest.approx(2 * mine.shells[1][0].charge)
-    assert set(torch.nonzero(found).flatten().tolist()) == {0, 2}
+    (local,) = local_moments(mine, [1], [values])
+    assert float(local[0]) == pytest.approx(2 * mine.shells[1][0].charge)
+    assert set(torch.nonzero(local).flatten().tolist()) == {0, 2}
 
 
 @pytest.mark.parametrize("structure", [WATER, HYDROPEROXIDE], ids=["neutral", "charged"])

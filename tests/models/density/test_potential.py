@@ -36,8 +36,8 @@ def test_the_potential_of_every_function_is_pyscfs(decontracted, monkeypatch):
     near = torch.randn(60, 3, dtype=torch.float64, generator=generator)
     points = torch.cat([near, 20 * near[:20], 1e-3 * near[:5] + POSITIONS[0]])
     expected = by_pyscf(basis, NUMBERS, POSITIONS, coefficients, points)
-    found = potential_on_points(basis, NUMBERS, POSITIONS, coefficients, points).numpy()
-    assert np.abs(found - expected).max() < 1e-10 * np.abs(expected).max()
+    values = potential_on_points(basis, NUMBERS, POSITIONS, coefficients, points).numpy()
+    assert np.abs(values - expected).max() < 1e-10 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("fit", [water, hydrogen_sulfide])
@@ -45,8 +45,8 @@ def test_the_potential_on_the_shell_is_pyscfs(fit):
     basis, numbers, positions, _, reference = fit()
     points = shell_of_points(numbers, positions)
     expected = by_pyscf(basis, numbers, positions, reference, points)
-    found = potential_on_points(basis, numbers, positions, reference, points).numpy()
-    assert np.abs(found - expected).max() < 1e-10
+    potential = potential_on_points(basis, numbers, positions, reference, points).numpy()
+    assert np.abs(potential - expected).max() < 1e-10
     without = potential_on_points(basis, numbers, positions, reference, points, nuclei=False)
     assert (without < -1).all()  # the electrons alone
 
@@ -70,8 +70,8 @@ def test_a_molecules_potential_falls_off_as_its_dipoles():
     direction = np.array([0.48, 0.6, 0.64])
     distance = 4000.0
     point = torch.tensor(centre + distance * direction)[None] * BOHR
-    found = float(potential_on_points(basis, numbers, positions, reference, point))
-    assert found == pytest.approx(dipole @ direction / distance**2, rel=5e-3)
+    potential = float(potential_on_points(basis, numbers, positions, reference, point))
+    assert potential == pytest.approx(dipole @ direction / distance**2, rel=5e-3)
 
 
 def test_points_of_the_shell_lie_on_the_surface():

@@ -18,17 +18,17 @@ POSITIONS = torch.tensor([[0.1, 0.0, 0.2], [0.86, 0.57, 0.1], [-0.62, 0.61, 0.32
 def test_a_gaussian_on_an_atom(exponent, error, atom):
     points, weights = atom_grid(POSITIONS)
     squared = ((points - POSITIONS[atom]) / BOHR).square().sum(dim=1)
-    found = float(torch.exp(-exponent * squared) @ weights)
-    assert found == pytest.approx((np.pi / exponent) ** 1.5, rel=error)
+    integral = float(torch.exp(-exponent * squared) @ weights)
+    assert integral == pytest.approx((np.pi / exponent) ** 1.5, rel=error)
 
 
 def test_the_second_moment_of_a_gaussian_between_atoms():
     """∫ x_i x_j exp(−ar²) = δ_ij (π/a)^(3/2) / 2a."""
     points, weights = atom_grid(POSITIONS)
     r = (points - POSITIONS.mean(dim=0)) / BOHR
-    found = torch.einsum("g,gi,gj->ij", weights * torch.exp(-0.8 * r.square().sum(dim=1)), r, r)
+    moment = torch.einsum("g,gi,gj->ij", weights * torch.exp(-0.8 * r.square().sum(dim=1)), r, r)
     expected = torch.eye(3, dtype=torch.float64) * (np.pi / 0.8) ** 1.5 / 1.6
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(moment, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_finer_grid_is_nearer():
     errors = []
     for radii, precision in ((RADII // 2, 11), (RADII, PRECISION), (2 * RADII, 53)):
         points, weights = atom_grid(POSITIONS, radii, precision)
-        found = torch.exp(-exponent * ((points - centre) / BOHR).square().sum(dim=1)) @ weights
-        errors.append(abs(float(found) / (np.pi / exponent) ** 1.5 - 1))
+        integral = torch.exp(-exponent * ((points - centre) / BOHR).square().sum(dim=1)) @ weights
+        errors.append(abs(float(integral) / (np.pi / exponent) ** 1.5 - 1))
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 

@@ -50,8 +50,8 @@ def test_the_authors_counts():
     )
     points = whole(grid)[0].numpy()
     assert grid.shape == (count,) * 3
-    found = points[np.lexsort(points.round(6).T[::-1])]
-    assert np.abs(found - expected.numpy()).max() < 1e-9
+    in_order = points[np.lexsort(points.round(6).T[::-1])]
+    assert np.abs(in_order - expected.numpy()).max() < 1e-9
 
 
 @pytest.mark.parametrize("size", [97, 1000, 50_000])
@@ -125,9 +125,9 @@ def test_the_coarse_epsilon_is_the_published_one(fit, seed):
     """To better than 1 %, at every order, with at most a fifteenth of the points."""
     made = turned(fit(), seed)
     grid, coarse = cube_grid(made.positions), cube_grid(made.positions, levels=COARSE)
-    expected, found = epsilon_by_order(*made, grid), epsilon_by_order(*made, coarse)
-    assert found[None] == pytest.approx(expected[None], rel=4e-3)
-    assert found == pytest.approx(expected, rel=8e-3)
+    expected, epsilons = epsilon_by_order(*made, grid), epsilon_by_order(*made, coarse)
+    assert epsilons[None] == pytest.approx(expected[None], rel=4e-3)
+    assert epsilons == pytest.approx(expected, rel=8e-3)
     assert len(whole(coarse)[0]) < prod(grid.shape) / 15
 
 

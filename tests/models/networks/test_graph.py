@@ -43,17 +43,17 @@ def test_bessel_functions_are_orthogonal_over_the_ball():
 def test_bessel_functions_are_e3nns_but_for_a_factor():
     r = torch.linspace(0.1, 9.9, 50, dtype=torch.float64)
     theirs = soft_one_hot_linspace(r, 0.0, 10.0, 50, basis="bessel", cutoff=True)
-    found = radial_functions(r, 10.0, 50, "bessel")
-    torch.testing.assert_close(found, (10.0**3 / 3) ** 0.5 * theirs, rtol=1e-11, atol=1e-11)
+    functions = radial_functions(r, 10.0, 50, "bessel")
+    torch.testing.assert_close(functions, (10.0**3 / 3) ** 0.5 * theirs, rtol=1e-11, atol=1e-11)
 
 
 def test_raised_cosines_are_squares_of_e3nns_cosines():
     r = torch.linspace(0.05, 3.4, 333, dtype=torch.float64)
     theirs = soft_one_hot_linspace(r, 0.0, 3.5, 9, basis="cosine", cutoff=True)
-    found = radial_functions(r, 3.5, 9, "cosine")
-    torch.testing.assert_close(found, (4 * 9 / 3) ** 0.5 * theirs.square(), rtol=0, atol=1e-12)
-    assert ((found > 1e-12).sum(dim=1) <= 2).all()
-    inside = found[(r > 0.35) & (r < 3.15)]
+    functions = radial_functions(r, 3.5, 9, "cosine")
+    torch.testing.assert_close(functions, (4 * 9 / 3) ** 0.5 * theirs.square(), rtol=0, atol=1e-12)
+    assert ((functions > 1e-12).sum(dim=1) <= 2).all()
+    inside = functions[(r > 0.35) & (r < 3.15)]
     torch.testing.assert_close(inside.sum(dim=1), torch.full_like(inside[:, 0], 12**0.5))
     assert float(inside.square().mean()) == pytest.approx(1, abs=0.02)
 

@@ -512,8 +512,8 @@ def test_weights_that_begin_at_zero_hide_nothing():
 def test_our_own_network_probed(hidden, layers, harmonics):
     """Selection rules say the same."""
     asked = {"hidden": hidden, "layers": layers, "harmonics_lmax": harmonics}
-    found = probe_unreachable(own(OURS, **asked), BASIS.layout, 2)
-    assert found == unreachable(small_configuration(**asked), BASIS.layout)
+    unreached = probe_unreachable(own(OURS, **asked), BASIS.layout, 2)
+    assert unreached == unreachable(small_configuration(**asked), BASIS.layout)
 
 
 def measure(configuration: Configuration, layout: tuple[MulIrrep, ...] = BASIS.layout):
@@ -523,11 +523,11 @@ def measure(configuration: Configuration, layout: tuple[MulIrrep, ...] = BASIS.l
 def test_size_by_hand():
     """Each pair of channels has a weight for each of 0e, 1e and 2e; a channel by itself makes no 1e, so those are dead,
     as are the seven that are never used."""
-    found = measure(own("own_probed:two_channels"), VECTORS)
-    assert (found.parameters, found.parameters_live) == (4 + 4 + 4 + 7, 4 + 2 + 4)
+    measured = measure(own("own_probed:two_channels"), VECTORS)
+    assert (measured.parameters, measured.parameters_live) == (4 + 4 + 4 + 7, 4 + 2 + 4)
     one = measure(own("own_probed:one_channel"), VECTORS)
     assert (one.parameters, one.parameters_live) == (1 + 1 + 1 + 7, 1 + 0 + 1)
-    assert found.components == o3.Irreps(small_configuration().network.hidden.irreps).dim == 52
+    assert measured.components == o3.Irreps(small_configuration().network.hidden.irreps).dim == 52
 
 
 def test_flops_by_hand():

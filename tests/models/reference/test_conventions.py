@@ -90,9 +90,11 @@ def test_powers_of_a_vector_are_its_harmonics(rank, order):
     for _ in range(rank - 1):
         power = np.multiply.outer(power, vector)
     parity = "e" if order % 2 == 0 else "o"
-    found = to_irreps(power, parse_irreps(f"{order}{parity}"), rank)[0]
+    components = to_irreps(power, parse_irreps(f"{order}{parity}"), rank)[0]
     harmonics = o3.spherical_harmonics(order, torch.tensor(vector), normalize=True).numpy()
-    np.testing.assert_allclose(found / np.linalg.norm(found), harmonics / np.linalg.norm(harmonics), atol=1e-12)
+    np.testing.assert_allclose(
+        components / np.linalg.norm(components), harmonics / np.linalg.norm(harmonics), atol=1e-12
+    )
 
 
 def test_what_is_left_out_is_measured():

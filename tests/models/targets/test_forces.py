@@ -83,10 +83,10 @@ def test_forces_are_minus_the_numerical_gradient_of_the_energy(network, index):
             moved[place] += shift * step
             values.append(float(energy(model, batch, moved, configuration)))
         expected[place] = -BOHR * (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
-    found = model(batch.graph)
-    assert found.energy.item() == pytest.approx(float(energy(model, batch, positions, configuration)), rel=1e-13)
+    outputs = model(batch.graph)
+    assert outputs.energy.item() == pytest.approx(float(energy(model, batch, positions, configuration)), rel=1e-13)
     assert expected.abs().max() > 1e-4
-    torch.testing.assert_close(found.forces.detach(), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+    torch.testing.assert_close(outputs.forces.detach(), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
 
 
 def test_forces_of_a_structure_add_up_to_nothing():
@@ -131,11 +131,11 @@ def test_evaluation_keeps_no_graph():
     graph = data.batch(range(2)).graph
     training = model(graph)
     with torch.no_grad():
-        found = model(graph)
+        outputs = model(graph)
     assert training.forces.requires_grad
-    assert not found.forces.requires_grad
-    assert not found.energy.requires_grad
-    torch.testing.assert_close(found.forces, training.forces.detach(), rtol=0, atol=1e-15)
+    assert not outputs.forces.requires_grad
+    assert not outputs.energy.requires_grad
+    torch.testing.assert_close(outputs.forces, training.forces.detach(), rtol=0, atol=1e-15)
 
 
 def test_the_loss_is_its_formula():

@@ -48,18 +48,18 @@ def model(data):
 def predicted(data, model) -> list[dict]:
     """The rows of the split with predicted coefficients."""
     rows = data.reference.table.to_pylist()
-    found = []
+    pairs = []
     with torch.no_grad():
         for index in SPLIT:
             values = model(data.batch([index]).graph).numpy()
             row = rows[index]
             new = [values[i][COLUMNS[number]].tolist() for i, number in enumerate(row["atomic_numbers"])]
-            found.append(row | {"coefficients": new})
-    return found
+            pairs.append(row | {"coefficients": new})
+    return pairs
 
 
-def values(found: list[Value]) -> dict[str, float]:
-    return {value.key: value.value for value in found}
+def values(measured: list[Value]) -> dict[str, float]:
+    return {value.key: value.value for value in measured}
 
 
 def relative_error(data, predicted: list[dict], block: np.ndarray) -> float:
@@ -151,10 +151,10 @@ def test_the_reference_itself_has_no_error(data):
         target = build_model(small_configuration(), EMPTY, num_neighbors=4.0, seed=0).target
 
         def __call__(self, graph):
-            return next(found)
+            return next(remaining)
 
     batches = evaluation_batches(data, SPLIT)
-    found = (batch.values for batch in batches)
+    remaining = (batch.values for batch in batches)
     assert set(values(measure(Perfect(), batches)).values()) == {0.0}
 
 
@@ -172,9 +172,9 @@ def test_no_structures_have_no_metrics(model):
 
 
 def test_every_metric_is_declared(data, model):
-    found = measure(model, evaluation_batches(data, SPLIT)) + measure_densities(model, data, SPLIT[:1])
-    assert {value.metric for value in found} == set(QUANTITIES["density"].metrics)
-    for value in found:
+    measured = measure(model, evaluation_batches(data, SPLIT)) + measure_densities(model, data, SPLIT[:1])
+    assert {value.metric for value in measured} == set(QUANTITIES["density"].metrics)
+    for value in measured:
         assert METRICS[value.metric].by_l == (value.l is not None) or value.metric == "relative_error"
 
 
@@ -195,7 +195,7 @@ def test_chosen_orders_are_measured_alone():
 
     trained = restore_model(memory.states[24], trial, reference)
     chosen = DataSet(reference, configuration.network, torch.float32, torch.device("cpu"), configuration.target)
-    found = []
+    batches = []
     for index in split_structures(configuration.data, 16, trial.seeds.split).test:
         row = reference.table.slice(index, 1).to_pylist()[0]
         with torch.no_grad():
@@ -206,7 +206,7 @@ def test_chosen_orders_are_measured_alone():
             # Oxygen 2s1p1d1f1g, hydrogen 1s1p; of the outputs 1o+2e.
             c[{8: slice(2, 10), 1: slice(1, 4)}[number]] = own if number == 8 else own[:3]
         positions = torch.tensor(row["positions"], dtype=torch.float64)
-        found.append(epsilon_by_order(BASIS, row["atomic_numbers"], positions, predicted, fitted))
-        assert found[-1][0] == found[-1][3] == 0
+        batches.append(epsilon_by_order(BASIS, row["atomic_numbers"], positions, predicted, fitted))
+        assert batches[-1][0] == batches[-1][3] == 0
     for key, order in (("epsilon", None), ("block_epsilon.l1", 1), ("block_epsilon.l2", 2)):
-        assert result.metrics[f"test.{key}"] == pytest.approx(np.mean([one[order] for one in found]), rel=1e-4)
+        assert result.metrics[f"test.{key}"] == pytest.approx(np.mean([one[order] for one in batches]), rel=1e-4)

@@ -69,10 +69,10 @@ def test_no_part_is_larger_than_it_must_be(monkeypatch):
 
 @given(size=st.integers(1, 60), parts=st.integers(1, 70))
 def test_parts_are_as_equal_as_can_be(size, parts):
-    found = parted(range(size), parts)
-    assert [index for part in found for index in part] == list(range(size))
-    assert len(found) == min(size, parts)
-    lengths = {len(part) for part in found}
+    parts_of = parted(range(size), parts)
+    assert [index for part in parts_of for index in part] == list(range(size))
+    assert len(parts_of) == min(size, parts)
+    lengths = {len(part) for part in parts_of}
     assert min(lengths) > 0
     assert max(lengths) - min(lengths) <= 1
 

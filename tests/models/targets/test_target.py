@@ -98,8 +98,8 @@ def test_a_checkpoint_is_a_model_that_predicts(quantity):
     model = restore_model(memory.states[3], trial, REFERENCE)
     data = data_of(trial.configuration, dtype=torch.float32)
     test = split_structures(trial.configuration.data, len(data), trial.seeds.split).test
-    found = {f"test.{value.key}": value.value for value in measure(model, evaluation_batches(data, test))}
-    assert found == {name: value for name, value in result.metrics.items() if name.startswith("test.")}
+    metrics = {f"test.{value.key}": value.value for value in measure(model, evaluation_batches(data, test))}
+    assert metrics == {name: value for name, value in result.metrics.items() if name.startswith("test.")}
 
 
 @pytest.fixture
@@ -136,9 +136,9 @@ def test_only_invariants_are_shifted(quantity):
     model, data = fitted(quantity)
     graph = data.batch(range(8)).graph
     width = sum(mul * (2 * order + 1) for mul, order, _ in model.target.outputs)
-    found = model.target.read(torch.zeros(len(graph.species), width, dtype=torch.float64), graph)
-    assert (found[:, model.target.invariant].abs() > 1e-3).all()
-    assert (found[:, ~model.target.invariant] == 0).all()
+    labels = model.target.read(torch.zeros(len(graph.species), width, dtype=torch.float64), graph)
+    assert (labels[:, model.target.invariant].abs() > 1e-3).all()
+    assert (labels[:, ~model.target.invariant] == 0).all()
 
 
 @pytest.mark.parametrize("quantity", PROPERTIES)
@@ -146,7 +146,7 @@ def test_metrics_are_their_formulas(quantity):
     """In several batches, against plain numpy on the stored rows; the baseline by a least squares fit of its own."""
     model, data = fitted(quantity)
     chosen = [1, 4, 2, 7, 6]
-    found = {value.key: value.value for value in measure(model, evaluation_batches(data, chosen, 2))}
+    metrics = {value.key: value.value for value in measure(model, evaluation_batches(data, chosen, 2))}
     rows = REFERENCE.table.to_pylist()
     kind = find_quantity(quantity, LABELS)
 
@@ -184,7 +184,7 @@ def test_metrics_are_their_formulas(quantity):
     if quantity == "forces":
         energies = [model(data.batch([index]).graph).energy.item() - rows[index]["energy"] for index in chosen]
         expected["energy_error"] = np.abs(energies).mean()
-    assert found == pytest.approx(expected, rel=1e-8)
+    assert metrics == pytest.approx(expected, rel=1e-8)
 
 
 def test_atomic_references_are_a_least_squares_fit():
@@ -200,8 +200,8 @@ def test_atomic_references_are_a_least_squares_fit():
     counts = np.array([[one["atomic_numbers"].count(number) for number in (1, 8)] for one in rows], dtype=float)
     energies = np.array([one["energy"] for one in rows])
     expected = np.linalg.solve(counts.T @ counts, counts.T @ energies)
-    found = model.target.baseline.sum(dim=0)[:, 0].numpy()
-    assert found == pytest.approx(expected, rel=1e-10)
+    offsets = model.target.baseline.sum(dim=0)[:, 0].numpy()
+    assert offsets == pytest.approx(expected, rel=1e-10)
     residual = energies - counts @ expected
     assert float(model.target.spread[0]) == pytest.approx(np.sqrt((residual**2).mean()), rel=1e-8)
     # Rounded to single precision, the model keeps the digits of a large energy.

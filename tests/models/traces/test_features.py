@@ -53,8 +53,8 @@ def test_statistics_in_closed_form():
 
 
 def test_features_that_vanish_have_no_share():
-    found = trace_features(Stack(Fixed("1x0e+1x1o", torch.zeros(2, 4)), Fixed("1x0e", torch.zeros(2, 1))), None)
-    assert [(feature.rms, feature.share) for feature in found] == [(0.0, 0.0)] * 2
+    traced = trace_features(Stack(Fixed("1x0e+1x1o", torch.zeros(2, 4)), Fixed("1x0e", torch.zeros(2, 1))), None)
+    assert [(feature.rms, feature.share) for feature in traced] == [(0.0, 0.0)] * 2
 
 
 def test_a_layer_that_does_not_return_its_irreps_is_refused():
@@ -171,8 +171,8 @@ class Wrapped(Module):
         network.irreps_out = o3.Irreps("2x0e")
 
     def forward(self, graph):
-        found = self.network(graph)
-        return found if self.scale == 1 else self.scale * found
+        outputs = self.network(graph)
+        return outputs if self.scale == 1 else self.scale * outputs
 
 
 @pytest.mark.parametrize(
@@ -190,17 +190,17 @@ class Wrapped(Module):
 @pytest.mark.parametrize("scale", [None, 1, 2])
 def test_layers_are_in_the_order_of_their_call(names, order, head, hidden, output, scale):
     inner = Parts(list(names), list(order), head)
-    found = find_layers(inner if scale is None else Wrapped(inner, scale), None)
+    layers = find_layers(inner if scale is None else Wrapped(inner, scale), None)
     expected = [getattr(inner, name) for name in (order if scale == 2 and output else hidden)]
-    assert found.hidden == list(dict.fromkeys(expected))
-    assert found.output is (None if output is None or scale == 2 else getattr(inner, output))
+    assert layers.hidden == list(dict.fromkeys(expected))
+    assert layers.output is (None if output is None or scale == 2 else getattr(inner, output))
     assert not any(module._forward_hooks for module in inner.modules())
 
 
 def ranks(values: torch.Tensor, irreps: str) -> list[float]:
     """Effective rank of each (l, p) of one layer that returns `values`."""
-    found = trace_features(Stack(Fixed(irreps, values), Fixed("1x0e", values[:, :1])), None)
-    return [feature.effective_rank for feature in found]
+    traced = trace_features(Stack(Fixed(irreps, values), Fixed("1x0e", values[:, :1])), None)
+    return [feature.effective_rank for feature in traced]
 
 
 def test_effective_rank_in_closed_form():
@@ -225,8 +225,8 @@ def test_invariants_are_centred_over_atoms():
 
 
 def test_parities_are_matrices_of_their_own():
-    found = ranks(torch.eye(8)[:, :6], "2x0o+4x0e")
-    assert found == pytest.approx([2, ranks(torch.eye(8)[:, 2:6], "4x0e")[0]])
+    by_irrep = ranks(torch.eye(8)[:, :6], "2x0o+4x0e")
+    assert by_irrep == pytest.approx([2, ranks(torch.eye(8)[:, 2:6], "4x0e")[0]])
 
 
 @pytest.mark.parametrize("n", [1, 3, 8])

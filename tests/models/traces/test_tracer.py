@@ -68,9 +68,9 @@ def tracer(reference: Reference, configuration: Configuration, parts: int = 1) -
 
 
 def by_name(rows: list[Measurement]) -> dict[tuple, float]:
-    found = {tuple(row[:5]): row.value for row in rows}
-    assert len(found) == len(rows), "no row stands twice"
-    return found
+    values = {tuple(row[:5]): row.value for row in rows}
+    assert len(values) == len(rows), "no row stands twice"
+    return values
 
 
 def small(**changes: object) -> Configuration:
@@ -114,8 +114,8 @@ def test_gradients_and_weights_are_those_of_autograd():
             ):
                 ir = module.irreps_out[ins.i_out].ir
                 squares.setdefault((ir.l, ir.p), []).append(torch.stack([weight.flatten(), view.flatten()]))
-        for (order, parity), found in squares.items():
-            weight, gradient = torch.cat(found, dim=1).square().mean(dim=1).sqrt().tolist()
+        for (order, parity), parts in squares.items():
+            weight, gradient = torch.cat(parts, dim=1).square().mean(dim=1).sqrt().tolist()
             assert rows[number, None, order, parity, "weight_rms"] == pytest.approx(weight, rel=1e-12)
             assert rows[number, None, order, parity, "gradient_rms"] == pytest.approx(gradient, rel=1e-9)
 
@@ -145,8 +145,8 @@ def test_gradients_by_features_and_by_the_weights_of_edges():
     for key, where in product_groups(product):
         values = seen[0][:, where], gradient[:, where]
         for statistic, value in zip(("edge_weight_rms", "edge_gradient_rms"), values, strict=True):
-            found = rows[2, key.path, key.l, key.p, statistic]
-            assert found == pytest.approx(float(value.detach().square().mean().sqrt()), rel=1e-9)
+            traced = rows[2, key.path, key.l, key.p, statistic]
+            assert traced == pytest.approx(float(value.detach().square().mean().sqrt()), rel=1e-9)
 
 
 def e3nn_product(irreps_in: o3.Irreps, lmax: int, kept: o3.Irreps) -> o3.TensorProduct:
@@ -176,8 +176,8 @@ def test_the_weights_of_a_path_make_what_it_says_of_what_it_says(ours):
     assert len({tuple(range(*where.indices(product.weight_numel))) for _, where in groups}) == len(groups)
 
     def out(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        found = product(x, y, w)
-        return product.arrange(found) if ours else found
+        outputs = product(x, y, w)
+        return product.arrange(outputs) if ours else outputs
 
     for key, where in groups:
         chosen = torch.zeros_like(weights)
@@ -206,10 +206,11 @@ def test_biases_and_internal_products_are_attributed():
             o3.FullyConnectedTensorProduct("1x0e+1x1o", "1x1o", "2x0e+1x1o"),
         ]
     )
-    found = [
-        (found.parameter.numel(), [(tuple(key), where) for key, where in found.groups]) for found in attributed(part)
+    described = [
+        (described.parameter.numel(), [(tuple(key), where) for key, where in described.groups])
+        for described in attributed(part)
     ]
-    assert found == [
+    assert described == [
         (8, [((0, 1, None), slice(0, 6)), ((1, -1, None), slice(6, 8))]),
         (3, [((0, 1, None), slice(0, 3))]),
         (3, [((1, -1, "0e x 1o -> 1o"), slice(0, 1)), ((0, 1, "1o x 1o -> 0e"), slice(1, 3))]),
@@ -220,9 +221,9 @@ def test_the_symmetric_contraction_is_attributed():
     """With all but the weights of one path at zero: of the path's degree and irreps alone."""
     irreps = o3.Irreps("2x0e+2x1o")
     contraction = SymmetricContraction(irreps, irreps, correlation=3, elements=3)
-    found = list(attributed(contraction))
-    assert [one.parameter for one in found] == list(contraction.weights)
-    texts = [[key.path for key, _ in one.groups] for one in found]
+    listed = list(attributed(contraction))
+    assert [one.parameter for one in listed] == list(contraction.weights)
+    texts = [[key.path for key, _ in one.groups] for one in listed]
     assert [len(group) for group in texts] == [len(paths) for paths in contraction.paths]
     powers = ("0e x 0e -> 0e", "1o x 1o -> 0e", "(0e x 0e -> 0e) x 0e -> 0e", "(1o x 1o -> 0e) x 0e -> 0e")
     assert set(texts[0]) == {None, *(f"contraction: {power}" for power in powers)}
@@ -230,7 +231,7 @@ def test_the_symmetric_contraction_is_attributed():
     draw = torch.Generator().manual_seed(1)
     features, elements = torch.randn(5, irreps.dim, generator=draw), torch.eye(3)[[0, 1, 2, 0, 1]]
     values = [weight.detach().clone() for weight in contraction.weights]
-    for one, value, part in zip(found, values, irreps.slices(), strict=True):
+    for one, value, part in zip(listed, values, irreps.slices(), strict=True):
         for key, where in one.groups:
             with torch.no_grad():
                 for weight in contraction.weights:
@@ -324,13 +325,13 @@ class Raw(Module):
 def test_the_weights_of_edges_are_told_apart_along_their_outputs(radial):
     """With the weights of a path doubled, the numbers that it is given change and no others."""
     holder = Holder(radial)
-    (found,) = (one for one in attributed(holder) if one.edges)
+    (weights,) = (one for one in attributed(holder) if one.edges)
     values = torch.rand(5, 6)
     with torch.no_grad():
         before = radial(values)
         assert holder.product.weight_numel == before.shape[1] == 16
-        for _, where in found.groups:
-            part = found.parameter.narrow(found.axis, where.start, where.stop - where.start)
+        for _, where in weights.groups:
+            part = weights.parameter.narrow(weights.axis, where.start, where.stop - where.start)
             part *= 2
             changed = (radial(values) != before).any(dim=0)
             part /= 2

@@ -39,11 +39,11 @@ def weights_of_paths(layer: Module, pick: dict[Module, list[torch.Tensor]]) -> d
 
     :param pick: module → its parameters' numbers, or those that were passed to it for edges.
     """
-    found: dict[tuple, list[torch.Tensor]] = {}
+    by_path: dict[tuple, list[torch.Tensor]] = {}
 
     def add(text: str, edges: bool, values: torch.Tensor) -> None:
         made = o3.Irrep(text.rpartition(" ")[2])
-        found.setdefault((text, made.l, made.p, edges), []).append(values.flatten())
+        by_path.setdefault((text, made.l, made.p, edges), []).append(values.flatten())
 
     for module, numbers in pick.items():
         if isinstance(module, ChannelProduct):
@@ -68,7 +68,7 @@ def weights_of_paths(layer: Module, pick: dict[Module, list[torch.Tensor]]) -> d
                 paths = product.paths[ir.l, ir.p]
                 for one, each in zip(paths, view.reshape(product.channels, len(paths), -1).unbind(1), strict=True):
                     add(f"{name}: {path_text(one, named=True)}", False, each)
-    return found
+    return by_path
 
 
 def run_paths(made: Tracer, layer: Module) -> tuple[dict[tuple, list[torch.Tensor]], dict[tuple, list[torch.Tensor]]]:
@@ -91,8 +91,8 @@ def run_paths(made: Tracer, layer: Module) -> tuple[dict[tuple, list[torch.Tenso
         elif isinstance(module, FusionBlock | CormorantLayer):
             matrices[module] = [(module.root if isinstance(module, FusionBlock) else module.mix).weight]
     gradients = {
-        module: [torch.zeros_like(one) if one.grad is None else one.grad for one in found]
-        for module, found in matrices.items()
+        module: [torch.zeros_like(one) if one.grad is None else one.grad for one in parts]
+        for module, parts in matrices.items()
     }
     made.model.zero_grad()
     return weights_of_paths(layer, matrices), weights_of_paths(layer, gradients)
@@ -131,8 +131,8 @@ def test_every_path_of_a_layer_has_its_own_weights_and_gradients(pieces, alike):
     names = {False: ("weight_rms", "gradient_rms"), True: ("edge_weight_rms", "edge_gradient_rms")}
     expected = {
         (*key[:3], name): torch.cat(values).square().mean().sqrt().item()
-        for found, number in ((weights, 0), (gradients, 1))
-        for key, values in found.items()
+        for lists, number in ((weights, 0), (gradients, 1))
+        for key, values in lists.items()
         for name in [names[key[3]][number]]
     }
     assert rows == pytest.approx(expected, rel=1e-9, abs=1e-18)
@@ -158,11 +158,11 @@ def test_the_audit_counts_every_path_that_no_gradient_reaches():
                 orders = re.sub(r"[eo]", "", text.partition(": ")[2])
                 texts.setdefault((orders, *irrep), []).append(dead_one)
     # Of one text, had it told orders alone, would be a dead path of the contraction and a message that is alive.
-    assert [True, False] in [sorted(found, reverse=True) for found in texts.values()]
+    assert [True, False] in [sorted(dead_irreps, reverse=True) for dead_irreps in texts.values()]
     trial = trial_row(0, 0, 0)
     rows = [row._asdict() | {"trial": trial["trial"], "step": 0, "epoch": 0} for row in made.measure()]
     traces = pl.DataFrame(pl.from_arrow(to_table(rows, TRACES))).lazy()
-    found = find_dead_irreps(layer_traces(traces, pl.DataFrame(pl.from_arrow(table([trial])))), ())
-    assert (found.paths, found.dead_paths) == (paths, zero)
-    assert set(found.dead) == {LayerIrrep(3, 0, -1), LayerIrrep(3, 1, 1)}
-    assert found.wasted == ()
+    dead_irreps = find_dead_irreps(layer_traces(traces, pl.DataFrame(pl.from_arrow(table([trial])))), ())
+    assert (dead_irreps.paths, dead_irreps.dead_paths) == (paths, zero)
+    assert set(dead_irreps.dead) == {LayerIrrep(3, 0, -1), LayerIrrep(3, 1, 1)}
+    assert dead_irreps.wasted == ()

@@ -23,10 +23,10 @@ def test_a_prediction_is_the_models(network):
     model.target.standardise(data.structures)
     row = REFERENCE.table.slice(1, 1).to_pylist()[0]
     positions = np.array(row["positions"]) + 5.0
-    basis, found = predict_density(model, configuration, REFERENCE, row["atomic_numbers"], positions)
+    basis, predicted = predict_density(model, configuration, REFERENCE, row["atomic_numbers"], positions)
     expected = model(data.structures[1].graph).detach()
-    assert len(found) == len(expected) == 6
-    for number, coefficients, values in zip(row["atomic_numbers"], found, expected, strict=True):
+    assert len(predicted) == len(expected) == 6
+    for number, coefficients, values in zip(row["atomic_numbers"], predicted, expected, strict=True):
         torch.testing.assert_close(coefficients, values[basis.columns(number)], rtol=0, atol=1e-10)
     with pytest.raises(DataError, match="expected the elements that the trial was trained on, H, O, got "):
         predict_density(model, configuration, REFERENCE, [6, 1, 1], positions[:3])

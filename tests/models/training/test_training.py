@@ -90,11 +90,11 @@ def test_a_search_does_not_see_the_test_split(unbroken):
     """Nothing of it is measured, and every other number is the same."""
     trial, result, memory = unbroken
     searching = Memory()
-    found = train(trial, REFERENCE, searching, device="cpu", traces=TRACES_OFTEN, test=False)
+    trained = train(trial, REFERENCE, searching, device="cpu", traces=TRACES_OFTEN, test=False)
     assert searching.curve_rows == [row for row in memory.curve_rows if row["split"] != "test"]
     assert searching.trace_rows == [r for r in memory.trace_rows if not r["statistic"].startswith("ablation")]
-    assert found.metrics == {k: v for k, v in result.metrics.items() if not k.startswith("test.")}
-    assert searching.values[12] == found.metrics
+    assert trained.metrics == {k: v for k, v in result.metrics.items() if not k.startswith("test.")}
+    assert searching.values[12] == trained.metrics
     assert same_numbers(searching.states[12], memory.states[12], trial)
 
 

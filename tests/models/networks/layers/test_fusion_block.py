@@ -53,11 +53,11 @@ def written_out(path: Path, features: Mapping[str, Tensor], leaves: Mapping[str,
 
 def spaces(product: FusionProduct, features: Mapping[str, Tensor], atoms: int) -> dict[tuple[int, int], Tensor]:
     """For each root, a matrix (atoms × components, paths) of one channel, whose columns span the product."""
-    found = {}
+    by_irrep = {}
     outputs = product(features).split([term.dim for term in product.irreps_out], dim=1)
     for (_, ir), values in zip(product.irreps_out, outputs, strict=True):
-        found[ir.l, ir.p] = values.reshape(atoms, -1, ir.dim).transpose(1, 2).reshape(atoms * ir.dim, -1)
-    return found
+        by_irrep[ir.l, ir.p] = values.reshape(atoms, -1, ir.dim).transpose(1, 2).reshape(atoms * ir.dim, -1)
+    return by_irrep
 
 
 def rank(*columns: Tensor) -> int:
@@ -90,9 +90,9 @@ def test_each_path_is_its_contractions_written_out(diagram, k_max):
     features = inputs(leaves, 4)
     outputs = product(features).split([term.dim for term in product.irreps_out], dim=1)
     for (mul, ir), values in zip(product.irreps_out, outputs, strict=True):
-        found = product.paths[ir.l, ir.p]
-        assert mul == 3 * len(found)
-        for path, value in zip(found, values.reshape(4, 3, -1, ir.dim).unbind(2), strict=True):
+        of_irrep = product.paths[ir.l, ir.p]
+        assert mul == 3 * len(of_irrep)
+        for path, value in zip(of_irrep, values.reshape(4, 3, -1, ir.dim).unbind(2), strict=True):
             torch.testing.assert_close(value, written_out(path, features, leaves), rtol=1e-12, atol=1e-12)
 
 
@@ -248,7 +248,7 @@ def test_identical_leaves_make_the_topologies_coincide(k_max):
 def test_the_symmetric_cube_is_that_of_e3nn():
     irreps = o3.Irreps("0e+1o+2e")
     features = irreps.randn(60, -1)
-    found = spaces(FusionProduct(comb("centre", 3), {"centre": irreps}, irreps, 1), {"centre": features}, 60)
+    spanned = spaces(FusionProduct(comb("centre", 3), {"centre": irreps}, irreps, 1), {"centre": features}, 60)
     cube = o3.ReducedTensorProducts("ijk=jik=jki", i=irreps)
     values = cube(features, features, features)
     for key, number in {(0, 1): 5, (1, -1): 5, (2, 1): 6}.items():
@@ -260,8 +260,8 @@ def test_the_symmetric_cube_is_that_of_e3nn():
             ],
             dim=1,
         )
-        assert columns.shape[1] == found[key].shape[1] == number
-        assert rank(columns) == rank(found[key]) == rank(columns, found[key]) == number
+        assert columns.shape[1] == spanned[key].shape[1] == number
+        assert rank(columns) == rank(spanned[key]) == rank(columns, spanned[key]) == number
 
 
 def test_a_bound_that_cuts_a_balanced_tree_cuts_other_functions_than_a_comb():

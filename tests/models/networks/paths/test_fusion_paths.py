@@ -29,8 +29,8 @@ def orders(text: str) -> IrrepSet:
     return frozenset((term.l, term.p) for term in parse_irreps(text))
 
 
-def counted(found: tuple[Path, ...]) -> dict[Irrep, int]:
-    return dict(Counter(path.irrep for path in found))
+def counted(listed: tuple[Path, ...]) -> dict[Irrep, int]:
+    return dict(Counter(path.irrep for path in listed))
 
 
 def labellings(tree: Tree | str, leaves: dict[str, IrrepSet], k_max: int | None, *, root: bool = True) -> list[Path]:
@@ -78,7 +78,7 @@ def test_what_is_left_out_is_a_combination_of_what_is_kept(tree, irreps, k_max):
     """Every labelling, in exact arithmetic of its own: forms are evaluated whole, with no search."""
     leaves = dict.fromkeys(LEAVES, irreps)
     tree = tree.canonical
-    found = paths(tree, leaves, EVERY, k_max)
+    all_paths = paths(tree, leaves, EVERY, k_max)
     points = 60
 
     def value(path: Path) -> np.ndarray:
@@ -89,7 +89,7 @@ def test_what_is_left_out_is_a_combination_of_what_is_kept(tree, irreps, k_max):
     every = labellings(tree, leaves, k_max)
     for irrep in {path.irrep for path in every}:
         whole = np.array([value(path).ravel() for path in every if path.irrep == irrep])
-        kept = np.array([value(path).ravel() for path in found if path.irrep == irrep]).reshape(-1, whole.shape[1])
+        kept = np.array([value(path).ravel() for path in all_paths if path.irrep == irrep]).reshape(-1, whole.shape[1])
         assert len(independent_rows(kept, len(kept))) == len(kept)
         assert len(independent_rows(np.concatenate([kept, whole]), len(whole))) == len(kept)
 
@@ -104,8 +104,8 @@ def test_equal_leaves_are_products_of_features_with_themselves():
 def test_three_vectors(k_max, number):
     vector = orders("1o")
     for text in ("((centre neighbours) edges)", "(centre (neighbours edges))", "((edges centre) neighbours)"):
-        found = paths(parse_tree(text), dict.fromkeys(LEAVES, vector), vector, k_max)
-        assert len(found) == number
+        all_paths = paths(parse_tree(text), dict.fromkeys(LEAVES, vector), vector, k_max)
+        assert len(all_paths) == number
 
 
 def test_one_vector_three_times():
@@ -118,8 +118,8 @@ def test_one_vector_three_times():
 
 def test_both_parities_of_an_internal_edge():
     leaves = {"centre": orders("1o+1e"), "neighbours": orders("1o")}
-    found = paths(parse_tree("((centre neighbours) neighbours)"), leaves, orders("1o+1e"), 1)
-    inside = {path.left.irrep for path in found if isinstance(path, Vertex)}
+    all_paths = paths(parse_tree("((centre neighbours) neighbours)"), leaves, orders("1o+1e"), 1)
+    inside = {path.left.irrep for path in all_paths if isinstance(path, Vertex)}
     assert inside == orders("0e+0o+1e+1o")
 
 
@@ -197,16 +197,16 @@ def test_a_diagram_of_too_many_paths_is_refused():
 
 def test_the_plan_holds_each_vertex_once_and_none_that_no_path_needs():
     leaves = {"centre": orders("0e+1o+2e"), "edges": orders("0e+1o")}
-    found = paths(parse_tree("((centre centre) (centre edges))"), leaves, orders("0e+1o"), 2)
-    made = plan(found)
+    all_paths = paths(parse_tree("((centre centre) (centre edges))"), leaves, orders("0e+1o"), 2)
+    made = plan(all_paths)
     nodes = [node for stack in made.stacks.values() for node in stack]
     assert len(set(nodes)) == len(nodes)
-    needed = set(found)
+    needed = set(all_paths)
     for node in sorted(nodes, key=lambda it: -len(it.leaves)):
         assert node in needed
         needed |= {node.left, node.right} if isinstance(node, Vertex) else set()
-    assert [path for paths_ in made.roots.values() for path in paths_] == list(found)
-    assert leaf_irreps(found) == leaves
+    assert [path for paths_ in made.roots.values() for path in paths_] == list(all_paths)
+    assert leaf_irreps(all_paths) == leaves
 
 
 def test_a_bound_leaves_two_of_three_paths():

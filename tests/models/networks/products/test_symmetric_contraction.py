@@ -43,12 +43,12 @@ def columns(case: dict, correlation: int) -> dict[int, np.ndarray]:
     module = contraction(case["irreps_in"], f"1x{case['root']}", correlation)
     points = torch.tensor(case["points"])
     (weights,), (paths,) = module.weights, module.paths
-    found: dict[int, list[np.ndarray]] = {order: [] for order in range(1, correlation + 1)}
+    by_degree: dict[int, list[np.ndarray]] = {order: [] for order in range(1, correlation + 1)}
     for index, path in enumerate(paths):
         weights.zero_()
         weights[index] = 1
-        found[len(path.leaves)].append(module(points, torch.ones(len(points), 1)).numpy().ravel())
-    return {order: as_columns(case, rows) for order, rows in found.items()}
+        by_degree[len(path.leaves)].append(module(points, torch.ones(len(points), 1)).numpy().ravel())
+    return {order: as_columns(case, rows) for order, rows in by_degree.items()}
 
 
 def as_columns(case: dict, rows: list) -> np.ndarray:
@@ -88,16 +88,16 @@ def multiplicity(irreps: tuple[Irrep, ...], degree: int, root: Irrep) -> int:
     """The multiplicity of a root in Symⁿ(⊕ irreps) = ⊕ over n₁ + n₂ + … = n of ⊗ Sym^nᵢ(irrep i), factor by factor."""
     total = 0
     for content in combinations_with_replacement(irreps, degree):
-        found = {(0, 1): 1}
+        contents = {(0, 1): 1}
         for order, parity in dict.fromkeys(content):
             power = symmetric_power(order, parity, content.count((order, parity)))
             product: dict[Irrep, int] = {}
-            for (left, p), many in found.items():
+            for (left, p), many in contents.items():
                 for term in power:
                     for made in range(abs(left - term.l), left + term.l + 1):
                         product[made, p * term.p] = product.get((made, p * term.p), 0) + many * term.mul
-            found = product
-        total += found.get(root, 0)
+            contents = product
+        total += contents.get(root, 0)
     return total
 
 
@@ -178,9 +178,9 @@ def test_weights_are_by_channel_and_element():
             choices = [(terms[0] + a * terms[1] + b * terms[2]) / 2**0.5 for a in (1, -1) for b in (1, -1)]
             assert min(abs(float(out[atom, c] - choice)) for choice in choices) < 1e-12
             w = vectors[:, c, atom]
-            found = out[atom, 2 + 3 * c : 5 + 3 * c]
+            vector = out[atom, 2 + 3 * c : 5 + 3 * c]
             choices = [(u * w[0] + a * s * u * w[1]) / 2**0.5 for a in (1, -1)]
-            assert min(float((found - choice).abs().max()) for choice in choices) < 1e-12
+            assert min(float((vector - choice).abs().max()) for choice in choices) < 1e-12
 
 
 def test_atoms_and_channels_in_another_order():

@@ -169,19 +169,19 @@ def test_mace_by_hand():
     messages = elements**2 + (6 * 8 + 8 * elements) + elements * hidden
     powers = 4 * hidden * elements  # one path of each degree
     update = hidden * hidden
-    found = size(scalars("mace", correlation=4), SHAPE)
-    assert found.parameters == messages + powers + update + elements * elements * hidden + hidden * scalar
-    assert found.parameters_live == found.parameters - elements * hidden
-    assert found.components == hidden
+    counted = size(scalars("mace", correlation=4), SHAPE)
+    assert counted.parameters == messages + powers + update + elements * elements * hidden + hidden * scalar
+    assert counted.parameters_live == counted.parameters - elements * hidden
+    assert counted.components == hidden
 
 
 def test_cormorant_by_hand():
     elements, hidden, scalar = 2, 3, 12
     gathered = elements**2 + (6 * 8 + 8 * elements) + elements * hidden
     own, carried, mixed = elements * hidden, (elements + hidden) * hidden, 2 * hidden * hidden
-    found = size(scalars("cormorant"), SHAPE)
-    assert found.parameters == gathered + own + carried + mixed + hidden * scalar
-    assert found.parameters_live == found.parameters
+    counted = size(scalars("cormorant"), SHAPE)
+    assert counted.parameters == gathered + own + carried + mixed + hidden * scalar
+    assert counted.parameters_live == counted.parameters
 
 
 def test_fusion_by_hand():

@@ -17,7 +17,7 @@ from tests.support.self_product import self_product
 from tests.support.synthetic_density import BASIS, small_configuration
 
 IRREPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, -1])), min_size=1, max_size=4, unique=True).map(
-    lambda found: format_irreps(MulIrrep(2, order, p) for order, p in found)
+    lambda drawn: format_irreps(MulIrrep(2, order, p) for order, p in drawn)
 )
 
 
@@ -127,9 +127,9 @@ def test_dead_for_want_of_outputs():
 def test_symmetric_powers_are_e3nns(formula, irrep):
     n = formula.index("=")
     term = o3.Irrep(irrep)
-    found = symmetric_power(term.l, term.p, n)
+    power = symmetric_power(term.l, term.p, n)
     expected = o3.ReducedTensorProducts(formula, i=irrep).irreps_out
-    assert format_irreps(found) == canonical(expected)
+    assert format_irreps(power) == canonical(expected)
 
 
 def test_symmetric_powers_in_closed_form():

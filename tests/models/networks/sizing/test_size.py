@@ -40,7 +40,7 @@ def irreps(most: int, lmax: int, mul: int) -> st.SearchStrategy[tuple[MulIrrep, 
     kinds = st.tuples(st.integers(0, lmax), st.sampled_from([1, -1]))
     terms = st.tuples(st.integers(1, mul), kinds).map(lambda term: MulIrrep(term[0], *term[1]))
     return st.lists(terms, min_size=1, max_size=most, unique_by=lambda term: term[1:]).map(
-        lambda found: parse_irreps(format_irreps(found))
+        lambda drawn: parse_irreps(format_irreps(drawn))
     )
 
 
@@ -142,9 +142,9 @@ def test_any_network(hidden, layout, layers, harmonics, radial, elements, seed):
 def test_published_widths(hidden, changes):
     configuration = small_configuration(hidden=hidden, batch_size=1, **changes)
     network, graph = build(configuration, 2, WATER, 0), geometry(configuration, 2, 0)
-    found = size(configuration, shape_of(graph, 2, WATER))
-    assert found.parameters == sum(weights.numel() for weights in network.parameters())
-    assert found.flops == operations(network, graph)
+    counted = size(configuration, shape_of(graph, 2, WATER))
+    assert counted.parameters == sum(weights.numel() for weights in network.parameters())
+    assert counted.flops == operations(network, graph)
 
 
 def test_scalars_by_hand():
@@ -153,10 +153,10 @@ def test_scalars_by_hand():
     elements, hidden, scalars = 2, 3, 12
     first = elements**2 + (6 * 8 + 8 * elements) + elements * hidden
     output = hidden * elements * scalars + hidden**2 + (6 * 8 + 8 * hidden) + hidden * scalars
-    found = size(configuration, Shape(elements, WATER, atoms=6.0, edges=20.0))
-    assert found.parameters == first + elements * elements * hidden + output
-    assert found.parameters_live == first + elements * hidden + output
-    assert found.components == hidden
+    counted = size(configuration, Shape(elements, WATER, atoms=6.0, edges=20.0))
+    assert counted.parameters == first + elements * elements * hidden + output
+    assert counted.parameters_live == first + elements * hidden + output
+    assert counted.components == hidden
 
 
 def test_pseudoscalars_of_the_last_layer_are_dead():
@@ -175,9 +175,9 @@ def test_pseudoscalars_of_the_last_layer_are_dead():
 )
 def test_components_of_the_widest_layer(hidden, components):
     """Miller's networks of equal size, and one that makes nothing."""
-    found = size(small_configuration(hidden=hidden, layers=3), Shape(2, WATER, atoms=6.0, edges=20.0))
-    assert found.components == components
-    assert (found.parameters_live > 0) == (components > 0)
+    counted = size(small_configuration(hidden=hidden, layers=3), Shape(2, WATER, atoms=6.0, edges=20.0))
+    assert counted.components == components
+    assert (counted.parameters_live > 0) == (components > 0)
 
 
 def test_operations_follow_the_batch():
@@ -195,10 +195,10 @@ def test_nothing_but_dead_weights():
     configuration = small_configuration(hidden="3x0e", harmonics_lmax=1, batch_size=1)
     layout = parse_irreps("2x4e")
     network, graph = build(configuration, 2, layout, 0), geometry(configuration, 2, 0)
-    found = size(configuration, shape_of(graph, 2, layout))
+    counted = size(configuration, shape_of(graph, 2, layout))
     assert not network(graph).requires_grad
-    assert found.parameters > found.parameters_live == found.components == 0
-    assert found.flops == operations(network, graph) > 0
+    assert counted.parameters > counted.parameters_live == counted.components == 0
+    assert counted.flops == operations(network, graph) > 0
 
 
 NARROW = {"layers": 1, "radial_width": 8}

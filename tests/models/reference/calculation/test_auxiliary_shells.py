@@ -29,8 +29,8 @@ def test_decontracted_shells_are_the_published_ones():
 def test_pyscf_keeps_our_order_of_shells_and_their_norm(decontracted):
     shells = {8: auxiliary_shells(8, "def2-universal-jfit", decontracted)}
     molecule = auxiliary_molecule(shells, [8], np.zeros((1, 3)))
-    found = [(molecule.bas_angular(i), *molecule.bas_exp(i)) for i in range(molecule.nbas)]
-    assert found == [(shell.l, *shell.exponents) for shell in shells[8]]
+    shells_found = [(molecule.bas_angular(i), *molecule.bas_exp(i)) for i in range(molecule.nbas)]
+    assert shells_found == [(shell.l, *shell.exponents) for shell in shells[8]]
     np.testing.assert_allclose(np.diag(molecule.intor("int1e_ovlp")), 1.0, atol=1e-12)
 
 

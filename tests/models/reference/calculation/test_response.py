@@ -58,16 +58,18 @@ def test_the_polarizability_is_the_dipoles_change_in_a_field(case):
             assert disturbed.converged
             dipoles.append(-np.einsum("xij,ji->x", positions, total_density_matrix(disturbed)))
         expected[:, axis] = (dipoles[0] - dipoles[1]) / (2 * strength)
-    found = static_polarizability(field)
-    assert found.shape == (6,)
-    np.testing.assert_allclose(from_irreps(found, (MulIrrep(1, 0, 1), MulIrrep(1, 2, 1)), 2), expected, atol=3e-4)
+    polarizability = static_polarizability(field)
+    assert polarizability.shape == (6,)
+    np.testing.assert_allclose(
+        from_irreps(polarizability, (MulIrrep(1, 0, 1), MulIrrep(1, 2, 1)), 2), expected, atol=3e-4
+    )
 
 
 def test_forces_are_the_energys_slope(case):
     structure, method, field = case
-    found, step = forces(field), 1e-3  # Å
-    assert found.shape == structure.positions.shape
-    np.testing.assert_allclose(found.sum(axis=0), 0, atol=1e-8)
+    gradient, step = forces(field), 1e-3  # Å
+    assert gradient.shape == structure.positions.shape
+    np.testing.assert_allclose(gradient.sum(axis=0), 0, atol=1e-8)
     energies = []
     for sign in (1, -1):
         positions = structure.positions.copy()
@@ -75,8 +77,8 @@ def test_forces_are_the_energys_slope(case):
         moved = Structure("moved", structure.atomic_numbers, positions, spin=structure.spin)
         energies.append(mean_field(molecule(moved, method), method).kernel(field.make_rdm1()))
     slope = (energies[0] - energies[1]) / (2 * step) * BOHR
-    assert found[1, 0] == pytest.approx(-slope, abs=1e-5)
-    assert abs(found[1, 0]) > 1e-3
+    assert gradient[1, 0] == pytest.approx(-slope, abs=1e-5)
+    assert abs(gradient[1, 0]) > 1e-3
 
 
 def test_the_polarizability_of_one_electron_is_the_sum_over_states():
@@ -86,8 +88,8 @@ def test_the_polarizability_of_one_electron_is_the_sum_over_states():
     energies, orbitals = linalg.eigh(field.get_hcore(), field.get_ovlp())
     elements = orbitals[:, 0] @ field.mol.intor("int1e_r")[2] @ orbitals[:, 1:]
     expected = 2 * (elements**2 / (energies[1:] - energies[0])).sum()
-    found = static_polarizability(field)
-    np.testing.assert_allclose(found, [np.sqrt(3) * expected, 0, 0, 0, 0, 0], atol=1e-6)
+    polarizability = static_polarizability(field)
+    np.testing.assert_allclose(polarizability, [np.sqrt(3) * expected, 0, 0, 0, 0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("scheme", ["iao", "hirshfeld"])
@@ -144,10 +146,10 @@ def test_the_grid_is_not_differentiated_for_nonlocal_correlation(functional, dif
         return gradients[-1]
 
     field.nuc_grad_method = watched
-    found = forces(field)
+    forces_of = forces(field)
     assert [gradient.grid_response for gradient in gradients] == [differentiated]
     slope = (hydrogen(step).e_tot - hydrogen(-step).e_tot) / (2 * step / BOHR)
-    assert found[1, 2] == pytest.approx(-slope, abs=1e-5 if differentiated else 2e-3)
+    assert forces_of[1, 2] == pytest.approx(-slope, abs=1e-5 if differentiated else 2e-3)
 
 
 def test_what_is_not_asked_for_is_null():

@@ -25,32 +25,32 @@ def molecules(seed: int) -> tuple[list[list[int]], list[np.ndarray], np.ndarray]
 
 def test_dipoles_in_the_atoms_axes_are_not_doubted():
     numbers, positions, dipoles = molecules(0)
-    found = check_frame(numbers, positions, [0] * NUMBER, dipoles)
-    assert found.doubt is None
-    assert found.r_squared > 0.98
-    fitted = np.array([found.charges[symbol] for symbol in ("H", "C", "O")])
+    check = check_frame(numbers, positions, [0] * NUMBER, dipoles)
+    assert check.doubt is None
+    assert check.r_squared > 0.98
+    fitted = np.array([check.charges[symbol] for symbol in ("H", "C", "O")])
     np.testing.assert_allclose(fitted - fitted[0], [0, -0.4, -0.8], atol=0.02)
-    assert "O -0." in str(found)
+    assert "O -0." in str(check)
 
 
 @pytest.mark.parametrize(("order", "signs"), [((1, 2, 0), (1, 1, 1)), ((1, 0, 2), (1, 1, 1)), ((0, 1, 2), (1, 1, -1))])
 def test_axes_that_are_permuted_are_named(order, signs):
     numbers, positions, dipoles = molecules(1)
-    found = check_frame(numbers, positions, [0] * NUMBER, dipoles[:, order] * np.array(signs))
-    assert found.turned > 0.98
-    assert found.r_squared < 0.5
-    assert "fit the atoms better as" in found.doubt
+    check = check_frame(numbers, positions, [0] * NUMBER, dipoles[:, order] * np.array(signs))
+    assert check.turned > 0.98
+    assert check.r_squared < 0.5
+    assert "fit the atoms better as" in check.doubt
     if order == (1, 2, 0):
-        assert found.axes == "(z, x, y)"
+        assert check.axes == "(z, x, y)"
 
 
 def test_dipoles_each_in_axes_of_their_own_are_doubted():
     """As in programs that turn each molecule into a standard orientation and print dipoles there."""
     numbers, positions, dipoles = molecules(2)
     turned = Rotation.random(NUMBER, random_state=0).apply(dipoles)
-    found = check_frame(numbers, positions, [0] * NUMBER, turned)
-    assert found.r_squared < 0.2
-    assert "axes may not be the atoms'" in found.doubt
+    check = check_frame(numbers, positions, [0] * NUMBER, turned)
+    assert check.r_squared < 0.2
+    assert "axes may not be the atoms'" in check.doubt
 
 
 def test_the_sign_of_all_dipoles_is_seen_in_the_charges_alone():

@@ -234,11 +234,11 @@ def test_tensors_come_back_as_they_were(tmp_path):
         "scalar": torch.tensor(2.5, dtype=torch.float64),
         "plain": [1, 2.5, "text", (None, True)],
     }
-    found = load_tensors(dumped(tmp_path, content))
-    assert found["plain"] == content["plain"]
+    tensors = load_tensors(dumped(tmp_path, content))
+    assert tensors["plain"] == content["plain"]
     for key in ("strided", "integers", "empty", "scalar"):
-        assert found[key].dtype == content[key].dtype
-        assert torch.equal(found[key], content[key])
+        assert tensors[key].dtype == content[key].dtype
+        assert torch.equal(tensors[key], content[key])
 
 
 def test_a_tensor_that_would_leave_its_storage_is_refused(tmp_path):

@@ -65,10 +65,10 @@ def test_a_structure_by_its_number_is_that_of_all_of_them():
     wanted = list(structures.structures(MIXED))
     assert len(wanted) == count_structures(MIXED) == 13
     for index in (7, 0, 12, 4, 5, 6, 10, 9, 8, 3, 2, 1, 11):  # in any order: none depends on those before it
-        found, expected = structure_at(MIXED, index), wanted[index]
-        assert found.positions.tobytes() == expected.positions.tobytes()
-        assert (found.id, found.atomic_numbers) == (expected.id, expected.atomic_numbers)
-        assert (found.charge, found.spin) == (expected.charge, expected.spin)
+        structure, expected = structure_at(MIXED, index), wanted[index]
+        assert structure.positions.tobytes() == expected.positions.tobytes()
+        assert (structure.id, structure.atomic_numbers) == (expected.id, expected.atomic_numbers)
+        assert (structure.charge, structure.spin) == (expected.charge, expected.spin)
 
 
 def test_tables_follow_one_another_and_ids_differ():
@@ -104,11 +104,11 @@ def test_a_shape_makes_only_the_structures_that_it_counts(monkeypatch):
     made = []
     cluster = structures.water_cluster
     monkeypatch.setattr(structures, "water_cluster", lambda *arguments: made.append(cluster(*arguments)) or made[-1])
-    found = recipe_shape(water, 3.5)
+    estimated = recipe_shape(water, 3.5)
     assert [positions.tobytes() for positions in made] == [wanted[i].positions.tobytes() for i in (0, 3, 6, 9)]
-    assert found.atoms == (6 + 6 + 15 + 15) / 4
-    assert found.edges == sum(shape.count_edges(wanted[i].positions, 3.5) for i in (0, 3, 6, 9)) / 4
-    assert found.elements == 2
+    assert estimated.atoms == (6 + 6 + 15 + 15) / 4
+    assert estimated.edges == sum(shape.count_edges(wanted[i].positions, 3.5) for i in (0, 3, 6, 9)) / 4
+    assert estimated.elements == 2
 
 
 def test_inline_coordinates_are_taken_as_they_stand():
@@ -119,11 +119,11 @@ def test_inline_coordinates_are_taken_as_they_stand():
 
 
 def test_frames_of_a_file_keep_their_numbers_and_charges(frames):
-    found = list(structures.structures(recipe(Xyz(kind="xyz", file=str(frames)))))
-    assert [one.id for one in found] == [f"some-molecules-000{n}" for n in range(4)]
-    assert [one.charge for one in found] == [0, -1, 1, 0]
-    assert found[1].atomic_numbers == (8, 1)
-    np.testing.assert_array_equal(found[3].positions, [[0, 0, 0.2], [0, 0.8, 0.8], [0, -0.8, 0.8]])
+    listed = list(structures.structures(recipe(Xyz(kind="xyz", file=str(frames)))))
+    assert [one.id for one in listed] == [f"some-molecules-000{n}" for n in range(4)]
+    assert [one.charge for one in listed] == [0, -1, 1, 0]
+    assert listed[1].atomic_numbers == (8, 1)
+    np.testing.assert_array_equal(listed[3].positions, [[0, 0, 0.2], [0, 0.8, 0.8], [0, -0.8, 0.8]])
     chosen = recipe(Xyz(kind="xyz", file=str(frames), name="w", first=1, every=2, count=2, charge=3, spin=1))
     assert [(one.id, one.charge, one.spin) for one in structures.structures(chosen)] == [
         ("w-0001", 3, 1),
@@ -216,9 +216,9 @@ def test_what_is_left_out_leaves_the_others_as_they_are(frames):
     wanted = [one for one in structures.structures(recipe(*tables)) if one.id not in names]
     assert count_structures(without) == len(wanted) == 10
     for index, one in enumerate(wanted):
-        found = structure_at(without, index)
-        assert found.id == one.id
-        assert found.positions.tobytes() == one.positions.tobytes()
+        structure = structure_at(without, index)
+        assert structure.id == one.id
+        assert structure.positions.tobytes() == one.positions.tobytes()
     assert [one.id for one in structures.structures(without)] == [one.id for one in wanted]
     with pytest.raises(IndexError, match="expected one of 10 structures"):
         structure_at(without, 10)
