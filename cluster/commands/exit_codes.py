@@ -52,9 +52,11 @@ def naming(file: Path) -> Iterator[None]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """End on Ctrl-C with a sentence that says how to continue, and the usual exit code of an interrupt."""
+    """End with a sentence that says how to continue: on Ctrl-C, with its usual exit code, and if the storage fails."""
     try:
         yield
+    except StoreError as error:
+        _fail(f"{error}; the same command continues from here", 1)
     except KeyboardInterrupt:
         _fail("interrupted; the same command continues from here", 130)
 

@@ -250,7 +250,8 @@ def assemble(
             schema = with_metadata(REFERENCE, **metadata)
 
             def write(file: IO[bytes]) -> None:
-                with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=list(REPEATED)) as writer:
+                options = {"compression": "zstd", "use_dictionary": list(REPEATED), "write_page_checksum": True}
+                with pq.ParquetWriter(file, schema, **options) as writer:
                     for batch in table.to_batches():
                         writer.write_table(pa.Table.from_batches([batch]).cast(schema))
 

@@ -115,14 +115,17 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
     if isinstance(source, str | Path) and not Path(source).exists():
         raise MissingDataError(f"expected a Parquet file of reference data at {name}, found no file there")
     if isinstance(source, str | Path) and Path(source).is_dir():
-        raise DataError(f"expected a Parquet file of reference data at {name}, found a folder there")
+        raise DataError(f"expected a Parquet file of reference data at {name}, found a folder there; restore the file from a copy")
     try:
-        raw = pq.ParquetFile(source).read()
+        raw = pq.ParquetFile(source, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         if isinstance(error, OSError) and error.errno is not None:
             raise StoreError(f"{name} cannot be read: {reason}") from None  # damage has no number
-        raise DataError(f"expected a whole Parquet file of reference data, {name} cannot be read: {reason}") from None
+        raise DataError(
+            f"expected a whole Parquet file of reference data, {name} cannot be read: {reason}; restore it from a "
+            "copy, or make it again"
+        ) from None
     kind = table_name(raw.schema)
     if kind is None:
         raise DataError(f"expected reference data written by tesseral, {name} is another program's Parquet file")
@@ -205,7 +208,7 @@ def encode_reference(
     content = reference.content_hash
     table = table.replace_schema_metadata(with_metadata(table.schema, **metadata, content=content).metadata)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 
 

@@ -391,3 +391,15 @@ def test_a_foreign_basis_is_a_sentence(text, sentence, path):
 def test_what_no_molecule_is_is_refused(change, sentence):
     with pytest.raises(DataError, match=sentence):
         encode_reference([row("a", **change)], BASIS)
+
+
+def test_a_flipped_bit_in_a_page_is_seen(path):
+    """Also in a column that no trial sees, such as the error of the fit that a report shows."""
+    path.write_bytes(encode_reference([row("a", fit_error=1.25)], BASIS))
+    content = bytearray(path.read_bytes())
+    columns = pq.ParquetFile(path).metadata.row_group(0)
+    (chunk,) = [c for i in range(columns.num_columns) if (c := columns.column(i)).path_in_schema == "fit_error"]
+    content[chunk.dictionary_page_offset + chunk.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read: .*; restore it from a copy, or make it again"):
+        read_reference(path)

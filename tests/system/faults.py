@@ -1,0 +1,48 @@
+"""Faults: whatever fails, no row is lost or counted twice, no number changes, and a sentence says what to do.
+
+    python -m tests.system.faults --figures build/faults.json
+
+File operations fail one by one; a proxy before an S3 server misbehaves; records are damaged in eight ways, and bit by
+bit; processes are killed. The numbers of every study are then held against those of an undisturbed run.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tests.support.disturbed import Found, figures
+from tests.system.faults_of_files import try_files
+from tests.system.faults_of_processes import try_processes
+from tests.system.faults_of_records import try_bits, try_records
+from tests.system.faults_of_storage import try_storage
+
+PARTS = {
+    "files": try_files,
+    "storage": try_storage,
+    "records": try_records,
+    "bits": try_bits,
+    "processes": try_processes,
+}
+
+
+def main() -> None:
+    """Every part, one after another; the figures as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--share", type=float, default=1.0, help="of the faults that are tried")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--figures", type=Path, default=Path("build/faults.json"))
+    options = parser.parse_args()
+    found = Found()
+    for name in options.parts:
+        began = time.monotonic()
+        PARTS[name](found, options.share, options.seed)
+        print(f"{name}: {time.monotonic() - began:.0f} s, {dict(found.tried)}, {dict(found.faults)}", flush=True)
+    holds = figures(found, options.figures)
+    print(f"{found.tried.total()} faults; figures in {options.figures}")
+    sys.exit(not holds)
+
+
+if __name__ == "__main__":
+    main()
