@@ -115,7 +115,9 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
     if isinstance(source, str | Path) and not Path(source).exists():
         raise MissingDataError(f"expected a Parquet file of reference data at {name}, found no file there")
     if isinstance(source, str | Path) and Path(source).is_dir():
-        raise DataError(f"expected a Parquet file of reference data at {name}, found a folder there; restore the file from a copy")
+        raise DataError(
+            f"expected a Parquet file of reference data at {name}, found a folder there; restore it from a copy"
+        )
     try:
         raw = pq.ParquetFile(source, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
