@@ -304,8 +304,9 @@ class Attempt:
 
 def _next_number(store: Store, trial: str) -> int:
     """A number that no file of the trial has, so that nothing new is mixed with what an earlier attempt left."""
-    numbers = set(attempt_numbers(store.paths(f"trials/{trial}/attempts")))
-    names = (path.rpartition("/")[2] for path in store.paths(f"trials/{trial}/checkpoint"))
+    paths = [path.removeprefix(f"trials/{trial}/") for path in store.paths(f"trials/{trial}")]
+    numbers = set(attempt_numbers(path for path in paths if path.startswith("attempts/")))
+    names = (path.removeprefix("checkpoint/") for path in paths if path.startswith("checkpoint/"))
     numbers |= {int(match[1]) for name in names if (match := CHECKPOINT.fullmatch(name))}
     written = (path for table in TABLES for path in store.paths(folder(table, trial)))
     numbers |= {segment.attempt for path in written if (segment := Segment.named(path))}
