@@ -103,8 +103,8 @@ class SearchStage:
         end = entry.outcome["steps"] if entry.outcome and entry.state == State.PRUNED else entry.plan["max_steps"]
         rungs = {epoch: v for epoch, v in read_rungs(self._store, entry.id).items() if epoch * steps <= end}
         begun = max((begin["start"] for begin in entry.begins), default=0)
-        reached = max(begun, entry.outcome.get("steps", 0) if entry.outcome else 0)
-        check_rungs(self._store, entry.id, [epoch for epoch in entry.plan.get("rungs", ()) if epoch * steps < reached])
+        reached = max(begun - 1, entry.outcome.get("steps", 0) if entry.outcome else 0)
+        check_rungs(self._store, entry.id, [epoch for epoch in entry.plan.get("rungs", ()) if epoch * steps <= reached])
         for epoch, value in rungs.items():
             self._halving.add(entry.id, epoch, value)
             if epoch < max(rungs) or epoch * steps < begun:  # the worker went on from there, so the rung was judged
