@@ -12,9 +12,9 @@ from tesseral.study.errors import StudyFileError
 from tesseral.study.json_schema import json_schema
 from tesseral.study.parsing.preset import apply_preset
 from tesseral.study.study import Study
-from tests.cluster.commands.test_cli import tesseral
 from tests.study.design.test_factorial import FACTORS, HEAD
 from tests.study.recipe.test_recipe import changed
+from tests.support.command_line import tesseral
 from tests.support.mappings import label
 from tests.support.mistakes import (
     MAPPING_MISTAKES,

@@ -2,10 +2,7 @@
 
 import json
 import pickle
-import subprocess
-import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,19 +18,7 @@ from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.outcome import seal_outcome
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-
-
-def tesseral(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tesseral.cluster.commands.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-
-
-def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr
+from tests.support.command_line import assert_refused, tesseral
 
 
 @pytest.mark.parametrize(

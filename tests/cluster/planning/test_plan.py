@@ -15,7 +15,7 @@ from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs
 from tesseral.cluster.planning.plan import StudyPlan, plan
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.training.timed_step import measure_step
-from tests.cluster.commands.test_cli import assert_refused, tesseral
+from tests.support.command_line import assert_refused, tesseral
 from tests.support.water_study import EXAMPLES
 
 STUDY = """

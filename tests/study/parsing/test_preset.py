@@ -14,7 +14,7 @@ from tesseral.study.parsing.preset import choose
 from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tests.cluster.commands.test_cli import assert_refused, tesseral
+from tests.support.command_line import assert_refused, tesseral
 from tests.support.confirm_trials import confirm_trials
 from tests.support.water_study import water_study
 
