@@ -128,7 +128,14 @@ def seal(record: Mapping[str, Any]) -> bytes:
     return body[:-1] + b',"sha256":"%s"}' % hashlib.sha256(body).hexdigest().encode()
 
 
-def read_document(store: Store, path: str, kind: Any) -> Json | None:
+class Record(dict[str, Any]):
+    """A JSON record that was read."""
+
+    sealed: bool
+    """Whether it had a checksum, which held. Records of earlier versions have none."""
+
+
+def read_document(store: Store, path: str, kind: Any) -> Record | None:
     """Return the JSON record at `path`, without its checksum.
 
     :param kind: a `TypedDict` or dataclass with the keys, types and ranges that it must have. Others may follow.
@@ -155,7 +162,9 @@ def read_document(store: Store, path: str, kind: Any) -> Json | None:
         raise damaged(store, path, f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
     if sealed is None:
         warnings.warn(UNCHECKED, stacklevel=1)  # one place, so that it is said once
-    return dict(tree)
+    record = Record(tree)
+    record.sealed = sealed is not None
+    return record
 
 
 def damaged(store: Store, path: str, why: str, advice: str = "remove it and run the study again") -> RecordError:

@@ -191,6 +191,8 @@ class Ledger:
             return None
         if plan_["id"] != trial:
             raise damaged(self.store, path, f"it is that of trial {plan_['id'][:10]}")
+        if not plan_.sealed and _trial_id(plan_["trial"]) != trial:
+            raise damaged(self.store, path, "its configuration does not have its id")
         begins = [tree for path in begun if (tree := self._begin(path)) is not None]
         begins.sort(key=lambda tree: int(tree["attempt"]))
         path = f"trials/{trial}/outcome.json"
@@ -265,6 +267,14 @@ class Ledger:
     def snapshot(self) -> None:
         """Write `trials.parquet`, for readers without this library. It is derived, and so may be replaced."""
         self.store.replace("trials.parquet", encode(self.table()))
+
+
+def _trial_id(tree: Json) -> str | None:
+    """The id of a trial that a record without a checksum holds; None if it is no trial."""
+    try:
+        return Trial.from_dict(tree).id
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
 
 
 def _row(entry: Entry, plan_: Json) -> Json:

@@ -115,7 +115,7 @@ def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -
         return False
     step = int(decision["step"])
     check_rungs(store, trial, [decision["epoch"]])
-    rung = read_document(store, f"trials/{trial}/rungs/{decision['epoch']}.json", RungRecord) or {}
+    rung: Json = read_document(store, f"trials/{trial}/rungs/{decision['epoch']}.json", RungRecord) or {}
     # The attempt that sealed the value has the rows up to it. A later one may have been stopped below the rung.
     begins = [begin for begin in begins if begin.number <= rung["attempt"]]
     facts = {"lease": lease_number, "steps": step, "reason": decision["reason"], "seconds": rung.get("seconds")}

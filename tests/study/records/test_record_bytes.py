@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from tesseral.study.configuration.trial import State
+from tesseral.study.errors import RecordError
 from tesseral.study.records import attempt, outcome, schemas
 from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.document import UNCHECKED
@@ -91,6 +92,14 @@ def test_json_records_keep_their_bytes(tmp_path, monkeypatch):
     assert list(written) == list(golden)
     for path, text in written.items():
         assert stable(text) == stable(golden[path]), path
+
+
+def test_a_configuration_of_the_first_version_that_was_altered_is_named(tmp_path):
+    store = Store(tmp_path)
+    for path, text in json.loads(FIRST.read_text()).items():
+        store.create(path, text.replace('"l2"', '"l1"').replace('"epochs":4', '"epochs":5').encode())
+    with pytest.raises(RecordError, match="its configuration does not have its id"):
+        Ledger(store, strict=True).entries()
 
 
 def stable(text: str) -> str:
