@@ -68,7 +68,7 @@ def report(
         title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
         console.print(title, style="bold", markup=False, soft_wrap=True)
         console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
-        for line in (*chosen_baseline(study_info), *flag_lines(results)):
+        for line in (*study_info.doubts, *chosen_baseline(study_info), *flag_lines(results)):
             console.print(line, soft_wrap=True, markup=False)
         parts = any(target.chosen is not None for target in study_info.targets.values())
         if not parts and (floor := floor_sentence(study_info)):

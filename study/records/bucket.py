@@ -26,8 +26,9 @@ from tesseral.study.errors import RecordError, StoreError
 PATIENCE = 300.0
 """Seconds for which an object store that does not answer is tried again. TESSERAL_PATIENCE sets another length."""
 
-FIRST = 15.0
-"""The same until it has answered once: a store that never did is more likely misspelt than absent for a while."""
+FIRST = 30.0
+"""The same until it has answered this process once: a store that never did is more likely misspelt than absent for a
+while. It is longer than the wait for one answer."""
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -37,6 +38,9 @@ _PASSING = {408, 409, 425, 429}
 _SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
 
 _T = TypeVar("_T")
+
+_answered: set[int] = set()
+"""`id` of the clients whose store has answered; `_client` keeps each for good."""
 
 
 @cache
@@ -54,6 +58,19 @@ def _client(url: str, settings: tuple[tuple[str, str], ...]) -> ObjectStore:
     )
 
 
+def refuse_credentials(url: str) -> None:
+    """Refuse a URL that holds credentials, without repeating them: errors and records name it.
+
+    :raises RecordError: if it does.
+    """
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query:
+        raise RecordError(
+            "expected a URL without credentials, such as s3://bucket/prefix; set them in the environment, for example "
+            "as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+
+
 class Bucket:
     """A prefix of an object store. Paths inside it are relative and use `/`.
 
@@ -62,15 +79,10 @@ class Bucket:
     """
 
     def __init__(self, url: str) -> None:
+        refuse_credentials(url)
         parts = urlsplit(url)
-        if "@" in parts.netloc or parts.query:
-            raise RecordError(
-                f"expected a URL without credentials, such as {parts.scheme}://bucket/prefix; set them in the "
-                "environment, for example as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            )
         self.url = url
         self.patience = float(os.environ.get("TESSERAL_PATIENCE", PATIENCE))
-        self._answered = False
         root, self._prefix = url, ""
         if parts.scheme in ("s3", "s3a", "gs"):  # of the others the path may name the container
             root, self._prefix = f"{parts.scheme}://{parts.netloc}", parts.path.strip("/")
@@ -168,14 +180,14 @@ class Bucket:
                 NotFoundError,
                 FileNotFoundError,
             ) as error:  # also of a bucket that does not exist, which is no absence
-                self._answered = True
+                _answered.add(id(self._client))
                 if _code(error) in ("NoSuchBucket", "ContainerNotFound"):
                     raise self._refused(path, error) from None
                 return None
             except BaseError as error:
                 if not _passing(error):
                     raise self._refused(path, error) from None
-                patience = self.patience if self._answered else min(FIRST, self.patience)
+                patience = self.patience if id(self._client) in _answered else min(FIRST, self.patience)
                 if time.monotonic() - began + pause > patience:
                     raise StoreError(
                         f"{self.url} gave no answer in {time.monotonic() - began:.0f} s of trying: {_reason(error)}"
@@ -189,7 +201,7 @@ class Bucket:
                 time.sleep(pause)
                 pause = min(2 * pause, 10.0)
             else:
-                self._answered = True
+                _answered.add(id(self._client))
                 if told:
                     warnings.warn(f"{self.url} answers again, after {time.monotonic() - began:.0f} s", stacklevel=4)
                 return result

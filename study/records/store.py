@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from tesseral.study.errors import RecordError, StoreError
-from tesseral.study.records.bucket import Bucket
+from tesseral.study.records.bucket import Bucket, refuse_credentials
 from tesseral.study.records.folder import Folder
 
 ABANDONED = 3600.0
@@ -57,7 +57,10 @@ class Store:
         """Return the absolute path or URL of `path`, as Polars and pyarrow read it. An absolute one stays as it is.
 
         :param path: relative to the store, or absolute.
+        :raises RecordError: if it is a URL that holds credentials.
         """
+        if "://" in path:
+            refuse_credentials(path)
         if "://" in path or path.startswith("/"):
             return path
         return f"{self.url.rstrip('/')}/{path}"

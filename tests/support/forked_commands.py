@@ -15,36 +15,8 @@ from typing import Any, NamedTuple, Self
 
 from tests.support.failing_files import Failure, Watched
 
-MODULES = (
-    "torch",
-    "e3nn",
-    "polars",
-    "altair",
-    "vl_convert",
-    "pyscf.gto",
-    "pyscf.dft",
-    "pyscf.df",
-    "obstore",
-    "optuna",
-    "rich.progress",
-    "ase.io",
-    "tesseral.cluster.commands.cli",
-    "tesseral.cluster.commands.plan_tables",
-    "tesseral.cluster.campaign.driver",
-    "tesseral.analysis.report.report",
-    "tesseral.analysis.statistics.results",
-    "tesseral.analysis.tables.open",
-    "tesseral.analysis.report.summary",
-    "tesseral.cluster.data.imports",
-    "tesseral.cluster.data.recipe_run",
-    "tesseral.cluster.data.data_set_summary",
-    "tesseral.cluster.execution.reference",
-    "tesseral.models.training.training",
-    "tesseral.models.training.trial_check",
-    "tesseral.models.training.device",
-    "tesseral.models.reference.calculation.calculation",
-)
-"""What commands import. None of it starts a thread, which a fork would lose."""
+LIBRARIES = ("torch", "e3nn", "polars", "altair", "vl_convert", "pyscf.dft", "pyscf.df", "obstore", "optuna", "ase.io")
+"""What commands import, besides tesseral itself. None of it starts a thread, which a fork would lose."""
 
 CODES = (0, 1, 2, 3, 130, 143)
 """Exit codes of a command that ends by itself."""
@@ -133,9 +105,13 @@ def _serve() -> None:
 
 def _import() -> None:
     import importlib
+    from pkgutil import walk_packages
+
+    import tesseral
 
     os.environ["OMP_NUM_THREADS"] = "1"
-    for name in MODULES:
+    ours = (module.name for module in walk_packages(tesseral.__path__, "tesseral."))
+    for name in (*LIBRARIES, *(name for name in ours if ".ray_" not in name and ".examples." not in name)):
         importlib.import_module(name)
     import torch
 

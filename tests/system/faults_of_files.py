@@ -4,6 +4,7 @@ import random
 import shutil
 from pathlib import Path
 
+from tesseral.models.data.reference_file import read_reference
 from tests.support.disturbed import Found, Studies, difference, each, numbers
 from tests.support.failing_files import ERRORS, Failure
 from tests.support.forked_commands import Commands, Ended
@@ -55,8 +56,8 @@ class _Command:
         return ended.text.replace(str(folder), "")
 
     @staticmethod
-    def _reference(folder: Path) -> dict[str, int]:
-        return {path.name: path.stat().st_size for path in (folder / "runs").glob("reference/*.parquet")}
+    def _reference(folder: Path) -> dict[str, str]:
+        return {path.name: read_reference(path).content_hash for path in (folder / "runs").glob("reference/*.parquet")}
 
 
 def try_files(found: Found, share: float = 1.0, seed: int = 0) -> None:

@@ -116,8 +116,22 @@ def test_credentials_that_are_refused_are_named_and_not_tried_again(faulty):
     assert len(proxy.met) == 1
 
 
-@pytest.mark.parametrize("url", ["s3://key:secret@bucket/x", "s3://secret@bucket"])
-def test_credentials_in_a_url_are_refused_without_repeating_them(url):
+@pytest.mark.parametrize("url", ["s3://key:secret@bucket/x", "s3://secret@bucket", "s3://b/x.parquet?Signature=secret"])
+@pytest.mark.parametrize("use", [Store, lambda url: Store("runs").location(url)])
+def test_credentials_in_a_url_are_refused_without_repeating_them(url, use):
     with pytest.raises(RecordError, match="expected a URL without credentials") as error:
-        Store(url)
+        use(url)
     assert "secret" not in str(error.value).replace("AWS_SECRET_ACCESS_KEY", "")
+
+
+def test_a_store_that_has_answered_is_waited_for_by_others_of_the_same_process(faulty, monkeypatch):
+    """A worker opens the store anew for each trial."""
+    store, proxy = faulty
+    monkeypatch.setattr("tesseral.study.records.bucket.FIRST", 0.0)
+    proxy.down.set()
+    with pytest.raises(StoreError, match="no connection"):
+        store.read("a")
+    proxy.down.clear()
+    assert store.read("a") is None
+    proxy.fault = first(3, "reset")
+    assert Store(store.url).read("a") is None
