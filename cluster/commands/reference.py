@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from tesseral.cluster.commands.exit_codes import resumable
 from tesseral.cluster.commands.options import AsJson, ExecutorName, Storage
 from tesseral.study.errors import DataError, IncompleteError
 from tesseral.study.recipe.recipe import read_recipe
+from tesseral.study.wording import count
 
 reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
 
@@ -102,10 +104,14 @@ def reference_import(
     for note in imported.notes:
         console.print(note, soft_wrap=True, markup=False)
     console.print(
-        f"Imported: {imported.structures} structures with {', '.join(imported.columns)}: {imported.location}",
+        f"Imported: {count(imported.structures, 'structure')} with {_labels(imported.columns)}: {imported.location}",
         soft_wrap=True,
         markup=False,
     )
+
+
+def _labels(columns: Sequence[str]) -> str:
+    return ", ".join(columns) if columns else "no label that a study can predict"
 
 
 def _unseen(done: int, total: int) -> None:

@@ -222,5 +222,5 @@ def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
     if chosen is None:
         raise DataError(f"expected frame {frame} of {path}, it has fewer")
     if charge is None:
-        charge = chosen.charge(str(path), "--charge states it instead")
+        charge = chosen.charge("--charge states it instead") or 0
     return Molecule(f"frame {frame} of {path.name}", chosen.atomic_numbers, chosen.positions, charge)

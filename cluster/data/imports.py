@@ -77,13 +77,15 @@ def import_mapping(file: Path, storage: str) -> Import:
 
 
 def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Results and doubts of the frame check (`check_frame`) for each label that is a dipole of the structure."""
+    """Results and doubts of the frame check (`check_frame`) for each label that is a dipole of the structure; doubts
+    about the structures too."""
     from tesseral.models.reference.exchange.frame_check import check_frame
+    from tesseral.models.reference.exchange.structure_check import doubts as structure_doubts
 
     numbers = [row["atomic_numbers"] for row in rows]
     positions = [np.array(row["positions"]) for row in rows]
     charges = [row["charge"] for row in rows]
-    checks, doubts = [], []
+    checks, doubts = [], list(structure_doubts(rows))
     for label in mapping.labels:
         unit = _dipole_unit(label)
         if unit is not None:

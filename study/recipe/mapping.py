@@ -18,6 +18,10 @@ from tesseral.study.records.schemas import REFERENCE
 
 MULTIPOLES = {column: label.multipole for column, label in COLUMNS.items() if label.multipole is not None}
 """Columns whose values refer to a point, the centre of nuclear charge, and their order l."""
+VOIGT = "xx yy zz yz xz xy"
+"""Voigt's order of the components of a symmetric tensor."""
+ORDER = r"^(e3nn|m|voigt|(xx|yy|zz|xy|xz|yz)( (xx|yy|zz|xy|xz|yz)){5})$"
+"""Pattern of `LabelSource.order`."""
 OWN = r"[\w-]+"
 """Pattern of the name of a label that fills no standard column."""
 CARTESIAN: dict[int, tuple[str, ...]] = {0: ("0e",), 1: ("1o",), 2: ("0e", "1e", "2e"), 3: ("1o", "3o")}
@@ -39,13 +43,16 @@ class Source(Section):
     """The file that is read, and which of its frames are taken."""
 
     file: str
-    """Path of the extended XYZ file, `.xyz` or `.xyz.gz`, relative to the mapping. Positions are in Å."""
+    """Path of the extended XYZ file, `.xyz` or `.xyz.gz`, relative to the mapping; or of a folder or an archive of such
+    files. QM9's original files are read too, their labels as `mu`, `alpha`, `homo`, `lumo`, `gap`, `r2`, `U0`, …"""
+    unit: Literal["angstrom", "bohr"] = "angstrom"
+    """Unit of the positions."""
     id: str | None = None
     """Key of the comment line that holds the id of each structure. Default: ids from the name of the reference and the
     number of the frame."""
     charge: int | str | None = None
-    """Total charge, e, or the key of the comment line that holds it. Default: the key `charge` if there is one, else
-    0."""
+    """Total charge, e, or the key of the comment line that holds it. Default: the key `charge`, `total_charge`,
+    `tot_charge` or `net_charge` if there is one, else 0."""
     spin: int | str | None = None
     """Number of unpaired electrons, or the key of the comment line that holds it. Default: unknown."""
     first: Annotated[int, Range(ge=0)] = 0
@@ -53,7 +60,9 @@ class Source(Section):
     every: Annotated[int, Range(ge=1)] = 1
     """Distance between frames that are taken: 10 takes every tenth."""
     count: Annotated[int, Range(ge=1)] | None = None
-    """Largest number of frames that are taken. Default: all."""
+    """Number of frames that are taken. Default: all."""
+    only_complete: bool = False
+    """Take only frames that have every label. By default a frame without one is refused."""
     ignore_cell: bool = False
     """Treat periodic frames as molecules in empty space. By default they are refused."""
 
@@ -75,8 +84,10 @@ class LabelSource(Section):
     form: Literal["cartesian", "spherical"] = "cartesian"
     """`cartesian`: the 1, 3, 9 or 27 components of a tensor, by rows; an orthonormal change of basis turns them into
     irreps. `spherical`: the components of the irreps themselves."""
-    order: Literal["e3nn", "m"] = "e3nn"
-    """Order of spherical components. `e3nn`: e3nn's order and axes. `m`: m = −l, …, l about the z axis."""
+    order: Annotated[str, Range(pattern=ORDER)] = "e3nn"
+    """Order of the components. Of spherical ones: `e3nn`, e3nn's order and axes, or `m`: m = −l, …, l about the z axis.
+    Of a symmetric Cartesian tensor that the file holds as six numbers: their order, such as `xx yy zz xy xz yz`, or
+    `voigt` for `xx yy zz yz xz xy`."""
     per: Literal["structure", "atom"] | None = None
     """Whether there is one label per structure or per atom. Default: as in the standard column, or `structure`."""
     scale: float = 1.0
@@ -126,6 +137,11 @@ class LabelSource(Section):
         return MULTIPOLES.get(self.column)
 
     @property
+    def components(self) -> str:
+        """The six components of a symmetric tensor, in the order of the file."""
+        return VOIGT if self.order == "voigt" else self.order
+
+    @property
     def ranks(self) -> tuple[int, ...]:
         """Ranks of the Cartesian tensors that contain these irreps."""
         names = [str(term).removeprefix("1x") for term in self.kept]
@@ -153,6 +169,14 @@ class LabelSource(Section):
                 "expected irreps of a Cartesian tensor, each once: some of 0e, of 1o, of 0e+1e+2e, or of 1o+3o, got "
                 f"{self.irreps!r}; form = 'spherical' takes any"
             )
+        if self.order not in ("e3nn", "m"):
+            if self.form != "cartesian" or 2 not in self.ranks:
+                raise ValueError(
+                    f"expected order = {self.order!r} for a Cartesian tensor of rank 2, got {self.form} irreps "
+                    f"{format_irreps(self.kept)}"
+                )
+            if len({*self.components.split()}) != 6:
+                raise ValueError(f"expected each of xx, yy, zz, xy, xz and yz once in order, got {self.order!r}")
         self._check_origin()
 
     def _check_origin(self) -> None:

@@ -1,174 +1,404 @@
-"""Extended XYZ files, read frame by frame by ASE (https://ase-lib.org): atoms, and all labels in the file."""
+"""Extended XYZ files, read frame by frame: atoms, and labels as text, which become numbers when they are asked for.
+
+A label that nobody asks for can so make no file unreadable, and names keep their characters. Plain XYZ and the original
+files of QM9 are read too; a folder or an archive of files is read as one file.
+"""
 
 import gzip
 import io
 import re
+import stat
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Literal
 
-import ase.io
 import numpy as np
-from ase import Atoms
-from ase.io.extxyz import key_val_str_to_dict
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
+
+Array = NDArray[np.float64]
 
 SAME_PLACE = 0.01
 """Atoms nearer to each other than this, Å, are a mistake in the file."""
-_NO_LABELS = ("numbers", "positions")  # columns of ASE's atoms that are not labels
-_MATRICES = ("stress", "virial")  # ASE turns these into matrices, and keeps only the symmetric part of stress
+MOST_ATOMS = 100_000
+"""Most atoms of a frame."""
+LONGEST_LINE = 1_000_000
+"""Most characters of a line."""
+FARTHEST = 1e6
+"""Largest coordinate, in the file's unit."""
+CHARGES = ("charge", "total_charge", "tot_charge", "net_charge")
+"""Keys of a comment line under which programs write the total charge."""
+QM9 = ("tag", "index", *"ABC", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv")
+"""Names of the numbers in the second line of QM9's original files, by its `readme.txt`."""
+
+_SYMBOLS = {symbol: number for number, symbol in enumerate(SYMBOLS, start=1)}
+_ISOTOPES = ("D", "T")
+_LABELLED = re.compile(r"([A-Z][a-z]?)\d+")  # C1, H12: a symbol and the number of the atom
+_ABSENT = ("", "none", "null", "n/a", "na", "nan")
 _DIGITS = 18  # most digits in a number of atoms
+_EXPONENT = re.compile(r"[dD]|\*\^")  # Fortran's and Mathematica's exponents
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_ITEM = re.compile(
+    rf"\s*(?:{_QUOTED}|([^\s=\"]+))"
+    rf"(?:\s*=\s*(?:{_QUOTED}|'([^']*)'|\{{([^{{}}]*)\}}|(\[(?:[^\[\]]|\[[^\[\]]*\])*\])|(\S*)))?"
+)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One structure of a file, with all values of its comment line and its columns."""
+    """One structure of a file, with all labels of its comment line and its columns as text."""
 
     index: int
     """Position in the file, from 0."""
+    where: str
+    """Its name in error messages."""
     atomic_numbers: tuple[int, ...]
     """Z of each atom."""
-    positions: NDArray[np.float64]
-    """Å, shape (atoms, 3)."""
-    info: dict[str, Any]
-    """Key → value of the comment line. Numbers are arrays, of shape () for a single one; other values are as ASE reads
-    them."""
-    arrays: dict[str, NDArray[Any]]
-    """Name → values of each further column, shape (atoms,) or (atoms, width)."""
+    positions: Array
+    """In the file's unit, Å by the format's definition, shape (atoms, 3)."""
+    info: dict[str, tuple[str | None, ...]]
+    """Key of the comment line → each of its values; None where the key stands alone."""
+    columns: dict[str, slice]
+    """Name of each column of the atoms → its place in `rows`."""
+    rows: list[list[str]] = field(repr=False)
+    """Text of each atom's line."""
+    isotopes: int = 0
+    """Number of atoms that are written as D or T; they are hydrogen."""
 
-    def charge(self, file: str, remedy: str) -> int:
-        """Total charge under the key `charge` of the comment line, e; 0 without that key.
+    def names(self, per: Literal["structure", "atom"]) -> tuple[str, ...]:
+        """Names of the labels that each structure, or each atom, has.
 
-        :param file: name of the file in an error message.
-        :param remedy: end of that message, which says what to do.
-        :raises DataError: if the charge is not a whole number.
+        :param per: whose labels.
         """
-        stated = np.asarray(self.info.get("charge", 0))
-        if stated.shape != () or stated.dtype.kind not in "iuf" or not float(stated).is_integer():
+        if per == "structure":
+            return tuple(key for key in self.info if key not in ("Properties", "Lattice", "pbc"))
+        return tuple(key for key in self.columns if key not in ("species", "Z", "pos"))
+
+    def has(self, name: str, per: Literal["structure", "atom"]) -> bool:
+        """Whether there is a value of a label. A key that stands alone, `N/A`, `None` and `nan` are none.
+
+        :param name: of the label.
+        :param per: whose label it is.
+        """
+        if per == "atom":
+            return name in self.columns
+        return any(text is not None and text.strip().lower() not in _ABSENT for text in self.info.get(name, ()))
+
+    def text(self, key: str) -> str | None:
+        """The value of a key of the comment line, verbatim; None if it has none.
+
+        :param key: of the comment line.
+        :raises DataError: if the key stands there twice.
+        """
+        values = self.info.get(key, (None,))
+        if len(values) > 1:
+            shown = " and ".join("no value" if value is None else repr(value[:40]) for value in values[:2])
+            raise DataError(f"expected {key} once in the comment line, {self.where} has {len(values)} of it: {shown}")
+        return values[0]
+
+    def numbers(self, name: str, per: Literal["structure", "atom"]) -> Array:
+        """The numbers of a label, in the file's order, shape (1, numbers) or (atoms, numbers).
+
+        :param name: of the label.
+        :param per: whose label it is.
+        :raises DataError: if there is no such label, or it is no number, or not finite.
+        """
+        if not self.has(name, per):
+            raise DataError(f"expected a label {name!r} for each {per}, {self.where} has none: {self._hint(name, per)}")
+        if per == "atom":
+            place = self.columns[name]
+            rows = [row[place] for row in self.rows]
+        else:
+            rows = [re.sub(r"[\[\]{},]", " ", (self.text(name) or "").removeprefix("_JSON")).split()]
+        try:
+            values = np.array([floats(row) for row in rows])
+        except ValueError as error:
+            raise DataError(f"expected numbers in {name}, {self.where} has {str(error)[:60]}") from None
+        if not np.isfinite(values).all():
+            raise DataError(f"expected finite numbers in {name}, {self.where} has infinite ones or NaN")
+        return values
+
+    def charge(self, remedy: str) -> int | None:
+        """Total charge under one of the keys `CHARGES` of the comment line, e; None without one.
+
+        :param remedy: end of the error message, which says what to do.
+        :raises DataError: if it is not a whole number, or two keys contradict each other.
+        """
+        found = {key: self.whole(key, remedy) for key in CHARGES if key in self.info}
+        if len({*found.values()}) > 1:
+            stated = " and ".join(f"{key} = {value}" for key, value in found.items())
+            raise DataError(f"expected one total charge, {self.where} has {stated}; {remedy}")
+        return next(iter(found.values()), None)
+
+    def whole(self, key: str, remedy: str = "") -> int:
+        """The whole number under a key of the comment line, of at most six digits.
+
+        :param key: of the comment line.
+        :param remedy: end of the error message, which says what to do.
+        :raises DataError: if it is something else.
+        """
+        text = self.text(key)
+        try:
+            (value,) = floats([text or ""])
+        except ValueError:
+            value = float("nan")
+        if not abs(value) < 1e6 or not value.is_integer():
+            shown = "none" if text is None else text[:40]
             raise DataError(
-                f"expected a whole number as the charge of frame {self.index} of {file}, got {self.info['charge']}; "
-                f"{remedy}"
+                f"expected a whole number under {key}, {self.where} has {shown}" + (f"; {remedy}" if remedy else "")
             )
-        return int(stated)
+        return int(value)
+
+    def _hint(self, name: str, per: str) -> str:
+        other: Literal["structure", "atom"] = "atom" if per == "structure" else "structure"
+        if self.has(name, other):
+            return f"it has one for each {other}"
+        if per == "structure" and name in self.info:
+            text = self.info[name][0]
+            shown = f"the key {name} stands alone" if text is None else f"the value is {text[:40]!r}"
+            return f"{shown}; only_complete = true of [source] leaves such frames out"
+        names = ", ".join(self.names("structure" if per == "structure" else "atom")) or "none"
+        return f"it has {names}; only_complete = true of [source] leaves such frames out"
+
+
+def floats(texts: list[str]) -> list[float]:
+    """Numbers from text, also with the exponents of Fortran (`1D-3`) and Mathematica (`1*^-3`).
+
+    :param texts: one number each.
+    :raises ValueError: with the first text that is no number.
+    """
+    try:
+        if not any("_" in text for text in texts):  # which Python would take for a separator of digits
+            return [float(text) for text in texts]
+    except ValueError:
+        pass
+    return [_float(text) for text in texts]
+
+
+def _float(text: str) -> float:
+    try:
+        if "_" not in text:
+            return float(_EXPONENT.sub("e", text))
+    except ValueError:
+        pass
+    raise ValueError(repr(text))
 
 
 def read_frames(path: str | Path, ignore_cell: bool = False) -> Iterator[Frame]:
-    """Frames of a file `.xyz` or `.xyz.gz`, one in memory at a time; plain XYZ is read too.
+    """Frames of extended XYZ, one in memory at a time.
 
-    ASE moves labels with names that it knows (`energy`, `forces`, `dipole`, `charges`, …) to a calculator; here they
-    are in `info` and `arrays` like all others. Nine numbers are a vector in the file's order, including `stress` and
-    `virial`, which ASE would transpose and make symmetric.
-
-    :param path: of the file.
+    :param path: a file `.xyz` or `.xyz.gz`, or a folder or an archive (`.zip`, `.tar`, `.tar.gz`, …) of such files. The
+        files of a folder are read in the order of their names, those of an archive in its own order.
     :param ignore_cell: take a periodic frame as one molecule in empty space; False: it is rejected.
     :raises DataError: if the file is missing, is not extended XYZ or holds no frame; if a frame is periodic, has
         coordinates that are not finite, an unknown element, two atoms at one place, or fewer atoms than it states.
         The message names the frame.
     """
     count = 0
-    for index, block in enumerate(_blocks(Path(path))):
-        where = f"frame {index} of {path}"
-        try:
-            atoms = _read_atoms(block)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-            raise DataError(f"expected extended XYZ, {where} cannot be read: {_reason(error)}") from None
-        count += 1
-        yield _frame(atoms, block.split("\n", 2)[1], index, where, ignore_cell)
+    for name, file in _files(Path(path)):
+        with _readable(name):
+            text = io.TextIOWrapper(file, encoding="utf-8-sig")
+            while (frame := _frame(text, count, f"frame {count} of {name}", ignore_cell)) is not None:
+                count += 1
+                yield frame
     if not count:
         raise DataError(f"expected extended XYZ, {path} holds no frame")
 
 
-def _blocks(path: Path) -> Iterator[str]:
-    """Text of each frame: the number of atoms, the comment line, and a line for each atom."""
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn what keeps a file from being read into a sentence."""
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            index = 0
-            while (block := _block(file, f"frame {index} of {path}")) is not None:
-                yield block
-                index += 1
-    except DataError:
-        raise
-    except (OSError, EOFError, zlib.error) as error:
+        yield
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"expected text in UTF-8, {name} cannot be read: it has the byte {error.object[error.start]:#04x}; if it "
+            "is Latin-1, `iconv -f latin1 -t utf-8` converts it"
+        ) from None
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DataError(f"expected an extended XYZ file, {path} cannot be read: {reason}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"expected an extended XYZ file, {path} cannot be read: it is no text") from None
+        raise DataError(f"expected an extended XYZ file, {name} cannot be read: {reason.splitlines()[0]}") from None
 
 
-def _block(file: TextIO, where: str) -> str | None:
-    head = file.readline()
+def _files(path: Path) -> Iterator[tuple[str, "IO[bytes] | gzip.GzipFile"]]:
+    """Each file, and its name in error messages."""
+    with _readable(str(path)):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_xyz(file.name))
+            if not inside:
+                raise DataError(f"expected a folder of files .xyz or .xyz.gz, {path} cannot be read: it has none")
+            for file in inside:
+                yield from _files(file)
+        elif not stat.S_ISREG(mode):
+            raise DataError(f"expected a file, a folder or an archive, {path} cannot be read: it is none of them")
+        elif path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                for name in filter(_is_xyz, archive.namelist()):
+                    with archive.open(name) as packed:
+                        yield f"{path}/{name}", _unzipped(packed, name)
+        elif re.search(r"\.(tar(\.\w+)?|tgz|tbz2|txz)$", path.name):
+            with tarfile.open(path) as tar:
+                for member in tar:
+                    content = tar.extractfile(member) if member.isfile() and _is_xyz(member.name) else None
+                    if content is not None:
+                        yield f"{path}/{member.name}", _unzipped(content, member.name)
+        else:
+            with path.open("rb") as plain:
+                yield str(path), _unzipped(plain, path.name)
+
+
+def _is_xyz(name: str) -> bool:
+    return name.removesuffix(".gz").endswith((".xyz", ".extxyz"))
+
+
+def _unzipped(file: IO[bytes], name: str) -> "IO[bytes] | gzip.GzipFile":
+    return gzip.open(file) if name.endswith(".gz") else file
+
+
+def _line(file: io.TextIOWrapper, where: str) -> str:
+    line = file.readline(LONGEST_LINE + 1)
+    if len(line) > LONGEST_LINE:
+        raise DataError(f"expected lines of at most {LONGEST_LINE:,} characters, {where} has a longer one")
+    return line
+
+
+def _frame(file: io.TextIOWrapper, index: int, where: str, ignore_cell: bool) -> Frame | None:
+    """The next frame: the number of atoms, the comment line, and a line for each atom."""
+    head = _line(file, where)
     while head and not head.strip():  # blank lines after a frame
-        head = file.readline()
+        head = _line(file, where)
     if not head:
         return None
     said = head.strip()
-    # Text is checked before ASE sees it: its own errors name neither the file nor the frame.
-    if not said.isdecimal() or len(said) > _DIGITS or int(said) < 1:
+    if not (said.isascii() and said.isdecimal()) or len(said) > _DIGITS or int(said) < 1:
         raise DataError(f"expected a number of atoms, {where} begins with {said[:40]!r}; is it extended XYZ?")
-    lines = [head, file.readline()]
+    if int(said) > MOST_ATOMS:
+        raise DataError(f"expected at most {MOST_ATOMS:,} atoms, {where} states {int(said):,}")
+    comment, rows = _line(file, where), []
     for read in range(int(said)):
-        line = file.readline()
-        if len(line.split()) < 2:  # the end of the file, a blank line, or the next frame's number of atoms
+        row = _line(file, where).split()
+        if len(row) < 2:  # the end of the file, a blank line, or the next frame's number of atoms
             raise DataError(f"expected extended XYZ, {where} ends before its {said} atoms do: it has {read}")
-        lines.append(line)
-    return "".join(lines)
+        rows.append(row)
+    fields = comment.split()
+    if len(fields) >= len(QM9) and fields[0] == "gdb":  # then the vibrations, SMILES and InChI
+        info: dict[str, tuple[str | None, ...]] = {key: (text,) for key, text in zip(QM9, fields, strict=False)}
+        columns = {"species": slice(0, 1), "pos": slice(1, 4), "charges": slice(4, 5)}
+        for _ in range(3):
+            _line(file, where)
+    else:
+        info = _items(comment)
+        columns = _columns(info, where)
+    return _checked(Frame(index, where, (), np.zeros((0, 3)), info, columns, rows), ignore_cell)
 
 
-def _read_atoms(block: str) -> Atoms:
-    matrices = {}
-
-    def parse(comment: str) -> dict[str, Any]:
-        values: dict[str, Any] = key_val_str_to_dict(comment)
-        for key in values.keys() & {*_MATRICES}:
-            matrices[key] = values.pop(key).ravel(order="F")  # as it stands in the file
-        return values
-
-    atoms = next(ase.io.iread(io.StringIO(block), format="extxyz", properties_parser=parse))
-    atoms.info |= matrices
-    return atoms
+def _items(comment: str) -> dict[str, tuple[str | None, ...]]:
+    """Key → values of a comment line: `key=value`, `key="value"`, `key={value}`, `key=[value]`, or a key alone."""
+    items: dict[str, tuple[str | None, ...]] = {}
+    for match in _ITEM.finditer(comment):
+        quoted, plain, *values = match.groups()
+        key = plain if quoted is None else quoted
+        text = next((value for value in values if value is not None), None)
+        items[key] = (*items.get(key, ()), text if text is None else text.replace('\\"', '"'))
+    return items
 
 
-def _frame(atoms: Atoms, comment: str, index: int, where: str, ignore_cell: bool) -> Frame:
-    numbers, positions = atoms.numbers.tolist(), atoms.positions.astype(np.float64)
-    if not np.isfinite(positions).all():
-        atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise DataError(f"expected finite coordinates, atom {atom} in {where} has {positions[atom].tolist()}")
-    if 0 in numbers:
-        raise DataError(f"expected a chemical element for each atom, atom {numbers.index(0)} in {where} has none")
-    if atoms.pbc.any() and not ignore_cell:
+def _columns(info: dict[str, tuple[str | None, ...]], where: str) -> dict[str, slice]:
+    """Name → place of each column, from `Properties` of the comment line. Plain XYZ has symbols and positions."""
+    stated = info.get("Properties", ("species:S:1:pos:R:3",))[0] or ""
+    parts = stated.split(":")
+    columns: dict[str, slice] = {}
+    start = 0
+    for name, kind, width in zip(parts[::3], parts[1::3], parts[2::3], strict=False):
+        if kind not in ("S", "R", "I", "L") or not re.fullmatch(r"\d{1,6}", width) or int(width) < 1:
+            break
+        columns[name] = slice(start, start + int(width))
+        start += int(width)
+    if len(columns) * 3 != len(parts) or not {"species", "Z"} & columns.keys() or columns.get("pos") is None:
         raise DataError(
-            f"expected molecules in empty space, {where} is periodic; "
+            f"expected extended XYZ, {where} cannot be read: expected Properties such as species:S:1:pos:R:3, each "
+            f"column once, got {stated[:80]!r}"
+        )
+    if columns["pos"].stop - columns["pos"].start != 3:
+        raise DataError(f"expected extended XYZ, {where} cannot be read: pos has another number of columns than 3")
+    if "charge" in columns:
+        columns.setdefault("charges", columns["charge"])  # the name that ASE gives it
+    return columns
+
+
+def _checked(frame: Frame, ignore_cell: bool) -> Frame:
+    """The frame with its atoms, if it is a molecule."""
+    where, columns = frame.where, frame.columns
+    width = max(place.stop for place in columns.values())
+    for number, row in enumerate(frame.rows):
+        if len(row) < width or ("Properties" in frame.info and len(row) > width):
+            raise DataError(
+                f"expected extended XYZ, {where} cannot be read: atom {number} has {len(row)} columns of {width}"
+            )
+    try:
+        positions = np.array([floats(row[columns["pos"]]) for row in frame.rows])
+    except ValueError as error:
+        raise DataError(f"expected extended XYZ, {where} cannot be read: the coordinate {str(error)[:40]}") from None
+    for atom in np.flatnonzero(~np.isfinite(positions).all(axis=1)):
+        raise DataError(f"expected finite coordinates, atom {atom} in {where} has {positions[atom].tolist()}")
+    for atom in np.flatnonzero((np.abs(positions) > FARTHEST).any(axis=1)):
+        raise DataError(
+            f"expected coordinates of at most {FARTHEST:.0e}, atom {atom} in {where} has {positions[atom].tolist()}"
+        )
+    _check_cell(frame, ignore_cell)
+    _check_places(positions, where)
+    element = columns["species"] if "species" in columns else columns["Z"]
+    words = [row[element][0] for row in frame.rows]
+    numbers = tuple(_element(word, atom, where) for atom, word in enumerate(words))
+    isotopes = sum(word in _ISOTOPES for word in words)
+    return Frame(frame.index, where, numbers, positions, frame.info, columns, frame.rows, isotopes)
+
+
+def _check_places(positions: Array, where: str) -> None:
+    _, first, counts = np.unique(positions, axis=0, return_index=True, return_counts=True)
+    pairs = [np.flatnonzero((positions == positions[index]).all(axis=1))[:2] for index in first[counts > 1][:1]]
+    if not pairs and len(positions) > 1:
+        distances, nearest = cKDTree(positions).query(positions, k=2)
+        pairs = [np.sort(nearest[atom]) for atom in np.flatnonzero(distances[:, 1] < SAME_PLACE)[:1]]
+    for one, other in pairs:
+        raise DataError(f"expected each atom at a place of its own, {where} has atoms {one} and {other} at one")
+
+
+def _element(word: str, atom: int, where: str) -> int:
+    """Atomic number of a symbol, of one with the atom's number as C1, of D and T, or of a number."""
+    labelled = _LABELLED.fullmatch(word)
+    symbol = labelled[1] if labelled else word
+    if word.isascii() and word.isdecimal() and len(word) < 4 and 1 <= int(word) <= len(SYMBOLS):
+        return int(word)
+    if symbol in _ISOTOPES:
+        return 1
+    if symbol not in _SYMBOLS:
+        raise DataError(f"expected a chemical element for each atom, atom {atom} in {where} has {word[:20]!r}")
+    return _SYMBOLS[symbol]
+
+
+def _check_cell(frame: Frame, ignore_cell: bool) -> None:
+    """Refuse a periodic frame. A lattice of nine zeros is no cell."""
+    if ignore_cell:
+        return
+    lattice, stated = frame.text("Lattice"), frame.text("pbc")
+    try:
+        empty = lattice is not None and not any(floats(lattice.split()))
+    except ValueError:
+        empty = False
+    axes = re.sub(r"[\[\],]", " ", stated or "").split()
+    periodic = any(axis.lower() not in ("f", "false", "0") for axis in axes) if axes else lattice is not None
+    if periodic and not empty:
+        raise DataError(
+            f"expected molecules in empty space, {frame.where} is periodic; "
             'if its cell means nothing, write pbc="F F F" there or set ignore_cell'
         )
-    together = sorted(cKDTree(positions).query_pairs(SAME_PLACE))
-    if together:
-        first, second = together[0]
-        raise DataError(f"expected each atom at a place of its own, {where} has atoms {first} and {second} at one")
-    results = dict(atoms.calc.results) if atoms.calc is not None else {}
-    columns = _columns(comment)
-    arrays = {key: value for key, value in atoms.arrays.items() if key not in _NO_LABELS}
-    arrays |= {key: np.asarray(value) for key, value in results.items() if key in columns}
-    info = atoms.info | {key: value for key, value in results.items() if key not in columns}
-    return Frame(index, tuple(numbers), positions, {key: _number(value) for key, value in info.items()}, arrays)
-
-
-def _columns(comment: str) -> set[str]:
-    """Names of the columns in ASE's terms, from `Properties` of the comment line."""
-    match = re.search(r"Properties\s*=\s*[\"']?([^\"'\s]+)", comment)
-    names = set(match[1].split(":")[::3]) if match else set()
-    return names | ({"charges"} if "charge" in names else set())
-
-
-def _number(value: Any) -> Any:
-    """A number as an array of shape (); other values unchanged."""
-    number = isinstance(value, int | float | np.number | np.ndarray) and not isinstance(value, bool)
-    return np.asarray(value) if number else value
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

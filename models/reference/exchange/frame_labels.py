@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import numpy as np
 from tesseral.models.reference.exchange.extended_xyz import Frame, read_frames
 from tesseral.models.reference.exchange.label_values import LEFT_OUT, Array, format_terms, label_values
 from tesseral.study.configuration.quantities import Label
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.mapping import LabelSource, Mapping
+from tesseral.study.wording import count
 
 
 @dataclass
@@ -44,54 +46,78 @@ def import_frames(mapping: Mapping, folder: Path) -> Imported:
     own = [label for label in mapping.labels if not label.standard]
     imported = Imported([], {label.column: Label(label.kept, label.unit, label.of) for label in own})
     dropped: dict[str, list[float]] = {label.column: [] for label in mapping.labels}
-    frames = islice(read_frames(path, source.ignore_cell), source.first, None, source.every)
-    for frame in islice(frames, source.count):
-        row = _row(frame, mapping, f"frame {frame.index} of {path}")
+    lacking: dict[str, int] = {}
+    isotopes = 0
+    for frame in islice(read_frames(path, source.ignore_cell), source.first, None, source.every):
+        if len(imported.rows) == source.count:
+            break
+        lacks = [label.name for label in mapping.labels if not frame.has(label.name, label.of)]
+        if lacks and source.only_complete:
+            lacking[lacks[0]] = lacking.get(lacks[0], 0) + 1
+            continue
+        if source.unit == "bohr":
+            frame = replace(frame, positions=frame.positions * BOHR)
+        isotopes += frame.isotopes
+        row = _row(frame, mapping)
         for label in mapping.labels:
-            values, left_out = label_values(frame, label, row["charge"], f"frame {frame.index} of {path}")
+            values, left_out = label_values(frame, label, row["charge"], frame.where)
             dropped[label.column].append(left_out)
             row[label.target] = _plain(values, label)
         columns = {label.column for label in mapping.labels}
         if {"homo", "lumo"} <= columns and "gap" not in columns:
             row["gap"] = row["lumo"] - row["homo"]
         imported.rows.append(row)
-    if not imported.rows:
-        raise DataError(f"expected a frame of {path} from source.first on, it has none")
+    incomplete = [f"{count(n, 'frame')} without {name}" for name, n in lacking.items()]
+    wanted = source.count or 1
+    if len(imported.rows) < wanted:
+        but = f", and {' and '.join(incomplete)}" if incomplete else ""
+        raise DataError(
+            f"expected {count(wanted, 'frame')} of {path} from number {source.first} on by steps of {source.every}, it "
+            f"has {len(imported.rows)}{but}"
+        )
+    imported.notes += [f"left out {' and '.join(incomplete)}"] if incomplete else []
+    imported.notes += [f"{count(isotopes, 'atom')} written as D or T became hydrogen"] if isotopes else []
     imported.notes += list(_dropped(mapping, dropped))
     return imported
 
 
-def _row(frame: Frame, mapping: Mapping, where: str) -> dict[str, Any]:
+def _row(frame: Frame, mapping: Mapping) -> dict[str, Any]:
     """Columns of a frame other than its labels."""
     source = mapping.source
     name = f"{mapping.reference.name}-{frame.index:06d}"
     if source.id is not None:
-        if source.id not in frame.info:
-            raise DataError(f"expected the structure's name under {source.id}, {where} has {', '.join(frame.info)}")
-        name = str(frame.info[source.id])
+        stated = frame.text(source.id)
+        if not stated:
+            keys = ", ".join(frame.names("structure")) or "no key"
+            raise DataError(f"expected the structure's name under {source.id}, {frame.where} has {keys}")
+        name = stated
     charges = np.array(frame.atomic_numbers, dtype=float)
-    default = "charge" if "charge" in frame.info else 0
+    charge = source.charge if isinstance(source.charge, int) else 0
+    if isinstance(source.charge, str):
+        charge = frame.whole(source.charge)
+    elif source.charge is None:
+        charge = frame.charge("source.charge states it, or names its key") or 0
+    spin = frame.whole(source.spin) if isinstance(source.spin, str) else source.spin
+    electrons = sum(frame.atomic_numbers) - charge
+    if electrons < 0 or abs(charge) > sum(frame.atomic_numbers):
+        raise DataError(f"expected a charge that the nuclei allow, {frame.where} has {charge}")
+    if spin is not None and (spin < 0 or spin > electrons or (electrons - spin) % 2):
+        raise DataError(
+            f"expected a number of unpaired electrons that {electrons} electrons allow, {frame.where} has {spin}; "
+            "state source.charge if it is an ion"
+        )
     return {
         "id": name,
         "atomic_numbers": list(frame.atomic_numbers),
         "positions": frame.positions.tolist(),
-        "charge": _integer(frame, default if source.charge is None else source.charge, where),
-        "spin": None if source.spin is None else _integer(frame, source.spin, where),
+        "charge": charge,
+        "spin": spin,
         "method": mapping.reference.method,
         "basis": mapping.reference.basis,
         "converged": True,
         "centre": (charges @ frame.positions / charges.sum()).tolist(),
         "provenance": json.dumps({"source": Path(source.file).name, "frame": frame.index}),
     }
-
-
-def _integer(frame: Frame, key: int | str, where: str) -> int:
-    if isinstance(key, int):
-        return key
-    value = frame.info.get(key)
-    if isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in "iuf" and float(value).is_integer():
-        return int(value)
-    raise DataError(f"expected a whole number under {key}, {where} has {'none' if value is None else value}")
 
 
 def _plain(values: Array, label: LabelSource) -> Any:

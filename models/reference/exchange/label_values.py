@@ -29,7 +29,7 @@ def label_values(frame: Frame, label: LabelSource, charge: int, where: str) -> t
         unless the mapping symmetrizes.
     :raises DataError: as `import_frames`.
     """
-    raw = _numbers(frame, label, where)
+    raw = frame.numbers(label.name, label.of)
     components, left_out = _components(raw, label, where)
     if left_out > LEFT_OUT and not label.symmetrize:
         raise DataError(
@@ -40,22 +40,6 @@ def label_values(frame: Frame, label: LabelSource, charge: int, where: str) -> t
     if label.multipole == 1 and charge:  # a mapping must state higher multipoles about the centre of nuclear charge
         components = components + charge * _origin(frame, label, where)
     return components, left_out
-
-
-def _numbers(frame: Frame, label: LabelSource, where: str) -> Array:
-    """Numbers of a label as in the file, shape (1, numbers), or (atoms, numbers) for a label per atom."""
-    here, there = (frame.info, frame.arrays) if label.of == "structure" else (frame.arrays, frame.info)
-    if label.name not in here:
-        other = "atom" if label.of == "structure" else "structure"
-        hint = f"it has one for each {other}" if label.name in there else f"it has {', '.join(here) or 'none'}"
-        raise DataError(f"expected a label {label.name!r} for each {label.of}, {where} has none: {hint}")
-    try:
-        values = np.asarray(here[label.name], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"expected numbers in {label.name}, {where} has {here[label.name]!r}") from None
-    if not np.isfinite(values).all():
-        raise DataError(f"expected finite numbers in {label.name}, {where} has infinite ones or NaN")
-    return values.reshape(len(frame.atomic_numbers) if label.of == "atom" else 1, -1)
 
 
 def _components(raw: Array, label: LabelSource, where: str) -> tuple[Array, float]:
@@ -75,12 +59,16 @@ def _components(raw: Array, label: LabelSource, where: str) -> tuple[Array, floa
                 [part @ change_of_basis(order).T for part, order in zip(parts, orders, strict=True)], axis=1
             )
         return (raw if label.of == "atom" else raw[0]), 0.0
+    if label.order not in ("e3nn", "m"):
+        if numbers != 6:
+            raise DataError(f"expected the 6 numbers {label.components} in {label.name}, {where} has {numbers}")
+        raw, numbers = _unpacked(raw, label.components), 9
     rank = next((rank for rank in label.ranks if 3**rank == numbers), None)
     if rank is None:
         sizes = " or ".join(str(3**rank) for rank in label.ranks)
         raise DataError(
             f"expected {sizes} numbers of a Cartesian tensor that holds {format_terms(kept)} in {label.name}, "
-            f"{where} has {numbers}"
+            f"{where} has {numbers}" + ('; order = "xx yy zz xy xz yz" states theirs' if numbers == 6 else "")
         )
     tensors = raw.reshape(-1, *[3] * rank)
     if label.convention is None:
@@ -88,6 +76,12 @@ def _components(raw: Array, label: LabelSource, where: str) -> tuple[Array, floa
     else:
         components, left_out = _racah(tensors, label, rank)
     return (components if label.of == "atom" else components[0]), float(left_out.max())
+
+
+def _unpacked(raw: Array, components: str) -> Array:
+    """The nine numbers of a symmetric tensor from six, shape (tensors, 9)."""
+    order = components.split()
+    return np.stack([raw[:, order.index("".join(sorted(a + b)))] for a in "xyz" for b in "xyz"], axis=1)
 
 
 def _racah(tensors: Array, label: LabelSource, rank: int) -> tuple[Array, Array]:

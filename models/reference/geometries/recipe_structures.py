@@ -214,7 +214,7 @@ def _frames(table: Xyz) -> tuple[Structure, ...]:
 
 @lru_cache(maxsize=8)
 def _read_frames(table: Xyz, modified: int, size: int) -> tuple[Structure, ...]:
-    # Imported here: only tables of files need ASE.
+    # Imported here: only tables of files need SciPy.
     from tesseral.models.reference.exchange.extended_xyz import read_frames
 
     chosen: list[Structure] = []
@@ -224,7 +224,7 @@ def _read_frames(table: Xyz, modified: int, size: int) -> tuple[Structure, ...]:
         if frame.index >= table.first and (frame.index - table.first) % table.every == 0:
             charge = table.charge
             if charge is None:
-                charge = frame.charge(table.file, "set the table's charge")
+                charge = frame.charge("set the table's charge") or 0
             name = f"{table.ids}-{frame.index:04d}"
             chosen.append(Structure(name, frame.atomic_numbers, frame.positions, charge, table.spin))
     wanted = table.count or 1

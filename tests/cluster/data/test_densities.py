@@ -137,9 +137,7 @@ def test_the_difference_is_predicted_less_reference_of_the_orders_predicted(trai
 def test_a_charge_that_is_no_whole_number_is_refused_unless_another_is_given(tmp_path, stated):
     path = tmp_path / "ion.xyz"
     write_frames(path, [Atoms("OH", np.eye(3)[:2]), Atoms("OH", np.eye(3)[:2], info={"charge": stated})])
-    with pytest.raises(
-        DataError, match=r"whole number as the charge of frame 1 of .*ion\.xyz, got .*; --charge"
-    ) as error:
+    with pytest.raises(DataError, match=r"whole number under charge, frame 1 of .*ion\.xyz has .*; --charge") as error:
         read_molecule(path, 1, None)
     assert "table" not in str(error.value)
     assert "\n" not in str(error.value)

@@ -43,7 +43,7 @@ def mapping(tmp_path):
     generator = np.random.default_rng(0)
     frames = []
     for _ in range(40):
-        positions = generator.normal(size=(3, 3)) + 5
+        positions = 0.6 * generator.normal(size=(3, 3)) + 5
         frame = Atoms("OHH", positions, info={"mu": np.array([-0.8, 0.4, 0.4]) @ positions})
         frame.new_array("field", generator.normal(size=(3, 3)))
         frames.append(frame)
@@ -124,6 +124,8 @@ def test_nothing_is_overwritten_and_mistakes_write_nothing(mapping, tmp_path):
     storage = str(tmp_path / "runs")
     import_mapping(mapping, storage)
     before = (tmp_path / "runs" / "reference" / "made.parquet").read_bytes()
+    import_mapping(mapping, storage)  # the same again: perhaps the answer to the first was lost
+    mapping.write_text(MAPPING.replace("point charges", "none"))
     with pytest.raises(DataError, match=r"made\.parquet exists already"):
         import_mapping(mapping, storage)
     assert (tmp_path / "runs" / "reference" / "made.parquet").read_bytes() == before
@@ -149,3 +151,133 @@ def test_options_that_contradict_are_refused(words, sentence):
     done = tesseral("reference", "import", *words)
     with pytest.raises((DataError, StudyFileError), match=sentence):
         raise done.exception
+
+
+WATER = "3\n{comment}\nO 0 0 0.117\nH 0 0.757 -0.47\nH 0 -0.757 {z}\n"
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Import waters with these comment lines by a mapping with these further keys."""
+
+    def made(*comments: str, source: str = "", label: str = 'name = "energy"\ncolumn = "energy"\nunit = "hartree"'):
+        frames = [WATER.format(comment=comment, z=-0.47 + 0.01 * n) for n, comment in enumerate(comments)]
+        (tmp_path / "made.xyz").write_text("".join(frames))
+        path = tmp_path / "mapping.toml"
+        path.write_text(f'[reference]\nname = "made"\n[source]\nfile = "made.xyz"\n{source}\n[[labels]]\n{label}\n')
+        (tmp_path / "runs" / "reference" / "made.parquet").unlink(missing_ok=True)
+        done = import_mapping(path, str(tmp_path / "runs"))
+        return done, read_reference(done.location).table
+
+    return made
+
+
+def test_a_label_without_a_value_is_no_number(imported):
+    with pytest.raises(DataError, match=r"frame 1 of .* has none: the key energy stands alone"):
+        imported("energy=-76", "energy other=1")
+
+
+def test_frames_without_a_label_are_left_out_if_asked_and_counted(imported):
+    frames = ("energy=-76", "energy", "other=1", "energy=N/A", "energy=-75")
+    done, table = imported(*frames, source="only_complete = true")
+    assert table["energy"].to_pylist() == [-76, -75]
+    assert table["id"].to_pylist() == ["made-000000", "made-000004"]
+    assert done.notes == ("left out 3 frames without energy",)
+    with pytest.raises(DataError, match=r"expected 3 frames of .* it has 2, and 3 frames without energy"):
+        imported(*frames, source="only_complete = true\ncount = 3")
+
+
+def test_names_are_text(imported):
+    names = ["0012", "1e3", "F", "5_0", "1.0", "1.00", "10", "1_0"]
+    _, table = imported(*(f"energy=-76 name={name}" for name in names), source='id = "name"')
+    assert table["id"].to_pylist() == names
+
+
+def test_only_what_is_mapped_is_read(imported):
+    _, table = imported('energy=-76 stress="0.1 0.2 0.3 0 0 0" dipole="N/A" note=a note=b')
+    assert table["energy"].to_pylist() == [-76]
+
+
+def test_a_count_that_the_file_lacks_is_refused(imported):
+    with pytest.raises(DataError, match=r"expected 1,000 frames of .* from number 1 on by steps of 2, it has 1"):
+        imported("energy=-76", "energy=-75", source="count = 1000\nfirst = 1\nevery = 2")
+
+
+def test_the_charge_and_the_electrons_are_questioned(imported):
+    _, table = imported("energy=-76 total_charge=1", "energy=-75 charge=0", source="ignore_cell = true")
+    assert table["charge"].to_pylist() == [1, 0]
+    for source, sentence in (
+        ("charge = 1", "1 structure of 1 have an odd number of electrons"),
+        ('charge = "q"', "1 structure of 1 have an odd number of electrons .*: 9 at charge 1"),
+    ):
+        with pytest.warns(UserWarning, match=sentence):
+            imported("energy=-76 q=1", source=source)
+    done, table = imported("energy=-76", source="charge = 1\nspin = 1")
+    assert (done.doubts, table["spin"].to_pylist()) == ((), [1])
+    for source, sentence in (("spin = 1", "10 electrons allow, .* has 1"), ("charge = 11", "nuclei allow, .* has 11")):
+        with pytest.raises(DataError, match=sentence):
+            imported("energy=-76", source=source)
+
+
+def test_positions_in_bohr_are_converted_and_doubted_where_they_seem_to_be(imported, tmp_path):
+    _, table = imported("energy=-76", source='unit = "angstrom"')
+    angstrom = np.array(table["positions"].to_pylist())
+    with pytest.warns(UserWarning, match=r"bond lengths from their neighbours, .*unit = \"angstrom\" of \[source\]"):
+        _, table = imported("energy=-76", source='unit = "bohr"')
+    np.testing.assert_allclose(np.array(table["positions"].to_pylist()), angstrom * 0.529177210903, rtol=1e-9)
+    frame = "2\nenergy=-1\nH 0 0 0\nO 0 0 1.81\n"
+    path = tmp_path / "mapping.toml"
+    (tmp_path / "made.xyz").write_text(frame)
+    with pytest.warns(UserWarning, match='unit = "bohr" of'):
+        import_mapping(_angstrom(path), str(tmp_path / "again"))
+
+
+def _angstrom(path):
+    path.write_text(path.read_text().replace('unit = "bohr"', 'unit = "angstrom"'))
+    return path
+
+
+def test_a_geometry_that_is_there_twice_is_said(imported, tmp_path):
+    imported("energy=-76")
+    frame = WATER.format(comment="energy=-76", z=-0.47)
+    (tmp_path / "made.xyz").write_text(frame * 3)
+    with pytest.warns(UserWarning, match="2 structures of 3 have the same geometry as an earlier one"):
+        import_mapping(tmp_path / "mapping.toml", str(tmp_path / "again"))
+
+
+@pytest.mark.parametrize(
+    ("order", "numbers"),
+    [("xx yy zz xy xz yz", "1 2 3 4 5 6"), ("voigt", "1 2 3 6 5 4"), ("xx xy yy xz yz zz", "1 4 2 5 6 3")],
+)
+def test_six_numbers_of_a_symmetric_tensor_are_the_nine(order, numbers, imported):
+    label = 'name = "alpha"\ncolumn = "polarizability"\nunit = "bohr^3"'
+    _, nine = imported('alpha="1 4 5 4 2 6 5 6 3"', label=label)
+    _, six = imported(f'alpha="{numbers}"', label=f'{label}\norder = "{order}"')
+    assert six["polarizability"].to_pylist() == nine["polarizability"].to_pylist()
+    with pytest.raises(DataError, match=r"expected 9 numbers .* has 6; order = \"xx yy zz xy xz yz\" states theirs"):
+        imported(f'alpha="{numbers}"', label=label)
+
+
+@pytest.mark.parametrize(
+    ("order", "sentence"),
+    [
+        ("xx xx zz xy xz yz", "expected each of xx, yy, zz, xy, xz and yz once"),
+        ("xx yy", "labels.0.order: "),
+        ("voigt", "expected order = 'voigt' for a Cartesian tensor of rank 2, got cartesian irreps"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(order, sentence, imported):
+    column = "dipole" if order == "voigt" else "polarizability"
+    unit = "e bohr" if order == "voigt" else "bohr^3"
+    with pytest.raises(StudyFileError, match=sentence):
+        imported("a=1", label=f'name = "a"\ncolumn = "{column}"\nunit = "{unit}"\norder = "{order}"')
+
+
+def test_an_import_without_a_target_is_a_whole_sentence(mapping, tmp_path):
+    mapping.write_text(
+        '[reference]\nname = "made"\n[source]\nfile = "made.xyz"\n'
+        '[[labels]]\nname = "q"\ncolumn = "charges"\nunit = "e"\n'
+    )
+    (tmp_path / "made.xyz").write_text("1\nProperties=species:S:1:pos:R:3:q:R:1\nHe 0 0 0 0.5\n")
+    done = tesseral("reference", "import", mapping, "--storage", tmp_path / "runs")
+    assert "Imported: 1 structure with no label that a study can predict: " in done.output

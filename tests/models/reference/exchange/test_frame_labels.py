@@ -24,9 +24,14 @@ POINTS = np.array([[0.0, 0.0, 0.1], [0.3, 0.8, -0.5], [0.2, -0.7, -0.4]])
 
 
 def frame(charge: int | None = None, **labels: object) -> Frame:
-    """Water with labels: arrays of a row an atom are the atoms', all others the structure's."""
-    info = {key: np.asarray(value) if not isinstance(value, str) else value for key, value in labels.items()}
-    return Frame(7, (8, 1, 1), POINTS, info | ({} if charge is None else {"charge": np.asarray(charge)}), {})
+    """Water with labels of the structure."""
+    given = labels if charge is None else labels | {"charge": charge}
+    info = {key: (value if isinstance(value, str) else text(value),) for key, value in given.items()}
+    return Frame(7, "frame 7", (8, 1, 1), POINTS, info, {}, [])
+
+
+def text(values: object) -> str:
+    return " ".join(map(repr, np.asarray(values, dtype=float).ravel().tolist()))
 
 
 def values(one: Frame, charge: int = 0, **keys: object) -> np.ndarray:
@@ -51,7 +56,8 @@ def test_a_matrix_comes_by_rows_or_as_a_matrix():
 
 def test_labels_of_atoms_come_for_each_atom():
     tensors = np.random.default_rng(0).normal(size=(3, 9))
-    one = Frame(7, (8, 1, 1), POINTS, {}, {"mine": tensors})
+    rows = [text(row).split() for row in tensors]
+    one = Frame(7, "frame 7", (8, 1, 1), POINTS, {}, {"mine": slice(0, 9)}, rows)
     converted = values(one, column="shielding", irreps="0e+1e+2e", per="atom")
     assert converted.shape == (3, 9)
     np.testing.assert_allclose((converted**2).sum(axis=1), (tensors**2).sum(axis=1))
@@ -190,7 +196,8 @@ def turned(tensor: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         ({"mine": 1.0}, {"column": "dipole"}, "expected 3 numbers"),
         ({"mine": [1.0] * 8}, {"column": "m", "irreps": "4e", "form": "spherical"}, "expected 9 numbers of 1x4e"),
         ({"mine": "large"}, {"column": "energy"}, "expected numbers in mine, frame 7 has 'large'"),
-        ({"mine": np.nan}, {"column": "energy"}, "expected finite numbers in mine, frame 7 has infinite ones or NaN"),
+        ({"mine": np.inf}, {"column": "energy"}, "expected finite numbers in mine, frame 7 has infinite ones or NaN"),
+        ({"mine": np.nan}, {"column": "energy"}, "frame 7 has none: the value is 'nan'"),
         ({"mine": 1.0}, {"column": "forces"}, "for each atom, frame 7 has none: it has one for each structure"),
     ],
 )  # fmt: skip
@@ -224,7 +231,7 @@ def test_rows_hold_what_the_file_says(tmp_path):
     (row,) = import_frames(made, tmp_path).rows
     assert (row["id"], row["charge"], row["spin"]) == ("w", 0, 2)
     for source, sentence in (
-        ({"first": 7}, "expected a frame of .* from source.first on"),
+        ({"first": 7}, "expected 1 frame of .* from number 7 on"),
         ({"id": "nothing"}, "expected the structure's name under nothing"),
         ({"charge": "homo"}, "expected a whole number under homo, frame 0"),
         ({"file": "absent.xyz"}, "absent.xyz cannot be read"),

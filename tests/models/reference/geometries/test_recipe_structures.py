@@ -189,7 +189,7 @@ def test_a_file_without_what_is_asked_for_is_refused(table, sentence, frames):
 @pytest.mark.parametrize("stated", ["0.5", "nan", '"1 2 3"', "much"])
 def test_a_charge_that_is_no_whole_number_is_refused(stated, frames):
     frames.write_text(FRAMES.replace("charge=-1", f"charge={stated}"))
-    with pytest.raises(DataError, match="expected a whole number as the charge of frame 1 of"):
+    with pytest.raises(DataError, match="expected a whole number under charge, frame 1 of"):
         count_structures(recipe(Xyz(kind="xyz", file=str(frames))))
     assert count_structures(recipe(Xyz(kind="xyz", file=str(frames), charge=0))) == 4
 

@@ -1,0 +1,80 @@
+"""Checks that imported structures are molecules: electrons, distances of the atoms, and copies among them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from tesseral.study.constants import BOHR
+from tesseral.study.wording import count
+
+Array = NDArray[np.float64]
+
+STRETCHED = 1.4
+"""The unit of positions is doubted if the median atom is further than this from its neighbour, in sums of covalent
+radii. Molecules have 1.0; molecules in bohr, taken for Å, 1.9."""
+SQUEEZED = 0.7
+"""The same for atoms that are too near; molecules in Å, taken for bohr, have 0.5."""
+SAME = 1e-4
+"""Structures are the same if their atoms are at the same places about their mean to this, Å."""
+
+
+def doubts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A sentence on each thing that may be wrong with the structures.
+
+    :param rows: of schema `tesseral.study.records.schemas.REFERENCE`.
+    """
+    yield from _electrons(rows)
+    yield from _distances(rows)
+    yield from _copies(rows)
+
+
+def _electrons(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """An odd number of electrons without a stated spin: more often a charge that was not stated than a radical."""
+    odd = [row for row in rows if row["spin"] is None and (sum(row["atomic_numbers"]) - row["charge"]) % 2]
+    if odd:
+        electrons = sum(odd[0]["atomic_numbers"]) - odd[0]["charge"]
+        yield (
+            f"{count(len(odd), 'structure')} of {len(rows):,} have an odd number of electrons ({odd[0]['id']}: "
+            f"{electrons} at charge {odd[0]['charge']}); if they are ions, state source.charge, if they are radicals, "
+            "source.spin"
+        )
+
+
+def _distances(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Neighbours at distances that no molecule has: positions in another unit than Å."""
+    ratios: list[Array] = []
+    for row in rows:
+        positions, radii = np.array(row["positions"]), covalent_radii[row["atomic_numbers"]]
+        if len(positions) > 1:
+            distances, nearest = cKDTree(positions).query(positions, k=2)
+            ratios.append(distances[:, 1] / (radii + radii[nearest[:, 1]]))
+    if not ratios:
+        return
+    median = float(np.median(np.concatenate(ratios)))
+    if not SQUEEZED < median < STRETCHED:
+        unit, guess = ("bohr", median * BOHR) if median > 1 else ("angstrom", median / BOHR)
+        then = f'; with unit = "{unit}" of [source] it is {guess:.2f}' if SQUEEZED < guess < STRETCHED else ""
+        yield f"atoms are {median:.2f} bond lengths from their neighbours, as in no molecule{then}"
+
+
+def _copies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Structures with the same geometry, which can be in the training and the test split."""
+    first: dict[tuple[Any, ...], str] = {}
+    copies = []
+    for row in rows:
+        positions = np.array(row["positions"])
+        places = np.round((positions - positions.mean(axis=0)) / SAME).astype(np.int64)
+        key = (row["charge"], *row["atomic_numbers"], places.tobytes())
+        if key in first:
+            copies.append((first[key], row["id"]))
+        first.setdefault(key, row["id"])
+    if copies:
+        one, other = copies[0]
+        yield (
+            f"{count(len(copies), 'structure')} of {len(rows):,} {'has' if len(copies) == 1 else 'have'} the same "
+            f"geometry as an earlier one ({other} as {one}): a test split may hold what the training split holds"
+        )
