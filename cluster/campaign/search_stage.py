@@ -214,7 +214,9 @@ class SearchStage:
         sealed = read_document(self._store, path, Best)
         if sealed is None:
             self._store.create(path, seal(asdict(self._choose())))
-            sealed = read_document(self._store, path, Best) or {}
+            sealed = read_document(self._store, path, Best)
+        if sealed is None:
+            raise damaged(self._store, path, "it was removed as it was read")
         return Best(**{name: sealed[name] for name in names})
 
     def _choose(self) -> Best:
