@@ -1,4 +1,5 @@
 from .errors import (
+    ClusterError,
     DataError,
     DeviceLostError,
     IncompleteError,
@@ -12,6 +13,7 @@ from .errors import (
 from .study import Study
 
 __all__ = [
+    "ClusterError",
     "DataError",
     "DeviceLostError",
     "IncompleteError",

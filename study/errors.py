@@ -59,3 +59,7 @@ class StoreError(RuntimeError):
 
 class IncompleteError(RuntimeError):
     """Some structures could not be computed. The others are sealed, and no file was made."""
+
+
+class ClusterError(RuntimeError):
+    """Ray cannot be started or joined, or was lost. Interrupted trials continue at the next start."""

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tesseral.cluster.commands.display import console, errors
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import DataError, LeaseHeldError, LeaseLostError, StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import (
+    ClusterError,
+    DataError,
+    LeaseHeldError,
+    LeaseLostError,
+    StoreError,
+    StudyFileError,
+    TesseralError,
+)
 
 if TYPE_CHECKING:  # it imports torch, for which a sentence on the terminal should not wait
     from tesseral.cluster.campaign.driver import Ended
@@ -29,7 +37,7 @@ def explained() -> Iterator[None]:
         _fail(str(error), 2)
     except (LeaseHeldError, LeaseLostError) as error:
         _fail(str(error), 3)
-    except StoreError as error:
+    except (StoreError, ClusterError) as error:
         _fail(str(error), 1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -3,14 +3,21 @@
 Import Ray from here and nowhere else: it reads some of its settings from environment variables when it is imported.
 """
 
+import atexit
 import logging
 import os
 import secrets
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
+
+from tesseral.cluster.execution.ray_machine import check_address, check_limits, private_folder
+from tesseral.study.errors import ClusterError
 
 # Tune's own loggers would write every report again, as JSON, CSV and TensorBoard.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -32,8 +39,15 @@ import ray  # noqa: E402
 import ray.tune.schedulers  # noqa: E402
 import ray.tune.search  # noqa: E402
 from ray import tune  # noqa: E402
+from ray._private import services  # noqa: E402
+from ray.experimental import internal_kv  # noqa: E402
+from ray.tune.execution import class_cache  # noqa: E402
 
-__all__ = ["LOCAL", "as_completed", "ray", "session", "tune"]
+if LOCAL:
+    # Workers inherit the environment. Tune would also send the keys of S3 to each, and Ray would write them to its log.
+    class_cache.ENV_VARS_TO_PROPAGATE.clear()
+
+__all__ = ["LOCAL", "answered", "as_completed", "internal_kv", "ray", "session", "tune"]
 
 OBJECT_STORE = 100 * 2**20
 """Size of Ray's shared memory on this machine, in bytes. Trials send nothing through it, so it can be small."""
@@ -41,6 +55,12 @@ AHEAD = 4
 """Items handed to Ray per core: one that runs, and others so that the core never waits."""
 RETRIES = 3
 """How often Ray runs an item again after its process was killed."""
+LOOK_EVERY = 0.5
+"""Seconds between two looks at Ray's servers."""
+LEAVE_WITHIN = 8.0
+"""Seconds that a call has to return from Ray once its result is no longer waited for."""
+SERVERS = {"raylet": "raylet", "gcs_server": "head (GCS)"}
+"""Process type → name of the servers without which nothing goes on."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,19 +68,137 @@ R = TypeVar("R")
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Start or join Ray for a block of code. A Ray that was started here is shut down at its end."""
+    """Start or join Ray for a block of code. A Ray that was started here is shut down at its end.
+
+    :raises ClusterError: if Ray cannot be started or joined, or if one of its servers on this machine dies.
+    :raises TesseralError: if RAY_ADDRESS is no address of a cluster.
+    """
     if ray.is_initialized():
         yield
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    if LOCAL:
-        options |= {"address": "local", "num_cpus": cores(), "include_dashboard": False}
-        options |= {"object_store_memory": OBJECT_STORE}
-    ray.init(**options)
+    if not LOCAL:
+        check_address(os.environ["RAY_ADDRESS"])
+        _init(options)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    check_limits(cores())
+    options |= {"address": "local", "num_cpus": cores(), "include_dashboard": False}
+    options |= {"object_store_memory": OBJECT_STORE}
+    with private_folder() as folder, _own_group():
+        _init(options | {"_temp_dir": folder})
+        yield
+
+
+def _init(options: dict[str, Any]) -> None:
+    """Start or join Ray. It replaces the handler of SIGTERM, which is put back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
+    try:
+        ray.init(**options)
+    except SystemExit as ended:
+        if main and callable(handler):
+            handler(ended.code if isinstance(ended.code, int) else signal.SIGTERM, None)
+        raise
+    except Exception as error:
+        _end()
+        verb = "started" if LOCAL else f"joined at RAY_ADDRESS {os.environ['RAY_ADDRESS']!r}"
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ClusterError(f"Ray could not be {verb}: {first}") from error
+    except BaseException:
+        _end()
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _own_group() -> Iterator[None]:
+    """Start Ray's servers in process groups of their own.
+
+    A signal to this process's group, from a terminal, `timeout` or a batch system, then reaches this process alone,
+    which lets the trials keep their state before it ends Ray.
+    """
+    before = services.ConsolePopen
+
+    class Popen(before):  # type: ignore[misc,valid-type]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options | ({"process_group": 0} if os.name == "posix" else {}))
+
+    services.ConsolePopen = Popen
     try:
         yield
     finally:
+        services.ConsolePopen = before
+        _end()
+
+
+def _lost() -> str:
+    """The servers of Ray on this machine that have ended, without which nothing goes on; empty if none has."""
+    node = ray._private.worker._global_node
+    if not LOCAL or node is None:
+        return ""
+    ended = {name for name, process in node.dead_processes()}
+    return " and ".join(words for name, words in SERVERS.items() if name in ended)
+
+
+def answered(call: Callable[[], R], leave: Callable[[BaseException], None] = lambda error: None) -> R:
+    """Call what waits for Ray, and return its result.
+
+    The call has a thread of its own. Ray waits without end for a raylet that was killed, and a minute for its head,
+    deaf to signals. This thread hears them, and looks after Ray's servers.
+
+    :param call: done in the thread.
+    :param leave: called with the reason if the wait is over before the call has returned; it makes the call return.
+    :returns: the result of the call.
+    :raises ClusterError: if a server of Ray has ended.
+    :raises BaseException: what the call raised.
+    """
+    results, errors = list[R](), list[BaseException]()
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="ray", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(LOOK_EVERY)
+            if lost := _lost():
+                raise ClusterError(  # noqa: TRY301 - left as by a signal
+                    f"Ray is lost: its {lost} ended; the same command goes on"
+                )
+    except BaseException as error:
+        leave(error)
+        thread.join(LEAVE_WITHIN)
+        if thread.is_alive():
+            _stuck.append(thread)
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+_stuck: list[threading.Thread] = []
+"""Threads that have not returned from Ray."""
+
+
+def _end() -> None:
+    """End Ray. Where a server or a thread does not answer, `ray.shutdown` would wait for it: Ray is left as it is."""
+    node = ray._private.worker._global_node
+    if _lost() or _stuck:
+        atexit.unregister(ray.shutdown)
+        internal_kv._internal_kv_reset()  # Tune would tell Ray's head at exit what it forgets
+        node.kill_all_processes(check_alive=False)
+    else:
         ray.shutdown()
 
 
@@ -85,14 +223,14 @@ def as_completed(
         pending: dict[Any, T] = {}
         try:
             while True:
-                ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 0)))  # a cluster may grow
+                ahead = AHEAD * max(1, int(answered(ray.cluster_resources).get("CPU", 0)))  # a cluster may grow
                 pending |= {task.remote(shared, item): item for item in islice(waiting, ahead - len(pending))}
                 if not pending:
                     return
-                (done, *_), _ = ray.wait(list(pending), num_returns=1)
+                (done, *_), _ = answered(partial(ray.wait, list(pending), num_returns=1))
                 item = pending.pop(done)
                 try:
-                    result = ray.get(done)
+                    result = answered(partial(ray.get, done))
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause or error from None
                 except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:

@@ -8,6 +8,7 @@ nothing depends on Tune's own recovery.
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tesseral.cluster.execution.executor import Work, threads
-from tesseral.cluster.execution.ray_session import LOCAL, ray, session, tune
+from tesseral.cluster.execution.ray_session import LOCAL, answered, internal_kv, ray, session, tune
 from tesseral.cluster.execution.worker import Job, Runner, run_trial
 from tesseral.study.errors import DeviceLostError, StoreError, StudyFileError, TesseralError
 
@@ -25,6 +26,10 @@ STORE_TRIALS = 3
 """How often a worker tries a trial whose storage fails, with pauses in between."""
 REPORT_EVERY = 0.5
 """Seconds between a trial's progress reports to Tune."""
+KEEP_WITHIN = 10.0
+"""Seconds that interrupted trials have to end their epoch and keep a checkpoint."""
+LEAVING = b"tesseral-leaving-"
+"""Key in Ray's head, followed by the job's id, by which the driver asks its trials to keep their state and end."""
 
 
 class RayExecutor:
@@ -49,12 +54,12 @@ class RayExecutor:
         os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(10**9)
         with session(), _scratch() as folder:
             resources = {"cpu": work.cpus, "gpu": work.gpus}
-            faults: list[BaseException] = []
+            calls = _Calls(work)
             tuner = tune.Tuner(
                 tune.with_resources(_trainable(self._runner), resources),
                 tune_config=tune.TuneConfig(
-                    search_alg=_JobSearcher(work, faults),
-                    scheduler=_RungScheduler(work, faults),
+                    search_alg=_JobSearcher(calls),
+                    scheduler=_RungScheduler(calls),
                     num_samples=-1,  # without end: the searcher says when it has no more jobs
                     max_concurrent_trials=_concurrent(resources),
                     reuse_actors=True,  # a new worker process imports torch and e3nn, which takes seconds
@@ -63,14 +68,14 @@ class RayExecutor:
                     name="trials",
                     storage_path=folder,
                     verbose=0,
-                    callbacks=[_Reporter(work, faults)],
-                    stop=_StopOnFault(faults),
+                    callbacks=[_Reporter(calls)],
+                    stop=_StopOnFault(calls),
                     failure_config=tune.FailureConfig(max_failures=RESTARTS),
                 ),
             )
-            tuner.fit()
-        if faults:
-            raise faults[0]
+            answered(tuner.fit, calls.leave)
+        if calls.faults:
+            raise calls.faults[0]
 
 
 def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
@@ -85,6 +90,8 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
             done = step
             if step < steps and time.monotonic() - last >= REPORT_EVERY:
                 last = time.monotonic()
+                if _leaving():
+                    raise KeyboardInterrupt
                 tune.report({"trial": job.trial, "step": step})
 
         def rung(epoch: int, value: float) -> None:
@@ -97,6 +104,8 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
                 _with_retries(lambda: runner(job, progress, rung))
             except DeviceLostError:
                 os._exit(1)  # Tune restarts the trial in a new process, which finds it finished or continues it
+            except KeyboardInterrupt:
+                reason = "its driver was interrupted"
             except (TesseralError, StoreError) as error:
                 reason = str(error).strip().splitlines()[0]
         tune.report({"trial": job.trial} | ({"step": done, "lost": reason} if reason else {"step": job.steps}))
@@ -116,37 +125,82 @@ def _with_retries(run: Callable[[], Any]) -> None:
     run()
 
 
-class _Caller:
-    """Calls the work from inside Tune, and keeps what it raises.
+def _leaving() -> bool:
+    """Whether the driver has asked the running trials to keep their state and end."""
+    return bool(internal_kv._internal_kv_exists(LEAVING + ray.get_runtime_context().get_job_id().encode()))
+
+
+class _Calls:
+    """Calls the work from inside Tune, one call at a time, and keeps what it raises first.
 
     Tune would wrap or lose an exception. It is therefore kept, stops the tuner (`_StopOnFault`), and is raised again
-    by `RayExecutor.run`.
+    by `RayExecutor.run`. From then on the work is not called: its lease may be gone.
     """
 
-    def __init__(self, work: Work, faults: list[BaseException]) -> None:
-        self.work, self.faults = work, faults
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.faults: list[BaseException] = []
+        self.running: set[str] = set()
+        """Ids of the trials that were handed out and have not ended."""
+        self.leaving = False
+        """Whether no further trial is handed out."""
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its parts for a recovery that is never used
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except Exception as error:  # noqa: BLE001
-            self.faults.append(error)
-            return None
+        with self._lock:
+            if self.faults:
+                return None
+            try:
+                return function(*arguments)
+            except Exception as error:  # noqa: BLE001
+                self.faults.append(error)
+                return None
+
+    def leave(self, reason: BaseException) -> None:
+        """Let the running trials keep their state, if Ray answers, and end the tuner."""
+        self.leaving = True
+        if isinstance(reason, KeyboardInterrupt):
+            internal_kv._internal_kv_put(LEAVING + ray.get_runtime_context().get_job_id().encode(), b"1")
+            end = time.monotonic() + KEEP_WITHIN
+            while self.running and not self.faults and time.monotonic() < end:
+                time.sleep(0.05)
+        with self._lock:
+            self.faults.append(reason)
+
+
+class _Caller:
+    """A part of Tune that calls the work."""
+
+    def __init__(self, calls: _Calls) -> None:
+        self.calls, self.work = calls, calls.work
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def faults(self) -> list[BaseException]:
+        return self.calls.faults
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self.calls.call(function, *arguments)
 
 
 class _JobSearcher(_Caller, tune.search.Searcher):
     """Hands out the jobs."""
 
-    def __init__(self, work: Work, faults: list[BaseException]) -> None:
-        _Caller.__init__(self, work, faults)
+    def __init__(self, calls: _Calls) -> None:
+        _Caller.__init__(self, calls)
         tune.search.Searcher.__init__(self, metric="step", mode="max")
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        job = None if self.faults else self.call(self.work.suggest)
+        if self.calls.leaving:
+            return self.FINISHED
+        job = self.call(self.work.suggest)
         if job is not None:
+            self.calls.running.add(job.trial)
             return {"job": asdict(job)}
         done = self.faults or self.call(lambda: self.work.done)
         return self.FINISHED if done or self.faults else None
@@ -164,8 +218,8 @@ class _JobSearcher(_Caller, tune.search.Searcher):
 class _RungScheduler(_Caller, tune.schedulers.FIFOScheduler):
     """Has every rung judged by the work. Tune pauses the trial's report until the answer is there."""
 
-    def __init__(self, work: Work, faults: list[BaseException]) -> None:
-        _Caller.__init__(self, work, faults)
+    def __init__(self, calls: _Calls) -> None:
+        _Caller.__init__(self, calls)
         tune.schedulers.FIFOScheduler.__init__(self)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -193,18 +247,20 @@ class _Reporter(_Caller, tune.Callback):
             self.call(self.work.lost, name, reason)
         else:
             self.call(self.work.ended, name)
+        self.calls.running.discard(name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         error = trial.get_error()
         reason = str(getattr(error, "cause", None) or error).strip().splitlines()[-1:]
         self.call(self.work.lost, trial.config["job"]["trial"], "".join(reason) or "its worker was lost")
+        self.calls.running.discard(trial.config["job"]["trial"])
 
 
 class _StopOnFault(tune.Stopper):
     """Stops all trials once the work has raised an exception."""
 
-    def __init__(self, faults: list[BaseException]) -> None:
-        self._faults = faults
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -213,7 +269,7 @@ class _StopOnFault(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return bool(self._faults)
+        return bool(self._calls.faults)
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class Attempt:
     checkpoint_every: float = 30.0
     """Seconds between checkpoints. A kill costs at most this much work."""
     on_progress: Callable[[int, int], None] = lambda step, steps: None
-    """Called after every epoch with the steps done and their total."""
+    """Called after every epoch with the steps done and their total. An interrupt from it keeps a checkpoint first."""
     rungs: Mapping[int, int] = field(default_factory=dict)
     """Step → epoch of each rung, where the trial may be pruned."""
     objective: str = ""
@@ -223,7 +223,13 @@ class Attempt:
         epoch = self.rungs.get(step)
         value = None if epoch is None else self._rung(epoch, step, metrics[self.objective])
         self.step = step
-        self.on_progress(step, steps)
+        try:
+            self.on_progress(step, steps)
+        except KeyboardInterrupt:
+            if epoch is None:  # at a rung, the trial must be judged before a checkpoint is kept
+                self._seal(step, whole=True)
+                self._keep(step, state())
+            raise
         if epoch is not None and value is not None:
             self.on_rung(epoch, value)
         self._boundary(step, steps, state)
