@@ -1,6 +1,6 @@
 """Where and when a study runs: reference data, planning, the driver, executors and the command line.
 
-Begin with `campaign/driver.py`, whose `run` is what `tesseral run` does; `commands/cli.py` is the command line.
+Begin with `campaign/driver.py`, whose `run` is what `tesseral run` does; `commands/app.py` is the command line.
 """
 
 import os

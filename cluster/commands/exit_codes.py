@@ -1,9 +1,11 @@
 """How a command ends: the sentence that it prints, and its exit code.
 
-0 complete; 1 some trials failed or are left; 2 a mistake in what was given; 3 another driver holds the study; 130
-interrupted by Ctrl-C.
+0 complete; 1 some trials failed or are left, or the storage or Ray failed; 2 a mistake in what was given; 3 another
+driver holds the study; 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
+import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tesseral.cluster.commands.display import console, errors
+from tesseral.cluster.commands.signals import Interrupted, raised
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import (
     ClusterError,
@@ -41,7 +44,9 @@ def explained() -> Iterator[None]:
         _fail(str(error), 1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        _fail(f"{place}{error.strerror or str(error).splitlines()[0]}", 1)
+        _fail(f"{place}{error.strerror or str(error).splitlines()[0]}{_LIMITS.get(error.errno or 0, '')}", 1)
+    except KeyboardInterrupt as error:
+        _fail(str(error) or "interrupted", _code(error))
 
 
 @contextmanager
@@ -60,13 +65,14 @@ def naming(file: Path) -> Iterator[None]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """End with a sentence that says how to continue: on Ctrl-C, with its usual exit code, and if the storage fails."""
-    try:
-        yield
-    except StoreError as error:
-        _fail(f"{error}; the same command continues from here", 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command continues from here", 130)
+    """End with a sentence that says how to continue: on a signal, and if the storage or Ray fails."""
+    with raised():
+        try:
+            yield
+        except (StoreError, ClusterError) as error:
+            _fail(f"{error}; the same command continues from here", 1)
+        except KeyboardInterrupt as error:
+            _fail(f"{str(error) or 'interrupted'}; the same command continues from here", _code(error))
 
 
 def finish(name: str, ended: "Ended") -> None:
@@ -94,8 +100,25 @@ def finish(name: str, ended: "Ended") -> None:
     sys.exit(1)
 
 
+_LIMITS = {
+    errno.EMFILE: "; raise the limit of this process (ulimit -n)",
+    errno.ENFILE: "; the machine's limit of open files is reached",
+    errno.EAGAIN: "; the limit of processes may be reached (ulimit -u)",
+}
+"""Error number → what to do about a limit of the system."""
+
+
+def _code(error: KeyboardInterrupt) -> int:
+    return error.code if isinstance(error, Interrupted) else 130
+
+
 def _fail(sentence: str, code: int) -> NoReturn:
     _say(sentence, "red")
+    session = sys.modules.get("tesseral.cluster.execution.ray_session")
+    if session is not None and session.abandoned:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)  # Ray's threads would wait for its servers, or abort
     sys.exit(code)
 
 

@@ -60,6 +60,7 @@ def report(
     study_info, html = results.study, render(results)
     store = Store(storage).child(name)
     page = f"report-{digest(study_info.baseline)[:12]}.html" if study_info.chosen_baseline else "report.html"
+    store.replace(page, html.encode())
     if as_json:
         print(json.dumps(to_dict(results) | {"report": store.location(page)}, indent=2, default=str))
     else:
@@ -73,6 +74,5 @@ def report(
         parts = any(target.chosen is not None for target in study_info.targets.values())
         if not parts and (floor := floor_sentence(study_info)):
             console.print(floor, soft_wrap=True)
-    store.replace(page, html.encode())
     if not as_json:
         console.print(f"Report: {store.location(page)}", soft_wrap=True)

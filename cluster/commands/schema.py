@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from tesseral.cluster.commands.streams import printed
+
 
 def schema(
     kind: Annotated[
@@ -22,3 +24,4 @@ def schema(
     from tesseral.study.json_schema import json_schema
 
     print(json.dumps(json_schema(kind), indent=1, ensure_ascii=False))
+    printed()

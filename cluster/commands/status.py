@@ -4,6 +4,7 @@ import json
 
 from tesseral.cluster.commands.display import console, table
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
+from tesseral.cluster.commands.streams import printed
 from tesseral.study.configuration.trial import State
 from tesseral.study.records.lease import driver
 from tesseral.study.records.store import Store
@@ -30,6 +31,7 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
         }
         failures = failed.to_dicts()
         print(json.dumps({"study": name, "arms": tree["confirm"], **tree, "failed": failures}, indent=2))
+        printed()
         return
     for stage, arms in stages.items():
         others = [state for state in shown if state is not State.COMPLETE]
@@ -44,3 +46,4 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
         console.print("No driver runs it now; `tesseral run` continues it.", soft_wrap=True)
     for trial, arm, reason in failed.iter_rows():
         console.print(f"failed {trial[:10]} ({arm}): {reason}", style="red", markup=False)
+    printed()

@@ -19,7 +19,7 @@ from tesseral.study.errors import ClusterError, TesseralError
 SOCKET_PATH = 107
 """Longest path of a Unix socket, in bytes."""
 SOCKET_BELOW = 80
-"""Bytes of such a path below the temporary folder: /tess-xxxxxxxx/session_<date and pid>/sockets/plasma_store."""
+"""Bytes of such a path below the temporary folder: /tess-xxxxxxxx/r/session_<date, pid>/sockets/plasma_store."""
 ROOM = 50 * 2**20
 """Free space that Ray needs for its logs, in bytes."""
 FILES = 256
@@ -109,7 +109,7 @@ def private_folder() -> Iterator[str]:
     folder, lock = _make()
     try:
         _sweep(Path(folder).parent)
-        yield folder
+        yield f"{folder}/r"  # Ray opens the one that it is given to everyone
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)

@@ -84,7 +84,7 @@ def session() -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            _end()
         return
     check_limits(cores())
     options |= {"address": "local", "num_cpus": cores(), "include_dashboard": False}
@@ -138,6 +138,15 @@ def _own_group() -> Iterator[None]:
         _end()
 
 
+def _check_servers() -> None:
+    """Raise an error if a server of Ray on this machine has ended.
+
+    :raises ClusterError: that names the server.
+    """
+    if lost := _lost():
+        raise ClusterError(f"Ray is lost: its {lost} ended")
+
+
 def _lost() -> str:
     """The servers of Ray on this machine that have ended, without which nothing goes on; empty if none has."""
     node = ray._private.worker._global_node
@@ -159,6 +168,7 @@ def answered(call: Callable[[], R], leave: Callable[[BaseException], None] = lam
     :raises ClusterError: if a server of Ray has ended.
     :raises BaseException: what the call raised.
     """
+    global abandoned
     results, errors = list[R](), list[BaseException]()
 
     def run() -> None:
@@ -172,32 +182,31 @@ def answered(call: Callable[[], R], leave: Callable[[BaseException], None] = lam
     try:
         while thread.is_alive():
             thread.join(LOOK_EVERY)
-            if lost := _lost():
-                raise ClusterError(  # noqa: TRY301 - left as by a signal
-                    f"Ray is lost: its {lost} ended; the same command goes on"
-                )
+            if not results:
+                _check_servers()
     except BaseException as error:
         leave(error)
         thread.join(LEAVE_WITHIN)
-        if thread.is_alive():
-            _stuck.append(thread)
+        abandoned = abandoned or thread.is_alive()
         raise
     if errors:
         raise errors[0]
     return results[0]
 
 
-_stuck: list[threading.Thread] = []
-"""Threads that have not returned from Ray."""
+abandoned = False
+"""Whether Ray was left without its answer. It would keep this process from ending, so `os._exit` is to end it."""
 
 
 def _end() -> None:
     """End Ray. Where a server or a thread does not answer, `ray.shutdown` would wait for it: Ray is left as it is."""
-    node = ray._private.worker._global_node
-    if _lost() or _stuck:
+    global abandoned
+    abandoned = abandoned or bool(_lost())
+    if abandoned:
         atexit.unregister(ray.shutdown)
         internal_kv._internal_kv_reset()  # Tune would tell Ray's head at exit what it forgets
-        node.kill_all_processes(check_alive=False)
+        if (node := ray._private.worker._global_node) is not None:
+            node.kill_all_processes(check_alive=False)
     else:
         ray.shutdown()
 

@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from tesseral.cluster.commands.cli import app as tesseral
+from tesseral.cluster.commands.app import app as tesseral
 
 
 class Commands(SphinxDirective):

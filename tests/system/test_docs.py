@@ -27,7 +27,7 @@ import pytest
 import typer
 
 from tesseral.cluster.campaign.driver import run
-from tesseral.cluster.commands.cli import app
+from tesseral.cluster.commands.app import app
 from tesseral.cluster.planning.plan import plan
 from tesseral.study.errors import TesseralError
 from tesseral.study.recipe.mapping import read_mapping

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
-from tesseral.cluster.commands.cli import app
+from tesseral.cluster.commands.app import app
 from tesseral.cluster.data.densities import read_molecule
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.io import write as write_frames
 from typer.testing import CliRunner
 
-from tesseral.cluster.commands.cli import app
+from tesseral.cluster.commands.app import app
 from tesseral.cluster.data.imports import import_mapping
 from tesseral.models.data.reference_file import read_reference
 from tesseral.study.configuration.quantities import Label

@@ -86,7 +86,7 @@ def test_a_plan_of_a_hundred_arms_needs_no_data(write, tmp_path):
 def test_a_plan_without_data_does_not_import_torch(write, tmp_path):
     path = write(FACTORS)
     code = (
-        "import sys\nfrom tesseral.cluster.commands.cli import app\n"
+        "import sys\nfrom tesseral.cluster.commands.app import app\n"
         f"app(['plan', {str(path)!r}, '--storage', {str(tmp_path / 'runs')!r}], standalone_mode=False)\n"
         "print(sorted({'torch', 'ray', 'optuna'} & sys.modules.keys()))"
     )

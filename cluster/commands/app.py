@@ -1,0 +1,156 @@
+"""The command line: `tesseral plan | reference | run | status | report | export | schema`.
+
+Commands validate what they were given before they import torch, Ray or Polars, which take seconds.
+"""
+
+import json
+from contextlib import nullcontext
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+import typer.core
+from pydantic import ValidationError
+
+from tesseral.cluster.commands.display import StudyProgress, bar, console, counted
+from tesseral.cluster.commands.exit_codes import finish, naming, resumable
+from tesseral.cluster.commands.export import export
+from tesseral.cluster.commands.options import AsJson, ExecutorName, Preset, Storage, StudyPath
+from tesseral.cluster.commands.reference import reference
+from tesseral.cluster.commands.report import report
+from tesseral.cluster.commands.schema import schema
+from tesseral.cluster.commands.status import status
+from tesseral.cluster.commands.streams import printed
+from tesseral.study.parsing.validation import wrong_value
+from tesseral.study.records.lease import LENGTH
+from tesseral.study.study import Study
+
+
+class _Commands(typer.core.TyperGroup):
+    """Commands whose options are refused in the words of a study file."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = wrong_value(error.__cause__.errors(include_url=False))
+            raise
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        console.print(f"tesseral {version('tesseral')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    shown: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Fair studies of E(3)-equivariant networks: which irreps earn their cost?
+
+    Example, from nothing to a report in six minutes:
+
+    `tesseral reference make study/examples/water.toml`
+
+    `tesseral run study/examples/quickstart.toml`
+
+    `tesseral report quickstart`
+
+    Exit codes: 0 complete; 1 some trials failed or are left, or the storage or Ray failed; 2 a mistake in what was
+    given; 3 another driver holds the study; 130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP.
+    """
+
+
+@app.command()
+def plan(
+    study_file: StudyPath,
+    preset: Preset = None,
+    storage: Storage = "runs",
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="Also time one training step of each arm. Needs the reference data. Unrelated to traces.probe, the "
+            "structures on which features are measured.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a study's arms: their sizes, what each costs, and what it cannot reach. Nothing is trained or written.
+
+    Needs no reference data if `data.recipe` names the recipe that makes it.
+
+    Example: `tesseral plan study/examples/quickstart.toml`
+    """
+    study = Study.load(study_file, preset)
+
+    from tesseral.cluster.commands import plan_tables
+    from tesseral.cluster.planning import forecast
+    from tesseral.cluster.planning import plan as planning
+    from tesseral.cluster.planning.cost import read_rate
+
+    with naming(study_file):
+        ready = (planning.prepare if probe else planning.plan)(study, storage)
+    rate = read_rate(ready.storage, study.file.resources)
+    forecasts = forecast.forecasts(ready, rate)
+    if not as_json:
+        plan_tables.show(ready, forecasts, rate)
+    measured = []
+    if probe:
+        from tesseral.cluster.planning.cost import measure_steps
+
+        with nullcontext() if as_json else counted("arms") as progress:
+            measured = measure_steps(ready, progress)
+    if as_json:
+        tree = forecast.to_dict(ready, forecasts, rate) | {"probe": [vars(step) for step in measured]}
+        print(json.dumps(tree, indent=2, default=str))
+    elif probe:
+        plan_tables.show_probe(forecasts, measured)
+    printed()
+
+
+@app.command()
+def run(
+    study_file: StudyPath,
+    preset: Preset = None,
+    storage: Storage = "runs",
+    executor: ExecutorName = "ray",
+    lease: Annotated[
+        float, typer.Option(min=1, help="Seconds of silence after which another driver may take the study over.")
+    ] = LENGTH,
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TESSERAL_OPTUNA_STORAGE",
+            help="Optuna storage in which optuna-dashboard shows the searches, such as sqlite:///mirror.db or "
+            "postgresql+psycopg://…",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run what is left of a study. The same command again resumes it, after any kill.
+
+    Example: `tesseral run study/examples/quickstart.toml`
+    """
+    study = Study.load(study_file, preset)
+
+    from tesseral.cluster.campaign import driver
+
+    with resumable(), naming(study_file), bar() as progress:
+        shown = StudyProgress(progress, study.name)
+        ended = driver.run(study, storage, executor, display=shown, lease=lease, optuna_storage=optuna_storage)
+    finish(study.name, ended)
+
+
+app.command()(status)
+app.command()(report)
+app.command()(export)
+app.command()(schema)
+app.add_typer(reference, name="reference")
