@@ -79,6 +79,7 @@ NAMES = {
     ],
     "tesseral.models.networks.testing": ["NetworkConformance", "small_settings"],
     "tesseral.study": [
+        "ClusterError",
         "DataError",
         "DeviceLostError",
         "IncompleteError",
