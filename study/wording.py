@@ -1,8 +1,29 @@
 """Numbers, durations and lists in words, as all rooms print them."""
 
+import re
 from collections.abc import Sequence
 
 _PREFIXES = "kMGTPE"
+
+
+HIDDEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+"""Characters that act instead of being seen: control characters but tab and newline, and those that turn the direction
+of text. On a terminal they can hide or forge lines; in XML they are not allowed."""
+
+
+def printable(text: str) -> str:
+    """Text of others as it may be shown: hidden characters as escapes, such as `\\x1b`.
+
+    :param text: any text.
+    """
+    return HIDDEN.sub(lambda found: _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
 def count(n: int, noun: str) -> str:

@@ -5,10 +5,13 @@ colours, which are distinguishable with any colour vision and on light and dark 
 """
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import altair as alt
 import vl_convert
+
+from tesseral.study.wording import printable
 
 INK = "#1f2328"
 MUTED = "#6b7280"
@@ -59,7 +62,7 @@ def render(chart: alt.TopLevelMixin, prefix: str) -> str:
     :param prefix: prefix of the element's ids, unique in the page; without it, two charts would share clip paths.
     """
     with alt.data_transformers.disable_max_rows():
-        spec = chart.to_dict()
+        spec = _shown(chart.to_dict())
     spec["config"] = _THEME
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     root = ElementTree.fromstring(vl_convert.vegalite_to_svg(spec, vl_version=version))  # noqa: S314 - our own
@@ -77,3 +80,12 @@ def render(chart: alt.TopLevelMixin, prefix: str) -> str:
             title.text = label
             element.insert(0, title)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _shown(tree: Any) -> Any:
+    """A chart's tree with hidden characters as escapes: XML allows none of them, and they abort vl-convert."""
+    if isinstance(tree, dict):
+        return {_shown(key): _shown(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_shown(value) for value in tree]
+    return printable(tree) if isinstance(tree, str) else tree

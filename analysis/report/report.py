@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 import polars as pl
+from markupsafe import Markup
 
 from tesseral.analysis.figures.ablation_figures import ablation_figures
 from tesseral.analysis.figures.curve_figures import feature_figures, learning_figures, search_figures
@@ -27,7 +28,7 @@ from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate, interval
 from tesseral.analysis.terms.metric_label import MetricLabel, describe, typeset
-from tesseral.study.wording import dead_text
+from tesseral.study.wording import dead_text, printable
 
 
 def report(tables: StudyTables) -> str:
@@ -46,7 +47,7 @@ def render(results: Results) -> str:
     overview = list(benefit_figures(results))
     errors = by_group(tables, lambda part: [*error_figures(part, arms), *learning_figures(part, results.curves)])
     template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
     return template.from_string(files("tesseral.analysis.report").joinpath("report.html.j2").read_text("utf-8")).render(
         study=study,
@@ -161,3 +162,8 @@ def _provenance(trials: pl.DataFrame) -> list[tuple[str, str]]:
         ("last trial ended", f"{ended[-1]:%Y-%m-%d %H:%M} UTC" if ended else ""),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def _shown(value: Any) -> Any:
+    """What the page shows of a value: text without hidden characters. Figures and other markup are our own."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,10 +1,9 @@
 """What a person sees in the terminal: progress bars and tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,15 +15,33 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from tesseral.study.records.lease import Holder
+from tesseral.study.wording import printable
 
-console = Console(highlight=False)
+
+class Screen(Console):
+    """A terminal on which text means nothing but itself: no markup, no emoji codes, and hidden characters as escapes.
+
+    :param stderr: whether it is standard error.
+    """
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render anything that is printed; rich calls this for its parts too."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+console = Screen()
 """Standard output: results."""
 
-errors = Console(stderr=True, highlight=False)
+errors = Screen(stderr=True)
 """Standard error: mistakes and warnings."""
 
 TEXT = ("arm", "hidden irreps", "unreachable outputs", "dead hidden irreps", "notes")
@@ -43,7 +60,7 @@ def bar(rate: bool = False) -> Progress:
     :param rate: whether to show the rate too.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         *([_Rate()] if rate else []),
@@ -139,7 +156,7 @@ class StudyProgress:
 
     def said(self, sentence: str) -> None:
         """Print a sentence above the bar."""
-        self._progress.console.print(sentence, soft_wrap=True, markup=False)
+        self._progress.console.print(sentence, soft_wrap=True)
 
     def _show(self) -> None:
         if self._task is not None:
@@ -183,11 +200,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     :param columns: the heads.
     :param rows: the cells, in the order of the columns.
     """
-    shown = Table(title=escape(title) or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
     shown.padding = (0, 1, 0, 0)
     for number, column in enumerate(columns):
         whole = _whole(column, [row[number] for row in rows])
         shown.add_column(column, justify="left" if column in TEXT else "right", no_wrap=whole, overflow="fold")
     for row in rows:
-        shown.add_row(*map(escape, row))
+        shown.add_row(*map(printable, row))  # before the width of the column is measured
     return shown

@@ -128,4 +128,4 @@ def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -
 
 
 def _say(sentence: str, style: str) -> None:
-    errors.print(f"tesseral: {sentence}", markup=False, style=style, soft_wrap=True)
+    errors.print(f"tesseral: {sentence}", style=style, soft_wrap=True)

@@ -151,7 +151,7 @@ def _density(
 
 def _show(written: dict[str, Any]) -> None:
     def say(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
 
     say(f"{written['title']}: {written['electrons']:.4f} electrons of {written['expected']}")
     if "cube" in written:

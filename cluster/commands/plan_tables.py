@@ -25,7 +25,7 @@ def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> N
     :param forecasts: of its arms, in their order.
     :param rate: the speed from which times are estimated; None if the storage has none recorded.
     """
-    console.print(title(plan), style="bold", markup=False)
+    console.print(title(plan), style="bold")
     console.print()
     tables = [_networks(plan), _sizes(plan), _costs(plan, forecasts)]
     if any(arm.unreachable or arm.dead for arm in plan.arms):
@@ -41,7 +41,7 @@ def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> N
             "and --probe measures a step of each arm"
         ]
     for line in (*_legend(plan), *notes(plan, list(forecasts)), *remarks):
-        console.print(f"- {line}", markup=False)
+        console.print(f"- {line}")
 
 
 def show_probe(forecasts: Sequence[Forecast], measured: Sequence["Step"]) -> None:

@@ -49,7 +49,7 @@ def reference_make(
         content_hash = open_reference("", location).content_hash
         print(json.dumps(summary | {"content_hash": content_hash, "made": made}, indent=2))
     else:
-        console.print(f"{'Made' if made else 'Already made'}: {describe(summary)}", soft_wrap=True, markup=False)
+        console.print(f"{'Made' if made else 'Already made'}: {describe(summary)}", soft_wrap=True)
 
 
 @reference.command("import")
@@ -102,11 +102,10 @@ def reference_import(
         print(json.dumps(asdict(imported), indent=2))
         return
     for note in imported.notes:
-        console.print(note, soft_wrap=True, markup=False)
+        console.print(note, soft_wrap=True)
     console.print(
         f"Imported: {count(imported.structures, 'structure')} with {_labels(imported.columns)}: {imported.location}",
         soft_wrap=True,
-        markup=False,
     )
 
 
@@ -119,4 +118,4 @@ def _unseen(done: int, total: int) -> None:
 
 
 def _say(sentence: str) -> None:
-    errors.print(f"tesseral: {sentence}", style="red", soft_wrap=True, markup=False)
+    errors.print(f"tesseral: {sentence}", style="red", soft_wrap=True)

@@ -67,10 +67,10 @@ def report(
         rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in arm_table(results)]
         rows = drop_columns(rows, [key for key in rows[0] if key not in ("arm", list(rows[0])[1], "change, %")])
         title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
-        console.print(title, style="bold", markup=False, soft_wrap=True)
+        console.print(title, style="bold", soft_wrap=True)
         console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
         for line in (*study_info.doubts, *chosen_baseline(study_info), *flag_lines(results)):
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
         parts = any(target.chosen is not None for target in study_info.targets.values())
         if not parts and (floor := floor_sentence(study_info)):
             console.print(floor, soft_wrap=True)

@@ -45,5 +45,5 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
     elif any(not state.finished for state in shown):
         console.print("No driver runs it now; `tesseral run` continues it.", soft_wrap=True)
     for trial, arm, reason in failed.iter_rows():
-        console.print(f"failed {trial[:10]} ({arm}): {reason}", style="red", markup=False)
+        console.print(f"failed {trial[:10]} ({arm}): {reason}", style="red")
     printed()

@@ -15,7 +15,7 @@ from tesseral.study.design.study_file import Design
 from tesseral.study.errors import StudyFileError, TesseralError
 
 MOST_ARMS = 10_000
-"""Largest number of arms of a full factorial design."""
+"""Largest number of arms of a study."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ def make_design(
     :param file: name of the study file, for errors.
     :raises StudyFileError: if levels, arms or the design are invalid, or no arm is left.
     """
+    if len(arms) > MOST_ARMS:
+        raise StudyFileError("arms", f"expected at most {MOST_ARMS:,} arms, got {len(arms):,}")
     levels = factor_levels(factors)
     _check_design(design, bool(levels), bool(arms))
     if arms:
@@ -75,6 +77,8 @@ def factor_levels(tree: dict[str, Any]) -> dict[str, list[Any]]:
             raise StudyFileError(where, f"expected a list of levels such as [0, 1, 2], got {levels!r}")
         if not levels:
             raise StudyFileError(where, "expected at least one level, got an empty list; leave the factor out instead")
+        if len(levels) > MOST_ARMS:
+            raise StudyFileError(where, f"expected at most {MOST_ARMS:,} levels, got {len(levels):,}")
         _refuse_twice(where, "level", levels)
     return factors
 
@@ -124,6 +128,8 @@ def _from_factors(factors: dict[str, list[Any]], design: Design) -> tuple[list[D
         return label(levels, names, factors)
 
     if design.kind in ("one-factor-out", "one-factor-in"):
+        if (number := 1 + sum(len(each) - 1 for each in factors.values())) > MOST_ARMS:
+            raise StudyFileError("factors", f"expected at most {MOST_ARMS:,} arms, got {number:,}")
         made = one_factor(factors, 0 if design.kind == "one-factor-out" else -1)
         points = [
             DesignPoint("baseline" if path is None else named({path: levels[path]}), levels, "factors")

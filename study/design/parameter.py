@@ -13,6 +13,9 @@ from tesseral.study.parsing.expression import Expression
 from tesseral.study.parsing.section import Section
 from tesseral.study.parsing.validation import validate
 
+MOST_STEPS = 1_000_000
+"""Most values of a hyperparameter with a step."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -145,6 +148,8 @@ def _check_range(where: str, low: float, high: float, log: bool, step: float | N
     if step is not None:
         if step <= 0:
             raise StudyFileError(where, f"expected a step greater than 0, got {step}")
+        if (high - low) / step > MOST_STEPS:
+            raise StudyFileError(where, f"expected at most {MOST_STEPS:,} steps from low to high, got a step of {step}")
         rest = (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
         if rest:
             raise StudyFileError(

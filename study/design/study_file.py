@@ -127,9 +127,9 @@ class Replication(Section):
 class Resources(Section):
     """`[resources]`: what each trial may use. These may change between starts and are in no trial's id."""
 
-    cpus: Annotated[int, Range(ge=1)] = 1
+    cpus: Annotated[int, Range(ge=1, le=4096)] = 1
     """CPU cores, and so threads, of each trial."""
-    gpus: Annotated[float, Range(ge=0)] = 0.0
+    gpus: Annotated[float, Range(ge=0, le=4096)] = 0.0
     """GPUs of each trial. A fraction, such as 0.25, shares one GPU among several trials."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of training. `auto`: a GPU if there is one; on Ray, if `gpus` gives the trial one."""

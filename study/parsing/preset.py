@@ -8,10 +8,10 @@ study ends in it.
 import copy
 import json
 import re
-import tomllib
 from typing import Any
 
 from tesseral.study.errors import StudyFileError
+from tesseral.study.parsing.validation import load_toml
 
 REPLACED = ("factors", "arms")
 """Tables that a preset replaces as a whole: giving either replaces both. In all other tables it sets single keys."""
@@ -34,8 +34,8 @@ def choose(text: str, preset: str | None, file: str) -> str:
     if preset is None:
         return text
     try:
-        written = tomllib.loads(text).get("preset")
-    except tomllib.TOMLDecodeError:
+        written = load_toml(text, file).get("preset")
+    except StudyFileError:
         return text  # `Study.parse` reports it, with the line numbers of the file
     if written is not None and written != preset:
         raise StudyFileError("preset", f"expected the preset that the file chooses, {written!r}, got {preset!r}", file)

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from pydantic import TypeAdapter, ValidationError
 
 from tesseral.study.errors import StudyFileError
+from tesseral.study.wording import HIDDEN, printable
 
 T = TypeVar("T")
 
@@ -43,6 +44,15 @@ _EXPECTED = {
 """Type of a pydantic error → what was expected, in words. `{…}` are filled from the context of the error."""
 
 
+LONGEST = 4_000_000
+"""Most characters of a study file, a recipe or a mapping."""
+DEEPEST = 32
+"""Most tables and lists in each other. Study files need eight."""
+MOST_DIGITS = 30
+"""Most digits of an integer. Bounds of the settings refuse what is shorter and too large."""
+
+_DOTTED = re.compile(r"""(?:\.[ \t]{0,10}[\w"'-]{1,100}[ \t]{0,10}){64}""")
+
 _MARKS: dict[str, tuple[str, str]] = {
     "study": ("a study file", "`tesseral run {file}` runs it"),
     "structures": ("a recipe", "`tesseral reference make {file}` computes its reference data"),
@@ -56,13 +66,66 @@ def read_toml(file: str | Path) -> str:
 
     :param file: its path.
     :returns: the text, without a byte-order mark.
-    :raises StudyFileError: if the file is missing or not UTF-8.
+    :raises StudyFileError: if the file is missing, too long or not UTF-8; or if a name or text in it has characters
+        that act instead of being seen.
     """
     try:
-        return Path(file).read_text(encoding="utf-8-sig")
+        with Path(file).open(encoding="utf-8-sig") as opened:
+            text = opened.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise StudyFileError("", f"expected a TOML file, but it cannot be read: {reason}", str(file)) from None
+    if "\\" in text or HIDDEN.search(text):
+        for path, _, value in _entries(load_toml(text, str(file))):
+            for word in (path.rpartition(".")[2], value):
+                if isinstance(word, str) and HIDDEN.search(word):
+                    message = f"expected text without control characters, got {printable(word)[:80]}"
+                    raise StudyFileError(printable(path), message, str(file))
+    return text
+
+
+def load_toml(text: str, file: str) -> dict[str, Any]:
+    """Parse TOML within limits that every honest file keeps.
+
+    :param text: of the file.
+    :param file: name of the file, for errors.
+    :raises StudyFileError: if the text is not TOML, with the parser's line and column; or if it is too long or nested
+        too deep, or holds integers of more than `MOST_DIGITS` digits.
+    """
+    if len(text) > LONGEST:
+        raise StudyFileError("", f"expected at most {LONGEST:,} characters, got more", file)
+    if _DOTTED.search(text):  # the time and memory of tomllib grow with the square of a key's parts
+        raise StudyFileError("", f"expected keys of at most {DEEPEST} parts, got more", file)
+    try:
+        tree = tomllib.loads(text)
+    except RecursionError:
+        raise StudyFileError("", f"expected at most {DEEPEST} tables and lists in each other, got more", file) from None
+    except tomllib.TOMLDecodeError as error:
+        hint = '; text needs quotes, such as name = "water"' if str(error).startswith("Invalid value") else ""
+        reason = printable(str(error))[:200]
+        raise StudyFileError("", f"expected TOML, got something else: {reason}{hint}", file) from None
+    except ValueError:  # Python's limit of digits
+        raise StudyFileError("", f"expected integers of at most {MOST_DIGITS} digits, got a longer one", file) from None
+    for path, depth, value in _entries(tree):
+        if depth > DEEPEST:
+            raise StudyFileError("", f"expected at most {DEEPEST} tables and lists in each other, got more", file)
+        if isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
+            raise StudyFileError(path, f"expected integers of at most {MOST_DIGITS} digits, got a longer one", file)
+    return tree
+
+
+def _entries(tree: Any) -> Iterator[tuple[str, int, Any]]:
+    """Path, depth and value of every value, table and list; of those nested deeper than `DEEPEST`, of the first."""
+    left: list[tuple[str, int, Any]] = [("", 0, tree)]
+    while left:
+        path, depth, value = left.pop()
+        if path:
+            yield path, depth, value
+        if depth > DEEPEST:
+            continue
+        if isinstance(value, dict | list):
+            inside = value.items() if isinstance(value, dict) else enumerate(value)
+            left += [(f"{path}.{key}" if path else str(key), depth + 1, each) for key, each in inside]
 
 
 def parse_toml(text: str, mark: str, file: str) -> dict[str, Any]:
@@ -75,11 +138,7 @@ def parse_toml(text: str, mark: str, file: str) -> dict[str, Any]:
     :raises StudyFileError: if the text is not TOML, with the parser's line and column; or if it is another kind of
         file, with the command that takes it.
     """
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        hint = '; text needs quotes, such as name = "water"' if str(error).startswith("Invalid value") else ""
-        raise StudyFileError("", f"expected TOML, got something else: {error}{hint}", file) from None
+    tree = load_toml(text, file)
     if mark not in tree:
         for other, (came, command) in _MARKS.items():
             if other in tree:

@@ -1,6 +1,8 @@
 """Numbers, durations and lists in words."""
 
-from tesseral.study.wording import amount, count, dead_text, duration, listed, listed_labels, scaled
+import pytest
+
+from tesseral.study.wording import amount, count, dead_text, duration, listed, listed_labels, printable, scaled
 
 
 def test_numbers_are_short():
@@ -24,3 +26,16 @@ def test_dead_irreps_have_the_words_of_readers():
     """Records keep other words, which readers do not see."""
     assert dead_text("0o in layer 3 is read by nothing") == "0o in layer 3 is never read"
     assert dead_text("1e in every layer is made or read by nothing").startswith("1e in every layer is dead: never ")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é λ 水\tand\nnewline", "plain é λ 水\tand\nnewline"),
+        ("a\x1b[31mb\x07\x00\x7f\x9b", "a\\x1b[31mb\\x07\\x00\\x7f\\x9b"),
+        ("a\u202eb\u2066c\ud800", "a\\u202eb\\u2066c\\ud800"),
+    ],
+)
+def test_hidden_characters_are_shown_as_escapes(text, shown):
+    assert printable(text) == shown
+    assert printable(shown) == shown

@@ -213,3 +213,14 @@ def test_headings_of_tables_have_a_scope(tuned_page):
     assert "<th>" not in tuned_page
     assert tuned_page.count("<th scope=") == tuned_page.count("<th ")
     assert "<script" not in tuned_page
+
+
+def test_control_characters_are_shown_as_escapes(tmp_path):
+    """XML allows none of them, and one of them in a chart ends the process."""
+    hostile = "l=\x1b[31m\x00\x07\u202e"
+    rows = [row | {"arm": f"{hostile}{row['arm']}"} for row in trial_rows(arms=2)]
+    rows[0] |= {"state": "failed", "reason": hostile}
+    arms = tuple(dict.fromkeys(row["arm"] for row in rows))
+    page = report(study_tables(tmp_path, rows, arms=arms, baseline=arms[0], description=hostile, study_file=hostile))
+    assert html.unescape(page).count(r"l=\x1b[31m\x00\x07\u202e") > 20
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", page)

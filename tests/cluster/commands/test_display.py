@@ -32,3 +32,15 @@ def test_columns_are_whole_or_left_out(monkeypatch, width, columns):
     display.console.print(table("", columns, [list(row.values()) for row in rows]))
     shown = " ".join(written.getvalue().split())
     assert all(row[column] in shown for row in ROWS for column in columns[1:])
+
+
+def test_text_of_others_means_nothing_but_itself():
+    """Markup, emoji codes and control characters, in a line and in a table; styles are still the terminal's."""
+    screen = display.Screen()
+    screen.file = io.StringIO()
+    screen.print("runs:x:y [/x] [bold]a[/bold] \x1b[31mred\x9b \u202eright", soft_wrap=True, style="red")
+    screen.print(table("[/t] \x1b[2J", ["arm"], [["[/a] :smile: \x1b]0;title"]]))
+    lines = screen.file.getvalue().splitlines()
+    assert lines[0] == r"runs:x:y [/x] [bold]a[/bold] \x1b[31mred\x9b \u202eright"
+    assert lines[1].rstrip() == r"[/t] \x1b[2J"
+    assert lines[3].startswith(r"[/a] :smile: \x1b]0;title")

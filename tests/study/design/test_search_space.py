@@ -150,3 +150,8 @@ def test_either_space_or_define():
 def test_cmaes_takes_one_objective():
     with pytest.raises(StudyFileError, match="with several objectives; cmaes takes one only"):
         read("training.learning_rate = {low=0.1,high=0.2}", sampler="cmaes", objectives=("l2_error", "seconds"))
+
+
+def test_a_step_that_is_too_small_is_refused():
+    with pytest.raises(StudyFileError, match="at most 1,000,000 steps from low to high, got a step of 1e-300"):
+        read("training.learning_rate = { low = 1e-4, high = 1e-2, step = 1e-300 }")
