@@ -1,6 +1,7 @@
 """`tesseral schema`: the JSON Schema of a study file, a recipe or a mapping."""
 
 import json
+import sys
 from typing import Annotated, Literal
 
 import typer
@@ -23,5 +24,6 @@ def schema(
     """
     from tesseral.study.json_schema import json_schema
 
-    print(json.dumps(json_schema(kind), indent=1, ensure_ascii=False))
+    escaped = not sys.stdout.encoding.lower().startswith("utf")
+    print(json.dumps(json_schema(kind), indent=1, ensure_ascii=escaped))
     printed()

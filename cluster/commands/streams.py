@@ -21,7 +21,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    shown = "".join(PLAIN.get(sign, sign.encode("ascii", "backslashreplace").decode()) for sign in lacking)
+    shown = "".join(PLAIN.get(sign, f"\\u{ord(sign):04x}") for sign in lacking)
     return shown, error.end
 
 
@@ -66,7 +66,7 @@ def dependable() -> Iterator[None]:
 def lost() -> OSError | None:
     """The error by which standard output was lost; None if it was written, or its reader wanted no more."""
     sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    raw = _raw(sys.stdout)
     fault = raw.fault if isinstance(raw, _Forgiving) else None
     return None if fault is None or fault.errno == errno.EPIPE else fault
 
@@ -77,9 +77,15 @@ def printed() -> None:
         sys.exit(1)
 
 
+def _raw(stream: TextIO) -> object:
+    """The file behind a stream, which Python leaves unbuffered under PYTHONUNBUFFERED."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
+
+
 def _opened(stream: TextIO | None, number: int) -> TextIO:
     """A stream like this one on a file that forgives. Where a test stands in for the stream, it stays."""
-    if stream is not None and not isinstance(getattr(getattr(stream, "buffer", None), "raw", None), io.FileIO):
+    if stream is not None and not isinstance(_raw(stream), io.FileIO):
         return stream
     if stream is not None:
         stream.flush()
@@ -88,5 +94,6 @@ def _opened(stream: TextIO | None, number: int) -> TextIO:
         io.BufferedWriter(_Forgiving(number, "w", closefd=False)),  # type: ignore[type-var]
         encoding=stream.encoding if stream is not None else "utf-8",
         errors="tesseral-plain",
+        write_through=bool(stream is not None and isinstance(stream.buffer, io.FileIO)),
         line_buffering=number == 2 or bool(stream is not None and stream.isatty()),
     )

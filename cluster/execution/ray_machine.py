@@ -30,6 +30,10 @@ WORKER = 40
 """Threads of a worker and of its part in the servers."""
 ANSWER = 5.0
 """Seconds in which the head of a cluster must answer."""
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""What a client of gRPC, which Ray's head speaks, sends first."""
+HTTP2_SETTINGS = bytes([4])
+"""Type of the frame with which a server answers, its fourth byte."""
 PREFIX = "tess-"
 """Begin of the names of Ray's folders."""
 
@@ -55,12 +59,20 @@ def check_address(address: str) -> None:
             f"or auto, got {address!r}{why}; without RAY_ADDRESS this machine's cores are used"
         )
     try:
-        socket.create_connection((host, port), timeout=ANSWER).close()
+        with socket.create_connection((host, port), timeout=ANSWER) as connection:
+            connection.sendall(HTTP2_GREETING)
+            answer = b"" if _encrypted() else connection.recv(4)
     except OSError as error:
         raise ClusterError(
             f"RAY_ADDRESS: no Ray cluster answers at {address} ({error.strerror or error}); start it, correct the "
             "address, or leave RAY_ADDRESS out to use this machine's cores"
         ) from error
+    if not _encrypted() and answer[3:] != HTTP2_SETTINGS:
+        raise ClusterError(f"RAY_ADDRESS: expected the head of a Ray cluster, got another server at {address}")
+
+
+def _encrypted() -> bool:
+    return os.environ.get("RAY_USE_TLS", "0") == "1"
 
 
 def check_limits(cores: int) -> None:

@@ -5,10 +5,12 @@ Import Ray from here and nowhere else: it reads some of its settings from enviro
 
 import atexit
 import logging
+import math
 import os
 import secrets
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +61,8 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at Ray's servers."""
 LEAVE_WITHIN = 8.0
 """Seconds that a call has to return from Ray once its result is no longer waited for."""
+JOIN_WITHIN = 10.0
+"""Seconds in which a cluster must let this process join."""
 SERVERS = {"raylet": "raylet", "gcs_server": "head (GCS)"}
 """Process type → name of the servers without which nothing goes on."""
 
@@ -79,8 +83,7 @@ def session() -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if not LOCAL:
-        check_address(os.environ["RAY_ADDRESS"])
-        _init(options)
+        _join(os.environ["RAY_ADDRESS"], options)
         try:
             yield
         finally:
@@ -90,31 +93,45 @@ def session() -> Iterator[None]:
     options |= {"address": "local", "num_cpus": cores(), "include_dashboard": False}
     options |= {"object_store_memory": OBJECT_STORE}
     with private_folder() as folder, _own_group():
-        _init(options | {"_temp_dir": folder})
+        _start(options | {"_temp_dir": folder})
         yield
 
 
-def _init(options: dict[str, Any]) -> None:
-    """Start or join Ray. It replaces the handler of SIGTERM, which is put back."""
+def _start(options: dict[str, Any]) -> None:
+    """Start Ray, whose servers end with this thread. It replaces the handler of SIGTERM, which is put back."""
     handler = signal.getsignal(signal.SIGTERM)
     main = threading.current_thread() is threading.main_thread()
     try:
         ray.init(**options)
     except SystemExit as ended:
-        if main and callable(handler):
-            handler(ended.code if isinstance(ended.code, int) else signal.SIGTERM, None)
+        if main and callable(handler) and ended.code == signal.SIGTERM:
+            handler(signal.SIGTERM, None)
         raise
     except Exception as error:
-        _end()
-        verb = "started" if LOCAL else f"joined at RAY_ADDRESS {os.environ['RAY_ADDRESS']!r}"
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ClusterError(f"Ray could not be {verb}: {first}") from error
-    except BaseException:
-        _end()
-        raise
+        raise ClusterError(f"Ray could not be started: {_first_line(error)}") from error
     finally:
         if main:
             signal.signal(signal.SIGTERM, handler)
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    """Join the cluster that RAY_ADDRESS names. What listens there may be no head of Ray, and never answer."""
+    check_address(address)
+    try:
+        answered(partial(ray.init, **options), within=JOIN_WITHIN)
+    except TimeoutError:
+        why = f"what listens there has not answered as the head of a Ray cluster within {JOIN_WITHIN:g} s"
+    except ConnectionError as error:
+        why = "no Ray cluster runs on this machine" if address == "auto" else _first_line(error)
+    except Exception as error:  # noqa: BLE001 - Ray's own classes have nothing in common
+        why = _first_line(error)
+    else:
+        return
+    raise ClusterError(f"RAY_ADDRESS: the cluster at {address!r} cannot be joined: {why}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @contextmanager
@@ -138,13 +155,17 @@ def _own_group() -> Iterator[None]:
         _end()
 
 
-def _check_servers() -> None:
-    """Raise an error if a server of Ray on this machine has ended.
+def _check_wait(in_time: bool) -> None:
+    """Raise an error if the wait is over.
 
-    :raises ClusterError: that names the server.
+    :param in_time: whether there is time left.
+    :raises ClusterError: if a server of Ray on this machine has ended.
+    :raises TimeoutError: if there is no time left.
     """
     if lost := _lost():
         raise ClusterError(f"Ray is lost: its {lost} ended")
+    if not in_time:
+        raise TimeoutError
 
 
 def _lost() -> str:
@@ -156,7 +177,11 @@ def _lost() -> str:
     return " and ".join(words for name, words in SERVERS.items() if name in ended)
 
 
-def answered(call: Callable[[], R], leave: Callable[[BaseException], None] = lambda error: None) -> R:
+def answered(
+    call: Callable[[], R],
+    leave: Callable[[BaseException], None] = lambda error: None,
+    within: float = math.inf,
+) -> R:
     """Call what waits for Ray, and return its result.
 
     The call has a thread of its own. Ray waits without end for a raylet that was killed, and a minute for its head,
@@ -164,8 +189,10 @@ def answered(call: Callable[[], R], leave: Callable[[BaseException], None] = lam
 
     :param call: done in the thread.
     :param leave: called with the reason if the wait is over before the call has returned; it makes the call return.
+    :param within: seconds that are waited.
     :returns: the result of the call.
     :raises ClusterError: if a server of Ray has ended.
+    :raises TimeoutError: if the time is over.
     :raises BaseException: what the call raised.
     """
     global abandoned
@@ -177,16 +204,17 @@ def answered(call: Callable[[], R], leave: Callable[[BaseException], None] = lam
         except BaseException as error:  # noqa: BLE001 - raised again below
             errors.append(error)
 
+    end = time.monotonic() + within
     thread = threading.Thread(target=run, name="ray", daemon=True)
     thread.start()
     try:
         while thread.is_alive():
             thread.join(LOOK_EVERY)
             if not results:
-                _check_servers()
+                _check_wait(time.monotonic() < end)
     except BaseException as error:
         leave(error)
-        thread.join(LEAVE_WITHIN)
+        thread.join(0 if isinstance(error, TimeoutError) else LEAVE_WITHIN)
         abandoned = abandoned or thread.is_alive()
         raise
     if errors:
