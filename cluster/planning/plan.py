@@ -1,14 +1,16 @@
 """Plan a study: match its arms in size, size and check their networks, and name their trials. Nothing is written."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tesseral.cluster.planning.measure import Measure
 from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
+from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_sizes
-from tesseral.models.data.target_columns import check_values
+from tesseral.models.data.target_columns import check_values, has_spread
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.trial import Seeds
@@ -142,8 +144,7 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
     for name, configurations in _by_reference(study).items():
         reference = measure.reference(name)
         if reference is not None:
-            for data in dict.fromkeys(each.data for each in configurations):
-                check_sizes(data, reference)
+            _check_data(configurations, reference, measure)
     return _plan(study, measure, {})
 
 
@@ -163,12 +164,7 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
     # Each data set is read once, however many there are: all checks of one come before the next.
     for name, configurations in _by_reference(study).items():
         reference = measure.required(configurations[0].data)
-        for data in dict.fromkeys(each.data for each in configurations):
-            check_sizes(data, reference)
-        for target in dict.fromkeys(each.target for each in configurations):
-            check_values(target, reference)
-        for configuration in configurations:
-            measure.shape(configuration)
+        _check_data(configurations, reference, measure)
         hashes[name] = reference.content_hash
     prepared = _plan(study, measure, hashes)
     trained: dict[str, Data] = {}
@@ -177,6 +173,32 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
         if trained.setdefault(identity, arm.configuration.data) != arm.configuration.data:
             raise StudyFileError("factors", "two arms train the same trials: their data differ in name alone")
     return prepared
+
+
+def _check_data(configurations: Sequence[Configuration], reference: Reference, measure: Measure) -> None:
+    """Check that the data of some arms can be trained on.
+
+    :param configurations: of arms that use these data.
+    :raises DataError: if there is too little data, or it lacks values of a target.
+    :raises StudyFileError: if no atom has a neighbour within the cutoff of an arm.
+    """
+    for data in dict.fromkeys(each.data for each in configurations):
+        check_sizes(data, reference)
+    for target in dict.fromkeys(each.target for each in configurations):
+        check_values(target, reference)
+        if not has_spread(target, reference):
+            warnings.warn(
+                f"target.quantity: every structure of the reference data has the same {target.quantity}: there is "
+                "nothing to learn",
+                stacklevel=2,
+            )
+    for configuration in configurations:
+        if not measure.shape(configuration).edges and configuration.network.define is None:
+            raise StudyFileError(
+                "network.radial_cutoff",
+                "expected a distance within which atoms of the reference data have neighbours, got "
+                f"{configuration.network.radial_cutoff}, within which none has",
+            )
 
 
 def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measure]:

@@ -1,5 +1,9 @@
 """What a target takes from reference data: its columns, the shells of its basis, the outputs that predict it."""
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study import configuration
@@ -22,6 +26,25 @@ def check_values(target: configuration.Target, reference: Reference) -> None:
         if table[column].null_count:
             row = table[column].is_null().to_pylist().index(True)
             raise absent(quantity.name, column, table["id"][row].as_py())
+
+
+def has_spread(target: configuration.Target, reference: Reference) -> bool:
+    """Whether what is to be predicted differs between structures, or between the atoms of one.
+
+    :param target: what is predicted.
+    :param reference: all rows; the converged ones count.
+    """
+    values = reference.converged.table[find_quantity(target.quantity, reference.labels).column].combine_chunks()
+    rows = len(values)
+    widths = pc.list_value_length(values) if pa.types.is_list(values.type) else None
+    if rows < 2 or (widths is not None and pc.count_distinct(widths).as_py() > 1):
+        return True
+    while pa.types.is_nested(values.type):
+        values = values.flatten()
+    numbers = np.asarray(values.to_numpy(zero_copy_only=False), dtype=float)
+    if not len(numbers) or len(numbers) % rows:
+        return True
+    return bool(np.ptp(numbers.reshape(rows, -1), axis=0).any())
 
 
 def chosen_basis(reference: Reference, target: configuration.Target) -> AuxiliaryBasis | None:

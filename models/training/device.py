@@ -30,7 +30,7 @@ def find_device(name: str) -> torch.device:
     first = valid[1] if len(valid) > 1 else "cpu"
     full = {"auto": first, "cuda": "cuda:0"}.get(name, name)
     if full not in valid:
-        raise TesseralError(f"device: expected auto or one of {', '.join(valid)}, got {name!r}")
+        raise TesseralError(f"resources.device: expected auto or one of {', '.join(valid)}, got {name!r}")
     return torch.device(full)
 
 

@@ -11,6 +11,7 @@ import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,7 +35,8 @@ def load_tensors(path: str | Path) -> Any:
     except OSError as error:
         raise DataError(f"expected a pickle at {path}, cannot read it: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001 - a torn or foreign pickle can raise anything
-        raise DataError(f"expected a whole pickle of tensors, {path} cannot be read: {error}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(f"expected a whole pickle of tensors, {path} cannot be read: {reason}") from None
 
 
 class _TensorUnpickler(pickle.Unpickler):
@@ -87,4 +89,9 @@ def _names(content: bytes) -> Iterator[str]:
 
 
 def _tensor(flat: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+    numbers = (offset, *size, *stride)
+    if len(size) != len(stride) or not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise ValueError("a tensor's sizes and strides are no whole numbers")
+    if prod(size) > flat.numel():  # a stride of 0 makes terabytes of one number
+        raise ValueError(f"a tensor has {prod(size):,} elements, its storage {flat.numel():,}")
     return torch.as_strided(flat, size, stride, offset).clone()  # raises if it would leave the storage

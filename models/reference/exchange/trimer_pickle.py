@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
+from tesseral.models.density.auxiliary_basis import LARGEST_ORDER, MOST, AuxiliaryBasis, Shell
 from tesseral.models.reference.calculation.density_fit import auxiliary_molecule, function_charges, packed_overlap
 from tesseral.models.reference.conventions import change_of_basis
 from tesseral.models.reference.exchange.tensor_pickle import load_tensors
@@ -77,6 +79,20 @@ def _check_format(frame: Any, where: str) -> None:
     missing = [key for key in _KEYS if not isinstance(frame, dict) or key not in frame]
     if missing:
         raise DataError(f"expected {', '.join(_KEYS)} in each frame, {where} lacks {', '.join(missing)}")
+    for key in _KEYS:
+        if key != "rs_max" and not _numeric(frame[key]):
+            raise DataError(f"expected a tensor of finite numbers as {key}, {where} has {type(frame[key]).__name__}")
+    layout = frame["rs_max"]
+    if not isinstance(layout, list | tuple) or not layout or not all(map(_is_shell, layout)):
+        raise DataError(
+            f"expected rs_max as a list of (shells, l), with at most {MOST} shells and l at most {LARGEST_ORDER}, "
+            f"{where} has {str(layout)[:40]}"
+        )
+    if not frame["type"].ndim or not len(frame["type"]):
+        raise DataError(f"expected the atomic numbers as type, {where} has none")
+    for number in frame["type"].flatten().tolist():
+        if number not in range(1, len(SYMBOLS) + 1):
+            raise DataError(f"expected atomic numbers from 1 to {len(SYMBOLS)} as type, {where} has {number}")
     atoms = len(frame["type"])
     columns = sum(count * (2 * order + 1) for count, order in frame["rs_max"])
     expected = {"type": (atoms,), "pos": (atoms, 3), "forces": (atoms, 3), "energy": ()}
@@ -85,6 +101,18 @@ def _check_format(frame: Any, where: str) -> None:
         if np.shape(frame[key]) != shape:
             came = tuple(np.shape(frame[key]))
             raise DataError(f"expected {key} of shape {shape}, got {came} in {where}")
+
+
+def _numeric(value: Any) -> bool:
+    """Whether it is a tensor of finite numbers."""
+    return isinstance(value, Tensor) and not value.is_complex() and bool(torch.isfinite(value).all())
+
+
+def _is_shell(pair: Any) -> bool:
+    """Whether it is (number of shells, l), in limits."""
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(type(number) is int for number in pair):
+        return False
+    return 0 <= pair[0] <= MOST and 0 <= pair[1] <= LARGEST_ORDER
 
 
 def _columns(frame: dict[str, Any]) -> list[tuple[int, slice]]:

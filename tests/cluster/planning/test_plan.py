@@ -15,6 +15,7 @@ from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs
 from tesseral.cluster.planning.plan import StudyPlan, plan
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.training.timed_step import measure_step
+from tesseral.study.errors import StudyFileError
 from tests.support.command_line import assert_refused, tesseral
 from tests.support.water_study import EXAMPLES
 
@@ -281,3 +282,10 @@ def test_a_step_is_measured(tiny_reference, write):
     assert 5 * slow.seconds < time.perf_counter() - began
     assert measure_step(small, reference, "cpu").seconds < slow.seconds
     assert slow.peak_memory is None
+
+
+def test_a_cutoff_below_every_distance_is_refused_where_the_data_are(storage, write):
+    path = write("[factors]\nnetwork.radial_cutoff = [0.3, 3.0]\n")
+    path.write_text(path.read_text().replace("hidden.mul", "hidden.lmax = 1\nhidden.mul"))
+    with pytest.raises(StudyFileError, match=r"network\.radial_cutoff: .* got 0\.3, within which none has"):
+        plan(path, storage)

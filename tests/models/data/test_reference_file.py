@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tesseral.models.data.reference_file import TARGETS, encode_reference, read_reference
+from tesseral.models.data.target_columns import has_spread
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.study.configuration.quantities import Label
+from tesseral.study.configuration.target import Target
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import CURVES, REFERENCE, to_table
@@ -403,3 +405,11 @@ def test_a_flipped_bit_in_a_page_is_seen(path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"cannot be read: .*; restore it from a copy, or make it again"):
         read_reference(path)
+
+
+@pytest.mark.parametrize(("energies", "differs"), [([-75.5, -75.5], False), ([-75.5, -75.4], True), ([-75.5], True)])
+def test_a_target_without_spread_is_seen(energies, differs):
+    rows = [row(str(index), energy=energy) for index, energy in enumerate(energies)]
+    reference = read_reference(io.BytesIO(encode_reference(rows, BASIS)))
+    assert has_spread(Target(quantity="energy"), reference) == differs
+    assert has_spread(Target(quantity="density"), reference) == (len(rows) < 2)

@@ -253,7 +253,7 @@ def test_a_trial_of_other_data_or_numerics_is_refused(unbroken):
 
 
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(TesseralError, match=r"device: expected auto or one of cpu.*, got 'cuda:99'"):
+    with pytest.raises(TesseralError, match=r"resources.device: expected auto or one of cpu.*, got 'cuda:99'"):
         find_device("cuda:99")
     assert find_device("cpu") == torch.device("cpu")
 

@@ -249,3 +249,39 @@ def test_a_tensor_that_would_leave_its_storage_is_refused(tmp_path):
 
     with pytest.raises(DataError, match="cannot be read"):
         load_tensors(dumped(tmp_path, Outside()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"type": None}, "expected a tensor of finite numbers as type, frame 1 of .* has NoneType"),
+        (
+            {"type": torch.tensor([8.0, 1.0, -1.0])},
+            "from 1 to 118 as type, frame 1 of .* has -1",
+        ),
+        (
+            {"type": torch.tensor([8.0, 1.0, 0.5])},
+            "from 1 to 118 as type, frame 1 of .* has 0.5",
+        ),
+        ({"type": torch.tensor(8.0)}, "expected the atomic numbers as type, frame 1"),
+        ({"pos": [[0, 0, 0]]}, "expected a tensor of finite numbers as pos, frame 1 of .* has list"),
+        ({"energy": "low"}, "expected a tensor of finite numbers as energy, frame 1 of .* has str"),
+        ({"forces": torch.full((3, 3), torch.nan)}, "expected a tensor of finite numbers as forces"),
+        ({"coefficients": torch.zeros(3, 2, dtype=torch.complex64)}, "finite numbers as coefficients"),
+        ({"rs_max": 3}, "expected rs_max as a list of .* frame 1 of .* has 3"),
+        ({"rs_max": [(1, 10**9)]}, "expected rs_max as a list of"),
+        ({"rs_max": [(10**12, 0)]}, "expected rs_max as a list of"),
+        ({"rs_max": [("1", 0)]}, "expected rs_max as a list of"),
+    ],
+)
+def test_foreign_contents_are_a_sentence(changes, sentence, frames, isolated, tmp_path):
+    with pytest.raises(DataError, match=sentence) as caught:
+        import_trimers(dumped(tmp_path, changed(frames, **changes)), isolated)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_has_no_more_elements_than_its_storage(tmp_path):
+    """With a stride of 0, a few bytes are as many numbers as anyone asks for."""
+    path = dumped(tmp_path, torch.zeros(1).as_strided((40_000, 20_000), (0, 0)))
+    with pytest.raises(DataError, match="a tensor has 800,000,000 elements, its storage 1"):
+        load_tensors(path)
