@@ -399,7 +399,8 @@ def test_a_stage_remembers_what_was_judged_before_a_restart(storage, searched):
 
     early = next(e for e in by_id.values() if e.state == State.PRUNED and e.outcome["steps"] < 4 * 2)
     end = early.outcome["steps"] // early.trial.configuration.steps_per_epoch
-    seal_rung(Store(storage / "small"), early.id, 4, 1e-9)  # its worker went on until it heard
+    facts = {"step": 4 * steps, "attempt": 1, "lease": 1}
+    seal_rung(Store(storage / "small"), early.id, 4, 1e-9, **facts)  # its worker went on until it heard
     stage = rebuilt(early)
     assert max(stage._findings[early.id].rungs) == end
     assert early.id not in stage._halving.values[4]
