@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -41,6 +42,9 @@ _T = TypeVar("_T")
 
 _answered: set[int] = set()
 """`id` of the clients whose store has answered; `_client` keeps each for good."""
+_silent: dict[int, float] = {}
+"""`id` of the clients whose store does not answer, once that is said, → since when, by the monotonic clock."""
+_saying = threading.Lock()
 
 
 @cache
@@ -172,7 +176,7 @@ class Bucket:
 
         :raises StoreError: if the store refuses, or if it does not answer for as long as patience lasts.
         """
-        began, pause, told = time.monotonic(), 0.2, False
+        began, pause = time.monotonic(), 0.2
         while True:
             try:
                 result = act()
@@ -180,7 +184,7 @@ class Bucket:
                 NotFoundError,
                 FileNotFoundError,
             ) as error:  # also of a bucket that does not exist, which is no absence
-                _answered.add(id(self._client))
+                self._heard()
                 if _code(error) in ("NoSuchBucket", "ContainerNotFound"):
                     raise self._refused(path, error) from None
                 return None
@@ -192,19 +196,30 @@ class Bucket:
                     raise StoreError(
                         f"{self.url} gave no answer in {time.monotonic() - began:.0f} s of trying: {_reason(error)}"
                     ) from None
-                if not told and time.monotonic() - began > 1.0:
-                    told = True
-                    warnings.warn(
-                        f"{self.url} does not answer ({_reason(error)}); trying again for up to {patience:.0f} s",
-                        stacklevel=4,
-                    )
+                if time.monotonic() - began > 1.0:
+                    self._unheard(began, error, patience)
                 time.sleep(pause)
                 pause = min(2 * pause, 10.0)
             else:
-                _answered.add(id(self._client))
-                if told:
-                    warnings.warn(f"{self.url} answers again, after {time.monotonic() - began:.0f} s", stacklevel=4)
+                self._heard()
                 return result
+
+    def _unheard(self, since: float, error: Exception, patience: float) -> None:
+        """Say that the store does not answer, once for all threads and until it answers again."""
+        with _saying:
+            said = id(self._client) in _silent
+            _silent.setdefault(id(self._client), since)
+        if not said:
+            sentence = f"{self.url} does not answer ({_reason(error)}); trying again for up to {patience:.0f} s"
+            warnings.warn(sentence, stacklevel=5)
+
+    def _heard(self) -> None:
+        """Note that the store answers; say so if it was said that it does not."""
+        _answered.add(id(self._client))
+        with _saying:
+            since = _silent.pop(id(self._client), None)
+        if since is not None:
+            warnings.warn(f"{self.url} answers again, after {time.monotonic() - since:.0f} s", stacklevel=5)
 
     def _refused(self, path: str, error: Exception) -> StoreError:
         advice = {

@@ -50,11 +50,14 @@ def s3() -> Iterator[dict[str, str]]:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    os.environ.update(environment)
+    before = {key: os.environ.get(key) for key in environment}
+    os.environ.update(environment)  # for this process, which reads the records afterwards
     try:
         yield environment
     finally:
         server.stop()
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
 
 
 def put(folder: Path, url: str, environment: dict[str, str]) -> None:
