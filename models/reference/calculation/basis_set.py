@@ -58,7 +58,7 @@ def load_orbital_basis(name: str, symbol: str) -> list[Any]:
         raise StudyFileError(
             "method.basis",
             f"expected a basis for all electrons of {symbol}, {name!r} replaces {hidden} of them by a core potential; "
-            "valid are x2c-SVPall, x2c-TZVPall and others",
+            "valid are x2c-SVPall, x2c-TZVPall and others, with method.auxiliary_basis = 'x2c-JFIT'",
         )
     return loaded
 

@@ -277,6 +277,17 @@ def test_a_damaged_basis_is_computed_again(tmp_path, monkeypatch):
     assert read_reference(location).basis == AuxiliaryBasis.from_json(whole.decode())
 
 
+def test_a_density_that_its_basis_cannot_fit_is_a_failed_row(tmp_path, monkeypatch):
+    """As with an auxiliary basis that was made for a core potential: ε is 41 % of HI in def2-universal-jfit."""
+    monkeypatch.setattr(reference_parts, "WORST_FIT", 1e-3)
+    said: list[str] = []
+    with pytest.raises(IncompleteError):
+        make(tmp_path, HYDROGEN, on_failure=said.append)
+    (sentence,) = said
+    assert sentence.startswith("h2 could not be computed: method.auxiliary_basis: expected a basis that fits")
+    assert "more than 0.001 %" in sentence
+
+
 class Killed(BaseException):
     """The process ends."""
 
