@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tesseral.study.configuration.trial import State, Trial, canonical
 from tesseral.study.design.stages import PlannedTrial
-from tesseral.study.errors import RecordError
+from tesseral.study.errors import RecordError, StudyFileError
 from tesseral.study.records.document import (
     ArmRecord,
     AttemptRecord,
@@ -102,6 +102,10 @@ def frozen(store: Store) -> Study | None:
         return Study.parse(data.decode(), store.location("study.toml"))
     except UnicodeDecodeError:
         raise damaged(store, "study.toml", "it is not UTF-8") from None
+    except StudyFileError as error:
+        if sealed:
+            raise  # whole: another version of tesseral wrote it
+        raise damaged(store, "study.toml", f"it is torn, or no study file ({error.message})") from None
 
 
 def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) -> None:
