@@ -49,6 +49,9 @@ if LOCAL:
     # Workers inherit the environment. Tune would also send the keys of S3 to each, and Ray would write them to its log.
     class_cache.ENV_VARS_TO_PROPAGATE.clear()
 
+# Ray would print the last lines of its log among ours when its raylet ends; what ended is said in one sentence.
+ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
 __all__ = ["LOCAL", "answered", "as_completed", "internal_kv", "ray", "session", "tune"]
 
 OBJECT_STORE = 100 * 2**20

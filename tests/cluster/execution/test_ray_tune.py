@@ -1,9 +1,14 @@
 """The Ray Tune executor, where it differs from the one in this process: what it is told, and how it stops."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,18 +41,72 @@ def test_a_driver_that_loses_its_lease_stops_its_trials_and_exits_with_3(storage
     assert len(list(storage.glob("small/trials/*/outcome.json"))) < 6
 
 
-def test_an_interrupt_says_how_to_go_on(storage, study_file):
-    study_file.write_text(study_file.read_text().replace("epochs = 6", "epochs = 300"))
+SECRET = "an-unlikely-secret-of-s3"
+
+
+@contextmanager
+def driving(storage: Path, study_file: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A driver whose trials have begun, with a temporary folder of its own."""
+    study_file.write_text(
+        study_file.read_text().replace("epochs = 6", "epochs = 3000").replace("_every = 0.0", "_every = 600.0")
+    )
     command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(study_file), "--storage", str(storage)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
-        end = time.monotonic() + 120
-        while not list(storage.glob("small/trials/*/attempts/*")):
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        driver.send_signal(signal.SIGINT)
+    environment = os.environ | {"TMPDIR": str(folder), "AWS_SECRET_ACCESS_KEY": SECRET}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as driver:
+        try:
+            end = time.monotonic() + 120
+            while not list(storage.glob("small/trials/*/attempts/*")):
+                assert time.monotonic() < end
+                assert driver.poll() is None, driver.communicate()
+                time.sleep(0.1)
+            yield driver
+        finally:
+            driver.kill()
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A temporary folder that is short enough for Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
+)
+def test_a_signal_to_the_group_keeps_the_trials_and_says_how_to_go_on(storage, study_file, short, number, code, word):
+    with driving(storage, study_file, short) as driver:
+        (folder,) = short.glob("tess-*")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        logs = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+        assert logs
+        assert SECRET.encode() not in logs
+        os.killpg(driver.pid, number)
         _, errors = driver.communicate(timeout=120)
-    assert driver.returncode == 130, errors
-    assert errors.splitlines()[-1] == "tesseral: interrupted; the same command continues from here"
+    assert driver.returncode == code, errors
+    assert errors == f"tesseral: {word}; the same command continues from here\n"
+    assert (storage / "small" / "lease" / "1" / "left").exists()
+    for attempt in storage.glob("small/trials/*/attempts/1.json"):
+        assert list(attempt.parent.parent.glob("checkpoint/1-*"))
+    assert not list(short.glob("tess-*"))
+
+
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="finds Ray's servers by pgrep")
+@pytest.mark.parametrize(("server", "words"), [("raylet", "raylet"), ("gcs_server", "head (GCS)")])
+def test_a_driver_whose_ray_is_lost_stops_and_says_so(storage, study_file, short, server, words):
+    with driving(storage, study_file, short) as driver:
+        found = subprocess.run(
+            ["pgrep", "-P", str(driver.pid), "-x", server], capture_output=True, text=True, check=True
+        )
+        victim = int(found.stdout)
+        os.kill(victim, signal.SIGKILL)
+        output, errors = driver.communicate(timeout=45)  # Ray itself waits for 60 s, or without end
+    assert driver.returncode == 1, errors
+    assert errors == f"tesseral: Ray is lost: its {words} ended; the same command continues from here\n"
+    assert "raylet)" not in output
     assert (storage / "small" / "lease" / "1" / "left").exists()
 
 
