@@ -24,6 +24,6 @@ def schema(
     """
     from tesseral.study.json_schema import json_schema
 
-    escaped = not sys.stdout.encoding.lower().startswith("utf")
+    escaped = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     print(json.dumps(json_schema(kind), indent=1, ensure_ascii=escaped))
     printed()
