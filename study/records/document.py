@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, NotRequired
 
-from annotated_types import Ge
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from tesseral.study.configuration.trial import canonical
@@ -24,9 +23,9 @@ from tesseral.study.records.store import Store
 Json = dict[str, Any]
 """A JSON object."""
 
-Natural = Annotated[int, Ge(0)]
-Positive = Annotated[int, Ge(1)]
-Number = Annotated[FiniteFloat, Ge(0)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Number = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class TrialRecord(TypedDict):
