@@ -27,7 +27,7 @@ from tesseral.study.design.arm import Arm
 from tesseral.study.design.baselines import baselines
 from tesseral.study.design.labels import text_of
 from tesseral.study.design.stages import objectives
-from tesseral.study.errors import StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import RecordError, StoreError, StudyFileError, TesseralError
 from tesseral.study.records.ledger import Ledger, frozen
 from tesseral.study.records.parquet import open_parquet
 from tesseral.study.records.schemas import FIT_ERRORS
@@ -109,7 +109,11 @@ def started(storage: str | Path) -> list[str]:
     :param storage: folder or URL that holds studies.
     """
     store = Store(storage)
-    return [name for name in store.folders() if store.read(f"{name}/study.toml") is not None]
+    names = []
+    for name in store.folders():
+        with suppress(RecordError, StoreError):  # a neighbour that cannot be read is no study that can be opened
+            names += [name] if store.read(f"{name}/study.toml") is not None else []
+    return names
 
 
 def study_info(

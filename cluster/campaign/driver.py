@@ -218,7 +218,9 @@ class _Snapshots:
         pause = SNAPSHOT_EVERY
         while not self._stop.wait(pause):
             began = time.monotonic()
-            with suppress(StoreError):  # derived data: the next snapshot holds all that this one would have
+            with suppress(
+                StoreError, RecordError
+            ):  # derived data: the next snapshot holds all that this one would have
                 self._ledger.snapshot()
             pause = max(SNAPSHOT_EVERY, (time.monotonic() - began) / SNAPSHOT_SHARE)
 
@@ -228,5 +230,7 @@ class _Snapshots:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        with suppress(*[StoreError] if kind else []):  # an error of the snapshot must not hide the first one
+        with suppress(
+            *[StoreError, RecordError] if kind else []
+        ):  # an error of the snapshot must not hide the first one
             self._ledger.snapshot()

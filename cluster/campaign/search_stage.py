@@ -18,6 +18,9 @@ from tesseral.study.records.ledger import Entry
 from tesseral.study.records.rungs import check_rungs, read_rungs
 from tesseral.study.records.store import Store
 
+RESTORE = "restore it, or give the study another name"
+"""What to do about a proposal that is lost: another in its place would exceed the arm's budget."""
+
 
 class SearchStage:
     """One arm's search, rebuilt from its records.
@@ -56,7 +59,9 @@ class SearchStage:
     def _read(self) -> list[Proposal]:
         names = [field.name for field in fields(Proposal)]
         paths = [p for p in self._store.paths(self._folder) if p.rpartition("/")[2].removesuffix(".json").isdecimal()]
-        records = [record for path in paths if (record := read_document(self._store, path, Proposal)) is not None]
+        records = [
+            record for path in paths if (record := read_document(self._store, path, Proposal, RESTORE)) is not None
+        ]
         return [Proposal(**{name: record[name] for name in names}) for record in records]
 
     def _check_complete(self, proposals: list[Proposal], entries: dict[str, Entry]) -> None:
@@ -71,7 +76,7 @@ class SearchStage:
             if number not in numbers:
                 raise RecordError(
                     f"{self._store.location(f'{self._folder}/{number}.json')} is missing, although the search of arm "
-                    f"{arm!r} went on after it; restore it, or give the study another name"
+                    f"{arm!r} went on after it; {RESTORE}"
                 )
 
     def _rebuild(self, proposals: list[Proposal]) -> None:

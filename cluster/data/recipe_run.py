@@ -96,7 +96,9 @@ def run_recipe(
     key = digest([recipe_content(recipe), settings(recipe.method)])
     parts = store.child(f".parts/{recipe.reference.name}")
     if _made(store, path, key):
-        parts.delete(parts.paths())  # left by a run that was killed between making the file and deleting them
+        if left := parts.paths():  # by a run that was killed between making the file and deleting them
+            read_stored(storage, store.location(path))
+            parts.delete(left)
         return store.location(path), False
     keys, missing, basis = _prepare(recipe, parts)
     total, done = len(keys), len(keys) - len(missing)

@@ -82,7 +82,9 @@ def _resume(store: Store, trial: str, begins: list[Begin], without: Collection[s
         if altered(path, content):
             warnings.warn(str(damaged(store, path, "its hash does not match", "an earlier one is used")), stacklevel=3)
             continue
-        lacking = {name: tile(paths, trial, begins, step)[1] for name, paths in tables.items()}
+        tiled = {name: tile(paths, trial, begins, step) for name, paths in tables.items()}
+        # Of an earlier version nothing is known to be missing, but every trial has curves.
+        lacking = {name: first for name, (_, first) in tiled.items()} if tiled["curves"][0] else {"curves": 0}
         if lacked := [f"{name} from step {first}" for name, first in lacking.items() if first <= step]:
             warnings.warn(
                 f"{store.location(path)} is passed over: rows before it are missing ({', '.join(lacked)}); they are "

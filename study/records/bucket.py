@@ -12,9 +12,11 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
+from io import BufferedRandom
 from typing import IO, TypeVar
 from urllib.parse import urlsplit
 
@@ -75,6 +77,21 @@ def refuse_credentials(url: str) -> None:
         )
 
 
+@contextmanager
+def temporary() -> Iterator[BufferedRandom]:
+    """A temporary file; its trouble is told as that of its folder, and not of a trial.
+
+    :raises StoreError: if the folder of temporary files is full, or cannot be used.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield file
+    except OSError as error:
+        raise StoreError(
+            f"a temporary file cannot be written: {error.strerror or error}; TMPDIR names the folder"
+        ) from error
+
+
 class Bucket:
     """A prefix of an object store. Paths inside it are relative and use `/`.
 
@@ -100,7 +117,7 @@ class Bucket:
 
     def create(self, path: str, write: Callable[[IO[bytes]], object]) -> bool:
         """Create an object in one act; False if the store refused, because of another object or another writer."""
-        with tempfile.TemporaryFile() as file:
+        with temporary() as file:
             write(file)
 
             def put() -> bool:

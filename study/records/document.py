@@ -117,6 +117,9 @@ class DecisionRecord(TypedDict):
 UNCHECKED = "records of an earlier version have no checksums; they are read unchecked"
 """The warning at the first record without a checksum."""
 
+ADVICE = "remove it and run the study again"
+"""What to do about most damaged records: they are written again."""
+
 _TAIL = re.compile(rb',"sha256":"([0-9a-f]{64})"\}')
 _TAIL_LENGTH = len(b',"sha256":""}') + 64
 
@@ -134,10 +137,11 @@ class Record(dict[str, Any]):
     """Whether it had a checksum, which held. Records of earlier versions have none."""
 
 
-def read_document(store: Store, path: str, kind: Any) -> Record | None:
+def read_document(store: Store, path: str, kind: Any, advice: str = ADVICE) -> Record | None:
     """Return the JSON record at `path`, without its checksum.
 
     :param kind: a `TypedDict` or dataclass with the keys, types and ranges that it must have. Others may follow.
+    :param advice: what to do if it is damaged.
     :returns: None if there is no such record.
     :raises RecordError: if it is torn, altered or of another kind.
     """
@@ -148,17 +152,17 @@ def read_document(store: Store, path: str, kind: Any) -> Record | None:
     if sealed is not None:
         data = data[:-_TAIL_LENGTH] + b"}"
         if hashlib.sha256(data).hexdigest().encode() != sealed[1]:
-            raise damaged(store, path, "its checksum does not match its content")
+            raise damaged(store, path, "its checksum does not match its content", advice)
     try:
         tree = json.loads(data, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise damaged(store, path, "it is torn, or not JSON") from None
+        raise damaged(store, path, "it is torn, or not JSON", advice) from None
     try:
         _adapter(kind).validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the record"
-        raise damaged(store, path, f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        raise damaged(store, path, f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}", advice) from None
     if sealed is None:
         warnings.warn(UNCHECKED, stacklevel=1)  # one place, so that it is said once
     record = Record(tree)
@@ -166,7 +170,7 @@ def read_document(store: Store, path: str, kind: Any) -> Record | None:
     return record
 
 
-def damaged(store: Store, path: str, why: str, advice: str = "remove it and run the study again") -> RecordError:
+def damaged(store: Store, path: str, why: str, advice: str = ADVICE) -> RecordError:
     """The error of a damaged record: which one, why, and what to do."""
     return RecordError(f"{store.location(path)} is damaged: {why}; {advice}")
 

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import MissingRowsError
+from tesseral.study.errors import MissingRowsError, RecordError
 from tesseral.study.records.document import Json, OutcomeRecord, damaged, read_document, seal
 from tesseral.study.records.segments import (
     TABLES,
     Begin,
+    altered,
     encode,
     folder,
     is_checkpoint,
@@ -52,6 +53,8 @@ def seal_outcome(
             rows = read_counting(store, sources, schema, last)
         except FileNotFoundError:
             lacked = 0
+        except RecordError as error:
+            raise MissingRowsError(str(error)) from error
         if lacked <= last and last > 0:
             if store.read(ended) is not None:
                 return False  # another process has sealed the outcome and deleted the segments
@@ -60,13 +63,17 @@ def seal_outcome(
             )
         if table == "curves":
             metrics = _last(rows)
-            if state is State.COMPLETE and not rows.num_rows:
-                raise MissingRowsError(f"expected learning curves of the complete trial {trial[:10]}, got no row")
+            if state is not State.FAILED and not rows.num_rows:
+                raise MissingRowsError(f"expected learning curves of the {state} trial {trial[:10]}, got no row")
         data = encode(rows)
         path = f"{folder(table, trial)}/{named(f'{number}-0-{last}-all', data, '.parquet')}"
         if not store.create(path, data):
             raise damaged(store, path, "its content does not match the hash in its name")
         files[path] = rows.num_rows
+    for path in files:  # read back, before what they replace is deleted
+        content = store.read(path)
+        if content is None or altered(path, content):
+            raise MissingRowsError(f"{store.location(path)} was written and cannot be read back")
     outcome = {
         "trial": trial,
         "state": state,
@@ -104,12 +111,15 @@ def sweep(store: Store, outcomes: Mapping[str, Json]) -> None:
     :param outcomes: trial id → outcome, of all finished trials.
     """
     kept = {path for outcome in outcomes.values() for path in (*outcome["files"], outcome["checkpoint"])}
+    listed = [path for prefix in (*TABLES, "trials") for path in store.paths(prefix)]
+    there = set(listed)
+    # Where a file is gone that an outcome names, what it was made of may still restore it.
+    whole = {trial for trial, outcome in outcomes.items() if there.issuperset(outcome["files"])}
     left = []
-    for prefix in (*TABLES, "trials"):
-        for path in store.paths(prefix):
-            trial = path.split("/")[1].removeprefix("trial=")
-            if trial in outcomes and path not in kept and (is_segment(path) or is_checkpoint(path)):
-                left.append(path)
+    for path in listed:
+        trial = path.split("/")[1].removeprefix("trial=")
+        if trial in whole and path not in kept and (is_segment(path) or is_checkpoint(path)):
+            left.append(path)
     store.delete(left + store.stale(ABANDONED))
 
 

@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import RecordError
+from tesseral.study.errors import RecordError, StoreError
 from tesseral.study.records.document import OutcomeRecord, RungRecord, TrialRecord, read_document, seal
 from tesseral.study.records.segments import altered
 from tesseral.study.records.store import Store
@@ -21,9 +21,14 @@ class ReusableTrials:
         self._finished: dict[str, list[Store]] = {}
         for name in storage.folders():
             other = storage.child(name)
-            if name == study or other.read("study.toml") is None:
+            if name == study:
                 continue
-            for path in other.paths("trials"):
+            try:
+                paths = [] if other.read("study.toml") is None else other.paths("trials")
+            except (RecordError, StoreError) as error:  # a neighbour that cannot be read stops no study
+                warnings.warn(f"no trial of {name} is reused: {error}", stacklevel=2)
+                continue
+            for path in paths:
                 if path.endswith("/outcome.json"):
                     self._finished.setdefault(path.split("/")[1], []).append(other)
 
@@ -48,14 +53,15 @@ def _copy(other: Store, store: Store, trial: str, traces: dict[str, Any]) -> str
             return None
         if plan["id"] != trial or outcome.get("trial", trial) != trial:
             return None
+        rungs = {path: read_document(other, path, RungRecord) for path in other.paths(f"trials/{trial}/rungs")}
         for path in (*outcome["files"], outcome["checkpoint"]):
             data = other.read(path) if path else b""
             if data is None or (path and altered(path, data)):
                 return None
             if path and not store.create(path, data):
                 return None
-        for path in other.paths(f"trials/{trial}/rungs"):  # newcomers of this arm's search are compared with them
-            if (rung := read_document(other, path, RungRecord)) is None or not store.create(path, seal(rung)):
+        for path, rung in rungs.items():  # newcomers of this arm's search are compared with them
+            if rung is None or not store.create(path, seal(rung)):
                 return None
     except RecordError as error:  # damaged there: it is trained here
         warnings.warn(f"trial {trial[:10]} is not copied: {error}", stacklevel=3)

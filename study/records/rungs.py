@@ -5,11 +5,12 @@ checkpoint at or beyond the rung after both. So after a kill at any moment, the 
 it, or has a decision that can be carried out.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import RecordError
+from tesseral.study.errors import MissingRowsError, RecordError
 from tesseral.study.records.document import DecisionRecord, Json, RungRecord, damaged, read_document, seal
 from tesseral.study.records.outcome import seal_outcome
 from tesseral.study.records.segments import Begin, read_begins
@@ -38,8 +39,14 @@ def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) 
 
 def read_rungs(store: Store, trial: str) -> dict[int, float]:
     """Return the sealed values of a trial: epoch → value."""
-    records = [read_document(store, path, RungRecord) for path in store.paths(f"trials/{trial}/rungs")]
-    return {int(record["epoch"]): float(record["value"]) for record in records if record is not None}
+    values = {}
+    for path in store.paths(f"trials/{trial}/rungs"):
+        record = read_document(store, path, RungRecord)
+        if record is not None:
+            if path.rpartition("/")[2] != f"{record['epoch']}.json":
+                raise damaged(store, path, f"it is that of epoch {record['epoch']}")
+            values[int(record["epoch"])] = float(record["value"])
+    return values
 
 
 def check_rungs(store: Store, trial: str, passed: Iterable[int]) -> None:
@@ -116,8 +123,14 @@ def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -
     step = int(decision["step"])
     check_rungs(store, trial, [decision["epoch"]])
     rung: Json = read_document(store, f"trials/{trial}/rungs/{decision['epoch']}.json", RungRecord) or {}
-    # The attempt that sealed the value has the rows up to it. A later one may have been stopped below the rung.
-    begins = [begin for begin in begins if begin.number <= rung["attempt"]]
     facts = {"lease": lease_number, "steps": step, "reason": decision["reason"], "seconds": rung.get("seconds")}
-    seal_outcome(store, trial, begins[-1].number if begins else 0, State.PRUNED, begins, step, **facts)
-    return True
+    # The latest attempt may have been stopped below the rung; then the one that sealed the value has the rows up to it.
+    for counted in (begins, [begin for begin in begins if begin.number <= rung["attempt"]]):
+        try:
+            seal_outcome(store, trial, counted[-1].number if counted else 0, State.PRUNED, counted, step, **facts)
+        except MissingRowsError as error:
+            lost = error
+        else:
+            return True
+    warnings.warn(f"{lost}; the trial is trained again", stacklevel=2)
+    return False

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tesseral.study.errors import RecordError
-from tesseral.study.records.document import AttemptRecord, Json, read_document
+from tesseral.study.records.document import AttemptRecord, Json, damaged, read_document
 from tesseral.study.records.schemas import CURVES, TRACES
 from tesseral.study.records.store import Store
 
@@ -33,7 +33,8 @@ _ATTEMPT = re.compile(r"(\d+)\.json")
 _NAME = re.compile(r"(\d+)-(\d+)-(\d+)(-all)?-([0-9a-f]{16})\.parquet")
 # Those of earlier versions: no first step and no hash.
 _UNCHECKED = re.compile(r"(\d+)-(\d+)\.parquet")
-_UNCHECKED_ALL = re.compile(r"\d+(-\d+)?-all\.parquet")
+_UNCHECKED_ALL = re.compile(r"(\d+)(?:-(\d+))?-all\.parquet")
+_END = 2**62
 _HASHED = re.compile(r".*-([0-9a-f]{16})(\.parquet)?")
 CHECKPOINT = re.compile(r"(\d+)-(\d+)(-[0-9a-f]{16})?")
 """Name of a checkpoint: number of the attempt, step and, but in earlier versions, hash of the content."""
@@ -84,6 +85,8 @@ class Segment:
             return cls(path, int(match[1]), int(match[2]), int(match[3]), match[4] is not None)
         if match := _UNCHECKED.fullmatch(name):
             return cls(path, int(match[1]), None, int(match[2]))
+        if match := _UNCHECKED_ALL.fullmatch(name):
+            return cls(path, int(match[1]), None, int(match[2] or _END), compacted=True)
         return None
 
 
@@ -94,9 +97,11 @@ def read_begins(store: Store, trial: str) -> list[Begin]:
     again.
     """
     begins = []
-    for path in attempt_numbers(store.paths(f"trials/{trial}/attempts")).values():
+    for number, path in attempt_numbers(store.paths(f"trials/{trial}/attempts")).items():
         try:
             tree = read_document(store, path, AttemptRecord)
+            if tree is not None and tree["attempt"] != number:
+                raise damaged(store, path, f"it is that of attempt {tree['attempt']}")
         except RecordError as error:
             warnings.warn(f"{error} (until then this attempt is left out)", stacklevel=2)
             continue
@@ -146,7 +151,7 @@ def folder(table: str, trial: str) -> str:
 
 def is_segment(path: str) -> bool:
     """Return whether a file is a segment, by its name. Other files are never deleted."""
-    return Segment.named(path) is not None or bool(_UNCHECKED_ALL.fullmatch(path.rpartition("/")[2]))
+    return Segment.named(path) is not None
 
 
 def is_checkpoint(path: str) -> bool:
@@ -170,20 +175,33 @@ def tile(
     bounds = counting(begins)
     segments = [segment for path in paths if (segment := Segment.named(path)) and segment.attempt in bounds]
     if any(not begin.tiled and begin.number in bounds for begin in begins):
-        chosen = [s for s in segments if not s.compacted]
+        chosen = _untiled(segments)
         return [Source(s.path, trial, bounds[s.attempt]) for s in chosen], 0 if last is None else last + 1
     by_first: dict[int, list[tuple[int, Segment]]] = {}
     for segment in segments:
+        if segment.first is None:
+            continue
         bound = bounds[segment.attempt]
         end = segment.last if bound is None else min(segment.last, bound - 1)
-        if end >= (segment.first or 0):
-            by_first.setdefault(segment.first or 0, []).append((end, segment))
+        if end >= segment.first:
+            by_first.setdefault(segment.first, []).append((end, segment))
     sources, step = [], 0
     while step in by_first and (last is None or step <= last):
         end, segment = max(by_first[step], key=lambda item: item[0])
         sources.append(Source(segment.path, trial, bounds[segment.attempt]))
         step = end + 1
     return sources, step
+
+
+def _untiled(segments: list[Segment]) -> list[Segment]:
+    """The segments of a trial of an earlier version, whose names do not tell where they begin: none can be missed."""
+    parts = [segment for segment in segments if not segment.compacted]
+    # A compacted file holds the rows of its attempt and of those before it; one of a pruned trial, only up to a rung.
+    whole = [segment for segment in segments if segment.compacted and (segment.last == _END or not parts)]
+    if not whole:
+        return parts
+    latest = max(whole, key=lambda segment: (segment.attempt, segment.last))
+    return [latest, *(part for part in parts if part.attempt > latest.attempt)]
 
 
 def missing(paths: Iterable[str], begins: Iterable[Begin], lacked: int) -> bool:

@@ -8,7 +8,6 @@ answering is raised: `StoreError` if the storage fails, `RecordError` if a folde
 """
 
 import hashlib
-import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from tesseral.study.errors import RecordError, StoreError
-from tesseral.study.records.bucket import Bucket, refuse_credentials
+from tesseral.study.records.bucket import Bucket, refuse_credentials, temporary
 from tesseral.study.records.folder import Folder
 
 ABANDONED = 3600.0
@@ -138,7 +137,7 @@ class Store:
 
 def _digest(write: Callable[[IO[bytes]], object]) -> bytes:
     """The SHA-256 of what is written."""
-    with tempfile.TemporaryFile() as file:
+    with temporary() as file:
         write(file)
         file.seek(0)
         return hashlib.file_digest(file, "sha256").digest()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import LeaseLostError, MissingRowsError, RecordError
 from tesseral.study.records.attempt import LOSSES, Attempt, checkpoints
+from tesseral.study.records.outcome import sweep
 from tesseral.study.records.rungs import prune, read_rungs, seal_pruning
 from tesseral.study.records.schemas import CURVES
 from tesseral.study.records.segments import (
@@ -509,3 +510,74 @@ def test_parts_are_kept_by_later_attempts(store):
     assert second is not None
     assert begin(store, 2).parts == 2
     assert [one.parts for one in read_begins(store, TRIAL)] == [1, 2, 2]
+
+
+def old_trial(store: Store, segments: list[tuple[int, int]], files: dict[str, range], step: int | None = None) -> None:
+    """An unfinished trial of an earlier version: one attempt, its segments, compacted files, and a checkpoint."""
+    begun = {"attempt": 1, "lease": 1, "start": 0, "began": "2026-01-01"}
+    store.create(f"trials/{TRIAL}/attempts/1.json", json.dumps(begun).encode())
+    for low, high in segments:
+        store.create(
+            f"curves/trial={TRIAL}/1-{high}.parquet",
+            encode(rows_to_table(list(map(row, range(low, high + 1))), TRIAL, CURVES)),
+        )
+    for name, steps in files.items():
+        store.create(f"curves/trial={TRIAL}/{name}", encode(rows_to_table(list(map(row, steps)), TRIAL, CURVES)))
+    if step is not None:
+        store.create(f"trials/{TRIAL}/checkpoint/1-{step}", str(step).encode())
+
+
+@pytest.mark.filterwarnings("ignore:records of an earlier version")
+@pytest.mark.parametrize("stray", [[], [(0, 2)]], ids=["swept", "one segment left"])
+def test_a_deleted_outcome_of_an_earlier_version_is_recovered(store, stray):
+    old_trial(store, stray, {"1-all.parquet": range(9)}, step=8)
+    attempt = begin(store)
+    assert attempt.start == 9
+    attempt.finish(State.COMPLETE, 8)
+    assert final_steps(store) == list(range(9))
+
+
+@pytest.mark.filterwarnings("ignore:records of an earlier version")
+def test_a_pruned_trial_of_an_earlier_version_keeps_its_rows(store):
+    old_trial(store, [], {"1-3-all.parquet": range(4)})
+    rung_record = {"epoch": 1, "step": 3, "value": 3.0, "attempt": 1, "lease": 1}
+    store.create(f"trials/{TRIAL}/rungs/1.json", json.dumps(rung_record).encode())
+    seal_pruning(store, TRIAL, 1, epoch=1, step=3, reason="behind")
+    assert prune(store, TRIAL, 2, adopt=True)
+    assert final_steps(store) == [0, 1, 2, 3]
+
+
+@pytest.mark.filterwarnings("ignore:records of an earlier version")
+def test_rows_of_an_earlier_version_that_are_gone_seal_no_empty_file(store):
+    old_trial(store, [], {}, step=8)
+    with pytest.warns(UserWarning, match="rows before it are missing"):
+        attempt = begin(store)
+    assert attempt.start == 0
+
+
+def test_a_pruned_trial_whose_rows_are_gone_is_trained_again(store):
+    climb(rung(store), range(5))
+    seal_pruning(store, TRIAL, 1, epoch=1, step=3, reason="behind")
+    store.delete([path for path in store.paths("curves") if "/1-0-3-" in path])
+    store.create("lease/2/0", b"{}")
+    with pytest.warns(UserWarning, match=r"lacks rows from step 0, .*; the trial is trained again"):
+        assert not prune(store, TRIAL, 2, adopt=True)
+    again = rung(store, lease=2)
+    climb(again, range(5))
+    seal_pruning(store, TRIAL, 2, epoch=1, step=3, reason="behind")
+    assert prune(store, TRIAL, 2), "though the value is of an attempt whose rows are gone"
+    assert final_steps(store) == [0, 1, 2, 3]
+
+
+def test_what_finished_trials_left_is_kept_while_a_file_of_theirs_is_gone(store):
+    attempt = begin(store)
+    train(attempt, range(4))
+    segments = store.paths("curves")
+    kept = {path: store.read(path) for path in segments}
+    attempt.finish(State.COMPLETE, 3)
+    for path, data in kept.items():
+        store.create(path, data)
+    ended = outcome(store)
+    store.delete([path for path in ended["files"] if path.startswith("curves/")])
+    sweep(store, {TRIAL: ended})
+    assert store.paths("curves") == segments
