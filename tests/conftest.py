@@ -18,6 +18,11 @@ from tests.support.water_study import make_water, water_study
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, so that all processes end together."""
+    items.sort(key=lambda item: not {"system", "execution"} & set(item.path.parts))
+
+
 @pytest.fixture(scope="session")
 def tiny_reference(tmp_path_factory) -> Path:
     """The reference data of `water_tiny.toml`: 10 monomers and 4 dimers."""

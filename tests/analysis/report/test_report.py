@@ -142,7 +142,7 @@ def test_an_unfinished_study_says_so(tmp_path):
     page = report(study_tables(tmp_path, rows))
     assert "Preliminary: 24 of 32 trials are complete." in page
     assert "24 of 32 trials complete, 8 running" in page
-    assert "(6 pairs in 3 blocks, 2 missing)" in page
+    assert "(6 pairs in 3 blocks; 2 trials incomplete)" in page
 
 
 @pytest.mark.parametrize(

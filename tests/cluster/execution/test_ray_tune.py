@@ -75,7 +75,7 @@ def short() -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("number", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
 def test_a_signal_to_the_group_keeps_the_trials_and_says_how_to_go_on(storage, study_file, short, number, code, word):
     with driving(storage, study_file, short) as driver:
