@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -84,6 +85,7 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
         if job.gpus == 0 and job.device == "auto":
             job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
         last, done = 0.0, 0
+        said = _overheard()
 
         def progress(step: int, steps: int) -> None:
             nonlocal last, done
@@ -92,7 +94,7 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
                 last = time.monotonic()
                 if _leaving():
                     raise KeyboardInterrupt
-                tune.report({"trial": job.trial, "step": step})
+                tune.report({"trial": job.trial, "step": step, "said": _taken(said)})
 
         def rung(epoch: int, value: float) -> None:
             # Returns once the scheduler has judged. If the trial is to stop, Tune ends this thread here.
@@ -108,9 +110,29 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
                 reason = "its driver was interrupted"
             except (TesseralError, StoreError) as error:
                 reason = str(error).strip().splitlines()[0]
-        tune.report({"trial": job.trial} | ({"step": done, "lost": reason} if reason else {"step": job.steps}))
+        end = {"step": done, "lost": reason} if reason else {"step": job.steps}
+        tune.report({"trial": job.trial, "said": _taken(said)} | end)
 
     return trial
+
+
+def _overheard() -> list[str]:
+    """The warnings of this package from now on, in this process: its output is in a log that nobody reads."""
+    said: list[str] = []
+
+    def keep(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
+        if issubclass(category, UserWarning) and f"{os.sep}tesseral{os.sep}" in filename:
+            said.append(str(message))
+
+    warnings.showwarning = keep
+    return said
+
+
+def _taken(said: list[str]) -> str:
+    """What was said since the last report, a sentence a line."""
+    lines = "\n".join(said)
+    said.clear()
+    return lines
 
 
 def _with_retries(run: Callable[[], Any]) -> None:
@@ -239,6 +261,8 @@ class _Reporter(_Caller, tune.Callback):
     """Reports the progress and the ends of jobs to the work."""
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        for sentence in result.get("said", "").splitlines():
+            warnings.warn(sentence, stacklevel=1)
         self.call(self.work.progress, result["trial"], result["step"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:

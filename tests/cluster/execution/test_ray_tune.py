@@ -9,10 +9,32 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+
+from tesseral.cluster.campaign.display import Silent
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import InlineExecutor
+from tesseral.cluster.execution.worker import Job, run_trial
+from tesseral.cluster.planning.plan import prepare
+from tesseral.study.study import Study
+
+
+class Nothing(InlineExecutor):
+    """An executor that keeps the jobs and runs none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Job] = []
+
+    def run(self, work) -> None:
+        while (job := work.suggest()) is not None:
+            self.jobs.append(job)
+            work.lost(job.trial, "not run")
+
 
 LOST = """
 import sys
@@ -120,3 +142,22 @@ def test_what_a_machine_lacks_is_said_and_costs_no_trial(storage, study_file):
     assert "given up" in done.stderr
     assert "cuda" in done.stderr
     assert not list(storage.glob("small/trials/*/outcome.json"))
+
+
+def test_what_a_worker_warns_of_is_said_by_its_driver(storage, study_file):
+    jobs = Nothing()
+    run_study(prepare(Study.load(study_file), str(storage)), jobs, Silent())
+    job = replace(jobs.jobs[0], checkpoint_every=0.0)
+
+    def kill(step: int, steps: int) -> None:
+        if step > 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(job, kill)
+    *_, checkpoint = sorted(storage.glob(f"small/trials/{job.trial}/checkpoint/*"))
+    checkpoint.write_bytes(b"torn")
+    command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(study_file), "--storage", str(storage)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert f"{checkpoint.name} is damaged: its hash does not match; an earlier one is used" in done.stderr
