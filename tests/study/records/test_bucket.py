@@ -1,6 +1,8 @@
 """An object store whose network and server fail: nothing is lost, taken for absent, or created twice."""
 
+import errno
 import os
+import tempfile
 import threading
 import time
 import uuid
@@ -137,3 +139,12 @@ def test_a_store_that_has_answered_is_waited_for_by_others_of_the_same_process(f
     assert store.read("a") is None
     proxy.fault = first(3, "reset")
     assert Store(store.url).read("a") is None
+
+
+def test_a_full_temporary_folder_is_no_fault_of_the_record(bucket, monkeypatch):
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(StoreError, match="a temporary file cannot be written: No space left on device; TMPDIR names"):
+        Store(f"{bucket}/{uuid.uuid4().hex}").create("a", b"x")
