@@ -1,7 +1,5 @@
 """Real reference data, made once a session by PySCF, a small study on it, and a real S3 server."""
 
-import logging
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +7,9 @@ from pathlib import Path
 import boto3
 import pytest
 import torch
-from moto.server import ThreadedMotoServer
 
 from tesseral.study.records.store import Store
+from tests.support.s3_server import s3
 from tests.support.water_study import make_water, water_study
 
 # As in a trial of one CPU: the last bits of a sum depend on the number of threads.
@@ -48,25 +46,9 @@ def study_file(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
     """The URL of a bucket on an S3 server of this session's own, on loopback."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    before = {key: os.environ.get(key) for key in settings}
-    os.environ.update(settings)
-    boto3.client("s3").create_bucket(Bucket="tesseral")
-    yield "s3://tesseral"
-    server.stop()
-    for key, value in before.items():
-        os.environ.pop(key) if value is None else os.environ.update({key: value})
+    with s3():
+        boto3.client("s3").create_bucket(Bucket="tesseral")
+        yield "s3://tesseral"
 
 
 @pytest.fixture(params=["local", "s3"])

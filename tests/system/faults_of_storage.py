@@ -1,20 +1,17 @@
 """An S3 server behind a proxy that misbehaves, at each kind of record and at random."""
 
-import logging
-import os
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
-from moto.server import ThreadedMotoServer
 
 from tests.support.disturbed import Found, Numbers, Studies, difference, each, numbers
 from tests.support.faulty_proxy import FAULTS, Fault, Proxy, first, proxy_of
 from tests.support.forked_commands import Commands, Ended
+from tests.support.s3_server import s3
 
 PLACES = {
     "trial": "/trial.json",
@@ -33,31 +30,6 @@ PLACES = {
 """Kind of record → what the path of its requests holds."""
 AWAY = 20.0
 """Seconds without any answer."""
-
-
-@contextmanager
-def s3() -> Iterator[dict[str, str]]:
-    """An S3 server on loopback: the environment variables by which it is reached."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    before = {key: os.environ.get(key) for key in environment}
-    os.environ.update(environment)  # for this process, which reads the records afterwards
-    try:
-        yield environment
-    finally:
-        server.stop()
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.update({key: value})
 
 
 def put(folder: Path, url: str, environment: dict[str, str]) -> None:

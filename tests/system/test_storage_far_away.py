@@ -11,7 +11,8 @@ import pytest
 from tests.support.disturbed import Studies, difference, numbers
 from tests.support.faulty_proxy import proxy_of
 from tests.support.forked_commands import Commands, Ended
-from tests.system.faults_of_storage import put, s3
+from tests.support.s3_server import s3
+from tests.system.faults_of_storage import put
 
 pytestmark = pytest.mark.timeout(600)
 

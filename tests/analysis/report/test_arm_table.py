@@ -11,27 +11,10 @@ from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.terms.metric_label import describe
-from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.design.study_file import Match
+from tests.support.dipole_study import DIPOLE, RELATIVE, dipole_tables
 from tests.support.report_page import words
-from tests.support.synthetic_study import SPREADS, crossed_rows, info, label, table, trial_rows
-
-DIPOLE = TargetLabel(QUANTITIES["dipole"])
-
-RELATIVE = "test.relative_error"
-
-
-def dipole_rows():
-    """Trials of three arms that predict the dipole."""
-    return [row | {"arm": row["arm"].split(",")[0]} for row in crossed_rows() if row["target"] == "dipole"]
-
-
-def dipole_tables(metric):
-    arms = ("lmax=0", "lmax=1", "lmax=2")
-    study = info(arms=arms, baseline=arms[0], targets=dict.fromkeys(arms, DIPOLE), metric=metric)
-    return load(table(dipole_rows()), [], [], study)
-
+from tests.support.synthetic_study import SPREADS, info, label, table, trial_rows
 
 MATCHED = {"match": "parameters", "parameters_live": 9000, "components": 120, "flops": 1_240_000}
 

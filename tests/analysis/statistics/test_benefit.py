@@ -7,25 +7,9 @@ from tesseral.analysis.statistics.benefit import benefit
 from tesseral.analysis.statistics.paired import compare_arms
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
-from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.study.configuration.quantities import QUANTITIES
+from tests.support.dipole_study import RELATIVE, dipole_tables
 from tests.support.report_page import tooltips
 from tests.support.synthetic_study import BENEFIT, crossed_rows, info, label, table
-
-DIPOLE = TargetLabel(QUANTITIES["dipole"])
-
-RELATIVE = "test.relative_error"
-
-
-def dipole_rows():
-    """Trials of three arms that predict the dipole."""
-    return [row | {"arm": row["arm"].split(",")[0]} for row in crossed_rows() if row["target"] == "dipole"]
-
-
-def dipole_tables(metric):
-    arms = ("lmax=0", "lmax=1", "lmax=2")
-    study = info(arms=arms, baseline=arms[0], targets=dict.fromkeys(arms, DIPOLE), metric=metric)
-    return load(table(dipole_rows()), [], [], study)
 
 
 def test_the_benefit_stands_by_order(crossed, crossed_results):

@@ -12,25 +12,9 @@ from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.study_info import ReferenceInfo
-from tesseral.analysis.terms.targets import TargetLabel
-from tesseral.study.configuration.quantities import QUANTITIES
+from tests.support.dipole_study import RELATIVE, dipole_tables
 from tests.support.report_page import tooltips, words
-from tests.support.synthetic_study import crossed_rows, info, table, trial_rows
-
-DIPOLE = TargetLabel(QUANTITIES["dipole"])
-
-RELATIVE = "test.relative_error"
-
-
-def dipole_rows():
-    """Trials of three arms that predict the dipole."""
-    return [row | {"arm": row["arm"].split(",")[0]} for row in crossed_rows() if row["target"] == "dipole"]
-
-
-def dipole_tables(metric):
-    arms = ("lmax=0", "lmax=1", "lmax=2")
-    study = info(arms=arms, baseline=arms[0], targets=dict.fromkeys(arms, DIPOLE), metric=metric)
-    return load(table(dipole_rows()), [], [], study)
+from tests.support.synthetic_study import info, table, trial_rows
 
 
 def reference(path, columns, **metadata):
