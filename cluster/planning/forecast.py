@@ -6,6 +6,7 @@ from itertools import pairwise
 from math import isclose
 from typing import Any
 
+from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.fusion_notes import fusion_notes
 from tesseral.cluster.planning.plan import StudyPlan
@@ -117,6 +118,7 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     lines += setting_notes(plan)
     lines += open_notes(plan)
     lines += fusion_notes(plan)
+    lines += undetermined(plan)
     for arm in plan.arms:
         if abs(arm.residual) > LOOSE:
             scalars = any((term.l, term.p) == (0, 1) for term in parse_irreps(arm.natural))

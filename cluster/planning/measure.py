@@ -8,10 +8,11 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.sizing.facts import NetworkFacts, network_facts, network_size
 from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
+from tesseral.models.reference.geometries.recipe_structures import count_structures
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.target import Target
 from tesseral.study.errors import DataError, MissingDataError, StudyFileError
-from tesseral.study.recipe.recipe import read_recipe
+from tesseral.study.recipe.recipe import Recipe, read_recipe
 
 
 def _from_here(path: str | Path) -> str:
@@ -54,14 +55,28 @@ class Measure:
         if data.recipe is None or has_file(self.storage, data.reference):
             return None
         recipe = self.folder / data.recipe
-        made = read_recipe(recipe).reference.name if recipe.is_file() else None
-        if made != Path(data.reference).stem:  # a recipe of the same elements may stand in for data to be imported
+        if self._maker(data) is None:
             return (
                 f"import or make it; sizes are planned from the elements and irreps of {_from_here(recipe)} until then"
             )
         storage = _from_here(self.storage)
         option = "" if storage == "runs" else f" --storage {storage}"
         return f"`tesseral reference make {_from_here(recipe)}{option}` makes it"
+
+    def to_be_made(self, data: Data) -> int | None:
+        """Number of structures in the reference data that `data.recipe` makes; None if it makes other data, or none.
+
+        :param data: the table `[data]` of an arm.
+        :raises DataError: if a file that the recipe names cannot be read.
+        """
+        recipe = self._maker(data)
+        return None if recipe is None else count_structures(recipe)
+
+    def _maker(self, data: Data) -> Recipe | None:
+        """The recipe that makes the data. A recipe of the same elements may stand in for data that are imported."""
+        path = None if data.recipe is None else self.folder / data.recipe
+        recipe = read_recipe(path) if path is not None and path.is_file() else None
+        return recipe if recipe is not None and recipe.reference.name == Path(data.reference).stem else None
 
     def required(self, data: Data) -> Reference:
         """The reference data, which must be there.

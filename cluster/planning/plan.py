@@ -9,7 +9,7 @@ from typing import Any
 from tesseral.cluster.planning.measure import Measure
 from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_sizes
+from tesseral.models.data.split import check_size, check_sizes
 from tesseral.models.data.target_columns import check_values, has_spread
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.configuration import Configuration, Data
@@ -137,7 +137,7 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
     :param storage: folder or URL where reference data lies and records are written.
     :raises StudyFileError: if an arm has nothing to train, or cannot reach all of its target and the study does not
         allow it, or cannot be matched; or the search is not valid.
-    :raises DataError: if neither data nor recipe is there, or there is too little data.
+    :raises DataError: if neither data nor recipe is there, or there is too little data, or the recipe makes too little.
     :raises StoreError: if the storage fails.
     """
     study, measure = _open(study, storage)
@@ -145,6 +145,11 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
         reference = measure.reference(name)
         if reference is not None:
             _check_data(configurations, reference, measure)
+            continue
+        for data in dict.fromkeys(each.data for each in configurations):
+            made = measure.to_be_made(data)
+            if made is not None:
+                check_size(data, made, f"the structures that {data.recipe} makes")
     return _plan(study, measure, {})
 
 

@@ -24,11 +24,22 @@ def check_sizes(data: configuration.Data, reference: Reference) -> None:
     :param reference: all rows; the converged ones count.
     :raises DataError: if they do not.
     """
-    size, asked = len(reference.converged), data.train + data.validation + data.test
+    check_size(data, len(reference.converged), f"the converged structures of {data.reference}")
+
+
+def check_size(data: configuration.Data, size: int, what: str) -> None:
+    """Check that the splits fit into so many structures.
+
+    :param data: sizes of the splits.
+    :param size: number of structures.
+    :param what: these structures, in words.
+    :raises DataError: if they do not.
+    """
+    asked = data.train + data.validation + data.test
     if asked > size:
         raise DataError(
-            f"data.train: expected train + validation + test of at most {size}, the converged structures of "
-            f"{data.reference}, got {data.train} + {data.validation} + {data.test} = {asked}"
+            f"data.train: expected train + validation + test of at most {size}, {what}, got {data.train} + "
+            f"{data.validation} + {data.test} = {asked}"
         )
 
 

@@ -203,6 +203,8 @@ def test_long_labels_are_wrapped_and_brackets_are_kept(write, tmp_path):
     [
         ('recipe = "water_tiny.toml"\n', "", FACTORS, ["water_tiny.parquet", "data.recipe"]),
         ("water_tiny.toml", "none.toml", FACTORS, ["data.recipe", "none.toml"]),
+        ("train = 8", "train = 9", FACTORS, ["at most 14", "that water_tiny.toml makes", "9 + 2 + 4 = 15"]),
+        ("validation = 2", "validation = 3", FACTORS, ["data.train", "at most 14", "8 + 3 + 4 = 15"]),
         ("", "", '[factors]\nnetwork.hidden.lmx = [0, 1]\n', ["network.hidden.lmx", "did you mean 'lmax'"]),
         ("", "", FACTORS + '[design]\nwhere = ["network.layers > 3"]\n', ["design.where", "leave an arm"]),
         ("", "", FACTORS + '[design]\nwhere = ["network.depth > 3"]\n', ["design.where[0]", "network.depth"]),
