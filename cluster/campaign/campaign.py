@@ -15,15 +15,13 @@ from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.stages import PlannedTrial
-from tesseral.study.errors import LeaseLostError, RecordError
+from tesseral.study.errors import RecordError
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, write_arm, write_plan
 from tesseral.study.records.outcome import seal_outcome, sweep
 from tesseral.study.records.reuse import ReusableTrials
 from tesseral.study.records.rungs import prune, seal_pruning
 from tesseral.study.records.store import Store
-
-TAKEN_OVER = "another driver took the study over; this one stops"
 
 OnEnd = Callable[[Entry], None]
 """Called with a trial's records once it has its outcome."""
@@ -267,7 +265,7 @@ class Campaign:
         :raises LeaseLostError: if another driver has taken over.
         """
         if self._lease.lost.is_set():
-            raise LeaseLostError(TAKEN_OVER)
+            self._check()
         self.display.progress(trial, step)
 
     def judge(self, trial: str, epoch: int, value: float) -> bool:
@@ -322,6 +320,5 @@ class Campaign:
             self.given_up.append(reason)
 
     def _check(self) -> None:
-        """Stop here if another driver has taken over."""
-        if self._lease.superseded:
-            raise LeaseLostError(TAKEN_OVER)
+        """Stop here if another driver has taken over, or the storage has failed for too long."""
+        self._lease.check()

@@ -13,7 +13,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from tesseral.cluster.campaign.campaign import TAKEN_OVER, Campaign
+from tesseral.cluster.campaign.campaign import Campaign
 from tesseral.cluster.campaign.display import Display, Silent
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.suggest import DEFINE
@@ -23,7 +23,7 @@ from tesseral.cluster.planning.cost import record_rate
 from tesseral.cluster.planning.plan import StudyPlan, prepare
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import LeaseLostError, RecordError, StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import RecordError, StoreError, StudyFileError, TesseralError
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.document import read_document, seal
 from tesseral.study.records.lease import LENGTH, Lease
@@ -150,8 +150,7 @@ def run_study(
         finally:
             if mirror is not None:
                 mirror.close()
-        if lease.superseded:
-            raise LeaseLostError(TAKEN_OVER)
+        lease.check()
         entries = ledger.entries()
         states = Counter(entry.state for entry in entries for _ in entry.plans)
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
@@ -228,6 +227,8 @@ class _Snapshots:
         self._thread.start()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:
+            self._ledger.store.hurry()
         self._stop.set()
         self._thread.join()
         with suppress(

@@ -1,8 +1,9 @@
 """Records in an object store: S3, Google Cloud Storage or Azure.
 
 Networks lose requests and answers. Every operation here may be repeated without harm, so each is tried again until the
-store answers or patience ends. Whether a create succeeded whose answer was lost is told by what is there afterwards;
-see `Store.create`.
+store answers or patience ends. Patience is the whole process's: once it has ended, each operation asks once, briefly,
+until the store answers again. Whether a create succeeded whose answer was lost is told by what is there afterwards; see
+`Store.create`.
 """
 
 import hashlib
@@ -33,6 +34,9 @@ FIRST = 30.0
 """The same until it has answered this process once: a store that never did is more likely misspelt than absent for a
 while. It is longer than the wait for one answer."""
 
+QUIET = 1.0
+"""Seconds of silence that nothing is said of."""
+
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _PASSING = {408, 409, 425, 429}
@@ -42,26 +46,76 @@ _SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
 
 _T = TypeVar("_T")
 
-_answered: set[int] = set()
-"""`id` of the clients whose store has answered; `_client` keeps each for good."""
-_silent: dict[int, float] = {}
-"""`id` of the clients whose store does not answer, once that is said, → since when, by the monotonic clock."""
-_saying = threading.Lock()
 
+class _Server:
+    """An object store as this process knows it: its clients, and since when it has been silent.
 
-@cache
-def _client(url: str, settings: tuple[tuple[str, str], ...]) -> ObjectStore:
-    """The client of a bucket, which takes 20 ms to make.
-
-    :param settings: the environment variables that it takes its endpoint and credentials from.
+    :param url: of the bucket.
+    :param settings: the environment variables that the endpoint and credentials are taken from.
     """
-    plain = dict(settings).get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
-    return from_url(
-        url,
-        # Without these obstore alone tries for three minutes, in silence, and waits 30 s for each answer.
-        client_options={"timeout": "20s", "connect_timeout": "5s", "allow_http": plain},
-        retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=10)},
-    )
+
+    def __init__(self, url: str, settings: tuple[tuple[str, str], ...]) -> None:
+        plain = dict(settings).get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+
+        def client(wait: str, connect: str, retries: int) -> ObjectStore:
+            return from_url(
+                url,
+                # Without these obstore alone tries for three minutes, in silence, and waits 30 s for each answer.
+                client_options={"timeout": wait, "connect_timeout": connect, "allow_http": plain},
+                retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=10)},
+            )
+
+        self._patient, self._brief = client("20s", "5s", 1), client("2s", "2s", 0)
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._said = False
+        self.answered = False
+        """Whether it has answered this process."""
+        self.given_up = threading.Event()
+        """Set once patience has ended, until the store answers again."""
+
+    @property
+    def client(self) -> ObjectStore:
+        return self._brief if self.given_up.is_set() else self._patient
+
+    def silence(self, since: float) -> float:
+        """Note that a request was not answered; return for how many seconds none was, of any thread.
+
+        :param since: when the request was first made, by the monotonic clock.
+        """
+        with self._lock:
+            self._since = since if self._since is None else min(self._since, since)
+            return time.monotonic() - self._since
+
+    def unheard(self, sentence: str) -> None:
+        """Say that the store does not answer, once for all threads and until it answers again."""
+        with self._lock:
+            said, self._said = self._said, True
+        if not said:
+            _say(sentence)
+
+    def heard(self, url: str) -> None:
+        """Note that the store answers; say so if it was said that it does not."""
+        with self._lock:
+            since, said = self._since, self._said
+            self._since, self._said, self.answered = None, False, True
+            self.given_up.clear()
+        if said and since is not None:
+            _say(f"{url} answers again, after {time.monotonic() - since:.0f} s")
+
+    def hurry(self) -> None:
+        """Have no more patience with the store if it is silent."""
+        with self._lock:
+            if self._since is not None:
+                self.given_up.set()
+
+
+_server = cache(_Server)  # a client takes 20 ms to make
+
+
+def _say(sentence: str) -> None:
+    """Warn, also if the same was said before, which `warnings.warn` would leave out."""
+    warnings.warn_explicit(sentence, UserWarning, __file__, 1)
 
 
 def refuse_credentials(url: str) -> None:
@@ -110,7 +164,7 @@ class Bucket:
             self._prefix += "/" if self._prefix else ""
         settings = tuple(item for item in sorted(os.environ.items()) if item[0].startswith(_SETTINGS))
         try:
-            self._client = _client(root, settings)
+            self._server = _server(root, settings)
         except (ValueError, BaseError) as error:
             reason = str(error).splitlines()[0]
             raise RecordError(f"expected a path or a URL such as s3://bucket/prefix, got {url!r}: {reason}") from None
@@ -188,12 +242,20 @@ class Bucket:
         """Delete an object, if it exists."""
         self._repeat(lambda: obstore.delete(self._client, self._prefix + path), path)
 
+    def hurry(self) -> None:
+        """Have no more patience with the store if it is silent."""
+        self._server.hurry()
+
+    @property
+    def _client(self) -> ObjectStore:
+        return self._server.client
+
     def _repeat(self, act: Callable[[], _T], path: str) -> _T | None:
         """Do `act`, again and again while the store does not answer, with growing pauses; None if nothing is there.
 
         :raises StoreError: if the store refuses, or if it does not answer for as long as patience lasts.
         """
-        began, pause = time.monotonic(), 0.2
+        server, began, pause = self._server, time.monotonic(), 0.2
         while True:
             try:
                 result = act()
@@ -201,42 +263,30 @@ class Bucket:
                 NotFoundError,
                 FileNotFoundError,
             ) as error:  # also of a bucket that does not exist, which is no absence
-                self._heard()
+                server.heard(self.url)
                 if _code(error) in ("NoSuchBucket", "ContainerNotFound"):
                     raise self._refused(path, error) from None
                 return None
             except BaseError as error:
                 if not _passing(error):
+                    server.heard(self.url)
                     raise self._refused(path, error) from None
-                patience = self.patience if id(self._client) in _answered else min(FIRST, self.patience)
-                if time.monotonic() - began + pause > patience:
+                silence = server.silence(began)
+                patience = self.patience if server.answered else min(FIRST, self.patience)
+                if server.given_up.is_set() or silence + pause > patience:
+                    server.given_up.set()
                     raise StoreError(
-                        f"{self.url} gave no answer in {time.monotonic() - began:.0f} s of trying: {_reason(error)}"
+                        f"{self.url} gave no answer in {silence:.0f} s of trying: {_reason(error)}"
                     ) from None
-                if time.monotonic() - began > 1.0:
-                    self._unheard(began, error, patience)
-                time.sleep(pause)
+                if silence > QUIET:
+                    server.unheard(
+                        f"{self.url} does not answer ({_reason(error)}); trying again for up to {patience:.0f} s"
+                    )
+                server.given_up.wait(pause)
                 pause = min(2 * pause, 10.0)
             else:
-                self._heard()
+                server.heard(self.url)
                 return result
-
-    def _unheard(self, since: float, error: Exception, patience: float) -> None:
-        """Say that the store does not answer, once for all threads and until it answers again."""
-        with _saying:
-            said = id(self._client) in _silent
-            _silent.setdefault(id(self._client), since)
-        if not said:
-            sentence = f"{self.url} does not answer ({_reason(error)}); trying again for up to {patience:.0f} s"
-            warnings.warn(sentence, stacklevel=5)
-
-    def _heard(self) -> None:
-        """Note that the store answers; say so if it was said that it does not."""
-        _answered.add(id(self._client))
-        with _saying:
-            since = _silent.pop(id(self._client), None)
-        if since is not None:
-            warnings.warn(f"{self.url} answers again, after {time.monotonic() - since:.0f} s", stacklevel=5)
 
     def _refused(self, path: str, error: Exception) -> StoreError:
         advice = {

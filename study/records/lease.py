@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from tesseral.study.errors import LeaseHeldError, RecordError, StoreError
+from tesseral.study.errors import LeaseHeldError, LeaseLostError, RecordError, StoreError
 from tesseral.study.records.document import read_document, seal
 from tesseral.study.records.store import Store
 
@@ -93,6 +93,7 @@ class Lease:
         self.number = number
         self.length = length
         self.lost = threading.Event()
+        self._trouble: StoreError | RecordError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{number}", daemon=True)
         self._thread.start()
@@ -154,12 +155,14 @@ class Lease:
                 self.store.create(f"lease/{self.number}/{beat + 1}", b"{}")
                 if beat:
                     self.store.delete([f"lease/{self.number}/{beat}"])
-            except RecordError:
-                break  # something else stands in the lease's place
-            except StoreError:
+            except RecordError as error:
+                self._trouble = error  # something else stands in the lease's place
+                break
+            except StoreError as error:
                 # The store has been tried for as long as its patience lasts. A shorter silence loses nothing: if no
                 # other driver came meanwhile, `newest` says so, and the lease goes on.
                 if time.monotonic() - last > self.length:
+                    self._trouble = error
                     break
             else:
                 beat, last = beat + 1, time.monotonic()
@@ -167,16 +170,23 @@ class Lease:
             return
         self.lost.set()
 
-    @property
-    def superseded(self) -> bool:
-        """Whether another driver has taken over, by what the store holds now."""
-        return self.lost.is_set() or newest(self.store) > self.number
+    def check(self) -> None:
+        """Check that this process still holds the lease, by what the store holds now.
+
+        :raises LeaseLostError: if another driver has taken over.
+        :raises StoreError: if the storage has failed for longer than the lease.
+        :raises RecordError: if something else stands in the lease's place.
+        """
+        if self._trouble is not None:
+            raise self._trouble
+        if self.lost.is_set() or newest(self.store) > self.number:
+            raise LeaseLostError("another driver took the study over; this one stops")
 
     def release(self) -> None:
         """Stop the beats and record that the holder has left."""
         self._stop.set()
         self._thread.join()
-        if self.lost.is_set():
+        if self.lost.is_set() and not isinstance(self._trouble, StoreError):
             return
         try:
             self.store.create(f"lease/{self.number}/{_LEFT}", b"{}")

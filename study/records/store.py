@@ -118,6 +118,11 @@ class Store:
         for path in paths:
             self._place.delete(path)
 
+    def hurry(self) -> None:
+        """Wait no longer for a storage that is silent: each operation asks once, briefly, until it answers again."""
+        if isinstance(self._place, Bucket):
+            self._place.hurry()
+
     def check_conditional(self) -> None:
         """Check that the storage refuses to create a file twice: leases and outcomes depend on it.
 

@@ -97,6 +97,44 @@ def test_patience_ends(faulty, monkeypatch):
     assert time.monotonic() - began < 20.0
 
 
+def test_patience_is_had_once_until_the_store_answers_again(faulty, monkeypatch):
+    monkeypatch.setenv("TESSERAL_PATIENCE", "2")
+    monkeypatch.setattr("tesseral.study.records.bucket.QUIET", 0.0)
+    store, proxy = faulty
+    store = Store(store.url)
+    store.create("a", b"x")
+    for outage in ("the first", "the second"):
+        proxy.fault = lambda method, path: "reset"
+        proxy.met.clear()
+        with pytest.warns(UserWarning, match="does not answer"), pytest.raises(StoreError):
+            store.read("a")
+        assert len(proxy.met) > 3, outage
+        asked = len(proxy.met)
+        for end in (lambda: store.paths(), lambda: Store(store.url).create("b", b"y"), lambda: store.delete(["a"])):
+            with pytest.raises(StoreError, match="gave no answer"):
+                end()
+        assert len(proxy.met) - asked <= 6, "each asks once; HTTP itself repeats a request on a connection that broke"
+        proxy.fault = lambda method, path: None
+        with pytest.warns(UserWarning, match="answers again"):
+            assert store.read("a") == b"x"
+
+
+def test_who_hurries_waits_for_no_silent_store(faulty):
+    """As a driver does that a signal ends while others wait: they give up at once."""
+    store, proxy = faulty
+    store.create("a", b"x")
+    proxy.down.set()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(store.read, "a")
+        while waiting.running() and not store._place._server.given_up.is_set():
+            store.hurry()
+            time.sleep(0.01)
+        with pytest.raises(StoreError, match="gave no answer"):
+            waiting.result()
+    proxy.down.clear()
+    assert store.read("a") == b"x"
+
+
 def test_a_bucket_that_does_not_exist_is_named(bucket):
     store = Store("s3://no-such-bucket/x")
     for act in (

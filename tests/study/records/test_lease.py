@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tesseral.study.errors import LeaseHeldError, StoreError
+from tesseral.study.errors import LeaseHeldError, LeaseLostError, StoreError
 from tesseral.study.records import lease
 from tesseral.study.records.lease import Holder, Lease
 from tesseral.study.records.store import Store
@@ -76,6 +76,10 @@ def test_a_store_that_fails_for_good_costs_the_lease(tmp_path, monkeypatch):
     with Lease.acquire(store, 0.3) as first:
         monkeypatch.setattr(Store, "create", lambda *_: (_ for _ in ()).throw(StoreError("gone")))
         assert first.lost.wait(5)
+        with pytest.raises(StoreError, match="gone"):
+            first.check()
+        monkeypatch.undo()
+    assert "lease/1/left" in store.paths("lease"), "it is back: nobody has to wait for this driver"
 
 
 def test_a_torn_lease_is_nobodys(tmp_path):
@@ -90,6 +94,8 @@ def test_a_superseded_holder_notices(tmp_path):
     with Lease.acquire(store, 0.6) as first:
         store.create("lease/2/0", b"{}")
         assert first.lost.wait(5)
+        with pytest.raises(LeaseLostError, match="another driver took the study over"):
+            first.check()
     assert "lease/1/left" not in store.paths("lease")
 
 
