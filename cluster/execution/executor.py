@@ -7,6 +7,7 @@ the records alone, so any executor can lose a worker without losing what it comp
 from collections.abc import Callable
 from typing import Protocol
 
+from tesseral.cluster.execution.interruption import held
 from tesseral.cluster.execution.worker import Job, Runner, StoppedAtRung, run_trial
 
 
@@ -72,6 +73,8 @@ class Executor(Protocol):
 class InlineExecutor:
     """Runs one job after another in this process: for debugging, and for machines without Ray.
 
+    A signal ends a trial with a checkpoint at the end of its epoch.
+
     :param runner: does the job; a stand-in can replace it in benchmarks.
     """
 
@@ -84,23 +87,34 @@ class InlineExecutor:
         :param work: hands out the jobs and takes their ends.
         :raises Exception: what the work or a trial's surroundings raised first, such as a missing device.
         """
-        while (job := work.suggest()) is not None:
-            try:
-                with threads(job.cpus):
-                    self._runner(job, *_reports(job, work))
-            except StoppedAtRung:
-                pass
-            work.ended(job.trial)
+        with held() as obey:
+            while (job := work.suggest()) is not None:
+                try:
+                    with threads(job.cpus):
+                        self._runner(job, *_reports(job, work, obey))
+                except StoppedAtRung:
+                    pass
+                work.ended(job.trial)
+                obey()
 
 
-def _reports(job: Job, work: Work) -> tuple[Callable[[int, int], None], Callable[[int, float], None]]:
-    """The callbacks of a worker: after a step, and at a rung."""
+def _reports(
+    job: Job, work: Work, obey: Callable[[], None]
+) -> tuple[Callable[[int, int], None], Callable[[int, float], None]]:
+    """The callbacks of a worker: after an epoch, and at a rung.
+
+    :param obey: raises what a signal asks for.
+    """
+
+    def progress(step: int, steps: int) -> None:
+        work.progress(job.trial, step)
+        obey()
 
     def rung(epoch: int, value: float) -> None:
         if work.judge(job.trial, epoch, value):
             raise StoppedAtRung
 
-    return lambda step, steps: work.progress(job.trial, step), rung
+    return progress, rung
 
 
 class threads:  # noqa: N801 - reads as a statement, like torch.no_grad

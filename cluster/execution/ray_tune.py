@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tesseral.cluster.execution.executor import Work, threads
+from tesseral.cluster.execution.interruption import KEEP_WITHIN
 from tesseral.cluster.execution.ray_session import LOCAL, answered, internal_kv, ray, session, tune
 from tesseral.cluster.execution.worker import Job, Runner, run_trial
 from tesseral.study.errors import DeviceLostError, StoreError, StudyFileError, TesseralError
@@ -27,8 +28,6 @@ STORE_TRIALS = 3
 """How often a worker tries a trial whose storage fails, with pauses in between."""
 REPORT_EVERY = 0.5
 """Seconds between a trial's progress reports to Tune."""
-KEEP_WITHIN = 10.0
-"""Seconds that interrupted trials have to end their epoch and keep a checkpoint."""
 LEAVING = b"tesseral-leaving-"
 """Key in Ray's head, followed by the job's id, by which the driver asks its trials to keep their state and end."""
 

@@ -225,15 +225,14 @@ class Attempt:
         epoch = self.rungs.get(step)
         value = None if epoch is None else self._rung(epoch, step, metrics[self.objective])
         self.step = step
+        if epoch is not None and value is not None:
+            self.on_rung(epoch, value)
         try:
             self.on_progress(step, steps)
         except KeyboardInterrupt:
-            if epoch is None:  # at a rung, the trial must be judged before a checkpoint is kept
-                self._seal(step, whole=True)
-                self._keep(step, state())
+            self._seal(step, whole=True)
+            self._keep(step, state())
             raise
-        if epoch is not None and value is not None:
-            self.on_rung(epoch, value)
         self._boundary(step, steps, state)
 
     def _rung(self, epoch: int, step: int, value: float) -> float:
