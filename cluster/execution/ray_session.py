@@ -29,7 +29,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # Ctrl-C must reach the command line, which says how to continue; Tune would catch it and end quietly.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-LOCAL = not os.environ.get("RAY_ADDRESS")
+LOCAL = os.environ.get("RAY_ADDRESS", "") in ("", "local")  # `local` is Ray's word for "start one here"
 if LOCAL:
     # A cluster of this machine alone. Nothing may listen beyond loopback, which is what Ray does by itself on macOS
     # and Windows, and every connection must show a token made for this run.

@@ -56,9 +56,11 @@ def _is_ray(path: Path) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's table of sockets")
-def test_nothing_listens_beyond_loopback_and_nothing_outlives_the_driver():
+@pytest.mark.parametrize("address", ["", "local"])
+def test_nothing_listens_beyond_loopback_and_nothing_outlives_the_driver(address):
     before, ray_before = listening(), processes()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment["RAY_ADDRESS"] = address
     command = [sys.executable, "-c", SESSION]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as driver:
         assert driver.stdout.readline() == "ready\n"
