@@ -58,11 +58,16 @@ class SearchStage:
 
     def _read(self) -> list[Proposal]:
         names = [field.name for field in fields(Proposal)]
-        paths = [p for p in self._store.paths(self._folder) if p.rpartition("/")[2].removesuffix(".json").isdecimal()]
-        records = [
-            record for path in paths if (record := read_document(self._store, path, Proposal, RESTORE)) is not None
-        ]
-        return [Proposal(**{name: record[name] for name in names}) for record in records]
+        own = {"study": self.plan.study.name, "arm": self.arm.arm.key}
+        proposals = []
+        for path in self._store.paths(self._folder):
+            number = path.rpartition("/")[2].removesuffix(".json")
+            if not number.isdecimal():
+                continue
+            record = read_document(self._store, path, Proposal, RESTORE, number=int(number), **own)
+            if record is not None:
+                proposals.append(Proposal(**{name: record[name] for name in names}))
+        return proposals
 
     def _check_complete(self, proposals: list[Proposal], entries: dict[str, Entry]) -> None:
         """Check that no proposal is missing: the sampler would propose another, beyond the budget.
@@ -166,7 +171,8 @@ class SearchStage:
         while not self._waiting and self._optuna.ended is None:
             proposal = self._optuna.propose(self._identify)
             path = f"{self._folder}/{proposal.number}.json"
-            if not self._store.create(path, seal(asdict(proposal) | {"lease": lease})):
+            record = asdict(proposal) | {"study": self.plan.study.name, "lease": lease}
+            if not self._store.create(path, seal(record)):
                 # A superseded driver woke up and wrote this number first. Its proposal is as good, so rebuild from the
                 # records with it.
                 self._rebuild(recorded := self._read())

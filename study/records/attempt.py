@@ -182,6 +182,7 @@ class Attempt:
                 return None
             number = _next_number(store, trial)
             record = {
+                "trial": trial,
                 "attempt": number,
                 "lease": lease_number,
                 "start": start,

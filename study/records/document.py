@@ -64,6 +64,7 @@ class ArmRecord(TypedDict):
 class AttemptRecord(TypedDict):
     """`trials/<id>/attempts/<n>.json`: the beginning of an execution."""
 
+    trial: NotRequired[str]
     attempt: Positive
     lease: Natural
     start: Natural
@@ -97,6 +98,7 @@ class OutcomeRecord(TypedDict):
 class RungRecord(TypedDict):
     """`trials/<id>/rungs/<epoch>.json`: the value by which a trial was judged there."""
 
+    trial: NotRequired[str]
     epoch: Positive
     step: Positive
     value: FiniteFloat
@@ -108,6 +110,7 @@ class RungRecord(TypedDict):
 class DecisionRecord(TypedDict):
     """`trials/<id>/decisions/<lease>.json`: the driver's decision to prune a trial."""
 
+    trial: NotRequired[str]
     epoch: Positive
     step: Positive
     reason: str
@@ -137,13 +140,14 @@ class Record(dict[str, Any]):
     """Whether it had a checksum, which held. Records of earlier versions have none."""
 
 
-def read_document(store: Store, path: str, kind: Any, advice: str = ADVICE) -> Record | None:
+def read_document(store: Store, path: str, kind: Any, advice: str = ADVICE, **own: Any) -> Record | None:
     """Return the JSON record at `path`, without its checksum.
 
     :param kind: a `TypedDict` or dataclass with the keys, types and ranges that it must have. Others may follow.
     :param advice: what to do if it is damaged.
+    :param own: key → value that the record must have there. Earlier versions may lack the key.
     :returns: None if there is no such record.
-    :raises RecordError: if it is torn, altered or of another kind.
+    :raises RecordError: if it is torn, altered, of another kind or another's.
     """
     data = store.read(path)
     if data is None:
@@ -163,6 +167,9 @@ def read_document(store: Store, path: str, kind: Any, advice: str = ADVICE) -> R
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the record"
         raise damaged(store, path, f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}", advice) from None
+    for key, value in own.items():
+        if (there := tree.get(key, value)) != value:
+            raise damaged(store, path, f"it is that of {key} {there[:10] if key == 'trial' else there}", advice)
     if sealed is None:
         warnings.warn(UNCHECKED, stacklevel=1)  # one place, so that it is said once
     record = Record(tree)

@@ -197,7 +197,7 @@ class Ledger:
             raise damaged(self.store, path, f"it is that of trial {plan_['id'][:10]}")
         if not plan_.sealed and _trial_id(plan_["trial"]) != trial:
             raise damaged(self.store, path, "its configuration does not have its id")
-        begins = [tree for path in begun if (tree := self._begin(path)) is not None]
+        begins = [tree for path in begun if (tree := self._begin(path, trial)) is not None]
         begins.sort(key=lambda tree: int(tree["attempt"]))
         path = f"trials/{trial}/outcome.json"
         outcome = read_document(self.store, path, OutcomeRecord)
@@ -210,10 +210,10 @@ class Ledger:
         self._finished[trial] = entry
         return entry
 
-    def _begin(self, path: str) -> Json | None:
+    def _begin(self, path: str, trial: str) -> Json | None:
         """The record of an attempt. Damage need not stop a study: without it the trial trains from the start again."""
         try:
-            return read_document(self.store, path, AttemptRecord)
+            return read_document(self.store, path, AttemptRecord, trial=trial)
         except RecordError as error:
             warnings.warn(f"an attempt is left out: {error}", stacklevel=5)
             return None

@@ -53,7 +53,9 @@ def _copy(other: Store, store: Store, trial: str, traces: dict[str, Any]) -> str
             return None
         if plan["id"] != trial or outcome.get("trial", trial) != trial:
             return None
-        rungs = {path: read_document(other, path, RungRecord) for path in other.paths(f"trials/{trial}/rungs")}
+        rungs = {
+            path: read_document(other, path, RungRecord, trial=trial) for path in other.paths(f"trials/{trial}/rungs")
+        }
         for path in (*outcome["files"], outcome["checkpoint"]):
             data = other.read(path) if path else b""
             if data is None or (path and altered(path, data)):

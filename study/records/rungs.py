@@ -29,23 +29,25 @@ def seal_rung(store: Store, trial: str, epoch: int, value: float, **facts: Any) 
     :returns: the value that counts.
     """
     path = f"trials/{trial}/rungs/{epoch}.json"
-    if store.create(path, seal({"epoch": epoch, "value": value, **facts})):
+    if store.create(path, seal({"trial": trial, "epoch": epoch, "value": value, **facts})):
         return value
-    sealed = read_document(store, path, RungRecord)
-    if sealed is None or sealed["epoch"] != epoch:
-        raise damaged(store, path, f"expected the value at epoch {epoch}")
+    sealed = _read(store, trial, epoch)
+    if sealed is None:
+        raise damaged(store, path, "it was removed as it was read")
     return float(sealed["value"])
+
+
+def _read(store: Store, trial: str, epoch: int) -> Json | None:
+    return read_document(store, f"trials/{trial}/rungs/{epoch}.json", RungRecord, trial=trial, epoch=epoch)
 
 
 def read_rungs(store: Store, trial: str) -> dict[int, float]:
     """Return the sealed values of a trial: epoch → value."""
     values = {}
     for path in store.paths(f"trials/{trial}/rungs"):
-        record = read_document(store, path, RungRecord)
-        if record is not None:
-            if path.rpartition("/")[2] != f"{record['epoch']}.json":
-                raise damaged(store, path, f"it is that of epoch {record['epoch']}")
-            values[int(record["epoch"])] = float(record["value"])
+        name = path.rpartition("/")[2].removesuffix(".json")
+        if name.isdecimal() and (record := _read(store, trial, int(name))) is not None:
+            values[int(name)] = float(record["value"])
     return values
 
 
@@ -74,7 +76,7 @@ def seal_pruning(store: Store, trial: str, lease_number: int, epoch: int, step: 
     :param step: optimizer steps done at the rung.
     :param reason: why, in one sentence.
     """
-    record = {"epoch": epoch, "step": step, "reason": reason, "lease": lease_number}
+    record = {"trial": trial, "epoch": epoch, "step": step, "reason": reason, "lease": lease_number}
     store.create(f"trials/{trial}/decisions/{lease_number}.json", seal(record))
 
 
@@ -87,7 +89,8 @@ def read_pruning(store: Store, trial: str, lease_number: int) -> Json | None:
     :param trial: the trial's id.
     :param lease_number: lease of the driver.
     """
-    return read_document(store, f"trials/{trial}/decisions/{lease_number}.json", DecisionRecord)
+    path = f"trials/{trial}/decisions/{lease_number}.json"
+    return read_document(store, path, DecisionRecord, trial=trial, lease=lease_number)
 
 
 def inherited_pruning(store: Store, trial: str, begins: list[Begin]) -> Json | None:
@@ -99,7 +102,7 @@ def inherited_pruning(store: Store, trial: str, begins: list[Begin]) -> Json | N
     """
     newest = max((begin.lease for begin in begins), default=0)
     for path in store.paths(f"trials/{trial}/decisions"):
-        record = read_document(store, path, DecisionRecord)
+        record = read_document(store, path, DecisionRecord, trial=trial)
         if record is not None and record["lease"] >= newest:
             return record
     return None
@@ -122,7 +125,7 @@ def prune(store: Store, trial: str, lease_number: int, *, adopt: bool = False) -
         return False
     step = int(decision["step"])
     check_rungs(store, trial, [decision["epoch"]])
-    rung: Json = read_document(store, f"trials/{trial}/rungs/{decision['epoch']}.json", RungRecord) or {}
+    rung = _read(store, trial, int(decision["epoch"])) or {}
     facts = {"lease": lease_number, "steps": step, "reason": decision["reason"], "seconds": rung.get("seconds")}
     # The latest attempt may have been stopped below the rung; then the one that sealed the value has the rows up to it.
     for counted in (begins, [begin for begin in begins if begin.number <= rung["attempt"]]):

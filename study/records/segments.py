@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tesseral.study.errors import RecordError
-from tesseral.study.records.document import AttemptRecord, Json, damaged, read_document
+from tesseral.study.records.document import AttemptRecord, Json, read_document
 from tesseral.study.records.schemas import CURVES, TRACES
 from tesseral.study.records.store import Store
 
@@ -99,9 +99,7 @@ def read_begins(store: Store, trial: str) -> list[Begin]:
     begins = []
     for number, path in attempt_numbers(store.paths(f"trials/{trial}/attempts")).items():
         try:
-            tree = read_document(store, path, AttemptRecord)
-            if tree is not None and tree["attempt"] != number:
-                raise damaged(store, path, f"it is that of attempt {tree['attempt']}")
+            tree = read_document(store, path, AttemptRecord, trial=trial, attempt=number)
         except RecordError as error:
             warnings.warn(f"{error} (until then this attempt is left out)", stacklevel=2)
             continue

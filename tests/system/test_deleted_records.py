@@ -1,4 +1,4 @@
-"""Records that are deleted by hand: the next run restores them with the same numbers, or says which one is missing."""
+"""Records that are deleted or exchanged by hand: the next run restores them with the same numbers, or names them."""
 
 import shutil
 import warnings
@@ -53,8 +53,8 @@ def copy(storage: Path, folder: Path) -> Path:
     return folder / "storage"
 
 
-def numbers(storage: Path) -> list[pl.DataFrame]:
-    tables = tesseral.open_study(storage, "small")
+def numbers(storage: Path, name: str = "small") -> list[pl.DataFrame]:
+    tables = tesseral.open_study(storage, name)
     metrics = tables.trials.select("trial", "stage", "steps", pl.col("^metric\\..*$"), pl.col("state")).sort("trial")
     return [
         metrics,
@@ -115,3 +115,61 @@ def test_what_cannot_be_restored_is_named(searched, tmp_path, pattern):
     missing.unlink()
     with pytest.raises(RecordError, match=rf"{missing.parent.name}/{missing.name} is missing, although .* restore it"):
         tesseral.run(storage / "small.toml", storage, "inline")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"{")], ids=["gone", "torn"]
+)
+def test_what_is_advised_about_a_proposal_works(searched, tmp_path, damage):
+    storage = copy(searched, tmp_path)
+    proposal = sorted((storage / "small").glob("search/*/1.json"))[0]
+    whole = proposal.read_bytes()
+    damage(proposal)
+    with pytest.raises(
+        RecordError, match=r"/1\.json is (missing|damaged).*; restore it, or give the study another name$"
+    ):
+        tesseral.run(storage / "small.toml", storage, "inline")
+    text = (storage / "small.toml").read_text()
+    (storage / "other.toml").write_text(text.replace('name = "small"', 'name = "other"'))
+    tesseral.run(storage / "other.toml", storage, "inline")
+    for ours, anew in zip(numbers(searched), numbers(storage, "other"), strict=True):
+        assert ours.equals(anew)
+    proposal.unlink(missing_ok=True)
+    proposal.write_bytes(next(storage.glob("other/search/*/1.json")).read_bytes())
+    with pytest.raises(RecordError, match=r"/1\.json is damaged: it is that of study other; restore it, or give"):
+        tesseral.run(storage / "small.toml", storage, "inline")
+    proposal.write_bytes(whole)
+    tesseral.run(storage / "small.toml", storage, "inline")
+    for ours, restored in zip(numbers(searched), numbers(storage), strict=True):
+        assert ours.equals(restored)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"),
+    [
+        ("trials/*/rungs/1.json", r"rungs/1\.json is damaged: it is that of trial \w{10}; remove it"),
+        (
+            "search/*/[01].json",
+            r"0\.json is damaged: it is that of number 1; restore it, or give the study another name",
+        ),
+    ],
+)
+def test_what_is_anothers_is_named(searched, tmp_path, pattern, sentence):
+    storage = copy(searched, tmp_path)
+    one, other = sorted((storage / "small").glob(pattern))[:2]
+    one.unlink()
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(RecordError, match=sentence):
+        tesseral.run(storage / "small.toml", storage, "inline")
+
+
+def test_an_attempt_of_another_trial_is_named_and_trained_again(finished, tmp_path):
+    storage = copy(finished, tmp_path)
+    one, other = sorted((storage / "small").glob("trials/*/attempts/1.json"))
+    one.unlink()
+    one.write_bytes(other.read_bytes())
+    (one.parents[1] / "outcome.json").unlink()
+    with pytest.warns(UserWarning, match=r"attempts/1\.json is damaged: it is that of trial \w{10}; remove it"):
+        assert tesseral.run(storage / "small.toml", storage, "inline").states == {State.COMPLETE: 2}
+    for ours, whole in zip(numbers(storage), numbers(finished), strict=True):
+        assert ours.equals(whole)

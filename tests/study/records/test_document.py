@@ -48,6 +48,18 @@ def test_a_flipped_bit_is_seen_or_changes_nothing(tmp_path, part):
     assert silent == 0
 
 
+@pytest.mark.parametrize("part", ["attempts", "rungs", "decisions"])
+def test_a_record_that_is_anothers_is_named(tmp_path, part):
+    path, data = of_each_kind()[part]
+    store, trial = Store(tmp_path), path.split("/")[1]
+    store.create(path, data)
+    assert read_document(store, path, KINDS[part], trial=trial, lease=1)
+    with pytest.raises(RecordError, match=f"is damaged: it is that of trial {trial[:10]}; remove it and run the study"):
+        read_document(store, path, KINDS[part], trial="f" * 64)
+    with pytest.raises(RecordError, match="is damaged: it is that of lease 1; remove it"):
+        read_document(store, path, KINDS[part], trial=trial, lease=2)
+
+
 @pytest.mark.parametrize("part", KINDS)
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000], ids=str)
 def test_what_is_no_record_is_named_with_what_to_do(tmp_path, part, data):
