@@ -6,7 +6,8 @@ import tesseral
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.errors import ClusterError, RecordError, StoreError, StudyFileError, TesseralError
+from tesseral.study.records.ledger import Ledger
 
 
 class Counting(Silent):
@@ -54,6 +55,23 @@ def test_why_trials_failed_is_told_once(storage, study_file):
     assert ended.states == {State.FAILED: 6}
     assert len(ended.failures) == len(set(ended.failures)) >= 1
     assert ended.left == 0
+
+
+@pytest.mark.parametrize("trouble", [StoreError("the disk is full"), RecordError("a record is damaged")])
+def test_an_error_of_the_last_snapshot_is_raised_and_hides_none_before_it(storage, study_file, monkeypatch, trouble):
+    class Failing(Nothing):
+        def run(self, work):
+            raise ClusterError("the cluster is gone")
+
+    def snapshot(ledger):
+        raise trouble
+
+    monkeypatch.setattr(Ledger, "snapshot", snapshot)
+    with pytest.raises(type(trouble), match=str(trouble)):
+        tesseral.run(study_file, storage, Nothing())
+    with pytest.raises(ClusterError, match="the cluster is gone"):
+        tesseral.run(study_file, storage, Failing())
+    assert (storage / "small" / "lease" / "2" / "left").exists()
 
 
 def test_mistakes_are_raised_before_anything_is_written(storage, study_file):

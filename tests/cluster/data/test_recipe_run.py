@@ -130,6 +130,31 @@ def test_killed_between_the_file_and_its_end_it_is_tidied(tmp_path, monkeypatch)
     assert not list(tmp_path.glob("reference/.parts/*/*"))
 
 
+def test_parts_are_kept_until_the_file_was_read_back_whole(tmp_path, monkeypatch):
+    """Of a file with one bit altered the footer is whole, which proves nothing."""
+    file = tmp_path / "reference" / "small.parquet"
+
+    def altered(*arguments, **metadata):
+        made = reference_parts.assemble(*arguments, **metadata)
+        data, column = bytearray(file.read_bytes()), pq.read_metadata(file).row_group(0).column(0)
+        data[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+        file.unlink()
+        file.write_bytes(data)
+        return made
+
+    monkeypatch.setattr("tesseral.cluster.data.recipe_run.assemble", altered)
+    for when in ("as it is made", "at the next start"):
+        with pytest.raises(DataError, match=r"small\.parquet cannot be read"):
+            make(tmp_path, HYDROGEN, HELIUM)
+        assert {*sealed(tmp_path)} == {"h2", "he"}, when
+    monkeypatch.undo()
+    file.unlink()
+    told: list[tuple[int, int]] = []
+    _, made = make(tmp_path, HYDROGEN, HELIUM, on_progress=lambda *done: told.append(done))
+    assert (made, told) == (True, [(2, 2)]), "nothing is computed again"
+    assert not list(tmp_path.glob("reference/.parts/*/*"))
+
+
 def test_the_file_is_the_recipes_and_no_other_ones(tmp_path):
     location, _ = make(tmp_path, HYDROGEN)
     # What changes no number makes no other file.
