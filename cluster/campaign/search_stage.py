@@ -13,6 +13,7 @@ from tesseral.study.design.search_space import refusal
 from tesseral.study.design.stages import Best, Proposal
 from tesseral.study.design.study_file import Search
 from tesseral.study.errors import RecordError, StudyFileError
+from tesseral.study.records.attempt import furthest
 from tesseral.study.records.document import damaged, read_document, seal
 from tesseral.study.records.ledger import Entry
 from tesseral.study.records.rungs import check_rungs, read_rungs
@@ -115,9 +116,12 @@ class SearchStage:
         begun = max((begin["start"] for begin in entry.begins), default=0)
         reached = max(begun - 1, entry.outcome.get("steps", 0) if entry.outcome else 0)
         check_rungs(self._store, entry.id, [epoch for epoch in entry.plan.get("rungs", ()) if epoch * steps <= reached])
+        # A worker goes on from a rung, and keeps a checkpoint there, after the rung was judged. The checkpoint says so
+        # even if the record of its attempt is lost.
+        beyond = begun - 1 if entry.outcome else max(begun - 1, furthest(self._store, entry.id))
         for epoch, value in rungs.items():
             self._halving.add(entry.id, epoch, value)
-            if epoch < max(rungs) or epoch * steps < begun:  # the worker went on from there, so the rung was judged
+            if epoch < max(rungs) or epoch * steps <= beyond:
                 self._halving.passed(entry.id, epoch)
         return rungs
 

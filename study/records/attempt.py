@@ -65,6 +65,16 @@ def checkpoints(store: Store, trial: str, begins: list[Begin]) -> list[tuple[int
     return sorted(counted)
 
 
+def furthest(store: Store, trial: str) -> int:
+    """Return the furthest step of a trial's checkpoints; 0 if it has none. Those of lost attempts are among them.
+
+    :param store: the study's records.
+    :param trial: the trial's id.
+    """
+    names = (CHECKPOINT.fullmatch(path.rpartition("/")[2]) for path in store.paths(f"trials/{trial}/checkpoint"))
+    return max((int(match[2]) for match in names if match), default=0)
+
+
 def _resume(store: Store, trial: str, begins: list[Begin], without: Collection[str]) -> tuple[int, str, bytes] | None:
     """Step, path and content of the latest checkpoint from which the trial can go on; None to begin anew.
 

@@ -392,10 +392,16 @@ def test_a_stage_remembers_what_was_judged_before_a_restart(storage, searched):
     steps = whole.trial.configuration.steps_per_epoch
     begun = whole.begins[0] | {"attempt": 2, "start": 4 * steps + 1}
     lost = replace(whole, outcome=None)
+    (kept,) = storage.glob(f"small/trials/{whole.id}/checkpoint/*")
+    kept.unlink()
     # Rungs at 1, 2 and 4 epochs: of a trial that holds all three, only the last one may not have been judged yet.
     assert [rebuilt(lost).judge(lost.id, epoch, 1e9) is None for epoch in (1, 2, 4)] == [True, True, False]
     further = replace(lost, begins=(*whole.begins, begun))
     assert rebuilt(further).judge(lost.id, 4, 1e9) is None, "its attempt began beyond the rung"
+    nameless = replace(lost, begins=())
+    assert rebuilt(nameless).judge(lost.id, 4, 1e9) is not None
+    kept.with_name(f"1-{4 * steps}-{16 * '0'}").write_bytes(b"")
+    assert rebuilt(nameless).judge(lost.id, 4, 1e9) is None, "a checkpoint is kept after the rung was judged"
 
     early = next(e for e in by_id.values() if e.state == State.PRUNED and e.outcome["steps"] < 4 * 2)
     end = early.outcome["steps"] // early.trial.configuration.steps_per_epoch
