@@ -1,4 +1,4 @@
-"""Figures of a benchmark: rows that say what was measured, what it may be at most, and whether it is."""
+"""Figures of a benchmark: rows that say what was measured, what it may be, and whether it is."""
 
 import json
 from collections.abc import Iterable
@@ -14,14 +14,34 @@ class Figure(NamedTuple):
     unit: str
     most: float | None = None
     """What it may be at most; None where nothing is claimed."""
+    least: float | None = None
+    """What it may be at least; None where nothing is claimed."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the number is what it may be."""
+        return (self.most is None or self.value <= self.most) and (self.least is None or self.value >= self.least)
+
+    @property
+    def threshold(self) -> float | list[float | None] | None:
+        """What it may be at most; with a least as well, both."""
+        return self.most if self.least is None else [self.least, self.most]
 
 
-def report(figures: Iterable[Figure], path: Path) -> None:
-    """Print figures, and merge them into a file of them as JSON: those of the same `what` are replaced."""
+def report(figures: Iterable[Figure], path: Path) -> bool:
+    """Print figures, and merge them into a file of them as JSON: those of the same `what` are replaced.
+
+    :returns: whether all of them hold.
+    """
     known = {row["what"]: row for row in json.loads(path.read_text())} if path.exists() else {}
-    for what, value, unit, most in figures:
-        row = {"what": what, "value": round(value, 3), "unit": unit, "threshold": most}
-        known[what] = row | {"holds": most is None or value <= most}
-        print(f"{what}: {row['value']} {unit}" + ("" if most is None else f" (at most {most})"))
+    all_hold = True
+    for figure in figures:
+        row = {"what": figure.what, "value": round(figure.value, 3), "unit": figure.unit}
+        known[figure.what] = row | {"threshold": figure.threshold, "holds": figure.holds}
+        all_hold &= figure.holds
+        bounds = [f"at {word} {bound}" for word in ("least", "most") if (bound := getattr(figure, word)) is not None]
+        words = f" ({', '.join(bounds)})" if bounds else ""
+        print(f"{figure.what}: {row['value']} {figure.unit}{words}", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(list(known.values()), indent=2) + "\n")
+    return all_hold

@@ -1,0 +1,158 @@
+"""The cells of the calibration: each simulates studies whose truth is known, and counts what is said of them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tests.benchmarks.figures import Figure
+from tests.calibration import errors, ridge, tuning
+from tests.calibration.allocation import sequential
+from tests.calibration.verdicts import Intervals, against_first, by_search, intervals
+
+SEED = 15
+COVERAGE = (93.0, 97.0)
+"""What coverage is to lie between, percent."""
+CLAIMS = 5.5
+"""Most studies of equal arms that may claim any difference, percent."""
+FROM = 6
+"""Blocks from which on this is to hold."""
+SIZES = ((36, 8, 12), (800, 100, 100))
+"""Structures to train on, for validation and to test on."""
+
+
+def all_cells(studies: int) -> Iterator[Figure]:
+    """Every figure of the calibration.
+
+    :param studies: in a cell.
+    """
+    for part in (of_errors, of_many_arms, of_new_data, of_allocation, of_searches, of_searches_on_new_data):
+        yield from part(studies)
+
+
+def of_errors(studies: int, blocks: tuple[int, ...] = (3, 4, 6, 10, 20)) -> Iterator[Figure]:
+    """Means of arms and changes between arms, over independent blocks with errors of several kinds."""
+    for kind in errors.KINDS:
+        for number in blocks:
+            for replicates in (1, 3):
+                rng = np.random.default_rng([SEED, errors.KINDS.index(kind), number, replicates])
+                logs = errors.log_errors(rng, (errors.PLAIN, kind, kind), studies, number, replicates)
+                where = f"{kind.name}; {number} blocks, {replicates} replicates"
+                means = logs.mean(axis=3)
+                alone, alike = against_first(means[:, :2]), against_first(means[:, 1:])
+                holds = number >= FROM and not kind.fails
+                yield _coverage(f"error of an arm: {where}", intervals(means[:, 1:2]), holds)
+                yield _coverage(f"change of an arm, its baseline's errors normal: {where}", intervals(alone), holds)
+                yield _coverage(f"change between arms alike: {where}", intervals(alike), holds)
+
+
+def of_many_arms(studies: int, arms: tuple[int, ...] = (2, 4, 10, 40)) -> Iterator[Figure]:
+    """Claims between equal arms, over independent blocks."""
+    for kind in errors.KINDS:
+        for number in arms:
+            for blocks in (3, FROM):
+                rng = np.random.default_rng([SEED, errors.KINDS.index(kind), number, blocks, 1])
+                few = max(1, studies * 4 // max(4, number))
+                logs = errors.log_errors(rng, (kind,) * number, few, blocks, 1).mean(axis=3)
+                where = f"{kind.name}; {number} arms, {blocks} blocks"
+                yield _claims(where, intervals(against_first(logs)), blocks >= FROM)
+
+
+def of_new_data(studies: int, sizes: tuple[tuple[int, int, int], ...] = SIZES) -> Iterator[Figure]:
+    """Four ridge regressions on data sets that are drawn anew; their error over new data sets is equal."""
+    for size in sizes:
+        overlap = size[2] / size[0]
+        few = max(1, studies * 56 // max(112, sum(size)))
+        for blocks in (3, 6, 10, 20):
+            rng = np.random.default_rng([SEED, *size, blocks])
+            logs = ridge.log_errors(rng, few, 4, blocks, size)
+            ratios = against_first(logs)
+            where = f"ridge regression, {'/'.join(map(str, size))} structures; {blocks} blocks"
+            new, here = intervals(ratios, overlap), intervals(ratios)
+            yield _coverage(f"change for new data: {where}", new, blocks >= FROM)
+            yield _claims(f"for new data: {where}, 4 arms", new, holds=True)
+            yield Figure(f"coverage of new data by the interval for these data: {where}", here.coverage(), "%")
+            yield Figure(f"claims from the interval for these data: {where}, 4 arms", here.any_claim, "%")
+
+
+def of_allocation(studies: int, precisions: tuple[float, ...] = (0.3, 0.5, 1.0), most: int = 60) -> Iterator[Figure]:
+    """Changes whose blocks were added until the interval was narrow enough, at most `most`.
+
+    :param precisions: half-widths at which the allocation stops, in standard deviations of a log ratio.
+    """
+    for kind in errors.KINDS:
+        rng = np.random.default_rng([SEED, errors.KINDS.index(kind), most])
+        logs = errors.log_errors(rng, (errors.PLAIN, kind, kind), studies, most, 1).mean(axis=3)
+        for words, pair in (
+            ("of an arm, its baseline's errors normal", logs[:, :2]),
+            ("between arms alike", logs[:, 1:]),
+        ):
+            ratios = against_first(pair)[:, 0]
+            for share in precisions:
+                precision = 100 * float(np.expm1(share * ratios.std()))
+                where = f"sequential allocation to {share} standard deviations of a block: {kind.name}"
+                yield _coverage(f"change {words}, {where}", sequential(ratios, precision), holds=not kind.fails)
+    size, fewer = SIZES[0], 20
+    rng = np.random.default_rng([SEED, *size, most])
+    logs = ridge.log_errors(rng, max(1, studies // 2), 2, fewer, size)
+    ratios = against_first(logs)[:, 0]
+    for share in precisions:
+        precision = 100 * float(np.expm1(share * ratios.std()))
+        found = sequential(ratios, precision, size[2] / size[0])
+        where = f"sequential allocation to {share} standard deviations of a block, for new data: ridge regression"
+        yield _claims(where, found, holds=True)
+
+
+def of_searches(
+    studies: int,
+    arms: tuple[int, ...] = (2, 4, 10),
+    proposals: tuple[int, ...] = (12, 20, 50),
+    blocks: tuple[int, ...] = (4, 6, 12, 20),
+) -> Iterator[Figure]:
+    """Claims between arms that differ in nothing and are tuned by independent searches, of the default number."""
+    for number in arms:
+        for budget in proposals:
+            for several in blocks:
+                searches = tuning.most_searches(budget, several)
+                design = tuning.Design(number, budget, searches, several)
+                rng = np.random.default_rng([SEED, number, budget, several])
+                few = max(1, studies * 4 // max(4, number))
+                logs = tuning.log_errors(rng, design, few)
+                found = intervals(by_search(against_first(logs), searches))
+                where = f"{number} arms tuned by {searches} searches of {budget} proposals in all; {several} blocks"
+                yield _claims(where, found, holds=True)
+                yield Figure(f"coverage, change between tuned arms: {where}", found.coverage(), "%", least=COVERAGE[0])
+    for several in blocks:
+        rng = np.random.default_rng([SEED, several])
+        found = intervals(against_first(tuning.log_errors(rng, tuning.Design(4, 20, 1, several), studies)))
+        yield Figure(f"claims if one search were enough: 4 arms, 20 proposals, {several} blocks", found.any_claim, "%")
+
+
+def of_searches_on_new_data(
+    studies: int, designs: tuple[tuple[int, int], ...] = ((20, 6), (50, 6), (50, 12), (50, 20))
+) -> Iterator[Figure]:
+    """Four tuned ridge regressions on data sets that are drawn anew: both sources of variation at once.
+
+    :param designs: proposals and blocks.
+    """
+    size = (36, 8, 12)
+    for proposals, blocks in designs:
+        searches = tuning.most_searches(proposals, blocks)
+        design = tuning.Design(4, proposals, searches, blocks)
+        rng = np.random.default_rng([SEED, proposals, blocks, 2])
+        few = max(1, studies // 2)
+        logs = ridge.log_errors(rng, few, 4, blocks, size) + tuning.regrets(rng, design, few)
+        found = intervals(by_search(against_first(logs), searches), size[2] / size[0] * blocks / searches)
+        where = (
+            f"4 arms tuned by {searches} searches of {proposals} proposals in all, ridge regression; {blocks} blocks"
+        )
+        yield _claims(f"for new data: {where}", found, holds=True)
+        yield Figure(f"coverage, change for new data: {where}", found.coverage(), "%", least=COVERAGE[0])
+
+
+def _coverage(what: str, found: Intervals, holds: bool) -> Figure:
+    least, most = COVERAGE if holds else (None, None)
+    return Figure(f"coverage, {what}", found.coverage(), "%", most, least)
+
+
+def _claims(what: str, found: Intervals, holds: bool) -> Figure:
+    return Figure(f"any claim, {what}", found.any_claim, "%", CLAIMS if holds else None)
