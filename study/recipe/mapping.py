@@ -43,8 +43,9 @@ class Source(Section):
     """The file that is read, and which of its frames are taken."""
 
     file: str
-    """Path of the extended XYZ file, `.xyz` or `.xyz.gz`, relative to the mapping; or of a folder or an archive of such
-    files. QM9's original files are read too, their labels as `mu`, `alpha`, `homo`, `lumo`, `gap`, `r2`, `U0`, …"""
+    """Path of the extended XYZ file, plain or compressed by gzip, bzip2 or xz, relative to the mapping; or of a folder
+    or an archive (`.zip`, `.tar`, `.tar.gz`, …) of files `.xyz` or `.extxyz`. QM9's original files are read too, their
+    labels as `mu`, `alpha`, `homo`, `lumo`, `gap`, `r2`, `U0`, …"""
     unit: Literal["angstrom", "bohr"] = "angstrom"
     """Unit of the positions."""
     id: str | None = None

@@ -4,36 +4,39 @@ A label that nobody asks for can so make no file unreadable, and names keep thei
 files of QM9 are read too; a folder or an archive of files is read as one file.
 """
 
-import gzip
 import io
 import re
-import stat
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from tesseral.models.reference.exchange.packed_files import open_files, readable
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 
 Array = NDArray[np.float64]
 
+ENDINGS = (".xyz", ".extxyz")
+"""Names of the files in a folder or an archive end so."""
 SAME_PLACE = 0.01
 """Atoms nearer to each other than this, Å, are a mistake in the file."""
 MOST_ATOMS = 100_000
 """Most atoms of a frame."""
+MOST_NUMBERS = 10_000_000
+"""Most atoms times columns of a frame."""
+MOST_BLANK = 1_000
+"""Most blank lines between frames."""
 LONGEST_LINE = 1_000_000
 """Most characters of a line."""
 FARTHEST = 1e6
 """Largest coordinate, in the file's unit."""
+LARGEST = 1e30
+"""Largest number of a label; single precision ends at 3e38."""
 CHARGES = ("charge", "total_charge", "tot_charge", "net_charge")
 """Keys of a comment line under which programs write the total charge."""
 QM9 = ("tag", "index", *"ABC", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv")
@@ -45,7 +48,7 @@ _LABELLED = re.compile(r"([A-Z][a-z]?)\d+")  # C1, H12: a symbol and the number 
 _ABSENT = ("", "none", "null", "n/a", "na", "nan")
 _DIGITS = 18  # most digits in a number of atoms
 _EXPONENT = re.compile(r"[dD]|\*\^")  # Fortran's and Mathematica's exponents
-_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_QUOTED = r'"((?:[^"\\]|\\.?)*)(?:"|$)'  # up to the end of the line if it is not closed
 _ITEM = re.compile(
     rf"\s*(?:{_QUOTED}|([^\s=\"]+))"
     rf"(?:\s*=\s*(?:{_QUOTED}|'([^']*)'|\{{([^{{}}]*)\}}|(\[(?:[^\[\]]|\[[^\[\]]*\])*\])|(\S*)))?"
@@ -124,6 +127,10 @@ class Frame:
             raise DataError(f"expected numbers in {name}, {self.where} has {str(error)[:60]}") from None
         if not np.isfinite(values).all():
             raise DataError(f"expected finite numbers in {name}, {self.where} has infinite ones or NaN")
+        if np.abs(values).max(initial=0) > LARGEST:
+            raise DataError(
+                f"expected numbers of at most {LARGEST:.0e} in {name}, {self.where} has {np.abs(values).max():.3g}"
+            )
         return values
 
     def charge(self, remedy: str) -> int | None:
@@ -195,73 +202,23 @@ def _float(text: str) -> float:
 def read_frames(path: str | Path, ignore_cell: bool = False) -> Iterator[Frame]:
     """Frames of extended XYZ, one in memory at a time.
 
-    :param path: a file `.xyz` or `.xyz.gz`, or a folder or an archive (`.zip`, `.tar`, `.tar.gz`, …) of such files. The
-        files of a folder are read in the order of their names, those of an archive in its own order.
+    :param path: a file, plain or compressed by gzip, bzip2 or xz; or a folder or an archive (`.zip`, `.tar`, `.tar.gz`,
+        …) of files `.xyz` or `.extxyz`. The files of a folder are read in the order of their names, those of an archive
+        in its own order.
     :param ignore_cell: take a periodic frame as one molecule in empty space; False: it is rejected.
     :raises DataError: if the file is missing, is not extended XYZ or holds no frame; if a frame is periodic, has
         coordinates that are not finite, an unknown element, two atoms at one place, or fewer atoms than it states.
         The message names the frame.
     """
     count = 0
-    for name, file in _files(Path(path)):
-        with _readable(name):
-            text = io.TextIOWrapper(file, encoding="utf-8-sig")
-            while (frame := _frame(text, count, f"frame {count} of {name}", ignore_cell)) is not None:
+    for name, file in open_files(Path(path), ENDINGS):
+        with readable(name):
+            text, before = io.TextIOWrapper(file, encoding="utf-8-sig"), count
+            while (frame := _frame(text, count, f"frame {count - before} of {name}", ignore_cell)) is not None:
                 count += 1
                 yield frame
     if not count:
         raise DataError(f"expected extended XYZ, {path} holds no frame")
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    """Turn what keeps a file from being read into a sentence."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"expected text in UTF-8, {name} cannot be read: it has the byte {error.object[error.start]:#04x}; if it "
-            "is Latin-1, `iconv -f latin1 -t utf-8` converts it"
-        ) from None
-    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DataError(f"expected an extended XYZ file, {name} cannot be read: {reason.splitlines()[0]}") from None
-
-
-def _files(path: Path) -> Iterator[tuple[str, "IO[bytes] | gzip.GzipFile"]]:
-    """Each file, and its name in error messages."""
-    with _readable(str(path)):
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_xyz(file.name))
-            if not inside:
-                raise DataError(f"expected a folder of files .xyz or .xyz.gz, {path} cannot be read: it has none")
-            for file in inside:
-                yield from _files(file)
-        elif not stat.S_ISREG(mode):
-            raise DataError(f"expected a file, a folder or an archive, {path} cannot be read: it is none of them")
-        elif path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                for name in filter(_is_xyz, archive.namelist()):
-                    with archive.open(name) as packed:
-                        yield f"{path}/{name}", _unzipped(packed, name)
-        elif re.search(r"\.(tar(\.\w+)?|tgz|tbz2|txz)$", path.name):
-            with tarfile.open(path) as tar:
-                for member in tar:
-                    content = tar.extractfile(member) if member.isfile() and _is_xyz(member.name) else None
-                    if content is not None:
-                        yield f"{path}/{member.name}", _unzipped(content, member.name)
-        else:
-            with path.open("rb") as plain:
-                yield str(path), _unzipped(plain, path.name)
-
-
-def _is_xyz(name: str) -> bool:
-    return name.removesuffix(".gz").endswith((".xyz", ".extxyz"))
-
-
-def _unzipped(file: IO[bytes], name: str) -> "IO[bytes] | gzip.GzipFile":
-    return gzip.open(file) if name.endswith(".gz") else file
 
 
 def _line(file: io.TextIOWrapper, where: str) -> str:
@@ -273,9 +230,12 @@ def _line(file: io.TextIOWrapper, where: str) -> str:
 
 def _frame(file: io.TextIOWrapper, index: int, where: str, ignore_cell: bool) -> Frame | None:
     """The next frame: the number of atoms, the comment line, and a line for each atom."""
-    head = _line(file, where)
-    while head and not head.strip():  # blank lines after a frame
+    for _ in range(MOST_BLANK):
         head = _line(file, where)
+        if not head or head.strip():
+            break
+    else:
+        raise DataError(f"expected a number of atoms, {where} begins with {MOST_BLANK:,} blank lines")
     if not head:
         return None
     said = head.strip()
@@ -283,38 +243,55 @@ def _frame(file: io.TextIOWrapper, index: int, where: str, ignore_cell: bool) ->
         raise DataError(f"expected a number of atoms, {where} begins with {said[:40]!r}; is it extended XYZ?")
     if int(said) > MOST_ATOMS:
         raise DataError(f"expected at most {MOST_ATOMS:,} atoms, {where} states {int(said):,}")
-    comment, rows = _line(file, where), []
-    for read in range(int(said)):
-        row = _line(file, where).split()
-        if len(row) < 2:  # the end of the file, a blank line, or the next frame's number of atoms
-            raise DataError(f"expected extended XYZ, {where} ends before its {said} atoms do: it has {read}")
-        rows.append(row)
+    comment = _line(file, where)
     fields = comment.split()
     if len(fields) >= len(QM9) and fields[0] == "gdb":  # then the vibrations, SMILES and InChI
         info: dict[str, tuple[str | None, ...]] = {key: (text,) for key, text in zip(QM9, fields, strict=False)}
         columns = {"species": slice(0, 1), "pos": slice(1, 4), "charges": slice(4, 5)}
-        for _ in range(3):
-            _line(file, where)
     else:
         info = _items(comment)
         columns = _columns(info, where)
+    rows = _rows(file, int(said), max(place.stop for place in columns.values()), "Properties" in info, where)
+    if "gdb" in fields[:1]:
+        for _ in range(3):
+            _line(file, where)
     return _checked(Frame(index, where, (), np.zeros((0, 3)), info, columns, rows), ignore_cell)
+
+
+def _rows(file: io.TextIOWrapper, atoms: int, width: int, stated: bool, where: str) -> list[list[str]]:
+    """The columns of each atom. Plain XYZ, which states none, may have more of them than are read."""
+    if atoms * width > MOST_NUMBERS:
+        raise DataError(f"expected at most {MOST_NUMBERS:,} columns of atoms, {where} states {atoms:,} × {width:,}")
+    rows = []
+    for number in range(atoms):
+        row = _line(file, where).split()
+        if len(row) < 2:  # the end of the file, a blank line, or the next frame's number of atoms
+            raise DataError(f"expected extended XYZ, {where} ends before its {atoms} atoms do: it has {number}")
+        if len(row) < width or (stated and len(row) > width):
+            raise DataError(
+                f"expected extended XYZ, {where} cannot be read: atom {number} has {len(row)} columns of {width}"
+            )
+        rows.append(row[:width])
+    return rows
 
 
 def _items(comment: str) -> dict[str, tuple[str | None, ...]]:
     """Key → values of a comment line: `key=value`, `key="value"`, `key={value}`, `key=[value]`, or a key alone."""
-    items: dict[str, tuple[str | None, ...]] = {}
-    for match in _ITEM.finditer(comment):
+    items: dict[str, list[str | None]] = {}
+    for match in _ITEM.finditer(comment.strip()):
         quoted, plain, *values = match.groups()
         key = plain if quoted is None else quoted
         text = next((value for value in values if value is not None), None)
-        items[key] = (*items.get(key, ()), text if text is None else text.replace('\\"', '"'))
-    return items
+        items.setdefault(key, []).append(text if text is None else text.replace('\\"', '"'))
+    return {key: tuple(values) for key, values in items.items()}
 
 
 def _columns(info: dict[str, tuple[str | None, ...]], where: str) -> dict[str, slice]:
     """Name → place of each column, from `Properties` of the comment line. Plain XYZ has symbols and positions."""
-    stated = info.get("Properties", ("species:S:1:pos:R:3",))[0] or ""
+    said = info.get("Properties", ("species:S:1:pos:R:3",))
+    if len(said) > 1:
+        raise DataError(f"expected Properties once in the comment line, {where} has {len(said)} of it")
+    stated = said[0] or ""
     parts = stated.split(":")
     columns: dict[str, slice] = {}
     start = 0
@@ -330,6 +307,9 @@ def _columns(info: dict[str, tuple[str | None, ...]], where: str) -> dict[str, s
         )
     if columns["pos"].stop - columns["pos"].start != 3:
         raise DataError(f"expected extended XYZ, {where} cannot be read: pos has another number of columns than 3")
+    for name in {"species", "Z"} & columns.keys():
+        if columns[name].stop - columns[name].start != 1:
+            raise DataError(f"expected extended XYZ, {where} cannot be read: {name} has more columns than one")
     if "charge" in columns:
         columns.setdefault("charges", columns["charge"])  # the name that ASE gives it
     return columns
@@ -338,12 +318,6 @@ def _columns(info: dict[str, tuple[str | None, ...]], where: str) -> dict[str, s
 def _checked(frame: Frame, ignore_cell: bool) -> Frame:
     """The frame with its atoms, if it is a molecule."""
     where, columns = frame.where, frame.columns
-    width = max(place.stop for place in columns.values())
-    for number, row in enumerate(frame.rows):
-        if len(row) < width or ("Properties" in frame.info and len(row) > width):
-            raise DataError(
-                f"expected extended XYZ, {where} cannot be read: atom {number} has {len(row)} columns of {width}"
-            )
     try:
         positions = np.array([floats(row[columns["pos"]]) for row in frame.rows])
     except ValueError as error:
@@ -359,6 +333,14 @@ def _checked(frame: Frame, ignore_cell: bool) -> Frame:
     element = columns["species"] if "species" in columns else columns["Z"]
     words = [row[element][0] for row in frame.rows]
     numbers = tuple(_element(word, atom, where) for atom, word in enumerate(words))
+    if {"species", "Z"} <= columns.keys():
+        others = [row[columns["Z"]][0] for row in frame.rows]
+        for number, (one, other) in enumerate(zip(words, others, strict=True)):
+            if _element(other, number, where) != numbers[number]:
+                raise DataError(
+                    f"expected one element for each atom, atom {number} in {where} has species {one[:20]!r} and Z "
+                    f"{other[:20]!r}"
+                )
     isotopes = sum(word in _ISOTOPES for word in words)
     return Frame(frame.index, where, numbers, positions, frame.info, columns, frame.rows, isotopes)
 
