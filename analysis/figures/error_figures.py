@@ -52,7 +52,7 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             f"lower error than {study.baseline}. Bars are 95 % intervals, not corrected for multiple comparisons.",
         )
     for name in ("test.block_error", "test.relative_error"):
-        outputs = output_errors(tables.trials, name, study.arms, study.most_blocks)
+        outputs = output_errors(tables.trials, name, study.arms, study.sampling)
         if outputs.filter(pl.col("error") > 0).height:
             yield Figure(
                 "error-by-order",

@@ -6,7 +6,7 @@ The report and the terminal both show it.
 from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import interval, p_value, signed_percent
+from tesseral.analysis.terms.estimate import bounds_here, interval, p_value, signed_percent
 from tesseral.analysis.terms.metric_label import describe, typeset
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.wording import duration, scaled
@@ -22,6 +22,7 @@ def arm_table(results: Results) -> list[dict[str, str]]:
     other = _other_heading(results)
     units = {arm.match for arm in arms} - {"none"}
     flops = any(arm.flops is not None for arm in arms)
+    two = any(arm.comparison and arm.comparison.change and arm.comparison.change.differs_here for arm in arms)
     return [
         {
             "arm": arm.arm,
@@ -29,6 +30,7 @@ def arm_table(results: Results) -> list[dict[str, str]]:
             metric.heading: interval(arm.error.error) if arm.error.error else "–",
             **({other: _other_error(arm, study.metric, other)} if other else {}),
             "change, %": _change(arm),
+            **({study.sampling.here: _change_here(arm)} if two else {}),
             "Holm p": _p(arm.comparison),
             **_size(arm, units),
             **({"FLOPs per step": "–" if arm.flops is None else scaled(arm.flops)} if flops else {}),
@@ -128,6 +130,12 @@ def _change(arm: ArmSummary) -> str:
         return "baseline"
     change = arm.comparison.change if arm.comparison else None
     return interval(change, signed=True) if change else "–"
+
+
+def _change_here(arm: ArmSummary) -> str:
+    """The interval of the change for these data alone."""
+    change = arm.comparison.change if arm.comparison else None
+    return (bounds_here(change, signed=True) if change else "") or "–"
 
 
 def _p(comparison: Comparison | None) -> str:

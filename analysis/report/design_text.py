@@ -114,7 +114,8 @@ def allocating(study: StudyInfo) -> str:
         return ""
     return (
         f"sequential. Whole blocks are added to an arm and its baseline until, with at least {FIRST_LOOK} blocks, the "
-        f"95 % interval of the paired change is no wider than ±{study.precision:g} %; {MORE} more blocks follow. At "
+        f"95 % interval of the paired change for these data is no wider than ±{study.precision:g} %; {MORE} more "
+        "blocks follow. For new data the interval does not vanish with blocks: n_test/n_train bounds it from below. At "
         f"most {study.most_blocks} blocks are given. The rule looks at the width of the interval only, never at the "
         "side of zero on which it lies."
     )

@@ -12,7 +12,16 @@ from tesseral.analysis.statistics.fit_floor import floor_sentence
 from tesseral.analysis.statistics.order_trend import trend_sentences
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate, interval, p_value
+from tesseral.analysis.tables.study_info import StudyInfo
+from tesseral.analysis.terms.estimate import (
+    FEWEST_UNITS,
+    SIGNIFICANCE,
+    Estimate,
+    bounds_here,
+    interval,
+    interval_here,
+    p_value,
+)
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.study.wording import count, listed
@@ -27,8 +36,8 @@ Verdict = Literal["lower", "higher", "undecided", "without an interval"]
 def findings(results: Results) -> list[str]:
     """The opening sentences of the report.
 
-    A change is stated as a fact only if its interval excludes zero and its p-value is significant after Holm's
-    correction over all comparisons. Otherwise the sentence says "undecided", or why there is no interval.
+    A change is stated as a fact only if its interval for new data excludes zero and its p-value is significant after
+    Holm's correction over all comparisons. Otherwise the sentence says "undecided", or why there is no interval.
     """
     study, metric, comparisons = results.study, results.study.metric, results.comparisons
     sentences = [*chosen_baseline(study), *_preliminary(results)]
@@ -38,19 +47,31 @@ def findings(results: Results) -> list[str]:
     alone, counted = len(study.groups) == 1, len(comparisons) > _MOST_SENTENCES
     for group, arms in study.groups.items():
         own = [arm for arm in results.arms if arm.arm in arms]
-        sentences += _of_group(own, metric, group.target, counted=counted, alone=alone)
+        sentences += _of_group(own, metric, group.target, study.sampling.here, counted=counted, alone=alone)
     if not alone and counted:
         verdicts = _verdicts(comparisons)
         sentences.append(f"{len(comparisons)} comparisons within groups in {describe(metric).noun}: {verdicts}.")
     sentences += trend_sentences(results.trends)
     sentences += _out_of_reach(results.arms)
     sentences += filter(None, [floor_sentence(study), sizes(study, results.arms)])
-    if any(arm.error.unit == "trial" and arm.error.error and arm.error.error.low is not None for arm in results.arms):
-        sentences.append(
+    return sentences + _limits(study)
+
+
+def _limits(study: StudyInfo) -> list[str]:
+    """Why a study gives no verdict on new data, if its design does not allow one."""
+    if study.search is not None and study.searches < FEWEST_UNITS:
+        made = "one search" if study.searches == 1 else f"{study.searches} searches"
+        return [
+            f"Each arm was tuned by {made}, and the luck of a search is part of every change: intervals hold for the "
+            "settings found, and no verdict is given. A study with independent searches (search.repeats = "
+            f"{FEWEST_UNITS} or more) would give one."
+        ]
+    if study.sampling.unit == "trial":
+        return [
             f"The study has fewer than {FEWEST_UNITS} blocks, so its intervals are conditional: they hold for its data "
-            "splits only."
-        )
-    return sentences
+            f"splits only, and no verdict is given. replication.blocks = {FEWEST_UNITS} or more would give one."
+        ]
+    return []
 
 
 def _preliminary(results: Results) -> list[str]:
@@ -78,11 +99,24 @@ def verdict(comparison: Comparison) -> Verdict:
     return "lower" if change.value < 0 else "higher"
 
 
-def compared(comparison: Comparison, metric: str, target: TargetLabel | None = None) -> str:
-    """One comparison as a sentence.
+def verdict_here(comparison: Comparison) -> Verdict:
+    """The same for these data alone, after Holm's correction."""
+    change, p = comparison.change, comparison.p_holm_here
+    if change is None or change.here is None or p is None:
+        return "without an interval"
+    if p >= SIGNIFICANCE or not change.here.excludes_zero:
+        return "undecided"
+    return "lower" if change.value < 0 else "higher"
+
+
+def compared(
+    comparison: Comparison, metric: str, target: TargetLabel | None = None, here: str = "for these data"
+) -> str:
+    """One comparison as a sentence: the interval for new data first, that for these data beside it.
 
     :param metric: such as `test.epsilon`.
     :param target: what both arms predict.
+    :param here: what the second interval holds for; see `Sampling.here`.
     """
     noun, change = describe(metric, target).noun, comparison.change
     arm, baseline = _quoted(comparison.arm), _quoted(comparison.baseline)
@@ -91,20 +125,33 @@ def compared(comparison: Comparison, metric: str, target: TargetLabel | None = N
     basis = _basis(comparison)
     if change is None:
         return f"Against {baseline}, the relative change of {arm} is undefined: an error is zero or negative ({basis})."
-    measured = interval(change, "%", signed=True)
-    match verdict(comparison):
+    found = verdict(comparison)
+    if found == "without an interval" and change.here is not None:
+        measured = interval_here(change, "%", signed=True)
+        return f"Against {baseline}, {arm} changes {noun} by {measured} {here} ({basis}): no verdict for new data."
+    measured = _both(change, here, signed=True)
+    match found:
         case "without an interval":
             return f"Against {baseline}, {arm} changes {noun} by {measured} ({basis}, too few for an interval)."
-        case "undecided" if change.excludes_zero:
-            after = f"after Holm’s correction (p = {p_value(comparison.p_holm or 0.0)})"
-            return f"{arm} against {baseline} is undecided {after}: {noun} changes by {measured} ({basis})."
         case "undecided":
-            return f"{arm} against {baseline} is undecided: {noun} changes by {measured} ({basis})."
+            why = "undecided"
+            if change.excludes_zero:
+                why += f" after Holm’s correction (p = {p_value(comparison.p_holm or 0.0)})"
+            alone = verdict_here(comparison)
+            tail = f" {here[0].upper()}{here[1:]} alone it is {alone}." if alone in ("lower", "higher") else ""
+            return f"{arm} against {baseline} is {why}: {noun} changes by {measured} ({basis}).{tail}"
         case "lower":
-            reduction = Estimate(-change.value, -(change.high or 0.0), -(change.low or 0.0))
-            return f"Against {baseline}, {arm} lowers {noun} by {interval(reduction, '%')} ({basis})."
+            return f"Against {baseline}, {arm} lowers {noun} by {_both(change.negative(), here)} ({basis})."
         case "higher":
-            return f"Against {baseline}, {arm} raises {noun} by {interval(change, '%')} ({basis})."
+            return f"Against {baseline}, {arm} raises {noun} by {_both(change, here)} ({basis})."
+
+
+def _both(change: Estimate, here: str, *, signed: bool = False) -> str:
+    """A change with both of its intervals, each named; one interval where they are equal."""
+    measured, bounds = interval(change, "%", signed=signed), bounds_here(change, signed=signed)
+    if not change.differs_here:
+        return measured
+    return f"{measured} for new data of the same kind, {bounds} {here}"
 
 
 def _out_of_reach(summaries: Sequence[ArmSummary]) -> list[str]:
@@ -138,10 +185,11 @@ def _mean(summary: ArmSummary) -> float:
 
 
 def _of_group(
-    summaries: list[ArmSummary], metric: str, target: TargetLabel, *, counted: bool, alone: bool
+    summaries: list[ArmSummary], metric: str, target: TargetLabel, here: str, *, counted: bool, alone: bool
 ) -> list[str]:
     """Sentences on the arms of one group; none before a trial of them is complete.
 
+    :param here: what the second interval of a change holds for.
     :param counted: whether there are too many comparisons for a sentence each.
     :param alone: whether there is no other group.
     """
@@ -157,7 +205,7 @@ def _of_group(
         elif lowest.comparison is not None:
             sentences = []  # its comparison says enough
         comparisons = [lowest.comparison] if lowest.comparison is not None else []
-    return sentences + [compared(comparison, metric, target) for comparison in comparisons]
+    return sentences + [compared(comparison, metric, target, here) for comparison in comparisons]
 
 
 def _lowest(summary: ArmSummary, metric: str, target: TargetLabel, *, alone: bool, named: bool) -> str:
@@ -189,8 +237,9 @@ def _verdicts(comparisons: list[Comparison]) -> str:
 def _basis(comparison: Comparison) -> str:
     """What a comparison rests on, such as '8 pairs in 4 blocks; 1 trial incomplete'."""
     text = count(comparison.pairs, "pair")
-    if comparison.unit == "block":
-        text += f" in {count(comparison.units, 'block')}"
+    if comparison.unit != "pair":
+        units = f"{comparison.units} searches" if comparison.unit == "search" else count(comparison.units, "block")
+        text += f" in {units if comparison.units != 1 else f'1 {comparison.unit}'}"
     return f"{text}; {count(comparison.missing, 'trial')} incomplete" if comparison.missing else text
 
 

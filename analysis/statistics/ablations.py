@@ -14,6 +14,7 @@ import polars as pl
 from tesseral.analysis.statistics.layers import ABLATIONS
 from tesseral.analysis.statistics.paired import holm, relative_change
 from tesseral.analysis.terms.estimate import SIGNIFICANCE
+from tesseral.analysis.terms.sampling import Sampling
 
 _PLACE = ["layer", "l"]
 
@@ -38,17 +39,17 @@ class Needs(NamedTuple):
     """Places whose ablation does not raise the error significantly; empty with too few units for an interval."""
 
 
-def ablations(rows: pl.DataFrame, blocks: int) -> pl.DataFrame:
+def ablations(rows: pl.DataFrame, sampling: Sampling) -> pl.DataFrame:
     """Errors of each ablation, over the trials of an arm.
 
     :param rows: from `layers.layer_traces`. Trials in which one of both errors is not positive are left out.
-    :param blocks: planned blocks, which decide the unit.
+    :param sampling: of the study.
     :returns: arm, layer, l, kind (zero or shuffle), error and intact (geometric means over trials, with and without the
         ablation), rise, low, high (of error over intact, percent; bounds are null with too few units), sorted.
     """
     ablated = []
     for (arm, kind, layer, order), part in _logs(rows).partition_by("arm", "kind", *_PLACE, as_dict=True).items():
-        rise = relative_change(part, (part["error"] - part["intact"]).to_numpy(), blocks)
+        rise = relative_change(part, (part["error"] - part["intact"]).to_numpy(), sampling, part["arm"][0])
         means = [float(np.exp(part[name].to_numpy().mean())) for name in ("error", "intact")]
         ablated.append((arm, layer, order, kind, *means, rise.value, rise.low, rise.high))
     numbers = dict.fromkeys(("error", "intact", "rise", "low", "high"), pl.Float64)
@@ -58,16 +59,16 @@ def ablations(rows: pl.DataFrame, blocks: int) -> pl.DataFrame:
     return frame.sort("arm", "layer", "l", "kind", descending=[False, False, False, True])
 
 
-def needs(rows: pl.DataFrame, blocks: int) -> Needs:
+def needs(rows: pl.DataFrame, sampling: Sampling) -> Needs:
     """Which ablations by zeros raise the error of an arm significantly, and which raise it most.
 
     :param rows: from `layers.layer_traces`, of this arm alone.
-    :param blocks: planned blocks, which decide the unit.
+    :param sampling: of the study.
     """
     zeroed = _logs(rows).filter(pl.col("kind") == "zero")
     parts = {Place(*key): part for key, part in sorted(zeroed.partition_by(_PLACE, as_dict=True).items())}
     rises = {
-        place: relative_change(part, (part["error"] - part["intact"]).to_numpy(), blocks)
+        place: relative_change(part, (part["error"] - part["intact"]).to_numpy(), sampling, part["arm"][0])
         for place, part in parts.items()
     }
     if any(rise.low is None for rise in rises.values()):
@@ -81,17 +82,17 @@ def needs(rows: pl.DataFrame, blocks: int) -> Needs:
         return Needs((), unseen)
     first, *others = by_rise
     # Two intervals may overlap although the errors differ in every pair, so places are compared in pairs.
-    p_values = [_difference(parts[first], parts[other], blocks) for other in others]
+    p_values = [_difference(parts[first], parts[other], sampling) for other in others]
     alike = [other for other, p in zip(others, holm(p_values), strict=True) if p >= SIGNIFICANCE]
     return Needs((first, *alike), unseen)
 
 
-def _difference(part: pl.DataFrame, other: pl.DataFrame, blocks: int) -> float:
+def _difference(part: pl.DataFrame, other: pl.DataFrame, sampling: Sampling) -> float:
     """p-value of equal errors in the trials that both ablations have; 1 with too few units."""
     pairs = part.join(other.select("trial", another="error"), on="trial").sort("trial")
     if not pairs.height:
         return 1.0
-    p = relative_change(pairs, (pairs["error"] - pairs["another"]).to_numpy(), blocks).p
+    p = relative_change(pairs, (pairs["error"] - pairs["another"]).to_numpy(), sampling, pairs["arm"][0]).p
     return 1.0 if p is None else p
 
 

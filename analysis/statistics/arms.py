@@ -88,7 +88,7 @@ def summarise_arms(tables: StudyTables) -> tuple[ArmSummary, ...]:
     """
     study, trials = tables.study, tables.trials
     baselines = {arm: study.baseline_of(arm) for arm in study.arms}
-    compared = compare_arms(trials, study.metric, study.arms, baselines, study.most_blocks)
+    compared = compare_arms(trials, study.metric, study.arms, baselines, study.sampling)
     comparisons = {comparison.arm: comparison for comparison in compared}
     facts, blocks, errors = _facts(trials), blocks_given(tables), _metric_errors(tables)
     return tuple(
@@ -102,7 +102,7 @@ def summarise_arms(tables: StudyTables) -> tuple[ArmSummary, ...]:
             confirmed=blocks[error.arm] > 0,
             **facts.get(error.arm, _NO_FACTS),
         )
-        for error in arm_errors(trials, study.metric, study.arms, study.most_blocks)
+        for error in arm_errors(trials, study.metric, study.arms, study.sampling)
     )
 
 
@@ -113,7 +113,7 @@ def _metric_errors(tables: StudyTables) -> dict[str, dict[str, MetricError]]:
     for name, metric in METRICS.items():
         if metric.by_l or f"metric.test.{name}" not in tables.trials.columns:
             continue
-        for error in arm_errors(tables.trials, f"test.{name}", study.arms, study.most_blocks):
+        for error in arm_errors(tables.trials, f"test.{name}", study.arms, study.sampling):
             target = study.target_of(error.arm)
             if name in target.quantity.metrics:
                 errors[error.arm][name] = MetricError(metric.unit_for(target.quantity), error.error)

@@ -57,7 +57,7 @@ def benefit(tables: StudyTables) -> pl.DataFrame:
     rows: list[tuple[Any, ...]] = []
     for part, arm, base, order, metric, reachable in contrasts(tables):
         # One pair of arms a call: p after Holm's correction is not used, and the intervals are not corrected.
-        (comparison,) = compare_arms(part.trials, metric, (arm, base), base, part.study.most_blocks)
+        (comparison,) = compare_arms(part.trials, metric, (arm, base), base, part.study.sampling)
         if (change := comparison.change) is not None:
             place = (order, next(iter(part.study.groups)).name, arm, hidden_text(part.study, arm), reachable)
             rows.append((*place, comparison.pairs, change.value, change.low, change.high))

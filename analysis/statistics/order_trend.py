@@ -80,7 +80,7 @@ def _trend(hidden: str, baseline: str, where: str, ratios: pl.DataFrame, tables:
         return None
     centred = orders - orders.mean()
     slopes = outputs.to_numpy() @ centred / np.square(centred).sum()
-    change = relative_change(whole, slopes, tables.study.most_blocks)
+    change = relative_change(whole, slopes, tables.study.sampling)
     return Trend(hidden, baseline, where, tuple(sorted(set(orders.tolist()))), whole.height, change)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from tesseral.analysis.statistics.paired import ArmError, arm_errors
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
+from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.configuration.metrics import METRICS
 
 _IRREP_ORDER = re.compile(r"\d+(?=[eo])")
@@ -25,11 +26,11 @@ def unreachable_orders(trials: pl.DataFrame) -> set[int]:
     return {int(order) for text in trials["unreachable"].drop_nulls() for order in _IRREP_ORDER.findall(text)}
 
 
-def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> pl.DataFrame:
+def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], sampling: Sampling) -> pl.DataFrame:
     """The error of each arm for each order of the target, with its 95 % interval; see `paired.arm_errors`.
 
     :param metric: such as `test.block_error`, recorded by order as `metric.test.block_error.l0`, `….l1`, ….
-    :param blocks: planned blocks, which decide the unit.
+    :param sampling: of the study.
     :returns: arm, l, reachable, trials, error, low, high; in the order of `arms`, without the orders for which an arm
         has no error. The error is in the metric's unit.
     """
@@ -39,7 +40,7 @@ def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks
     rows = [
         (mean.arm, order, order not in unreachable[mean.arm], mean.trials, *_bounds(mean.error))
         for order in orders
-        for mean in arm_errors(trials, f"{metric}.l{order}", arms, blocks)
+        for mean in arm_errors(trials, f"{metric}.l{order}", arms, sampling)
         if mean.error is not None
     ]
     rows.sort(key=lambda row: arms.index(row[0]))
@@ -77,7 +78,7 @@ def order_tables(tables: StudyTables) -> list[OrderTable]:
     study, order_tables_ = tables.study, []
     for name, declared in METRICS.items():
         metric, whole = f"test.{name}", f"test.{declared.part_of or name}"
-        parts = output_errors(tables.trials, metric, study.arms, study.most_blocks)
+        parts = output_errors(tables.trials, metric, study.arms, study.sampling)
         if parts["l"].n_unique() < 2:
             continue  # the error of a single order is that of the whole, which stands in the table of arms
         errors: dict[str, dict[int | None, Estimate]] = {arm: {} for arm in dict.fromkeys(parts["arm"])}
@@ -96,4 +97,4 @@ def _whole(tables: StudyTables, metric: str) -> list[ArmError]:
     """Errors of all orders together; none if they are not recorded."""
     if f"metric.{metric}" not in tables.trials.columns:
         return []
-    return arm_errors(tables.trials, metric, tables.study.arms, tables.study.most_blocks)
+    return arm_errors(tables.trials, metric, tables.study.arms, tables.study.sampling)

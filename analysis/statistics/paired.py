@@ -1,32 +1,27 @@
 """Errors of arms, and paired changes against a baseline, with 95 % intervals.
 
 All arms share blocks (a split of the data and its order) and replicates (an initialisation within a block), so arms are
-compared in pairs of equal block and replicate. Pairs of one block share its split and are not independent. A study
-planned with three or more blocks therefore averages the replicates of a block first and takes the block as the unit,
-however many blocks are complete. With fewer planned blocks the pairs are the units, and intervals are conditional on
-these splits.
+compared in pairs of equal block and replicate. `tesseral.analysis.terms.sampling` says what is averaged first, what
+the unit is, and what its two intervals hold for.
 
-For n units x_i with mean x̄ and standard deviation s, the interval is Student's, x̄ ± t(0.975, n − 1)·s/√n, two-sided at
-95 %, and p is that of the same test. There is no interval below three units. If no error is negative, the interval of
-an arm's error is cut at zero, which does not change how often it covers the mean.
+Errors are averaged as logarithms, so the error of an arm is a geometric mean, and the change between two arms whose
+trials are all complete is the ratio of their errors. Errors are positive and skewed, and those of different blocks
+differ by factors; their logarithms are close to normal. If an error is zero or negative, the mean of an arm is the
+arithmetic one, and there is no change.
 
-Assumptions: the means of units are close to normal. Blocks re-split one data set, so their training and test structures
-overlap; intervals hold for new splits and initialisations of these data, not for new data.
-
-Sources: Student, Biometrika 6, 1 (1908); Hurlbert, Ecol. Monogr. 54, 187 (1984), on units that only seem independent;
-Bland & Altman, BMJ 312, 1153 (1996), on ratios; Holm, Scand. J. Stat. 6, 65 (1979); Nadeau & Bengio, Mach. Learn. 52,
-239 (2003), on overlapping splits.
+Sources: Bland & Altman, BMJ 312, 1153 (1996), on ratios; Holm, Scand. J. Stat. 6, 65 (1979).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import expm1, isfinite
+from math import exp, expm1, isfinite
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from tesseral.analysis.terms.estimate import FEWEST_UNITS, Estimate, t_estimate
+from tesseral.analysis.terms.estimate import Estimate
+from tesseral.analysis.terms.sampling import Sampling, Unit
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import RecordError, TesseralError
 
@@ -40,12 +35,13 @@ class ArmError:
     arm: str
     trials: int
     """Complete trials with a finite error."""
-    unit: Literal["block", "trial"]
-    """What is averaged; see the module."""
+    unit: Unit
+    """What counts as one independent value; see `Sampling`."""
     units: int
-    """Number of units: blocks with a complete trial, or trials."""
+    """Number of units with a complete trial."""
     error: Estimate | None
-    """Mean over units, in the metric's unit; None without a complete trial."""
+    """Geometric mean over units, in the metric's unit; arithmetic if an error is not positive; None without a complete
+    trial."""
     deviation: float | None
     """Standard deviation between trials (n − 1), between blocks and within them; None below two trials."""
 
@@ -60,16 +56,18 @@ class Comparison:
     """Pairs in which both trials are complete and have a finite error."""
     missing: int
     """Trials of the arm without a pair, because they or their partners have no error (yet)."""
-    unit: Literal["block", "pair"]
-    """With `pair`, intervals are conditional on the splits."""
+    unit: Literal["search", "block", "pair"]
+    """What counts as one independent value; see `Sampling`. With `pair`, nothing is said beyond these splits."""
     units: int
-    """Number of units: blocks with a pair, or pairs."""
+    """Number of units with a pair."""
     difference: Estimate | None
     """Mean of x_arm − x_baseline, in the metric's unit; None without a pair."""
     change: Estimate | None
     """100·(exp(mean of log(x_arm / x_baseline)) − 1), percent; None without a pair, or if an error is not positive."""
     p_holm: float | None = None
     """`change.p` after Holm's correction over all comparisons of one call; intervals are not corrected."""
+    p_holm_here: float | None = None
+    """The same for these data alone, from `change.here.p`."""
 
 
 def trial_errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -99,48 +97,51 @@ def trial_errors(trials: pl.DataFrame, metric: str) -> pl.DataFrame:
     return measured
 
 
-def arm_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], blocks: int) -> list[ArmError]:
-    """The mean error of each arm over the units of the design, with its 95 % interval.
+def arm_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], sampling: Sampling) -> list[ArmError]:
+    """The mean error of each arm over the units of the design, with its 95 % intervals.
 
     See `trial_errors` for which trials count and what is raised.
 
     :param trials: the trials table.
     :param metric: such as `test.epsilon`.
     :param arms: labels as in the column `arm`.
-    :param blocks: planned blocks, which decide the unit.
+    :param sampling: of the study.
     :returns: one mean for each of `arms`, in their order, in the metric's unit.
     """
     measured = trial_errors(trials, metric)
     parts = measured.partition_by("arm", as_dict=True)
-    return [_arm_error(arm, parts.get((arm,), measured.clear()), blocks) for arm in arms]
+    return [_arm_error(arm, parts.get((arm,), measured.clear()), sampling) for arm in arms]
 
 
-def _arm_error(arm: str, rows: pl.DataFrame, blocks: int) -> ArmError:
+def _arm_error(arm: str, rows: pl.DataFrame, sampling: Sampling) -> ArmError:
     """The mean error of one arm; `rows` are its part of `trial_errors`, and may be empty."""
     values = rows["error"].to_numpy()
-    units = _units(rows, values, blocks)
-    error = t_estimate(units) if units.size else None
-    # The t interval knows no bound, but an error has one: a part below zero cannot hold the mean.
-    if error is not None and error.low is not None and units.min() >= 0:
-        error = replace(error, low=max(0.0, error.low))
+    error = None
+    if values.size and 0 < values.min() < values.max():
+        error = sampling.estimate(rows, np.log(values), arm).transformed(exp)
+    elif values.size:
+        error = sampling.estimate(rows, values, arm)
+        # The t interval knows no bound, but an error has one: a part below zero cannot hold the mean.
+        if values.min() >= 0:
+            error = error.transformed(lambda bound: max(0.0, bound))
     return ArmError(
         arm=arm,
         trials=rows.height,
-        unit="block" if blocks >= FEWEST_UNITS else "trial",
-        units=units.size,
+        unit=sampling.unit,
+        units=sampling.units(rows, values).size,
         error=error,
         deviation=float(values.std(ddof=1)) if values.size > 1 else None,  # of trials, whatever the unit is
     )
 
 
 def compare_arms(
-    trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: str | Mapping[str, str | None], blocks: int
+    trials: pl.DataFrame, metric: str, arms: Sequence[str], baseline: str | Mapping[str, str | None], sampling: Sampling
 ) -> list[Comparison]:
     """Compare each arm with its baseline in pairs, with Holm's correction over all comparisons.
 
     :param metric: such as `test.epsilon`.
     :param baseline: one for all arms, or arm → its own. An arm that is its own baseline, or has none, is not compared.
-    :param blocks: planned blocks, which decide the unit.
+    :param sampling: of the study.
     :returns: one comparison for each compared arm, in the order of `arms`.
     :raises TesseralError: if a baseline is not among `arms`; see `trial_errors` for what else is raised.
     """
@@ -154,35 +155,41 @@ def compare_arms(
 
     def compare(arm: str, base: str) -> Comparison:
         rows, others = (parts.get((name,), measured.clear()) for name in (arm, base))
-        return _compare(rows, others, arm, base, given.get(arm, 0), blocks)
+        return _compare(rows, others, arm, base, given.get(arm, 0), sampling)
 
     comparisons = [compare(arm, base) for arm, base in bases.items() if base is not None and base != arm]
-    tested = [i for i, c in enumerate(comparisons) if c.change is not None and c.change.p is not None]
-    corrected = holm([comparisons[i].change.p for i in tested])  # type: ignore[union-attr, misc]
-    for i, p in zip(tested, corrected, strict=True):
-        comparisons[i] = replace(comparisons[i], p_holm=p)
-    return comparisons
+    changes = [comparison.change for comparison in comparisons]
+    new = _corrected([change.p if change else None for change in changes])
+    here = _corrected([change.here.p if change and change.here else None for change in changes])
+    return [replace(c, p_holm=p, p_holm_here=q) for c, p, q in zip(comparisons, new, here, strict=True)]
 
 
-def _compare(rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, given: int, blocks: int) -> Comparison:
+def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values after Holm's correction over those that there are."""
+    corrected = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(corrected) for p in p_values]
+
+
+def _compare(
+    rows: pl.DataFrame, others: pl.DataFrame, arm: str, baseline: str, given: int, sampling: Sampling
+) -> Comparison:
     """Compare two arms, of which `rows` and `others` are the parts of `trial_errors`.
 
     :param given: number of trials that the arm has in the trials table, in whatever state.
     """
     pairs = _paired(rows, others)
     x, x_baseline = pairs["error"].to_numpy(), pairs["error_baseline"].to_numpy()
-    differences = _units(pairs, x - x_baseline, blocks)
     change = None
     if pairs.height and min(x.min(), x_baseline.min()) > 0:
-        change = relative_change(pairs, np.log(x / x_baseline), blocks)
+        change = relative_change(pairs, np.log(x / x_baseline), sampling, arm, baseline)
     return Comparison(
         arm=arm,
         baseline=baseline,
         pairs=pairs.height,
         missing=given - pairs.height,
-        unit="block" if blocks >= FEWEST_UNITS else "pair",
-        units=differences.size,
-        difference=t_estimate(differences) if differences.size else None,
+        unit="pair" if sampling.unit == "trial" else sampling.unit,
+        units=sampling.units(pairs, x).size,
+        difference=sampling.estimate(pairs, x - x_baseline, arm, baseline) if pairs.height else None,
         change=change,
     )
 
@@ -218,40 +225,20 @@ def _paired(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     return left.join(right, on=key, suffix="_baseline").sort(key)
 
 
-def relative_change(rows: pl.DataFrame, logs: np.ndarray, blocks: int) -> Estimate:
-    """100·(exp(mean of the logarithms of paired ratios) − 1), percent, with its 95 % interval.
+def relative_change(rows: pl.DataFrame, logs: np.ndarray, sampling: Sampling, *arms: str) -> Estimate:
+    """100·(exp(mean of the logarithms of paired ratios) − 1), percent, with its 95 % intervals.
 
     Logarithms, because errors of different blocks differ by factors, and because the ratio of two arms and its inverse
-    then have inverse means (Bland & Altman, BMJ 312, 1153, 1996). The interval is computed for the logarithm and then
-    transformed, so it is not symmetric about the change.
+    then have inverse means (Bland & Altman, BMJ 312, 1153, 1996). Intervals are computed for the logarithm and then
+    transformed, so they are not symmetric about the change. p stays, because no change is log 1 = 0.
 
     :param rows: a frame with the column `block`, one row for each of `logs`.
     :param logs: logarithms of the ratios.
-    :param blocks: planned blocks, which decide the unit.
+    :param sampling: of the study.
+    :param arms: the arms that are compared.
     :raises TesseralError: if there is no ratio.
     """
-    return _percent(t_estimate(_units(rows, logs, blocks)))
-
-
-def _units(rows: pl.DataFrame, values: np.ndarray, blocks: int) -> np.ndarray:
-    """The units of an interval: `values` averaged within blocks if three or more are planned, else `values`.
-
-    :param rows: a frame with the column `block`, one row for each of `values`.
-    :param blocks: planned blocks; the number of complete ones would change the unit while a study runs.
-    """
-    if blocks < FEWEST_UNITS:
-        return values
-    means = rows.select("block", value=pl.Series(values)).group_by("block").agg(pl.col("value").mean())
-    return means.sort("block")["value"].to_numpy()
-
-
-def _percent(log_ratio: Estimate) -> Estimate:
-    """A mean logarithm of ratios as a change in percent; p stays, because no change is log 1 = 0."""
-
-    def change(value: float | None) -> float | None:
-        return None if value is None else 100 * expm1(value)
-
-    return Estimate(100 * expm1(log_ratio.value), change(log_ratio.low), change(log_ratio.high), log_ratio.p)
+    return sampling.estimate(rows, logs, *arms).transformed(lambda log_ratio: 100 * expm1(log_ratio))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

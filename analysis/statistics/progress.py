@@ -90,8 +90,9 @@ class ArmAllocation:
     arm: str
     blocks: int
     half_width: float | None
-    """Half-width h of the 95 % interval of the paired change, percent: the interval reaches from change / (1 + h/100)
-    to change · (1 + h/100), each as a ratio of errors. None for the baseline, and without an interval."""
+    """Half-width h of the 95 % interval of the paired change for these data, percent: the interval reaches from
+    change / (1 + h/100) to change · (1 + h/100), each as a ratio of errors. None for the baseline, and without an
+    interval."""
     stopped: Stopped | None
     """Why the arm is given no more blocks; None for a baseline, and while more may follow."""
 
@@ -146,6 +147,6 @@ def _stopped(tables: StudyTables, arm: str, given: dict[str, int]) -> Stopped | 
 def _half_width(comparison: Comparison) -> float | None:
     """Half-width of the interval of the log ratio, in which it is symmetric, as a change in percent."""
     change = comparison.change
-    if change is None or change.low is None or change.high is None:
+    if change is None or change.here is None:
         return None
-    return 100 * expm1((log1p(change.high / 100) - log1p(change.low / 100)) / 2)
+    return 100 * expm1((log1p(change.here.high / 100) - log1p(change.here.low / 100)) / 2)

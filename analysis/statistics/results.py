@@ -104,8 +104,8 @@ def analyse(tables: StudyTables) -> Results:
 
 def _layers(tables: StudyTables) -> LayerResults:
     features = hidden_features(tables.traces, tables.trials)
-    rows, blocks = layer_traces(tables.traces, tables.trials), tables.study.most_blocks
-    ablated = ablations(rows, blocks)
+    rows, sampling = layer_traces(tables.traces, tables.trials), tables.study.sampling
+    ablated = ablations(rows, sampling)
     with_ablations = set(ablated["arm"])
     return LayerResults(
         features=features,
@@ -113,7 +113,9 @@ def _layers(tables: StudyTables) -> LayerResults:
         gradients=gradients(rows),
         ablations=ablated,
         needs={
-            arm: needs(rows.filter(pl.col("arm") == arm), blocks) for arm in tables.study.arms if arm in with_ablations
+            arm: needs(rows.filter(pl.col("arm") == arm), sampling)
+            for arm in tables.study.arms
+            if arm in with_ablations
         },
         dead_irreps=dead_irreps_by_arm(tables, rows),
     )

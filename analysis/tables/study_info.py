@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tesseral.analysis.terms.estimate import Aggregate
+from tesseral.analysis.terms.sampling import Sampling
 from tesseral.analysis.terms.targets import Group, TargetLabel
 from tesseral.study.design.arm import Excluded
 from tesseral.study.design.baselines import FACTORS
@@ -70,7 +72,14 @@ class StudyInfo:
     """Arms that a condition excludes."""
     match: Match = field(default_factory=Match)
     """How arms were made equal in size."""
+    overlaps: Mapping[str, float] = field(default_factory=dict)
+    """Arm → test structures over training structures, which widens intervals for new data; see
+    `terms.sampling`."""
+    aggregate: Aggregate = "mean"
+    """What is taken over units: their mean or their interquartile mean."""
     search: Search | None = None
+    searches: int = 0
+    """Independent searches in each arm; 0 without a search."""
     objectives: tuple[str, ...] = ()
     """Objectives of the search, such as `validation.l2_error`; the first one decides."""
     seed: int | None = None
@@ -83,8 +92,13 @@ class StudyInfo:
 
     @property
     def most_blocks(self) -> int:
-        """Largest number of blocks of an arm, which decides the unit of intervals; see `statistics.paired`."""
+        """Largest number of blocks of an arm."""
         return max(self.blocks, self.max_blocks or 0) if self.sequential else self.blocks
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its trials were sampled, which decides the units of intervals and what they hold for."""
+        return Sampling(self.most_blocks, self.searches, self.overlaps, self.aggregate)
 
     def target_of(self, arm: str) -> TargetLabel:
         """What an arm predicts."""

@@ -1,4 +1,4 @@
-"""What things are called: estimates, targets and metrics in words.
+"""The terms of an analysis: an estimate and what its intervals hold for, targets and metrics in words.
 
-Begin with `estimate.py`, a mean with its interval, written with the digits that the interval supports.
+Begin with `sampling.py`: what an interval averages first, what its unit is, and what it generalises to.
 """

@@ -1,11 +1,13 @@
-"""An estimate: a mean over independent units with its 95 % interval, and its text with the digits that it supports."""
+"""An estimate: a mean over independent units with its 95 % intervals, and its text with the digits that it supports."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import floor, log10, sqrt
+from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
+from scipy.stats import mstats
 
 from tesseral.study.design.allocation import CONFIDENCE
 from tesseral.study.errors import TesseralError
@@ -26,42 +28,114 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MINUS = "\N{MINUS SIGN}"
 
 
+Aggregate = Literal["mean", "iqm"]
+"""What is taken over units: their mean, or their interquartile mean."""
+
+_CUT = 0.25
+"""Share of the units that the interquartile mean leaves out at either end."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A 95 % interval, and the two-sided p-value of a zero mean."""
+
+    low: float
+    high: float
+    p: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero is outside."""
+        return self.low > 0 or self.high < 0
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over units, its 95 % interval, and the two-sided p-value of a zero mean; None with too few units."""
+    """A mean over units with its 95 % interval for new data of the same kind, and the one for these data alone.
+
+    `low`, `high` and `p` (of a zero mean, two-sided) are those for new data; see `tesseral.analysis.terms.sampling`
+    for both. They are None with too few units, or where nothing is said beyond the data at hand.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
     p: float | None = None
+    here: Bounds | None = None
+    """For these data: new splits, initialisations and searches of them. None with too few units."""
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is an interval and zero is outside it."""
+        """Whether there is an interval for new data and zero is outside it."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
+    @property
+    def differs_here(self) -> bool:
+        """Whether there is an interval for these data that is not that for new data."""
+        return self.here is not None and (self.here.low, self.here.high) != (self.low, self.high)
 
-def t_estimate(units: Sequence[float] | np.ndarray) -> Estimate:
-    """Mean of independent units with Student's 95 % interval, x̄ ± t(0.975, n − 1)·s/√n (Biometrika 6, 1, 1908).
+    def transformed(self, function: Callable[[float], float]) -> "Estimate":
+        """The estimate of a rising function of the mean; p stays.
 
-    There are n − 1 degrees of freedom, because the standard deviation s is taken about the mean of the same n units.
+        :param function: applied to the value and every bound.
+        """
+        low, high = (None if bound is None else function(bound) for bound in (self.low, self.high))
+        here = self.here and replace(self.here, low=function(self.here.low), high=function(self.here.high))
+        return replace(self, value=function(self.value), low=low, high=high, here=here)
+
+    def negative(self) -> "Estimate":
+        """The estimate of the mean with its sign changed."""
+        low, high = (None if bound is None else -bound for bound in (self.high, self.low))
+        here = self.here and replace(self.here, low=-self.here.high, high=-self.here.low)
+        return replace(self, value=-self.value, low=low, high=high, here=here)
+
+
+def t_estimate(units: Sequence[float] | np.ndarray, aggregate: Aggregate = "mean", overlap: float = 0.0) -> Estimate:
+    """Mean of units with Student's 95 % intervals, x̄ ± t(0.975, n − 1)·s·√(1/n + overlap) and, for these data, s/√n.
+
+    There are n − 1 degrees of freedom, because the standard deviation s is taken about the mean of the same n units
+    (Student, Biometrika 6, 1, 1908). See `tesseral.analysis.terms.sampling` for the overlap and for what the
+    interquartile mean does.
 
     :param units: one value for each unit, close to normally distributed. Fewer than three give the mean only.
-    :returns: the mean with its interval, both in the unit of `units`, and p of the two-sided t test of a zero mean.
+    :param aggregate: mean or interquartile mean.
+    :param overlap: n_test/n_train of units that are splits of one data set; 0 for independent units.
+    :returns: the mean with its intervals, in the unit of `units`, and p of the two-sided t test of a zero mean.
     :raises TesseralError: if there is no unit.
     """
     values = np.asarray(units, dtype=float)
     if values.size == 0:
         raise TesseralError("expected at least one value to average, got none")
-    mean = float(values.mean())
-    if values.size < FEWEST_UNITS:
+    kept = values.size
+    if aggregate == "iqm":
+        kept -= 2 * int(_CUT * values.size)
+        mean = float(stats.trim_mean(values, _CUT))
+    else:
+        mean = float(values.mean())
+    if kept < FEWEST_UNITS:
         return Estimate(mean)
-    error = float(values.std(ddof=1)) / sqrt(values.size)
-    if error == 0.0:  # equal units have no t statistic: the interval is the mean itself
-        return Estimate(mean, mean, mean, 1.0 if mean == 0.0 else 0.0)
-    freedom = values.size - 1
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return Estimate(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, freedom)))
+    if aggregate == "iqm":
+        error = float(mstats.trimmed_stde(values, limits=(_CUT, _CUT)))
+    else:
+        error = float(values.std(ddof=1)) / sqrt(values.size)
+    if np.ptp(values) == 0.0:  # equal units have no t statistic: the interval is the mean itself
+        error = 0.0
+    wider = error * sqrt(1 + values.size * overlap)
+    new, here = (_bounds(mean, width, kept - 1) for width in (wider, error))
+    return Estimate(mean, new.low, new.high, new.p, here)
+
+
+def _bounds(mean: float, error: float, freedom: int) -> Bounds:
+    """Student's interval about a mean.
+
+    :param error: standard error of the mean.
+    :param freedom: degrees of freedom.
+    """
+    if error == 0.0:
+        return Bounds(mean, mean, 1.0 if mean == 0.0 else 0.0)
+    # Quantile and distribution of Student's t; those of `scipy.stats` take a hundred times as long a call.
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    return Bounds(mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)))
 
 
 def decimals(*values: float | None) -> int:
@@ -89,23 +163,44 @@ def number(value: float, places: int, *, signed: bool = False) -> str:
 
 
 def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str:
-    """An estimate with its interval, such as `0.302 % [0.283, 0.321]`, or `2.1 [1.4, 2.9]·10⁻⁵` if it is small.
+    """An estimate with its interval for new data, such as `0.302 % [0.283, 0.321]`, or `2.1 [1.4, 2.9]·10⁻⁵`.
 
     :param signed: whether a positive value gets a plus sign, for changes.
     """
-    known = (estimate.value, estimate.low, estimate.high)
-    largest = max(abs(v) for v in known if v is not None)
+    return _text(estimate, estimate.low, estimate.high, unit, signed)
+
+
+def interval_here(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str:
+    """An estimate with its interval for these data alone, written as `interval` writes."""
+    low, high = (estimate.here.low, estimate.here.high) if estimate.here else (None, None)
+    return _text(estimate, low, high, unit, signed)
+
+
+def bounds_here(estimate: Estimate, *, signed: bool = False) -> str:
+    """The interval for these data alone, such as `[0.283, 0.321]`, with the decimals of `interval`; empty without one.
+
+    :param signed: whether positive bounds get a plus sign.
+    """
+    text = interval_here(estimate, signed=signed)
+    return text[text.index("[") :] if "[" in text else ""
+
+
+def _text(estimate: Estimate, low: float | None, high: float | None, unit: str, signed: bool) -> str:
+    value = estimate.value
+    largest = max(abs(v) for v in (value, low, high) if v is not None)
+    power = ""
     if 0 < largest < SMALL:
-        power = floor(log10(largest))
-        low, high = (None if bound is None else bound / 10.0**power for bound in (estimate.low, estimate.high))
-        scaled = replace(estimate, value=estimate.value / 10.0**power, low=low, high=high)
-        return f"{interval(scaled, signed=signed)}·10{str(power).translate(SUPERSCRIPT)} {unit}".rstrip()
-    places = decimals(estimate.value, estimate.low, estimate.high)
-    text = f"{number(estimate.value, places, signed=signed)} {unit}".rstrip()
-    if estimate.low is None or estimate.high is None:
-        return text
-    bounds = (number(bound, places, signed=signed) for bound in (estimate.low, estimate.high))
-    return f"{text} [{', '.join(bounds)}]"
+        exponent = floor(log10(largest))
+        value, low, high = (None if v is None else v / 10.0**exponent for v in (value, low, high))  # type: ignore[assignment]
+        power = f"·10{str(exponent).translate(SUPERSCRIPT)}"
+    places = decimals(value, low, high)
+    head = number(value, places, signed=signed)
+    if low is None or high is None:
+        return f"{head}{power} {unit}".rstrip()
+    bounds = f"[{number(low, places, signed=signed)}, {number(high, places, signed=signed)}]"
+    if power:
+        return f"{head} {bounds}{power} {unit}".rstrip()
+    return f"{f'{head} {unit}'.rstrip()} {bounds}"
 
 
 def p_value(p: float) -> str:

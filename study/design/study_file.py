@@ -32,6 +32,9 @@ class Header(Section):
     within: tuple[str, ...] = ()
     """Factors within whose levels arms are compared, such as `training.epochs`: each combination of their levels is a
     group with its own baseline. Targets and the factors of `match.within` always separate groups."""
+    aggregate: Literal["mean", "iqm"] = "mean"
+    """What is taken over blocks: their `mean` (geometric, as errors are), or the interquartile mean `iqm`, which leaves
+    out a quarter of them at either end, so that a start that fails changes neither value nor interval."""
     allow_unreachable: bool = False
     """Accept arms whose network cannot produce all irreps of the target. Those outputs are predicted as zero and
     flagged in the report. By default such a study is refused."""
@@ -118,7 +121,8 @@ class Replication(Section):
     their difference is known to `precision`."""
     precision: Annotated[float, Range(gt=0)] | None = None
     """With `sequential`: half-width of the 95 % interval of the change from the baseline, in %, at which an arm gets
-    five more blocks and then no more. The interval is first looked at after six blocks."""
+    five more blocks and then no more. It is the interval for these data; for new data it does not vanish with blocks.
+    It is first looked at after six blocks."""
     max_blocks: Annotated[int, Range(ge=2, le=10_000)] | None = None
     """With `sequential`: largest number of blocks of an arm."""
 

@@ -10,6 +10,7 @@ from tesseral.analysis.statistics.paired import Comparison, arm_errors
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.terms.estimate import Estimate, interval
+from tesseral.analysis.terms.sampling import Sampling
 from tests.support.report_page import tooltips
 from tests.support.synthetic_study import TARGETS, study_tables, trial_rows
 
@@ -30,7 +31,7 @@ def test_figures_hold_what_they_should(tables, results):
     assert curves == ["learning", "learning-by-order"]
     told = tooltips(figures["error-by-arm"])
     assert sum("replicate" in text for text in told) == 32
-    mean = arm_errors(tables.trials, METRIC, ["lmax=3"], 4)[0].error
+    mean = arm_errors(tables.trials, METRIC, ["lmax=3"], Sampling(4))[0].error
     assert told.count(f"lmax=3: {interval(mean, '%')}") == 2  # its diamond and its bar
     orders = tooltips(figures["error-by-order"])
     assert "lmax=0, l = 4: 100 % (out of reach, predicted as zero)" in orders

@@ -1,17 +1,19 @@
 """The findings: each sentence says no more than its interval does, and keeps to one target."""
 
 import html
+import re
 
 import pytest
 
 from tesseral.analysis.report.arm_table import arm_table
-from tesseral.analysis.report.findings import compared, findings, verdict
+from tesseral.analysis.report.findings import compared, findings, verdict, verdict_here
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.paired import Comparison, compare_arms
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study
 from tesseral.analysis.terms.estimate import Estimate
+from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.records.store import Store
 from tests.support.report_page import cells
 from tests.support.synthetic_study import TARGETS, crossed_rows, info, label, table, trial_rows, tuned_study
@@ -32,7 +34,7 @@ def findings_of(rows, **changes):
 
 
 def test_opening_paragraph_states_the_change(tables, page, results):
-    change = compare_arms(tables.trials, METRIC, list(tables.study.arms), "lmax=0", 4)[1].change
+    change = compare_arms(tables.trials, METRIC, list(tables.study.arms), "lmax=0", Sampling(4))[1].change
     bounds = f"{-change.value:.1f} % [{-change.high:.1f}, {-change.low:.1f}]"
     sentence = f"Against lmax=0, lmax=2 lowers the density error ε by {bounds} (8 pairs in 4 blocks)."
     assert sentence in findings(results)
@@ -102,8 +104,36 @@ def test_few_blocks_make_intervals_conditional():
         "its intervals are conditional: they hold for its data splits only" in sentence
         for sentence in findings(analyse(few))
     )
+    assert {verdict(comparison) for comparison in analyse(few).comparisons} == {"without an interval"}
+    sentence = next(told for told in findings(analyse(few)) if told.startswith("Against lmax=0, lmax=1"))
+    assert re.search(r"changes the density error ε by −\d+ % \[.*\] for these splits \(3 pairs\): no verdict", sentence)
     many = load(table(trial_rows()), [], [], info())
     assert not any("conditional" in sentence for sentence in findings(analyse(many)))
+
+
+def test_new_data_may_leave_undecided_what_these_data_decide():
+    overlaps = dict.fromkeys((f"lmax={k}" for k in range(4)), 12 / 36)
+    rows = [row | {"metric.test.epsilon": row["metric.test.epsilon"] ** 0.3} for row in trial_rows()]
+    results = analyse(load(table(rows), [], [], info(overlaps=overlaps)))
+    comparison = results.comparisons[0]
+    assert (verdict(comparison), verdict_here(comparison)) == ("lower", "lower")
+    rows = [row | {"metric.test.epsilon": row["metric.test.epsilon"] ** 0.05} for row in trial_rows(blocks=3)]
+    far = analyse(load(table(rows), [], [], info(blocks=3, overlaps=dict.fromkeys(overlaps, 20.0))))
+    assert (verdict(far.comparisons[0]), verdict_here(far.comparisons[0])) == ("undecided", "lower")
+    (sentence,) = (told for told in findings(far) if told.startswith("lmax=1 against"))
+    assert sentence.endswith("(6 pairs in 3 blocks). For these data alone it is lower.")
+    headings = list(arm_table(far)[0])
+    assert headings.index("for these data") == headings.index("change, %") + 1
+
+
+def test_one_search_an_arm_gives_no_verdict(tuned_results):
+    (comparison,) = tuned_results.comparisons
+    assert verdict(comparison) == "without an interval"
+    assert comparison.change.here.high < 0  # for the settings found the arms differ
+    told = findings(tuned_results)
+    assert any("changes" in one and "for the settings found" in one and "no verdict" in one for one in told)
+    assert any(one.startswith("Each arm was tuned by one search, and the luck of a search is part") for one in told)
+    assert not any("lowers" in one or "raises" in one for one in told)
 
 
 def test_two_finished_blocks_of_six_have_points_and_no_interval():
@@ -138,7 +168,8 @@ def test_opening_sentences_keep_to_a_target(crossed_results):
     told = findings(crossed_results)
     assert told[2] == (
         "Against “lmax=0, quantity=quadrupole”, “lmax=2, quantity=quadrupole” lowers the relative error of the "
-        "quadrupole by 58.0 % [56.0, 60.0] (8 pairs in 4 blocks)."
+        "quadrupole by 58.0 % [54.4, 61.4] for new data of the same kind, [56.0, 60.0] for these data "
+        "(8 pairs in 4 blocks)."
     )
     assert "8 comparisons within groups in the relative error: 4 undecided, 4 lower." in told
     for sentence in told:

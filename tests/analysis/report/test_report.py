@@ -14,6 +14,7 @@ from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.study_info import ReferenceInfo
 from tesseral.analysis.terms.estimate import Estimate
+from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.errors import TesseralError
 from tests.support.report_page import cells, words
 from tests.support.synthetic_study import crossed_rows, crossed_tables, info, study_tables, table, trial_row, trial_rows
@@ -42,7 +43,10 @@ def change(value, low=None, high=None, p=None, p_holm=None, **changes):
 
 def test_headline_numbers_are_those_of_the_statistics(tables, page):
     arms = list(tables.study.arms)
-    errors, changes = arm_errors(tables.trials, METRIC, arms, 4), compare_arms(tables.trials, METRIC, arms, "lmax=0", 4)
+    errors, changes = (
+        arm_errors(tables.trials, METRIC, arms, Sampling(4)),
+        compare_arms(tables.trials, METRIC, arms, "lmax=0", Sampling(4)),
+    )
     rows = cells(page, "Arms")
     assert [row[0] for row in rows] == arms
     for row, error in zip(rows, errors, strict=True):

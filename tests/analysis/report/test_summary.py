@@ -11,6 +11,7 @@ from tesseral.analysis.statistics.paired import Comparison, arm_errors
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.terms.estimate import Estimate
+from tesseral.analysis.terms.sampling import Sampling
 from tests.support.synthetic_study import info, label, table, trial_rows
 
 
@@ -52,7 +53,7 @@ def test_json_carries_units_and_targets(crossed, crossed_results):
         "relative_error": "%",
         "error": "e bohr^2",
     }
-    mean = arm_errors(crossed.trials, "test.error", [arm["arm"]], 4)[0].error
+    mean = arm_errors(crossed.trials, "test.error", [arm["arm"]], Sampling(4))[0].error
     assert arm["errors"]["error"]["error"]["value"] == pytest.approx(mean.value)
     assert tree["floor"] == {"epsilon": 1.06, "electrons": 0.0012, "dipole": 0.0034, "self_repulsion": 0.008}
 

@@ -5,6 +5,7 @@ import pytest
 from tesseral.analysis.figures.ablation_figures import ablation_figures
 from tesseral.analysis.statistics.ablations import Place, ablations, needs
 from tesseral.analysis.statistics.results import analyse
+from tesseral.analysis.terms.sampling import Sampling
 from tests.analysis.statistics.test_layers import ablated, read, tables
 from tests.support.synthetic_study import trial_row, trial_rows
 
@@ -24,7 +25,7 @@ def rows_of(rises: dict[tuple[int, int], list[float]]) -> list[dict]:
 
 def test_rises_are_paired_geometric_means_over_blocks():
     """Errors as trained lie a factor of 27 apart, rises by a factor of 4 in each: nothing of that spread is left."""
-    rises = ablations(read(rows_of({(1, 0): [4.0] * 4, (1, 1): [1.0, 2.0, 2.0, 4.0]}), TRIALS), BLOCKS)
+    rises = ablations(read(rows_of({(1, 0): [4.0] * 4, (1, 1): [1.0, 2.0, 2.0, 4.0]}), TRIALS), Sampling(BLOCKS))
     zero = {row["l"]: row for row in rises.to_dicts() if row["kind"] == "zero"}
     assert [zero[0][name] for name in ("rise", "low", "high")] == pytest.approx([300.0] * 3)
     assert zero[0]["error"] / zero[0]["intact"] == pytest.approx(4)
@@ -36,31 +37,31 @@ def test_rises_are_paired_geometric_means_over_blocks():
 
 def test_errors_that_are_not_positive_are_left_out():
     rows = ablated(TRIALS[0]["trial"], 0.2, {(1, 0): 0.0, (1, 1): 0.4})
-    assert ablations(read(rows, TRIALS), BLOCKS)["l"].unique().to_list() == [1]
+    assert ablations(read(rows, TRIALS), Sampling(BLOCKS))["l"].unique().to_list() == [1]
 
 
 def test_the_order_needed_most_is_named_only_where_its_pairs_say_so():
     clear = rows_of({(1, 0): [4.0, 4.1, 4.2, 3.9], (1, 1): [2.0, 2.1, 1.9, 2.0], (2, 1): [1.1, 0.9, 1.0, 1.05]})
-    assert needs(read(clear, TRIALS), BLOCKS) == ((Place(1, 0),), (Place(2, 1),))
+    assert needs(read(clear, TRIALS), Sampling(BLOCKS)) == ((Place(1, 0),), (Place(2, 1),))
     blurred = rows_of({(1, 0): [4.0, 2.0, 4.2, 2.9], (1, 1): [3.0, 3.1, 2.9, 3.0], (2, 1): [1.1, 1.2, 1.1, 1.05]})
-    assert needs(read(blurred, TRIALS), BLOCKS).most == (Place(1, 0), Place(1, 1))
+    assert needs(read(blurred, TRIALS), Sampling(BLOCKS)).most == (Place(1, 0), Place(1, 1))
     # Far apart from block to block, yet always in the same order: pairs tell them apart.
     paired = rows_of({(1, 0): [22, 44, 88, 176], (1, 1): [20, 40, 80, 160]})
-    assert needs(read(paired, TRIALS), BLOCKS).most == (Place(1, 0),)
+    assert needs(read(paired, TRIALS), Sampling(BLOCKS)).most == (Place(1, 0),)
     nothing = rows_of({(1, 0): [1.1, 0.9, 1.0, 1.05], (1, 1): [1.0, 1.01, 0.99, 1.0]})
-    assert needs(read(nothing, TRIALS), BLOCKS) == ((), (Place(1, 0), Place(1, 1)))
+    assert needs(read(nothing, TRIALS), Sampling(BLOCKS)) == ((), (Place(1, 0), Place(1, 1)))
     two = [row for row in clear if row["trial"] in {trial["trial"] for trial in TRIALS if trial["block"] < 2}]
-    assert needs(read(two, TRIALS), BLOCKS) == ((), ())
+    assert needs(read(two, TRIALS), Sampling(BLOCKS)) == ((), ())
 
 
 def test_that_a_place_is_needed_is_corrected_for_all_places():
     """One that its own interval alone would call needed is seen by itself, and not as one of many."""
     doubtful = {(1, 0): [1.3, 1.1, 1.35, 1.2]}
-    (rise,) = ablations(read(rows_of(doubtful), TRIALS), BLOCKS).filter(kind="zero").to_dicts()
+    (rise,) = ablations(read(rows_of(doubtful), TRIALS), Sampling(BLOCKS)).filter(kind="zero").to_dicts()
     assert rise["low"] > 0
-    assert needs(read(rows_of(doubtful), TRIALS), BLOCKS) == ((Place(1, 0),), ())
+    assert needs(read(rows_of(doubtful), TRIALS), Sampling(BLOCKS)) == ((Place(1, 0),), ())
     flat = {(1, order): [1.02, 0.98, 1.01, 0.99] for order in range(1, 6)}
-    assert Place(1, 0) in needs(read(rows_of(doubtful | flat), TRIALS), BLOCKS).unseen
+    assert Place(1, 0) in needs(read(rows_of(doubtful | flat), TRIALS), Sampling(BLOCKS)).unseen
 
 
 def caption(tmp_path, rises: dict[tuple[int, int], list[float]]) -> str:

@@ -2,6 +2,7 @@
 
 import polars as pl
 import pytest
+from scipy import stats
 
 from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.findings import findings
@@ -9,6 +10,7 @@ from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.benefit import benefit
 from tesseral.analysis.statistics.paired import arm_errors, compare_arms, holm
 from tesseral.analysis.statistics.results import analyse
+from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.errors import TesseralError
 from tests.support.report_page import words
 from tests.support.synthetic_study import CROSSED, TARGETS, crossed_rows, crossed_tables, label
@@ -22,7 +24,7 @@ def test_changes_are_within_a_target_and_holm_is_over_all(crossed, crossed_resul
     for quantity in TARGETS:
         arms = [label(k, quantity) for k in range(3)]
         assert summaries[arms[0]].comparison is None
-        for alone in compare_arms(crossed.trials, RELATIVE, arms, arms[0], 4):
+        for alone in compare_arms(crossed.trials, RELATIVE, arms, arms[0], crossed.study.sampling):
             comparison = summaries[alone.arm].comparison
             assert comparison.baseline == arms[0]
             assert comparison.change == alone.change
@@ -57,18 +59,22 @@ def test_an_arm_without_a_baseline_is_compared_with_none(tmp_path):
 
 def test_a_baseline_that_is_no_arm_is_a_mistake(crossed):
     with pytest.raises(TesseralError, match="expected a baseline among the arms, got 'x'"):
-        compare_arms(crossed.trials, RELATIVE, [label(0, "energy")], {label(0, "energy"): "x"}, 4)
+        compare_arms(crossed.trials, RELATIVE, [label(0, "energy")], {label(0, "energy"): "x"}, Sampling(4))
 
 
 def test_the_confirm_stage_is_judged_alone(tuned, tuned_results):
     """Validation errors of the search are lower or higher than test errors, and change nothing."""
     without = tuned.trials.filter(pl.col("stage") == "confirm")
     arms = list(tuned.study.arms)
-    assert arm_errors(tuned.trials, "test.l2_error", arms, 3) == arm_errors(without, "test.l2_error", arms, 3)
-    assert compare_arms(tuned.trials, "test.l2_error", arms, arms[0], 3) == compare_arms(
-        without, "test.l2_error", arms, arms[0], 3
+    assert arm_errors(tuned.trials, "test.l2_error", arms, Sampling(3)) == arm_errors(
+        without, "test.l2_error", arms, Sampling(3)
     )
-    assert [row.error.error.value for row in tuned_results.arms] == pytest.approx([0.61, 0.41])
+    assert compare_arms(tuned.trials, "test.l2_error", arms, arms[0], Sampling(3)) == compare_arms(
+        without, "test.l2_error", arms, arms[0], Sampling(3)
+    )
+    assert [row.error.error.value for row in tuned_results.arms] == pytest.approx(
+        [stats.gmean([at + 0.01 * block for block in range(3)]) for at in (0.6, 0.4)]
+    )
     stands = tuned_results.progress
     assert (stands.planned, stands.complete, stands.pruned, stands.failed) == (6, 6, 0, 0)
     assert [row.failed for row in tuned_results.arms] == [0, 0]

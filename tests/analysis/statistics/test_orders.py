@@ -2,14 +2,15 @@
 
 import re
 
-import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.orders import order_tables, output_errors
 from tesseral.analysis.statistics.paired import arm_errors
 from tesseral.analysis.tables.load import load
+from tesseral.analysis.terms.sampling import Sampling
 from tests.support.report_page import words
 from tests.support.synthetic_study import info, label, table, trial_rows
 
@@ -25,14 +26,14 @@ RELATIVE = "test.relative_error"
 
 def test_output_errors_and_what_is_out_of_reach():
     rows = trial_rows(seed=1)
-    outputs = output_errors(frame(rows), "test.block_error", ARMS, 4)
+    outputs = output_errors(frame(rows), "test.block_error", ARMS, Sampling(4))
     assert outputs.height == 20
     assert outputs["arm"].unique(maintain_order=True).to_list() == ARMS
     assert outputs.filter(~pl.col("reachable")).select("arm", "l", "error").rows() == [("lmax=0", 4, 100.0)]
     values = [r["metric.test.block_error.l2"] for r in rows if r["arm"] == "lmax=1"]
     cell = outputs.filter(pl.col("arm") == "lmax=1", pl.col("l") == 2)
-    assert cell["error"].item() == pytest.approx(np.mean(values), rel=1e-12)
-    assert output_errors(frame(rows), "test.other", ARMS, 4).height == 0
+    assert cell["error"].item() == pytest.approx(stats.gmean(values), rel=1e-12)
+    assert output_errors(frame(rows), "test.other", ARMS, Sampling(4)).height == 0
 
 
 def test_errors_by_order_are_a_table(crossed, crossed_page):
@@ -44,7 +45,7 @@ def test_errors_by_order_are_a_table(crossed, crossed_page):
     assert density.unreachable == {(label(0, "density"), 4)}
     errors = dict(density.rows)[label(1, "density")]
     for order, metric in ((3, f"{RELATIVE}.l3"), (None, RELATIVE)):
-        alone = arm_errors(crossed.trials, metric, [label(1, "density")], 4)[0].error
+        alone = arm_errors(crossed.trials, metric, [label(1, "density")], crossed.study.sampling)[0].error
         assert (errors[order].value, errors[order].low, errors[order].high) == (alone.value, alone.low, alone.high)
     shown = crossed_page.split("<summary>Errors by order of the output</summary>")[1].split("</details>")[0]
     assert shown.count("<table>") == 2
@@ -56,5 +57,5 @@ def test_the_parts_of_the_density_error_stand_beside_the_floor():
     rows = [row | {f"metric.test.block_epsilon.l{k}": 0.1 for k in range(3)} for row in trial_rows()]
     tables = load(table(rows), [], [], info())
     parts = {one.metric: one for one in order_tables(tables)}["test.block_epsilon"]
-    assert parts.rows[0][1][None] == arm_errors(tables.trials, "test.epsilon", ["lmax=0"], 4)[0].error
+    assert parts.rows[0][1][None] == arm_errors(tables.trials, "test.epsilon", ["lmax=0"], Sampling(4))[0].error
     assert re.search(r"<td>fit floor</td><td class=\"number\">1\.06</td>\s*<td class=\"number\">–", report(tables))

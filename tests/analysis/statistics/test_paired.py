@@ -7,6 +7,7 @@ from scipy import stats
 
 from tesseral.analysis.statistics.paired import arm_errors, compare_arms, holm, trial_errors
 from tesseral.analysis.terms.estimate import t_estimate
+from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.errors import RecordError, TesseralError
 from tests.support.synthetic_study import table, trial_row, trial_rows
 
@@ -56,17 +57,18 @@ def test_units_without_spread_are_certain():
 
 def test_blocks_are_the_units_where_there_are_three():
     rows = trial_rows(seed=3)
-    summary = arm_errors(frame(rows), METRIC, ARMS, 4)[1]
-    means = grid(rows, "lmax=1").mean(axis=1)
+    summary = arm_errors(frame(rows), METRIC, ARMS, Sampling(4))[1]
+    means = np.log(grid(rows, "lmax=1")).mean(axis=1)
     known = stats.ttest_1samp(means, 0).confidence_interval(0.95)
     assert (summary.trials, summary.unit, summary.units) == (8, "block", 4)
-    assert (summary.error.low, summary.error.high) == pytest.approx((known.low, known.high), rel=1e-12)
+    assert summary.error.value == pytest.approx(stats.gmean(grid(rows, "lmax=1"), axis=None), rel=1e-12)
+    assert (summary.error.low, summary.error.high) == pytest.approx(np.exp((known.low, known.high)), rel=1e-12)
     assert summary.deviation == pytest.approx(grid(rows, "lmax=1").std(ddof=1), rel=1e-12)
 
 
 def test_pairs_are_those_of_scipy_over_blocks():
     rows = trial_rows(seed=4)
-    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)[1]
+    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", Sampling(4))[1]
     arm, baseline = grid(rows, "lmax=2"), grid(rows, "lmax=0")
     known = stats.ttest_rel(arm.mean(axis=1), baseline.mean(axis=1))
     interval = known.confidence_interval(0.95)
@@ -84,10 +86,14 @@ def test_pairs_are_those_of_scipy_over_blocks():
 
 def test_pairs_are_the_units_of_a_study_of_two_blocks():
     rows = trial_rows(seed=5, blocks=2, replicates=3)
-    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 2)[0]
+    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", Sampling(2))[0]
     known = stats.ttest_rel(grid(rows, "lmax=1").ravel(), grid(rows, "lmax=0").ravel()).confidence_interval(0.95)
+    here = comparison.difference.here
     assert (comparison.unit, comparison.units) == ("pair", 6)
-    assert (comparison.difference.low, comparison.difference.high) == pytest.approx((known.low, known.high), rel=1e-12)
+    assert (here.low, here.high) == pytest.approx((known.low, known.high), rel=1e-12)
+    # Two splits say nothing of others.
+    assert (comparison.difference.low, comparison.change.p, comparison.p_holm) == (None, None, None)
+    assert comparison.p_holm_here >= comparison.change.here.p
 
 
 @pytest.mark.parametrize("finished", [1, 2])
@@ -96,17 +102,17 @@ def test_the_design_decides_the_unit_not_what_is_finished(finished):
     rows = trial_rows(seed=5, blocks=finished, replicates=3)
     running = [trial_row(arm, block, 0, state="running") for arm in range(4) for block in range(finished, 6)]
     trials = frame(rows + running)
-    means = grid(rows, "lmax=1").mean(axis=1)
-    summary = arm_errors(trials, METRIC, ARMS, 6)[1]
+    mean = stats.gmean(grid(rows, "lmax=1"), axis=None)
+    summary = arm_errors(trials, METRIC, ARMS, Sampling(6))[1]
     assert (summary.trials, summary.unit, summary.units) == (3 * finished, "block", finished)
-    assert (summary.error.value, summary.error.low, summary.error.p) == (pytest.approx(means.mean()), None, None)
-    for comparison in compare_arms(trials, METRIC, ARMS, "lmax=0", 6):
+    assert (summary.error.value, summary.error.low, summary.error.p) == (pytest.approx(mean), None, None)
+    for comparison in compare_arms(trials, METRIC, ARMS, "lmax=0", Sampling(6)):
         assert (comparison.pairs, comparison.unit, comparison.units) == (3 * finished, "block", finished)
         assert (comparison.change.low, comparison.difference.low, comparison.p_holm) == (None, None, None)
 
 
 def test_the_third_block_brings_the_interval():
-    comparison = compare_arms(frame(trial_rows(seed=5, blocks=3)), METRIC, ARMS, "lmax=0", 6)[0]
+    comparison = compare_arms(frame(trial_rows(seed=5, blocks=3)), METRIC, ARMS, "lmax=0", Sampling(6))[0]
     assert (comparison.unit, comparison.units) == ("block", 3)
     assert comparison.change.low < comparison.change.value < comparison.change.high
 
@@ -114,7 +120,7 @@ def test_the_third_block_brings_the_interval():
 def test_a_constant_ratio_is_found_exactly():
     rows = [r for r in trial_rows(seed=6) if r["arm"] == "lmax=0"]
     rows += [r | {"arm": "lmax=1", "metric.test.epsilon": 0.53 * r["metric.test.epsilon"]} for r in rows]
-    comparison = compare_arms(frame(rows), METRIC, ["lmax=0", "lmax=1"], "lmax=0", 4)[0]
+    comparison = compare_arms(frame(rows), METRIC, ["lmax=0", "lmax=1"], "lmax=0", Sampling(4))[0]
     assert comparison.change.value == pytest.approx(-47, abs=1e-9)
     assert (comparison.change.low, comparison.change.high) == pytest.approx((-47, -47), abs=1e-9)
 
@@ -123,7 +129,7 @@ def test_a_failed_trial_takes_its_pair_out():
     rows = trial_rows(seed=7)
     failed = next(r for r in rows if (r["arm"], r["block"], r["replicate"]) == ("lmax=1", 0, 1))
     failed["state"] = "failed"
-    comparisons = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)
+    comparisons = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", Sampling(4))
     assert [(c.pairs, c.missing) for c in comparisons] == [(7, 1), (8, 0), (8, 0)]
     ratio = np.log(grid(rows, "lmax=1") / grid(rows, "lmax=0"))
     units = [ratio[0, 0], *ratio[1:].mean(axis=1)]
@@ -139,16 +145,16 @@ def test_only_complete_confirmed_trials_count(changes):
 def test_an_error_of_zero_has_a_difference_but_no_ratio():
     rows = trial_rows(seed=9)
     rows[0]["metric.test.epsilon"] = 0.0
-    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 4)[0]
+    comparison = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", Sampling(4))[0]
     assert comparison.change is None
     assert comparison.difference.low < comparison.difference.value < 0
 
 
 def test_arms_without_a_complete_trial_are_empty():
     rows = [trial_row(arm, block, 0, state="running") for arm in (0, 1) for block in range(3)]
-    comparison = compare_arms(frame(rows), METRIC, ARMS[:2], "lmax=0", 4)[0]
+    comparison = compare_arms(frame(rows), METRIC, ARMS[:2], "lmax=0", Sampling(4))[0]
     assert (comparison.pairs, comparison.missing, comparison.difference, comparison.change) == (0, 3, None, None)
-    assert [(s.trials, s.error, s.deviation) for s in arm_errors(frame(rows), METRIC, ARMS[:2], 4)] == [
+    assert [(s.trials, s.error, s.deviation) for s in arm_errors(frame(rows), METRIC, ARMS[:2], Sampling(4))] == [
         (0, None, None)
     ] * 2
 
@@ -158,20 +164,22 @@ def test_an_arm_of_fewer_blocks_is_compared_in_its_own():
     rows = [
         row for row in trial_rows(seed=11, blocks=6) if row["block"] < {"lmax=0": 6, "lmax=1": 3}.get(row["arm"], 6)
     ]
-    comparisons = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", 6)
+    comparisons = compare_arms(frame(rows), METRIC, ARMS, "lmax=0", Sampling(6))
     assert [(c.pairs, c.missing, c.units) for c in comparisons] == [(6, 0, 3), (12, 0, 6), (12, 0, 6)]
     logs = np.log(grid(rows, "lmax=1") / grid(rows, "lmax=0")[:3]).mean(axis=1)
     assert comparisons[0].change.value == pytest.approx(100 * np.expm1(logs.mean()), rel=1e-12)
 
 
 def test_the_interval_of_an_error_ends_at_zero():
-    rows = [trial_row(0, b, 0) | {"metric.test.epsilon": value} for b, value in enumerate((0.1, 0.1, 1.0))]
-    error = arm_errors(frame(rows), METRIC, ARMS[:1], 3)[0].error
-    known = stats.ttest_1samp([0.1, 0.1, 1.0], 0).confidence_interval(0.95)
+    """An error of zero has no logarithm, so the mean is the arithmetic one."""
+    rows = [trial_row(0, b, 0) | {"metric.test.epsilon": value} for b, value in enumerate((0.0, 0.1, 1.0))]
+    error = arm_errors(frame(rows), METRIC, ARMS[:1], Sampling(3))[0].error
+    known = stats.ttest_1samp([0.0, 0.1, 1.0], 0).confidence_interval(0.95)
+    assert error.value == pytest.approx(1.1 / 3)
     assert known.low < 0
     assert (error.low, error.high) == (0.0, pytest.approx(known.high, rel=1e-12))
     signed = [row | {"metric.test.signed": -row["metric.test.epsilon"]} for row in rows]
-    below = arm_errors(frame(signed), "test.signed", ARMS[:1], 3)[0].error
+    below = arm_errors(frame(signed), "test.signed", ARMS[:1], Sampling(3))[0].error
     assert (below.low, below.high) == pytest.approx((-known.high, -known.low), rel=1e-12)
 
 
@@ -194,7 +202,7 @@ def test_mistakes_are_named():
     with pytest.raises(TesseralError, match=r"got 'test\.epsilom'; valid are .*test\.epsilon"):
         trial_errors(frame(rows), "test.epsilom")
     with pytest.raises(TesseralError, match="baseline among the arms, got 'lmax=7'; valid are lmax=0"):
-        compare_arms(frame(rows), METRIC, ARMS, "lmax=7", 4)
+        compare_arms(frame(rows), METRIC, ARMS, "lmax=7", Sampling(4))
     with pytest.raises(RecordError, match="several of arm 'lmax=0', block 0, replicate 0"):
         trial_errors(frame([*rows, rows[0] | {"trial": "another"}]), METRIC)
 
@@ -209,7 +217,7 @@ def test_holm_by_hand():
 
 
 def test_holm_corrects_the_changes():
-    comparisons = compare_arms(frame(trial_rows(seed=10)), METRIC, ARMS, "lmax=2", 4)
+    comparisons = compare_arms(frame(trial_rows(seed=10)), METRIC, ARMS, "lmax=2", Sampling(4))
     assert [c.p_holm for c in comparisons] == holm([c.change.p for c in comparisons])
     assert all(c.p_holm >= c.change.p for c in comparisons)
 
@@ -233,7 +241,7 @@ def test_intervals_cover_and_pairs_of_one_block_would_not():
     covered = naive = 0
     for _ in range(draws):
         trials = pairs_of_a_draw(draw, truth / 100)
-        change = compare_arms(trials, METRIC, ["base", "arm"], "base", 5)[0].change
+        change = compare_arms(trials, METRIC, ["base", "arm"], "base", Sampling(5))[0].change
         covered += change.low <= truth <= change.high
         errors_ = trials["metric.test.epsilon"].to_numpy().reshape(2, 15)
         interval = stats.ttest_1samp(np.log(errors_[1] / errors_[0]), 0).confidence_interval(0.95)

@@ -8,6 +8,7 @@ from tesseral.analysis.statistics.paired import compare_arms
 from tesseral.analysis.statistics.progress import allocate, blocks_given
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
+from tesseral.analysis.terms.sampling import Sampling
 from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.study.configuration.quantities import QUANTITIES
 from tests.support.report_page import cells, words
@@ -27,7 +28,7 @@ def sequential(blocks, **changes):
 def test_a_sequential_allocation_says_why_it_stopped():
     blocks = {"lmax=0": 12, "lmax=1": 11, "lmax=2": 12, "lmax=3": 10}
     tables = sequential(blocks, precision=25.0)
-    comparisons = compare_arms(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", 12)
+    comparisons = compare_arms(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", Sampling(12))
     assert blocks_given(tables) == blocks
     allocations = {arm.arm: arm for arm in allocate(tables, comparisons)}
     assert allocations["lmax=0"].stopped is None
@@ -43,7 +44,10 @@ def test_a_sequential_allocation_says_why_it_stopped():
     rows = cells(page, "Blocks given")
     assert [(row[0], row[1]) for row in rows] == [(arm, str(n)) for arm, n in blocks.items()]
     text = words(page)
-    assert "with at least 6 blocks, the 95 % interval of the paired change is no wider than ±25 %; 5 more" in text
+    assert (
+        "with at least 6 blocks, the 95 % interval of the paired change for these data is no wider than ±25 %; 5 more"
+        in text
+    )
     assert "At most 12 blocks are given. The rule looks at the width of the interval only, never at the side" in text
     assert "4 arms × 3 to 12 blocks × 2 replicates" in text
     assert "90 of 90 trials complete" in text
@@ -51,11 +55,11 @@ def test_a_sequential_allocation_says_why_it_stopped():
 
 def test_without_precision_more_blocks_may_follow():
     three = sequential(dict.fromkeys(("lmax=0", "lmax=1", "lmax=2", "lmax=3"), 3), precision=1e-6)
-    comparisons = compare_arms(three.trials, "test.epsilon", three.study.arms, "lmax=0", 6)
+    comparisons = compare_arms(three.trials, "test.epsilon", three.study.arms, "lmax=0", Sampling(6))
     assert [arm.stopped for arm in allocate(three, comparisons)] == [None] * 4
     assert findings(analyse(three))[0] == "Preliminary: more blocks will be added."
     most = sequential(dict.fromkeys(("lmax=0", "lmax=1", "lmax=2", "lmax=3"), 12), precision=1e-6)
-    comparisons = compare_arms(most.trials, "test.epsilon", most.study.arms, "lmax=0", 12)
+    comparisons = compare_arms(most.trials, "test.epsilon", most.study.arms, "lmax=0", Sampling(12))
     assert [arm.stopped for arm in allocate(most, comparisons)] == [None] + ["most blocks"] * 3
     assert "Preliminary" not in " ".join(findings(analyse(most)))
 
@@ -65,7 +69,7 @@ def test_a_trial_that_runs_keeps_its_arm_open():
     rows[-1]["state"] = "running"
     given = {"blocks": 3, "sequential": True, "precision": 1e6, "max_blocks": 12}
     tables = load(table(rows), [], [], info(**given))
-    comparisons = compare_arms(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", 12)
+    comparisons = compare_arms(tables.trials, "test.epsilon", tables.study.arms, "lmax=0", Sampling(12))
     assert [arm.stopped for arm in allocate(tables, comparisons)] == [None, "precision", "precision", None]
 
 

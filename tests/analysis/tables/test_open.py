@@ -85,7 +85,7 @@ def test_a_reader_compares_with_another_arm(tmp_path):
     results = analyse(tables)
     summaries = {row.arm: row for row in results.arms}
     arms = [label(k, "quadrupole") for k in range(3)]
-    alone = compare_arms(tables.trials, RELATIVE, arms, arms[2], 4)
+    alone = compare_arms(tables.trials, RELATIVE, arms, arms[2], tables.study.sampling)
     assert [summaries[one.arm].comparison.change for one in alone] == [one.change for one in alone]
     assert findings(results)[0].startswith(f"Arms are compared with {label(2, 'dipole')}, as requested; the study")
     assert summary.to_dict(results)["own_baseline"] == label(0, "energy")
