@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tesseral.analysis.terms.sampling import Sampling
 from tests.benchmarks.figures import Figure
 from tests.calibration import errors, ridge, tuning
 from tests.calibration.allocation import sequential
-from tests.calibration.verdicts import Intervals, against_first, by_search, intervals
+from tests.calibration.verdicts import Intervals, against_first, by_search, disagreement, intervals, names
 
 SEED = 15
 COVERAGE = (93.0, 97.0)
@@ -18,6 +19,10 @@ FROM = 6
 """Blocks from which on this is to hold."""
 SIZES = ((36, 8, 12), (800, 100, 100))
 """Structures to train on, for validation and to test on."""
+CHECKED = 12
+"""Studies of a cell whose numbers are held against those of the project's own function."""
+EXACT = 1e-9
+"""Largest difference from them."""
 
 
 def all_cells(studies: int) -> Iterator[Figure]:
@@ -43,6 +48,7 @@ def of_errors(studies: int, blocks: tuple[int, ...] = (3, 4, 6, 10, 20)) -> Iter
                 yield _coverage(f"error of an arm: {where}", intervals(means[:, 1:2]), holds)
                 yield _coverage(f"change of an arm, its baseline's errors normal: {where}", intervals(alone), holds)
                 yield _coverage(f"change between arms alike: {where}", intervals(alike), holds)
+                yield from _exact(where, intervals(alike), logs[:CHECKED, 1:], Sampling(number))
 
 
 def of_many_arms(studies: int, arms: tuple[int, ...] = (2, 4, 10, 40)) -> Iterator[Figure]:
@@ -72,6 +78,9 @@ def of_new_data(studies: int, sizes: tuple[tuple[int, int, int], ...] = SIZES) -
             yield _claims(f"for new data: {where}, 4 arms", new, holds=True)
             yield Figure(f"coverage of new data by the interval for these data: {where}", here.coverage(), "%")
             yield Figure(f"claims from the interval for these data: {where}, 4 arms", here.any_claim, "%")
+            sampling = Sampling(blocks, overlaps=dict.fromkeys(names(4), overlap))
+            yield from _exact(f"{where}, new data", new, logs[:CHECKED], sampling)
+            yield from _exact(f"{where}, these data", here, logs[:CHECKED], sampling, here=True)
 
 
 def of_allocation(studies: int, precisions: tuple[float, ...] = (0.3, 0.5, 1.0), most: int = 60) -> Iterator[Figure]:
@@ -121,6 +130,7 @@ def of_searches(
                 where = f"{number} arms tuned by {searches} searches of {budget} proposals in all; {several} blocks"
                 yield _claims(where, found, holds=True)
                 yield Figure(f"coverage, change between tuned arms: {where}", found.coverage(), "%", least=COVERAGE[0])
+                yield from _exact(where, found, logs[:CHECKED], Sampling(several, searches))
     for several in blocks:
         rng = np.random.default_rng([SEED, several])
         found = intervals(against_first(tuning.log_errors(rng, tuning.Design(4, 20, 1, several), studies)))
@@ -147,6 +157,8 @@ def of_searches_on_new_data(
         )
         yield _claims(f"for new data: {where}", found, holds=True)
         yield Figure(f"coverage, change for new data: {where}", found.coverage(), "%", least=COVERAGE[0])
+        sampling = Sampling(blocks, searches, dict.fromkeys(names(4), size[2] / size[0]))
+        yield from _exact(f"{where}, new data", found, logs[:CHECKED], sampling)
 
 
 def _coverage(what: str, found: Intervals, holds: bool) -> Figure:
@@ -156,3 +168,10 @@ def _coverage(what: str, found: Intervals, holds: bool) -> Figure:
 
 def _claims(what: str, found: Intervals, holds: bool) -> Figure:
     return Figure(f"any claim, {what}", found.any_claim, "%", CLAIMS if holds else None)
+
+
+def _exact(
+    where: str, found: Intervals, logs: np.ndarray, sampling: Sampling, *, here: bool = False
+) -> Iterator[Figure]:
+    apart = disagreement(found, logs, sampling, here=here)
+    yield Figure(f"difference from the project's own numbers: {where}", apart, "", EXACT)

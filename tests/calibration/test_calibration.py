@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from tesseral.analysis.statistics.paired import holm
-from tesseral.analysis.terms.estimate import t_estimate
+from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.design.allocation import precise
 from tests.calibration import cells, errors, ridge, tuning
 from tests.calibration.allocation import blocks_given, sequential
-from tests.calibration.verdicts import against_first, by_search, intervals
+from tests.calibration.verdicts import against_first, by_search, disagreement, intervals, names
 
 STUDIES = 600
 RNG_SEED = 15
@@ -18,15 +17,20 @@ def generator() -> np.random.Generator:
     return np.random.default_rng(RNG_SEED)
 
 
-def test_intervals_of_many_studies_are_those_of_the_project():
-    ratios = against_first(ridge.log_errors(generator(), 20, 3, 9, (36, 8, 12)))
-    found = intervals(ratios)
-    for number, study in enumerate(ratios):
-        estimates = [t_estimate(units) for units in study]
-        assert [estimate.low for estimate in estimates] == pytest.approx(found.mean[number] - found.half[number])
-        assert [estimate.high for estimate in estimates] == pytest.approx(found.mean[number] + found.half[number])
-        assert [estimate.p for estimate in estimates] == pytest.approx(found.p[number])
-        assert [p < 0.05 for p in holm([estimate.p for estimate in estimates])] == found.claimed[number].tolist()
+@pytest.mark.parametrize("iqm", [False, True])
+@pytest.mark.parametrize("here", [False, True])
+def test_intervals_of_many_studies_are_those_of_the_project(iqm, here):
+    logs = ridge.log_errors(generator(), 6, 3, 9, (36, 8, 12))
+    sampling = Sampling(9, overlaps=dict.fromkeys(names(3), 1 / 3), aggregate="iqm" if iqm else "mean")
+    found = intervals(against_first(logs), 0.0 if here else 1 / 3, iqm=iqm)
+    assert disagreement(found, logs, sampling, here=here) < cells.EXACT
+
+
+def test_intervals_of_tuned_arms_are_those_of_the_project():
+    logs = tuning.log_errors(generator(), tuning.Design(3, 20, 3, 7), 6)
+    sampling = Sampling(7, 3, dict.fromkeys(names(3), 0.1))
+    found = intervals(by_search(against_first(logs), 3), 0.1 * 7 / 3)
+    assert disagreement(found, logs, sampling) < cells.EXACT
 
 
 @pytest.mark.parametrize("precision", [5.0, 9.0])
@@ -81,6 +85,11 @@ def test_common_proposals_decide_more():
     assert power(common=True) > 60
 
 
-def test_the_cells_are_run():
+def test_the_cells_are_run(monkeypatch):
+    """Names are unique, and what each cell takes of the project agrees with it; shares of 24 studies say nothing."""
+    monkeypatch.setattr(cells, "CHECKED", 1)
     figures = list(cells.all_cells(24))
-    assert len({figure.what for figure in figures}) == len(figures) > 300
+    assert len({figure.what for figure in figures}) == len(figures)
+    exact = [figure for figure in figures if figure.what.startswith("difference from")]
+    assert len(exact) > 50
+    assert all(figure.holds for figure in exact)
