@@ -19,6 +19,9 @@ from tesseral.study.wording import count
 
 reference = typer.Typer(help="Make or import the reference data that studies train on.", no_args_is_help=True)
 
+FRAMES = (".xyz", ".extxyz", ".zip", ".tar", ".gz", ".bz2", ".xz", ".tgz", ".tbz2", ".txz")
+"""Endings of what a mapping names: extended XYZ files and archives of them."""
+
 
 @reference.command("make")
 def reference_make(
@@ -91,6 +94,10 @@ def reference_import(
         if hydrogen or oxygen or name:
             raise DataError(f"expected --hydrogen, --oxygen and --name with a pickle only; {source} is a mapping")
         imported = import_mapping(source, storage)
+    elif source.is_dir() or source.name.lower().endswith(FRAMES):
+        raise DataError(
+            f"expected a mapping (.toml), got {source}; a mapping names it as source.file, and the labels that are read"
+        )
     elif hydrogen is None or oxygen is None:
         raise DataError(
             f"expected a mapping (.toml), or a pickle with --hydrogen and --oxygen, got {source} "

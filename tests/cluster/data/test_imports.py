@@ -143,6 +143,9 @@ def test_nothing_is_overwritten_and_mistakes_write_nothing(mapping, tmp_path):
     [
         (["trimers.pkl"], "expected a mapping .* got trimers.pkl without --hydrogen"),
         (["trimers.pkl", "--hydrogen", "h.out"], "without --oxygen"),
+        (["."], r"expected a mapping \(\.toml\), got \.; a mapping names it as source\.file"),
+        (["qm9.tar.bz2"], r"got qm9\.tar\.bz2; a mapping names it as source\.file"),
+        (["waters.XYZ"], r"got waters\.XYZ; a mapping names it as source\.file"),
         (["mapping.toml", "--name", "x"], "with a pickle only; mapping.toml is a mapping"),
         (["absent.toml"], "expected a TOML file"),
     ],
