@@ -15,6 +15,8 @@ COVERAGE = (93.0, 97.0)
 """What coverage is to lie between, percent."""
 CLAIMS = 5.5
 """Most studies of equal arms that may claim any difference, percent."""
+CLAIMS_IQM = 6.5
+"""The same with interquartile means, whose units are few."""
 FROM = 6
 """Blocks from which on this is to hold."""
 SIZES = ((36, 8, 12), (800, 100, 100))
@@ -30,7 +32,15 @@ def all_cells(studies: int) -> Iterator[Figure]:
 
     :param studies: in a cell.
     """
-    for part in (of_errors, of_many_arms, of_new_data, of_allocation, of_searches, of_searches_on_new_data):
+    for part in (
+        of_errors,
+        of_many_arms,
+        of_interquartile_means,
+        of_new_data,
+        of_allocation,
+        of_searches,
+        of_searches_on_new_data,
+    ):
         yield from part(studies)
 
 
@@ -61,6 +71,24 @@ def of_many_arms(studies: int, arms: tuple[int, ...] = (2, 4, 10, 40)) -> Iterat
                 logs = errors.log_errors(rng, (kind,) * number, few, blocks, 1).mean(axis=3)
                 where = f"{kind.name}; {number} arms, {blocks} blocks"
                 yield _claims(where, intervals(against_first(logs)), blocks >= FROM)
+
+
+def of_interquartile_means(studies: int, blocks: tuple[int, ...] = (6, 8, 10, 20)) -> Iterator[Figure]:
+    """Changes of the interquartile mean, of which the truth is its own mean over studies; four arms alike."""
+    for kind in errors.KINDS:
+        for number in blocks:
+            rng = np.random.default_rng([SEED, errors.KINDS.index(kind), number, 3])
+            logs = errors.log_errors(rng, (errors.PLAIN, *4 * (kind,)), studies, number, 1).mean(axis=3)
+            alone = intervals(against_first(logs[:, :2]), iqm=True)
+            alike = intervals(against_first(logs[:, 1:]), iqm=True)
+            where = f"interquartile mean, {kind.name}; {number} blocks"
+            covered, (least, most) = alone.coverage(float(alone.mean.mean())), COVERAGE
+            yield Figure(
+                f"coverage, change of an arm, its baseline's errors normal: {where}", covered, "%", most, least
+            )
+            yield Figure(f"any claim, {where}, 4 arms", alike.any_claim, "%", CLAIMS_IQM)
+            sampling = Sampling(number, aggregate="iqm")
+            yield from _exact(where, alike, logs[:CHECKED, 1:], sampling)
 
 
 def of_new_data(studies: int, sizes: tuple[tuple[int, int, int], ...] = SIZES) -> Iterator[Figure]:

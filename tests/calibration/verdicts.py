@@ -58,9 +58,10 @@ def intervals(units: np.ndarray, overlap: float = 0.0, *, iqm: bool = False) -> 
     mean = ordered[..., cut : number - cut].mean(axis=-1)
     # Winsorised: what is left out counts as the nearest that is not. Without a cut this is the standard error.
     inner = np.clip(ordered, ordered[..., [cut]], ordered[..., [number - 1 - cut]])
-    kept = 1 - 2 * CUT if iqm else 1.0
-    error = inner.std(axis=-1, ddof=1) / (kept * np.sqrt(number)) * np.sqrt(1 + number * overlap)
-    freedom = number - 2 * cut - 1
+    kept = number - 2 * cut
+    factor = np.sqrt(number / (kept * (kept - 1))) if iqm else 1 / np.sqrt(number)
+    error = inner.std(axis=-1, ddof=1) * factor * np.sqrt(1 + number * overlap)
+    freedom = kept - 1
     with np.errstate(divide="ignore"):
         p = 2 * special.stdtr(freedom, -np.abs(mean) / error)
     return Intervals(mean, special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * error, p)
