@@ -97,6 +97,12 @@ def finish(name: str, ended: "Ended") -> None:
         return
     for sentence in (*(f"failed: {why}" for why in ended.failures), *(f"given up: {why}" for why in ended.given_up)):
         _say(sentence, "red")
+    if states[State.FAILED]:
+        _say(
+            "a failed trial is not trained again by itself; once the cause is gone, remove its outcome.json in "
+            f"{name}/trials of the storage, and the same command trains it",
+            "red",
+        )
     sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections import Counter
 from dataclasses import asdict, replace
 
 import pyarrow as pa
@@ -10,6 +11,8 @@ import pytest
 
 from tesseral.analysis.statistics.progress import state_counts
 from tesseral.analysis.tables.open import open_trials
+from tesseral.cluster.campaign.driver import Ended
+from tesseral.cluster.commands.exit_codes import finish
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.stages import Best
@@ -207,3 +210,12 @@ def test_a_second_driver_is_refused_with_exit_code_3(storage, study_file):
     assert done.returncode == 3
     assert "the study is held by process" in done.stderr
     assert not list(storage.glob("small/trials/*"))
+
+
+def test_how_a_failed_trial_is_trained_again_is_said(capsys):
+    failed = Ended(Counter({State.COMPLETE: 1, State.FAILED: 1}), Counter(), ("RuntimeError: no luck",))
+    with pytest.raises(SystemExit, match="1"):
+        finish("mine", failed)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "failed: RuntimeError: no luck" in said
+    assert "remove its outcome.json in mine/trials of the storage, and the same command trains it" in said
