@@ -37,9 +37,11 @@ def all_cells(studies: int) -> Iterator[Figure]:
         of_many_arms,
         of_interquartile_means,
         of_new_data,
+        of_these_data,
         of_allocation,
         of_searches,
         of_searches_on_new_data,
+        of_power,
     ):
         yield from part(studies)
 
@@ -109,6 +111,20 @@ def of_new_data(studies: int, sizes: tuple[tuple[int, int, int], ...] = SIZES) -
             sampling = Sampling(blocks, overlaps=dict.fromkeys(names(4), overlap))
             yield from _exact(f"{where}, new data", new, logs[:CHECKED], sampling)
             yield from _exact(f"{where}, these data", here, logs[:CHECKED], sampling, here=True)
+
+
+def of_these_data(studies: int, blocks: tuple[int, ...] = (3, 6, 10, 20)) -> Iterator[Figure]:
+    """Four ridge regressions on data sets that stay; the truth is the mean over 600 splits of each data set."""
+    size, splits = SIZES[0], 600
+    rng = np.random.default_rng([SEED, *size, splits])
+    ratios = against_first(ridge.log_errors(rng, max(1, studies // 100), 4, splits, size))
+    centred = ratios - ratios.mean(axis=-1, keepdims=True)
+    for number in blocks:
+        groups = centred.reshape(*centred.shape[:2], -1, number).swapaxes(1, 2).reshape(-1, 3, number)
+        where = f"for these data: ridge regression, {'/'.join(map(str, size))} structures; {number} blocks"
+        found = intervals(groups)
+        yield _coverage(f"change {where}", found, number >= FROM)
+        yield _claims(f"{where}, 4 arms", found, number >= FROM)
 
 
 def of_allocation(studies: int, precisions: tuple[float, ...] = (0.3, 0.5, 1.0), most: int = 60) -> Iterator[Figure]:
@@ -187,6 +203,26 @@ def of_searches_on_new_data(
         yield Figure(f"coverage, change for new data: {where}", found.coverage(), "%", least=COVERAGE[0])
         sampling = Sampling(blocks, searches, dict.fromkeys(names(4), size[2] / size[0]))
         yield from _exact(f"{where}, new data", found, logs[:CHECKED], sampling)
+
+
+def of_power(
+    studies: int, proposals: tuple[int, ...] = (20, 50, 100), blocks: tuple[int, ...] = (6, 12, 20)
+) -> Iterator[Figure]:
+    """How often a true change of 10 or 20 % is claimed, between tuned arms, for these data and for new data.
+
+    One test structure for ten training structures is assumed for new data.
+    """
+    for budget in proposals:
+        for number in blocks:
+            searches = tuning.most_searches(budget, number)
+            rng = np.random.default_rng([SEED, budget, number, 4])
+            logs = tuning.log_errors(rng, tuning.Design(4, budget, searches, number), max(1, studies // 4))
+            for change in (10, 20):
+                ratios = by_search(against_first(logs) + np.log(1 - change / 100), searches)
+                for words, overlap in (("these data", 0.0), ("new data", 0.1 * number / searches)):
+                    power = 100 * float(intervals(ratios, overlap).claimed.mean())
+                    where = f"4 arms tuned by {searches} searches of {budget} proposals in all; {number} blocks"
+                    yield Figure(f"power for a change of {change} %, for {words}: {where}", power, "%")
 
 
 def _coverage(what: str, found: Intervals, holds: bool) -> Figure:
