@@ -17,7 +17,6 @@ from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.search_space import HIDDEN
 
-"""Dotted path of the factors that set the hidden features."""
 _RELATIVE = "test.relative_error"
 
 
