@@ -23,6 +23,7 @@ from tesseral.analysis.report.summary import progress_text
 from tesseral.analysis.statistics.dead_irreps import dead_irrep_sentences
 from tesseral.analysis.statistics.features import emergence
 from tesseral.analysis.statistics.fit_floor import floor_details, floor_line
+from tesseral.analysis.statistics.orders import OrderTable
 from tesseral.analysis.statistics.results import Results, analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
@@ -95,21 +96,25 @@ def render(results: Results) -> str:
 
 
 def _order_tables(results: Results) -> list[dict[str, Any]]:
-    """Each table's heading, orders, whether it has a column for all orders together, fit floor, and rows of cells."""
+    """Each table's heading, orders, whether it has a column for all of them, fit floor, what is reached, and rows."""
     return [
         {
             "heading": _heading(describe(table.metric, part.study.target)),
             "orders": table.orders,
             "whole": table.whole,
             "floor": floor_line(part.study, table.whole_metric),
-            "rows": [
-                (arm, [_cell(errors.get(order), (arm, order) in table.unreachable) for order in columns])
-                for arm, errors in table.rows
-            ],
+            "reached": table.reached,
+            "rows": [(arm, _cells(table, arm, errors)) for arm, errors in table.rows],
         }
         for part, table in results.order_tables
-        for columns in [[*([None] if table.whole else []), *table.orders]]
     ]
+
+
+def _cells(table: OrderTable, arm: str, errors: dict[int | None, Estimate]) -> list[str]:
+    """The errors of one arm: of the whole, of what all arms reach, and of each order."""
+    cells = [_cell(errors.get(None), False)] if table.whole else []
+    cells += [_cell(table.reached.errors.get(arm), False)] if table.reached else []
+    return cells + [_cell(errors.get(order), (arm, order) in table.unreachable) for order in table.orders]
 
 
 def _heading(metric: MetricLabel) -> str:

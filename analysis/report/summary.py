@@ -34,7 +34,9 @@ def to_dict(results: Results) -> dict[str, Any]:
 
     Each of `arms` is an `arms.ArmSummary`. `groups` are the arms that are compared with one another, with their target
     and baseline; `own_baseline` is the study's own where a reader chose another. `floor` holds the errors of the
-    density fit (`fit_floor.fit_errors`), `trends` the trends of the benefit with the order of the output, `search` the
+    density fit (`fit_floor.fit_errors`), `trends` the changes by order of
+    the output and the claims on them (`order_trend.Trend`), `reached` the errors over the
+    orders that all arms reach (`orders.OverReached`), `search` the
     search's progress, each `SearchSummary` and `Saved`, `allocation` each `ArmAllocation`, `notes` sentences, and
     `layers` what hidden layers hold and use.
 
@@ -55,6 +57,9 @@ def to_dict(results: Results) -> dict[str, Any]:
         ],
         "floor": fit_errors(study),
         "trends": [asdict(trend) for trend in results.trends],
+        "reached": [
+            {"metric": table.metric} | asdict(table.reached) for _, table in results.order_tables if table.reached
+        ],
         "progress": asdict(results.progress),
         "arms": [asdict(arm) | {"target": arm.target.to_dict(), "flags": arm.flags} for arm in results.arms],
         "search": search

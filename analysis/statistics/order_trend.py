@@ -207,7 +207,7 @@ def trend_sentences(tested: Sequence[Trend]) -> list[str]:
         "largest": "is largest at one order",
         None: "has no decided shape",
     }
-    counts = [f"{verb} in {shapes.count(kind)}" for kind, verb in verbs.items() if kind in shapes]  # type: ignore[arg-type]
+    counts = [f"{verb} in {shapes.count(kind)}" for kind, verb in verbs.items() if kind in shapes]
     worse = sum(bool(trend.changed(better=False)) for trend in decided)
     return [
         f"In {len(decided)} comparisons by order l of the output, the benefit of hidden features {listed(counts)}."

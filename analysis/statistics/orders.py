@@ -1,12 +1,24 @@
-"""Errors by order l of the target: one estimate for each arm and order, and the tables that a report shows."""
+"""Errors by order l of the target: one estimate for each arm and order, and the tables that a report shows.
+
+Where an arm cannot reach an order, its error of all orders holds that order, predicted as zero. So the errors of the
+orders that all arms reach are composed beside it, trial by trial:
+
+- Σ ε_l for the parts of a density, percent of the electrons. The ε of these orders together is not recorded and does
+  not follow from the parts: it is at most this sum, because |Σ Δρ_l| ≤ Σ |Δρ_l| at each point.
+- √(mean of x_l²) for shares x_l of a spread or a norm, percent. Each order has the same weight, because the records do
+  not hold the orders' spreads.
+"""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Literal
 
 import polars as pl
 
-from tesseral.analysis.statistics.paired import ArmError, arm_errors
+from tesseral.analysis.statistics.paired import ArmError, Comparison, arm_errors, compare_arms
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.sampling import Sampling
@@ -67,10 +79,26 @@ class OrderTable:
     unreachable: frozenset[tuple[str, int]]
     """Arms and orders that are predicted as zero because no path of the network reaches them."""
 
+    reached: "OverReached | None" = None
+    """The error over the orders that all arms reach; None if all reach all orders, or only none or one."""
+
     @property
     def whole(self) -> bool:
         """Whether an arm has an error of all orders together."""
         return any(None in errors for _, errors in self.rows)
+
+
+@dataclass(frozen=True)
+class OverReached:
+    """Errors over the orders that all arms reach."""
+
+    orders: tuple[int, ...]
+    composed: Literal["sum", "root mean square"]
+    """How the errors of the orders of a trial become one; see the head of this module."""
+    errors: Mapping[str, Estimate] = field(default_factory=dict)
+    """Arm → its error, percent."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Paired changes against the baselines, with Holm's correction over these."""
 
 
 def order_tables(tables: StudyTables) -> list[OrderTable]:
@@ -89,8 +117,32 @@ def order_tables(tables: StudyTables) -> list[OrderTable]:
                 errors[mean.arm][None] = mean.error
         lost = parts.filter(~pl.col("reachable")).select("arm", "l").iter_rows()
         orders = tuple(sorted(parts["l"].unique().to_list()))
-        order_tables_.append(OrderTable(metric, orders, tuple(errors.items()), whole, frozenset(lost)))
+        unreachable = frozenset(lost)
+        common = [order for order in orders if order not in {missed for _, missed in unreachable}]
+        reached = _over_reached(tables, metric, common) if unreachable else None
+        order_tables_.append(OrderTable(metric, orders, tuple(errors.items()), whole, unreachable, reached))
     return order_tables_
+
+
+def _over_reached(tables: StudyTables, metric: str, orders: Sequence[int]) -> OverReached | None:
+    """The error over some orders; None for fewer than two, of which there is nothing to compose.
+
+    :param metric: such as `test.block_epsilon`, recorded for each of `orders`.
+    """
+    if len(orders) < 2:
+        return None
+    study, parts = tables.study, [pl.col(f"metric.{metric}.l{order}").cast(pl.Float64) for order in orders]
+    added = bool(METRICS[metric.removeprefix("test.")].part_of)
+    total = reduce(add, parts) if added else (reduce(add, [part**2 for part in parts]) / len(parts)).sqrt()
+    trials, name = tables.trials.with_columns(total.alias(f"metric.{metric}.reached")), f"{metric}.reached"
+    means = arm_errors(trials, name, study.arms, study.sampling)
+    bases = {arm: study.baseline_of(arm) for arm in study.arms}
+    return OverReached(
+        orders=tuple(orders),
+        composed="sum" if added else "root mean square",
+        errors={mean.arm: mean.error for mean in means if mean.error is not None},
+        comparisons=tuple(compare_arms(trials, name, study.arms, bases, study.sampling)),
+    )
 
 
 def _whole(tables: StudyTables, metric: str) -> list[ArmError]:

@@ -2,13 +2,16 @@
 
 import re
 
+import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 
 from tesseral.analysis.report.report import report
+from tesseral.analysis.report.summary import to_dict
 from tesseral.analysis.statistics.orders import order_tables, output_errors
-from tesseral.analysis.statistics.paired import arm_errors
+from tesseral.analysis.statistics.paired import arm_errors, compare_arms
+from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.terms.sampling import Sampling
 from tests.support.report_page import words
@@ -59,3 +62,36 @@ def test_the_parts_of_the_density_error_stand_beside_the_floor():
     parts = {one.metric: one for one in order_tables(tables)}["test.block_epsilon"]
     assert parts.rows[0][1][None] == arm_errors(tables.trials, "test.epsilon", ["lmax=0"], Sampling(4))[0].error
     assert re.search(r"<td>fit floor</td><td class=\"number\">1\.06</td>\s*<td class=\"number\">–", report(tables))
+
+
+def test_errors_over_the_orders_that_all_arms_reach():
+    parts = {k: 0.1 * (k + 1) for k in range(5)}
+    rows = [
+        row | {f"metric.test.block_epsilon.l{k}": part * row["metric.test.epsilon"] for k, part in parts.items()}
+        for row in trial_rows()
+    ]
+    tables = load(table(rows), [], [], info())
+    reached = {one.metric: one.reached for one in order_tables(tables)}
+    summed, shares = reached["test.block_epsilon"], reached["test.block_error"]
+    assert (summed.orders, summed.composed) == ((0, 1, 2, 3), "sum")
+    assert (shares.orders, shares.composed) == ((0, 1, 2, 3), "root mean square")
+    whole = arm_errors(tables.trials, "test.epsilon", ARMS, Sampling(4))
+    for mean in whole:
+        assert summed.errors[mean.arm].value == pytest.approx(mean.error.value)  # 0.1 + 0.2 + 0.3 + 0.4 = 1
+        of_trials = [
+            np.sqrt(np.mean([row[f"metric.test.block_error.l{k}"] ** 2 for k in range(4)]))
+            for row in rows
+            if row["arm"] == mean.arm
+        ]
+        assert shares.errors[mean.arm].value == pytest.approx(stats.gmean(of_trials))
+    alone = compare_arms(tables.trials, "test.epsilon", ARMS, ARMS[0], Sampling(4))
+    assert [each.change.value for each in summed.comparisons] == pytest.approx([each.change.value for each in alone])
+    shown = words(report(tables))
+    assert shown.count('whole</th><th scope="col" class="number">reached by all</th>') == 1
+    assert "the sum of ε_l, which ε of these orders does not exceed" in shown
+    assert [part["orders"] for part in to_dict(analyse(tables))["reached"]] == [(0, 1, 2, 3)] * 2
+
+
+def test_nothing_is_composed_where_all_arms_reach_all_orders():
+    rows = [row | {"unreachable": None} for row in trial_rows()]
+    assert all(one.reached is None for one in order_tables(load(table(rows), [], [], info())))
