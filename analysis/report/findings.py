@@ -34,7 +34,12 @@ Verdict = Literal["lower", "higher", "undecided", "without an interval"]
 
 
 def findings(results: Results) -> list[str]:
-    """The opening sentences of the report.
+    """The opening sentences of the report: its verdicts, then what limits them."""
+    return verdicts(results) + limits(results)
+
+
+def verdicts(results: Results) -> list[str]:
+    """What a study found, a sentence each.
 
     A change is stated as a fact only if its interval for new data excludes zero and its p-value is significant after
     Holm's correction over all comparisons. Otherwise the sentence says "undecided", or why there is no interval.
@@ -49,15 +54,21 @@ def findings(results: Results) -> list[str]:
         own = [arm for arm in results.arms if arm.arm in arms]
         sentences += _of_group(own, metric, group.target, study.sampling.here, counted=counted, alone=alone)
     if not alone and counted:
-        verdicts = _verdicts(comparisons)
-        sentences.append(f"{len(comparisons)} comparisons within groups in {describe(metric).noun}: {verdicts}.")
-    sentences += trend_sentences(results.trends)
-    sentences += _out_of_reach(results.arms)
-    sentences += filter(None, [floor_sentence(study), sizes(study, results.arms)])
-    return sentences + _limits(study)
+        counts = _verdicts(comparisons)
+        sentences.append(f"{len(comparisons)} comparisons within groups in {describe(metric).noun}: {counts}.")
+    return sentences + trend_sentences(results.trends)
 
 
-def _limits(study: StudyInfo) -> list[str]:
+def limits(results: Results) -> list[str]:
+    """What limits the verdicts of a study: outputs out of reach, the fit of the data, unequal sizes, its design."""
+    study = results.study
+    if all(arm.error.error is None for arm in results.arms):
+        return []
+    told = [floor_sentence(study), sizes(study, results.arms)]
+    return [*_out_of_reach(results.arms), *filter(None, told), *_of_design(study)]
+
+
+def _of_design(study: StudyInfo) -> list[str]:
     """Why a study gives no verdict on new data, if its design does not allow one."""
     if study.search is not None and study.searches < FEWEST_UNITS:
         made = "one search" if study.searches == 1 else f"{study.searches} searches"

@@ -14,10 +14,11 @@ from tesseral.analysis.figures.diagram_figures import diagram_figures
 from tesseral.analysis.figures.error_figures import error_figures
 from tesseral.analysis.figures.figure import FigureGroup, by_group
 from tesseral.analysis.figures.layer_figures import layer_figures
+from tesseral.analysis.figures.lead_figure import lead_figure
 from tesseral.analysis.figures.order_figures import benefit_figures
 from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
-from tesseral.analysis.report.findings import findings
+from tesseral.analysis.report.findings import limits, verdicts
 from tesseral.analysis.report.notes import by_condition, reuse
 from tesseral.analysis.report.summary import progress_text
 from tesseral.analysis.statistics.dead_irreps import dead_irrep_sentences
@@ -57,7 +58,9 @@ def render(results: Results) -> str:
         targets=list(dict.fromkeys(group.target for group in study.groups)),
         floor=floor_details(study),
         progress=progress_text(results),
-        findings=findings(results),
+        verdicts=verdicts(results),
+        limits=limits(results),
+        lead=lead_figure(results.comparisons, study.sampling.here),
         trends=results.trends,
         table=arm_table(results),
         error_note=error_note(results),

@@ -168,13 +168,13 @@ def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str
 
     :param signed: whether a positive value gets a plus sign, for changes.
     """
-    return _text(estimate, estimate.low, estimate.high, unit, signed)
+    return _text(estimate.value, estimate.low, estimate.high, unit, signed)
 
 
 def interval_here(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str:
     """An estimate with its interval for these data alone, written as `interval` writes."""
     low, high = (estimate.here.low, estimate.here.high) if estimate.here else (None, None)
-    return _text(estimate, low, high, unit, signed)
+    return _text(estimate.value, low, high, unit, signed)
 
 
 def bounds_here(estimate: Estimate, *, signed: bool = False) -> str:
@@ -182,26 +182,38 @@ def bounds_here(estimate: Estimate, *, signed: bool = False) -> str:
 
     :param signed: whether positive bounds get a plus sign.
     """
-    text = interval_here(estimate, signed=signed)
-    return text[text.index("[") :] if "[" in text else ""
+    if estimate.here is None:
+        return ""
+    if estimate.low is None or estimate.high is None:
+        text = interval_here(estimate, signed=signed)
+        return text[text.index("[") :]
+    largest = max(abs(bound) for bound in (estimate.value, estimate.low, estimate.high))
+    power = _power(largest)
+    scale = 10.0**power
+    places = decimals(estimate.value / scale, estimate.low / scale, estimate.high / scale)
+    bounds = (number(bound / scale, places, signed=signed) for bound in (estimate.here.low, estimate.here.high))
+    return f"[{', '.join(bounds)}]{_times(power)}"
 
 
-def _text(estimate: Estimate, low: float | None, high: float | None, unit: str, signed: bool) -> str:
-    value = estimate.value
-    largest = max(abs(v) for v in (value, low, high) if v is not None)
-    power = ""
-    if 0 < largest < SMALL:
-        exponent = floor(log10(largest))
-        value, low, high = (None if v is None else v / 10.0**exponent for v in (value, low, high))  # type: ignore[assignment]
-        power = f"·10{str(exponent).translate(SUPERSCRIPT)}"
-    places = decimals(value, low, high)
-    head = number(value, places, signed=signed)
-    if low is None or high is None:
-        return f"{head}{power} {unit}".rstrip()
-    bounds = f"[{number(low, places, signed=signed)}, {number(high, places, signed=signed)}]"
+def _text(value: float, low: float | None, high: float | None, unit: str, signed: bool) -> str:
+    power = _power(max(abs(v) for v in (value, low, high) if v is not None))
+    scale = 10.0**power
+    bounds = () if low is None or high is None else (low / scale, high / scale)
+    places = decimals(value / scale, *bounds)
+    head = number(value / scale, places, signed=signed)
+    shown = f" [{', '.join(number(bound, places, signed=signed) for bound in bounds)}]" if bounds else ""
     if power:
-        return f"{head} {bounds}{power} {unit}".rstrip()
-    return f"{f'{head} {unit}'.rstrip()} {bounds}"
+        return f"{head}{shown}{_times(power)} {unit}".rstrip()
+    return f"{head} {unit}".rstrip() + shown
+
+
+def _power(largest: float) -> int:
+    """The power of ten that small numbers are written with; 0 for others."""
+    return floor(log10(largest)) if 0 < largest < SMALL else 0
+
+
+def _times(power: int) -> str:
+    return f"·10{str(power).translate(SUPERSCRIPT)}" if power else ""
 
 
 def p_value(p: float) -> str:
