@@ -1,0 +1,30 @@
+"""Studies of hidden features whose errors by order of the output are known, as tables that the analysis reads."""
+
+import numpy as np
+
+from tesseral.analysis.tables.load import StudyTables, load
+from tests.support.synthetic_study import info, table, trial_row
+
+ERROR = 30.0
+"""Relative error of the baseline at every order, percent of the spread."""
+BLOCKS = 6
+
+
+def order_study(rng: np.random.Generator, ratios: np.ndarray) -> StudyTables:
+    """A density study of one arm a row, with log-normal errors in independent blocks.
+
+    :param ratios: true relative error over `ERROR`, by arm (rows) and order l (columns).
+    """
+    arms, orders = ratios.shape
+    shared = 0.1 * rng.standard_normal((1, BLOCKS, orders)) + 0.05 * rng.standard_normal((arms, BLOCKS, 1))
+    noise = np.exp(shared + 0.03 * rng.standard_normal((arms, BLOCKS, orders)))
+    rows = [
+        trial_row(arm, block, 0, unreachable=None)
+        | {f"metric.test.relative_error.l{order}": float(error) for order, error in enumerate(by_order)}
+        | {"metric.test.epsilon": float(by_order.mean())}
+        for arm, by_block in enumerate(ERROR * ratios[:, None] * noise)
+        for block, by_order in enumerate(by_block)
+    ]
+    names = tuple(f"lmax={arm}" for arm in range(arms))
+    levels = {name: {"network.hidden.lmax": str(arm)} for arm, name in enumerate(names)}
+    return load(table(rows), [], [], info(arms=names, levels=levels, blocks=BLOCKS, replicates=1))
