@@ -4,6 +4,7 @@ from .report.summary import to_dict
 from .statistics.arms import ArmSummary
 from .statistics.paired import ArmError, Comparison, arm_errors, compare_arms
 from .statistics.results import Results, analyse
+from .statistics.steps import Step, steps
 from .tables.load import StudyTables, load
 from .tables.open import open_study, read_study
 from .terms.estimate import Estimate
@@ -15,6 +16,7 @@ __all__ = [
     "Estimate",
     "Figure",
     "Results",
+    "Step",
     "StudyTables",
     "analyse",
     "arm_errors",
@@ -23,5 +25,6 @@ __all__ = [
     "open_study",
     "read_study",
     "render",
+    "steps",
     "to_dict",
 ]

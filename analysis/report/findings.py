@@ -7,6 +7,7 @@ from typing import Literal
 
 from tesseral.analysis.report.design_text import sizes
 from tesseral.analysis.report.notes import chosen_baseline
+from tesseral.analysis.report.step_text import step_sentences
 from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.fit_floor import floor_sentence
 from tesseral.analysis.statistics.order_trend import trend_sentences
@@ -16,10 +17,8 @@ from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import (
     FEWEST_UNITS,
     SIGNIFICANCE,
-    Estimate,
-    bounds_here,
-    interval,
     interval_here,
+    intervals,
     p_value,
 )
 from tesseral.analysis.terms.metric_label import describe
@@ -56,6 +55,7 @@ def verdicts(results: Results) -> list[str]:
     if not alone and counted:
         counts = _verdicts(comparisons)
         sentences.append(f"{len(comparisons)} comparisons within groups in {describe(metric).noun}: {counts}.")
+    sentences += step_sentences(results)
     return sentences + trend_sentences(results.trends)
 
 
@@ -140,7 +140,7 @@ def compared(
     if found == "without an interval" and change.here is not None:
         measured = interval_here(change, "%", signed=True)
         return f"Against {baseline}, {arm} changes {noun} by {measured} {here} ({basis}): no verdict for new data."
-    measured = _both(change, here, signed=True)
+    measured = intervals(change, here, "%", signed=True)
     match found:
         case "without an interval":
             return f"Against {baseline}, {arm} changes {noun} by {measured} ({basis}, too few for an interval)."
@@ -152,17 +152,9 @@ def compared(
             tail = f" {here[0].upper()}{here[1:]} alone it is {alone}." if alone in ("lower", "higher") else ""
             return f"{arm} against {baseline} is {why}: {noun} changes by {measured} ({basis}).{tail}"
         case "lower":
-            return f"Against {baseline}, {arm} lowers {noun} by {_both(change.negative(), here)} ({basis})."
+            return f"Against {baseline}, {arm} lowers {noun} by {intervals(change.negative(), here, '%')} ({basis})."
         case "higher":
-            return f"Against {baseline}, {arm} raises {noun} by {_both(change, here)} ({basis})."
-
-
-def _both(change: Estimate, here: str, *, signed: bool = False) -> str:
-    """A change with both of its intervals, each named; one interval where they are equal."""
-    measured, bounds = interval(change, "%", signed=signed), bounds_here(change, signed=signed)
-    if not change.differs_here:
-        return measured
-    return f"{measured} for new data of the same kind, {bounds} {here}"
+            return f"Against {baseline}, {arm} raises {noun} by {intervals(change, here, '%')} ({basis})."
 
 
 def _out_of_reach(summaries: Sequence[ArmSummary]) -> list[str]:

@@ -20,6 +20,7 @@ from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.report.findings import limits, verdicts
 from tesseral.analysis.report.notes import by_condition, reuse
+from tesseral.analysis.report.step_text import step_table
 from tesseral.analysis.report.summary import progress_text
 from tesseral.analysis.statistics.dead_irreps import dead_irrep_sentences
 from tesseral.analysis.statistics.features import emergence
@@ -63,6 +64,7 @@ def render(results: Results) -> str:
         lead=lead_figure(results.comparisons, study.sampling.here),
         trends=results.trends,
         table=arm_table(results),
+        steps=step_table(results),
         error_note=error_note(results),
         figures=[FigureGroup("", overview), *errors] if overview else errors,
         order_tables=_order_tables(results),
@@ -91,7 +93,7 @@ def render(results: Results) -> str:
         provenance=_provenance(tables.trials),
         left_out=tables.left_out,
         blocks=blocks_planned,
-        words=WORDS,
+        words=(*WORDS, "step", "verdict"),
         typeset=typeset,
         dead_text=dead_text,
         digits=lambda value: interval(Estimate(value)),

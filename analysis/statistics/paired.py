@@ -149,6 +149,20 @@ def compare_arms(
     for name in bases.values():
         if name is not None and name not in arms:
             raise TesseralError(f"expected a baseline among the arms, got {name!r}; valid are {', '.join(arms)}")
+    pairs = [(arm, base) for arm, base in bases.items() if base is not None and base != arm]
+    return compare_pairs(trials, metric, pairs, sampling)
+
+
+def compare_pairs(
+    trials: pl.DataFrame, metric: str, pairs: Sequence[tuple[str, str]], sampling: Sampling
+) -> list[Comparison]:
+    """Compare pairs of arms, with Holm's correction over all of them.
+
+    :param metric: such as `test.epsilon`.
+    :param pairs: arm and what it is compared with.
+    :param sampling: of the study.
+    :returns: one comparison for each pair, in their order; see `trial_errors` for what is raised.
+    """
     measured = trial_errors(trials, metric)
     parts = measured.partition_by("arm", as_dict=True)
     given = dict(trials.filter(pl.col("stage") == "confirm").group_by("arm").agg(_PLACES.n_unique()).iter_rows())
@@ -157,14 +171,14 @@ def compare_arms(
         rows, others = (parts.get((name,), measured.clear()) for name in (arm, base))
         return _compare(rows, others, arm, base, given.get(arm, 0), sampling)
 
-    comparisons = [compare(arm, base) for arm, base in bases.items() if base is not None and base != arm]
+    comparisons = [compare(*pair) for pair in pairs]
     changes = [comparison.change for comparison in comparisons]
-    new = _corrected([change.p if change else None for change in changes])
-    here = _corrected([change.here.p if change and change.here else None for change in changes])
+    new = corrected([change.p if change else None for change in changes])
+    here = corrected([change.here.p if change and change.here else None for change in changes])
     return [replace(c, p_holm=p, p_holm_here=q) for c, p, q in zip(comparisons, new, here, strict=True)]
 
 
-def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
+def corrected(p_values: Sequence[float | None]) -> list[float | None]:
     """p-values after Holm's correction over those that there are."""
     corrected = iter(holm([p for p in p_values if p is not None]))
     return [None if p is None else next(corrected) for p in p_values]

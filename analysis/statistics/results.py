@@ -15,6 +15,7 @@ from tesseral.analysis.statistics.order_trend import Trend, trends
 from tesseral.analysis.statistics.orders import OrderTable, order_tables
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.progress import ArmAllocation, Progress, allocate, searches, stage_progress
+from tesseral.analysis.statistics.steps import Step, steps
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import Saved, SearchSummary, saved
@@ -46,6 +47,8 @@ class Results:
     tables: StudyTables
     arms: tuple[ArmSummary, ...]
     """In the order of the study."""
+    steps: tuple[Step, ...]
+    """Adjacent levels of ordered factors, each with its verdict."""
     allocations: tuple[ArmAllocation, ...]
     """The blocks of every arm; empty for a fixed allocation."""
     progress: Progress
@@ -89,6 +92,7 @@ def analyse(tables: StudyTables) -> Results:
     return Results(
         tables=tables,
         arms=arms,
+        steps=steps(tables),
         allocations=allocate(tables, [arm.comparison for arm in arms if arm.comparison is not None]),
         progress=stages["confirm"],
         search_progress=stages.get("search"),

@@ -174,6 +174,7 @@ def study_info(
         match=file.match,
         overlaps={known[arm.label]: arm.configuration.data.test / arm.configuration.data.train for arm in study.arms},
         aggregate=file.study.aggregate,
+        margin=file.study.margin,
         search=file.search,
         searches=1 if file.search else 0,
         objectives=objectives(file, study.arms),

@@ -77,6 +77,8 @@ class StudyInfo:
     `terms.sampling`."""
     aggregate: Aggregate = "mean"
     """What is taken over units: their mean or their interquartile mean."""
+    margin: float = 2.0
+    """Change of the error that is of no consequence, δ, percent; see `statistics.steps`."""
     search: Search | None = None
     searches: int = 0
     """Independent searches in each arm; 0 without a search."""

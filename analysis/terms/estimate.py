@@ -177,6 +177,21 @@ def interval_here(estimate: Estimate, unit: str = "", *, signed: bool = False) -
     return _text(estimate.value, low, high, unit, signed)
 
 
+def intervals(estimate: Estimate, here: str, unit: str = "", *, signed: bool = False) -> str:
+    """An estimate with both of its intervals, each named; one where they are equal.
+
+    Such as `47.0 % [41.0, 52.0] for new data of the same kind, [44.0, 50.0] for these data`.
+
+    :param here: what the second interval holds for; see `Sampling.here`.
+    """
+    if estimate.low is None and estimate.here is not None:
+        return f"{interval_here(estimate, unit, signed=signed)} {here}"
+    measured, bounds = interval(estimate, unit, signed=signed), bounds_here(estimate, signed=signed)
+    if not estimate.differs_here:
+        return measured
+    return f"{measured} for new data of the same kind, {bounds} {here}"
+
+
 def bounds_here(estimate: Estimate, *, signed: bool = False) -> str:
     """The interval for these data alone, such as `[0.283, 0.321]`, with the decimals of `interval`; empty without one.
 

@@ -35,6 +35,9 @@ class Header(Section):
     aggregate: Literal["mean", "iqm"] = "mean"
     """What is taken over blocks: their `mean` (geometric, as errors are), or the interquartile mean `iqm`, which leaves
     out a quarter of them at either end, so that a start that fails changes neither value nor interval."""
+    margin: Annotated[float, Range(gt=0, le=100)] = 2.0
+    """Change of the error that is of no consequence, δ, percent. An arm is called no worse than another if a rise of
+    its error by δ or more is excluded."""
     allow_unreachable: bool = False
     """Accept arms whose network cannot produce all irreps of the target. Those outputs are predicted as zero and
     flagged in the report. By default such a study is refused."""

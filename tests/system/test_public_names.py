@@ -35,6 +35,7 @@ NAMES = {
         "Estimate",
         "Figure",
         "Results",
+        "Step",
         "StudyTables",
         "analyse",
         "arm_errors",
@@ -43,6 +44,7 @@ NAMES = {
         "open_study",
         "read_study",
         "render",
+        "steps",
         "to_dict",
     ],
     "tesseral.cluster": [
