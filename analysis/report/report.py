@@ -70,6 +70,7 @@ def render(results: Results) -> str:
         order_tables=_order_tables(results),
         feature_figures=list(feature_figures(results)),
         emergence=_emergence(results),
+        hierarchies=_hierarchies(results),
         ablations=list(ablation_figures(results)),
         layer_figures=list(layer_figures(results)),
         dead_irreps=dead_irrep_sentences(results.layers.dead_irreps),
@@ -132,10 +133,24 @@ def _cell(error: Estimate | None, unreachable: bool) -> str:
 
 
 def _emergence(results: Results) -> list[dict[str, Any]]:
-    """The rows of `features.emergence` in the study's order of arms."""
-    arms = results.study.arms
-    rows = emergence(results.layers.features).to_dicts()
+    """The rows of `features.emergence`, with when orders take their places, in the study's order of arms."""
+    arms, places = results.study.arms, results.layers.places.select("arm", "layer", "l", place="epoch")
+    rows = emergence(results.layers.features).join(places, on=["arm", "layer", "l"], how="left").to_dicts()
     return sorted(rows, key=lambda row: (arms.index(row["arm"]), row["layer"], row["l"]))
+
+
+def _hierarchies(results: Results) -> list[list[str]]:
+    """Cells of each hierarchy: arm, layer, factor, both rank correlations, and trials."""
+    return [
+        [
+            f"{each.arm} against {each.against}" if each.against else each.arm,
+            str(each.layer),
+            interval(each.factor),
+            *("–" if tau is None else interval(tau) for tau in (each.with_epoch, each.with_share)),
+            str(each.trials),
+        ]
+        for each in results.layers.hierarchies
+    ]
 
 
 def _settings(trials: pl.DataFrame) -> list[tuple[str, str]]:

@@ -77,16 +77,19 @@ def to_dict(results: Results) -> dict[str, Any]:
 def _layers(results: Results) -> dict[str, Any]:
     """What complete trials of the confirm stage show, each a list of rows; empty if nothing was traced.
 
-    `effective_rank`: arm, layer, l, p, rank. `weight_effects`: at each arm's last trace, arm, epoch, l, effect; see
-    `layers.gradients`. `ablations`: arm, layer, l, kind, error, intact, rise, low, high; see `ablations.ablations`;
-    measured by `metrics` on at most `structures` structures of the validation split. `needs`: for each arm with
-    ablations `most` and `unseen`, lists of layer and l; see `ablations.Needs`. `audit`: for each arm `dead`,
-    `unforeseen` and `alive`, lists of layer, l and p, with `paths`, `dead_paths` and `wasted`; see
+    `places`: arm, layer, l, epoch, earliest, latest; see `emergence.places_by_order`. `hierarchies`: each an
+    `emergence.Hierarchy`. `effective_rank`: arm, layer, l, p, rank. `weight_effects`: at each arm's last trace, arm,
+    epoch, l, effect; see `layers.gradients`. `ablations`: arm, layer, l, kind, error, intact, rise, low, high; see
+    `ablations.ablations`; measured by `metrics` on at most `structures` structures of the validation split. `needs`:
+    for each arm with ablations `most` and `unseen`, lists of layer and l; see `ablations.Needs`. `audit`: for each arm
+    `dead`, `unforeseen` and `alive`, lists of layer, l and p, with `paths`, `dead_paths` and `wasted`; see
     `dead_irreps.DeadIrreps`.
     """
     study, layers = results.study, results.layers
     at_the_end = layers.gradients.filter(pl.col("epoch") == pl.col("epoch").max().over("arm"))
     return {
+        "places": layers.places.to_dicts(),
+        "hierarchies": [asdict(each) for each in layers.hierarchies],
         "effective_rank": layers.effective_ranks.to_dicts(),
         "weight_effects": at_the_end.to_dicts(),
         "ablations": layers.ablations.to_dicts(),

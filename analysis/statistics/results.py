@@ -9,6 +9,7 @@ from tesseral.analysis.statistics.ablations import Needs, ablations, needs
 from tesseral.analysis.statistics.arms import ArmSummary, summarise_arms
 from tesseral.analysis.statistics.benefit import benefit
 from tesseral.analysis.statistics.dead_irreps import DeadIrreps, dead_irreps_by_arm
+from tesseral.analysis.statistics.emergence import Hierarchy, hierarchies, places_by_order, places_taken
 from tesseral.analysis.statistics.features import hidden_features
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
 from tesseral.analysis.statistics.order_trend import Trend, trends
@@ -28,6 +29,10 @@ class LayerResults:
 
     features: pl.DataFrame
     """From `features.hidden_features`."""
+    places: pl.DataFrame
+    """From `emergence.places_by_order`."""
+    hierarchies: tuple[Hierarchy, ...]
+    """From `emergence.hierarchies`."""
     effective_ranks: pl.DataFrame
     """From `layers.effective_ranks`."""
     gradients: pl.DataFrame
@@ -110,9 +115,12 @@ def _layers(tables: StudyTables) -> LayerResults:
     features = hidden_features(tables.traces, tables.trials)
     rows, sampling = layer_traces(tables.traces, tables.trials), tables.study.sampling
     ablated = ablations(rows, sampling)
+    taken = places_taken(features)
     with_ablations = set(ablated["arm"])
     return LayerResults(
         features=features,
+        places=places_by_order(taken),
+        hierarchies=hierarchies(taken, tables.trials, tables.study),
         effective_ranks=effective_ranks(rows),
         gradients=gradients(rows),
         ablations=ablated,
