@@ -23,6 +23,7 @@ from tesseral.analysis.terms.estimate import (
 )
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.analysis.terms.targets import TargetLabel
+from tesseral.study.records.rate_scan import scan_sentences
 from tesseral.study.wording import count, listed
 
 _IRREP = re.compile(r"\d+[eo]")
@@ -60,12 +61,12 @@ def verdicts(results: Results) -> list[str]:
 
 
 def limits(results: Results) -> list[str]:
-    """What limits the verdicts of a study: outputs out of reach, the fit of the data, unequal sizes, its design."""
+    """What limits the verdicts of a study: outputs out of reach, the fit, sizes, design and learning rate."""
     study = results.study
     if all(arm.error.error is None for arm in results.arms):
         return []
     told = [floor_sentence(study), sizes(study, results.arms)]
-    return [*_out_of_reach(results.arms), *filter(None, told), *_of_design(study)]
+    return [*_out_of_reach(results.arms), *filter(None, told), *_of_design(study), *learning_rates(study)]
 
 
 def _of_design(study: StudyInfo) -> list[str]:
@@ -83,6 +84,18 @@ def _of_design(study: StudyInfo) -> list[str]:
             f"splits only, and no verdict is given. replication.blocks = {FEWEST_UNITS} or more would give one."
         ]
     return []
+
+
+def learning_rates(study: StudyInfo) -> list[str]:
+    """How the learning rate of arms that differ in their network was chosen; empty where they do not share one."""
+    if not study.shares_rate:
+        return []
+    if study.scan is None:
+        return [
+            "No scan of the learning rate is recorded, and one learning rate may favour an arm "
+            "(tesseral plan --probe-rate scans it)."
+        ]
+    return scan_sentences(study.scan)
 
 
 def _preliminary(results: Results) -> list[str]:

@@ -36,8 +36,9 @@ def to_dict(results: Results) -> dict[str, Any]:
     and baseline; `own_baseline` is the study's own where a reader chose another. `floor` holds the errors of the
     density fit (`fit_floor.fit_errors`), `trends` the changes by order of the output and the claims on them
     (`order_trend.Trend`), `reached` the errors over the orders that all arms reach (`orders.OverReached`), `search` the
-    search's progress, each `SearchSummary` and `Saved`, `steps` each `steps.Step`, `allocation` each `ArmAllocation`,
-    `notes` sentences, and `layers` what hidden layers hold and use.
+    search's progress, each `SearchSummary` and `Saved`, `steps` each `steps.Step`, `learning_rates` the
+    recorded scan of the learning rate, `allocation` each `ArmAllocation`, `notes` sentences, and `layers` what hidden
+    layers hold and use.
 
     An estimate holds value, low and high (95 %) and p; `change` is in percent of the error of the arm's baseline.
     `unit` is empty if targets have different units: then see `groups`, and the `errors` of an arm.
@@ -68,6 +69,7 @@ def to_dict(results: Results) -> dict[str, Any]:
             "saved": saved and asdict(saved),
         },
         "steps": [asdict(step) for step in results.steps],
+        "learning_rates": study.scan and study.scan.to_dict(),
         "allocation": [asdict(arm) for arm in results.allocations],
         "notes": notes(results.tables),
         "layers": _layers(results),

@@ -8,6 +8,7 @@ tables.curves.filter(pl.col("split") == "validation").collect()
 """
 
 import json
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from tesseral.study.design.stages import objectives
 from tesseral.study.errors import RecordError, StoreError, StudyFileError, TesseralError
 from tesseral.study.records.ledger import Ledger, frozen
 from tesseral.study.records.parquet import open_parquet
+from tesseral.study.records.rate_scan import RateScan, read_scan
 from tesseral.study.records.schemas import FIT_ERRORS
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -98,6 +100,7 @@ def _open(storage: str | Path, name: str, baseline: str | None, files: bool = Tr
     trials = trials_frame(ledger.table())
     hashes = trials["data_hash"].drop_nulls().unique().to_list()
     info = study_info(study, storage, trials["arm"].unique(), baseline, hashes)
+    info = replace(info, scan=_scan(store, study))
     search = read_search(store, info.arms, trials) if info.search else None
     curves, traces = (ledger.sources(kind) if files else () for kind in ("curves", "traces"))
     return load(trials, curves, traces, info, search)
@@ -184,6 +187,15 @@ def study_info(
         study_file=study.text,
     )
     return replace(info, arms=tuple(arm for arms in info.groups.values() for arm in arms))
+
+
+def _scan(store: Store, study: Study) -> RateScan | None:
+    """The recorded scan of the learning rate. It decides no trial, so a damaged one is left out, with a warning."""
+    try:
+        return read_scan(store, study)
+    except RecordError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
 
 
 def _chosen(study: Study, known: Mapping[str, str], label: str) -> Arm:

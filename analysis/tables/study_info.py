@@ -10,6 +10,7 @@ from tesseral.study.design.arm import Excluded
 from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
 from tesseral.study.design.study_file import Match, Search
+from tesseral.study.records.rate_scan import SETTING, RateScan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ class StudyInfo:
     """Independent searches in each arm; 0 without a search."""
     objectives: tuple[str, ...] = ()
     """Objectives of the search, such as `validation.l2_error`; the first one decides."""
+    scan: RateScan | None = None
+    """The recorded scan of the learning rate; None if there is none of these settings."""
     seed: int | None = None
     """The study's seed, from which every trial's seeds follow."""
     reference: ReferenceInfo = field(default_factory=ReferenceInfo)
@@ -101,6 +104,13 @@ class StudyInfo:
     def sampling(self) -> Sampling:
         """How its trials were sampled, which decides the units of intervals and what they hold for."""
         return Sampling(self.most_blocks, self.searches, self.overlaps, self.aggregate)
+
+    @property
+    def shares_rate(self) -> bool:
+        """Whether arms differ in their network and are trained at one learning rate, which nothing tunes."""
+        tuned = self.search is not None and (self.search.define is not None or SETTING in self.search.space)
+        networks = any(path.startswith("network.") for path in self.factors)
+        return networks and not tuned and SETTING not in self.factors
 
     def target_of(self, arm: str) -> TargetLabel:
         """What an arm predicts."""

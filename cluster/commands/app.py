@@ -81,9 +81,17 @@ def plan(
             "structures on which features are measured.",
         ),
     ] = False,
+    probe_rate: Annotated[
+        bool,
+        typer.Option(
+            "--probe-rate",
+            help="Also scan the learning rate: train each arm for a quarter of its epochs at the study's rate and at a "
+            "third and three times of it, and record in the storage which is best. Needs the reference data.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a study's arms: their sizes, what each costs, and what it cannot reach. Nothing is trained or written.
+    """Show a study's arms: their sizes, what each costs, and what it cannot reach. No trial is trained.
 
     Needs no reference data if `data.recipe` names the recipe that makes it.
 
@@ -97,7 +105,7 @@ def plan(
     from tesseral.cluster.planning.cost import read_rate
 
     with naming(study_file):
-        ready = (planning.prepare if probe else planning.plan)(study, storage)
+        ready = (planning.prepare if probe or probe_rate else planning.plan)(study, storage)
     rate = read_rate(ready.storage, study.file.resources)
     forecasts = forecast.forecasts(ready, rate)
     if not as_json:
@@ -108,11 +116,23 @@ def plan(
 
         with nullcontext() if as_json else counted("arms") as progress:
             measured = measure_steps(ready, progress)
+        if not as_json:
+            plan_tables.show_probe(forecasts, measured)
+    scan = None
+    if probe_rate:
+        from tesseral.cluster.planning.rate_scan import scan_rates
+        from tesseral.study.records.rate_scan import write_scan
+        from tesseral.study.records.store import Store
+
+        with naming(study_file), nullcontext() if as_json else counted("short trainings") as progress:
+            scan = scan_rates(ready, on_progress=progress)
+        write_scan(Store(ready.storage).child(ready.study.name), scan)
+        if not as_json:
+            plan_tables.show_scan(scan)
     if as_json:
         tree = forecast.to_dict(ready, forecasts, rate) | {"probe": [vars(step) for step in measured]}
+        tree["learning_rates"] = scan and scan.to_dict()
         print(json.dumps(tree, indent=2, default=str))
-    elif probe:
-        plan_tables.show_probe(forecasts, measured)
     printed()
 
 

@@ -105,7 +105,7 @@ class Counted:
         """Show that `done` of `total` are done."""
         if self._task is None:  # what was done before the start must not count into the rate
             self._task = self._progress.add_task(self._what, total=total, completed=done)
-        self._progress.update(self._task, completed=done)
+        self._progress.update(self._task, total=total, completed=done)
 
 
 class StudyProgress:

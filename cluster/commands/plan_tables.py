@@ -1,6 +1,7 @@
 """The tables that `tesseral plan` prints: several small ones, because a terminal is 80 characters wide."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -9,6 +10,7 @@ from tesseral.cluster.commands.display import console, table
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.forecast import Forecast, hours, notes, title, total_of, unit
 from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.study.records.rate_scan import RateScan, scan_sentences
 from tesseral.study.wording import amount, dead_text, duration, scaled
 
 if TYPE_CHECKING:  # it imports torch
@@ -63,6 +65,33 @@ def show_probe(forecasts: Sequence[Forecast], measured: Sequence["Step"]) -> Non
     console.print(table("", ["arm", "estimated step", "measured step", "peak memory"], rows))
     console.print()
     console.print(f"- measured on {measured[0].device}; unlike the estimates, without evaluations and records")
+
+
+def show_scan(scan: RateScan) -> None:
+    """Print the validation errors of a scan by learning rate, an arm a row, and what it says.
+
+    :param scan: of the study.
+    """
+    rates = sorted({rate for arm in scan.arms for rate in arm.rates})
+    rows = []
+    for arm in scan.arms:
+        errors = dict(zip(arm.rates, arm.errors, strict=True))
+        cells = ["" if rate not in errors else _error(errors[rate]) for rate in rates]
+        best = "–" if arm.best is None else f"{arm.best:.2g}{'*' if arm.at_edge else ''}"
+        loss = "–" if arm.loss == inf else f"{100 * arm.loss:.1f}"
+        rows.append([arm.arm, *cells, best, f"{arm.rate:.2g}", loss])
+    columns = ["arm", *(f"{rate:.2g}" for rate in rates), "best\nrate", "study's\nrate", "above\nbest, %"]
+    console.print()
+    console.print(table(f"{scan.metric} on the validation split, by learning rate", columns, rows))
+    console.print()
+    for line in scan_sentences(scan):
+        console.print(f"- {line}")
+    if any(arm.at_edge for arm in scan.arms):
+        console.print("- *: the lowest or highest rate that was tried; a better one may lie beyond")
+
+
+def _error(value: float | None) -> str:
+    return "diverged" if value is None else f"{value:.3g}"
 
 
 def _networks(plan: StudyPlan) -> Table:

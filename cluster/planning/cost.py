@@ -17,7 +17,8 @@ Sums of x xᵀ and x over trials are all that a fit needs; a rate's file keeps t
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -139,24 +140,33 @@ def measure_steps(plan: StudyPlan, on_progress: Callable[[int, int], None] | Non
     :returns: in the order of the arms.
     :raises TesseralError: if this machine lacks the device.
     """
-    import torch
-
     from tesseral.models.training.timed_step import measure_step
 
-    resources = plan.study.file.resources
-    device = "cpu" if resources.device == "auto" and not resources.gpus else resources.device
-    threads = torch.get_num_threads()
-    torch.set_num_threads(resources.cpus)
     steps = []
-    try:
+    with as_a_trial(plan.study.file.resources) as device:
         for arm in plan.arms:
             reference = open_reference(plan.storage, arm.configuration.data.reference)
             steps.append(measure_step(arm.configuration, reference, device))
             if on_progress:
                 on_progress(len(steps), len(plan.arms))
+    return steps
+
+
+@contextmanager
+def as_a_trial(resources: Resources) -> Iterator[str]:
+    """Compute on as many threads as a trial has.
+
+    :param resources: of a trial.
+    :returns: the device of a trial: `auto`, `cpu` or `cuda`.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(resources.cpus)
+    try:
+        yield "cpu" if resources.device == "auto" and not resources.gpus else resources.device
     finally:
         torch.set_num_threads(threads)
-    return steps
 
 
 def _timings(entries: Iterable[Entry]) -> dict[str, Vector]:

@@ -2,11 +2,12 @@
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 
 from tesseral.analysis.report.arm_table import arm_table
-from tesseral.analysis.report.findings import compared, findings, verdict, verdict_here
+from tesseral.analysis.report.findings import compared, findings, learning_rates, verdict, verdict_here
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.paired import Comparison, compare_arms
 from tesseral.analysis.statistics.results import analyse
@@ -14,6 +15,8 @@ from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.sampling import Sampling
+from tesseral.study.design.study_file import Search
+from tesseral.study.records.rate_scan import ArmScan, RateScan
 from tesseral.study.records.store import Store
 from tests.support.report_page import cells
 from tests.support.synthetic_study import TARGETS, crossed_rows, info, label, table, trial_rows, tuned_study
@@ -154,7 +157,7 @@ def test_many_arms_are_counted_not_listed():
     ]
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
     told = findings_of(rows, arms=arms, baseline=arms[0])
-    assert len(told) == 6
+    assert len(told) == 7
     assert told[3] == (
         "“lmax=0, k=0” cannot reach 1x4e, which is predicted as zero. This accounts for part of the change of each arm "
         "that reaches it."
@@ -199,3 +202,34 @@ def test_a_search_that_goes_on_is_preliminary(tmp_path):
         "There is nothing to compare yet, because no trial of the confirm stage is complete.",
     ]
     assert [row[-1] for row in cells(report(read), "Search")] == ["not chosen yet", "not chosen yet"]
+
+
+RATE = "training.learning_rate"
+FLAT = ArmScan("lmax=0", 0.01, (0.003, 0.01, 0.03), (2.2, 2.0, 2.1))
+STEEP = ArmScan("lmax=1", 0.01, (0.003, 0.01, 0.03, 0.09), (3.0, 1.5, 1.2, None))
+
+
+def test_how_the_learning_rate_was_chosen_is_told():
+    assert findings_of(trial_rows())[-1] == (
+        "No scan of the learning rate is recorded, and one learning rate may favour an arm "
+        "(tesseral plan --probe-rate scans it)."
+    )
+    scan = RateScan("", "l2_error", 0.25, (FLAT, replace(STEEP, errors=(3.0, 1.26, 1.2, None))))
+    assert findings_of(trial_rows(), scan=scan)[-1].startswith(
+        "The learning rate was scanned: at the study's rate, the validation"
+    )
+    assert "within 5.0 % of that at the arm's best rate" in findings_of(trial_rows(), scan=scan)[-1]
+    favoured = findings_of(trial_rows(), scan=RateScan("", "l2_error", 0.25, (FLAT, STEEP)))[-1]
+    assert "is that at the best rate in lmax=0 and is 25.0 % above that at the best rate in lmax=1" in favoured
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search": Search(trials=5, space={RATE: [1e-3, 1e-2]}), "searches": 3},
+        {"factors": {RATE: ("0.001", "0.01", "0.02", "0.03")}},
+        {"factors": {"data.train": ("10", "20", "30", "40")}},
+    ],
+)
+def test_nothing_is_told_where_the_rate_is_tuned_or_ablated_or_networks_are_equal(changes):
+    assert learning_rates(info(**changes)) == []

@@ -12,12 +12,15 @@ from tesseral.analysis.report.findings import findings
 from tesseral.analysis.statistics.paired import compare_arms
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
-from tesseral.analysis.tables.open import study_info
+from tesseral.analysis.tables.open import open_study, study_info
 from tesseral.analysis.tables.study_info import ReferenceInfo
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.errors import TesseralError
+from tesseral.study.records.ledger import frozen
+from tesseral.study.records.rate_scan import PATH, ArmScan, RateScan, arms_hash, write_scan
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
-from tests.support.synthetic_study import CROSSED, TARGETS, TUNED, crossed_rows, label, table
+from tests.support.synthetic_study import CROSSED, TARGETS, TUNED, crossed_rows, label, table, tuned_study
 
 RELATIVE = "test.relative_error"
 
@@ -176,3 +179,15 @@ def test_a_data_file_that_cannot_be_read_or_is_another_is_said(tmp_path):
     (said,) = study_info(study, tmp_path).doubts
     assert said.startswith("expected a whole Parquet file, ")
     assert said.endswith("its labels and fit floor are left out.")
+
+
+def test_a_recorded_scan_is_read_and_a_damaged_one_is_left_out(tmp_path):
+    tuned_study(Store(tmp_path))
+    store = Store(tmp_path).child("tuned")
+    assert open_study(tmp_path, "tuned").study.scan is None
+    scan = RateScan(arms_hash(frozen(store)), "l2_error", 0.25, (ArmScan("a", 0.01, (0.01,), (1.5,)),))
+    write_scan(store, scan)
+    assert open_study(tmp_path, "tuned").study.scan == scan
+    (tmp_path / "tuned" / PATH).write_text("{")
+    with pytest.warns(UserWarning, match="learning_rates.json is damaged"):
+        assert open_study(tmp_path, "tuned").study.scan is None
