@@ -11,7 +11,8 @@ from tesseral.study.configuration.metrics import choose_metric
 from tesseral.study.design.arm import Arm, Excluded
 from tesseral.study.design.factorial import Designed, make_design
 from tesseral.study.design.match import MatchedArm, check_match, check_within, match_arms
-from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, StudyFile
+from tesseral.study.design.search_budget import default_repeats
+from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, Search, StudyFile
 from tesseral.study.design.widths import CountSize
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
@@ -90,6 +91,8 @@ class Study:
             targets = [arm.configuration.target for arm in designed.arms]
             file = replace(file, study=replace(file.study, metric=choose_metric(file.study.metric, targets)))
             cls._check_replication(file.replication)
+            if file.search is not None:
+                cls._check_repeats(file.search, file.replication)
             check_match(designed.arms, file.match)
             check_within("study.within", file.study.within, designed.arms)
         except StudyFileError as error:
@@ -120,6 +123,18 @@ class Study:
             )
 
     @staticmethod
+    def _check_repeats(search: Search, replication: Replication) -> None:
+        if (search.repeats or 1) > search.trials:
+            message = f"expected at most the {search.trials} proposals that searches share, got {search.repeats}"
+            raise StudyFileError("search.repeats", message)
+        if (search.repeats or 1) > replication.blocks:
+            raise StudyFileError(
+                "search.repeats",
+                f"expected at most the {replication.blocks} blocks in which the chosen settings are confirmed, got "
+                f"{search.repeats}",
+            )
+
+    @staticmethod
     def _check_header(header: Header, designed: Designed) -> None:
         if header.name in RESERVED:
             raise StudyFileError("study.name", f"expected another name than {header.name!r}, {RESERVED[header.name]}")
@@ -147,6 +162,31 @@ class Study:
         """The arm with which the others are compared."""
         wanted = self.file.study.baseline
         return next((arm for arm in self.arms if wanted in arm.labels), self.arms[0])
+
+    @property
+    def repeats(self) -> int:
+        """Number of independent searches in each arm, `search.repeats` or its default; 0 without a search."""
+        search = self.file.search
+        if search is None:
+            return 0
+        return search.repeats or default_repeats(search.trials, self.file.replication.blocks)
+
+    def with_repeats(self, repeats: int) -> Self:
+        """Return the study with this number of independent searches in each arm, if it has a search.
+
+        :param repeats: at least 1.
+        """
+        search = self.file.search and replace(self.file.search, repeats=repeats)
+        return replace(self, file=replace(self.file, search=search))
+
+    def continuing(self, before: "Study | None") -> Self:
+        """Return the study as it goes on: with as many searches as it was started with, if its file leaves that open.
+
+        :param before: the study as it was started; None if it was not.
+        """
+        search = self.file.search
+        left_open = search is not None and search.repeats is None
+        return self.with_repeats(before.repeats) if left_open and before and before.repeats else self
 
     def matched(self, count: CountSize) -> list[MatchedArm]:
         """Return the arms at their matched widths, see `tesseral.study.design.match.match_arms`.
@@ -180,7 +220,7 @@ class Study:
             "study": header | {"baseline": self.baseline.label},
             "design": asdict(file.design),
             "match": asdict(file.match),
-            "search": asdict(file.search) if file.search else {},
+            "search": asdict(file.search) | {"repeats": self.repeats} if file.search else {},
             "replication": asdict(file.replication),
             "traces": asdict(file.traces),
         }

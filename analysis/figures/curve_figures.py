@@ -57,7 +57,7 @@ def feature_figures(results: Results) -> Iterator[Figure]:
 
 
 def search_figures(tables: StudyTables) -> Iterator[Figure]:
-    """The lowest error of each arm's search against its proposals, if a trial of a search is complete."""
+    """The lowest error of each search against its proposals, if a trial of a search is complete."""
     study = tables.study
     if not study.objectives:
         return
@@ -66,8 +66,9 @@ def search_figures(tables: StudyTables) -> Iterator[Figure]:
         yield Figure(
             "search",
             best_by_proposal(steps, study.arms, describe(study.objectives[0], study.target)),
-            "Lowest validation error among the first n distinct proposals of each arm. Lines of equal length mean "
-            "equal budgets. Trials that failed or were stopped early count as proposals; their errors are left out.",
+            f"Lowest validation error among the first n distinct proposals of each {_searched(study.searches)}. Lines "
+            "of equal length mean equal budgets. Trials that failed or were stopped early count as proposals; their "
+            "errors are left out.",
         )
 
 
@@ -131,13 +132,14 @@ def features_by_order(features: pl.DataFrame, arms: Sequence[str]) -> alt.FacetC
 
 
 def best_by_proposal(steps: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.Chart:
-    """The lowest validation error so far against the number of proposals, a staircase for each arm.
+    """The lowest validation error so far against the number of proposals, a staircase for each search of an arm.
 
     :param steps: from `tables.search.best_so_far`.
     :param arms: labels in the study's order, which decides their colours.
     :param metric: the search's first objective.
     """
-    rows = steps.with_columns(tooltip=pl.col("arm"))
+    number = pl.format("{}, search {}", "arm", "repeat")
+    rows = steps.with_columns(tooltip=number if steps["repeat"].max() else pl.col("arm"))
     x = alt.X("n:Q", title="distinct proposals", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(domainMin=0))
     return (
         alt.Chart(rows)
@@ -146,10 +148,15 @@ def best_by_proposal(steps: pl.DataFrame, arms: Sequence[str], metric: MetricLab
             x=x,
             y=alt.Y("value:Q", **axis(rows["value"].to_list(), metric.axis)),
             color=arm_colour(arms),
+            detail="repeat:N",
             description="tooltip:N",
         )
-        .properties(width=WIDTH, height=280, title=f"{metric.title}: the lowest so far in the search of each arm")
+        .properties(width=WIDTH, height=280, title=f"{metric.title}: the lowest so far in each search")
     )
+
+
+def _searched(repeats: int) -> str:
+    return f"search, of which every arm has {repeats}" if repeats > 1 else "arm"
 
 
 def _spread_over_trials(curves: pl.DataFrame, by: list[str]) -> pl.DataFrame:

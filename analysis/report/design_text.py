@@ -7,6 +7,7 @@ from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.design.match import LOOSE
+from tesseral.study.design.search_budget import shares_text
 from tesseral.study.wording import count
 
 UNEQUAL = 1.01
@@ -88,14 +89,20 @@ def searching(study: StudyInfo) -> str:
         describe(name, study.target).noun.removeprefix("the ") if "." in name else name for name in study.objectives
     ]
     others = f" and {', '.join(names[1:])} (the first decides)" if names[1:] else ""
-    proposals = (
-        f"{count(search.trials, 'distinct proposal')} in each arm by Optuna’s sampler {search.sampler}, minimising "
-        f"{names[0]}{others}"
+    shared = (
+        f", shared out among {study.searches} independent searches ({shares_text(search.trials, study.searches)} each),"
+        if study.searches > 1
+        else ""
     )
+    proposals = (
+        f"{count(search.trials, 'distinct proposal')} in each arm{shared} by Optuna’s sampler {search.sampler}, "
+        f"minimising {names[0]}{others}"
+    )
+    within = "search" if study.searches > 1 else "arm"
     if search.asha is None:
         return f"{proposals}; no early stopping"
     return (
-        f"{proposals}; early stopping by asynchronous successive halving within each arm, from epoch "
+        f"{proposals}; early stopping by asynchronous successive halving within each {within}, from epoch "
         f"{search.asha.min_epochs}, with one trial in {search.asha.reduction} continuing at each rung (an epoch at "
         "which trials are compared)"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from tesseral.analysis.statistics.progress import searches
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.study.design.arm import Excluded
@@ -56,15 +57,17 @@ def by_condition(excluded: Iterable[Excluded]) -> dict[str, list[str]]:
 
 
 def _searches(tables: StudyTables) -> list[str]:
-    search = tables.study.search
-    if search is None:
-        return []
-    sentences = []
-    for arm in tables.study.arms:
-        best = tables.search.best.get(arm)
-        if best is not None and best["trials"] < search.trials:
-            made = f"{best['trials']:,} of {count(search.trials, 'proposal')}"
-            sentences.append(f"The search of {arm} ended after {made}: {best['reason']}.")
-        if best is not None and best["trial"] is None:
-            sentences.append(f"{arm} is not confirmed, because no trial of its search was completed.")
+    sentences, repeats = [], tables.study.searches
+    for search in searches(tables):
+        if search.ended is None:
+            continue
+        number = f" {search.repeat}" if repeats > 1 else ""
+        if search.planned < search.budget:
+            made = f"{search.planned:,} of {count(search.budget, 'proposal')}"
+            sentences.append(f"The search{number} of {search.arm} ended after {made}: {search.ended}.")
+        if search.best is None:
+            where = f" in block {search.repeat} and every {repeats} blocks after it" if number else ""
+            sentences.append(
+                f"{search.arm} is not confirmed{where}, because no trial of its search{number} was completed."
+            )
     return sentences

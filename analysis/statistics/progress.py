@@ -1,4 +1,4 @@
-"""How far a study is: the trials of its two stages by state, the search of each arm, and the blocks of each arm.
+"""How far a study is: the trials of its two stages by state, the searches of each arm, and the blocks of each arm.
 
 In a sequential allocation an arm gets blocks until `tesseral.study.design.allocation.stopped` says why it gets no more;
 the driver asks the same function.
@@ -47,13 +47,15 @@ class Progress:
 def state_counts(tables: StudyTables) -> StateCounts:
     """Trials of a study by stage, arm and state; trials that are due and not recorded yet count as planned.
 
-    A search that has ended is as large as it was. An arm whose search found nothing is not confirmed.
+    A search that has ended is as large as it was. Blocks of an arm whose search found nothing are not confirmed.
 
     :returns: the stages in order, `search` only for a study with a search; each with every arm, in order.
     """
-    due = {"confirm": {arm: blocks * tables.study.replicates for arm, blocks in blocks_given(tables).items()}}
+    given = blocks_given(tables)
+    due = {"confirm": {arm: _trained(tables, arm, blocks) * tables.study.replicates for arm, blocks in given.items()}}
     if of_arms := searches(tables):
-        due = {"search": {search.arm: search.planned for search in of_arms}} | due
+        planned = {arm: sum(search.planned for search in of_arms if search.arm == arm) for arm in tables.study.arms}
+        due = {"search": planned} | due
     counts: StateCounts = {stage: {arm: Counter() for arm in arms} for stage, arms in due.items()}
     for stage, arm, state, trials in tables.trials.group_by("stage", "arm", "state").len().iter_rows():
         if arm in counts.get(stage, {}):
@@ -76,11 +78,12 @@ def _progress(states: Counter[State]) -> Progress:
 
 
 def searches(tables: StudyTables) -> tuple[SearchSummary, ...]:
-    """The search of every arm, in order; empty for a study without a search."""
-    study = tables.study
-    if study.search is None:
+    """The searches of every arm, in order; empty for a study without a search."""
+    study, search = tables.study, tables.study.search
+    if search is None:
         return ()
-    return tuple(arm_searches(tables.trials, tables.search, study.arms, study.search.trials, study.objectives[0]))
+    budget, objective = search.trials, study.objectives[0]
+    return tuple(arm_searches(tables.trials, tables.search, study.arms, budget, study.searches, objective))
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,29 @@ class ArmAllocation:
 def blocks_given(tables: StudyTables) -> dict[str, int]:
     """Arm → its number of blocks: those planned, or more after a sequential allocation added some.
 
-    An arm is given none if no trial of its search was completed, because there is no setting to confirm.
+    A block whose search completed no trial is counted, although there is no setting to confirm in it. An arm is given
+    none if that holds for all of its searches.
     """
-    study = tables.study
+    study, empty = tables.study, _empty(tables)
     confirm = tables.trials.filter(pl.col("stage") == "confirm")
     started = dict(confirm.group_by("arm").agg(pl.col("block").max() + 1).iter_rows())
-    refused = {arm for arm, best in tables.search.best.items() if best["trial"] is None}
-    return {arm: 0 if arm in refused else max(study.blocks, started.get(arm, 0)) for arm in study.arms}
+    given = {}
+    for arm in study.arms:
+        given[arm] = max(study.blocks, started.get(arm, 0)) if _trained(tables, arm, study.blocks) else 0
+        while 0 < given[arm] < study.most_blocks and (arm, given[arm] % max(study.searches, 1)) in empty:
+            given[arm] += 1  # the driver passes over such a block, which leaves no record
+    return given
+
+
+def _empty(tables: StudyTables) -> set[tuple[str, int]]:
+    """Arms and numbers of their searches in which no trial was completed."""
+    return {search for search, best in tables.search.best.items() if best["trial"] is None}
+
+
+def _trained(tables: StudyTables, arm: str, blocks: int) -> int:
+    """How many of an arm's first `blocks` blocks have a setting to confirm, or may still get one."""
+    empty, repeats = _empty(tables), max(tables.study.searches, 1)
+    return sum((arm, block % repeats) not in empty for block in range(blocks))
 
 
 def allocate(tables: StudyTables, comparisons: Sequence[Comparison]) -> tuple[ArmAllocation, ...]:
@@ -136,8 +155,9 @@ def _stopped(tables: StudyTables, arm: str, given: dict[str, int]) -> Stopped | 
     ended = tables.trials.filter(
         pl.col("stage") == "confirm", pl.col("state").is_in(finished), pl.col("block") < blocks
     )
-    due = min(blocks, given[base]) * study.replicates
-    if any(ended.filter(pl.col("arm") == name).height < due for name in (arm, base)):
+    common = min(blocks, given[base])
+    due = {name: _trained(tables, name, common) * study.replicates for name in (arm, base)}
+    if any(ended.filter(pl.col("arm") == name).height < trials for name, trials in due.items()):
         return None  # the driver decides only after all trials of both arms have ended
     pairs = paired_errors(tables.trials, study.metric, arm, base)
     errors = pairs.select("block", "error", "error_baseline").iter_rows()

@@ -57,7 +57,7 @@ class StudyTables:
 
     def _only(self, arms: tuple[str, ...]) -> Self:
         own = pl.col("arm").is_in(list(arms))
-        best = {arm: record for arm, record in self.search.best.items() if arm in arms}
+        best = {search: record for search, record in self.search.best.items() if search[0] in arms}
         search = replace(self.search, proposals=self.search.proposals.filter(own), best=best)
         study = replace(self.study, arms=arms, baseline=self.study.baseline_of(arms[0]) or arms[0])
         return replace(self, study=study, trials=self.trials.filter(own), search=search)

@@ -101,7 +101,7 @@ def _open(storage: str | Path, name: str, baseline: str | None, files: bool = Tr
     hashes = trials["data_hash"].drop_nulls().unique().to_list()
     info = study_info(study, storage, trials["arm"].unique(), baseline, hashes)
     info = replace(info, scan=_scan(store, study))
-    search = read_search(store, info.arms, trials) if info.search else None
+    search = read_search(store, info.arms, trials, info.searches) if info.search else None
     curves, traces = (ledger.sources(kind) if files else () for kind in ("curves", "traces"))
     return load(trials, curves, traces, info, search)
 
@@ -179,7 +179,7 @@ def study_info(
         aggregate=file.study.aggregate,
         margin=file.study.margin,
         search=file.search,
-        searches=1 if file.search else 0,
+        searches=study.repeats,
         objectives=objectives(file, study.arms),
         seed=file.study.seed,
         reference=shown.info,

@@ -82,7 +82,7 @@ class StudyInfo:
     """Change of the error that is of no consequence, δ, percent; see `statistics.steps`."""
     search: Search | None = None
     searches: int = 0
-    """Independent searches in each arm; 0 without a search."""
+    """Number R of independent searches in each arm; 0 without a search. Block b has the setting of search b mod R."""
     objectives: tuple[str, ...] = ()
     """Objectives of the search, such as `validation.l2_error`; the first one decides."""
     scan: RateScan | None = None

@@ -1,4 +1,4 @@
-"""The search inside one arm. Optuna proposes; its state is rebuilt from the records at every start."""
+"""A search inside one arm. Optuna proposes; its state is rebuilt from the records at every start."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,12 @@ from tesseral.cluster.campaign.suggest import make_suggest
 from tesseral.study.configuration.trial import State, canonical, seed
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.parameter import Parameter, cardinality
-from tesseral.study.design.stages import Proposal
+from tesseral.study.design.stages import Proposal, repeat_parts
 from tesseral.study.design.study_file import Search
 from tesseral.study.errors import RecordError, TesseralError
 
-MAX_REPEATS = 50
-"""Consecutive proposals of earlier trials that end an arm's search."""
+MAX_REPEATED = 50
+"""Consecutive proposals of earlier trials that end a search."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Finding:
 
 
 class ArmSearch:
-    """The Optuna study of one arm, in memory. Every objective is minimised.
+    """The Optuna study of one search, in memory. Every objective is minimised.
 
     Optuna's trials have the numbers of the proposals, and these states:
 
@@ -56,22 +56,26 @@ class ArmSearch:
         study_seed: int,
         proposals: Sequence[Proposal],
         findings: Mapping[str, Finding],
+        repeat: int = 0,
     ) -> None:
-        """Rebuild the study from the arm's records.
+        """Rebuild the study from the search's records.
 
         A number that is missing among `proposals` (a torn record) becomes a FAIL without parameters, so that later
         proposals keep their numbers.
 
+        :param search: with this search's own budget as `trials`.
         :param space: from `read_space`; not used with `search.define`.
-        :param study_seed: `study.seed`; the sampler's seed is derived from it, the arm and the proposal's number.
-        :param proposals: the arm's recorded proposals, in any order.
-        :param findings: trial id → finding; trials of other arms are ignored.
+        :param study_seed: `study.seed`; the sampler's seed is derived from it, the arm, `repeat` and the proposal's
+            number.
+        :param proposals: the search's recorded proposals, in any order.
+        :param findings: trial id → finding; trials of other searches are ignored.
+        :param repeat: number of the search among the arm's independent ones, counted from 0.
         :raises RecordError: if two proposals have the same number.
         :raises StudyFileError: if `search.define` cannot be imported.
         """
         self._arm = arm
         self._search = search
-        self._seed = study_seed
+        self._seeds = (study_seed, "search", arm.key, *repeat_parts(repeat))
         self._suggest = make_suggest(arm, search, space)
         self._objectives = len(search.objectives or ("metric",))
         self._cardinality = cardinality(space)
@@ -80,13 +84,13 @@ class ArmSearch:
         self._numbers: dict[str, list[int]] = defaultdict(list)
         self._identities: dict[int, str] = {}
         self._points: set[str] = set()
-        self._repeats = 0
+        self._repeated = 0
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._storage = optuna.storages.InMemoryStorage()
         self.study = optuna.create_study(
             storage=self._storage, study_name=arm.label, directions=["minimize"] * self._objectives
         )
-        """The arm's Optuna study; others, such as `Mirror`, only read it."""
+        """Its Optuna study; others, such as `Mirror`, only read it."""
         self._id = self._storage.get_study_id_from_name(arm.label)
         by_number = {proposal.number: proposal for proposal in proposals}
         if len(by_number) < len(proposals):
@@ -107,8 +111,8 @@ class ArmSearch:
             return f"its {self._search.trials} trials are proposed"
         if self._cardinality is not None and len(self._points) >= self._cardinality:
             return f"all {self._cardinality} points of its search space are proposed"
-        if self._repeats >= MAX_REPEATS:
-            return f"{MAX_REPEATS} proposals running repeated earlier ones"
+        if self._repeated >= MAX_REPEATED:
+            return f"{MAX_REPEATED} proposals running repeated earlier ones"
         return None
 
     def propose(self, identify: Callable[[dict[str, Any]], str]) -> Proposal:
@@ -121,8 +125,8 @@ class ArmSearch:
         :raises TesseralError: if `search.define` or `identify` rejects the settings; the number then becomes a FAIL.
         """
         number = len(self._trials())
-        parts = (self._seed, "search", self._arm.key)
-        self.study.sampler = make_sampler(self._search.sampler, seed(*parts, number), seed(*parts), self._search.trials)
+        own, common = seed(*self._seeds, number), seed(*self._seeds)
+        self.study.sampler = make_sampler(self._search.sampler, own, common, self._search.trials)
         before = self.study_attrs
         trial = self.study.ask()
         try:
@@ -194,7 +198,7 @@ class ArmSearch:
 
     def _count(self, proposal: Proposal) -> None:
         self._points.add(canonical(proposal.params))
-        self._repeats = self._repeats + 1 if proposal.trial in self._numbers else 0
+        self._repeated = self._repeated + 1 if proposal.trial in self._numbers else 0
         self._numbers[proposal.trial].append(proposal.number)
         self._identities[proposal.number] = proposal.trial
 

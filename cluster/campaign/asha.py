@@ -1,10 +1,10 @@
-"""Asynchronous successive halving (ASHA; Li et al., arXiv 1810.05934) over the sealed values of one arm."""
+"""Asynchronous successive halving (ASHA; Li et al., arXiv 1810.05934) over the sealed values of one search."""
 
 from collections.abc import Iterable
 
 
 class Halving:
-    """At each rung, a trial continues if its value is among the best 1/η that its arm has reached there so far.
+    """At each rung, a trial continues if its value is among the best 1/η that its search has reached there so far.
 
     Of n values, the trial's own included, the best max(1, ⌊n/η⌋) continue. The first trial at a rung therefore always
     continues, and so do ties. Values are minimised.

@@ -1,8 +1,8 @@
-"""What a study does next: trials that a kill interrupted, then each arm's search, then the confirm stage."""
+"""What a study does next: trials that a kill interrupted, then each arm's searches, then the confirm stage."""
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from tesseral.cluster.campaign.confirm_stage import ConfirmStage, Place
@@ -14,6 +14,7 @@ from tesseral.cluster.execution.worker import Job
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.study.configuration.trial import State
+from tesseral.study.design.search_budget import share_out
 from tesseral.study.design.stages import PlannedTrial
 from tesseral.study.errors import RecordError
 from tesseral.study.records.lease import Lease
@@ -22,6 +23,7 @@ from tesseral.study.records.outcome import seal_outcome, sweep
 from tesseral.study.records.reuse import ReusableTrials
 from tesseral.study.records.rungs import prune, seal_pruning
 from tesseral.study.records.store import Store
+from tesseral.study.wording import count
 
 OnEnd = Callable[[Entry], None]
 """Called with a trial's records once it has its outcome."""
@@ -69,7 +71,10 @@ class Campaign:
         self._judges: dict[str, SearchStage] = {}
         self._confirm = ConfirmStage(plan)
         self._searches = [
-            SearchStage(plan, file.search, arm, store, self._entries, mirror) for arm in plan.arms if file.search
+            SearchStage(plan, replace(file.search, trials=trials), arm, repeat, store, self._entries, mirror)
+            for repeat, trials in enumerate(share_out(file.search.trials, plan.study.repeats) if file.search else ())
+            for arm in plan.arms
+            if file.search
         ]
         self._unchosen = list(self._searches)
         if not self._searches:
@@ -177,7 +182,7 @@ class Campaign:
             going = [stage for stage in self._searches if stage.proposing]
             if not going:
                 break
-            stage = min(going, key=lambda stage: stage.given)  # all arms advance alike
+            stage = min(going, key=lambda stage: stage.given)  # all searches advance alike
             if (proposed := stage.next(self._lease.number)) is not None:
                 return self._searching(stage, *proposed)
         if (due := self._confirm.next()) is None:
@@ -186,7 +191,7 @@ class Campaign:
         return self.plan.plan_confirm(arm, *place[:2]), arm, {}, lambda entry: self._confirmed(place, arm.label, entry)
 
     def _searching(self, stage: SearchStage, trial: str, arm: PlannedArm) -> DueTrial:
-        planned = self.plan.plan_search(arm)
+        planned = self.plan.plan_search(arm, stage.repeat)
         if planned.trial.id != trial:
             raise RecordError(f"expected the proposal of trial {trial[:10]} to lead to it, got {planned.trial.id[:10]}")
         self._judges[trial] = stage
@@ -196,13 +201,15 @@ class Campaign:
         best, label = stage.best(), stage.arm.label
         self._grow(best.trials - stage.search.trials, label)
         if best.trials < stage.search.trials:
-            self.display.said(f"the search of arm {label!r} ended after {best.trials} trials: {best.reason}")
-        if best.trial is None:
-            replication = self.plan.study.file.replication
-            self._grow(-replication.blocks * replication.replicates, label)
-            self.display.said(f"arm {label!r} is not confirmed: no trial of its search was completed")
-        else:
-            self._confirm.choose(self.plan.with_settings(stage.arm, best.settings))
+            self.display.said(f"the {stage.name} ended after {count(best.trials, 'trial')}: {best.reason}")
+        if best.trial is not None:
+            self._confirm.choose(self.plan.with_settings(stage.arm, best.settings), stage.repeat)
+            return
+        self._grow(self._confirm.leave_out(stage.arm, stage.repeat), label)
+        repeats = self.plan.study.repeats
+        where = f" in block {stage.repeat} and every {repeats} blocks after it" if repeats > 1 else ""
+        which = f" {stage.repeat}" if repeats > 1 else ""
+        self.display.said(f"arm {label!r} is not confirmed{where}: no trial of its search{which} was completed")
 
     def _confirmed(self, place: Place, label: str, entry: Entry) -> None:
         metrics = (entry.outcome or {}).get("metrics", {}) if entry.state == State.COMPLETE else {}

@@ -1,6 +1,7 @@
-"""The confirm stage: each arm's best setting in every replicate of every block, with more blocks where needed."""
+"""The confirm stage: each arm's chosen settings in every replicate of every block, with more blocks where needed."""
 
 import heapq
+from collections.abc import Iterable
 
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
@@ -10,9 +11,15 @@ from tesseral.study.design.baselines import baselines
 Place = tuple[int, int, int]
 """(block, replicate, index of the arm). Sorted so, pairs of arms are completed one after the other."""
 
+Search = tuple[int, int]
+"""(index of the arm, number of the search among the arm's independent ones)."""
+
 
 class ConfirmStage:
     """Hands out the trials that are due, and adds blocks to pairs of arms that are not yet precise.
+
+    Block b of an arm has the setting that search b mod R of the arm chose, where R is the number of its independent
+    searches.
 
     With `allocate = "sequential"`, an arm and its group's baseline get another block once all their trials so far have
     ended, until the paired change is known to `precision` or `max_blocks` are reached. The rule and the measured
@@ -25,9 +32,14 @@ class ConfirmStage:
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
         self.replication = plan.study.file.replication
-        self._arms: dict[int, PlannedArm] = {}
+        self._repeats = max(plan.study.repeats, 1)
+        self._arms: dict[Search, PlannedArm] = {}
+        """The arm with the settings that a search chose."""
+        self._without: set[Search] = set()
+        """Searches that found nothing."""
         self._due: list[Place] = []
-        self._blocks: dict[int, int] = {}
+        self._blocks = dict.fromkeys(range(len(plan.arms)), self.replication.blocks)
+        """Index of an arm → number of blocks that it was given, those without a chosen setting included."""
         self._errors: dict[Place, float | None] = {}
         self._indices = {arm.label: index for index, arm in enumerate(plan.arms)}
         self._baselines: dict[int, int] = {}
@@ -37,25 +49,37 @@ class ConfirmStage:
             if other is not None and other != label:
                 self._baselines[self._indices[label]] = self._indices[other]
 
-    def choose(self, arm: PlannedArm) -> None:
-        """Confirm an arm with this network: its first blocks become due.
+    def choose(self, arm: PlannedArm, repeat: int = 0) -> None:
+        """Confirm this setting of an arm: those of its blocks that belong to the search become due.
 
         :param arm: with the settings to confirm.
+        :param repeat: number of the search that chose them, counted from 0.
         """
         index = self._indices[arm.label]
-        self._arms[index] = arm
-        self._give(index, self.replication.blocks)
+        self._arms[index, repeat] = arm
+        self._give(index, range(repeat, self._blocks[index], self._repeats))
 
-    def _give(self, index: int, blocks: int) -> int:
-        """Give an arm at least so many blocks.
+    def leave_out(self, arm: PlannedArm, repeat: int = 0) -> int:
+        """Leave out the blocks of an arm that belong to a search which found nothing.
 
-        :returns: the number of trials that this adds.
+        :param arm: the arm.
+        :param repeat: number of the search, counted from 0.
+        :returns: the number of trials that this adds; negative, unless more blocks follow at once.
         """
-        before = self._blocks.get(index, 0)
-        new = [(b, r, index) for b in range(before, blocks) for r in range(self.replication.replicates)]
+        index = self._indices[arm.label]
+        self._without.add((index, repeat))
+        missing = len(range(repeat, self._blocks[index], self._repeats)) * self.replication.replicates
+        return self._allocate_pairs(index) - missing
+
+    def _give(self, index: int, blocks: Iterable[int]) -> int:
+        """Make trials of an arm due in these blocks, except in those without a chosen setting.
+
+        :returns: their number.
+        """
+        chosen = [block for block in blocks if (index, block % self._repeats) in self._arms]
+        new = [(block, replicate, index) for block in chosen for replicate in range(self.replication.replicates)]
         for place in new:
             heapq.heappush(self._due, place)
-        self._blocks[index] = max(before, blocks)
         return len(new)
 
     def next(self) -> tuple[PlannedArm, Place] | None:
@@ -63,7 +87,7 @@ class ConfirmStage:
         if not self._due:
             return None
         place = heapq.heappop(self._due)
-        return self._arms[place[2]], place
+        return self._arms[self._search_of(place)], place
 
     def ended(self, place: Place, error: float | None) -> int:
         """Take the end of a trial.
@@ -73,18 +97,39 @@ class ConfirmStage:
         :returns: the number of trials that this adds.
         """
         self._errors[place] = error
+        return self._allocate_pairs(place[2])
+
+    def _allocate_pairs(self, index: int) -> int:
+        """Give the pairs of an arm another block where the rule asks for it; return the number of trials added."""
         if self.replication.allocate == "fixed":
             return 0
-        touched = [pair for pair in self._baselines.items() if place[2] in pair]
-        return sum(self._allocate(*pair) for pair in touched if self._arms.keys() >= set(pair))
+        touched = [pair for pair in self._baselines.items() if index in pair]
+        return sum(self._allocate(*pair) for pair in touched)
 
     def _allocate(self, index: int, baseline: int) -> int:
         """Give an arm and its baseline another block if the rule asks for it; return the number of trials added."""
-        rule, given = self.replication, self._blocks[index]
-        places = [(block, replicate) for block in range(given) for replicate in range(rule.replicates)]
-        if any((*place, arm) not in self._errors for place in places for arm in (index, baseline)):
-            return 0
-        pairs = [(place[0], self._errors[*place, index], self._errors[*place, baseline]) for place in places]
-        if stopped(pairs, given, rule.blocks, rule.max_blocks or 0, rule.precision or 0.0):
-            return 0
-        return self._give(index, given + 1) + self._give(baseline, given + 1)
+        rule, added = self.replication, 0
+        if not {index, baseline} <= {arm for arm, _ in self._arms}:
+            return 0  # nothing of one of them is confirmed, so they are never compared
+        while not added:  # a block without a chosen setting adds no trial, so the rule is asked again
+            given = self._blocks[index]
+            places = [(block, replicate) for block in range(given) for replicate in range(rule.replicates)]
+            if not all(self._has_ended((*place, arm)) for place in places for arm in (index, baseline)):
+                break
+            errors = [[self._errors.get((*place, arm)) for place in places] for arm in (index, baseline)]
+            pairs = [(place[0], *pair) for place, *pair in zip(places, *errors, strict=True)]
+            if stopped(pairs, given, rule.blocks, rule.max_blocks or 0, rule.precision or 0.0):
+                break
+            for arm in (index, baseline):
+                added += self._give(arm, range(self._blocks[arm], given + 1))
+                self._blocks[arm] = max(self._blocks[arm], given + 1)
+        return added
+
+    def _has_ended(self, place: Place) -> bool:
+        """Whether nothing more comes of a place: its trial has ended, or its search found nothing."""
+        return place in self._errors or self._search_of(place) in self._without
+
+    def _search_of(self, place: Place) -> Search:
+        """The search whose setting stands at a place."""
+        block, _, index = place
+        return index, block % self._repeats

@@ -20,7 +20,7 @@ CONNECT_TIMEOUT = 10
 
 
 class Mirror:
-    """Writes each arm's search to the Optuna study `<study>/<arm label>`.
+    """Writes each search to an Optuna study: `<study>/<arm label>`, or `<study>/<arm label>/<repeat>` of several.
 
     A separate thread writes, so the search never waits for it. The first failure is one warning; nothing more is
     mirrored until the next start. Passwords appear neither in the warning nor in `repr`.
@@ -42,12 +42,12 @@ class Mirror:
         Thread(target=self._write, name="optuna-mirror", daemon=True).start()
 
     def update(self, label: str, study: optuna.Study) -> None:
-        """Bring the mirror of this arm up to date soon, in the background.
+        """Bring the mirror of this search up to date soon, in the background.
 
-        The first call for an arm compares the storage's trials with `study` by number. A mirror that contradicts
+        The first call for a label compares the storage's trials with `study` by number. A mirror that contradicts
         `study` is deleted and written anew.
 
-        :param label: the arm's label.
+        :param label: the arm's label; with `/<repeat>` if the arm has several searches.
         :param study: an in-memory study, `ArmSearch.study`, between two proposals. Its trials may be replaced later but
             never changed, because the thread reads them without a copy.
         """

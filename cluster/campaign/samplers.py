@@ -31,8 +31,8 @@ def make_sampler(name: str, seed: int, sequence_seed: int, trials: int) -> BaseS
 
     :param name: tpe, random, qmc, gp, cmaes or nsgaii.
     :param seed: the proposal's own seed.
-    :param sequence_seed: the arm's seed. It scrambles the points of qmc, which form one sequence over all proposals.
-    :param trials: the arm's budget. NSGA-II's population is a fifth of it (4 to 50); with Optuna's default of 50,
+    :param sequence_seed: the search's seed. It scrambles the points of qmc, which form one sequence over all proposals.
+    :param trials: the search's budget. NSGA-II's population is a fifth of it (4 to 50); with Optuna's default of 50,
         a budget of 50 or less would be random search.
     """
     seed, sequence_seed = seed % 2**32, sequence_seed % 2**32  # the range of NumPy's RandomState

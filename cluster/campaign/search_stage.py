@@ -1,4 +1,4 @@
-"""The search stage of one arm: record proposals, judge rungs, take results, choose the best setting."""
+"""A search in one arm: record proposals, judge rungs, take results, choose the best setting."""
 
 from dataclasses import asdict, fields
 from typing import Any
@@ -10,7 +10,7 @@ from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.search_space import refusal
-from tesseral.study.design.stages import Best, Proposal
+from tesseral.study.design.stages import Best, Proposal, search_folder
 from tesseral.study.design.study_file import Search
 from tesseral.study.errors import RecordError, StudyFileError
 from tesseral.study.records.attempt import furthest
@@ -20,17 +20,18 @@ from tesseral.study.records.rungs import check_rungs, read_rungs
 from tesseral.study.records.store import Store
 
 RESTORE = "restore it, or give the study another name"
-"""What to do about a proposal that is lost: another in its place would exceed the arm's budget."""
+"""What to do about a proposal that is lost: another in its place would exceed the search's budget."""
 
 
 class SearchStage:
-    """One arm's search, rebuilt from its records.
+    """One of an arm's independent searches, rebuilt from its records.
 
     Each proposal is recorded before its trial starts, so a restart makes no decision twice.
 
     :param plan: the study.
-    :param search: its search.
+    :param search: its search, with this one's share of the budget as `trials`.
     :param arm: the arm that is searched.
+    :param repeat: number of the search among the arm's independent ones, counted from 0.
     :param store: the study's records.
     :param entries: trial id → its records, over the whole study.
     :param mirror: shows the search in an Optuna storage; None for no mirror.
@@ -41,13 +42,14 @@ class SearchStage:
         plan: StudyPlan,
         search: Search,
         arm: PlannedArm,
+        repeat: int,
         store: Store,
         entries: dict[str, Entry],
         mirror: Mirror | None,
     ) -> None:
-        self.plan, self.search, self.arm = plan, search, arm
+        self.plan, self.search, self.arm, self.repeat = plan, search, arm, repeat
         self._store, self._mirror = store, mirror
-        self._folder = f"search/{arm.arm.key}"
+        self._folder = search_folder(arm.arm.key, repeat)
         self._halving = Halving(plan.rungs(arm), search.asha.reduction if search.asha else 1)
         self._findings: dict[str, Finding] = {}
         self._given: set[str] = set()
@@ -59,7 +61,7 @@ class SearchStage:
 
     def _read(self) -> list[Proposal]:
         names = [field.name for field in fields(Proposal)]
-        own = {"study": self.plan.study.name, "arm": self.arm.arm.key}
+        own = {"study": self.plan.study.name, "arm": self.arm.arm.key, "repeat": self.repeat}
         proposals = []
         for path in self._store.paths(self._folder):
             number = path.rpartition("/")[2].removesuffix(".json")
@@ -77,17 +79,18 @@ class SearchStage:
         """
         numbers = {proposal.number for proposal in proposals}
         arm = self.arm.arm.label
-        known = [e.plan["proposal"] for e in entries.values() if e.plan["arm"] == arm and "proposal" in e.plan]
+        own = [e.plan for e in entries.values() if (e.plan["arm"], e.plan.get("block")) == (arm, self.repeat)]
+        known = [plan["proposal"] for plan in own if "proposal" in plan]
         for number in range(max([-1, *numbers, *known]) + 1):
             if number not in numbers:
                 raise RecordError(
-                    f"{self._store.location(f'{self._folder}/{number}.json')} is missing, although the search of arm "
-                    f"{arm!r} went on after it; {RESTORE}"
+                    f"{self._store.location(f'{self._folder}/{number}.json')} is missing, although the {self.name} "
+                    f"went on after it; {RESTORE}"
                 )
 
     def _rebuild(self, proposals: list[Proposal]) -> None:
-        seed = self.plan.study.file.study.seed
-        self._optuna = ArmSearch(self.arm.arm, self.search, self.plan.space, seed, proposals, self._findings)
+        seed, findings = self.plan.study.file.study.seed, self._findings
+        self._optuna = ArmSearch(self.arm.arm, self.search, self.plan.space, seed, proposals, findings, self.repeat)
         self._first: dict[str, Proposal] = {}
         # Several proposals can lead to one trial; the first of them stands for it.
         for proposal in proposals:
@@ -124,6 +127,12 @@ class SearchStage:
             if epoch < max(rungs) or epoch * steps <= beyond:
                 self._halving.passed(entry.id, epoch)
         return rungs
+
+    @property
+    def name(self) -> str:
+        """What sentences call it: `search of arm 'lmax=1'`; one of several, `search 2 of arm 'lmax=1'`."""
+        which = f" {self.repeat}" if self.plan.study.repeats > 1 else ""
+        return f"search{which} of arm {self.arm.label!r}"
 
     @property
     def given(self) -> int:
@@ -175,7 +184,7 @@ class SearchStage:
         while not self._waiting and self._optuna.ended is None:
             proposal = self._optuna.propose(self._identify)
             path = f"{self._folder}/{proposal.number}.json"
-            record = asdict(proposal) | {"study": self.plan.study.name, "lease": lease}
+            record = asdict(proposal) | {"study": self.plan.study.name, "repeat": self.repeat, "lease": lease}
             if not self._store.create(path, seal(record)):
                 # A superseded driver woke up and wrote this number first. Its proposal is as good, so rebuild from the
                 # records with it.
@@ -196,7 +205,7 @@ class SearchStage:
         for path in settings:
             if why := refusal(path, (), self.arm.arm.match != "none"):
                 raise StudyFileError(f"search.define: {path}", why)
-        return self.plan.plan_search(self.plan.with_settings(self.arm, settings)).trial.id
+        return self.plan.plan_search(self.plan.with_settings(self.arm, settings), self.repeat).trial.id
 
     def judge(self, trial: str, epoch: int, value: float) -> str | None:
         """Why the trial is to stop at this rung, or None if it continues. Its value is sealed already.
@@ -220,10 +229,11 @@ class SearchStage:
 
     def _update_mirror(self) -> None:
         if self._mirror:
-            self._mirror.update(self.arm.label, self._optuna.study)
+            label = f"{self.arm.label}/{self.repeat}" if self.plan.study.repeats > 1 else self.arm.label
+            self._mirror.update(label, self._optuna.study)
 
     def best(self) -> Best:
-        """The setting with the lowest final error, with which the arm is confirmed. It is sealed when first chosen."""
+        """The setting with the lowest final error, which is then confirmed. It is sealed when first chosen."""
         path = f"{self._folder}/best.json"
         names = [field.name for field in fields(Best)]
         sealed = read_document(self._store, path, Best)

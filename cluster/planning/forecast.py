@@ -6,6 +6,9 @@ from itertools import pairwise
 from math import isclose
 from typing import Any
 
+import numpy as np
+
+from tesseral.analysis.terms.estimate import FEWEST_UNITS
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.fusion_notes import fusion_notes
@@ -14,6 +17,7 @@ from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.design.match import LOOSE
+from tesseral.study.design.search_budget import share_out, shares_text
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.wording import count, dead_text, listed_labels
 
@@ -60,26 +64,35 @@ def _forecast(plan: StudyPlan, arm: PlannedArm, rate: Rate | None) -> Forecast:
         return Forecast(arm, proposals, confirm, most, None, None, None, None)
     flops = arm.size.flops
     trial = rate.trial(flops, arm.steps)
-    halved = rate.trial(flops, arm.steps * share_of_epochs(plan, arm))
-    seconds = proposals * halved + confirm * trial
+    shares = share_out(proposals, plan.study.repeats) if search else ()
+    halved = sum(n * rate.trial(flops, arm.steps * share_of_epochs(plan, arm, n)) for n in shares)
+    seconds = halved + confirm * trial
     return Forecast(arm, proposals, confirm, most, rate.step(flops), trial, seconds, (proposals + most) * trial)
 
 
-def share_of_epochs(plan: StudyPlan, arm: PlannedArm) -> float:
-    """The share of a search's epochs that successive halving is expected to train.
+def share_of_epochs(plan: StudyPlan, arm: PlannedArm, trials: int) -> float:
+    """The share of the epochs of a search that successive halving is expected to train.
 
-    All trials reach the first rung r₁, one in η the second, one in η² the third: with r₀ = 0 and the last one at the
-    end, the share is Σ_k (r_{k+1} − r_k) η^{−k} / epochs.
+    Of m trials that arrive at a rung one after the other, the i-th continues if it is among the best max(1, ⌊i/η⌋) of
+    the i so far. If each rung ranks them anew, Σ_{i ≤ m} max(1, ⌊i/η⌋)/i are expected to continue: about m/η of many,
+    but 2.1 of 4 with η = 3, because the first one always continues.
 
     :param plan: the study's.
     :param arm: one of its arms.
+    :param trials: distinct proposals of the search.
     :returns: between 0 and 1; 1 without ASHA.
     """
     search = plan.study.file.search
     epochs = arm.configuration.training.epochs
-    reduction = search.asha.reduction if search and search.asha else 1
-    ends = (0, *plan.rungs(arm), epochs)
-    return sum((after - before) / reduction**k for k, (before, after) in enumerate(pairwise(ends))) / epochs
+    if search is None or search.asha is None:
+        return 1.0
+    i = np.arange(1, trials + 1)
+    passing = np.cumsum([0.0, *np.maximum(1, i // search.asha.reduction) / i])
+    trained, going = 0.0, float(trials)
+    for before, after in pairwise((0, *plan.rungs(arm), epochs)):
+        trained += going * (after - before)
+        going = float(np.interp(going, np.arange(trials + 1), passing))
+    return trained / (trials * epochs)
 
 
 def title(plan: StudyPlan) -> str:
@@ -93,7 +106,11 @@ def title(plan: StudyPlan) -> str:
     text += f" = {count(plan.confirm_trials, 'trial')}"
     if file.search is None:
         return text
-    text += f", after a search of {count(file.search.trials, 'trial')} an arm ({file.search.sampler}"
+    repeats, trials = plan.study.repeats, file.search.trials
+    if repeats == 1:
+        text += f", after a search of {count(trials, 'trial')} an arm ({file.search.sampler}"
+    else:
+        text += f", after {repeats} searches of {shares_text(trials, repeats)} trials an arm ({file.search.sampler}"
     if file.search.asha:
         rungs = sorted({plan.rungs(arm) for arm in plan.arms})
         at = " or ".join(", ".join(map(str, one)) or "none" for one in rungs)
@@ -142,6 +159,7 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
                 f"the width of an interval is first checked at {soonest - MORE} blocks, and {MORE} more blocks follow "
                 f"once it is narrow enough: with max_blocks = {replication.max_blocks}, all blocks are run"
             )
+    lines += _search_notes(plan)
     if plan.space and any(parameter.path.startswith(COUNTED) for parameter in plan.space):
         lines.append("the search changes the cost of a step: times are those of the arms' own settings")
     if file.search and file.search.define:
@@ -149,9 +167,30 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     total, longest = total_of(forecasts, "seconds"), total_of(forecasts, "longest")
     if total is not None and longest is not None and not isclose(total, longest):
         asha = file.search.asha if file.search else None
-        expected = f"; the times above expect ASHA to let one trial in {asha.reduction} pass each rung" if asha else ""
+        expected = "; the times above expect that ASHA stops trials as if each rung ranked them anew" if asha else ""
         lines.append(f"at most {hours(plan, longest):.3g} {unit(plan)} in all{expected}")
     return lines
+
+
+def _search_notes(plan: StudyPlan) -> list[str]:
+    """How the budget of a search is shared out, and what that allows."""
+    search, repeats = plan.study.file.search, plan.study.repeats
+    if search is None:
+        return []
+    lines = []
+    if repeats < FEWEST_UNITS and len(plan.arms) > 1:
+        lines.append(
+            f"{'one search' if repeats == 1 else f'{repeats} searches'} in each arm: tuned arms are compared for the "
+            f"settings found, without a verdict; that takes search.repeats = {FEWEST_UNITS} or more"
+        )
+    if repeats == 1:
+        return lines
+    return [
+        *lines,
+        f"the {count(search.trials, 'search trial')} of an arm are shared out among {repeats} independent searches of "
+        f"{shares_text(search.trials, repeats)}; block b is confirmed with the setting of search b mod {repeats}, both "
+        "counted from 0",
+    ]
 
 
 def unit(plan: StudyPlan) -> str:
@@ -201,7 +240,7 @@ def to_dict(plan: StudyPlan, forecasts: list[Forecast], rate: Rate | None) -> di
         "blocks": file.replication.blocks,
         "replicates": file.replication.replicates,
         "allocate": file.replication.allocate,
-        "search": asdict(file.search) if file.search else None,
+        "search": asdict(file.search) | {"repeats": study.repeats} if file.search else None,
         "objectives": plan.objectives,
         "match": asdict(file.match),
         "arms": [_arm(plan, forecast) for forecast in forecasts],

@@ -29,6 +29,7 @@ from tesseral.study.design.stages import (
 )
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.user_function import make_importable, source_hash
+from tesseral.study.records.ledger import frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tesseral.study.wording import count
@@ -94,23 +95,24 @@ class StudyPlan:
         """
         return plan_arm(with_settings(arm, settings, self.measure.count), self.measure) if settings else arm
 
-    def plan_search(self, arm: PlannedArm) -> PlannedTrial:
+    def plan_search(self, arm: PlannedArm, repeat: int = 0) -> PlannedTrial:
         """The trial of an arm's search that trains the arm with its present settings.
 
-        Its initialisation is that of all arms, so that arms differ in their settings alone. Where matching or
-        `search.define` can lead two arms to one network, each arm has its own, because a trial that belonged to two
-        searches might be stopped at different epochs. So has a network that is refused: its trial is recorded and never
-        trained.
+        Its initialisation is that of all arms in this repeat, so that arms differ in their settings alone. Where
+        matching or `search.define` can lead two arms to one network, each arm has its own, because a trial that
+        belonged to two searches might be stopped at different epochs. So has a network that is refused: its trial is
+        recorded and never trained.
 
         :param arm: with the settings of the trial.
+        :param repeat: number of the search among the arm's independent ones, counted from 0.
         """
         study_seed, search = self.study.file.study.seed, self.study.file.search
         alone = arm.arm.match != "none" or (search is not None and search.define is not None)
         if arm.refusal is not None:
-            seeds = refused_seeds(study_seed, arm.arm.key)
+            seeds = refused_seeds(study_seed, arm.arm.key, repeat)
         else:
-            seeds = search_seeds(study_seed, arm.arm.key if alone else "")
-        return self._plan_trial(arm, "search", seeds, 0, 0)
+            seeds = search_seeds(study_seed, arm.arm.key if alone else "", repeat)
+        return self._plan_trial(arm, "search", seeds, repeat, 0)
 
     def plan_confirm(self, arm: PlannedArm, block: int, replicate: int) -> PlannedTrial:
         """The trial of the confirm stage that trains the arm with its present settings.
@@ -207,12 +209,18 @@ def _check_data(configurations: Sequence[Configuration], reference: Reference, m
 
 
 def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measure]:
-    """The study, and what sizes its networks. The user's own modules become importable."""
+    """The study, as it goes on if it was started, and what sizes its networks.
+
+    The user's own modules become importable.
+    """
     if not isinstance(study, Study):
         study = Study.load(study)
     make_importable(study.folder)
+    store = Store(str(storage))
+    if study.file.search is not None and study.file.search.repeats is None:
+        study = study.continuing(frozen(store.child(study.name)))
     # Absolute, because workers have working folders of their own.
-    return study, Measure(Store(str(storage)).url, study.folder)
+    return study, Measure(store.url, study.folder)
 
 
 def _by_reference(study: Study) -> dict[str, list[Configuration]]:

@@ -24,12 +24,13 @@ class PlannedTrial:
     arm: Arm
     stage: Stage
     block: int
+    """In the search stage the number of the search among the arm's independent ones: it has its own split and order."""
     replicate: int
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What Optuna proposed for an arm: a create-only record, `search/<arm key>/<number>.json`, before its trial's.
+    """What Optuna proposed in a search: a create-only record, `<search folder>/<number>.json`, before its trial's.
 
     Enough to make the same `optuna.trial.FrozenTrial` again.
     """
@@ -37,9 +38,9 @@ class Proposal:
     arm: str
     """`Arm.key`."""
     number: int
-    """Optuna's, from 0 in each arm; repeats of an earlier proposal have numbers too."""
+    """Optuna's, from 0 in each search; proposals of an earlier trial have numbers too."""
     trial: str
-    """Id of the trial that it asks for. A proposal whose trial has a lower number already is a repeat."""
+    """Id of the trial that it asks for."""
     settings: dict[str, Any]
     """Dotted path → value, to be set in the arm's configuration."""
     params: dict[str, Any]
@@ -54,7 +55,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Best:
-    """How an arm's search ended: a create-only record, `search/<arm key>/best.json`."""
+    """How a search ended: a create-only record, `<search folder>/best.json`."""
 
     trial: str | None
     """The trial of the lowest error; None if none was completed."""
@@ -82,31 +83,52 @@ def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
     )
 
 
-def search_seeds(study_seed: int, arm: str = "") -> Seeds:
-    """Seeds of all trials of an arm's search: one split and one data order for all arms, which confirm never uses.
+def search_folder(arm: str, repeat: int) -> str:
+    """Folder of a search's records, in the study's: `search/<arm key>`, and `search/<arm key>-<repeat>` from 1 on.
+
+    :param arm: `Arm.key`.
+    :param repeat: number of the search among the arm's independent ones, counted from 0.
+    """
+    return f"search/{arm}-{repeat}" if repeat else f"search/{arm}"
+
+
+def search_seeds(study_seed: int, arm: str = "", repeat: int = 0) -> Seeds:
+    """Seeds of all trials of a search: one split and one data order for all arms, which confirm never uses.
 
     :param study_seed: `study.seed`.
     :param arm: `Arm.key` if two arms may propose the same network. Each arm then has an initialisation of its own, so
         that no trial belongs to two searches, which might stop it at different epochs. Otherwise empty.
+    :param repeat: number of the search among the arm's independent ones, counted from 0.
     """
+    own = repeat_parts(repeat)
     return Seeds(
-        split=seed(study_seed, "search", "split"),
-        order=seed(study_seed, "search", "order"),
-        initialisation=seed(study_seed, "search", "initialisation", *([arm] if arm else [])),
+        split=seed(study_seed, "search", "split", *own),
+        order=seed(study_seed, "search", "order", *own),
+        initialisation=seed(study_seed, "search", "initialisation", *([arm] if arm else []), *own),
     )
 
 
-def refused_seeds(study_seed: int, arm: str) -> Seeds:
-    """Seeds of a proposal that is recorded and never trained: the arm's own, so that no other arm has the trial.
+def refused_seeds(study_seed: int, arm: str, repeat: int = 0) -> Seeds:
+    """Seeds of a proposal that is recorded and never trained: the search's own, so that no other search has the trial.
 
     :param study_seed: `study.seed`.
     :param arm: `Arm.key`.
+    :param repeat: number of the search among the arm's independent ones, counted from 0.
     """
+    own = repeat_parts(repeat)
     return Seeds(
-        split=seed(study_seed, "refused", arm, "split"),
-        order=seed(study_seed, "refused", arm, "order"),
-        initialisation=seed(study_seed, "refused", arm, "initialisation"),
+        split=seed(study_seed, "refused", arm, "split", *own),
+        order=seed(study_seed, "refused", arm, "order", *own),
+        initialisation=seed(study_seed, "refused", arm, "initialisation", *own),
     )
+
+
+def repeat_parts(repeat: int) -> tuple[str | int, ...]:
+    """What a seed of an arm's search holds in addition, so that independent searches share none; nothing for the first.
+
+    :param repeat: number of the search among the arm's independent ones, counted from 0.
+    """
+    return ("repeat", repeat) if repeat else ()
 
 
 def make_trial(

@@ -90,7 +90,12 @@ class Search(Section):
     """`[search]`: hyperparameters that are tuned in each arm, with the same budget, before arms are compared."""
 
     trials: Annotated[int, Range(ge=1, le=100_000)]
-    """Number of distinct proposals in each arm."""
+    """Number of distinct proposals in each arm, over all of its searches."""
+    repeats: Annotated[int, Range(ge=1, le=10_000)] | None = None
+    """Number of independent searches in each arm, among which `trials` are shared out equally. Each has its own split,
+    data order, initialisation and seeds. Block b is confirmed with the setting that search b mod `repeats` chose. At
+    most `trials`, and at most `replication.blocks`. Default: as many as there are blocks, if each then has at least
+    four proposals; otherwise fewer, and at least one."""
     sampler: Literal["tpe", "random", "qmc", "gp", "cmaes", "nsgaii"] = "tpe"
     """Sampler of Optuna that proposes settings. `qmc`: quasi-Monte Carlo. `gp`: Gaussian process."""
     objectives: Annotated[tuple[str, ...], Range(min_length=1)] | None = None

@@ -66,12 +66,16 @@ class Entry:
         return Trial.from_dict(self.plan["trial"])
 
 
+_REPEATS = re.compile(rb"\n# search\.repeats = ([0-9]+)\n\Z")
 _FROZEN = re.compile(rb"\n# sha256 ([0-9a-f]{64})\n")
 _FROZEN_LENGTH = len(b"\n# sha256 \n") + 64
 
 
 def freeze(store: Store, study: Study) -> Study | None:
     """Freeze the study file at the first start, with its checksum as a comment in the last line.
+
+    The number of independent searches in each arm stands in a comment above it, if there is a search: its default may
+    be another one later.
 
     :param store: the study's records.
     :param study: the study that is started.
@@ -81,6 +85,8 @@ def freeze(store: Store, study: Study) -> Study | None:
     if store.read("study.toml") is None:
         store.check_conditional()
         text = study.text.encode()
+        if study.file.search is not None:
+            text += b"\n# search.repeats = %d\n" % study.repeats
         if store.create("study.toml", text + b"\n# sha256 %s\n" % hashlib.sha256(text).hexdigest().encode()):
             return None
     return frozen(store)
@@ -88,6 +94,8 @@ def freeze(store: Store, study: Study) -> Study | None:
 
 def frozen(store: Store) -> Study | None:
     """Return the study as it was first started; None if it never was.
+
+    A file that says no number of searches is of a time when each arm had one.
 
     :raises RecordError: if its file is damaged.
     """
@@ -99,7 +107,9 @@ def frozen(store: Store) -> Study | None:
         if hashlib.sha256(data).hexdigest().encode() != sealed[1]:
             raise damaged(store, "study.toml", "its checksum does not match its content")
     try:
-        return Study.parse(data.decode(), store.location("study.toml"))
+        study = Study.parse(data.decode(), store.location("study.toml"))
+        recorded = _REPEATS.search(data)
+        return study.with_repeats(int(recorded[1]) if recorded else 1)
     except UnicodeDecodeError:
         raise damaged(store, "study.toml", "it is not UTF-8") from None
     except StudyFileError as error:

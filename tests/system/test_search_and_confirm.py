@@ -386,7 +386,7 @@ def test_a_stage_remembers_what_was_judged_before_a_restart(storage, searched):
     def rebuilt(changed):
         (arm,) = [one for one in plan.arms if one.label == changed.plan["arm"]]
         store = Store(storage / "small")
-        return SearchStage(plan, plan.study.file.search, arm, store, by_id | {changed.id: changed}, None)
+        return SearchStage(plan, plan.study.file.search, arm, 0, store, by_id | {changed.id: changed}, None)
 
     whole = next(e for e in by_id.values() if e.plan["stage"] == "search" and e.state == State.COMPLETE)
     steps = whole.trial.configuration.steps_per_epoch

@@ -21,8 +21,8 @@ def test_the_search_is_counted_as_its_records_say(tuned_results):
         errors = [value for value in came if isinstance(value, float)]
         arm = searches[label]
         assert (arm.complete, arm.pruned, arm.failed) == (len(errors), came.count("pruned"), came.count("failed"))
-        assert arm.repeats == sum(str(value).startswith("repeat") for value in came)
-        assert arm.proposed == arm.planned == len(came) - arm.repeats
+        assert arm.repeated == sum(str(value).startswith("repeat") for value in came)
+        assert arm.proposed == arm.planned == len(came) - arm.repeated
         assert arm.best == min(errors)
         assert arm.settings == {"training.learning_rate": 1e-3 * (came.index(min(errors)) + 1)}
         assert arm.ended == ENDED[label]
@@ -41,7 +41,8 @@ def test_the_best_so_far_falls_where_it_was_put(tuned):
     steps = best_so_far(tuned.trials, tuned.search, "validation.l2_error")
     # Of lmax=0 the fifth proposal was a repeat: the sixth is the fifth distinct one. It failed; the last is complete.
     assert steps.rows() == [
-        ("lmax=0", 1, 0.9), ("lmax=0", 3, 0.7), ("lmax=0", 6, 0.7), ("lmax=1", 1, 0.5), ("lmax=1", 5, 0.4),
+        ("lmax=0", 0, 1, 0.9), ("lmax=0", 0, 3, 0.7), ("lmax=0", 0, 6, 0.7),
+        ("lmax=1", 0, 1, 0.5), ("lmax=1", 0, 5, 0.4),
     ]  # fmt: skip
     (figure,) = search_figures(tuned)
     assert figure.name == "search"
@@ -53,9 +54,9 @@ def test_a_trial_that_two_arms_share_is_one_proposal_of_each():
     shared = {"stage": "search", "trial": "a" * 64, "proposal": 0, "metric.validation.l2_error": 0.5}
     trials = trials_frame(table([trial_row(0, 0, 0, **shared), trial_row(1, 0, 0, **shared)]))
     arms = ("lmax=0", "lmax=1")
-    proposals = pl.DataFrame({"arm": arms, "number": [0, 0], "trial": ["a" * 64] * 2})
-    searches = arm_searches(trials, SearchRecords(proposals), arms, 1, "validation.l2_error")
-    assert [(search.proposed, search.complete, search.repeats) for search in searches] == [(1, 1, 0), (1, 1, 0)]
+    proposals = pl.DataFrame({"arm": arms, "repeat": [0, 0], "number": [0, 0], "trial": ["a" * 64] * 2})
+    searches = arm_searches(trials, SearchRecords(proposals), arms, 1, 1, "validation.l2_error")
+    assert [(search.proposed, search.complete, search.repeated) for search in searches] == [(1, 1, 0), (1, 1, 0)]
 
 
 def test_the_page_shows_the_search(tuned_page):
@@ -97,4 +98,4 @@ def test_a_proposal_without_a_trial_yet_is_no_repeat(tmp_path):
     (tmp_path / f"tuned/search/{key}/6.json").write_text('{"tri')
     with pytest.warns(UserWarning, match=r"6\.json is damaged"):
         arm = analyse(open_study(tmp_path, "tuned")).searches[1]
-    assert (arm.proposed, arm.repeats, arm.complete) == (6, 0, 3)
+    assert (arm.proposed, arm.repeated, arm.complete) == (6, 0, 3)

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tesseral.cluster.campaign.arm_search import MAX_REPEATS, ArmSearch, Finding
+from tesseral.cluster.campaign.arm_search import MAX_REPEATED, ArmSearch, Finding
 from tesseral.cluster.campaign.asha import Halving
 from tesseral.study.configuration.trial import State, digest
 from tesseral.study.design.search_space import apply, read_space
@@ -137,7 +137,7 @@ def test_budget_exhaustion_and_repeats_end_a_search():
     while search.ended is None:
         search.propose(lambda settings: "always the same")
     assert search.ended == "50 proposals running repeated earlier ones"
-    assert len(search.study.trials) == 1 + MAX_REPEATS
+    assert len(search.study.trials) == 1 + MAX_REPEATED
 
 
 def test_exhaustion_is_known_after_a_restart():

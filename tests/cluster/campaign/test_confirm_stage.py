@@ -1,5 +1,6 @@
 """The confirm stage: pairs in order, and blocks that a sequential allocation adds within each target alone."""
 
+from collections.abc import Collection
 from types import SimpleNamespace
 
 import pytest
@@ -16,14 +17,24 @@ def stage() -> ConfirmStage:
     return confirming(FACTORS)
 
 
-def confirming(factors: str, header: str = 'metric = "relative_error"') -> ConfirmStage:
+def confirming(factors: str, header: str = 'metric = "relative_error"', without: Collection = ()) -> ConfirmStage:
+    """Two arms or more.
+
+    :param without: (index of an arm, number of a search) of searches that found nothing; there are three in each arm
+        if any is given.
+    """
     text = water_study("sequential", factors, blocks=6).replace('metric = "l2_error"', header)
     text = text.replace("[replication]", '[replication]\nallocate = "sequential"\nprecision = 2.0\nmax_blocks = 40')
-    study = Study.parse(text, "sequential.toml")
+    search = "\n[search]\ntrials = 12\nrepeats = 3\n[search.space]\ntraining.batch_size = [2, 4]\n" if without else ""
+    study = Study.parse(text + search, "sequential.toml")
     arms = [SimpleNamespace(label=arm.label, arm=arm) for arm in study.arms]
     stage = ConfirmStage(SimpleNamespace(study=study, arms=arms, baseline=arms[0]))
-    for arm in arms:
-        stage.choose(arm)
+    for repeat in range(max(study.repeats, 1)):
+        for index, arm in enumerate(arms):
+            if (index, repeat) in without:
+                stage.leave_out(arm, repeat)
+            else:
+                stage.choose(arm, repeat)
     return stage
 
 
@@ -76,3 +87,45 @@ def test_pairs_are_those_of_the_report(header, count):
 
     given = run(confirming(factors, header), errors)
     assert {given[label] for label in given if "epochs=6" in label} == {count}
+
+
+@pytest.mark.parametrize("without", [{(1, 1)}, {(0, 1), (1, 1)}, {(0, 0), (1, 2)}], ids=["arm", "both", "each"])
+def test_blocks_whose_search_found_nothing_are_passed_over(without):
+    """The rule counts the pairs that there are: six at the first look, then five more."""
+    taken: list[tuple[str, int]] = []
+    stage = confirming("network.hidden.lmax = [0, 1]", without=without)
+
+    def errors(setting, block):
+        taken.append(("1o" in setting.network.hidden.irreps, block))
+        return 1.0 + 0.1 * block
+
+    run(stage, errors)
+    missing = [{block for block in range(40) if (arm, block % 3) in without} for arm in (0, 1)]
+    blocks = [{block for vectors, block in taken if vectors == arm} for arm in (0, 1)]
+    assert not blocks[0] & missing[0]
+    assert not blocks[1] & missing[1]
+    assert len(blocks[0] & blocks[1]) == 11
+
+
+def test_each_block_has_the_setting_of_its_search():
+    text = water_study("fixed", blocks=5) + "\n[search]\ntrials = 6\nrepeats = 2\nspace.training.batch_size = [2, 4]\n"
+    study = Study.parse(text, "fixed.toml")
+    arms = [SimpleNamespace(label=arm.label, arm=arm) for arm in study.arms]
+    stage = ConfirmStage(SimpleNamespace(study=study, arms=arms, baseline=arms[0]))
+    for repeat in (1, 0):
+        for arm in arms:
+            stage.choose(SimpleNamespace(label=arm.label, repeat=repeat), repeat)
+    places = []
+    while (due := stage.next()) is not None:
+        assert due[0].repeat == due[1][0] % 2
+        places.append(due[1])
+    assert places == [(block, 0, arm) for block in range(5) for arm in (0, 1)]
+
+
+def test_a_search_that_ends_last_and_found_nothing_lets_the_allocation_go_on():
+    stage = confirming("network.hidden.lmax = [0, 1]", without={(1, 1)})
+    stage._without.clear()  # as if that search were still going
+    assert run(stage, lambda *_: 1.0) == {"lmax=0": 6, "lmax=1": 6}
+    arm = SimpleNamespace(label=stage.plan.arms[1].label)
+    assert stage.leave_out(arm, 1) == -2 + 2, "two of six blocks are left out of the arm, and a seventh follows in both"
+    assert run(stage, lambda *_: 1.0) == {"lmax=0": 16, "lmax=1": 16}, "six pairs by block 8, and five more by block 15"

@@ -4,13 +4,15 @@ import json
 import pickle
 import warnings
 from dataclasses import asdict, replace
+from itertools import product
 
 import optuna
 import pytest
+from optuna.distributions import json_to_distribution
 
 from tesseral.cluster.campaign.arm_search import ArmSearch, Finding
 from tesseral.cluster.campaign.samplers import make_sampler
-from tesseral.study.configuration.trial import State, canonical, digest
+from tesseral.study.configuration.trial import State, canonical, digest, seed
 from tesseral.study.design.parameter import Parameter
 from tesseral.study.design.search_space import read_space
 from tesseral.study.design.stages import Proposal
@@ -145,16 +147,26 @@ def test_cmaes_state_of_another_hand(state, message):
         new("cmaes", 1, UNCONDITIONAL, proposals, findings).propose(digest)
 
 
-def test_arms_differ():
-    """Arms and studies have random numbers of their own."""
+def test_searches_differ():
+    """Arms, studies and repeats have random numbers of their own."""
     search = Search(trials=20, sampler="qmc", space=UNCONDITIONAL)
     parameters = read_space(search, (), False, ARMS)
     firsts = set()
     for arm in ARMS:
-        for study_seed in (1, 2):
-            searches = ArmSearch(arm, search, parameters, study_seed, [], {})
+        for study_seed, repeat in product((1, 2), (0, 1, 2)):
+            searches = ArmSearch(arm, search, parameters, study_seed, [], {}, repeat)
             firsts.add(tuple(searches.propose(digest).params["network.radial_cutoff"] for _ in range(3)))
-    assert len({value for values in firsts for value in values}) == 12
+    assert len({value for values in firsts for value in values}) == 36
+
+
+def test_the_first_search_of_an_arm_has_the_seeds_of_a_single_one():
+    """So a study that was started when each arm had one search proposes what it would have proposed."""
+    search = Search(trials=20, sampler="random", space=UNCONDITIONAL)
+    parts = (7, "search", ARMS[1].key)
+    study = optuna.create_study(sampler=make_sampler("random", seed(*parts, 0), seed(*parts), 20))
+    first = ArmSearch(ARMS[1], search, read_space(search, (), False, ARMS), 7, [], {}, 0).propose(digest)
+    trial = study.ask({name: json_to_distribution(text) for name, text in first.distributions.items()})
+    assert trial.params == first.params
 
 
 def test_seeds_of_any_size():

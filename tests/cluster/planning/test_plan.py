@@ -8,8 +8,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tesseral.cluster.campaign.asha import Halving
 from tesseral.cluster.planning.cost import SHIPPED
 from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs, title, to_dict
 from tesseral.cluster.planning.plan import StudyPlan, plan
@@ -128,18 +130,33 @@ def test_times_are_those_of_the_rate(write):
     plan = planned(write(FACTORS + SEARCH + "[training]\nepochs = 100\n"))
     rate = replace(SHIPPED, setup=10.0, overhead=1.0, per_flop=0.0)
     costs = forecasts(plan, rate)
-    # 100 epochs of two steps; rungs at 10, 30 and 90: 10 + 20/3 + 60/9 + 10/27 epochs are expected of each.
+    # 100 epochs of two steps; rungs at 10, 30 and 90.
     assert plan.rungs(plan.arms[0]) == (10, 30, 90)
-    share = (10 + 20 / 3 + 60 / 9 + 10 / 27) / 100
+    share = share_of_epochs(plan, plan.arms[0], 9)
     for one in costs:
-        assert share_of_epochs(plan, one.arm) == pytest.approx(share)
         assert one.step == 1.0
         assert one.trial == 210.0
         assert one.seconds == pytest.approx(9 * (10 + 200 * share) + 3 * 210)
         assert one.longest == pytest.approx(12 * 210)
-    assert any("one trial in 3 pass each rung" in note for note in notes(plan, costs))
+    assert any("as if each rung ranked them anew" in note for note in notes(plan, costs))
     assert "ASHA, rungs at epochs 10, 30, 90) = 72 trials in all" in title(plan)
     assert to_dict(plan, costs, rate)["core_hours"] == pytest.approx(sum(one.seconds for one in costs) / 3600)
+
+
+@pytest.mark.parametrize("trials", [1, 4, 20, 9000])
+def test_the_share_of_epochs_is_that_of_a_simulated_search(write, trials):
+    """Fresh ranks at each rung, with seed 1."""
+    plan = planned(write(FACTORS + SEARCH + "[training]\nepochs = 100\n"))
+    share, draw, rungs = share_of_epochs(plan, plan.arms[0], trials), np.random.default_rng(1), (10, 30, 90)
+    if trials == 9000:  # a long one lets one in three pass
+        assert share == pytest.approx((10 + 20 / 3 + 60 / 9 + 10 / 27) / 100, rel=0.01)
+        return
+    epochs = 0
+    for _ in range(searches := 1500):
+        halving = Halving(rungs, 3)
+        for trial in range(trials):
+            epochs += next((rung for rung in rungs if halving.judge(str(trial), rung, draw.random())), 100)
+    assert share == pytest.approx(epochs / (searches * trials * 100), rel=0.03)
 
 
 def test_without_a_rate_for_the_gpu_no_time_is_given(write, tmp_path):

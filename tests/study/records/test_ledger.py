@@ -1,4 +1,6 @@
-"""The frozen study file: damage is named, with what to do."""
+"""The frozen study file: damage is named, with what to do; how many searches an arm has is what it was."""
+
+import hashlib
 
 import pytest
 
@@ -17,3 +19,42 @@ def test_a_torn_study_file_is_named(tmp_path, kept):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(RecordError, match=r"study\.toml is damaged: it is torn, or no study file .*; remove it"):
         frozen(store)
+
+
+SEARCH = """
+[search]
+trials = 9
+[search.space]
+training.learning_rate = { low = 1e-3, high = 1e-1, log = true }
+"""
+
+
+def test_the_number_of_searches_is_frozen_with_the_study(tmp_path):
+    """Nine proposals are two searches of at least four; another default later does not change a study that goes on."""
+    store, text = Store(tmp_path), water_study("small") + SEARCH
+    study = Study.parse(text, "small.toml")
+    assert study.repeats == 2
+    assert freeze(store, study) is None
+    lines = (tmp_path / "study.toml").read_text().removeprefix(text).splitlines()
+    assert lines[:2] == ["", "# search.repeats = 2"]
+    assert frozen(store).file.search.repeats == 2
+    other = Study.parse(text.replace("trials = 9", "trials = 9\nrepeats = 3"), "small.toml")
+    assert other.continuing(frozen(store)).difference(frozen(store)) == ["search.repeats is 3 and was 2"]
+    written = Study.parse(text.replace("trials = 9", "trials = 9\nrepeats = 2"), "small.toml")
+    assert written.difference(frozen(store)) == []
+    path = tmp_path / "study.toml"
+    path.write_text(path.read_text().replace("# search.repeats = 2", "# search.repeats = 3"))
+    with pytest.raises(RecordError, match="its checksum does not match its content"):
+        frozen(store)
+
+
+def test_a_study_of_a_time_without_repeats_goes_on_with_one_search_in_each_arm(tmp_path):
+    text = water_study("small") + SEARCH
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (tmp_path / "study.toml").write_text(f"{text}\n# sha256 {digest}\n")
+    before, study = frozen(Store(tmp_path)), Study.parse(text, "small.toml")
+    assert before.repeats == 1
+    assert study.difference(before) == ["search.repeats is 2 and was 1"]
+    assert study.continuing(before).repeats == 1
+    assert study.continuing(before).difference(before) == []
+    assert study.continuing(None).repeats == 2
