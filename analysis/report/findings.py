@@ -13,6 +13,7 @@ from tesseral.analysis.statistics.fit_floor import floor_sentence
 from tesseral.analysis.statistics.order_trend import trend_sentences
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.results import Results
+from tesseral.analysis.statistics.scaling import scaling_sentences
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import (
     FEWEST_UNITS,
@@ -57,7 +58,7 @@ def verdicts(results: Results) -> list[str]:
         counts = _verdicts(comparisons)
         sentences.append(f"{len(comparisons)} comparisons within groups in {describe(metric).noun}: {counts}.")
     sentences += step_sentences(results)
-    return sentences + trend_sentences(results.trends)
+    return sentences + trend_sentences(results.trends) + scaling_sentences(results.scaling)
 
 
 def limits(results: Results) -> list[str]:

@@ -29,7 +29,7 @@ from tesseral.analysis.statistics.orders import OrderTable
 from tesseral.analysis.statistics.results import Results, analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.terms.estimate import Estimate, interval
+from tesseral.analysis.terms.estimate import Estimate, interval, p_value
 from tesseral.analysis.terms.metric_label import MetricLabel, describe, typeset
 from tesseral.study.wording import dead_text, printable
 
@@ -68,6 +68,7 @@ def render(results: Results) -> str:
         error_note=error_note(results),
         figures=[FigureGroup("", overview), *errors] if overview else errors,
         order_tables=_order_tables(results),
+        scaling=_scaling(results),
         feature_figures=list(feature_figures(results)),
         emergence=_emergence(results),
         hierarchies=_hierarchies(results),
@@ -150,6 +151,21 @@ def _hierarchies(results: Results) -> list[list[str]]:
             str(each.trials),
         ]
         for each in results.layers.hierarchies
+    ]
+
+
+def _scaling(results: Results) -> list[list[str]]:
+    """Cells of each curve over the size of the training set: name, exponent, curvature, difference, p, trials."""
+    return [
+        [
+            curve.name,
+            interval(curve.exponent),
+            "–" if curve.curvature is None else interval(curve.curvature, signed=True),
+            "baseline" if curve.difference is None else interval(curve.difference, signed=True),
+            "–" if curve.p_holm is None else p_value(curve.p_holm),
+            str(curve.trials),
+        ]
+        for curve in results.scaling
     ]
 
 

@@ -35,10 +35,10 @@ def to_dict(results: Results) -> dict[str, Any]:
     Each of `arms` is an `arms.ArmSummary`. `groups` are the arms that are compared with one another, with their target
     and baseline; `own_baseline` is the study's own where a reader chose another. `floor` holds the errors of the
     density fit (`fit_floor.fit_errors`), `trends` the changes by order of the output and the claims on them
-    (`order_trend.Trend`), `reached` the errors over the orders that all arms reach (`orders.OverReached`), `search` the
-    search's progress, each `SearchSummary` and `Saved`, `steps` each `steps.Step`, `learning_rates` the
-    recorded scan of the learning rate, `allocation` each `ArmAllocation`, `notes` sentences, and `layers` what hidden
-    layers hold and use.
+    (`order_trend.Trend`), `scaling` the errors against the size of the training set (`scaling.SizeCurve`), `reached`
+    the errors over the orders that all arms reach (`orders.OverReached`), `search` the search's progress, each
+    `SearchSummary` and `Saved`, `steps` each `steps.Step`, `learning_rates` the recorded scan of the learning rate,
+    `allocation` each `ArmAllocation`, `notes` sentences, and `layers` what hidden layers hold and use.
 
     An estimate holds value, low and high (95 %) and p; `change` is in percent of the error of the arm's baseline.
     `unit` is empty if targets have different units: then see `groups`, and the `errors` of an arm.
@@ -57,6 +57,7 @@ def to_dict(results: Results) -> dict[str, Any]:
         ],
         "floor": fit_errors(study),
         "trends": [asdict(trend) for trend in results.trends],
+        "scaling": [asdict(curve) for curve in results.scaling],
         "reached": [
             {"metric": table.metric} | asdict(table.reached) for _, table in results.order_tables if table.reached
         ],

@@ -16,6 +16,7 @@ from tesseral.analysis.statistics.order_trend import Trend, trends
 from tesseral.analysis.statistics.orders import OrderTable, order_tables
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.progress import ArmAllocation, Progress, allocate, searches, stage_progress
+from tesseral.analysis.statistics.scaling import SizeCurve, size_curves
 from tesseral.analysis.statistics.steps import Step, steps
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
@@ -69,6 +70,8 @@ class Results:
     benefits: pl.DataFrame
     """From `benefit.benefit`."""
     trends: tuple[Trend, ...]
+    scaling: tuple[SizeCurve, ...]
+    """From `scaling.size_curves`; empty where the size of the training set is no factor."""
     curves: pl.DataFrame
     """From `learning_curves.learning_curves`."""
     layers: LayerResults
@@ -106,6 +109,7 @@ def analyse(tables: StudyTables) -> Results:
         order_tables=tuple((part, table) for part in tables.by_group() for table in order_tables(part)),
         benefits=benefit(tables),
         trends=trends(tables),
+        scaling=size_curves(tables),
         curves=curves,
         layers=layers,
     )
