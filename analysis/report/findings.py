@@ -9,9 +9,10 @@ from tesseral.analysis.report.design_text import sizes
 from tesseral.analysis.report.notes import chosen_baseline
 from tesseral.analysis.report.step_text import step_sentences
 from tesseral.analysis.statistics.arms import ArmSummary
+from tesseral.analysis.statistics.best import Best
 from tesseral.analysis.statistics.fit_floor import floor_sentence
 from tesseral.analysis.statistics.order_trend import trend_sentences
-from tesseral.analysis.statistics.paired import Comparison
+from tesseral.analysis.statistics.paired import ArmError, Comparison
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.statistics.scaling import scaling_sentences
 from tesseral.analysis.tables.study_info import StudyInfo
@@ -53,7 +54,9 @@ def verdicts(results: Results) -> list[str]:
     alone, counted = len(study.groups) == 1, len(comparisons) > _MOST_SENTENCES
     for group, arms in study.groups.items():
         own = [arm for arm in results.arms if arm.arm in arms]
-        sentences += _of_group(own, metric, group.target, study.sampling.here, counted=counted, alone=alone)
+        sentences += _of_group(
+            own, results.best, metric, group.target, study.sampling.here, counted=counted, alone=alone
+        )
     if not alone and counted:
         counts = _verdicts(comparisons)
         sentences.append(f"{len(comparisons)} comparisons within groups in {describe(metric).noun}: {counts}.")
@@ -196,16 +199,19 @@ def _missed(arms: list[str], by_arm: dict[str, ArmSummary]) -> str:
     return f"{listed([_quoted(arm) for arm in arms])} cannot reach {listed(list(outputs))}, which is predicted as zero"
 
 
-def _mean(summary: ArmSummary) -> float:
-    """The mean error; infinite without a complete trial, so that such an arm is never the lowest."""
-    return summary.error.error.value if summary.error.error is not None else float("inf")
-
-
 def _of_group(
-    summaries: list[ArmSummary], metric: str, target: TargetLabel, here: str, *, counted: bool, alone: bool
+    summaries: list[ArmSummary],
+    best: Sequence[Best],
+    metric: str,
+    target: TargetLabel,
+    here: str,
+    *,
+    counted: bool,
+    alone: bool,
 ) -> list[str]:
     """Sentences on the arms of one group; none before a trial of them is complete.
 
+    :param best: of all groups.
     :param here: what the second interval of a change holds for.
     :param counted: whether there are too many comparisons for a sentence each.
     :param alone: whether there is no other group.
@@ -213,8 +219,15 @@ def _of_group(
     measured = [summary for summary in summaries if summary.error.error is not None]
     if not measured:
         return []
-    lowest = min(measured, key=_mean)
-    sentences = [_lowest(lowest, metric, target, alone=len(summaries) == 1, named=not alone)]
+    names = {summary.arm for summary in summaries}
+    own = next((each for each in best if names.issuperset(each.arms)), None)
+    lowest = next((summary for summary in measured if own and summary.arm == own.arms[0]), measured[0])
+    if own is not None:
+        sentences = [lowest_sentence(own, metric, target)]
+    else:
+        sentences = [
+            _mean_error(each.error, metric, target, named=len(summaries) > 1 or not alone) for each in measured
+        ]
     comparisons = [summary.comparison for summary in summaries if summary.comparison is not None]
     if counted:
         if alone:
@@ -225,18 +238,37 @@ def _of_group(
     return sentences + [compared(comparison, metric, target, here) for comparison in comparisons]
 
 
-def _lowest(summary: ArmSummary, metric: str, target: TargetLabel, *, alone: bool, named: bool) -> str:
-    """The mean error of the arm with the lowest one in its group.
+def lowest_sentence(best: Best, metric: str, target: TargetLabel | None = None) -> str:
+    """The lowest observed error of a group, and the arms that are not told from the best.
 
-    :param alone: whether there is no other arm in its group.
-    :param named: whether the arm is named even then.
+    :param metric: such as `test.epsilon`.
+    :param target: what the arms predict.
     """
-    label, error, arm = describe(metric, target), summary.error, _quoted(summary.arm)
-    basis = count(error.trials, "trial") + (f" in {count(error.units, 'block')}" if error.unit == "block" else "")
+    label, error = describe(metric, target), best.error
     mean = label.with_unit(error.error) if error.error else "unknown"
-    if not alone:
-        return f"{arm} has the lowest observed mean of {label.noun}: {mean} ({basis})."
-    return f"The mean of {label.noun} {f'in {arm} ' if named else ''}is {mean} ({basis})."
+    text = f"{_quoted(error.arm)} has the lowest observed mean of {label.noun}: {mean} ({_trials(error)})"
+    if best.alike is None:
+        return f"{text}."
+    if not best.alike:
+        return f"{text}; every other arm is told from the best."
+    if len(best.alike) == len(best.arms) - 1 > 1:
+        return f"{text}; none of the {len(best.alike)} other arms is told from the best."
+    return f"{text}; not told from the best: {listed([_quoted(arm) for arm in best.alike])}."
+
+
+def _mean_error(error: ArmError, metric: str, target: TargetLabel, *, named: bool) -> str:
+    """The mean error of an arm that has no other one to be compared with.
+
+    :param named: whether the arm is named.
+    """
+    label = describe(metric, target)
+    mean = label.with_unit(error.error) if error.error else "unknown"
+    return f"The mean of {label.noun} {f'in {_quoted(error.arm)} ' if named else ''}is {mean} ({_trials(error)})."
+
+
+def _trials(error: ArmError) -> str:
+    """Such as '8 trials in 4 blocks'."""
+    return count(error.trials, "trial") + (f" in {count(error.units, 'block')}" if error.unit == "block" else "")
 
 
 def _counted(comparisons: list[Comparison], metric: str, target: TargetLabel) -> str:

@@ -37,7 +37,8 @@ def to_dict(results: Results) -> dict[str, Any]:
     density fit (`fit_floor.fit_errors`), `trends` the changes by order of the output and the claims on them
     (`order_trend.Trend`), `scaling` the errors against the size of the training set (`scaling.SizeCurve`), `reached`
     the errors over the orders that all arms reach (`orders.OverReached`), `search` the search's progress, each
-    `SearchSummary` and `Saved`, `steps` each `steps.Step`, `learning_rates` the recorded scan of the learning rate,
+    `SearchSummary` and `Saved`, `best` each `best.Best`, `steps` each `steps.Step`, `learning_rates` the recorded
+    scan of the learning rate,
     `allocation` each `ArmAllocation`, `notes` sentences, and `layers` what hidden layers hold and use.
 
     An estimate holds value, low and high (95 %) and p; `change` is in percent of the error of the arm's baseline.
@@ -69,6 +70,7 @@ def to_dict(results: Results) -> dict[str, Any]:
             "arms": [asdict(arm) for arm in results.searches],
             "saved": saved and asdict(saved),
         },
+        "best": [asdict(best) for best in results.best],
         "steps": [asdict(step) for step in results.steps],
         "learning_rates": study.scan and study.scan.to_dict(),
         "allocation": [asdict(arm) for arm in results.allocations],

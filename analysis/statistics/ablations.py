@@ -2,10 +2,13 @@
 
 Each network is compared with itself, so errors are paired, as those of arms are: the statistic is the logarithm of the
 ratio of both errors, averaged within blocks if three or more are planned (`paired`). An ablation raises the error
-significantly if its p-value is below 0.05 after Holm's correction over all ablations of the arm. The one that raises it
-most stands out if its paired differences from all others are significant after Holm's correction over these.
+significantly if its p-value is below 0.05 after Holm's correction over all ablations of all arms. The one that raises
+it most stands out if its paired differences from all others are significant after Holm's correction over all pairs of
+places of all arms: it is chosen by its rise, so a correction over its own pairs would name one of several equal places.
 """
 
+from collections.abc import Sequence
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
@@ -59,32 +62,43 @@ def ablations(rows: pl.DataFrame, sampling: Sampling) -> pl.DataFrame:
     return frame.sort("arm", "layer", "l", "kind", descending=[False, False, False, True])
 
 
-def needs(rows: pl.DataFrame, sampling: Sampling) -> Needs:
-    """Which ablations by zeros raise the error of an arm significantly, and which raise it most.
+def needs(rows: pl.DataFrame, arms: Sequence[str], sampling: Sampling) -> dict[str, Needs]:
+    """Which ablations by zeros raise the error of each arm significantly, and which raise it most.
 
-    :param rows: from `layers.layer_traces`, of this arm alone.
+    :param rows: from `layers.layer_traces`.
+    :param arms: those with ablations.
     :param sampling: of the study.
     """
-    zeroed = _logs(rows).filter(pl.col("kind") == "zero")
-    parts = {Place(*key): part for key, part in sorted(zeroed.partition_by(_PLACE, as_dict=True).items())}
+    zeroed = _logs(rows).filter(pl.col("kind") == "zero").partition_by("arm", *_PLACE, as_dict=True)
+    places = {(arm, Place(layer, order)): part for (arm, layer, order), part in sorted(zeroed.items())}
     rises = {
-        place: relative_change(part, (part["error"] - part["intact"]).to_numpy(), sampling, part["arm"][0])
-        for place, part in parts.items()
+        key: relative_change(part, (part["error"] - part["intact"]).to_numpy(), sampling, key[0])
+        for key, part in places.items()
     }
-    if any(rise.low is None for rise in rises.values()):
-        return Needs((), ())
-    raised = holm([1.0 if rise.p is None else rise.p for rise in rises.values()])
-    unseen = tuple(
-        place for (place, rise), p in zip(rises.items(), raised, strict=True) if p >= SIGNIFICANCE or rise.value <= 0
-    )
-    by_rise = sorted(rises, key=lambda place: -rises[place].value)
-    if not by_rise or by_rise[0] in unseen:
-        return Needs((), unseen)
-    first, *others = by_rise
-    # Two intervals may overlap although the errors differ in every pair, so places are compared in pairs.
-    p_values = [_difference(parts[first], parts[other], sampling) for other in others]
-    alike = [other for other, p in zip(others, holm(p_values), strict=True) if p >= SIGNIFICANCE]
-    return Needs((first, *alike), unseen)
+    raised = dict(zip(rises, holm([1.0 if rise.p is None else rise.p for rise in rises.values()]), strict=True))
+    unseen = {key for key, rise in rises.items() if raised[key] >= SIGNIFICANCE or rise.value <= 0}
+    by_rise = {
+        arm: sorted((place for of_arm, place in rises if of_arm == arm), key=lambda place: -rises[arm, place].value)
+        for arm in arms
+    }
+    certain = {arm: all(rises[arm, place].low is not None for place in by_rise[arm]) for arm in arms}
+    first = {arm: ordered[0] for arm, ordered in by_rise.items() if certain[arm] and (arm, ordered[0]) not in unseen}
+    # Two intervals may overlap although the errors differ in every pair, so places are compared in pairs. The first is
+    # chosen by its rise, so the correction is over all pairs of places; those that are not tested count as equal.
+    tested = {
+        (arm, other): _difference(places[arm, place], places[arm, other], sampling)
+        for arm, place in first.items()
+        for other in by_rise[arm][1:]
+    }
+    untested = sum(comb(len(ordered), 2) for ordered in by_rise.values()) - len(tested)
+    corrected = holm([*tested.values(), *[1.0] * untested])
+    differs = {key for key, p in zip(tested, corrected, strict=False) if p < SIGNIFICANCE}
+    needed = {}
+    for arm in arms:
+        most = [other for other in by_rise[arm] if arm in first and (arm, other) not in differs]
+        low = [place for of_arm, place in rises if of_arm == arm and (arm, place) in unseen and certain[arm]]
+        needed[arm] = Needs(tuple(most), tuple(low))
+    return needed
 
 
 def _difference(part: pl.DataFrame, other: pl.DataFrame, sampling: Sampling) -> float:

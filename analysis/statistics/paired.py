@@ -110,10 +110,10 @@ def arm_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], sampling:
     """
     measured = trial_errors(trials, metric)
     parts = measured.partition_by("arm", as_dict=True)
-    return [_arm_error(arm, parts.get((arm,), measured.clear()), sampling) for arm in arms]
+    return [arm_error(arm, parts.get((arm,), measured.clear()), sampling) for arm in arms]
 
 
-def _arm_error(arm: str, rows: pl.DataFrame, sampling: Sampling) -> ArmError:
+def arm_error(arm: str, rows: pl.DataFrame, sampling: Sampling) -> ArmError:
     """The mean error of one arm; `rows` are its part of `trial_errors`, and may be empty."""
     values = rows["error"].to_numpy()
     error = None

@@ -8,6 +8,7 @@ import polars as pl
 from tesseral.analysis.statistics.ablations import Needs, ablations, needs
 from tesseral.analysis.statistics.arms import ArmSummary, summarise_arms
 from tesseral.analysis.statistics.benefit import benefit
+from tesseral.analysis.statistics.best import Best, best
 from tesseral.analysis.statistics.dead_irreps import DeadIrreps, dead_irreps_by_arm
 from tesseral.analysis.statistics.emergence import Hierarchy, hierarchies, places_by_order, places_taken
 from tesseral.analysis.statistics.features import hidden_features
@@ -53,6 +54,8 @@ class Results:
     tables: StudyTables
     arms: tuple[ArmSummary, ...]
     """In the order of the study."""
+    best: tuple[Best, ...]
+    """The arms that cannot be told from the best, of each group in which two or more have trials."""
     steps: tuple[Step, ...]
     """Adjacent levels of ordered factors, each with its verdict."""
     allocations: tuple[ArmAllocation, ...]
@@ -100,6 +103,7 @@ def analyse(tables: StudyTables) -> Results:
     return Results(
         tables=tables,
         arms=arms,
+        best=best(tables),
         steps=steps(tables),
         allocations=allocate(tables, [arm.comparison for arm in arms if arm.comparison is not None]),
         progress=stages["confirm"],
@@ -128,10 +132,6 @@ def _layers(tables: StudyTables) -> LayerResults:
         effective_ranks=effective_ranks(rows),
         gradients=gradients(rows),
         ablations=ablated,
-        needs={
-            arm: needs(rows.filter(pl.col("arm") == arm), sampling)
-            for arm in tables.study.arms
-            if arm in with_ablations
-        },
+        needs=needs(rows, [arm for arm in tables.study.arms if arm in with_ablations], sampling),
         dead_irreps=dead_irreps_by_arm(tables, rows),
     )

@@ -136,7 +136,7 @@ def steps(tables: StudyTables) -> tuple[Step, ...]:
         new = _verdict(change, comparison.p_holm, small[i], dearer[i])
         here = _verdict(change, comparison.p_holm_here, small_here[i], dearer[i])
         units = study.sampling.units(ratios[i], ratios[i]["ratio"].to_numpy())
-        overlap = _overlap(study.sampling, ratios[i], units, pair.upper, pair.lower)
+        overlap = study.sampling.widening(ratios[i], pair.upper, pair.lower)
         more, more_here = (
             further_units(units, margin, SIGNIFICANCE / len(found), widening)
             if verdict == "undecided" and units.size >= FEWEST_UNITS
@@ -259,12 +259,6 @@ def _verdict(change: Estimate | None, p: float | None, negligible: float | None,
         negligible=negligible < SIGNIFICANCE,
         dearer=dearer,
     )
-
-
-def _overlap(sampling: Sampling, rows: pl.DataFrame, units: np.ndarray, *arms: str) -> float:
-    """What widens the interval for new data; see `Sampling.estimate`."""
-    in_unit = rows["block"].n_unique() / units.size if sampling.unit == "search" and units.size else 1.0
-    return in_unit * sampling.overlap(*arms)
 
 
 def further_units(units: np.ndarray, margin: float, level: float, overlap: float) -> int | None:

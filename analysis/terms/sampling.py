@@ -79,6 +79,17 @@ class Sampling:
             means = means.group_by(block=pl.col("block") % self.searches).agg(pl.col("value").mean())
         return means.sort("block")["value"].to_numpy()
 
+    def widening(self, rows: pl.DataFrame, *arms: str) -> float:
+        """What is added to 1/n for new data: m·n_test/n_train, m the number of blocks in a unit.
+
+        :param rows: a frame with the column `block`.
+        :param arms: the arms that are averaged or compared.
+        """
+        blocks = rows["block"]
+        if self.unit != "search" or not rows.height:
+            return self.overlap(*arms)
+        return blocks.n_unique() / (blocks % self.searches).n_unique() * self.overlap(*arms)
+
     def estimate(self, rows: pl.DataFrame, values: np.ndarray, *arms: str) -> Estimate:
         """The mean over units, with its interval for new data and the one for these data.
 
@@ -88,9 +99,7 @@ class Sampling:
         :raises TesseralError: if there is no value.
         """
         units = self.units(rows, values)
-        in_unit = rows["block"].n_unique() / units.size if self.unit == "search" and units.size else 1.0
-        overlap = in_unit * self.overlap(*arms)
-        estimate = t_estimate(units, self.aggregate, overlap)
+        estimate = t_estimate(units, self.aggregate, self.widening(rows, *arms))
         if self.unit == "search" and units.size < FEWEST_UNITS:
             conditional = t_estimate(self.units(rows, values, "block"), self.aggregate)
             return Estimate(estimate.value, here=conditional.here)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tesseral.analysis.report.arm_table import arm_table
-from tesseral.analysis.report.findings import compared, findings, learning_rates, verdict, verdict_here
+from tesseral.analysis.report.findings import compared, findings, learning_rates, lowest_sentence, verdict, verdict_here
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.paired import Comparison, compare_arms
+from tesseral.analysis.statistics.best import Best
+from tesseral.analysis.statistics.paired import ArmError, Comparison, compare_arms
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study
@@ -99,6 +100,22 @@ def test_words_without_a_ratio_or_a_pair():
     assert compared(none, METRIC) == "b cannot be compared with “a, x” yet: no pair of trials is complete."
     zero = Comparison("b", "a", 3, 0, "block", 3, Estimate(-1.0), None)
     assert "the relative change of b is undefined: an error is zero or negative" in compared(zero, METRIC)
+
+
+@pytest.mark.parametrize(
+    ("alike", "tail"),
+    [
+        (None, "."),
+        ((), "; every other arm is told from the best."),
+        (("b", "c, d"), "; not told from the best: b and “c, d”."),
+        (("b", "c, d", "e"), "; none of the 3 other arms is told from the best."),
+    ],
+)
+def test_the_lowest_is_named_with_those_that_are_not_told_from_it(alike, tail):
+    error = ArmError("a", 8, "block", 4, Estimate(0.4, 0.3, 0.5), 0.1)
+    best = Best(("a", "b", "c, d", "e"), error, alike)
+    head = "a has the lowest observed mean of the density error ε: 0.40 % [0.30, 0.50] (8 trials in 4 blocks)"
+    assert lowest_sentence(best, METRIC) == head + tail
 
 
 def test_few_blocks_make_intervals_conditional():

@@ -1,5 +1,7 @@
 """What trained networks lose without an order: paired rises with intervals, an order named only if it stands out."""
 
+import numpy as np
+import polars as pl
 import pytest
 
 from tesseral.analysis.figures.ablation_figures import ablation_figures
@@ -42,16 +44,16 @@ def test_errors_that_are_not_positive_are_left_out():
 
 def test_the_order_needed_most_is_named_only_where_its_pairs_say_so():
     clear = rows_of({(1, 0): [4.0, 4.1, 4.2, 3.9], (1, 1): [2.0, 2.1, 1.9, 2.0], (2, 1): [1.1, 0.9, 1.0, 1.05]})
-    assert needs(read(clear, TRIALS), Sampling(BLOCKS)) == ((Place(1, 0),), (Place(2, 1),))
+    assert needs(read(clear, TRIALS), ["lmax=1"], Sampling(BLOCKS))["lmax=1"] == ((Place(1, 0),), (Place(2, 1),))
     blurred = rows_of({(1, 0): [4.0, 2.0, 4.2, 2.9], (1, 1): [3.0, 3.1, 2.9, 3.0], (2, 1): [1.1, 1.2, 1.1, 1.05]})
-    assert needs(read(blurred, TRIALS), Sampling(BLOCKS)).most == (Place(1, 0), Place(1, 1))
+    assert needs(read(blurred, TRIALS), ["lmax=1"], Sampling(BLOCKS))["lmax=1"].most == (Place(1, 0), Place(1, 1))
     # Far apart from block to block, yet always in the same order: pairs tell them apart.
     paired = rows_of({(1, 0): [22, 44, 88, 176], (1, 1): [20, 40, 80, 160]})
-    assert needs(read(paired, TRIALS), Sampling(BLOCKS)).most == (Place(1, 0),)
+    assert needs(read(paired, TRIALS), ["lmax=1"], Sampling(BLOCKS))["lmax=1"].most == (Place(1, 0),)
     nothing = rows_of({(1, 0): [1.1, 0.9, 1.0, 1.05], (1, 1): [1.0, 1.01, 0.99, 1.0]})
-    assert needs(read(nothing, TRIALS), Sampling(BLOCKS)) == ((), (Place(1, 0), Place(1, 1)))
+    assert needs(read(nothing, TRIALS), ["lmax=1"], Sampling(BLOCKS))["lmax=1"] == ((), (Place(1, 0), Place(1, 1)))
     two = [row for row in clear if row["trial"] in {trial["trial"] for trial in TRIALS if trial["block"] < 2}]
-    assert needs(read(two, TRIALS), Sampling(BLOCKS)) == ((), ())
+    assert needs(read(two, TRIALS), ["lmax=1"], Sampling(BLOCKS))["lmax=1"] == ((), ())
 
 
 def test_that_a_place_is_needed_is_corrected_for_all_places():
@@ -59,9 +61,9 @@ def test_that_a_place_is_needed_is_corrected_for_all_places():
     doubtful = {(1, 0): [1.3, 1.1, 1.35, 1.2]}
     (rise,) = ablations(read(rows_of(doubtful), TRIALS), Sampling(BLOCKS)).filter(kind="zero").to_dicts()
     assert rise["low"] > 0
-    assert needs(read(rows_of(doubtful), TRIALS), Sampling(BLOCKS)) == ((Place(1, 0),), ())
+    assert needs(read(rows_of(doubtful), TRIALS), ["lmax=1"], Sampling(BLOCKS))["lmax=1"] == ((Place(1, 0),), ())
     flat = {(1, order): [1.02, 0.98, 1.01, 0.99] for order in range(1, 6)}
-    assert Place(1, 0) in needs(read(rows_of(doubtful | flat), TRIALS), Sampling(BLOCKS)).unseen
+    assert Place(1, 0) in needs(read(rows_of(doubtful | flat), TRIALS), ["lmax=1"], Sampling(BLOCKS))["lmax=1"].unseen
 
 
 def caption(tmp_path, rises: dict[tuple[int, int], list[float]]) -> str:
@@ -91,3 +93,25 @@ def test_captions_claim_no_more_than_intervals_do(tmp_path):
     assert caption(tmp_path, many).endswith(", does not differ significantly from 3 others.")
     nothing = {(1, 0): [1.1, 0.9, 1.0, 1.05], (1, 1): [1.0, 1.01, 0.99, 1.0]}
     assert "no ablation by zeros raises the error significantly." in caption(tmp_path, nothing)
+
+
+def test_of_two_equal_places_seldom_one_is_named_among_twenty_arms():
+    """60 studies of 20 arms in six blocks, each with two places that are needed equally."""
+    draw = np.random.default_rng(5)
+    arms, blocks, named = [f"arm {k}" for k in range(20)], 6, 0
+    keys = [(arm, f"{arm} {block}", block) for arm in arms for block in range(blocks)]
+    for _ in range(60):
+        parts = []
+        for order, statistic, level in (
+            (None, "ablation_none", 0.0),
+            (0, "ablation_zero", 1.0),
+            (1, "ablation_zero", 1.0),
+        ):
+            values = np.exp(level + 0.1 * draw.standard_normal(len(keys)))
+            frame = pl.DataFrame(keys, schema=["arm", "trial", "block"], orient="row")
+            place = {"layer": pl.lit(1), "l": pl.lit(order, dtype=pl.Int64), "statistic": pl.lit(statistic)}
+            parts.append(frame.with_columns(**place, value=pl.Series(values)))
+        found = needs(pl.concat(parts), arms, Sampling(blocks))
+        assert all(needed.most for needed in found.values())
+        named += any(len(needed.most) == 1 for needed in found.values())
+    assert named / 60 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
