@@ -57,6 +57,7 @@ class ArmSearch:
         proposals: Sequence[Proposal],
         findings: Mapping[str, Finding],
         repeat: int = 0,
+        common: bool = False,
     ) -> None:
         """Rebuild the study from the search's records.
 
@@ -70,12 +71,14 @@ class ArmSearch:
         :param proposals: the search's recorded proposals, in any order.
         :param findings: trial id → finding; trials of other searches are ignored.
         :param repeat: number of the search among the arm's independent ones, counted from 0.
+        :param common: leave the arm out of the sampler's seed. What a sampler proposes before it knows results is then
+            equal in all arms of one space, and what such a proposal costs an arm cancels in the pair.
         :raises RecordError: if two proposals have the same number.
         :raises StudyFileError: if `search.define` cannot be imported.
         """
         self._arm = arm
         self._search = search
-        self._seeds = (study_seed, "search", arm.key, *repeat_parts(repeat))
+        self._seeds = (study_seed, "search", "common" if common else arm.key, *repeat_parts(repeat))
         self._suggest = make_suggest(arm, search, space)
         self._objectives = len(search.objectives or ("metric",))
         self._cardinality = cardinality(space)

@@ -89,8 +89,12 @@ class SearchStage:
                 )
 
     def _rebuild(self, proposals: list[Proposal]) -> None:
-        seed, findings = self.plan.study.file.study.seed, self._findings
-        self._optuna = ArmSearch(self.arm.arm, self.search, self.plan.space, seed, proposals, findings, self.repeat)
+        study, findings = self.plan.study, self._findings
+        # One search an arm, as in studies of a time without repeats, keeps the proposals that it had then.
+        several, seed = study.repeats > 1, study.file.study.seed
+        self._optuna = ArmSearch(
+            self.arm.arm, self.search, self.plan.space, seed, proposals, findings, self.repeat, several
+        )
         self._first: dict[str, Proposal] = {}
         # Several proposals can lead to one trial; the first of them stands for it.
         for proposal in proposals:

@@ -95,7 +95,7 @@ class Search(Section):
     """Number of independent searches in each arm, among which `trials` are shared out equally. Each has its own split,
     data order, initialisation and seeds. Block b is confirmed with the setting that search b mod `repeats` chose. At
     most `trials`, and at most `replication.blocks`. Default: as many as there are blocks, if each then has at least
-    four proposals; otherwise fewer, and at least one."""
+    six proposals; otherwise fewer; three if each then has at least four proposals, and otherwise one."""
     sampler: Literal["tpe", "random", "qmc", "gp", "cmaes", "nsgaii"] = "tpe"
     """Sampler of Optuna that proposes settings. `qmc`: quasi-Monte Carlo. `gp`: Gaussian process."""
     objectives: Annotated[tuple[str, ...], Range(min_length=1)] | None = None

@@ -127,8 +127,9 @@ def test_searches_are_apart_and_each_confirms_its_own_blocks(storage, searched):
         assert all(entry.state == State.COMPLETE for entry in own[:1])
     splits = {(e.plan["stage"], e.plan["block"]): e.trial.seeds.split for e in entries(storage)}
     assert len(set(splits.values())) == 3 + 4, "no search shares its split with another, or with a block"
-    settings = {json.dumps(entry.plan["settings"]) for own in found.values() for entry in own}
-    assert len(settings) == 2 * 7, "each search draws its own proposals"
+    drawn = {search: [json.dumps(entry.plan["settings"]) for entry in own] for search, own in found.items()}
+    assert len({text for own in drawn.values() for text in own}) == 7, "each repeat draws its own proposals"
+    assert all(drawn[ARMS[0], repeat] == drawn[ARMS[1], repeat] for repeat in range(3)), "in all arms the same"
 
 
 def test_what_is_told_of_them(storage, searched):
@@ -194,23 +195,23 @@ def test_two_workers_of_ray_come_to_the_same_records(storage, searched, tmp_path
 
 
 def test_a_study_of_a_time_without_repeats_goes_on_with_its_one_search(storage, searched):
-    """By default it would have two searches of four. What it had begun is known, and nothing is searched twice."""
-    written = searched.read_text().replace("trials = 7\nrepeats = 3", "trials = 8").replace("epochs = 2", "epochs = 1")
-    searched.write_text(written.replace("trials = 8", "trials = 8\nrepeats = 1"))
+    """By default it would have three searches of four. What it had begun is known, and nothing is searched twice."""
+    written = searched.read_text().replace("trials = 7\nrepeats = 3", "trials = 12").replace("epochs = 2", "epochs = 1")
+    searched.write_text(written.replace("trials = 12", "trials = 12\nrepeats = 1"))
     for _ in range(5):
         run(searched, storage, Once())
     frozen = storage / "small" / "study.toml"
     digest = hashlib.sha256(written.encode()).hexdigest()
     frozen.write_text(f"{written}\n# sha256 {digest}\n")
     searched.write_text(written)
-    assert Study.load(searched).repeats == 2
+    assert Study.load(searched).repeats == 3
     assert prepare(searched, storage).study.repeats == 1
     assert open_study(storage, "small").study.searches == 1
-    assert run(searched, storage).states == {State.COMPLETE: 2 * (8 + 4)}
+    assert run(searched, storage).states == {State.COMPLETE: 2 * (12 + 4)}
     assert {path.name for path in (storage / "small" / "search").iterdir()} == {
         arm.key for arm in Study.load(searched).arms
     }
-    searched.write_text(written.replace("trials = 8", "trials = 8\nrepeats = 2"))
+    searched.write_text(written.replace("trials = 12", "trials = 12\nrepeats = 2"))
     with pytest.raises(StudyFileError, match=r"started with other settings: search\.repeats is 2 and was 1"):
         run(searched, storage)
 

@@ -159,6 +159,27 @@ def test_searches_differ():
     assert len({value for values in firsts for value in values}) == 36
 
 
+@pytest.mark.parametrize(("sampler", "equal"), [("random", 15), ("qmc", 15), ("tpe", 10)])
+def test_common_proposals_are_equal_until_results_count(sampler, equal):
+    """In every arm, not in every repeat."""
+    search = Search(trials=20, sampler=sampler, space=UNCONDITIONAL)
+    parameters = read_space(search, (), False, ARMS)
+
+    def propose(number: int, repeat: int) -> list[float]:
+        """What is proposed where lower values are better in one arm, and worse in the other."""
+        searches = ArmSearch(ARMS[number], search, parameters, 1, [], {}, repeat, common=True)
+        values = []
+        for _ in range(15):
+            proposal = searches.propose(digest)
+            values.append(proposal.params["network.radial_cutoff"])
+            searches.tell(proposal.number, Finding(State.COMPLETE, ((1, -1)[number] * values[-1],), {}))
+        return values
+
+    first, second = propose(0, 1), propose(1, 1)
+    assert [a == b for a, b in zip(first, second, strict=True)] == [True] * equal + [False] * (15 - equal)
+    assert not set(first) & set(propose(0, 2))
+
+
 def test_the_first_search_of_an_arm_has_the_seeds_of_a_single_one():
     """So a study that was started when each arm had one search proposes what it would have proposed."""
     search = Search(trials=20, sampler="random", space=UNCONDITIONAL)

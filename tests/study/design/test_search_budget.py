@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from tesseral.study.design.search_budget import FEWEST, default_repeats, share_out, shares_text
+from tesseral.study.design.search_budget import ENOUGH, FEWEST, default_repeats, share_out, shares_text
 from tesseral.study.design.stages import refused_seeds, search_folder, search_seeds
 from tesseral.study.errors import StudyFileError
 from tesseral.study.study import Study
@@ -18,8 +18,20 @@ def test_there_are_as_many_searches_as_blocks_if_the_budget_allows():
         for blocks in range(1, 25):
             repeats = default_repeats(trials, blocks)
             assert 1 <= repeats <= min(trials, blocks)
-            assert repeats == 1 or min(share_out(trials, repeats)) >= FEWEST
-            assert repeats == blocks or trials < FEWEST * (repeats + 1)
+            assert repeats != 2, "two searches give no interval"
+            if repeats == 1:
+                assert blocks < 3 or trials < 3 * FEWEST
+            else:
+                assert min(share_out(trials, repeats)) >= (FEWEST if repeats == 3 else ENOUGH)
+                assert repeats == blocks or trials < ENOUGH * (repeats + 1)
+
+
+@pytest.mark.parametrize(
+    ("trials", "blocks", "repeats"),
+    [(11, 6, 1), (12, 6, 3), (20, 6, 3), (24, 6, 4), (50, 6, 6), (50, 4, 4), (50, 12, 8), (100, 2, 1)],
+)
+def test_the_default_number_of_searches(trials, blocks, repeats):
+    assert default_repeats(trials, blocks) == repeats
 
 
 @pytest.mark.parametrize(
@@ -69,6 +81,7 @@ def test_a_study_knows_its_number_of_searches():
 
     assert repeats("") == 0
     assert repeats(f"\n[search]\ntrials = 3{SPACE}") == 1
-    assert repeats(f"\n[search]\ntrials = 8{SPACE}") == 2
+    assert repeats(f"\n[search]\ntrials = 11{SPACE}") == 1
+    assert repeats(f"\n[search]\ntrials = 12{SPACE}") == 3
     assert repeats(f"\n[search]\ntrials = 100{SPACE}") == 3
     assert repeats(f"\n[search]\ntrials = 100\nrepeats = 2{SPACE}") == 2
