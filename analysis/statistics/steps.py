@@ -31,15 +31,15 @@ tests; Cohen, Statistical Power Analysis (1988), on power.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import log1p, sqrt
+from math import log1p
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy import special, stats
 
 from tesseral.analysis.statistics.costs import cost_ratios, is_dearer
 from tesseral.analysis.statistics.paired import Comparison, compare_pairs, corrected, log_ratios
+from tesseral.analysis.statistics.precision import POWER, power
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate
@@ -57,9 +57,6 @@ Verdict = Literal[
     "undecided",
     "no verdict",
 ]
-
-POWER = 0.8
-"""Chance of deciding for which further blocks are counted."""
 
 MOST_MORE = 1000
 """More blocks than this are not counted."""
@@ -264,8 +261,7 @@ def _verdict(change: Estimate | None, p: float | None, negligible: float | None,
 def further_units(units: np.ndarray, margin: float, level: float, overlap: float) -> int | None:
     """How many more units give the t test a power of `POWER` for the mean seen, or for the margin if that is larger.
 
-    For a mean d and n units of standard deviation s, t is noncentral with n − 1 degrees of freedom and the parameter
-    d / (s·√(1/n + overlap)).
+    See `precision.power`.
 
     :param units: values seen, at least two.
     :param margin: smallest mean that is worth deciding.
@@ -278,10 +274,7 @@ def further_units(units: np.ndarray, margin: float, level: float, overlap: float
         return None
 
     def enough(more: int) -> bool:
-        n = units.size + more
-        shift = effect / (spread * sqrt(1 / n + overlap))
-        critical = float(special.stdtrit(n - 1, 1 - level / 2))
-        return bool(stats.nct.sf(critical, n - 1, shift) >= POWER)
+        return power(effect, spread, units.size + more, overlap, level) >= POWER
 
     if not enough(MOST_MORE):
         return None

@@ -89,6 +89,16 @@ def plan(
             "third and three times of it, and record in the storage which is best. Needs the reference data.",
         ),
     ] = False,
+    spread: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="PERCENT",
+            help="Standard deviation of a change between blocks, from which the precision to expect follows. By "
+            "default that of an earlier study of the same metric and data in the storage.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a study's arms: their sizes, what each costs, and what it cannot reach. No trial is trained.
@@ -103,13 +113,15 @@ def plan(
     from tesseral.cluster.planning import forecast
     from tesseral.cluster.planning import plan as planning
     from tesseral.cluster.planning.cost import read_rate
+    from tesseral.cluster.planning.precision import expected_precision
 
     with naming(study_file):
         ready = (planning.prepare if probe or probe_rate else planning.plan)(study, storage)
     rate = read_rate(ready.storage, study.file.resources)
     forecasts = forecast.forecasts(ready, rate)
+    precision = expected_precision(ready, spread)
     if not as_json:
-        plan_tables.show(ready, forecasts, rate)
+        plan_tables.show(ready, forecasts, rate, precision)
     measured = []
     if probe:
         from tesseral.cluster.planning.cost import measure_steps
@@ -131,6 +143,7 @@ def plan(
             plan_tables.show_scan(scan)
     if as_json:
         tree = forecast.to_dict(ready, forecasts, rate) | {"probe": [vars(step) for step in measured]}
+        tree["precision"] = precision and precision.to_dict()
         tree["learning_rates"] = scan and scan.to_dict()
         print(json.dumps(tree, indent=2, default=str))
     printed()

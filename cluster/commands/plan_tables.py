@@ -10,6 +10,7 @@ from tesseral.cluster.commands.display import console, table
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.forecast import Forecast, hours, notes, title, total_of, unit
 from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.cluster.planning.precision import Precision, precision_sentences
 from tesseral.study.records.rate_scan import RateScan, scan_sentences
 from tesseral.study.wording import amount, dead_text, duration, scaled
 
@@ -20,12 +21,13 @@ IRREPS_WIDTH = 48
 """Longest line of hidden irreps, in characters."""
 
 
-def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> None:
+def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None, precision: Precision | None) -> None:
     """Print the networks, their sizes, what they cannot reach, what they cost, and notes.
 
     :param plan: the study's.
     :param forecasts: of its arms, in their order.
     :param rate: the speed from which times are estimated; None if the storage has none recorded.
+    :param precision: to expect; None if it is not known.
     """
     console.print(title(plan), style="bold")
     console.print()
@@ -42,7 +44,8 @@ def show(plan: StudyPlan, forecasts: Sequence[Forecast], rate: Rate | None) -> N
             "no time is estimated, because this storage has no recorded rate of a GPU; the first trials record one, "
             "and --probe measures a step of each arm"
         ]
-    for line in (*_legend(plan), *notes(plan, list(forecasts)), *remarks):
+    told = precision_sentences(precision) if precision else []
+    for line in (*_legend(plan), *notes(plan, list(forecasts)), *told, *remarks):
         console.print(f"- {line}")
 
 

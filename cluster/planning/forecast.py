@@ -14,6 +14,7 @@ from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.fusion_notes import fusion_notes
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
+from tesseral.cluster.planning.precision import block_notes
 from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.design.match import LOOSE
@@ -134,6 +135,7 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     lines += [f"equal configurations are one arm: {arm.label}" for arm in plan.arms if len(arm.arm.labels) > 1]
     lines += setting_notes(plan)
     lines += open_notes(plan)
+    lines += block_notes(plan)
     lines += fusion_notes(plan)
     lines += undetermined(plan)
     for arm in plan.arms:
