@@ -4,8 +4,8 @@ With n units whose log ratios have the standard deviation s, the half-width of t
 
     100·(exp(t(0.975, n − 1)·s·√(1/n + overlap)) − 1)  percent,
 
-with overlap = n_test/n_train for new data of the same kind and 0 for these data: see `terms.sampling`. A true change d
-of the log ratio is told by the two-sided t test with a chance, its power, that follows from the noncentral t distribution
+with overlap = n_test/n_train for new data of the same kind and 0 for these data: see `terms.sampling`. The chance with
+which the two-sided t test tells a true change d of the log ratio, its power, follows from the noncentral t distribution
 with n − 1 degrees of freedom and the parameter d / (s·√(1/n + overlap)) (Cohen, Statistical Power Analysis, 1988).
 """
 

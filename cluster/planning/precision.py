@@ -78,7 +78,7 @@ def _earlier(plan: StudyPlan) -> dict[str, float]:
     from tesseral.analysis.statistics.precision import paired_spread
     from tesseral.analysis.tables.open import open_trials, started
 
-    spreads = {}
+    spreads: dict[str, float] = {}
     for name in started(plan.storage):
         with suppress(TesseralError):  # a study that cannot be read tells nothing
             study = frozen(Store(plan.storage).child(name))

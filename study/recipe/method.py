@@ -1,9 +1,21 @@
 """The method of a reference calculation: how a structure is computed, and how its density is fitted."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from tesseral.study.parsing.section import Range, Section
+
+QM9_BASIS = "6-31G(2df,p)-QM9"
+"""Name of the basis that QM9 was computed with: neither PySCF's `6-31G(2df,p)` nor the Basis Set Exchange's."""
+
+
+def plain(basis: str) -> str:
+    """A basis's name in lower case without spaces, `-` and `_`, in which PySCF's spellings of one basis agree.
+
+    :param basis: as in a recipe.
+    """
+    return re.sub(r"[\s_-]", "", basis).lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +27,8 @@ class Method(Section):
     unrestricted: bool = False
     """Use separate orbitals for each spin even without unpaired electrons. With unpaired electrons they always are."""
     basis: str = "def2-SVP"
-    """All-electron orbital basis, by the name of PySCF or of the Basis Set Exchange."""
+    """All-electron orbital basis, by the name of PySCF or of the Basis Set Exchange; or `6-31G(2df,p)-QM9`, which has
+    the exponents that QM9 was computed with. PySCF's and the Exchange's `6-31G(2df,p)` have others."""
     grid_level: Annotated[int, Range(ge=0, le=9)] = 2
     """Level of PySCF's grid for exchange and correlation, from 0 (coarse) to 9. `HF` does not use it."""
     density_fitting: bool | Literal["auto"] = "auto"

@@ -1,6 +1,7 @@
 """A recipe: which structures are computed, and how, to make a file of reference data."""
 
 import re
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ from typing import Annotated
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.section import Range, Section
 from tesseral.study.parsing.validation import parse_toml, read_toml, validate
-from tesseral.study.recipe.method import Method
+from tesseral.study.recipe.method import QM9_BASIS, Method, plain
 from tesseral.study.recipe.structures import Displacements, Inline, Name, Table, WaterClusters, Xyz, check_name
 
 
@@ -53,6 +54,12 @@ def read_recipe(file: str | Path) -> Recipe:
     recipe = validate(Recipe, parse_toml(read_toml(file), "structures", str(file)), str(file))
     for index in range(len(recipe.structures)):
         _refuse_equal_ids(recipe.structures, index, str(file))
+    if plain(recipe.method.basis) == plain(QM9_BASIS.removesuffix("-QM9")):
+        warnings.warn(
+            f"{file}: method.basis: {recipe.method.basis} is not that of QM9, because PySCF has other d exponents: a "
+            f"water molecule has a dipole of 1.98 D instead of 1.85 D (B3LYP). {QM9_BASIS!r} has QM9's exponents",
+            stacklevel=2,
+        )
     folder = Path(file).absolute().parent
     return replace(recipe, structures=tuple(_absolute(table, folder) for table in recipe.structures))
 

@@ -12,7 +12,9 @@ from pyscf import gto
 from pyscf.data.elements import ELEMENTS
 from pyscf.gto.basis.bse import basis_set_exchange
 
+from tesseral.models.reference.calculation.qm9_basis import qm9_basis
 from tesseral.study.errors import StudyFileError
+from tesseral.study.recipe.method import QM9_BASIS, plain
 
 _LOOKUP_ERRORS = (RuntimeError, LookupError, OSError, ValueError, TypeError, AttributeError, AssertionError)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 +*(),._'-]*")
@@ -76,6 +78,8 @@ def _runs(numbers: Sequence[int]) -> str:
 @cache
 def _load(name: str, symbol: str) -> list[Any]:
     """The basis; empty if there is none."""
+    if plain(name) == plain(QM9_BASIS):
+        return qm9_basis(symbol)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PySCF advises on other packages

@@ -178,3 +178,33 @@ def test_another_kind_of_file_is_named_with_its_command(tmp_path, text, sentence
     (tmp_path / "other.toml").write_text(text)
     with pytest.raises(StudyFileError, match=sentence):
         read_recipe(tmp_path / "other.toml")
+
+
+WATER_IN_BASIS = """
+[reference]
+name = "one"
+[[structures]]
+kind = "water_clusters"
+molecules = 1
+count = 1
+[method]
+basis = "{}"
+"""
+
+
+@pytest.mark.parametrize("spelling", ["6-31G(2df,p)", "6-31g(2DF,P)", "631g(2df,p)", "6-31G (2df, p)"])
+def test_the_basis_that_is_not_qm9s_is_named(tmp_path, spelling):
+    file = tmp_path / "molecules.toml"
+    file.write_text(WATER_IN_BASIS.format(spelling))
+    with pytest.warns(
+        UserWarning, match=r"is not that of QM9, because PySCF has other d exponents.*'6-31G\(2df,p\)-QM9'"
+    ):
+        read_recipe(file)
+
+
+@pytest.mark.parametrize("basis", ["6-31G(2df,p)-QM9", "6-31G(2df,2p)", "def2-SVP"])
+def test_other_bases_bring_no_warning(tmp_path, recwarn, basis):
+    file = tmp_path / "molecules.toml"
+    file.write_text(WATER_IN_BASIS.format(basis))
+    read_recipe(file)
+    assert not recwarn
