@@ -23,27 +23,27 @@ def test_a_torn_study_file_is_named(tmp_path, kept):
 
 SEARCH = """
 [search]
-trials = 9
+trials = 12
 [search.space]
 training.learning_rate = { low = 1e-3, high = 1e-1, log = true }
 """
 
 
 def test_the_number_of_searches_is_frozen_with_the_study(tmp_path):
-    """Nine proposals are two searches of at least four; another default later does not change a study that goes on."""
+    """Twelve proposals are three searches of four; another default later does not change a study that goes on."""
     store, text = Store(tmp_path), water_study("small") + SEARCH
     study = Study.parse(text, "small.toml")
-    assert study.repeats == 2
+    assert study.repeats == 3
     assert freeze(store, study) is None
     lines = (tmp_path / "study.toml").read_text().removeprefix(text).splitlines()
-    assert lines[:2] == ["", "# search.repeats = 2"]
-    assert frozen(store).file.search.repeats == 2
-    other = Study.parse(text.replace("trials = 9", "trials = 9\nrepeats = 3"), "small.toml")
-    assert other.continuing(frozen(store)).difference(frozen(store)) == ["search.repeats is 3 and was 2"]
-    written = Study.parse(text.replace("trials = 9", "trials = 9\nrepeats = 2"), "small.toml")
+    assert lines[:2] == ["", "# search.repeats = 3"]
+    assert frozen(store).file.search.repeats == 3
+    other = Study.parse(text.replace("trials = 12", "trials = 12\nrepeats = 2"), "small.toml")
+    assert other.continuing(frozen(store)).difference(frozen(store)) == ["search.repeats is 2 and was 3"]
+    written = Study.parse(text.replace("trials = 12", "trials = 12\nrepeats = 3"), "small.toml")
     assert written.difference(frozen(store)) == []
     path = tmp_path / "study.toml"
-    path.write_text(path.read_text().replace("# search.repeats = 2", "# search.repeats = 3"))
+    path.write_text(path.read_text().replace("# search.repeats = 3", "# search.repeats = 2"))
     with pytest.raises(RecordError, match="its checksum does not match its content"):
         frozen(store)
 
@@ -54,7 +54,7 @@ def test_a_study_of_a_time_without_repeats_goes_on_with_one_search_in_each_arm(t
     (tmp_path / "study.toml").write_text(f"{text}\n# sha256 {digest}\n")
     before, study = frozen(Store(tmp_path)), Study.parse(text, "small.toml")
     assert before.repeats == 1
-    assert study.difference(before) == ["search.repeats is 2 and was 1"]
+    assert study.difference(before) == ["search.repeats is 3 and was 1"]
     assert study.continuing(before).repeats == 1
     assert study.continuing(before).difference(before) == []
     assert study.continuing(None).repeats == 2
