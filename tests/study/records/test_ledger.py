@@ -57,4 +57,4 @@ def test_a_study_of_a_time_without_repeats_goes_on_with_one_search_in_each_arm(t
     assert study.difference(before) == ["search.repeats is 3 and was 1"]
     assert study.continuing(before).repeats == 1
     assert study.continuing(before).difference(before) == []
-    assert study.continuing(None).repeats == 2
+    assert study.continuing(None).repeats == 3
