@@ -11,6 +11,7 @@ from markupsafe import Markup
 from tesseral.analysis.figures.ablation_figures import ablation_figures
 from tesseral.analysis.figures.curve_figures import feature_figures, learning_figures, search_figures
 from tesseral.analysis.figures.diagram_figures import diagram_figures
+from tesseral.analysis.figures.epoch_figures import epoch_figures
 from tesseral.analysis.figures.error_figures import error_figures
 from tesseral.analysis.figures.figure import FigureGroup, by_group
 from tesseral.analysis.figures.layer_figures import layer_figures
@@ -48,7 +49,14 @@ def render(results: Results) -> str:
     """The report of a study whose results are computed already."""
     study, tables, arms = results.study, results.tables, results.arms
     overview = list(benefit_figures(results))
-    errors = by_group(tables, lambda part: [*error_figures(part, arms), *learning_figures(part, results.curves)])
+    errors = by_group(
+        tables,
+        lambda part: [
+            *error_figures(part, arms),
+            *learning_figures(part, results.curves),
+            *epoch_figures(part, results.epochs),
+        ],
+    )
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )

@@ -11,6 +11,7 @@ from tesseral.analysis.statistics.benefit import benefit
 from tesseral.analysis.statistics.best import Best, best
 from tesseral.analysis.statistics.dead_irreps import DeadIrreps, dead_irreps_by_arm
 from tesseral.analysis.statistics.emergence import Hierarchy, hierarchies, places_by_order, places_taken
+from tesseral.analysis.statistics.epochs import epoch_changes
 from tesseral.analysis.statistics.features import hidden_features
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
 from tesseral.analysis.statistics.order_trend import Trend, trends
@@ -75,6 +76,8 @@ class Results:
     trends: tuple[Trend, ...]
     scaling: tuple[SizeCurve, ...]
     """From `scaling.size_curves`; empty where the size of the training set is no factor."""
+    epochs: pl.DataFrame
+    """From `epochs.epoch_changes`: changes against the baseline during training."""
     curves: pl.DataFrame
     """From `learning_curves.learning_curves`."""
     layers: LayerResults
@@ -114,6 +117,7 @@ def analyse(tables: StudyTables) -> Results:
         benefits=benefit(tables),
         trends=trends(tables),
         scaling=size_curves(tables),
+        epochs=epoch_changes(tables, curves),
         curves=curves,
         layers=layers,
     )
