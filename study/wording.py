@@ -1,7 +1,8 @@
 """Numbers, durations and lists in words, as all rooms print them."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 _PREFIXES = "kMGTPE"
 
@@ -33,6 +34,34 @@ def count(n: int, noun: str) -> str:
     :param noun: in the singular, with its plural in -s.
     """
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+_FAILURES = {
+    "memory": "out of memory",
+    "machine": "by a fault of the machine",
+    "training": "diverged",
+    "code": "by an exception",
+    "refused": "with a refused network",
+}
+
+
+def failures(causes: Iterable[str | None]) -> str:
+    """Failed trials by cause, such as `3 failed: 2 out of memory, 1 diverged`.
+
+    :param causes: that of each; None where an earlier version recorded none.
+    """
+    counted = Counter(causes)
+    ways = [f"{counted[cause]:,} {words}" for cause, words in _FAILURES.items() if counted[cause]]
+    ways += [f"{counted[None]:,} for a cause not recorded"] if ways and counted[None] else []
+    return f"{counted.total():,} failed" + (f": {', '.join(ways)}" if ways else "")
+
+
+def failure(cause: str | None) -> str:
+    """How a trial failed, such as `failed, out of memory`; `failed` where no cause is recorded.
+
+    :param cause: a cause of failure.
+    """
+    return "failed" if cause is None else f"failed, {_FAILURES[cause]}"
 
 
 def listed(things: Sequence[object], most: int = 6) -> str:

@@ -22,7 +22,7 @@ from tesseral.analysis.report.design_text import allocating, blocks_planned, kin
 from tesseral.analysis.report.findings import limits, verdicts
 from tesseral.analysis.report.notes import by_condition, reuse
 from tesseral.analysis.report.step_text import step_table
-from tesseral.analysis.report.summary import progress_text
+from tesseral.analysis.report.summary import progress_text, retry_line
 from tesseral.analysis.statistics.dead_irreps import dead_irrep_sentences
 from tesseral.analysis.statistics.features import emergence
 from tesseral.analysis.statistics.fit_floor import floor_details, floor_line
@@ -32,7 +32,7 @@ from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate, interval, p_value
 from tesseral.analysis.terms.metric_label import MetricLabel, describe, typeset
-from tesseral.study.wording import dead_text, printable
+from tesseral.study.wording import dead_text, failure, printable
 
 
 def report(tables: StudyTables) -> str:
@@ -91,6 +91,7 @@ def render(results: Results) -> str:
         unreachable=[arm for arm in arms if arm.unreachable],
         dead=[arm for arm in arms if arm.dead],
         endings=endings(tables.trials),
+        retry_line=retry_line(results),
         kind=kind(study),
         matching=matching(study, arms),
         searching=searching(study),
@@ -106,6 +107,7 @@ def render(results: Results) -> str:
         words=(*WORDS, "step", "verdict"),
         typeset=typeset,
         dead_text=dead_text,
+        failure=failure,
         digits=lambda value: interval(Estimate(value)),
     )
 

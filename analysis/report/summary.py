@@ -10,7 +10,9 @@ from tesseral.analysis.statistics.fit_floor import fit_errors
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.study.configuration.metrics import METRICS
+from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.records.schemas import ABLATION_STRUCTURES
+from tesseral.study.wording import failures
 
 
 def progress_text(results: Results) -> str:
@@ -21,12 +23,25 @@ def progress_text(results: Results) -> str:
     confirm, search = results.progress, results.search_progress
     text = f"{confirm.complete:,} of {confirm.planned:,} trials complete"
     text += f", {confirm.running:,} running" if confirm.running else ""
-    text += f", {confirm.failed:,} failed" if confirm.failed else ""
+    text += f", {failures(_causes(results, 'confirm'))}" if confirm.failed else ""
     if search is None:
         return text
     text += f" · search: {search.ended:,} of {search.planned:,} trials ended"
-    ways = [f"{n:,} {how}" for n, how in ((search.pruned, "stopped early"), (search.failed, "failed")) if n]
+    ways = [f"{search.pruned:,} stopped early"] if search.pruned else []
+    ways += [failures(_causes(results, "search"))] if search.failed else []
     return text + (f" ({', '.join(ways)})" if ways else "")
+
+
+def _causes(results: Results, stage: str) -> list[str | None]:
+    trials = results.tables.trials
+    return trials.filter(pl.col("stage") == stage, pl.col("state") == State.FAILED.value)["cause"].to_list()
+
+
+def retry_line(results: Results) -> str | None:
+    """How failed trials are trained again; None if there are none, or only refused ones."""
+    if not {*_causes(results, "confirm"), *_causes(results, "search")} - {Cause.REFUSED}:
+        return None
+    return f"tesseral retry {results.study.name} makes failed trials due again; the next run trains them."
 
 
 def to_dict(results: Results) -> dict[str, Any]:

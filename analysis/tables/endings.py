@@ -19,6 +19,8 @@ class Ending:
     """Either search or confirm."""
     state: str
     """Either pruned or failed."""
+    cause: str | None
+    """Cause of the failure; None of a trial that was stopped early, and where it is not recorded."""
     reason: str
     """Reason of the first trial; others may have other numbers in it."""
     alike: bool
@@ -32,7 +34,7 @@ class Ending:
 
 
 def endings(trials: pl.DataFrame) -> list[Ending]:
-    """Group trials that were stopped early or failed by stage, state and reason; stopped ones also by their step.
+    """Group trials that were stopped early or failed by stage, state, cause and reason; early stops also by step.
 
     Reasons that differ in numbers only are one. Failures come before early stops, and large groups before small ones.
 
@@ -47,7 +49,7 @@ def endings(trials: pl.DataFrame) -> list[Ending]:
             rung=pl.when(state == pruned).then("steps"),
         )
         .sort("arm", "block", "replicate", "proposal", "trial")
-        .group_by("stage", "state", "rung", "kind", maintain_order=True)
+        .group_by("stage", "state", "cause", "rung", "kind", maintain_order=True)
         .agg(
             pl.col("reason").first(),
             alike=pl.col("reason").n_unique() == 1,
@@ -55,7 +57,7 @@ def endings(trials: pl.DataFrame) -> list[Ending]:
             arms=pl.col("arm").unique(maintain_order=True),
             examples=pl.col("trial").head(_SHOWN),
         )
-        .sort("state", "stage", -pl.col("trials"), "kind", "rung")
+        .sort("state", "stage", -pl.col("trials"), "kind", "rung", "cause")
         .drop("rung", "kind")
     )
     return [

@@ -13,7 +13,7 @@ from tesseral.cluster.execution.provenance import provenance
 from tesseral.cluster.execution.worker import Job
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
-from tesseral.study.configuration.trial import State
+from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.design.search_budget import share_out
 from tesseral.study.design.stages import PlannedTrial
 from tesseral.study.errors import RecordError
@@ -242,7 +242,8 @@ class Campaign:
             **facts,
         )
         if why := self._refusal(arm):
-            seal_outcome(self._store, trial, 0, State.FAILED, [], 0, steps=0, lease=self._lease.number, reason=why)
+            facts = {"lease": self._lease.number, "reason": why, "cause": Cause.REFUSED}
+            seal_outcome(self._store, trial, 0, State.FAILED, [], 0, steps=0, **facts)
         elif name := self._reusable.copy(self._store, trial, self._traces):
             self.reused[name] += 1
         return self._read(trial)

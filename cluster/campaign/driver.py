@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -52,10 +52,13 @@ class Ended:
     reused: Counter[str]
     """Name of another study → number of its trials that this run copied instead of training them again."""
     failures: tuple[str, ...] = ()
-    """Why trials of this study failed, each reason once. A failed trial is final: no later run repeats it."""
+    """Why trials of this study failed, each reason once. No later run repeats them by itself: see `tesseral retry`."""
     given_up: tuple[str, ...] = ()
     """Why this run gave trials up without an outcome, each reason once, such as a worker that was lost again and again.
     The next run continues them."""
+    causes: Counter[str | None] = field(default_factory=Counter)
+    """Cause → number of the failed trials: `memory`, `machine`, `training`, `code` or `refused`; None where an earlier
+    version recorded none."""
 
     @property
     def left(self) -> int:
@@ -156,9 +159,15 @@ def run_study(
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
         with suppress(StoreError):  # a derived number, which only the next plan uses
             record_rate(plan.storage, plan.study.name, ledger)
-        failed = [entry.outcome for entry in entries if entry.outcome is not None and entry.state is State.FAILED]
+        failed = [
+            entry.outcome
+            for entry in entries
+            for _ in entry.plans
+            if entry.outcome is not None and entry.state is State.FAILED
+        ]
         failures = dict.fromkeys(outcome["reason"] for outcome in failed if "reason" in outcome)
-        return Ended(+states, campaign.reused, tuple(failures), tuple(campaign.given_up))
+        causes = Counter(outcome.get("cause") for outcome in failed)
+        return Ended(+states, campaign.reused, tuple(failures), tuple(campaign.given_up), causes)
 
 
 def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:

@@ -16,6 +16,7 @@ from tesseral.study.errors import RecordError, StudyFileError
 from tesseral.study.records.attempt import furthest
 from tesseral.study.records.document import damaged, read_document, seal
 from tesseral.study.records.ledger import Entry
+from tesseral.study.records.retry import failed_step
 from tesseral.study.records.rungs import check_rungs, read_rungs
 from tesseral.study.records.store import Store
 
@@ -126,6 +127,8 @@ class SearchStage:
         # A worker goes on from a rung, and keeps a checkpoint there, after the rung was judged. The checkpoint says so
         # even if the record of its attempt is lost.
         beyond = begun - 1 if entry.outcome else max(begun - 1, furthest(self._store, entry.id))
+        if entry.failed:
+            beyond = max(beyond, failed_step(self._store, entry.id))
         for epoch, value in rungs.items():
             self._halving.add(entry.id, epoch, value)
             if epoch < max(rungs) or epoch * steps <= beyond:

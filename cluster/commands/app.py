@@ -1,4 +1,4 @@
-"""The command line: `tesseral plan | reference | run | status | report | export | schema`.
+"""The command line: `tesseral plan | reference | run | status | retry | report | export | schema`.
 
 Commands validate what they were given before they import torch, Ray or Polars, which take seconds.
 """
@@ -18,6 +18,7 @@ from tesseral.cluster.commands.export import export
 from tesseral.cluster.commands.options import AsJson, ExecutorName, Preset, Storage, StudyPath
 from tesseral.cluster.commands.reference import reference
 from tesseral.cluster.commands.report import report
+from tesseral.cluster.commands.retry import retry
 from tesseral.cluster.commands.schema import schema
 from tesseral.cluster.commands.status import status
 from tesseral.cluster.commands.streams import printed
@@ -183,6 +184,7 @@ def run(
 
 
 app.command()(status)
+app.command()(retry)
 app.command()(report)
 app.command()(export)
 app.command()(schema)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tesseral.cluster.commands.display import console, errors
 from tesseral.cluster.commands.signals import Interrupted, raised
-from tesseral.study.configuration.trial import State
+from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.errors import (
     ClusterError,
     DataError,
@@ -25,6 +25,7 @@ from tesseral.study.errors import (
     StudyFileError,
     TesseralError,
 )
+from tesseral.study.wording import failures
 
 if TYPE_CHECKING:  # it imports torch, for which a sentence on the terminal should not wait
     from tesseral.cluster.campaign.driver import Ended
@@ -82,11 +83,8 @@ def finish(name: str, ended: "Ended") -> None:
     :param ended: how its run ended.
     """
     states = ended.states
-    rest = [
-        f"{states[state]} {words}"
-        for state, words in ((State.PRUNED, "stopped early"), (State.FAILED, "failed"))
-        if states[state]
-    ]
+    rest = [f"{states[State.PRUNED]} stopped early"] if states[State.PRUNED] else []
+    rest += [failures(ended.causes.elements())] if ended.causes else []
     rest += [f"{ended.left} left; the same command continues them"] if ended.left else []
     complete = f"{states[State.COMPLETE]} of {states.total()} trials complete"
     console.print(f"{name}: " + ", ".join([complete, *rest]), soft_wrap=True)
@@ -97,10 +95,10 @@ def finish(name: str, ended: "Ended") -> None:
         return
     for sentence in (*(f"failed: {why}" for why in ended.failures), *(f"given up: {why}" for why in ended.given_up)):
         _say(sentence, "red")
-    if states[State.FAILED]:
+    if states[State.FAILED] > ended.causes[Cause.REFUSED]:
         _say(
-            "a failed trial is not trained again by itself; once the cause is gone, remove its outcome.json in "
-            f"{name}/trials of the storage, and the same command trains it",
+            "a failed trial is not trained again by itself; once the cause is gone, "
+            f"tesseral retry {name} makes it due, and the same command trains it",
             "red",
         )
     sys.exit(1)

@@ -5,9 +5,10 @@ import json
 from tesseral.cluster.commands.display import console, table
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
 from tesseral.cluster.commands.streams import printed
-from tesseral.study.configuration.trial import State
+from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.records.lease import driver
 from tesseral.study.records.store import Store
+from tesseral.study.wording import failure, failures
 
 
 def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", as_json: AsJson = False) -> None:
@@ -22,15 +23,16 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
 
     tables = open_trials(storage, name)
     stages = state_counts(tables)
-    failed = tables.trials.filter(tables.trials["state"] == State.FAILED.value).select("trial", "arm", "reason")
+    failed = tables.trials.filter(tables.trials["state"] == State.FAILED.value).select(
+        "trial", "arm", "cause", "reason"
+    )
     shown = [state for state in State if any(counts[state] for arms in stages.values() for counts in arms.values())]
     if as_json:
         tree = {
             stage: {arm: {state: counts[state] for state in shown} for arm, counts in arms.items()}
             for stage, arms in stages.items()
         }
-        failures = failed.to_dicts()
-        print(json.dumps({"study": name, "arms": tree["confirm"], **tree, "failed": failures}, indent=2))
+        print(json.dumps({"study": name, "arms": tree["confirm"], **tree, "failed": failed.to_dicts()}, indent=2))
         printed()
         return
     for stage, arms in stages.items():
@@ -44,6 +46,8 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
         console.print(f"Driven by {holder}.", soft_wrap=True)
     elif any(not state.finished for state in shown):
         console.print("No driver runs it now; `tesseral run` continues it.", soft_wrap=True)
-    for trial, arm, reason in failed.iter_rows():
-        console.print(f"failed {trial[:10]} ({arm}): {reason}", style="red")
+    for trial, arm, cause, reason in failed.iter_rows():
+        console.print(f"{trial[:10]} ({arm}) {failure(cause)}: {reason}", style="red", soft_wrap=True)
+    if {*failed["cause"]} - {Cause.REFUSED}:
+        console.print(f"{failures(failed['cause'])}; tesseral retry {name} makes them due again.", soft_wrap=True)
     printed()

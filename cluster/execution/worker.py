@@ -15,7 +15,7 @@ from typing import Any
 from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.training.recorder import DivergedError
-from tesseral.study.configuration.trial import State, Traces, Trial
+from tesseral.study.configuration.trial import Cause, State, Traces, Trial
 from tesseral.study.errors import (
     CheckpointError,
     DeviceLostError,
@@ -169,12 +169,14 @@ def _train(
     except (LeaseLostError, StoreError, RecordError, StoppedAtRung):
         raise
     except DivergedError as error:
-        return State.FAILED, {"reason": str(error), "metrics": error.metrics}
+        return State.FAILED, {"reason": str(error), "metrics": error.metrics, "cause": Cause.TRAINING}
     except Exception as error:  # noqa: BLE001 - a trial's own failure is its outcome and never stops the study
-        if out_of_memory(error) and attempt.parts == 1 and trial.configuration.training.batch_size > 1:
+        full = out_of_memory(error)
+        if full and attempt.parts == 1 and trial.configuration.training.batch_size > 1:
             return None, {}
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return State.FAILED, {"reason": reason, "traceback": traceback.format_exc()}
+        cause = Cause.MEMORY if full else Cause.MACHINE if isinstance(error, OSError) else Cause.CODE
+        return State.FAILED, {"reason": reason, "traceback": traceback.format_exc(), "cause": cause}
     return State.COMPLETE, {
         "metrics": result.metrics,
         "seconds": result.seconds,

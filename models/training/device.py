@@ -1,5 +1,6 @@
 """The device that a training runs on: lookup by name, determinism, memory use, and running out of memory."""
 
+import errno
 import os
 import resource
 import sys
@@ -69,12 +70,14 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means exhausted memory: Python's, the CPU allocator's or the accelerator's.
+    """Whether an exception means exhausted memory: Python's, the system's, the CPU allocator's or the accelerator's.
 
     :param error: any exception.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _FULL)
 
 

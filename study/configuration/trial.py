@@ -12,7 +12,7 @@ from tesseral.study.parsing.section import Range, Section
 
 
 class State(StrEnum):
-    """State of a trial. A finished trial (complete, pruned or failed) never changes."""
+    """State of a trial. A finished trial (complete, pruned or failed) never changes; a failed one can be retried."""
 
     PLANNED = "planned"
     RUNNING = "running"
@@ -24,6 +24,21 @@ class State(StrEnum):
     def finished(self) -> bool:
         """True for complete, pruned and failed."""
         return self in (State.COMPLETE, State.PRUNED, State.FAILED)
+
+
+class Cause(StrEnum):
+    """Why a trial failed. `memory` and `machine` are not the trial's own fault, and may be gone the next time."""
+
+    TRAINING = "training"
+    """The loss or a metric became infinite or not a number."""
+    MEMORY = "memory"
+    """The memory of the machine or its accelerator was too small."""
+    MACHINE = "machine"
+    """Its worker was lost again and again, or the operating system reported an error."""
+    CODE = "code"
+    """Any other exception."""
+    REFUSED = "refused"
+    """The search proposed settings whose network is not trained."""
 
 
 @dataclass(frozen=True, kw_only=True)

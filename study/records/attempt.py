@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tesseral.study.configuration.trial import State
+from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.errors import LeaseLostError
 from tesseral.study.records import lease
 from tesseral.study.records.document import OutcomeRecord, damaged, read_document, seal
@@ -174,7 +174,7 @@ class Attempt:
             latest = _resume(store, trial, begins, without)
             step = latest[0] if latest else 0
             start = step + 1 if latest else 0
-            parts = max((begin.parts for begin in begins), default=1)
+            parts = max((begin.parts for begin in begins if not begin.failed), default=1)
             parts = options["parts"] = max(parts, options.get("parts", 1))
             if read_pruning(store, trial, lease_number) is not None:
                 return None
@@ -183,11 +183,11 @@ class Attempt:
             lost = {
                 begin.worker
                 for begin in begins
-                if (begin.lease, begin.start, begin.parts) == (lease_number, start, parts)
+                if (begin.lease, begin.start, begin.parts) == (lease_number, start, parts) and not begin.failed
             }
             if len(lost) >= LOSSES and not without:
                 reason = f"its worker was lost {len(lost)} times without a checkpoint in between"
-                facts = {"lease": lease_number, "steps": step, "reason": reason}
+                facts = {"lease": lease_number, "steps": step, "reason": reason, "cause": Cause.MACHINE}
                 seal_outcome(store, trial, begins[-1].number, State.FAILED, begins, step, **facts)
                 return None
             number = _next_number(store, trial)

@@ -76,7 +76,7 @@ class AttemptRecord(TypedDict):
 
 
 class OutcomeRecord(TypedDict):
-    """`trials/<id>/outcome.json`: the end of a trial."""
+    """`trials/<id>/outcome.json`: the end of a trial; `attempts/<n>.failed.json` once a failed one is retried."""
 
     trial: NotRequired[str]
     state: Literal["complete", "pruned", "failed"]
@@ -92,6 +92,7 @@ class OutcomeRecord(TypedDict):
     device: NotRequired[str | None]
     peak_memory: NotRequired[Number | None]
     reason: NotRequired[str]
+    cause: NotRequired[Literal["training", "memory", "machine", "code", "refused"]]
     reused: NotRequired[str | None]
 
 

@@ -29,7 +29,7 @@ from tesseral.study.records.document import (
     seal,
 )
 from tesseral.study.records.schemas import TRIALS
-from tesseral.study.records.segments import Source, begin_of, encode, folder, missing, tile
+from tesseral.study.records.segments import Source, begin_of, encode, failed_attempts, folder, missing, tile
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
@@ -47,6 +47,8 @@ class Entry:
     """Content of `outcome.json`; None until the trial is finished."""
     others: tuple[Json, ...] = ()
     """Contents of `arms/<key>.json`: further arms that chose the same network and share the trial."""
+    failed: int = 0
+    """Number of the last attempt after which the trial failed and was retried; 0 if it never was."""
 
     @property
     def plans(self) -> tuple[Json, ...]:
@@ -58,7 +60,7 @@ class Entry:
         """State of the trial. `running` means begun and not finished, by a live worker or by one that was lost."""
         if self.outcome is not None:
             return State(self.outcome["state"])
-        return State.RUNNING if self.begins else State.PLANNED
+        return State.RUNNING if self.begins and self.begins[-1]["attempt"] > self.failed else State.PLANNED
 
     @property
     def trial(self) -> Trial:
@@ -161,7 +163,7 @@ class Ledger:
     def __init__(self, store: Store, *, strict: bool = False) -> None:
         self.store = store
         self.strict = strict
-        self._finished: dict[str, Entry] = {}  # kept, because a finished trial never changes
+        self._finished: dict[str, Entry] = {}  # kept: a finished trial never changes while a driver holds the study
         self._parts: dict[str, Json] = {}
 
     def entries(self) -> list[Entry]:
@@ -207,13 +209,15 @@ class Ledger:
             raise damaged(self.store, path, f"it is that of trial {plan_['id'][:10]}")
         if not plan_.sealed and _trial_id(plan_["trial"]) != trial:
             raise damaged(self.store, path, "its configuration does not have its id")
+        failed = failed_attempts(begun)
+        begun = [path for path in begun if path not in failed.values()]
         begins = [tree for path in begun if (tree := self._begin(path, trial)) is not None]
         begins.sort(key=lambda tree: int(tree["attempt"]))
         path = f"trials/{trial}/outcome.json"
         outcome = read_document(self.store, path, OutcomeRecord)
         others = tuple(tree for path in shared if (tree := read_document(self.store, path, ArmRecord)))
         if outcome is None:
-            return Entry(trial, plan_, tuple(begins), None, others)
+            return Entry(trial, plan_, tuple(begins), None, others, max(failed, default=0))
         if outcome.get("trial", trial) != trial:
             raise damaged(self.store, path, f"it is that of trial {outcome['trial'][:10]}")
         entry = Entry(trial, self._shared(plan_), tuple(map(self._shared, begins)), self._shared(outcome), others)
@@ -256,7 +260,7 @@ class Ledger:
                 prefix = folder(table, entry.id) + "/"
                 sources += [Source(path, entry.id, None) for path in entry.outcome["files"] if path.startswith(prefix)]
             else:
-                begins = [begin_of(tree) for tree in entry.begins]
+                begins = [begin_of(tree, entry.failed) for tree in entry.begins]
                 paths = listed.get(entry.id, [])
                 counted, lacked = tile(paths, entry.id, begins)
                 sources += counted
@@ -297,7 +301,7 @@ def _row(entry: Entry, plan_: Json) -> Json:
     row = {key: plan_.get(key) for key in ("study", "arm", "stage", "block", "replicate", "target")}
     row |= {key: plan_.get(key) for key in ("parameters", "parameters_live", "components", "flops", "proposal")}
     row |= {key: plan_.get(key) for key in ("hidden_natural", "match", "residual", "max_steps")}
-    row |= {key: outcome.get(key) for key in ("reason", "steps", "seconds", "device", "peak_memory", "reused")}
+    row |= {key: outcome.get(key) for key in ("reason", "cause", "steps", "seconds", "device", "peak_memory", "reused")}
     row |= {
         "trial": entry.id,
         "state": entry.state,

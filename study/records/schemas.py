@@ -105,6 +105,7 @@ TRIALS = _table(
     ("replicate", pa.int32(), "fixes the initialisation"),
     ("state", pa.string(), "planned, running, complete, pruned or failed"),
     ("reason", pa.string(), "why it failed or was pruned, one line"),
+    ("cause", pa.string(), "why it failed: training, memory, machine, code or refused; null if not known"),
     ("parameters", pa.int64(), "trainable numbers of the network"),
     ("parameters_live", pa.int64(), "those that a gradient can reach: what arms are matched by"),
     ("components", pa.int64(), "numbers that the hidden features of an atom hold, in the widest layer"),

@@ -7,7 +7,8 @@ one that is missing or there twice. When a trial ends, its segments are compacte
 which its outcome names.
 
 Rows of attempt n count only below the start step of every later attempt. An attempt that began under a superseded lease
-does not count at all. So a worker that was thought dead can still write, and changes nothing.
+does not count at all, nor does one that is at or below n where `attempts/<n>.failed.json` is: its trial failed and was
+retried. So a worker that was thought dead can still write, and changes nothing.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ from tesseral.study.records.store import Store
 TABLES = {"curves": CURVES, "traces": TRACES}
 
 _ATTEMPT = re.compile(r"(\d+)\.json")
+_FAILED = re.compile(r"(\d+)\.failed\.json")
 _NAME = re.compile(r"(\d+)-(\d+)-(\d+)(-all)?-([0-9a-f]{16})\.parquet")
 # Those of earlier versions: no first step and no hash.
 _UNCHECKED = re.compile(r"(\d+)-(\d+)\.parquet")
@@ -54,6 +56,8 @@ class Begin:
     """Host and process id of its worker."""
     tiled: bool = True
     """Whether its segments tile the steps. Those of earlier versions do not, so nothing can be missed among them."""
+    failed: bool = False
+    """Whether its trial failed and was retried."""
 
 
 @dataclass(frozen=True)
@@ -97,27 +101,40 @@ def read_begins(store: Store, trial: str) -> list[Begin]:
     again.
     """
     begins = []
-    for number, path in attempt_numbers(store.paths(f"trials/{trial}/attempts")).items():
+    paths = store.paths(f"trials/{trial}/attempts")
+    failed = max(failed_attempts(paths), default=0)
+    for number, path in attempt_numbers(paths).items():
         try:
             tree = read_document(store, path, AttemptRecord, trial=trial, attempt=number)
         except RecordError as error:
             warnings.warn(f"{error} (until then this attempt is left out)", stacklevel=2)
             continue
         if tree is not None:
-            begins.append(begin_of(tree))
+            begins.append(begin_of(tree, failed))
     return sorted(begins, key=lambda b: b.number)
 
 
-def begin_of(tree: Json) -> Begin:
-    """Return the beginning of an attempt that its record holds."""
+def begin_of(tree: Json, failed: int = 0) -> Begin:
+    """Return the beginning of an attempt that its record holds.
+
+    :param tree: content of the record.
+    :param failed: number of the last attempt after which its trial failed and was retried.
+    """
     worker = f"{tree.get('host', '')}:{tree.get('pid', tree['attempt'])}"
     tiled = tree.get("version", 1) >= 2
-    return Begin(tree["attempt"], tree["lease"], tree["start"], tree.get("parts", 1), worker, tiled)
+    number = tree["attempt"]
+    return Begin(number, tree["lease"], tree["start"], tree.get("parts", 1), worker, tiled, number <= failed)
 
 
 def attempt_numbers(paths: Iterable[str]) -> dict[int, str]:
     """Return attempt number → path of its record, of those of `paths` that are records of attempts."""
     names = {path: _ATTEMPT.fullmatch(path.rpartition("/")[2]) for path in paths}
+    return {int(match[1]): path for path, match in names.items() if match}
+
+
+def failed_attempts(paths: Iterable[str]) -> dict[int, str]:
+    """Return attempt number → path of the outcome that was set aside there, of those of `paths` that are such ones."""
+    names = {path: _FAILED.fullmatch(path.rpartition("/")[2]) for path in paths}
     return {int(match[1]): path for path, match in names.items() if match}
 
 
@@ -132,7 +149,7 @@ def counting(begins: Iterable[Begin]) -> dict[int, int | None]:
             valid.append(begin)
     bounds: dict[int, int | None] = {}
     lowest: int | None = None
-    for begin in reversed(valid):
+    for begin in reversed([begin for begin in valid if not begin.failed]):
         bounds[begin.number] = lowest
         lowest = begin.start if lowest is None else min(lowest, begin.start)
     return bounds

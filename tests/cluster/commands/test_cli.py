@@ -14,7 +14,7 @@ from tesseral.analysis.tables.open import open_trials
 from tesseral.cluster.campaign.driver import Ended
 from tesseral.cluster.commands.exit_codes import finish
 from tesseral.cluster.planning.plan import prepare
-from tesseral.study.configuration.trial import State
+from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.design.stages import Best
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import freeze, write_plan
@@ -213,9 +213,23 @@ def test_a_second_driver_is_refused_with_exit_code_3(storage, study_file):
 
 
 def test_how_a_failed_trial_is_trained_again_is_said(capsys):
-    failed = Ended(Counter({State.COMPLETE: 1, State.FAILED: 1}), Counter(), ("RuntimeError: no luck",))
+    failed = Ended(
+        Counter({State.COMPLETE: 1, State.FAILED: 2}),
+        Counter(),
+        ("RuntimeError: no luck",),
+        causes=Counter([Cause.MEMORY, Cause.CODE]),
+    )
     with pytest.raises(SystemExit, match="1"):
         finish("mine", failed)
-    said = " ".join(capsys.readouterr().err.split())
+    printed = capsys.readouterr()
+    assert "mine: 1 of 3 trials complete, 2 failed: 1 out of memory, 1 by an exception" in printed.out
+    said = " ".join(printed.err.split())
     assert "failed: RuntimeError: no luck" in said
-    assert "remove its outcome.json in mine/trials of the storage, and the same command trains it" in said
+    assert "tesseral retry mine makes it due, and the same command trains it" in said
+
+
+def test_what_would_be_refused_again_is_not_to_be_retried(capsys):
+    refused = Ended(Counter({State.FAILED: 1}), Counter(), ("too large",), causes=Counter([Cause.REFUSED]))
+    with pytest.raises(SystemExit, match="1"):
+        finish("mine", refused)
+    assert "retry" not in capsys.readouterr().err
