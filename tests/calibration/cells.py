@@ -4,12 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tesseral.analysis.statistics.best import best
 from tesseral.analysis.statistics.order_trend import trends
+from tesseral.analysis.statistics.steps import steps
 from tesseral.analysis.terms.sampling import Sampling
+from tesseral.study.design.search_budget import default_repeats
 from tests.benchmarks.figures import Figure
 from tests.calibration import errors, ridge, tuning
 from tests.calibration.allocation import sequential
-from tests.calibration.order_studies import order_study
+from tests.calibration.feature_studies import arm_study, order_study
 from tests.calibration.verdicts import Intervals, against_first, by_search, disagreement, intervals, names
 
 SEED = 15
@@ -25,6 +28,8 @@ SIZES = ((36, 8, 12), (800, 100, 100))
 """Structures to train on, for validation and to test on."""
 CHECKED = 12
 """Studies of a cell whose numbers are held against those of the project's own function."""
+NO_DIFFERENCE = ("no better, and dearer", "no worse than δ", "no verdict")
+"""Verdicts on a step that claim no difference in error."""
 EXACT = 1e-9
 """Largest difference from them."""
 
@@ -45,6 +50,7 @@ def all_cells(studies: int) -> Iterator[Figure]:
         of_searches_on_new_data,
         of_power,
         of_orders,
+        of_first_screen,
     ):
         yield from part(studies)
 
@@ -168,7 +174,7 @@ def of_searches(
     for number in arms:
         for budget in proposals:
             for several in blocks:
-                searches = tuning.most_searches(budget, several)
+                searches = default_repeats(budget, several)
                 design = tuning.Design(number, budget, searches, several)
                 rng = np.random.default_rng([SEED, number, budget, several])
                 few = max(1, studies * 4 // max(4, number))
@@ -193,7 +199,7 @@ def of_searches_on_new_data(
     """
     size = (36, 8, 12)
     for proposals, blocks in designs:
-        searches = tuning.most_searches(proposals, blocks)
+        searches = default_repeats(proposals, blocks)
         design = tuning.Design(4, proposals, searches, blocks)
         rng = np.random.default_rng([SEED, proposals, blocks, 2])
         few = max(1, studies // 2)
@@ -217,7 +223,7 @@ def of_power(
     """
     for budget in proposals:
         for number in blocks:
-            searches = tuning.most_searches(budget, number)
+            searches = default_repeats(budget, number)
             rng = np.random.default_rng([SEED, budget, number, 4])
             logs = tuning.log_errors(rng, tuning.Design(4, budget, searches, number), max(1, studies // 4))
             for change in (10, 20):
@@ -246,6 +252,35 @@ def of_orders(studies: int) -> Iterator[Figure]:
         yield Figure(
             f"a shape is claimed where the benefit {words}: 6 blocks", 100 * float(np.mean(shapes)), "%", CLAIMS
         )
+
+
+def of_first_screen(studies: int, arms: tuple[int, ...] = (4, 10)) -> Iterator[Figure]:
+    """Claims of comparisons with a baseline, of steps between levels and of the best arms, between equal arms.
+
+    That no step is worse by more than δ is true here, so such a verdict is no false claim.
+    """
+    for number in arms:
+        rng = np.random.default_rng([SEED, number, 6])
+        logs = errors.log_errors(rng, number * (errors.PLAIN,), studies, FROM, 1).mean(axis=3)
+        upper, lower = np.triu_indices(number, 1)
+        families = {
+            "comparisons with a baseline": intervals(against_first(logs)),
+            "steps between levels": intervals(np.diff(logs, axis=1)),
+            "pairs that tell an arm from the best": intervals(logs[:, lower] - logs[:, upper]),
+        }
+        where = f"{number} equal arms, {FROM} blocks"
+        for words, found in families.items():
+            yield _claims(f"{words}: {where}", found, holds=True)
+        either = np.any([found.claimed.any(axis=1) for found in families.values()], axis=0)
+        yield Figure(f"any claim, of all three, each corrected apart: {where}", 100 * float(either.mean()), "%")
+        _, between, pairs = families.values()
+        for study in [*range(CHECKED), *np.flatnonzero(either)[:CHECKED]]:
+            tables = arm_study(logs[study])
+            told = [step.verdict not in ("undecided", *NO_DIFFERENCE) for step in steps(tables)]
+            (lowest,) = best(tables)
+            assert told == between.claimed[study].tolist()
+            assert lowest.alike is not None
+            assert (len(lowest.alike) < number - 1) == pairs.claimed[study].any()
 
 
 def _coverage(what: str, found: Intervals, holds: bool) -> Figure:

@@ -42,12 +42,6 @@ class Design:
     """Whether the first proposals of a search are the same in all arms."""
 
 
-def most_searches(proposals: int, blocks: int) -> int:
-    """Searches that decide most for a budget: as many as there are blocks, if each has six proposals, and at least
-    three of four, because two give no interval."""
-    return 1 if blocks < 3 or proposals < 12 else min(blocks, max(3, proposals // 6))
-
-
 def log_errors(rng: np.random.Generator, design: Design, studies: int) -> np.ndarray:
     """Draw studies of identical arms.
 

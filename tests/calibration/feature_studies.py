@@ -1,4 +1,6 @@
-"""Studies of hidden features whose errors by order of the output are known, as tables that the analysis reads."""
+"""Studies of hidden features with known errors, as tables that the analysis reads."""
+
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,25 @@ def order_study(rng: np.random.Generator, ratios: np.ndarray) -> StudyTables:
         for arm, by_block in enumerate(ERROR * ratios[:, None] * noise)
         for block, by_order in enumerate(by_block)
     ]
+    return _tables(rows, arms, BLOCKS)
+
+
+def arm_study(logs: np.ndarray) -> StudyTables:
+    """A study of one error a trial.
+
+    :param logs: logarithms of errors, of shape (arms, blocks).
+    """
+    rows = [
+        trial_row(arm, block, 0) | {"metric.test.epsilon": float(np.exp(value))}
+        for arm, by_block in enumerate(logs)
+        for block, value in enumerate(by_block)
+    ]
+    return _tables(rows, *logs.shape)
+
+
+def _tables(rows: list[dict[str, Any]], arms: int, blocks: int) -> StudyTables:
     names = tuple(f"lmax={arm}" for arm in range(arms))
     levels = {name: {"network.hidden.lmax": str(arm)} for arm, name in enumerate(names)}
-    return load(table(rows), [], [], info(arms=names, levels=levels, blocks=BLOCKS, replicates=1))
+    factors = {"network.hidden.lmax": tuple(map(str, range(arms)))}
+    study = info(arms=names, levels=levels, factors=factors, blocks=blocks, replicates=1)
+    return load(table(rows), [], [], study)
