@@ -12,6 +12,7 @@ from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.best import Best
 from tesseral.analysis.statistics.fit_floor import floor_sentence
 from tesseral.analysis.statistics.order_trend import trend_sentences
+from tesseral.analysis.statistics.outliers import failing_sentences
 from tesseral.analysis.statistics.paired import ArmError, Comparison
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.statistics.scaling import scaling_sentences
@@ -70,7 +71,9 @@ def limits(results: Results) -> list[str]:
     if all(arm.error.error is None for arm in results.arms):
         return []
     told = [floor_sentence(study), sizes(study, results.arms)]
-    return [*_out_of_reach(results.arms), *filter(None, told), *_of_design(study), *learning_rates(study)]
+    failing = failing_sentences([arm.failing for arm in results.arms if arm.failing is not None], study.aggregate)
+    reach = _out_of_reach(results.arms)
+    return [*reach, *filter(None, told), *failing, *_of_design(study), *learning_rates(study)]
 
 
 def _of_design(study: StudyInfo) -> list[str]:
@@ -86,6 +89,11 @@ def _of_design(study: StudyInfo) -> list[str]:
         return [
             f"The study has fewer than {FEWEST_UNITS} blocks, so its intervals are conditional: they hold for its data "
             f"splits only, and no verdict is given. replication.blocks = {FEWEST_UNITS} or more would give one."
+        ]
+    if study.sampling.unit == "block" and study.most_blocks == FEWEST_UNITS:
+        return [
+            f"Intervals rest on {FEWEST_UNITS} blocks, that is on {FEWEST_UNITS - 1} degrees of freedom: one start "
+            "that fails can widen them beyond use, and it cannot be told from the others."
         ]
     return []
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from tesseral.analysis.statistics.outliers import FailingStarts, failing_starts, outlier_note
 from tesseral.analysis.statistics.paired import ArmError, Comparison, arm_errors, compare_arms
 from tesseral.analysis.statistics.progress import blocks_given
 from tesseral.analysis.tables.load import StudyTables
@@ -61,6 +62,8 @@ class ArmSummary:
     """Hidden irreps that no path produces or none reads, in words."""
     failed: int
     """Failed trials of the confirm stage."""
+    failing: FailingStarts | None
+    """Its failed and outlying trials; None if there are none."""
     confirmed: bool
     """False if no trial of the arm's search was completed: then there is no setting to confirm."""
 
@@ -76,6 +79,8 @@ class ArmSummary:
             flags.append(f"size differs from its target by {signed_percent(self.residual)} %")
         if self.failed:
             flags.append(f"{count(self.failed, 'trial')} failed")
+        if self.failing and (note := outlier_note(self.failing)):
+            flags.append(note)
         if self.error.units and self.error.error is not None and self.error.error.low is None:
             flags.append(f"too few {self.error.unit}s for an interval")
         return tuple(flags)
@@ -90,6 +95,7 @@ def summarise_arms(tables: StudyTables) -> tuple[ArmSummary, ...]:
     baselines = {arm: study.baseline_of(arm) for arm in study.arms}
     compared = compare_arms(trials, study.metric, study.arms, baselines, study.sampling)
     comparisons = {comparison.arm: comparison for comparison in compared}
+    failing = {each.arm: each for each in failing_starts(tables)}
     facts, blocks, errors = _facts(trials), blocks_given(tables), _metric_errors(tables)
     return tuple(
         ArmSummary(
@@ -99,6 +105,7 @@ def summarise_arms(tables: StudyTables) -> tuple[ArmSummary, ...]:
             error=error,
             errors=errors[error.arm],
             comparison=comparisons.get(error.arm),
+            failing=failing.get(error.arm),
             confirmed=blocks[error.arm] > 0,
             **facts.get(error.arm, _NO_FACTS),
         )

@@ -109,6 +109,7 @@ def _legend(plan: StudyPlan) -> list[str]:
         lines.append("→: the hidden irreps after matching, with which the arm is trained")
     if _some_idle(plan):
         lines.append("live: parameters that a gradient reaches; the others stay as they were initialised")
+    lines.append("FLOPs: those of matrix products alone, of a training step")
     if _matched(plan):
         lines.append("residual %: by how much the arm's size differs from the size that all arms are matched to")
     return lines
