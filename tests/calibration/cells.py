@@ -6,13 +6,14 @@ import numpy as np
 
 from tesseral.analysis.statistics.best import best
 from tesseral.analysis.statistics.order_trend import trends
+from tesseral.analysis.statistics.scaling import size_curves
 from tesseral.analysis.statistics.steps import steps
 from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.design.search_budget import default_repeats
 from tests.benchmarks.figures import Figure
 from tests.calibration import errors, ridge, tuning
 from tests.calibration.allocation import sequential
-from tests.calibration.feature_studies import arm_study, order_study
+from tests.calibration.feature_studies import arm_study, order_study, size_study
 from tests.calibration.verdicts import Intervals, against_first, by_search, disagreement, intervals, names
 
 SEED = 15
@@ -51,6 +52,7 @@ def all_cells(studies: int) -> Iterator[Figure]:
         of_power,
         of_orders,
         of_first_screen,
+        of_exponents,
     ):
         yield from part(studies)
 
@@ -281,6 +283,25 @@ def of_first_screen(studies: int, arms: tuple[int, ...] = (4, 10)) -> Iterator[F
             assert told == between.claimed[study].tolist()
             assert lowest.alike is not None
             assert (len(lowest.alike) < number - 1) == pairs.claimed[study].any()
+
+
+def of_exponents(studies: int, curves: int = 4) -> Iterator[Figure]:
+    """Exponents of the error against the size of the training set, of curves that are one power law."""
+    sizes = (50, 100, 200, 400)
+    rng = np.random.default_rng([SEED, curves, 7])
+    logs = -0.4 * np.log(sizes)[:, None] + errors.log_errors(
+        rng, curves * len(sizes) * (errors.PLAIN,), studies, FROM, 1
+    ).reshape(studies, curves, len(sizes), FROM)
+    x = np.log(sizes) - np.mean(np.log(sizes))
+    slopes = -np.einsum("i,scib->scb", x, logs) / np.square(x).sum()
+    exponents, differences = intervals(slopes), intervals(against_first(slopes))
+    where = f"exponents of {curves} equal learning curves, {FROM} blocks"
+    yield Figure(f"coverage, {where}", exponents.coverage(0.4), "%", COVERAGE[1], COVERAGE[0])
+    yield _claims(f"differences between {where}", differences, holds=True)
+    for study in [*range(CHECKED), *np.flatnonzero(differences.claimed.any(axis=1))[:CHECKED]]:
+        first, *others = size_curves(size_study(logs[study], sizes))
+        assert np.isclose(first.exponent.value, exponents.mean[study, 0])
+        assert [each.p_holm < 0.05 for each in others] == differences.claimed[study].tolist()
 
 
 def _coverage(what: str, found: Intervals, holds: bool) -> Figure:

@@ -1,5 +1,6 @@
 """Studies of hidden features with known errors, as tables that the analysis reads."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,31 @@ def arm_study(logs: np.ndarray) -> StudyTables:
         for block, value in enumerate(by_block)
     ]
     return _tables(rows, *logs.shape)
+
+
+def size_study(logs: np.ndarray, sizes: Sequence[int]) -> StudyTables:
+    """A study of hidden features and of the size of the training set.
+
+    :param logs: logarithms of errors, of shape (curves, sizes, blocks).
+    """
+    rows, levels = [], {}
+    for curve, size, block in np.ndindex(*logs.shape):
+        arm = f"lmax={curve}, train={sizes[size]}"
+        levels[arm] = {"network.hidden.lmax": str(curve), "data.train": str(sizes[size])}
+        error = float(np.exp(logs[curve, size, block]))
+        changes = {"trial": f"{curve}{size}{block}".ljust(64, "a"), "arm": arm, "metric.test.epsilon": error}
+        rows.append(trial_row(curve, block, 0) | changes)
+    factors = {"network.hidden.lmax": tuple(map(str, range(len(logs)))), "data.train": tuple(map(str, sizes))}
+    study = info(
+        arms=tuple(levels),
+        baselines={arm: f"lmax=0, {arm.partition(', ')[2]}" for arm in levels},
+        levels=levels,
+        factors=factors,
+        within=("data.train",),
+        blocks=logs.shape[2],
+        replicates=1,
+    )
+    return load(table(rows), [], [], study)
 
 
 def _tables(rows: list[dict[str, Any]], arms: int, blocks: int) -> StudyTables:
