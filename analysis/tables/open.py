@@ -168,6 +168,7 @@ def study_info(
         factors=levels,
         blocks=replication.blocks,
         replicates=replication.replicates,
+        folds=replication.split == "folds",
         sequential=replication.allocate == "sequential",
         precision=replication.precision,
         max_blocks=replication.max_blocks,

@@ -59,6 +59,8 @@ class StudyInfo:
     blocks: int
     """Planned blocks; with a sequential allocation, the smallest number that every arm is given."""
     replicates: int
+    folds: bool = False
+    """Whether test splits of blocks are disjoint folds of the data."""
     sequential: bool = False
     """Whether arms are given more blocks until their change is known to `precision`."""
     precision: float | None = None

@@ -11,6 +11,7 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import split_structures
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.quantities import quantity_of
+from tesseral.study.configuration.trial import Seeds
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.design.stages import confirm_seeds
 
@@ -38,7 +39,8 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
         quantity = quantity_of(arm.configuration.target.quantity, reference.labels)
         if not quantity.has_atomic_references or (quantity.name, data) in checked:
             continue
-        seeds = (confirm_seeds(file.study.seed, block, 0).split for block in range(file.replication.blocks))
+        folds = file.replication.split == "folds"
+        seeds = (confirm_seeds(file.study.seed, block, 0, folds=folds) for block in range(file.replication.blocks))
         checked[quantity.name, data] = outside(reference, data, seeds)
     for (name, data), formulas in checked.items():
         if formulas:
@@ -50,18 +52,18 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
             )
 
 
-def outside(reference: Reference, data: Data, seeds: Iterable[int]) -> set[str]:
+def outside(reference: Reference, data: Data, seeds: Iterable[Seeds]) -> set[str]:
     """Formulas of test structures whose composition is no linear combination of those of the training structures.
 
     :param reference: the reference data.
     :param data: sizes of the splits.
-    :param seeds: seeds of the splits.
+    :param seeds: of the blocks.
     """
     rows = reference.converged.table["atomic_numbers"].to_pylist()
     counts = np.array([[row.count(number) for number in reference.elements] for row in rows], dtype=float)
     formulas: set[str] = set()
     for seed in seeds:
-        chosen = split_structures(data, len(rows), seed)
+        chosen = split_structures(data, len(rows), seed.split, seed.fold)
         _, values, directions = np.linalg.svd(counts[list(chosen.train)], full_matrices=False)
         span = directions[values > TOLERANCE * values.max()]
         formulas |= {_formula(rows[index]) for index in chosen.test if _missed(counts[index], span) > TOLERANCE}

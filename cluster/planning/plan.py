@@ -9,7 +9,7 @@ from typing import Any
 from tesseral.cluster.planning.measure import Measure
 from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_size, check_sizes
+from tesseral.models.data.split import check_folds, check_size, check_sizes
 from tesseral.models.data.target_columns import check_values, has_spread
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.configuration import Configuration, Data
@@ -121,7 +121,8 @@ class StudyPlan:
         :param block: number of the block, counted from 0.
         :param replicate: number of the replicate in the block, counted from 0.
         """
-        seeds = confirm_seeds(self.study.file.study.seed, block, replicate)
+        folds = self.study.file.replication.split == "folds"
+        seeds = confirm_seeds(self.study.file.study.seed, block, replicate, folds=folds)
         return self._plan_trial(arm, "confirm", seeds, block, replicate)
 
     def _plan_trial(self, arm: PlannedArm, stage: Stage, seeds: Seeds, block: int, replicate: int) -> PlannedTrial:
@@ -146,12 +147,14 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
     for name, configurations in _by_reference(study).items():
         reference = measure.reference(name)
         if reference is not None:
-            _check_data(configurations, reference, measure)
+            _check_data(configurations, reference, measure, _folds(study))
             continue
         for data in dict.fromkeys(each.data for each in configurations):
             made = measure.to_be_made(data)
             if made is not None:
-                check_size(data, made, f"the structures that {data.recipe} makes")
+                what = f"the structures that {data.recipe} makes"
+                check_size(data, made, what)
+                check_folds(data, made, what, _folds(study))
     return _plan(study, measure, {})
 
 
@@ -171,7 +174,7 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
     # Each data set is read once, however many there are: all checks of one come before the next.
     for name, configurations in _by_reference(study).items():
         reference = measure.required(configurations[0].data)
-        _check_data(configurations, reference, measure)
+        _check_data(configurations, reference, measure, _folds(study))
         hashes[name] = reference.content_hash
     prepared = _plan(study, measure, hashes)
     trained: dict[str, Data] = {}
@@ -182,15 +185,23 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
     return prepared
 
 
-def _check_data(configurations: Sequence[Configuration], reference: Reference, measure: Measure) -> None:
+def _folds(study: Study) -> int:
+    """Largest number of disjoint test splits; 0 if they are random."""
+    replication = study.file.replication
+    return max(replication.blocks, replication.max_blocks or 0) if replication.split == "folds" else 0
+
+
+def _check_data(configurations: Sequence[Configuration], reference: Reference, measure: Measure, folds: int) -> None:
     """Check that the data of some arms can be trained on.
 
     :param configurations: of arms that use these data.
+    :param folds: largest number of disjoint test splits; 0 if they are random.
     :raises DataError: if there is too little data, or it lacks values of a target.
     :raises StudyFileError: if no atom has a neighbour within the cutoff of an arm.
     """
     for data in dict.fromkeys(each.data for each in configurations):
         check_sizes(data, reference)
+        check_folds(data, len(reference.converged), f"the converged structures of {data.reference}", folds)
     for target in dict.fromkeys(each.target for each in configurations):
         check_values(target, reference)
         if not has_spread(target, reference):

@@ -6,6 +6,7 @@ import numpy as np
 
 from tesseral.models.data.reference_file import Reference
 from tesseral.study import configuration
+from tesseral.study.configuration.trial import seed as seed_of
 from tesseral.study.errors import DataError
 
 
@@ -43,6 +44,22 @@ def check_size(data: configuration.Data, size: int, what: str) -> None:
         )
 
 
+def check_folds(data: configuration.Data, size: int, what: str, blocks: int) -> None:
+    """Check that the test splits of all blocks can be disjoint.
+
+    :param data: sizes of the splits.
+    :param size: number of structures.
+    :param what: these structures, in words.
+    :param blocks: largest number of blocks.
+    :raises DataError: if they cannot.
+    """
+    if blocks * data.test > size:
+        raise DataError(
+            f"replication.split: expected blocks × test of at most {size}, {what}, for the disjoint test splits of "
+            f'"folds", got {blocks} × {data.test} = {blocks * data.test}; "random" splits may overlap'
+        )
+
+
 def permutation(seed: int, size: int) -> list[int]:
     """A random order of 0..size−1.
 
@@ -53,16 +70,22 @@ def permutation(seed: int, size: int) -> list[int]:
     return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
 
 
-def split_structures(data: configuration.Data, size: int, seed: int) -> Split:
+def split_structures(data: configuration.Data, size: int, seed: int, fold: int | None = None) -> Split:
     """Split the structures: in a random order, those for testing come first, then validation, then training.
 
-    Training sets of different sizes are therefore nested, and judged by the same structures.
+    Training sets of different sizes are therefore nested, and judged by the same structures. With a fold, those for
+    testing are that fold of the order, and the others follow in an order of their own.
 
     :param data: sizes of the splits.
     :param size: converged structures of the reference data.
-    :param seed: the block's.
+    :param seed: the block's; with a fold, that of all blocks.
+    :param fold: which of the disjoint folds of `data.test` structures is tested, counted from 0.
     """
     order = permutation(seed, size)
+    if fold is not None:
+        start = fold * data.test
+        test, rest = order[start : start + data.test], order[:start] + order[start + data.test :]
+        order = test + [rest[i] for i in permutation(seed_of(seed, "fold", fold), len(rest))]
     first = data.test + data.validation
     return Split(
         train=tuple(order[first : first + data.train]),

@@ -109,7 +109,7 @@ class _Training:
         dtype = DTYPES[self.settings.dtype]
         check_sizes(self.configuration.data, reference)
         self.data = open_data_set(reference, self.configuration, dtype, device)
-        self.split = split_structures(self.configuration.data, len(self.data), trial.seeds.split)
+        self.split = split_structures(self.configuration.data, len(self.data), trial.seeds.split, trial.seeds.fold)
         self.validation = self._batches(self.split.validation)
         model = build_model(
             self.configuration,

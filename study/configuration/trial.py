@@ -48,6 +48,8 @@ class Seeds:
     split: int
     order: int
     initialisation: int
+    fold: int | None = None
+    """Which of the disjoint folds of the data the test split is; None for a random test split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +111,11 @@ class Trial:
         return digest(tree)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested dictionaries of plain values."""
-        return asdict(self)
+        """Return nested dictionaries of plain values; without `seeds.fold` for a random test split."""
+        tree = asdict(self)
+        if self.seeds.fold is None:
+            del tree["seeds"]["fold"]
+        return tree
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that is not None, by dotted path."""

@@ -69,17 +69,19 @@ class Best:
     """Why nothing more was proposed."""
 
 
-def confirm_seeds(study_seed: int, block: int, replicate: int) -> Seeds:
+def confirm_seeds(study_seed: int, block: int, replicate: int, *, folds: bool = False) -> Seeds:
     """Seeds of a place in the confirm stage. Arms share them, so that they are compared in pairs.
 
     :param study_seed: `study.seed`.
     :param block: number of the block, counted from 0.
     :param replicate: number of the replicate in the block, counted from 0.
+    :param folds: whether test splits are disjoint folds of one order of the data, as `replication.split` says.
     """
     return Seeds(
-        split=seed(study_seed, "confirm", "split", block),
+        split=seed(study_seed, "confirm", "split", *([] if folds else [block])),
         order=seed(study_seed, "confirm", "order", block),
         initialisation=seed(study_seed, "confirm", "initialisation", block, replicate),
+        fold=block if folds else None,
     )
 
 

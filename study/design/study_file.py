@@ -124,6 +124,10 @@ class Replication(Section):
     gets at least this many."""
     replicates: Annotated[int, Range(ge=1, le=10_000)] = 3
     """Number of replicates in each block. Each replicate has its own initialisation."""
+    split: Literal["random", "folds"] = "random"
+    """How each block splits the data. `random`: anew, so test splits of two blocks may share structures. `folds`: test
+    splits are disjoint folds of the data, as in cross-validation, and training and validation splits are drawn from the
+    rest. That takes blocks × `data.test` structures at least."""
     allocate: Literal["fixed", "sequential"] = "fixed"
     """`fixed`: every arm gets the same number of blocks. `sequential`: an arm and its baseline get further blocks until
     their difference is known to `precision`."""

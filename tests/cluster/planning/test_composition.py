@@ -11,6 +11,7 @@ from tesseral.cluster.planning.plan import plan
 from tesseral.models.data.reference_file import Reference, encode_reference
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.quantities import Label
+from tesseral.study.configuration.trial import Seeds
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.study import Study
 from tests.support.synthetic_properties import property_reference, property_table, row
@@ -26,17 +27,21 @@ def waters_and(*others: list[int]) -> Reference:
     return property_table(rows + [row(f"other-{index}", numbers, PAIR) for index, numbers in enumerate(others)])
 
 
+def block(seed: int) -> Seeds:
+    return Seeds(split=seed, order=0, initialisation=0)
+
+
 def test_a_radical_is_outside_of_waters_unless_it_is_trained_on():
     reference = waters_and([8, 1])
-    formulas = [outside(reference, DATA, [seed]) for seed in range(20)]
+    formulas = [outside(reference, DATA, [block(seed)]) for seed in range(20)]
     assert {frozenset(one) for one in formulas} == {frozenset(), frozenset({"HO"})}
-    assert not outside(waters_and(), DATA, range(5))
+    assert not outside(waters_and(), DATA, map(block, range(5)))
 
 
 def test_what_spans_the_elements_determines_everything():
     reference = waters_and(*[[1, 1]] * 12, [8, 1])
     data = Data(reference="reference/synthetic.parquet", train=20, validation=1, test=4)
-    assert not outside(reference, data, range(20))
+    assert not outside(reference, data, map(block, range(20)))
 
 
 def said(quantity: str, reference: Reference) -> list[str]:

@@ -14,12 +14,15 @@ import pytest
 from tesseral.cluster.campaign.asha import Halving
 from tesseral.cluster.planning.cost import SHIPPED
 from tesseral.cluster.planning.forecast import forecasts, notes, share_of_epochs, title, to_dict
-from tesseral.cluster.planning.plan import StudyPlan, plan
+from tesseral.cluster.planning.plan import StudyPlan, plan, prepare
 from tesseral.models.data.reference_file import read_reference
+from tesseral.models.data.split import split_structures
 from tesseral.models.training.timed_step import measure_step
-from tesseral.study.errors import StudyFileError
+from tesseral.study.configuration.trial import Trial
+from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.study import Study
 from tests.support.command_line import assert_refused, tesseral
-from tests.support.water_study import EXAMPLES
+from tests.support.water_study import EXAMPLES, water_study
 
 STUDY = """
 [study]
@@ -308,3 +311,33 @@ def test_a_cutoff_below_every_distance_is_refused_where_the_data_are(storage, wr
     path.write_text(path.read_text().replace("hidden.mul", "hidden.lmax = 1\nhidden.mul"))
     with pytest.raises(StudyFileError, match=r"network\.radial_cutoff: .* got 0\.3, within which none has"):
         plan(path, storage)
+
+
+def test_folds_are_disjoint_test_splits_shared_by_all_arms(storage):
+    def planned_with(split: str, blocks: int) -> StudyPlan:
+        text = water_study("folds", blocks=blocks).replace("replicates = 1", f'replicates = 1\nsplit = "{split}"')
+        return prepare(Study.parse(text, "folds.toml"), storage)
+
+    folded, random = planned_with("folds", 3), planned_with("random", 3)
+    plain = prepare(Study.parse(water_study("folds"), "folds.toml"), storage)
+    seeds = [folded.plan_confirm(folded.arms[0], block, 0).trial.seeds for block in range(3)]
+    assert [seed.fold for seed in seeds] == [0, 1, 2]
+    assert len({seed.split for seed in seeds}) == 1
+    assert len({seed.order for seed in seeds}) == 3
+    tests = [split_structures(folded.arms[0].configuration.data, 14, seed.split, seed.fold).test for seed in seeds]
+    assert len({index for test in tests for index in test}) == 3 * 4
+    assert seeds[1] == folded.plan_confirm(folded.arms[1], 1, 0).trial.seeds
+    trials = [each.plan_confirm(each.arms[0], 1, 0).trial for each in (random, plain, folded)]
+    assert trials[0].id == trials[1].id != trials[2].id
+    assert "fold" not in trials[0].to_dict()["seeds"]
+    assert [Trial.from_dict(trial.to_dict()) for trial in trials] == trials
+    with pytest.raises(DataError, match=r"replication.split: expected blocks × test of at most 14.*got 4 × 4 = 16"):
+        planned_with("folds", 4)
+
+
+def test_folds_must_fit_into_what_the_recipe_makes(write):
+    path = write(FACTORS + '[replication]\nblocks = 40\nsplit = "folds"\n')
+    with pytest.raises(
+        DataError, match=r"replication.split: expected blocks × test of at most 14, the structures that"
+    ):
+        planned(path)

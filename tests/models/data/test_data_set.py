@@ -9,7 +9,7 @@ import torch
 
 from tesseral.models.data.data_set import DataSet, collate, open_data_set
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_sizes, permutation, split_structures
+from tesseral.models.data.split import check_folds, check_sizes, permutation, split_structures
 from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Network
@@ -114,6 +114,32 @@ def test_splits_are_disjoint_and_nested():
     assert large.train[:3] == small.train
     assert (large.validation, large.test) == (small.validation, small.test)
     assert split_structures(Data(reference="x", train=3, validation=2, test=4), 20, seed=6) != small
+
+
+def test_folds_test_each_structure_once_and_train_on_others():
+    data = Data(reference="x", train=9, validation=2, test=4)
+    folds = [split_structures(data, 20, seed=5, fold=fold) for fold in range(5)]
+    assert sorted(index for split in folds for index in split.test) == list(range(20))
+    for split in folds:
+        assert [len(part) for part in split] == [9, 2, 4]
+        assert len(set().union(*split)) == 15
+    assert len({split.train for split in folds}) == 5
+    smaller = split_structures(replace(data, train=3), 20, seed=5, fold=2)
+    assert folds[2].train[:3] == smaller.train, "nested"
+    assert (folds[2].validation, folds[2].test) == (smaller.validation, smaller.test)
+    assert folds[0].test == split_structures(data, 20, seed=5).test
+
+
+def test_folds_must_fit_into_the_data():
+    data = Data(reference="x", train=9, validation=2, test=4)
+    check_folds(data, 20, "the structures", blocks=5)
+    check_folds(data, 20, "the structures", blocks=0)
+    sentence = (
+        r"replication.split: expected blocks × test of at most 20, the structures, for the disjoint test splits of "
+        r'"folds", got 6 × 4 = 24; "random" splits may overlap'
+    )
+    with pytest.raises(DataError, match=sentence):
+        check_folds(data, 20, "the structures", blocks=6)
 
 
 def test_a_permutation_is_the_same_for_ever():
