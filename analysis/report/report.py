@@ -17,6 +17,7 @@ from tesseral.analysis.figures.figure import FigureGroup, by_group
 from tesseral.analysis.figures.layer_figures import layer_figures
 from tesseral.analysis.figures.lead_figure import lead_figure
 from tesseral.analysis.figures.order_figures import benefit_figures
+from tesseral.analysis.figures.search_value_figures import search_value_figures
 from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.report.findings import limits, verdicts
@@ -85,7 +86,9 @@ def render(results: Results) -> str:
         dead_irreps=dead_irrep_sentences(results.layers.dead_irreps),
         searches=results.searches,
         saved=results.saved,
-        search_figures=by_group(tables, search_figures),
+        search_figures=by_group(
+            tables, lambda part: [*search_figures(part), *search_value_figures(part, results.search_values)]
+        ),
         objective=describe(study.objectives[0], study.target) if study.objectives else None,
         allocations=results.allocations,
         unreachable=[arm for arm in arms if arm.unreachable],

@@ -52,9 +52,10 @@ def to_dict(results: Results) -> dict[str, Any]:
     density fit (`fit_floor.fit_errors`), `trends` the changes by order of the output and the claims on them
     (`order_trend.Trend`), `scaling` the errors against the size of the training set (`scaling.SizeCurve`), `reached`
     the errors over the orders that all arms reach (`orders.OverReached`), `search` the search's progress, each
-    `SearchSummary` and `Saved`, `best` each `best.Best`, `steps` each `steps.Step`, `learning_rates` the recorded scan
-    of the learning rate, `allocation` each `ArmAllocation`, `epochs` the changes during training
-    (`epochs.epoch_changes`), `notes` sentences, and `layers` what hidden layers hold and use.
+    `SearchSummary`, the lowest errors to expect of n proposals and `Saved`, `best` each `best.Best`, `steps` each
+    `steps.Step`, `learning_rates` the recorded scan of the learning rate, `allocation` each `ArmAllocation`, `epochs`
+    the changes during training (`epochs.epoch_changes`), `notes` sentences, and `layers` what hidden layers hold and
+    use.
 
     An estimate holds value, low and high (95 %) and p; `change` is in percent of the error of the arm's baseline.
     `unit` is empty if targets have different units: then see `groups`, and the `errors` of an arm.
@@ -84,6 +85,7 @@ def to_dict(results: Results) -> dict[str, Any]:
         and {
             "progress": asdict(search),
             "arms": [asdict(arm) for arm in results.searches],
+            "expected": results.search_values.to_dicts(),
             "saved": saved and asdict(saved),
         },
         "best": [asdict(best) for best in results.best],

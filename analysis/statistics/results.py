@@ -19,6 +19,7 @@ from tesseral.analysis.statistics.orders import OrderTable, order_tables
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.progress import ArmAllocation, Progress, allocate, searches, stage_progress
 from tesseral.analysis.statistics.scaling import SizeCurve, size_curves
+from tesseral.analysis.statistics.search_value import search_values
 from tesseral.analysis.statistics.steps import Step, steps
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
@@ -67,6 +68,8 @@ class Results:
     """None for a study without a search."""
     searches: tuple[SearchSummary, ...]
     """Empty for a study without a search."""
+    search_values: pl.DataFrame
+    """From `search_value.search_values`; empty without a search."""
     saved: Saved | None
     """Training time that early stopping saved, if any."""
     order_tables: tuple[tuple[StudyTables, OrderTable], ...]
@@ -112,6 +115,7 @@ def analyse(tables: StudyTables) -> Results:
         progress=stages["confirm"],
         search_progress=stages.get("search"),
         searches=searches(tables),
+        search_values=search_values(tables),
         saved=saved(tables.trials),
         order_tables=tuple((part, table) for part in tables.by_group() for table in order_tables(part)),
         benefits=benefit(tables),

@@ -164,7 +164,7 @@ def arm_searches(
     :param repeats: number of independent searches in each arm.
     :param objective: such as `validation.l2_error`, a column of `trials` without its leading `metric.`.
     """
-    distinct = _distinct(trials, records, objective)
+    distinct = distinct_proposals(trials, records, objective)
     own = pl.col("arm"), pl.col("repeat")
     states = {row[:3]: row[3] for row in distinct.group_by(*own, "state").len().iter_rows()}
     proposed = {row[:2]: row[2] for row in distinct.group_by(own).len().iter_rows()}
@@ -206,7 +206,7 @@ def best_so_far(trials: pl.DataFrame, records: SearchRecords, objective: str) ->
     search = ["arm", "repeat"]
     ended = [state.value for state in State if state.finished]
     steps = (
-        _distinct(trials, records, objective)
+        distinct_proposals(trials, records, objective)
         # n leaves no gaps, unlike `number`, which counts repeats of earlier proposals too.
         .with_columns(n=pl.col("number").rank("ordinal").over(search).cast(pl.Int64))
         .filter(pl.col("state").is_in(ended))
@@ -219,8 +219,14 @@ def best_so_far(trials: pl.DataFrame, records: SearchRecords, objective: str) ->
     return steps.filter((falls | last).over(search)).select(*search, "n", pl.col("lowest").alias("value"))
 
 
-def _distinct(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
-    """arm, repeat, trial, number, state and value of each trial's first proposal; value is null unless complete."""
+def distinct_proposals(trials: pl.DataFrame, records: SearchRecords, objective: str) -> pl.DataFrame:
+    """The distinct proposals: each trial's first one.
+
+    :param trials: the trials table.
+    :param records: from `read_search`.
+    :param objective: such as `validation.l2_error`; `value` has its unit.
+    :returns: arm, repeat, trial, number, state, value, sorted; value is null unless the trial is complete.
+    """
     column = f"metric.{objective}"
     value = pl.col(column).cast(pl.Float64) if column in trials.columns else pl.lit(None, dtype=pl.Float64)
     counts = (pl.col("state") == State.COMPLETE.value) & value.is_finite()
