@@ -5,7 +5,7 @@ import pytest
 
 from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.design.allocation import precise
-from tests.calibration import cells, errors, ridge, tuning
+from tests.calibration import cells, errors, ridge, thresholds, tuning
 from tests.calibration.allocation import blocks_given, sequential
 from tests.calibration.verdicts import against_first, by_search, disagreement, intervals, names
 
@@ -23,14 +23,14 @@ def test_intervals_of_many_studies_are_those_of_the_project(iqm, here):
     logs = ridge.log_errors(generator(), 6, 3, 9, (36, 8, 12))
     sampling = Sampling(9, overlaps=dict.fromkeys(names(3), 1 / 3), aggregate="iqm" if iqm else "mean")
     found = intervals(against_first(logs), 0.0 if here else 1 / 3, iqm=iqm)
-    assert disagreement(found, logs, sampling, here=here) < cells.EXACT
+    assert disagreement(found, logs, sampling, here=here) < thresholds.EXACT
 
 
 def test_intervals_of_tuned_arms_are_those_of_the_project():
     logs = tuning.log_errors(generator(), tuning.Design(3, 20, 3, 7), 6)
     sampling = Sampling(7, 3, dict.fromkeys(names(3), 0.1))
     found = intervals(by_search(against_first(logs), 3), 0.1 * 7 / 3)
-    assert disagreement(found, logs, sampling) < cells.EXACT
+    assert disagreement(found, logs, sampling) < thresholds.EXACT
 
 
 @pytest.mark.parametrize("precision", [5.0, 9.0])
@@ -87,7 +87,7 @@ def test_common_proposals_decide_more():
 
 def test_the_cells_are_run(monkeypatch):
     """Names are unique, and what each cell takes of the project agrees with it; shares of 24 studies say nothing."""
-    monkeypatch.setattr(cells, "CHECKED", 1)
+    monkeypatch.setattr(thresholds, "CHECKED", 1)
     figures = list(cells.all_cells(24))
     assert len({figure.what for figure in figures}) == len(figures)
     exact = [figure for figure in figures if figure.what.startswith("difference from")]

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from scipy import special
 
+from tesseral.analysis.statistics.outliers import FAR
 from tesseral.analysis.statistics.paired import Comparison, compare_arms
 from tesseral.analysis.terms.estimate import SIGNIFICANCE
 from tesseral.analysis.terms.sampling import Sampling
@@ -79,6 +80,19 @@ def by_search(logs: np.ndarray, searches: int) -> np.ndarray:
     :returns: of shape (…, searches).
     """
     return np.stack([logs[..., search::searches].mean(axis=-1) for search in range(searches)], axis=-1)
+
+
+def outlying(logs: np.ndarray) -> np.ndarray:
+    """Which arms have an outlying trial, as `tesseral.analysis.statistics.outliers` says; of shape (studies, arms).
+
+    :param logs: logarithms of errors, of shape (studies, arms, blocks).
+    """
+    rest = logs
+    for axis in (2, 1, 2):
+        rest = rest - np.median(rest, axis=axis, keepdims=True)
+    size = np.abs(rest)
+    spread = np.maximum(np.median(size, axis=2, keepdims=True), np.median(size, axis=(1, 2), keepdims=True))
+    return (rest > FAR * 1.4826 * spread).any(axis=2)
 
 
 def disagreement(found: Intervals, logs: np.ndarray, sampling: Sampling, *, here: bool = False) -> float:
