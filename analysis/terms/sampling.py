@@ -14,7 +14,8 @@ at 95 %. There is none below three units. Two are given:
   and test structures overlap and they vary less than new data would. Nadeau and Bengio's factor corrects that, where m
   is the number of blocks in a unit (Mach. Learn. 52, 239, 2003, eq. 9). More blocks narrow it to ±1.96·s·√(n_test/
   n_train), no further.
-  Disjoint folds (`replication.split = "folds"`) share training structures alone; the factor then errs on the wide side.
+  Disjoint folds (`replication.split = "folds"`) share training structures alone. The factor is kept for them, and
+  was wider than needed in a simulation of five folds: 98.7 % covered.
 - **these data**: x̄ ± t·s/√n, for new splits, initialisations and searches of the data at hand.
 
 With `aggregate = "iqm"` the mean is the interquartile mean: a quarter of the units is left out at either end, so that

@@ -1,6 +1,7 @@
 """The design in words: what was matched, and how."""
 
 from tesseral.analysis.report.arm_table import arm_table
+from tesseral.analysis.report.design_text import blocks_planned
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.results import analyse
@@ -55,3 +56,10 @@ def test_the_design_of_a_fraction_stands_in_the_page():
     assert f"{notes_[0]}<br>{notes_[1]}" in page
     assert "lmax=9, &lt;b&gt;, by the condition <code>lmax &lt; 9</code>" in page
     assert ["kind", "two-level fractional factorial; 4 arms"] in cells(page, "Design")
+
+
+def test_folds_are_told():
+    assert blocks_planned(info()) == "4 blocks"
+    assert blocks_planned(info(folds=True)) == "4 blocks, whose test splits are disjoint folds of the data"
+    sequential = info(folds=True, sequential=True, max_blocks=9, precision=5.0)
+    assert blocks_planned(sequential) == "4 to 9 blocks, whose test splits are disjoint folds of the data"

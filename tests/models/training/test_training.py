@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tesseral.models.data.data_set import DataSet
-from tesseral.models.data.split import split_structures
+from tesseral.models.data.split import permutation, split_structures
 from tesseral.models.targets.metrics import evaluation_batches, measure
 from tesseral.models.training.checkpoint import read_checkpoint, restore_model
 from tesseral.models.training.device import find_device
@@ -218,6 +218,17 @@ def test_a_checkpoint_is_a_model_that_predicts(unbroken):
     model = restore_model(memory.states[12], trial, EMPTY)
     data = DataSet(REFERENCE, trial.configuration.network, torch.float32, torch.device("cpu"))
     test = split_structures(trial.configuration.data, len(data), trial.seeds.split).test
+    for value in measure(model, evaluation_batches(data, test)):
+        assert result.metrics[f"test.{value.key}"] == value.value
+
+
+def test_a_fold_is_what_a_trial_is_tested_on():
+    trial = synthetic_trial(REFERENCE, small_configuration(), fold=1)
+    memory = Memory()
+    result = train(trial, REFERENCE, memory, device="cpu")
+    model = restore_model(memory.states[12], trial, EMPTY)
+    data = DataSet(REFERENCE, trial.configuration.network, torch.float32, torch.device("cpu"))
+    test = permutation(trial.seeds.split, len(data))[4:8]  # the second fold of four structures
     for value in measure(model, evaluation_batches(data, test)):
         assert result.metrics[f"test.{value.key}"] == value.value
 
