@@ -21,6 +21,7 @@ from tesseral.analysis.figures.search_value_figures import search_value_figures
 from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.report.findings import limits, verdicts
+from tesseral.analysis.report.frontier_table import frontier_table
 from tesseral.analysis.report.notes import by_condition, reuse
 from tesseral.analysis.report.step_text import step_table
 from tesseral.analysis.report.summary import progress_text, retry_line
@@ -74,6 +75,7 @@ def render(results: Results) -> str:
         trends=results.trends,
         table=arm_table(results),
         steps=step_table(results),
+        frontier=frontier_table(results),
         error_note=error_note(results),
         figures=[FigureGroup("", overview), *errors] if overview else errors,
         order_tables=_order_tables(results),

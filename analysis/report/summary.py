@@ -52,8 +52,9 @@ def to_dict(results: Results) -> dict[str, Any]:
     density fit (`fit_floor.fit_errors`), `trends` the changes by order of the output and the claims on them
     (`order_trend.Trend`), `scaling` the errors against the size of the training set (`scaling.SizeCurve`), `reached`
     the errors over the orders that all arms reach (`orders.OverReached`), `search` the search's progress, each
-    `SearchSummary`, the lowest errors to expect of n proposals and `Saved`, `best` each `best.Best`, `steps` each
-    `steps.Step`, `learning_rates` the recorded scan of the learning rate, `allocation` each `ArmAllocation`, `epochs`
+    `SearchSummary`, the lowest errors to expect of n proposals and `Saved`, `best` each `best.Best`, `frontier`
+    the rows of `frontier.frontier`, `steps` each `steps.Step`, `learning_rates` the recorded scan of the learning
+    rate, `allocation` each `ArmAllocation`, `epochs`
     the changes during training (`epochs.epoch_changes`), `notes` sentences, and `layers` what hidden layers hold and
     use.
 
@@ -89,6 +90,7 @@ def to_dict(results: Results) -> dict[str, Any]:
             "saved": saved and asdict(saved),
         },
         "best": [asdict(best) for best in results.best],
+        "frontier": results.frontier.to_dicts(),
         "steps": [asdict(step) for step in results.steps],
         "learning_rates": study.scan and study.scan.to_dict(),
         "allocation": [asdict(arm) for arm in results.allocations],

@@ -48,7 +48,7 @@ def best(tables: StudyTables) -> tuple[Best, ...]:
     """
     study = tables.study
     errors = trial_errors(tables.trials, study.metric)
-    groups = [part for members in study.groups.values() if (part := _common(errors, members)) is not None]
+    groups = [part for members in study.groups.values() if (part := common_errors(errors, members)) is not None]
     p_values = [_p_values(arms, rows, study.sampling) for arms, rows in groups]
     adjusted = iter(holm([p for of_group in p_values for p in of_group.values()]))
     made = []
@@ -60,8 +60,14 @@ def best(tables: StudyTables) -> tuple[Best, ...]:
     return tuple(made)
 
 
-def _common(errors: pl.DataFrame, arms: Sequence[str]) -> tuple[tuple[str, ...], pl.DataFrame] | None:
-    """The measured arms of a group by their mean error, and their errors where all of them have one."""
+def common_errors(errors: pl.DataFrame, arms: Sequence[str]) -> tuple[tuple[str, ...], pl.DataFrame] | None:
+    """The measured arms of a group by their mean error, and their errors where all of them have one.
+
+    :param errors: from `paired.trial_errors`.
+    :param arms: of a group.
+    :returns: arms, and trial, arm, block, replicate, error and value (its logarithm; the error itself if any is not
+        positive), sorted; None with fewer than two measured arms, or no block and replicate that all of them completed.
+    """
     own = errors.filter(pl.col("arm").is_in(list(arms)))
     measured = own["arm"].n_unique()
     shared = own.filter(pl.len().over(_PLACE) == measured).sort("arm", *_PLACE)
@@ -76,7 +82,7 @@ def _p_values(arms: Sequence[str], rows: pl.DataFrame, sampling: Sampling) -> di
     """Arm of the higher error and of the lower one → p of equal errors; empty without an interval for new data.
 
     :param arms: by their mean error.
-    :param rows: from `_common`.
+    :param rows: from `common_errors`.
     """
     parts = rows.partition_by("arm", as_dict=True)
     units = {arm: sampling.units(parts[(arm,)], parts[(arm,)]["value"].to_numpy()) for arm in arms}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from tesseral.analysis.statistics.ablations import Needs, ablations, needs
@@ -13,6 +14,7 @@ from tesseral.analysis.statistics.dead_irreps import DeadIrreps, dead_irreps_by_
 from tesseral.analysis.statistics.emergence import Hierarchy, hierarchies, places_by_order, places_taken
 from tesseral.analysis.statistics.epochs import epoch_changes
 from tesseral.analysis.statistics.features import hidden_features
+from tesseral.analysis.statistics.frontier import frontier
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
 from tesseral.analysis.statistics.order_trend import Trend, trends
 from tesseral.analysis.statistics.orders import OrderTable, order_tables
@@ -25,6 +27,9 @@ from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import Saved, SearchSummary, saved
 from tesseral.analysis.tables.study_info import StudyInfo
+
+_SEED = 0
+"""Of the bootstrap, so that a report is the same each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,8 @@ class Results:
     """In the order of the study."""
     best: tuple[Best, ...]
     """The arms that cannot be told from the best, of each group in which two or more have trials."""
+    frontier: pl.DataFrame
+    """From `frontier.frontier`."""
     steps: tuple[Step, ...]
     """Adjacent levels of ordered factors, each with its verdict."""
     allocations: tuple[ArmAllocation, ...]
@@ -110,6 +117,7 @@ def analyse(tables: StudyTables) -> Results:
         tables=tables,
         arms=arms,
         best=best(tables),
+        frontier=frontier(tables, np.random.default_rng(_SEED)),
         steps=steps(tables),
         allocations=allocate(tables, [arm.comparison for arm in arms if arm.comparison is not None]),
         progress=stages["confirm"],
