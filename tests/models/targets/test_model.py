@@ -1,5 +1,7 @@
 """A batch computed in parts: the same gradients, the same training, and never more at once than a part."""
 
+import errno
+
 import pytest
 import torch
 from hypothesis import given
@@ -84,6 +86,8 @@ def test_memory_that_runs_out_is_recognised():
         bytearray(2**62)
     assert out_of_memory(torchs.value)
     assert out_of_memory(pythons.value)
+    assert out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert not out_of_memory(OSError(errno.EIO, "Input/output error"))
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
     assert out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
 

@@ -490,6 +490,7 @@ def test_three_losses_without_progress_fail_a_trial(store):
     assert Attempt.begin(store, TRIAL, 1, {}) is None
     assert outcome(store)["state"] == "failed"
     assert outcome(store)["reason"] == "its worker was lost 3 times without a checkpoint in between"
+    assert outcome(store)["cause"] == "machine"
     assert final_steps(store) == [0, 1, 2]
 
 
@@ -581,3 +582,27 @@ def test_what_finished_trials_left_is_kept_while_a_file_of_theirs_is_gone(store)
     store.delete([path for path in ended["files"] if path.startswith("curves/")])
     sweep(store, {TRIAL: ended})
     assert store.paths("curves") == segments
+
+
+def test_attempts_that_failed_count_no_more(store, monkeypatch):
+    """Their rows, checkpoints and parts; also where the clearing after the outcome was killed."""
+    first = Attempt.begin(store, TRIAL, 1, {"host": "here"}, seal_every=0.0, checkpoint_every=1e9, parts=2)
+    train(first, range(6), checkpoints=frozenset({4}))
+    with monkeypatch.context() as killed:
+        killed.setattr("tesseral.study.records.outcome.clear", lambda store, trial: None)
+        first.finish(State.FAILED, 5, reason="no luck", cause="code")
+    store.create(f"trials/{TRIAL}/attempts/1.failed.json", store.read(f"trials/{TRIAL}/outcome.json"))
+    store.delete([f"trials/{TRIAL}/outcome.json"])
+    assert live_steps(store) == []
+    with pytest.raises(LeaseLostError):  # it wakes up
+        first.finish(State.FAILED, 5, reason="no luck")
+    second = begin(store, lease=2)
+    assert (second.number, second.start, second.checkpoint, second.parts) == (2, 0, None, 1)
+    train(second, range(3), checkpoints=frozenset({1}))
+    third = begin(store, lease=2)
+    assert (third.number, third.start, third.checkpoint) == (3, 2, b"1")
+    train(third, range(2, 5))
+    assert live_steps(store) == list(range(5))
+    third.finish(State.COMPLETE, 4)
+    assert final_steps(store) == list(range(5))
+    assert [*store.paths("curves"), *store.paths("traces")] == list(outcome(store)["files"])
