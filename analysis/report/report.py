@@ -20,6 +20,7 @@ from tesseral.analysis.figures.order_figures import benefit_figures
 from tesseral.analysis.figures.search_value_figures import search_value_figures
 from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
+from tesseral.analysis.report.effect_table import effect_table
 from tesseral.analysis.report.findings import limits, verdicts
 from tesseral.analysis.report.frontier_table import frontier_table
 from tesseral.analysis.report.notes import by_condition, reuse
@@ -75,6 +76,7 @@ def render(results: Results) -> str:
         trends=results.trends,
         table=arm_table(results),
         steps=step_table(results),
+        effects=effect_table(results),
         frontier=frontier_table(results),
         error_note=error_note(results),
         figures=[FigureGroup("", overview), *errors] if overview else errors,
@@ -109,7 +111,7 @@ def render(results: Results) -> str:
         provenance=_provenance(tables.trials),
         left_out=tables.left_out,
         blocks=blocks_planned,
-        words=(*WORDS, "step", "verdict"),
+        words=(*WORDS, "step", "verdict", "effect", "group", "aliases"),
         typeset=typeset,
         dead_text=dead_text,
         failure=failure,

@@ -58,6 +58,8 @@ def to_dict(results: Results) -> dict[str, Any]:
     the changes during training (`epochs.epoch_changes`), `notes` sentences, and `layers` what hidden layers hold and
     use.
 
+    `effects` holds each `factors.Effect`.
+
     An estimate holds value, low and high (95 %) and p; `change` is in percent of the error of the arm's baseline.
     `unit` is empty if targets have different units: then see `groups`, and the `errors` of an arm.
     """
@@ -90,6 +92,7 @@ def to_dict(results: Results) -> dict[str, Any]:
             "saved": saved and asdict(saved),
         },
         "best": [asdict(best) for best in results.best],
+        "effects": [asdict(effect) for effect in results.effects],
         "frontier": results.frontier.to_dicts(),
         "steps": [asdict(step) for step in results.steps],
         "learning_rates": study.scan and study.scan.to_dict(),

@@ -13,6 +13,7 @@ from tesseral.analysis.statistics.best import Best, best
 from tesseral.analysis.statistics.dead_irreps import DeadIrreps, dead_irreps_by_arm
 from tesseral.analysis.statistics.emergence import Hierarchy, hierarchies, places_by_order, places_taken
 from tesseral.analysis.statistics.epochs import epoch_changes
+from tesseral.analysis.statistics.factors import Effect, effects
 from tesseral.analysis.statistics.features import hidden_features
 from tesseral.analysis.statistics.frontier import frontier
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
@@ -63,6 +64,8 @@ class Results:
     """In the order of the study."""
     best: tuple[Best, ...]
     """The arms that cannot be told from the best, of each group in which two or more have trials."""
+    effects: tuple[Effect, ...]
+    """Main effects and two-factor interactions; empty if fewer than two factors vary within a group."""
     frontier: pl.DataFrame
     """From `frontier.frontier`."""
     steps: tuple[Step, ...]
@@ -117,6 +120,7 @@ def analyse(tables: StudyTables) -> Results:
         tables=tables,
         arms=arms,
         best=best(tables),
+        effects=effects(tables),
         frontier=frontier(tables, np.random.default_rng(_SEED)),
         steps=steps(tables),
         allocations=allocate(tables, [arm.comparison for arm in arms if arm.comparison is not None]),
