@@ -110,7 +110,7 @@ def searching(study: StudyInfo) -> str:
 
 def blocks_planned(study: StudyInfo) -> str:
     """The planned blocks: '4 blocks', or '3 to 12 blocks' for a sequential allocation; and whether they are folds."""
-    folds = ", whose test splits are disjoint folds of the data" if study.folds else ""
+    folds = " of disjoint test folds" if study.folds else ""
     if study.most_blocks == study.blocks:
         return count(study.blocks, "block") + folds
     return f"{study.blocks} to {study.most_blocks} blocks{folds}"

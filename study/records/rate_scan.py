@@ -153,7 +153,7 @@ def scan_sentences(scan: RateScan) -> list[str]:
         return [f"Training diverges at the study's learning rate in every arm ({made})."]
     near = (
         f"The learning rate was scanned: at the study's rate, the validation error of every arm is within "
-        f"{100 * high.loss:.1f} % of that at the arm's best rate ({made})."
+        f"{100 * high.loss:.1f} % of that at the arm's best scanned rate ({made})."
     )
     if low.loss <= FAVOURS:
         return [near]

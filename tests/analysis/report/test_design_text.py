@@ -60,6 +60,6 @@ def test_the_design_of_a_fraction_stands_in_the_page():
 
 def test_folds_are_told():
     assert blocks_planned(info()) == "4 blocks"
-    assert blocks_planned(info(folds=True)) == "4 blocks, whose test splits are disjoint folds of the data"
+    assert blocks_planned(info(folds=True)) == "4 blocks of disjoint test folds"
     sequential = info(folds=True, sequential=True, max_blocks=9, precision=5.0)
-    assert blocks_planned(sequential) == "4 to 9 blocks, whose test splits are disjoint folds of the data"
+    assert blocks_planned(sequential) == "4 to 9 blocks of disjoint test folds"

@@ -235,7 +235,7 @@ def test_how_the_learning_rate_was_chosen_is_told():
     assert findings_of(trial_rows(), scan=scan)[-1].startswith(
         "The learning rate was scanned: at the study's rate, the validation"
     )
-    assert "within 5.0 % of that at the arm's best rate" in findings_of(trial_rows(), scan=scan)[-1]
+    assert "within 5.0 % of that at the arm's best scanned rate" in findings_of(trial_rows(), scan=scan)[-1]
     favoured = findings_of(trial_rows(), scan=RateScan("", "l2_error", 0.25, (FLAT, STEEP)))[-1]
     assert "is that at the best rate in lmax=0 and is 25.0 % above that at the best rate in lmax=1" in favoured
 

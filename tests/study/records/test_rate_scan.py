@@ -46,7 +46,7 @@ def test_a_rate_near_every_best_one_is_told():
     near = replace(STEEP, errors=(3.0, 1.26, 1.2, None))
     assert not scan(FLAT, near).favours
     (sentence,) = scan_sentences(scan(FLAT, near))
-    assert "the validation error of every arm is within 5.0 % of that at the arm's best rate" in sentence
+    assert "the validation error of every arm is within 5.0 % of that at the arm's best scanned rate" in sentence
 
 
 def test_a_rate_that_is_as_bad_for_all_favours_none_and_is_told():
