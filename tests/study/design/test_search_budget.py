@@ -55,7 +55,8 @@ def test_searches_share_no_seed_and_the_first_has_those_of_a_single_search():
     several = [search_seeds(7, "key", repeat) for repeat in range(4)] + [
         refused_seeds(7, "key", repeat) for repeat in range(4)
     ]
-    assert len({seed for seeds in several for seed in vars(seeds).values()}) == 3 * 8
+    assert len({seed for own in several for seed in (own.split, own.order, own.initialisation)}) == 3 * 8
+    assert {own.fold for own in several} == {None}
     assert search_seeds(7, "key", 2).split == search_seeds(7, "other", 2).split, "arms share the split of a repeat"
     assert [search_folder("0ab1", repeat) for repeat in (0, 1, 12)] == [
         "search/0ab1", "search/0ab1-1", "search/0ab1-12",
