@@ -89,6 +89,10 @@ def render(results: Results) -> str:
         layer_figures=list(layer_figures(results)),
         dead_irreps=dead_irrep_sentences(results.layers.dead_irreps),
         searches=results.searches,
+        importances=[
+            (each.arm, each.path, f"{each.share:.0f}", p_value(each.p_holm), each.proposals)
+            for each in results.importances
+        ],
         saved=results.saved,
         search_figures=by_group(
             tables, lambda part: [*search_figures(part), *search_value_figures(part, results.search_values)]

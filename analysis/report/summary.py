@@ -88,6 +88,7 @@ def to_dict(results: Results) -> dict[str, Any]:
         and {
             "progress": asdict(search),
             "arms": [asdict(arm) for arm in results.searches],
+            "importances": [asdict(each) for each in results.importances],
             "expected": results.search_values.to_dicts(),
             "saved": saved and asdict(saved),
         },

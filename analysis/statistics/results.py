@@ -16,6 +16,7 @@ from tesseral.analysis.statistics.epochs import epoch_changes
 from tesseral.analysis.statistics.factors import Effect, effects
 from tesseral.analysis.statistics.features import hidden_features
 from tesseral.analysis.statistics.frontier import frontier
+from tesseral.analysis.statistics.importance import Importance, importances
 from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
 from tesseral.analysis.statistics.order_trend import Trend, trends
 from tesseral.analysis.statistics.orders import OrderTable, order_tables
@@ -78,6 +79,8 @@ class Results:
     """None for a study without a search."""
     searches: tuple[SearchSummary, ...]
     """Empty for a study without a search."""
+    importances: tuple[Importance, ...]
+    """From `importance.importances`, with permutations of seed 0; empty without a search space."""
     search_values: pl.DataFrame
     """From `search_value.search_values`; empty without a search."""
     saved: Saved | None
@@ -127,6 +130,7 @@ def analyse(tables: StudyTables) -> Results:
         progress=stages["confirm"],
         search_progress=stages.get("search"),
         searches=searches(tables),
+        importances=importances(tables, np.random.default_rng(0)),
         search_values=search_values(tables),
         saved=saved(tables.trials),
         order_tables=tuple((part, table) for part in tables.by_group() for table in order_tables(part)),
