@@ -2,6 +2,10 @@ from .figures.figure import Figure
 from .report.report import render
 from .report.summary import to_dict
 from .statistics.arms import ArmSummary
+from .statistics.best import Best, best
+from .statistics.factors import Effect, effects
+from .statistics.frontier import frontier
+from .statistics.outliers import FailingStarts, failing_starts
 from .statistics.paired import ArmError, Comparison, arm_errors, compare_arms
 from .statistics.results import Results, analyse
 from .statistics.steps import Step, steps
@@ -12,15 +16,22 @@ from .terms.estimate import Estimate
 __all__ = [
     "ArmError",
     "ArmSummary",
+    "Best",
     "Comparison",
+    "Effect",
     "Estimate",
+    "FailingStarts",
     "Figure",
     "Results",
     "Step",
     "StudyTables",
     "analyse",
     "arm_errors",
+    "best",
     "compare_arms",
+    "effects",
+    "failing_starts",
+    "frontier",
     "load",
     "open_study",
     "read_study",
