@@ -128,7 +128,7 @@ def _phrase(runs: Sequence[_Run], baseline: str) -> str:
     """What the epochs of one arm show, such as `lower than that of lmax=0 from epoch 12 on`."""
     sides = {
         -1: f"lower than that of {baseline}",
-        0: f"not told from that of {baseline}",
+        0: f"undecided against that of {baseline}",
         1: f"higher than that of {baseline}",
     }
     last = runs[-1]

@@ -31,7 +31,7 @@ from tesseral.analysis.tables.search import Saved, SearchSummary, saved
 from tesseral.analysis.tables.study_info import StudyInfo
 
 _SEED = 0
-"""Of the bootstrap, so that a report is the same each time."""
+"""Of the bootstrap and the permutations, so that a report is the same each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Results:
     searches: tuple[SearchSummary, ...]
     """Empty for a study without a search."""
     importances: tuple[Importance, ...]
-    """From `importance.importances`, with permutations of seed 0; empty without a search space."""
+    """From `importance.importances`; empty without a search space."""
     search_values: pl.DataFrame
     """From `search_value.search_values`; empty without a search."""
     saved: Saved | None
@@ -130,7 +130,7 @@ def analyse(tables: StudyTables) -> Results:
         progress=stages["confirm"],
         search_progress=stages.get("search"),
         searches=searches(tables),
-        importances=importances(tables, np.random.default_rng(0)),
+        importances=importances(tables, np.random.default_rng(_SEED)),
         search_values=search_values(tables),
         saved=saved(tables.trials),
         order_tables=tuple((part, table) for part in tables.by_group() for table in order_tables(part)),

@@ -64,9 +64,9 @@ def test_what_depends_on_when_training_stops_is_said():
     made, _ = changes([1.5, 1.0, 0.7, 0.6], [0.7, 0.7, 1.0, 1.0], [0.6] * 4, [1.0] * 4)
     assert epoch_sentences(made) == [
         "By the interval of each of 4 epochs by itself, the error of lmax=1 is lower than that of lmax=0 from epoch 3 "
-        "on (higher at epoch 1), the error of lmax=2 is not told from that of lmax=0 from epoch 3 on (lower at epochs "
-        "1 to 2), the error of lmax=3 is lower than that of lmax=0 at every epoch and the error of lmax=4 is not told "
-        "from that of lmax=0 at every epoch."
+        "on (higher at epoch 1), the error of lmax=2 is undecided against that of lmax=0 from epoch 3 on (lower at "
+        "epochs 1 to 2), the error of lmax=3 is lower than that of lmax=0 at every epoch and the error of lmax=4 is "
+        "undecided against that of lmax=0 at every epoch."
     ]
     many, _ = changes([1.5, 1.0, 0.7, 0.6], [0.7, 0.7, 1.0, 1.0], *[[0.6] * 4] * 3)
     assert epoch_sentences(many) == [
