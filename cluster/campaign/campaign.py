@@ -69,7 +69,18 @@ class Campaign:
         self._entries = self._recover()
         self._running: dict[str, tuple[int, list[OnEnd]]] = {}
         self._judges: dict[str, SearchStage] = {}
-        self._confirm = ConfirmStage(plan)
+        self._placed = {
+            (tree["arm"], tree["block"], tree["replicate"]): entry.id
+            for entry in self._entries.values()
+            for tree in entry.plans
+            if tree["stage"] == "confirm"
+        }
+        recorded: dict[str, int] = {}
+        for label, block, _ in self._placed:
+            recorded[label] = max(recorded.get(label, 0), block + 1)
+        self._confirm = ConfirmStage(plan, recorded)
+        self.trials = plan.search_trials + self._confirm.given
+        """Trials of the whole study, as far as is known."""
         self._searches = [
             SearchStage(plan, replace(file.search, trials=trials), arm, repeat, store, self._entries, mirror)
             for repeat, trials in enumerate(share_out(file.search.trials, plan.study.repeats) if file.search else ())
@@ -80,14 +91,6 @@ class Campaign:
         if not self._searches:
             for arm in plan.arms:
                 self._confirm.choose(arm)
-        self._placed = {
-            (tree["arm"], tree["block"], tree["replicate"]): entry.id
-            for entry in self._entries.values()
-            for tree in entry.plans
-            if tree["stage"] == "confirm"
-        }
-        self.trials = plan.search_trials + plan.confirm_trials
-        """Trials of the whole study, as far as is known."""
         self._steps = {arm.label: arm.steps for arm in plan.arms}
         self._show_start()
         self._ahead = self._find_job()  # so that `done` is known before the first `suggest`

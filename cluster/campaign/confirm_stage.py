@@ -1,7 +1,8 @@
 """The confirm stage: each arm's chosen settings in every replicate of every block, with more blocks where needed."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
@@ -27,9 +28,11 @@ class ConfirmStage:
     at its sign (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965), so stopping favours no outcome.
 
     :param plan: the study; nothing is due before `choose`.
+    :param recorded: label of an arm → number of blocks that its records reach. They stay given: after failed trials
+        were retried, the rule alone might ask for fewer.
     """
 
-    def __init__(self, plan: StudyPlan) -> None:
+    def __init__(self, plan: StudyPlan, recorded: Mapping[str, int] = MappingProxyType({})) -> None:
         self.plan = plan
         self.replication = plan.study.file.replication
         self._repeats = max(plan.study.repeats, 1)
@@ -38,7 +41,9 @@ class ConfirmStage:
         self._without: set[Search] = set()
         """Searches that found nothing."""
         self._due: list[Place] = []
-        self._blocks = dict.fromkeys(range(len(plan.arms)), self.replication.blocks)
+        self._blocks = {
+            index: max(self.replication.blocks, recorded.get(arm.label, 0)) for index, arm in enumerate(plan.arms)
+        }
         """Index of an arm → number of blocks that it was given, those without a chosen setting included."""
         self._errors: dict[Place, float | None] = {}
         self._indices = {arm.label: index for index, arm in enumerate(plan.arms)}
@@ -48,6 +53,11 @@ class ConfirmStage:
         for label, other in baselines(arms, plan.baseline.arm, plan.study.within).items():
             if other is not None and other != label:
                 self._baselines[self._indices[label]] = self._indices[other]
+
+    @property
+    def given(self) -> int:
+        """Number of trials in the blocks that all arms were given."""
+        return sum(self._blocks.values()) * self.replication.replicates
 
     def choose(self, arm: PlannedArm, repeat: int = 0) -> None:
         """Confirm this setting of an arm: those of its blocks that belong to the search become due.

@@ -1,6 +1,6 @@
 """The confirm stage: pairs in order, and blocks that a sequential allocation adds within each target alone."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -17,9 +17,12 @@ def stage() -> ConfirmStage:
     return confirming(FACTORS)
 
 
-def confirming(factors: str, header: str = 'metric = "relative_error"', without: Collection = ()) -> ConfirmStage:
+def confirming(
+    factors: str, header: str = 'metric = "relative_error"', without: Collection = (), recorded: Sequence[int] = ()
+) -> ConfirmStage:
     """Two arms or more.
 
+    :param recorded: number of blocks that each arm's records reach.
     :param without: (index of an arm, number of a search) of searches that found nothing; there are three in each arm
         if any is given.
     """
@@ -28,7 +31,8 @@ def confirming(factors: str, header: str = 'metric = "relative_error"', without:
     search = "\n[search]\ntrials = 12\nrepeats = 3\n[search.space]\ntraining.batch_size = [2, 4]\n" if without else ""
     study = Study.parse(text + search, "sequential.toml")
     arms = [SimpleNamespace(label=arm.label, arm=arm) for arm in study.arms]
-    stage = ConfirmStage(SimpleNamespace(study=study, arms=arms, baseline=arms[0]))
+    reached = {arm.label: count for arm, count in zip(arms, recorded, strict=False)}
+    stage = ConfirmStage(SimpleNamespace(study=study, arms=arms, baseline=arms[0]), reached)
     for repeat in range(max(study.repeats, 1)):
         for index, arm in enumerate(arms):
             if (index, repeat) in without:
@@ -129,3 +133,16 @@ def test_a_search_that_ends_last_and_found_nothing_lets_the_allocation_go_on():
     arm = SimpleNamespace(label=stage.plan.arms[1].label)
     assert stage.leave_out(arm, 1) == -2 + 2, "two of six blocks are left out of the arm, and a seventh follows in both"
     assert run(stage, lambda *_: 1.0) == {"lmax=0": 16, "lmax=1": 16}, "six pairs by block 8, and five more by block 15"
+
+
+@pytest.mark.parametrize("recorded", [(), (6, 6), (9, 9), (9, 8), (11, 11)])
+def test_blocks_that_are_recorded_change_no_decision(recorded):
+    stage = confirming("network.hidden.lmax = [0, 1]", recorded=recorded)
+    assert set(run(stage, lambda configuration, block: 2.0 ** (block % 3)).values()) == {11}
+
+
+def test_blocks_that_the_rule_would_not_ask_for_any_more_stay_due():
+    """A trial in them failed and is retried, as is one in an earlier block, with which the change is precise."""
+    stage = confirming("network.hidden.lmax = [0, 1]", recorded=(14, 14))
+    assert stage.given == 28
+    assert set(run(stage, lambda configuration, block: 1.0).values()) == {14}
