@@ -37,32 +37,34 @@ Verdict = Literal["lower", "higher", "undecided", "without an interval"]
 
 
 def findings(results: Results) -> list[str]:
-    """The opening sentences of the report: its verdicts, then what limits them."""
-    return verdicts(results) + limits(results)
+    """The sentences of the report: its verdicts, what else is told of the arms, and what limits it."""
+    return verdicts(results) + of_arms(results) + limits(results)
 
 
 def verdicts(results: Results) -> list[str]:
-    """What a study found, a sentence each.
+    """The verdicts of the first screen, a sentence each.
 
-    A change is stated as a fact only if its interval for new data excludes zero and its p-value is significant after
-    Holm's correction over all comparisons. Otherwise the sentence says "undecided", or why there is no interval.
+    The steps of ordered factors, or else the comparisons with the baseline; the benefit by order; the exponents of
+    learning curves. They share one level of significance (`results.analyse`), so all that they claim together is false
+    in at most 5 % of studies. What is not significant is told as undecided, with what would decide it where that can be
+    said.
     """
-    study, metric, comparisons = results.study, results.study.metric, results.comparisons
-    sentences = [*chosen_baseline(study), *_preliminary(results)]
+    sentences = [*chosen_baseline(results.study), *_preliminary(results)]
     if all(arm.error.error is None for arm in results.arms):
         which = "trial of the confirm stage" if results.search_progress else "trial"
         return [*sentences, f"There is nothing to compare yet, because no {which} is complete."]
-    alone, counted = len(study.groups) == 1, len(comparisons) > _MOST_SENTENCES
-    for group, arms in study.groups.items():
-        own = [arm for arm in results.arms if arm.arm in arms]
-        sentences += _of_group(
-            own, results.best, metric, group.target, study.sampling.here, counted=counted, alone=alone
-        )
-    if not alone and counted:
-        counts = _verdicts(comparisons)
-        sentences.append(f"{len(comparisons)} comparisons within groups in {describe(metric).noun}: {counts}.")
-    sentences += step_sentences(results)
-    return sentences + trend_sentences(results.trends) + scaling_sentences(results.scaling)
+    answers = step_sentences(results) or _against_baselines(results) or _lowest(results)
+    return sentences + answers + trend_sentences(results.trends) + scaling_sentences(results.scaling)
+
+
+def of_arms(results: Results) -> list[str]:
+    """The lowest error and, where the first screen tells steps instead, the comparisons with the baseline.
+
+    Each of the two is corrected for multiple comparisons by itself.
+    """
+    if not results.comparisons or all(arm.error.error is None for arm in results.arms):
+        return []
+    return _lowest(results) + (_against_baselines(results) if step_sentences(results) else [])
 
 
 def limits(results: Results) -> list[str]:
@@ -207,43 +209,42 @@ def _missed(arms: list[str], by_arm: dict[str, ArmSummary]) -> str:
     return f"{listed([_quoted(arm) for arm in arms])} cannot reach {listed(list(outputs))}, which is predicted as zero"
 
 
-def _of_group(
-    summaries: list[ArmSummary],
-    best: Sequence[Best],
-    metric: str,
-    target: TargetLabel,
-    here: str,
-    *,
-    counted: bool,
-    alone: bool,
-) -> list[str]:
-    """Sentences on the arms of one group; none before a trial of them is complete.
-
-    :param best: of all groups.
-    :param here: what the second interval of a change holds for.
-    :param counted: whether there are too many comparisons for a sentence each.
-    :param alone: whether there is no other group.
-    """
-    measured = [summary for summary in summaries if summary.error.error is not None]
-    if not measured:
-        return []
-    names = {summary.arm for summary in summaries}
-    own = next((each for each in best if names.issuperset(each.arms)), None)
-    lowest = next((summary for summary in measured if own and summary.arm == own.arms[0]), measured[0])
-    if own is not None:
-        sentences = [lowest_sentence(own, metric, target)]
-    else:
-        sentences = [
-            _mean_error(each.error, metric, target, named=len(summaries) > 1 or not alone) for each in measured
+def _lowest(results: Results) -> list[str]:
+    """The lowest error of each group and the arms that are not told from it; the error of an arm that is alone."""
+    study, sentences = results.study, []
+    alone = len(study.groups) == 1
+    for group, arms in study.groups.items():
+        if (best := _best(results, arms)) is not None:
+            sentences.append(lowest_sentence(best, study.metric, group.target))
+            continue
+        sentences += [
+            _mean_error(summary.error, study.metric, group.target, named=len(arms) > 1 or not alone)
+            for summary in results.arms
+            if summary.arm in arms and summary.error.error is not None
         ]
-    comparisons = [summary.comparison for summary in summaries if summary.comparison is not None]
-    if counted:
-        if alone:
-            sentences.append(_counted(comparisons, metric, target))
-        elif lowest.comparison is not None:
-            sentences = []  # its comparison says enough
-        comparisons = [lowest.comparison] if lowest.comparison is not None else []
-    return sentences + [compared(comparison, metric, target, here) for comparison in comparisons]
+    return sentences
+
+
+def _best(results: Results, arms: Sequence[str]) -> Best | None:
+    return next((each for each in results.best if set(each.arms) <= set(arms)), None)
+
+
+def _against_baselines(results: Results) -> list[str]:
+    """The comparisons with the baseline of each group; counts, and those of the lowest arms, if there are many."""
+    study, comparisons = results.study, results.comparisons
+    if len(comparisons) <= _MOST_SENTENCES:
+        shown = comparisons
+    else:
+        lowest = {best.arms[0] for arms in study.groups.values() if (best := _best(results, arms))}
+        shown = [comparison for comparison in comparisons if comparison.arm in lowest]
+    told = [compared(each, study.metric, study.target_of(each.arm), study.sampling.here) for each in shown]
+    if len(comparisons) <= _MOST_SENTENCES:
+        return told
+    noun = describe(study.metric, study.target).noun
+    if len(study.groups) == 1:
+        baseline = _quoted(comparisons[0].baseline)
+        return [f"{len(comparisons)} arms are compared with {baseline} in {noun}: {_verdicts(comparisons)}.", *told]
+    return [*told, f"{len(comparisons)} comparisons within groups in {noun}: {_verdicts(comparisons)}."]
 
 
 def lowest_sentence(best: Best, metric: str, target: TargetLabel | None = None) -> str:
@@ -277,12 +278,6 @@ def _mean_error(error: ArmError, metric: str, target: TargetLabel, *, named: boo
 def _trials(error: ArmError) -> str:
     """Such as '8 trials in 4 blocks'."""
     return count(error.trials, "trial") + (f" in {count(error.units, 'block')}" if error.unit == "block" else "")
-
-
-def _counted(comparisons: list[Comparison], metric: str, target: TargetLabel) -> str:
-    """One sentence for all comparisons of a study of one group, which have one baseline."""
-    baseline, noun = _quoted(comparisons[0].baseline), describe(metric, target).noun
-    return f"{len(comparisons)} arms are compared with {baseline} in {noun}: {_verdicts(comparisons)}."
 
 
 def _verdicts(comparisons: list[Comparison]) -> str:

@@ -21,7 +21,7 @@ from tesseral.analysis.figures.search_value_figures import search_value_figures
 from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.report.effect_table import effect_table
-from tesseral.analysis.report.findings import limits, verdicts
+from tesseral.analysis.report.findings import limits, of_arms, verdicts
 from tesseral.analysis.report.frontier_table import frontier_table
 from tesseral.analysis.report.notes import by_condition, reuse
 from tesseral.analysis.report.step_text import step_table
@@ -72,6 +72,7 @@ def render(results: Results) -> str:
         progress=progress_text(results),
         verdicts=verdicts(results),
         limits=limits(results),
+        of_arms=of_arms(results),
         lead=lead_figure(results.comparisons, study.sampling.here),
         trends=results.trends,
         table=arm_table(results),

@@ -51,6 +51,21 @@ def step_sentence(step: Step, results: Results) -> str:
     return f"{text} {here[0].upper()}{here[1:]} alone: {step.verdict_here}."
 
 
+def step_lines(results: Results) -> list[str]:
+    """The steps in few words, such as `lmax 1 against 0: earns its cost (−40 % [−53, −25], 1.7 × the time)`."""
+    compared = [step for step in results.steps if step.comparison.change is not None]
+    if len(compared) > _MOST_SENTENCES:
+        return step_sentences(results)
+    lines = []
+    for step in compared:
+        change, cost = step.comparison.change, deciding_cost(step.costs)
+        facts = [interval(change, "%", signed=True)] if change else []
+        facts += [f"{step.costs[cost].value:.2g} × the {COSTS[cost]}"] if cost else []
+        verdict = step.verdict.replace("δ", f"{results.study.margin:g} %")
+        lines.append(f"{step_name(step)}: {verdict} ({', '.join(facts)})")
+    return lines
+
+
 def step_table(results: Results) -> list[dict[str, str]]:
     """The steps as text: one dictionary (heading → cell) for each."""
     study, steps = results.study, results.steps

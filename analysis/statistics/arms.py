@@ -1,13 +1,13 @@
 """The arms of a study: the error of each, its change against the baseline of its group, and its cost."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from tesseral.analysis.statistics.outliers import FailingStarts, failing_starts, outlier_note
-from tesseral.analysis.statistics.paired import ArmError, Comparison, arm_errors, compare_arms
+from tesseral.analysis.statistics.paired import ArmError, Comparison, among, arm_errors, compare_arms
 from tesseral.analysis.statistics.progress import blocks_given
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate, signed_percent
@@ -86,15 +86,20 @@ class ArmSummary:
         return tuple(flags)
 
 
-def summarise_arms(tables: StudyTables) -> tuple[ArmSummary, ...]:
+def summarise_arms(tables: StudyTables, questions: int = 1) -> tuple[ArmSummary, ...]:
     """The summary of every arm, in the order of the study.
 
+    :param questions: number of questions that are answered side by side with the comparisons, for which their p-values
+        are corrected too.
     :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
     """
     study, trials = tables.study, tables.trials
     baselines = {arm: study.baseline_of(arm) for arm in study.arms}
     compared = compare_arms(trials, study.metric, study.arms, baselines, study.sampling)
-    comparisons = {comparison.arm: comparison for comparison in compared}
+    comparisons = {
+        each.arm: replace(each, p_holm=among(each.p_holm, questions), p_holm_here=among(each.p_holm_here, questions))
+        for each in compared
+    }
     failing = {each.arm: each for each in failing_starts(tables)}
     facts, blocks, errors = _facts(trials), blocks_given(tables), _metric_errors(tables)
     return tuple(

@@ -90,6 +90,11 @@ class Trend:
         shapes = [claim for claim in self.claims if claim.kind != "changed" and claim.holds]
         return min(shapes, key=lambda claim: claim.kind == "largest", default=None)
 
+    def among(self, questions: int) -> "Trend":
+        """The same with its claims corrected for questions that are answered side by side."""
+        claims = (replace(claim, p_holm=min(1.0, questions * claim.p_holm)) for claim in self.claims)
+        return replace(self, claims=tuple(claims))
+
     def changed(self, *, better: bool) -> list[int]:
         """Orders at which the arm is significantly better, or worse, than its baseline."""
         held = [claim.order for claim in self.claims if claim.kind == "changed" and claim.holds]

@@ -178,6 +178,11 @@ def compare_pairs(
     return [replace(c, p_holm=p, p_holm_here=q) for c, p, q in zip(comparisons, new, here, strict=True)]
 
 
+def among(p: float | None, questions: int) -> float | None:
+    """A p-value corrected for questions that are answered side by side (Bonferroni): p times their number, or 1."""
+    return None if p is None else min(1.0, questions * p)
+
+
 def corrected(p_values: Sequence[float | None]) -> list[float | None]:
     """p-values after Holm's correction over those that there are."""
     corrected = iter(holm([p for p in p_values if p is not None]))

@@ -118,14 +118,19 @@ def analyse(tables: StudyTables) -> Results:
     """
     # Files are read first and at once, because a running study compacts them.
     curves, layers = learning_curves(tables), _layers(tables)
-    arms, stages = summarise_arms(tables), stage_progress(tables)
+    by_order, by_size = trends(tables), size_curves(tables)
+    # The first screen answers these questions side by side. They share the level of significance, so that all that it
+    # claims together is false in at most 5 % of studies.
+    questions = 1 + bool(by_order) + bool(by_size)
+    by_step, stages = steps(tables, questions), stage_progress(tables)
+    arms = summarise_arms(tables, 1 if by_step else questions)
     return Results(
         tables=tables,
         arms=arms,
         best=best(tables),
         effects=effects(tables),
         frontier=frontier(tables, np.random.default_rng(_SEED)),
-        steps=steps(tables),
+        steps=by_step,
         allocations=allocate(tables, [arm.comparison for arm in arms if arm.comparison is not None]),
         progress=stages["confirm"],
         search_progress=stages.get("search"),
@@ -135,8 +140,8 @@ def analyse(tables: StudyTables) -> Results:
         saved=saved(tables.trials),
         order_tables=tuple((part, table) for part in tables.by_group() for table in order_tables(part)),
         benefits=benefit(tables),
-        trends=trends(tables),
-        scaling=size_curves(tables),
+        trends=tuple(trend.among(questions) for trend in by_order),
+        scaling=tuple(curve.among(questions) for curve in by_size),
         epochs=epoch_changes(tables, curves),
         curves=curves,
         layers=layers,

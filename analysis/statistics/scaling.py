@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from tesseral.analysis.statistics.paired import holm, trial_errors
+from tesseral.analysis.statistics.paired import among, holm, trial_errors
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import SIGNIFICANCE, Estimate, interval
@@ -54,6 +54,10 @@ class SizeCurve:
     """α minus that of the baseline, over the sizes that both have."""
     p_holm: float | None = None
     """`difference.p` after Holm's correction over all differences of the study."""
+
+    def among(self, questions: int) -> "SizeCurve":
+        """The same with its p-value corrected for questions that are answered side by side."""
+        return replace(self, p_holm=among(self.p_holm, questions))
 
 
 def size_curves(tables: StudyTables) -> tuple[SizeCurve, ...]:

@@ -15,10 +15,11 @@ says when it is *dearer*. δ is `study.margin`. The first row that holds is the 
 | higher | | worse |
 | nothing | | undecided |
 
-*Lower* and *higher* are shown by the two-sided t test of no change, at 5 % after Holm's correction over all steps of
-the study. *By less than δ* is shown by t tests against log(1 + δ) and −log(1 + δ), each one-sided at 5 %: both for a
-dearer step (the 90 % interval lies inside ±δ), the first alone for another one (non-inferiority), again after Holm's
-correction over all steps. Each of the two families keeps its chance of any false claim below 5 %.
+*Lower* and *higher* are shown by the two-sided t test of no change. *By less than δ* is shown by t tests against
+log(1 + δ) and −log(1 + δ), each one-sided at 5 %: both for a dearer step (the 90 % interval lies inside ±δ), the first
+alone for another one (non-inferiority). The p-values are multiplied by the number of steps of the study (Bonferroni).
+A step's change is zero or at least δ, never both, so at most one of its tests can err, and all steps together claim
+something false in at most 5 % of studies.
 
 *About N more blocks*: the smallest number with which the two-sided t test, at 5 % over the number of steps, has a
 power of 0.8 for the change seen, or for δ if that is larger, from the spread seen. For new data no number may do,
@@ -30,7 +31,7 @@ tests; Cohen, Statistical Power Analysis (1988), on power.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log1p
 from typing import Any, Literal
 
@@ -38,7 +39,7 @@ import numpy as np
 import polars as pl
 
 from tesseral.analysis.statistics.costs import cost_ratios, is_dearer
-from tesseral.analysis.statistics.paired import Comparison, compare_pairs, corrected, log_ratios
+from tesseral.analysis.statistics.paired import Comparison, among, compare_pairs, log_ratios
 from tesseral.analysis.statistics.precision import POWER, power
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
@@ -77,7 +78,8 @@ class Step:
     where: str
     """Levels of the other factors, such as `layers=3`; empty if there are none."""
     comparison: Comparison
-    """The arm of the upper level against that of the lower one; p-values are corrected over all steps."""
+    """The arm of the upper level against that of the lower one; `p_holm` and `p_holm_here` are multiplied by the number
+    of steps, and of questions beside them."""
     costs: Mapping[str, Estimate]
     """From `costs.cost_ratios`."""
     dearer: bool
@@ -110,14 +112,21 @@ def decide(*, lower: bool, higher: bool, negligible: bool, dearer: bool) -> Verd
     return "worse" if higher else "undecided"
 
 
-def steps(tables: StudyTables) -> tuple[Step, ...]:
+def steps(tables: StudyTables, questions: int = 1) -> tuple[Step, ...]:
     """Every step of a study, with its verdict; in the order of groups and factors, then of levels.
 
+    :param questions: number of questions that are answered side by side with the steps, for which p-values are
+        corrected too.
     :raises TesseralError: if the study's metric is not recorded.
     """
     study, trials = tables.study, tables.trials
     found = list(_pairs(study))
-    compared = compare_pairs(trials, study.metric, [(pair.upper, pair.lower) for pair in found], study.sampling)
+    tested = questions * len(found)
+    compared = [
+        replace(each, p_holm=among(p, tested), p_holm_here=among(p_here, tested))
+        for each in compare_pairs(trials, study.metric, [(pair.upper, pair.lower) for pair in found], study.sampling)
+        for p, p_here in [_p_values(each.change)]
+    ]
     costs = [cost_ratios(trials, pair.upper, pair.lower, study.sampling) for pair in found]
     dearer = [is_dearer(each) for each in costs]
     ratios = [log_ratios(trials, study.metric, pair.upper, pair.lower) for pair in found]
@@ -126,7 +135,7 @@ def steps(tables: StudyTables) -> tuple[Step, ...]:
         _margin_tests(rows, study.sampling, margin, both, pair.upper, pair.lower) if comparison.change else (None, None)
         for rows, comparison, both, pair in zip(ratios, compared, dearer, found, strict=True)
     ]
-    small, small_here = (corrected(list(side)) for side in zip(*tests, strict=True)) if tests else ([], [])
+    small, small_here = ([among(p, tested) for p in side] for side in zip(*tests, strict=True)) if tests else ([], [])
     made = []
     for i, (pair, comparison) in enumerate(zip(found, compared, strict=True)):
         change = comparison.change
@@ -135,7 +144,7 @@ def steps(tables: StudyTables) -> tuple[Step, ...]:
         units = study.sampling.units(ratios[i], ratios[i]["ratio"].to_numpy())
         overlap = study.sampling.widening(ratios[i], pair.upper, pair.lower)
         more, more_here = (
-            further_units(units, margin, SIGNIFICANCE / len(found), widening)
+            further_units(units, margin, SIGNIFICANCE / tested, widening)
             if verdict == "undecided" and units.size >= FEWEST_UNITS
             else None
             for verdict, widening in ((new, overlap), (here, 0.0))
@@ -153,6 +162,13 @@ def steps(tables: StudyTables) -> tuple[Step, ...]:
             )
         )
     return tuple(made)
+
+
+def _p_values(change: Estimate | None) -> tuple[float | None, float | None]:
+    """The p-values of no change, for new data and for these data."""
+    if change is None:
+        return None, None
+    return change.p, change.here.p if change.here else None
 
 
 @dataclass(frozen=True)

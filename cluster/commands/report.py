@@ -50,6 +50,7 @@ def report(
     from tesseral.analysis.report.arm_table import arm_table, flag_lines
     from tesseral.analysis.report.notes import chosen_baseline
     from tesseral.analysis.report.report import render
+    from tesseral.analysis.report.step_text import step_lines
     from tesseral.analysis.report.summary import progress_text, retry_line, to_dict
     from tesseral.analysis.statistics.fit_floor import floor_sentence
     from tesseral.analysis.statistics.results import analyse
@@ -69,7 +70,13 @@ def report(
         title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
         console.print(title, style="bold", soft_wrap=True)
         console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
-        for line in (*study_info.doubts, *chosen_baseline(study_info), *flag_lines(results), retry_line(results)):
+        for line in (
+            *step_lines(results),
+            *study_info.doubts,
+            *chosen_baseline(study_info),
+            *flag_lines(results),
+            retry_line(results),
+        ):
             if line:
                 console.print(line, soft_wrap=True)
         parts = any(target.chosen is not None for target in study_info.targets.values())

@@ -7,11 +7,22 @@ from dataclasses import replace
 import pytest
 
 from tesseral.analysis.report.arm_table import arm_table
-from tesseral.analysis.report.findings import compared, findings, learning_rates, lowest_sentence, verdict, verdict_here
+from tesseral.analysis.report.findings import (
+    compared,
+    findings,
+    learning_rates,
+    lowest_sentence,
+    of_arms,
+    verdict,
+    verdict_here,
+    verdicts,
+)
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.best import Best
-from tesseral.analysis.statistics.paired import ArmError, Comparison, compare_arms
+from tesseral.analysis.statistics.order_trend import trends
+from tesseral.analysis.statistics.paired import ArmError, Comparison, compare_arms, holm
 from tesseral.analysis.statistics.results import analyse
+from tesseral.analysis.statistics.steps import steps
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study
 from tesseral.analysis.terms.estimate import Estimate
@@ -181,16 +192,16 @@ def test_many_arms_are_counted_not_listed():
     )
     assert "ε = 1.06 %, the fit floor" in told[4]
     assert "not matched in size (91,000 to 281,000 parameters)" in told[5]
-    assert told[1].startswith("11 arms are compared with “lmax=0, k=0” in the density error ε: 9 lower")
+    assert told[0].startswith("11 arms are compared with “lmax=0, k=0” in the density error ε: 9 lower")
 
 
 def test_opening_sentences_keep_to_a_target(crossed_results):
     told = findings(crossed_results)
-    assert told[2] == (
+    assert (
         "Against “lmax=0, quantity=quadrupole”, “lmax=2, quantity=quadrupole” lowers the relative error of the "
         "quadrupole by 58.0 % [54.4, 61.4] for new data of the same kind, [56.0, 60.0] for these data "
         "(8 pairs in 4 blocks)."
-    )
+    ) in told
     assert "8 comparisons within groups in the relative error: 4 undecided, 4 lower." in told
     for sentence in told:
         assert len({quantity for quantity in TARGETS if f"quantity={quantity}" in sentence}) <= 1
@@ -206,6 +217,26 @@ def test_parameters_are_weighed_within_a_target(crossed):
     assert any(
         "(1,000 to 4,000 parameters)" in told for told in findings(analyse(load(table(mixed), [], [], crossed.study)))
     )
+
+
+def test_the_first_screen_tells_steps_and_the_arms_are_told_below(crossed_results, crossed_page):
+    """Whatever the first screen claims shares one level of significance; the rest stands by its own."""
+    shown, below = verdicts(crossed_results), of_arms(crossed_results)
+    assert not set(shown) & set(below)
+    assert not any("Against" in sentence or "lowest" in sentence for sentence in shown)
+    assert any("lowest observed" in sentence for sentence in below)
+    assert crossed_page.index(html.escape(shown[0])) < crossed_page.index("<h2>Arms</h2>")
+    assert crossed_page.index(html.escape(below[0])) > crossed_page.index("<h2>Arms</h2>")
+
+
+def test_questions_of_the_first_screen_share_their_level(crossed, crossed_results):
+    (step, *_), (alone, *_) = crossed_results.steps, steps(crossed)
+    assert step.comparison.p_holm == pytest.approx(min(1.0, 2 * alone.comparison.p_holm))
+    (trend, *_), (single, *_) = crossed_results.trends, trends(crossed)
+    assert [claim.p_holm for claim in trend.claims] == [min(1.0, 2 * claim.p_holm) for claim in single.claims]
+    # Comparisons are told below, where they are corrected by themselves.
+    changes = [c.change.p for c in crossed_results.comparisons]
+    assert [c.p_holm for c in crossed_results.comparisons] == pytest.approx(holm(changes))
 
 
 def test_a_search_that_goes_on_is_preliminary(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tesseral.analysis.report.report import render
-from tesseral.analysis.report.step_text import step_sentences, step_table
+from tesseral.analysis.report.step_text import step_lines, step_sentences, step_table
 from tesseral.analysis.statistics.paired import Comparison
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.statistics.steps import Step
@@ -66,6 +66,14 @@ CHANGES = (
 )
 def test_words_say_what_the_verdict_says(results, changes, sentence):
     assert step_sentences(replace(results, steps=(replace(STEP, **changes),))) == [sentence]
+
+
+def test_a_terminal_gets_fewer_words(results):
+    steps = (STEP, replace(STEP, verdict="no worse than δ", costs={}, where="layers=2"))
+    assert step_lines(replace(results, steps=steps)) == [
+        "lmax 1 against 0: earns its cost (−40 % [−53, −25], 1.7 × the time)",
+        "lmax 1 against 0 (layers=2): no worse than 2 % (−40 % [−53, −25])",
+    ]
 
 
 def test_many_steps_are_counted(results):
