@@ -22,7 +22,7 @@ GAP = 24
 
 def figures(report: Path) -> dict[str, str]:
     """The SVG of each figure of a report, by the figure's id."""
-    return dict(re.findall(r'<figure id="([^"]+)">\s*(<svg.*?</svg>)', report.read_text("utf-8"), re.S))
+    return dict(re.findall(r'<figure id="([^"]+)">\s*<div[^>]*>(<svg.*?</svg>)', report.read_text("utf-8"), re.S))
 
 
 def png(svg: str, scale: float) -> Image.Image:
