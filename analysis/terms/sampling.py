@@ -76,10 +76,8 @@ class Sampling:
         unit = unit or self.unit
         if unit == "trial":
             return values
-        means = rows.select("block", value=pl.Series(values)).group_by("block").agg(pl.col("value").mean())
-        if unit == "search":
-            means = means.group_by(block=pl.col("block") % self.searches).agg(pl.col("value").mean())
-        return means.sort("block")["value"].to_numpy()
+        blocks, means = _means(rows["block"].to_numpy(), values)
+        return _means(blocks % self.searches, means)[1] if unit == "search" else means
 
     def widening(self, rows: pl.DataFrame, *arms: str) -> float:
         """What is added to 1/n for new data: m·n_test/n_train, m the number of blocks in a unit.
@@ -115,3 +113,9 @@ class Sampling:
         if self.unit == "trial":
             return "for these splits"
         return "for the settings found" if 0 < self.searches < FEWEST_UNITS else "for these data"
+
+
+def _means(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct keys, ascending, and the mean of the values of each."""
+    distinct, of_key = np.unique(keys, return_inverse=True)
+    return distinct, np.bincount(of_key, weights=values) / np.bincount(of_key)

@@ -93,7 +93,7 @@ def retry(
 
 def _chosen(entries: list[Entry], trials: Sequence[str], arm: str | None, causes: Collection[str]) -> list[Entry]:
     """The failed trials that are meant."""
-    arms = list(dict.fromkeys(plan["arm"] for entry in entries for plan in entry.plans))
+    arms = sorted({plan["arm"] for entry in entries for plan in entry.plans})
     if arm is not None and arm not in arms:
         raise TesseralError(f"expected an arm with trials, got {arm!r}; there are: {listed_labels(arms) or 'none'}")
     named = {entry.id for start in trials for entry in [_named(entries, start)]}

@@ -227,6 +227,8 @@ def test_json_holds_what_the_report_shows_of_layers(tmp_path):
     study = tables(of_arms() + [{**each, "trial": trial_rows()[0]["trial"]} for each in traced()[:6]], tmp_path)
     layers = json.loads(json.dumps(summary.to_dict(analyse(study))["layers"]))
     assert {name: len(rows) for name, rows in layers.items() if name != "structures"} == {
+        "places": 2 * (1 + 2 + 3 + 4),
+        "hierarchies": 2 * 3,
         "effective_rank": 2 * (1 + 2 + 3 + 4),
         "weight_effects": 1 + 2 + 3 + 4,
         "ablations": 4 * (1 + 2 + 3 + 4),
