@@ -27,7 +27,7 @@ from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
-EPOCHS = 40
+EPOCHS = 24
 
 
 @pytest.fixture

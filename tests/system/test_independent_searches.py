@@ -165,9 +165,8 @@ def test_what_is_told_of_them(storage, searched):
     assert figure.svg.count("lmax=1, search 2") >= 1
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
-def test_killed_after_every_trial_all_searches_propose_the_same(storage, searched, tmp_path_factory, sampler):
-    text = searched.read_text().replace('"random"', f'"{sampler}"').replace("epochs = 2", "epochs = 1")
+def test_killed_after_every_trial_all_searches_propose_the_same(storage, searched, tmp_path_factory):
+    text = searched.read_text().replace('"random"', '"tpe"').replace("epochs = 2", "epochs = 1")
     searched.write_text(text.replace("blocks = 4", "blocks = 3"))
     starts = 0
     while run(searched, storage, Once()).states[State.PLANNED]:
@@ -184,7 +183,8 @@ def test_killed_after_every_trial_all_searches_propose_the_same(storage, searche
 
 def test_two_workers_of_ray_come_to_the_same_records(storage, searched, tmp_path_factory):
     """Without early stopping, which compares what has come so far."""
-    searched.write_text(searched.read_text().replace("[search.asha]\nmin_epochs = 1\nreduction = 2\n", ""))
+    text = searched.read_text().replace("[search.asha]\nmin_epochs = 1\nreduction = 2\n", "")
+    searched.write_text(text.replace("epochs = 2", "epochs = 1").replace("blocks = 4", "blocks = 3"))
     command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(searched), "--storage", str(storage)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=ROOT)
     assert done.returncode == 0, done.stderr
