@@ -237,7 +237,7 @@ def pairs_of_a_draw(draw, change):
 
 def test_intervals_cover_and_pairs_of_one_block_would_not():
     draw = np.random.default_rng(2024)
-    draws, truth = 2000, -30.0
+    draws, truth = 1000, -30.0
     covered = naive = 0
     for _ in range(draws):
         trials = pairs_of_a_draw(draw, truth / 100)
@@ -246,5 +246,5 @@ def test_intervals_cover_and_pairs_of_one_block_would_not():
         errors_ = trials["metric.test.epsilon"].to_numpy().reshape(2, 15)
         interval = stats.ttest_1samp(np.log(errors_[1] / errors_[0]), 0).confidence_interval(0.95)
         naive += interval.low <= np.log(1 + truth / 100) <= interval.high
-    assert covered / draws == pytest.approx(0.95, abs=0.02)
+    assert covered / draws == pytest.approx(0.95, abs=0.025)
     assert naive / draws < 0.90  # the reason for averaging within blocks
