@@ -73,7 +73,7 @@ def render(results: Results) -> str:
         verdicts=verdicts(results),
         limits=limits(results),
         of_arms=of_arms(results),
-        lead=lead_figure(results.comparisons, study.sampling.here),
+        lead=lead_figure(results),
         trends=results.trends,
         table=arm_table(results),
         steps=step_table(results),

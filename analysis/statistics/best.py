@@ -73,7 +73,7 @@ def common_errors(errors: pl.DataFrame, arms: Sequence[str]) -> tuple[tuple[str,
     shared = own.filter(pl.len().over(_PLACE) == measured).sort("arm", *_PLACE)
     if measured < 2 or not shared.height:
         return None
-    shared = shared.with_columns(value=pl.col("error").log() if shared["error"].min() > 0 else pl.col("error"))  # type: ignore[operator]
+    shared = shared.with_columns(value=pl.col("error").log() if (shared["error"] > 0).all() else pl.col("error"))
     means = shared.group_by("arm").agg(pl.col("value").mean()).sort("value", "arm")
     return tuple(means["arm"]), shared
 

@@ -9,6 +9,7 @@ which the two-sided t test tells a true change d of the log ratio, its power, fo
 with n − 1 degrees of freedom and the parameter d / (s·√(1/n + overlap)) (Cohen, Statistical Power Analysis, 1988).
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from math import expm1, log1p, sqrt
 
@@ -61,17 +62,22 @@ def units_to_tell(change: float, spread: float, overlap: float = 0.0) -> int | N
     :param overlap: as in `half_width`.
     :returns: None if no number up to `MOST` does.
     """
-    counts = range(FEWEST_UNITS, MOST + 1)
     if spread == 0:
         return FEWEST_UNITS
-    effect = log1p(change / 100)
-    if power(effect, spread, MOST, overlap) < POWER:
-        return None
-    low, high = FEWEST_UNITS - 1, counts[-1]
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(effect, spread, middle, overlap) >= POWER else (middle, high)
-    return high
+    return fewest(log1p(change / 100), spread, FEWEST_UNITS, MOST, overlap)
+
+
+def fewest(
+    effect: float, spread: float, low: int, high: int, overlap: float = 0.0, level: float = SIGNIFICANCE
+) -> int | None:
+    """The smallest number of units, `low` to `high`, with which the t test has a power of `POWER`.
+
+    :param effect: as the others, see `power`.
+    :returns: None if none of these numbers does.
+    """
+    numbers = range(low, high + 1)
+    place = bisect_left(numbers, True, key=lambda units: power(effect, spread, units, overlap, level) >= POWER)
+    return numbers[place] if place < len(numbers) else None
 
 
 def paired_spread(tables: StudyTables) -> float | None:

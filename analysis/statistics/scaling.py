@@ -6,7 +6,7 @@ dimensionless. The curvature, the coefficient c of (log N)² in the least-square
 describes the curve: it is zero for a power law and positive where the fall flattens. Exponents of two curves are
 compared over the sizes that both have. All are averaged over the units of the design, with intervals for new data
 (`tesseral.analysis.terms.sampling`) at the overlap of the smallest training set, which is the largest; Holm's
-correction covers all differences of the study.
+correction covers all differences and curvatures of the study.
 
 Sources: Hestness et al., arXiv 1712.00409 (2017), on power laws of the error; Cortes et al., NIPS 1993, p. 327.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from tesseral.analysis.statistics.paired import among, holm, trial_errors
+from tesseral.analysis.statistics.paired import among, corrected, trial_errors
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import SIGNIFICANCE, Estimate, interval
@@ -53,11 +53,13 @@ class SizeCurve:
     difference: Estimate | None = None
     """α minus that of the baseline, over the sizes that both have."""
     p_holm: float | None = None
-    """`difference.p` after Holm's correction over all differences of the study."""
+    """`difference.p` after Holm's correction over all differences and curvatures of the study."""
+    p_bent: float | None = None
+    """`curvature.p` after the same correction."""
 
     def among(self, questions: int) -> "SizeCurve":
-        """The same with its p-value corrected for questions that are answered side by side."""
-        return replace(self, p_holm=among(self.p_holm, questions))
+        """The same with its p-values corrected for questions that are answered side by side."""
+        return replace(self, p_holm=among(self.p_holm, questions), p_bent=among(self.p_bent, questions))
 
 
 def size_curves(tables: StudyTables) -> tuple[SizeCurve, ...]:
@@ -76,10 +78,9 @@ def size_curves(tables: StudyTables) -> tuple[SizeCurve, ...]:
         return ()
     errors = trial_errors(tables.trials, study.metric).filter(pl.col("error") > 0)
     made = [curve for name, arms in curves.items() if (curve := _curve(name, arms, curves, errors, study)) is not None]
-    tested = [curve for curve in made if curve.difference is not None and curve.difference.p is not None]
-    corrected = holm([curve.difference.p for curve in tested])  # type: ignore[union-attr,misc]
-    by_name = {curve.name: p for curve, p in zip(tested, corrected, strict=True)}
-    return tuple(replace(curve, p_holm=by_name.get(curve.name)) for curve in made)
+    tested = [estimate for curve in made for estimate in (curve.difference, curve.curvature)]
+    p_values = iter(corrected([estimate.p if estimate else None for estimate in tested]))
+    return tuple(replace(curve, p_holm=next(p_values), p_bent=next(p_values)) for curve in made)
 
 
 def _curve(
@@ -170,7 +171,7 @@ def scaling_sentences(curves: Sequence[SizeCurve]) -> list[str]:
                 if curve.difference and curve.p_holm is not None
             ),
         ]
-    bent = [curve.name for curve in curves if curve.curvature is not None and curve.curvature.excludes_zero]
+    bent = [curve.name for curve in curves if curve.p_bent is not None and curve.p_bent < SIGNIFICANCE]
     if bent:
         sentences.append(f"One exponent does not describe {listed(bent)}: the slope changes with N.")
     return sentences

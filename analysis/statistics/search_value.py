@@ -62,8 +62,8 @@ def search_values(tables: StudyTables) -> pl.DataFrame:
         own = made.filter(pl.col("arm") == arm)
         values = own["value"].drop_nulls().to_numpy()
         if values.size:
-            longest = own.group_by("repeat").len()["len"].max()
-            best = expected_best(values, own.height, int(longest))  # type: ignore[arg-type]
+            longest = max(own["repeat"].value_counts()["count"])
+            best = expected_best(values, own.height, longest)
             parts.append(best.select(pl.lit(arm).alias("arm"), pl.col("n").cast(pl.Int64), *_NUMBERS))
     return pl.concat(parts)
 

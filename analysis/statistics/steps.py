@@ -40,7 +40,7 @@ import polars as pl
 
 from tesseral.analysis.statistics.costs import cost_ratios, is_dearer
 from tesseral.analysis.statistics.paired import Comparison, among, compare_pairs, log_ratios
-from tesseral.analysis.statistics.precision import POWER, power
+from tesseral.analysis.statistics.precision import fewest
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate
@@ -275,7 +275,7 @@ def _verdict(change: Estimate | None, p: float | None, negligible: float | None,
 
 
 def further_units(units: np.ndarray, margin: float, level: float, overlap: float) -> int | None:
-    """How many more units give the t test a power of `POWER` for the mean seen, or for the margin if that is larger.
+    """How many more units give the t test enough power for the mean seen, or for the margin if that is larger.
 
     See `precision.power`.
 
@@ -289,13 +289,5 @@ def further_units(units: np.ndarray, margin: float, level: float, overlap: float
     if spread == 0:
         return None
 
-    def enough(more: int) -> bool:
-        return power(effect, spread, units.size + more, overlap, level) >= POWER
-
-    if not enough(MOST_MORE):
-        return None
-    low, high = 0, MOST_MORE
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    units_in_all = fewest(effect, spread, units.size + 1, units.size + MOST_MORE, overlap, level)
+    return None if units_in_all is None else units_in_all - units.size

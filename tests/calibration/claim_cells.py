@@ -88,14 +88,16 @@ def of_exponents(studies: int, curves: int = 4) -> Iterator[Figure]:
     ).reshape(studies, curves, len(sizes), FROM)
     x = np.log(sizes) - np.mean(np.log(sizes))
     slopes = -np.einsum("i,scib->scb", x, logs) / np.square(x).sum()
-    exponents, differences = intervals(slopes), intervals(against_first(slopes))
+    bends = np.einsum("i,scib->scb", np.linalg.pinv(np.vander(x, 3))[0], logs)
+    exponents, tested = intervals(slopes), intervals(np.concatenate([against_first(slopes), bends], axis=1))
     where = f"exponents of {curves} equal learning curves, {FROM} blocks"
     yield Figure(f"coverage, {where}", exponents.coverage(0.4), "%", COVERAGE[1], COVERAGE[0])
-    yield claims(f"differences between {where}", differences, holds=True)
-    for study in [*range(thresholds.CHECKED), *np.flatnonzero(differences.claimed.any(axis=1))[: thresholds.CHECKED]]:
+    yield claims(f"differences between {where}, and bends", tested, holds=True)
+    for study in [*range(thresholds.CHECKED), *np.flatnonzero(tested.claimed.any(axis=1))[: thresholds.CHECKED]]:
         first, *others = size_curves(size_study(logs[study], sizes))
         assert np.isclose(first.exponent.value, exponents.mean[study, 0])
-        assert [each.p_holm < 0.05 for each in others] == differences.claimed[study].tolist()
+        told = [*(each.p_holm < 0.05 for each in others), *(each.p_bent < 0.05 for each in (first, *others))]
+        assert told == tested.claimed[study].tolist()
 
 
 def of_failing_starts(studies: int, blocks: tuple[int, ...] = (4, 6, 10, 20)) -> Iterator[Figure]:

@@ -64,3 +64,24 @@ batch_size = 4
 checkpoint_every = {checkpoint_every}
 seal_every = 0.0
 """
+
+
+def search_of_rates(trials: int, repeats: int = 1) -> str:
+    """The tables of a search over the learning rate that stops trials early.
+
+    :param trials: distinct proposals of an arm.
+    :param repeats: independent searches of an arm, which share them.
+    """
+    return f"""
+[search]
+trials = {trials}
+repeats = {repeats}
+sampler = "random"
+
+[search.space]
+training.learning_rate = {{ low = 1e-3, high = 1e-1, log = true }}
+
+[search.asha]
+min_epochs = 1
+reduction = 2
+"""

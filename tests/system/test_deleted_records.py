@@ -10,20 +10,9 @@ import pytest
 import tesseral
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import RecordError
-from tests.support.water_study import water_study
+from tests.support.water_study import search_of_rates, water_study
 
-SEARCH = """
-[search]
-trials = 3
-sampler = "random"
-
-[search.space]
-training.learning_rate = { low = 1e-3, high = 1e-1, log = true }
-
-[search.asha]
-min_epochs = 1
-reduction = 2
-"""
+SEARCH = search_of_rates(3)
 
 
 def run_whole(folder: Path, reference: Path, text: str) -> Path:

@@ -31,21 +31,9 @@ from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tests.support.command_line import tesseral
 from tests.support.report_page import cells, words
-from tests.support.water_study import water_study
+from tests.support.water_study import search_of_rates, water_study
 
-SEARCH = """
-[search]
-trials = 7
-repeats = 3
-sampler = "random"
-
-[search.space]
-training.learning_rate = { low = 1e-3, high = 1e-1, log = true }
-
-[search.asha]
-min_epochs = 1
-reduction = 2
-"""
+SEARCH = search_of_rates(7, repeats=3)
 """Searches of 3, 2 and 2 proposals in each of two arms."""
 ARMS = ("lmax=0", "lmax=1")
 SHARES = (3, 2, 2)

@@ -71,7 +71,11 @@ def test_exponents_are_means_of_the_slopes_of_blocks():
         assert [curve.exponent.value, curve.exponent.low, curve.exponent.high] == pytest.approx(expected)
         if lmax != "0":
             tests.append(stats.ttest_rel(slopes(errors[lmax]), slopes(errors["0"])))
-    assert [steep.p_holm, flat.p_holm] == pytest.approx(holm([float(test.pvalue) for test in tests]))
+    # One family: what is said of exponents and what is said of bent curves stand beside one another.
+    bends = [stats.ttest_1samp(np.polyfit(np.log(SIZES), np.log(errors[lmax]), 2)[0], 0.0) for lmax in ("0", "1", "2")]
+    expected = holm([float(test.pvalue) for test in (*tests, *bends)])
+    found = [steep.p_holm, flat.p_holm, *(curve.p_bent for curve in (base, steep, flat))]
+    assert found == pytest.approx(expected)
     low, high = tests[0].confidence_interval(0.95)
     assert [steep.difference.low, steep.difference.high] == pytest.approx([low, high])
 

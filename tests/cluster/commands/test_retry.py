@@ -22,20 +22,9 @@ from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tests.support import stand_in_training
 from tests.support.command_line import tesseral
+from tests.support.water_study import search_of_rates
 
-SEARCH = """
-[search]
-trials = 4
-repeats = 1
-sampler = "random"
-
-[search.space]
-training.learning_rate = { low = 1e-3, high = 1e-1, log = true }
-
-[search.asha]
-min_epochs = 1
-reduction = 2
-"""
+SEARCH = search_of_rates(4)
 
 
 class Broken:
