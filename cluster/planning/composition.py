@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.models.data.groups import group_structures
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import split_structures
 from tesseral.study.configuration.configuration import Data
@@ -61,9 +62,10 @@ def outside(reference: Reference, data: Data, seeds: Iterable[Seeds]) -> set[str
     """
     rows = reference.converged.table["atomic_numbers"].to_pylist()
     counts = np.array([[row.count(number) for number in reference.elements] for row in rows], dtype=float)
+    groups = group_structures(reference, data.groups)
     formulas: set[str] = set()
     for seed in seeds:
-        chosen = split_structures(data, len(rows), seed.split, seed.fold)
+        chosen = split_structures(data, groups, seed.split, seed.fold)
         _, values, directions = np.linalg.svd(counts[list(chosen.train)], full_matrices=False)
         span = directions[values > TOLERANCE * values.max()]
         formulas |= {_formula(rows[index]) for index in chosen.test if _missed(counts[index], span) > TOLERANCE}

@@ -9,7 +9,7 @@ from typing import Any
 from tesseral.cluster.planning.measure import Measure
 from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_folds, check_size, check_sizes
+from tesseral.models.data.split import check_folds, check_size, check_splits
 from tesseral.models.data.target_columns import check_values, has_spread
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.configuration import Configuration, Data
@@ -200,8 +200,7 @@ def _check_data(configurations: Sequence[Configuration], reference: Reference, m
     :raises StudyFileError: if no atom has a neighbour within the cutoff of an arm.
     """
     for data in dict.fromkeys(each.data for each in configurations):
-        check_sizes(data, reference)
-        check_folds(data, len(reference.converged), f"the converged structures of {data.reference}", folds)
+        check_splits(data, reference, folds)
     for target in dict.fromkeys(each.target for each in configurations):
         check_values(target, reference)
         if not has_spread(target, reference):

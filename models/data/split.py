@@ -1,9 +1,12 @@
 """The split of a data set into training, validation and test structures, which follows from a seed alone."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tesseral.models.data.groups import group_structures
 from tesseral.models.data.reference_file import Reference
 from tesseral.study import configuration
 from tesseral.study.configuration.trial import seed as seed_of
@@ -18,45 +21,57 @@ class Split(NamedTuple):
     test: tuple[int, ...]
 
 
-def check_sizes(data: configuration.Data, reference: Reference) -> None:
-    """Check that the splits fit into the reference data.
+def check_splits(data: configuration.Data, reference: Reference, folds: int = 0) -> None:
+    """Check that the splits fit into the reference data, whatever their seed.
 
-    :param data: sizes of the splits.
+    :param data: sizes of the splits, and what is kept together.
     :param reference: all rows; the converged ones count.
+    :param folds: largest number of disjoint test splits; 0 if they are random.
     :raises DataError: if they do not.
+    :raises StudyFileError: if the reference data have no label that groups are named after.
     """
-    check_size(data, len(reference.converged), f"the converged structures of {data.reference}")
+    groups = group_structures(reference, data.groups)
+    largest = max(Counter(groups).values(), default=1)
+    what = f"the converged structures of {data.reference}"
+    check_size(data, len(groups), what, largest)
+    check_folds(data, len(groups), what, folds, largest)
 
 
-def check_size(data: configuration.Data, size: int, what: str) -> None:
+def check_size(data: configuration.Data, size: int, what: str, largest: int = 1) -> None:
     """Check that the splits fit into so many structures.
 
     :param data: sizes of the splits.
     :param size: number of structures.
     :param what: these structures, in words.
+    :param largest: structures in the largest group. A split that ends inside a group leaves the rest of it out.
     :raises DataError: if they do not.
     """
     asked = data.train + data.validation + data.test
-    if asked > size:
+    left_out = (largest - 1) * (2 if data.validation else 1)
+    if asked + left_out > size:
+        kept = f" (groups by {data.groups} stay whole, which may leave {left_out} of them out)" if left_out else ""
         raise DataError(
-            f"data.train: expected train + validation + test of at most {size}, {what}, got {data.train} + "
-            f"{data.validation} + {data.test} = {asked}"
+            f"data.train: expected train + validation + test of at most {size - left_out}, {what}{kept}, got "
+            f"{data.train} + {data.validation} + {data.test} = {asked}"
         )
 
 
-def check_folds(data: configuration.Data, size: int, what: str, blocks: int) -> None:
+def check_folds(data: configuration.Data, size: int, what: str, blocks: int, largest: int = 1) -> None:
     """Check that the test splits of all blocks can be disjoint.
 
     :param data: sizes of the splits.
     :param size: number of structures.
     :param what: these structures, in words.
     :param blocks: largest number of blocks.
+    :param largest: structures in the largest group.
     :raises DataError: if they cannot.
     """
-    if blocks * data.test > size:
+    fold = data.test + largest - 1
+    if blocks * fold > size:
+        kept = f", where whole groups by {data.groups} take up to {fold} a block" if largest > 1 else ""
         raise DataError(
             f"replication.split: expected blocks × test of at most {size}, {what}, for the disjoint test splits of "
-            f'"folds", got {blocks} × {data.test} = {blocks * data.test}; "random" splits may overlap'
+            f'"folds", got {blocks} × {data.test} = {blocks * data.test}{kept}; "random" splits may overlap'
         )
 
 
@@ -70,25 +85,45 @@ def permutation(seed: int, size: int) -> list[int]:
     return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
 
 
-def split_structures(data: configuration.Data, size: int, seed: int, fold: int | None = None) -> Split:
-    """Split the structures: in a random order, those for testing come first, then validation, then training.
+def split_structures(data: configuration.Data, groups: Sequence[int], seed: int, fold: int | None = None) -> Split:
+    """Split the structures: groups in a random order; those for testing come first, then validation, then training.
 
-    Training sets of different sizes are therefore nested, and judged by the same structures. With a fold, those for
-    testing are that fold of the order, and the others follow in an order of their own.
+    Training sets of different sizes are therefore nested, and judged by the same structures. A split that ends inside a
+    group leaves the rest of the group out, so no group is in two splits. With a fold, the groups for testing are that
+    fold of the order, and the others follow in an order of their own.
 
-    :param data: sizes of the splits.
-    :param size: converged structures of the reference data.
+    :param data: sizes of the splits; they are known to fit, see `check_splits`.
+    :param groups: group of each converged structure, as `group_structures` numbers them.
     :param seed: the block's; with a fold, that of all blocks.
     :param fold: which of the disjoint folds of `data.test` structures is tested, counted from 0.
     """
-    order = permutation(seed, size)
-    if fold is not None:
-        start = fold * data.test
-        test, rest = order[start : start + data.test], order[:start] + order[start + data.test :]
-        order = test + [rest[i] for i in permutation(seed_of(seed, "fold", fold), len(rest))]
-    first = data.test + data.validation
-    return Split(
-        train=tuple(order[first : first + data.train]),
-        validation=tuple(order[data.test : first]),
-        test=tuple(order[: data.test]),
-    )
+    members: dict[int, list[int]] = {}
+    for structure, group in enumerate(groups):
+        members.setdefault(group, []).append(structure)
+    order = [members[number] for number in permutation(seed, len(members))]
+    if fold is None:
+        test, rest = _take(order, data.test)
+    else:
+        others: list[list[int]] = []
+        remaining = order
+        for _ in range(fold):
+            before = len(remaining)
+            _, rest = _take(remaining, data.test)
+            others += remaining[: before - len(rest)]
+            remaining = rest
+        test, rest = _take(remaining, data.test)
+        others += rest
+        rest = [others[i] for i in permutation(seed_of(seed, "fold", fold), len(others))]
+    validation, rest = _take(rest, data.validation)
+    train, _ = _take(rest, data.train)
+    return Split(train=tuple(train), validation=tuple(validation), test=tuple(test))
+
+
+def _take(groups: list[list[int]], wanted: int) -> tuple[list[int], list[list[int]]]:
+    """The first `wanted` structures of groups, and the groups that none of them is in."""
+    taken: list[int] = []
+    for index, group in enumerate(groups):
+        if len(taken) >= wanted:
+            return taken[:wanted], groups[index:]
+        taken += group
+    return taken[:wanted], []

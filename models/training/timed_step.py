@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from tesseral.models.data.data_set import open_data_set
+from tesseral.models.data.groups import group_structures
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_sizes, split_structures
+from tesseral.models.data.split import check_splits, split_structures
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.model import DTYPES, build_model
 from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
@@ -48,10 +49,10 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
     where = find_device(device)
     settings = configuration.training
     dtype = DTYPES[settings.dtype]
-    check_sizes(configuration.data, reference)
+    check_splits(configuration.data, reference)
     configuration = configuration.resolved()
     data = open_data_set(reference, configuration, dtype, where)
-    train = split_structures(configuration.data, len(data), 0).train
+    train = split_structures(configuration.data, group_structures(reference, configuration.data.groups), 0).train
     structures = data.select(train)
     with deterministic(where), seeded(0, where):
         model = build_model(configuration, reference, num_neighbors=data.neighbors(train), seed=0).to(where)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from tesseral.models.data.batch import Batch
 from tesseral.models.data.data_set import open_data_set
+from tesseral.models.data.groups import group_structures
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_sizes, permutation, split_structures
+from tesseral.models.data.split import check_splits, permutation, split_structures
 from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.metrics import BATCH_SIZE, evaluation_batches, measure, measure_densities
@@ -107,9 +108,10 @@ class _Training:
         self.configuration = trial.configuration.resolved()
         self.settings = self.configuration.training
         dtype = DTYPES[self.settings.dtype]
-        check_sizes(self.configuration.data, reference)
+        check_splits(self.configuration.data, reference)
         self.data = open_data_set(reference, self.configuration, dtype, device)
-        self.split = split_structures(self.configuration.data, len(self.data), trial.seeds.split, trial.seeds.fold)
+        groups = group_structures(reference, self.configuration.data.groups)
+        self.split = split_structures(self.configuration.data, groups, trial.seeds.split, trial.seeds.fold)
         self.validation = self._batches(self.split.validation)
         model = build_model(
             self.configuration,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from tesseral.study.configuration.network import Network
 from tesseral.study.configuration.target import Loss, Target
-from tesseral.study.parsing.section import Range, Section
+from tesseral.study.parsing.section import Later, Range, Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,10 @@ class Data(Section):
     """Number of structures in the validation split. A search needs at least 1."""
     test: Annotated[int, Range(ge=1, le=10**9)]
     """Number of structures in the test split."""
+    groups: Annotated[str | None, Range(pattern=r"^(geometry|composition|label:.+)$"), Later] = None
+    """Structures that one split holds together: `geometry` (the same but for a translation), `composition` (the same
+    elements in the same numbers, such as the conformers of a molecule) or `label:<name>` (the same value of a label of
+    imported data, such as the number of a trajectory). Default: each structure by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +96,11 @@ class Configuration(Section):
         return self.training.epochs * self.steps_per_epoch
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested dictionaries of plain values, as JSON and TOML hold them."""
-        return asdict(self)
+        """Return nested dictionaries of plain values, as JSON and TOML hold them.
+
+        A setting that was added `Later` is left out at its default, so that the ids of earlier trials stay.
+        """
+        return _pruned(type(self), asdict(self))
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:
@@ -117,9 +124,20 @@ def _build(cls: Any, tree: dict[str, Any]) -> Any:
     return cls(**values)
 
 
+def _pruned(cls: Any, tree: dict[str, Any]) -> dict[str, Any]:
+    hints = _hints(cls, extras=True)
+    kept = {}
+    for item in fields(cls):
+        value = tree[item.name]
+        if Later in getattr(hints[item.name], "__metadata__", ()) and value == item.default:
+            continue
+        kept[item.name] = _pruned(hints[item.name], value) if is_dataclass(hints[item.name]) else value
+    return kept
+
+
 @cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
+def _hints(cls: Any, *, extras: bool = False) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=extras)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

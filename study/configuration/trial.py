@@ -112,14 +112,14 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dictionaries of plain values; without `seeds.fold` for a random test split."""
-        tree = asdict(self)
+        tree = asdict(self) | {"configuration": self.configuration.to_dict()}
         if self.seeds.fold is None:
             del tree["seeds"]["fold"]
         return tree
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that is not None, by dotted path."""
-        tree = self.configuration.to_dict()
+        tree = asdict(self.configuration)
         if tree["network"]["hidden"]["irreps"] is not None:  # the other keys then have no effect
             tree["network"]["hidden"] = {"irreps": tree["network"]["hidden"]["irreps"]}
         return {path: value for path, value in flatten(tree).items() if value is not None}

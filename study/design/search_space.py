@@ -17,6 +17,7 @@ FIXED = {
     "data.recipe": "it only says where data comes from",
     "data.validation": "proposals are compared on one validation split",
     "data.test": "arms are compared on one test split",
+    "data.groups": "proposals are compared on one validation split",
     "target.quantity": "errors of different targets cannot be compared",
     "target.orders": "errors of different targets cannot be compared",
     "network.define": "a study is bound to the source of the networks that its arms name",

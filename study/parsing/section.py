@@ -22,6 +22,10 @@ class Range:
         return schema | self.bounds
 
 
+class Later:
+    """Mark of a setting, for `Annotated`, that trials had no word for at first: at its default no record names it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """A table of settings. Unknown keys and infinities are refused, and types are strict: `"3"` is no number."""

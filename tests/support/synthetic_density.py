@@ -1,6 +1,7 @@
 """Reference data without quantum chemistry: coefficients are an equivariant function of the geometry."""
 
 import numpy as np
+import pyarrow as pa
 import torch
 from e3nn import o3
 
@@ -89,6 +90,13 @@ def synthetic_reference(structures: int = 24, seed: int = 0) -> Reference:
             }
         )
     return Reference(to_table(rows, REFERENCE), BASIS)
+
+
+def with_column(reference: Reference, name: str, values: list) -> Reference:
+    """The same data with one column replaced."""
+    index = reference.table.column_names.index(name)
+    field = reference.table.schema.field(name)
+    return Reference(reference.table.set_column(index, field, pa.array(values, field.type)), reference.basis)
 
 
 def small_configuration(

@@ -1,6 +1,6 @@
 """Checks that imported structures are molecules: electrons, distances of the atoms, and copies among them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from tesseral.models.data.groups import geometry
 from tesseral.study.constants import BOHR
 from tesseral.study.wording import count
 
@@ -18,8 +19,6 @@ STRETCHED = 1.4
 radii. Molecules have 1.0; molecules in bohr, taken for Å, 1.9."""
 SQUEEZED = 0.7
 """The same for atoms that are too near; molecules in Å, taken for bohr, have 0.5."""
-SAME = 1e-4
-"""Structures are the same if their atoms are at the same places about their mean to this, Å."""
 
 
 def doubts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -63,12 +62,10 @@ def _distances(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _copies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Structures with the same geometry, which can be in the training and the test split."""
-    first: dict[tuple[Any, ...], str] = {}
+    first: dict[Hashable, str] = {}
     copies = []
     for row in rows:
-        positions = np.array(row["positions"])
-        places = np.round((positions - positions.mean(axis=0)) / SAME).astype(np.int64)
-        key = (row["charge"], *row["atomic_numbers"], places.tobytes())
+        key = geometry(row["atomic_numbers"], row["positions"], row["charge"])
         if key in first:
             copies.append((first[key], row["id"]))
         first.setdefault(key, row["id"])
@@ -76,5 +73,6 @@ def _copies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         one, other = copies[0]
         yield (
             f"{count(len(copies), 'structure')} of {len(rows):,} {'has' if len(copies) == 1 else 'have'} the same "
-            f"geometry as an earlier one ({other} as {one}): a test split may hold what the training split holds"
+            f"geometry as an earlier one ({other} as {one}): a test split may hold what the training split "
+            'holds, unless the study keeps copies together: data.groups = "geometry"'
         )

@@ -324,7 +324,9 @@ def test_folds_are_disjoint_test_splits_shared_by_all_arms(storage):
     assert [seed.fold for seed in seeds] == [0, 1, 2]
     assert len({seed.split for seed in seeds}) == 1
     assert len({seed.order for seed in seeds}) == 3
-    tests = [split_structures(folded.arms[0].configuration.data, 14, seed.split, seed.fold).test for seed in seeds]
+    tests = [
+        split_structures(folded.arms[0].configuration.data, range(14), seed.split, seed.fold).test for seed in seeds
+    ]
     assert len({index for test in tests for index in test}) == 3 * 4
     assert seeds[1] == folded.plan_confirm(folded.arms[1], 1, 0).trial.seeds
     trials = [each.plan_confirm(each.arms[0], 1, 0).trial for each in (random, plain, folded)]

@@ -3,18 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
 from tesseral.models.data.data_set import DataSet, collate, open_data_set
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.data.split import check_folds, check_sizes, permutation, split_structures
+from tesseral.models.data.split import check_folds, check_splits, permutation, split_structures
 from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Network
 from tesseral.study.errors import DataError
-from tests.support.synthetic_density import BASIS, small_configuration, synthetic_reference
+from tests.support.synthetic_density import BASIS, small_configuration, synthetic_reference, with_column
 
 CPU = torch.device("cpu")
 SETTINGS = small_configuration().network
@@ -27,13 +26,6 @@ def reference() -> Reference:
 
 def asking(network: Network) -> Configuration:
     return replace(small_configuration(), network=network)
-
-
-def with_column(reference: Reference, name: str, values: list) -> Reference:
-    """The same data with one column replaced."""
-    index = reference.table.column_names.index(name)
-    field = reference.table.schema.field(name)
-    return Reference(reference.table.set_column(index, field, pa.array(values, field.type)), reference.basis)
 
 
 def test_a_structure_holds_what_was_stored(reference):
@@ -107,27 +99,27 @@ def test_geometry_is_computed_once(reference, monkeypatch):
 
 
 def test_splits_are_disjoint_and_nested():
-    small = split_structures(Data(reference="x", train=3, validation=2, test=4), 20, seed=5)
-    large = split_structures(Data(reference="x", train=9, validation=2, test=4), 20, seed=5)
+    small = split_structures(Data(reference="x", train=3, validation=2, test=4), range(20), seed=5)
+    large = split_structures(Data(reference="x", train=9, validation=2, test=4), range(20), seed=5)
     assert [len(part) for part in large] == [9, 2, 4]
     assert len(set().union(*large)) == 15
     assert large.train[:3] == small.train
     assert (large.validation, large.test) == (small.validation, small.test)
-    assert split_structures(Data(reference="x", train=3, validation=2, test=4), 20, seed=6) != small
+    assert split_structures(Data(reference="x", train=3, validation=2, test=4), range(20), seed=6) != small
 
 
 def test_folds_test_each_structure_once_and_train_on_others():
     data = Data(reference="x", train=9, validation=2, test=4)
-    folds = [split_structures(data, 20, seed=5, fold=fold) for fold in range(5)]
+    folds = [split_structures(data, range(20), seed=5, fold=fold) for fold in range(5)]
     assert sorted(index for split in folds for index in split.test) == list(range(20))
     for split in folds:
         assert [len(part) for part in split] == [9, 2, 4]
         assert len(set().union(*split)) == 15
     assert len({split.train for split in folds}) == 5
-    smaller = split_structures(replace(data, train=3), 20, seed=5, fold=2)
+    smaller = split_structures(replace(data, train=3), range(20), seed=5, fold=2)
     assert folds[2].train[:3] == smaller.train, "nested"
     assert (folds[2].validation, folds[2].test) == (smaller.validation, smaller.test)
-    assert folds[0].test == split_structures(data, 20, seed=5).test
+    assert folds[0].test == split_structures(data, range(20), seed=5).test
 
 
 def test_folds_must_fit_into_the_data():
@@ -148,9 +140,9 @@ def test_a_permutation_is_the_same_for_ever():
 
 
 def test_too_few_structures(reference):
-    check_sizes(Data(reference="a.parquet", train=5, validation=1, test=2), reference)
+    check_splits(Data(reference="a.parquet", train=5, validation=1, test=2), reference)
     with pytest.raises(DataError) as caught:
-        check_sizes(Data(reference="a.parquet", train=6, validation=1, test=2), reference)
+        check_splits(Data(reference="a.parquet", train=6, validation=1, test=2), reference)
     assert str(caught.value) == (
         "data.train: expected train + validation + test of at most 8, the converged structures of a.parquet, "
         "got 6 + 1 + 2 = 9"
@@ -164,7 +156,7 @@ def test_structures_that_did_not_converge_are_not_trained_on(reference):
     whole = DataSet(reference, SETTINGS, torch.float64, CPU)
     assert torch.equal(data.structures[5].values, whole.structures[6].values)
     with pytest.raises(DataError, match="at most 7"):
-        check_sizes(Data(reference="a.parquet", train=6, test=2), partial)
+        check_splits(Data(reference="a.parquet", train=6, test=2), partial)
 
 
 def test_a_structure_without_overlap_is_named(reference):

@@ -196,7 +196,7 @@ def test_chosen_orders_are_measured_alone():
     trained = restore_model(memory.states[24], trial, reference)
     chosen = DataSet(reference, configuration.network, torch.float32, torch.device("cpu"), configuration.target)
     batches = []
-    for index in split_structures(configuration.data, 16, trial.seeds.split).test:
+    for index in split_structures(configuration.data, range(16), trial.seeds.split).test:
         row = reference.table.slice(index, 1).to_pylist()[0]
         with torch.no_grad():
             values = trained(chosen.batch([index]).graph).double()

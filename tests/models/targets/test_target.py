@@ -97,7 +97,7 @@ def test_a_checkpoint_is_a_model_that_predicts(quantity):
     result = train(trial, REFERENCE, memory, device="cpu")
     model = restore_model(memory.states[3], trial, REFERENCE)
     data = data_of(trial.configuration, dtype=torch.float32)
-    test = split_structures(trial.configuration.data, len(data), trial.seeds.split).test
+    test = split_structures(trial.configuration.data, range(len(data)), trial.seeds.split).test
     metrics = {f"test.{value.key}": value.value for value in measure(model, evaluation_batches(data, test))}
     assert metrics == {name: value for name, value in result.metrics.items() if name.startswith("test.")}
 

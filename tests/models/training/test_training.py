@@ -217,7 +217,7 @@ def test_a_checkpoint_is_a_model_that_predicts(unbroken):
     trial, result, memory = unbroken
     model = restore_model(memory.states[12], trial, EMPTY)
     data = DataSet(REFERENCE, trial.configuration.network, torch.float32, torch.device("cpu"))
-    test = split_structures(trial.configuration.data, len(data), trial.seeds.split).test
+    test = split_structures(trial.configuration.data, range(len(data)), trial.seeds.split).test
     for value in measure(model, evaluation_batches(data, test)):
         assert result.metrics[f"test.{value.key}"] == value.value
 
