@@ -11,6 +11,7 @@ from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.search_stage import SearchStage
 from tesseral.cluster.execution.provenance import provenance
 from tesseral.cluster.execution.worker import Job
+from tesseral.cluster.planning.cost import SHIPPED, read_rate
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.study.configuration.trial import Cause, State
@@ -78,7 +79,8 @@ class Campaign:
         recorded: dict[str, int] = {}
         for label, block, _ in self._placed:
             recorded[label] = max(recorded.get(label, 0), block + 1)
-        self._confirm = ConfirmStage(plan, recorded)
+        self._rate = read_rate(plan.storage, file.resources) or SHIPPED
+        self._confirm = ConfirmStage(plan, recorded, self._expected)
         self.trials = plan.search_trials + self._confirm.given
         """Trials of the whole study, as far as is known."""
         self._searches = [
@@ -185,13 +187,25 @@ class Campaign:
             going = [stage for stage in self._searches if stage.proposing]
             if not going:
                 break
-            stage = min(going, key=lambda stage: stage.given)  # all searches advance alike
+            # All searches advance alike: a sampler learns from ended trials. Of equals, the one of longest trials.
+            stage = min(going, key=lambda stage: (stage.given, -self._seconds(stage.arm)))
             if (proposed := stage.next(self._lease.number)) is not None:
                 return self._searching(stage, *proposed)
-        if (due := self._confirm.next()) is None:
+        if (due := self._confirm.next(len(self._running) + 1)) is None:
             return None
         arm, place = due
         return self.plan.plan_confirm(arm, *place[:2]), arm, {}, lambda entry: self._confirmed(place, arm.label, entry)
+
+    def _expected(self, arm: PlannedArm, block: int, replicate: int) -> float:
+        """What a trial of the confirm stage will take, s; 0 if it has ended."""
+        entry = self._entries.get(self._placed.get((arm.label, block, replicate), ""))
+        if entry is not None and entry.outcome is not None:
+            return 0.0
+        return self._seconds(arm)
+
+    def _seconds(self, arm: PlannedArm) -> float:
+        """What a trial that is trained to the end is expected to take, s."""
+        return self._rate.trial(arm.size.flops, arm.steps)
 
     def _searching(self, stage: SearchStage, trial: str, arm: PlannedArm) -> DueTrial:
         planned = self.plan.plan_search(arm, stage.repeat)

@@ -1,7 +1,7 @@
 """The confirm stage: each arm's chosen settings in every replicate of every block, with more blocks where needed."""
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from tesseral.cluster.planning.plan import StudyPlan
@@ -15,6 +15,18 @@ Place = tuple[int, int, int]
 Search = tuple[int, int]
 """(index of the arm, number of the search among the arm's independent ones)."""
 
+Seconds = Callable[[PlannedArm, int, int], float]
+"""What a trial is expected to take: called with its arm, block and replicate."""
+
+TAIL = 2.0
+"""Longest trials go first from the moment when what is due would keep the workers busy for no longer than this many
+times the longest trial that is due. Until then pairs of arms are completed one after the other."""
+
+
+def _alike(arm: PlannedArm, block: int, replicate: int) -> float:
+    """The cost of a trial where none is known."""
+    return 1.0
+
 
 class ConfirmStage:
     """Hands out the trials that are due, and adds blocks to pairs of arms that are not yet precise.
@@ -27,20 +39,33 @@ class ConfirmStage:
     coverage of its interval stand in `tesseral.study.design.allocation`. It looks only at the interval's width, never
     at its sign (Chow & Robbins, Ann. Math. Stat. 36, 457, 1965), so stopping favours no outcome.
 
+    Trials are handed out block by block, and near the end longest first (LPT: Graham, SIAM J. Appl. Math. 17, 416,
+    1969), so that the study does not end with one worker at work. No record depends on the order.
+
     :param plan: the study; nothing is due before `choose`.
     :param recorded: label of an arm → number of blocks that its records reach. They stay given: after failed trials
         were retried, the rule alone might ask for fewer.
+    :param seconds: what a trial is expected to take, in any unit; 0 where it has ended. All alike if not given.
     """
 
-    def __init__(self, plan: StudyPlan, recorded: Mapping[str, int] = MappingProxyType({})) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: StudyPlan, recorded: Mapping[str, int] = MappingProxyType({}), seconds: Seconds = _alike
+    ) -> None:
+        self.plan, self._seconds = plan, seconds
         self.replication = plan.study.file.replication
         self._repeats = max(plan.study.repeats, 1)
         self._arms: dict[Search, PlannedArm] = {}
         """The arm with the settings that a search chose."""
         self._without: set[Search] = set()
         """Searches that found nothing."""
-        self._due: list[Place] = []
+        self._due: dict[Place, float] = {}
+        """Place → seconds of the trials that are due."""
+        self._in_order: list[Place] = []
+        """Heap of the places that are due, with others that no longer are."""
+        self._by_length: list[tuple[float, Place]] = []
+        """The same, longest first: negative seconds and place."""
+        self._left = 0.0
+        """Seconds of all trials that are due."""
         self._blocks = {
             index: max(self.replication.blocks, recorded.get(arm.label, 0)) for index, arm in enumerate(plan.arms)
         }
@@ -89,14 +114,27 @@ class ConfirmStage:
         chosen = [block for block in blocks if (index, block % self._repeats) in self._arms]
         new = [(block, replicate, index) for block in chosen for replicate in range(self.replication.replicates)]
         for place in new:
-            heapq.heappush(self._due, place)
+            self._due[place] = seconds = self._seconds(self._arms[self._search_of(place)], *place[:2])
+            self._left += seconds
+            heapq.heappush(self._in_order, place)
+            heapq.heappush(self._by_length, (-seconds, place))
         return len(new)
 
-    def next(self) -> tuple[PlannedArm, Place] | None:
-        """The next trial that is due; None if there is none now."""
+    def next(self, workers: int = 1) -> tuple[PlannedArm, Place] | None:
+        """The next trial that is due; None if there is none now.
+
+        :param workers: number of trials that run at the same time, this one included.
+        """
         if not self._due:
             return None
-        place = heapq.heappop(self._due)
+        while self._in_order[0] not in self._due:
+            heapq.heappop(self._in_order)
+        while self._by_length[0][1] not in self._due:
+            heapq.heappop(self._by_length)
+        longest, place = -self._by_length[0][0], self._by_length[0][1]
+        if self._left > TAIL * workers * longest:
+            place = self._in_order[0]
+        self._left -= self._due.pop(place)
         return self._arms[self._search_of(place)], place
 
     def ended(self, place: Place, error: float | None) -> int:
