@@ -31,9 +31,17 @@ def count(n: int, noun: str) -> str:
     """A number with its noun, such as `1 trial` or `8 trials`.
 
     :param n: how many.
-    :param noun: in the singular, with its plural in -s.
+    :param noun: in the singular, see `plural`.
     """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    return f"{n:,} {noun if n == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """A noun in the plural: in -es after a sibilant, such as `searches`, else in -s.
+
+    :param noun: in the singular.
+    """
+    return noun + ("es" if noun.endswith(("ch", "sh", "s", "x")) else "s")
 
 
 _FAILURES = {

@@ -62,7 +62,7 @@ def render(chart: alt.TopLevelMixin, prefix: str) -> str:
     :param prefix: prefix of the element's ids, unique in the page; without it, two charts would share clip paths.
     """
     with alt.data_transformers.disable_max_rows():
-        spec = _shown(chart.to_dict())
+        spec = _shown(chart.to_dict(validate=False))  # the schema's check takes longer than the drawing
     spec["config"] = _THEME
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     root = ElementTree.fromstring(vl_convert.vegalite_to_svg(spec, vl_version=version))  # noqa: S314 - our own

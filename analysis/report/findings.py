@@ -81,7 +81,7 @@ def limits(results: Results) -> list[str]:
 def _of_design(study: StudyInfo) -> list[str]:
     """Why a study gives no verdict on new data, if its design does not allow one."""
     if study.search is not None and study.searches < FEWEST_UNITS:
-        made = "one search" if study.searches == 1 else f"{study.searches} searches"
+        made = "one search" if study.searches == 1 else count(study.searches, "search")
         return [
             f"Each arm was tuned by {made}, and the luck of a search is part of every change: intervals hold for the "
             "settings found, and no verdict is given. A study with independent searches (search.repeats = "
@@ -290,7 +290,7 @@ def _basis(comparison: Comparison) -> str:
     """What a comparison rests on, such as '8 pairs in 4 blocks; 1 trial incomplete'."""
     text = count(comparison.pairs, "pair")
     if comparison.unit != "pair":
-        units = f"{comparison.units} searches" if comparison.unit == "search" else count(comparison.units, "block")
+        units = count(comparison.units, comparison.unit)
         text += f" in {units if comparison.units != 1 else f'1 {comparison.unit}'}"
     return f"{text}; {count(comparison.missing, 'trial')} incomplete" if comparison.missing else text
 

@@ -7,7 +7,7 @@ from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.statistics.steps import MOST_MORE, Step
 from tesseral.analysis.terms.estimate import Estimate, bounds_here, interval, interval_here, intervals
 from tesseral.analysis.terms.metric_label import describe
-from tesseral.study.wording import count
+from tesseral.study.wording import count, plural
 
 _MOST_SENTENCES = 6
 """With more steps than this, a count replaces the sentences."""
@@ -103,17 +103,11 @@ def _more(step: Step) -> str:
     """What would decide an undecided step."""
     if step.more is not None:
         return f"About {_units(step, step.more)} would decide it."
-    text = f"For new data even {MOST_MORE:,} more {_noun(step)}s would not decide it: more data would"
+    text = f"For new data even {MOST_MORE:,} more {plural(step.comparison.unit)} would not decide it: more data would"
     if step.verdict_here == "undecided" and step.more_here is not None:
         text += f"; for these data about {_units(step, step.more_here)} would"
     return f"{text}."
 
 
-def _noun(step: Step) -> str:
-    return {"search": "searche"}.get(step.comparison.unit, step.comparison.unit)
-
-
 def _units(step: Step, number: int) -> str:
-    if step.comparison.unit == "search":
-        return "1 more search" if number == 1 else f"{number:,} more searches"
     return count(number, f"more {step.comparison.unit}")

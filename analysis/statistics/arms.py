@@ -15,7 +15,7 @@ from tesseral.analysis.terms.targets import TargetLabel
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.match import LOOSE
-from tesseral.study.wording import count
+from tesseral.study.wording import count, plural
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ArmSummary:
         if self.failing and (note := outlier_note(self.failing)):
             flags.append(note)
         if self.error.units and self.error.error is not None and self.error.error.low is None:
-            flags.append(f"too few {self.error.unit}s for an interval")
+            flags.append(f"too few {plural(self.error.unit)} for an interval")
         return tuple(flags)
 
 

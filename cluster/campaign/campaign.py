@@ -66,7 +66,7 @@ class Campaign:
         """Study → number of trials that were copied from it."""
         self.given_up: list[str] = []
         """Why trials were given up without an outcome, each reason once."""
-        self._traces = asdict(file.traces)
+        self._traces = file.traces.to_dict()
         self._entries = self._recover()
         self._running: dict[str, tuple[int, list[OnEnd]]] = {}
         self._judges: dict[str, SearchStage] = {}

@@ -154,6 +154,7 @@ class _Training:
         if self.epoch == 0:
             self._record("validation", measure(self.model, self.validation))
             self._trace(self.tracer.measure())
+            self._trace_densities()
         while self.epoch < epochs:
             due = self.traces.due(self.epoch + 1, epochs)
             loss, before = self._train_epoch(keep_weights=due)
@@ -165,6 +166,7 @@ class _Training:
                 self._ablate()  # before the boundary: a training killed in between resumes here and ablates again
             if due:
                 self._trace(self.tracer.measure(before))
+                self._trace_densities()
             self.recorder.boundary(self.step, steps, self._state, dict(self.metrics))
         return Result(
             metrics=self.metrics,
@@ -227,6 +229,15 @@ class _Training:
         batches = evaluation_batches(self.data, self.split.validation[:ABLATION_STRUCTURES], TOGETHER)
         seed = seed_of(self.trial.seeds.order, "ablation")  # derived from the block, so that all arms exchange alike
         self._trace(ablate(self.model, batches, seed=seed, layers=self.tracer.hidden))
+        self.aside += time.perf_counter() - began  # not counted as training time
+
+    def _trace_densities(self) -> None:
+        """Record the metrics that need a grid, on a few validation structures: in the curves, and in no outcome."""
+        began = time.perf_counter()
+        structures = self.split.validation[: self.traces.densities]
+        where = {"step": self.step, "epoch": self.epoch, "split": "validation"}
+        values = [value for value in measure_densities(self.model, self.data, structures) if math.isfinite(value.value)]
+        self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in values])
         self.aside += time.perf_counter() - began  # not counted as training time
 
     def _trace(self, measured: Iterable[Measurement]) -> None:

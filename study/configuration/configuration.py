@@ -100,7 +100,7 @@ class Configuration(Section):
 
         A setting that was added `Later` is left out at its default, so that the ids of earlier trials stay.
         """
-        return _pruned(type(self), asdict(self))
+        return pruned(type(self), asdict(self))
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:
@@ -124,14 +124,19 @@ def _build(cls: Any, tree: dict[str, Any]) -> Any:
     return cls(**values)
 
 
-def _pruned(cls: Any, tree: dict[str, Any]) -> dict[str, Any]:
+def pruned(cls: Any, tree: dict[str, Any]) -> dict[str, Any]:
+    """A table without the settings that were added `Later` and have their default.
+
+    :param cls: the `Section` whose table it is.
+    :param tree: plain values, one for each field.
+    """
     hints = _hints(cls, extras=True)
     kept = {}
     for item in fields(cls):
         value = tree[item.name]
         if Later in getattr(hints[item.name], "__metadata__", ()) and value == item.default:
             continue
-        kept[item.name] = _pruned(hints[item.name], value) if is_dataclass(hints[item.name]) else value
+        kept[item.name] = pruned(hints[item.name], value) if is_dataclass(hints[item.name]) else value
     return kept
 
 

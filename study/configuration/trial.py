@@ -4,11 +4,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from math import ceil
 from typing import Annotated, Any, Self
 
-from tesseral.study.configuration.configuration import Configuration, flatten
-from tesseral.study.parsing.section import Range, Section
+from tesseral.study.configuration.configuration import Configuration, flatten, pruned
+from tesseral.study.parsing.section import Later, Range, Section
 
 
 class State(StrEnum):
@@ -67,6 +68,13 @@ class Traces(Section):
     epochs 7, 9, 12, 15, 19, 24, 30, … With 1, they are measured after every epoch."""
     probe: Annotated[int, Range(ge=1)] = 8
     """Number of training structures on which features are measured; always the same ones."""
+    densities: Annotated[int, Range(ge=0), Later] = 0
+    """Number of validation structures on which the density metrics that need a grid, such as ε, are measured whenever
+    features are. With 0, they are measured at the end alone: one structure takes 0.2 to 1 s."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the schedule as records hold it."""
+        return pruned(Traces, asdict(self))
 
     def due(self, epoch: int, epochs: int) -> bool:
         """Return whether features are measured after `epoch` of `epochs` epochs; 0 is before training.
@@ -101,7 +109,7 @@ class Trial:
     source: str | None = None
     """SHA-256 of the source of a user's own network; None for the networks of tesseral."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The trial's id: 64 hexadecimal digits."""
         tree = self.to_dict()

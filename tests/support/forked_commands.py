@@ -15,7 +15,10 @@ from typing import Any, NamedTuple, Self
 
 from tests.support.failing_files import Failure, Watched
 
-LIBRARIES = ("torch", "e3nn", "polars", "altair", "vl_convert", "pyscf.dft", "pyscf.df", "obstore", "optuna", "ase.io")
+LIBRARIES = (
+    *("torch", "e3nn", "pandas", "polars", "altair", "vl_convert", "obstore", "optuna"),
+    *("pyscf.dft", "pyscf.df", "ase.io"),
+)
 """What commands import, besides tesseral itself. None of it starts a thread, which a fork would lose."""
 
 CODES = (0, 1, 2, 3, 130, 143)

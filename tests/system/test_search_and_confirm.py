@@ -31,6 +31,7 @@ from tesseral.study.records.outcome import seal_outcome
 from tesseral.study.records.rungs import seal_rung
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tests.support import stand_in_training
 
 SEARCH = """
 [search]
@@ -45,6 +46,13 @@ training.batch_size = [2, 4]
 min_epochs = 1
 reduction = 2
 """
+
+
+@pytest.fixture(autouse=True)
+def quick(request, monkeypatch):
+    """A training of milliseconds, except where a test is about the training itself (mark `trains`)."""
+    if request.node.get_closest_marker("trains") is None:
+        monkeypatch.setattr(training, "train", stand_in_training.train)
 
 
 @pytest.fixture
@@ -86,6 +94,7 @@ def proposals(storage: Path) -> dict[str, list[dict]]:
     return {arm: sorted(records, key=lambda record: record["number"]) for arm, records in by_arm.items()}
 
 
+@pytest.mark.trains
 def test_every_arm_has_the_same_budget_and_its_best_is_confirmed(storage, searched):
     ended = run(searched, storage)
     assert ended.states.total() == 2 * 6 + 2 * 2
@@ -378,6 +387,7 @@ def test_two_names_of_the_same_data_are_refused(storage, study_file):
         run(study_file, storage)
 
 
+@pytest.mark.trains
 def test_a_stage_remembers_what_was_judged_before_a_restart(storage, searched):
     run(searched, storage)
     plan = prepare(Study.load(searched), storage)
@@ -454,6 +464,7 @@ def test_the_whole_of_it_on_an_object_store(storage, searched, bucket):
     assert curves[0].sort(curves[0].columns).equals(curves[1].sort(curves[1].columns))
 
 
+@pytest.mark.trains
 def test_a_trial_that_runs_out_of_memory_goes_on_in_halves(storage, short, monkeypatch):
     real = training.train
 
@@ -471,6 +482,7 @@ def test_a_trial_that_runs_out_of_memory_goes_on_in_halves(storage, short, monke
         assert entry.state in (State.COMPLETE, State.PRUNED)
 
 
+@pytest.mark.trains
 def test_memory_that_is_too_small_for_halves_fails_the_trial(storage, study_file, monkeypatch):
     def hungry(*_, **__):
         raise MemoryError("expected less")
@@ -577,6 +589,7 @@ def test_a_refused_proposal_is_no_trial_of_an_arm_that_may_have_any_size(storage
     assert len({canonical(e.trial.configuration.to_dict()) for e in wide}) == 1
 
 
+@pytest.mark.trains
 def test_dead_irreps_are_those_of_the_trial_itself(storage, searched):
     """The search changes the depth, and with it where an irrep is of no use."""
     text = searched.read_text().replace("training.batch_size = [2, 4]", "network.layers = [1, 3]")

@@ -9,7 +9,7 @@ import torch
 
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.split import permutation, split_structures
-from tesseral.models.targets.metrics import evaluation_batches, measure
+from tesseral.models.targets.metrics import evaluation_batches, measure, measure_densities
 from tesseral.models.training.checkpoint import read_checkpoint, restore_model
 from tesseral.models.training.device import find_device
 from tesseral.models.training.recorder import DivergedError, Result
@@ -220,6 +220,28 @@ def test_a_checkpoint_is_a_model_that_predicts(unbroken):
     test = split_structures(trial.configuration.data, range(len(data)), trial.seeds.split).test
     for value in measure(model, evaluation_batches(data, test)):
         assert result.metrics[f"test.{value.key}"] == value.value
+
+
+def test_densities_are_traced_on_a_schedule_and_change_nothing():
+    trial = synthetic_trial(REFERENCE, small_configuration(epochs=4))
+    traced, plain = Memory(), Memory()
+    schedule = Traces(dense_epochs=1, growth=3, probe=1)
+    results = [
+        train(trial, REFERENCE, memory, device="cpu", traces=traces)
+        for memory, traces in ((traced, replace(schedule, densities=2)), (plain, schedule))
+    ]
+    assert results[0].metrics == results[1].metrics
+    extra = [row for row in traced.curve_rows if row not in plain.curve_rows]
+    assert len(extra) == len(traced.curve_rows) - len(plain.curve_rows)
+    assert {row["split"] for row in extra} == {"validation"}
+    whole = {row["epoch"]: row["value"] for row in extra if row["metric"] == "epsilon"}
+    assert list(whole) == [0, 1, 3, 4]
+    # At the end, it is what the model of the last checkpoint has on the first two validation structures.
+    data = DataSet(REFERENCE, trial.configuration.network, torch.float32, torch.device("cpu"))
+    model = restore_model(traced.states[12], trial, EMPTY)
+    split = split_structures(trial.configuration.data, range(len(data)), trial.seeds.split)
+    expected = next(v.value for v in measure_densities(model, data, split.validation[:2]) if v.metric == "epsilon")
+    assert whole[4] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_fold_is_what_a_trial_is_tested_on():
