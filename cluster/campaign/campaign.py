@@ -9,6 +9,7 @@ from tesseral.cluster.campaign.confirm_stage import ConfirmStage, Place
 from tesseral.cluster.campaign.display import Display
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.search_stage import SearchStage
+from tesseral.cluster.execution.probe import Sample
 from tesseral.cluster.execution.provenance import provenance
 from tesseral.cluster.execution.worker import Job
 from tesseral.cluster.planning.cost import SHIPPED, read_rate
@@ -59,7 +60,10 @@ class Campaign:
         self.plan, self.display = plan, display
         self._store, self._lease, self._ledger = store, lease, ledger
         file = plan.study.file
-        self.cpus, self.gpus = file.resources.cpus, file.resources.gpus
+        self.resources = file.resources
+        largest = (lambda arm: arm.size.flops, lambda arm: arm.size.components * arm.configuration.training.batch_size)
+        arms = dict.fromkeys(max(plan.arms, key=size).configuration for size in largest)
+        self.sample = Sample(plan.storage, str(plan.study.folder), tuple(arms))
         self._reusable = ReusableTrials(Store(plan.storage), plan.study.name)
         self._provenance = provenance()
         self.reused: Counter[str] = Counter()
@@ -69,6 +73,7 @@ class Campaign:
         self._traces = file.traces.to_dict()
         self._entries = self._recover()
         self._running: dict[str, tuple[int, list[OnEnd]]] = {}
+        self._waiting = 0
         self._judges: dict[str, SearchStage] = {}
         self._placed = {
             (tree["arm"], tree["block"], tree["replicate"]): entry.id
@@ -128,11 +133,19 @@ class Campaign:
             self._ahead = self._find_job()
         return not self._running
 
-    def suggest(self) -> Job | None:
+    def suggest(self, waiting: int = 0) -> Job | None:
         """The next job, with its trial recorded; None if there is none now.
 
+        While searches go on, no more jobs wait than there are searches, nor than run: a proposal that waits was made
+        before the trials had ended that it could have learnt from.
+
+        :param waiting: number of jobs that were handed out and wait for room.
         :raises LeaseLostError: if another driver has taken over.
         """
+        self._waiting = waiting
+        searches = sum(stage.proposing for stage in self._searches)
+        if searches and waiting >= max(1, min(searches, len(self._running) - waiting)):
+            return None
         job, self._ahead = self._ahead or self._find_job(), None
         return job
 
@@ -191,7 +204,7 @@ class Campaign:
             stage = min(going, key=lambda stage: (stage.given, -self._seconds(stage.arm)))
             if (proposed := stage.next(self._lease.number)) is not None:
                 return self._searching(stage, *proposed)
-        if (due := self._confirm.next(len(self._running) + 1)) is None:
+        if (due := self._confirm.next(len(self._running) - self._waiting + 1)) is None:
             return None
         arm, place = due
         return self.plan.plan_confirm(arm, *place[:2]), arm, {}, lambda entry: self._confirmed(place, arm.label, entry)
@@ -278,9 +291,20 @@ class Campaign:
         return arm.refusal
 
     def _job(self, trial: str, steps: int) -> Job:
-        resources = asdict(self.plan.study.file.resources)
-        name, folder = self.plan.study.name, str(self.plan.study.folder)
-        return Job(self.plan.storage, name, trial, self._lease.number, steps, folder, **resources)
+        asked, name, folder = self.resources, self.plan.study.name, str(self.plan.study.folder)
+        return Job(
+            self.plan.storage,
+            name,
+            trial,
+            self._lease.number,
+            steps,
+            folder,
+            cpus=asked.cpus,
+            gpus=1.0 if isinstance(asked.gpus, str) else asked.gpus,
+            device=asked.device,
+            checkpoint_every=asked.checkpoint_every,
+            seal_every=asked.seal_every,
+        )
 
     def progress(self, trial: str, step: int) -> None:
         """`step` optimizer steps of this trial are done.
@@ -339,6 +363,13 @@ class Campaign:
         self._check()
         self._running.pop(trial, None)
         self._give_up(reason)
+
+    def say(self, sentence: str) -> None:
+        """Tell whoever watches.
+
+        :param sentence: about the machines, such as a node that is lost.
+        """
+        self.display.said(sentence)
 
     def _give_up(self, reason: str) -> None:
         if reason not in self.given_up:

@@ -8,19 +8,24 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tesseral.cluster.execution.interruption import held
+from tesseral.cluster.execution.probe import Sample
 from tesseral.cluster.execution.worker import Job, Runner, StoppedAtRung, run_trial
+from tesseral.study.design.study_file import Resources
 
 
 class Work(Protocol):
     """What an executor is given. Any call may raise; the executor then stops its jobs and raises the error again."""
 
-    cpus: int
-    """CPU cores of each job."""
-    gpus: float
-    """GPUs of each job; a fraction shares one."""
+    resources: Resources
+    """What each job may use."""
+    sample: Sample
+    """The trials that are expected to take most memory, where `resources` leaves that to be measured."""
 
-    def suggest(self) -> Job | None:
-        """The next job; None if there is none now. `done` tells whether there may be one later."""
+    def suggest(self, waiting: int = 0) -> Job | None:
+        """The next job; None if there is none now. `done` tells whether there may be one later.
+
+        :param waiting: number of jobs that were handed out and wait for room. They are what a cluster grows for.
+        """
 
     @property
     def done(self) -> bool:
@@ -53,6 +58,12 @@ class Work(Protocol):
 
         :param trial: the trial's id.
         :param reason: why, in one sentence.
+        """
+
+    def say(self, sentence: str) -> None:
+        """Tell whoever watches.
+
+        :param sentence: about the machines, such as a node that is lost.
         """
 
 

@@ -25,6 +25,8 @@ from tesseral.study.errors import ClusterError
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 # Tune's newer output engine prints its own reports, even with verbose=0.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# What went wrong with a trial is said in one sentence.
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 # Ray must not hide the GPUs from a task that reserves none: its job says which device it may use.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # Ctrl-C must reach the command line, which says how to continue; Tune would catch it and end quietly.
@@ -84,6 +86,7 @@ def session() -> Iterator[None]:
         yield
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it would list the trials whose workers were lost
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if not LOCAL:
         _join(os.environ["RAY_ADDRESS"], options)

@@ -1,6 +1,6 @@
 """The Ray Tune executor: runs trials on this machine's cores, or on the cluster that RAY_ADDRESS names.
 
-Tune schedules trials and restarts them; every decision is made by the work and lies in the records. A Searcher hands
+Tune schedules trials; every decision is made by the work and lies in the records. A Searcher hands
 out the jobs, a TrialScheduler has every rung judged, and a Callback reports progress. Each start makes a new Tuner, so
 nothing depends on Tune's own recovery.
 """
@@ -11,21 +11,34 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
+from importlib.metadata import version
+from math import ceil
 from typing import Any
 
 from tesseral.cluster.execution.executor import Work, threads
 from tesseral.cluster.execution.interruption import KEEP_WITHIN
+from tesseral.cluster.execution.needs import GB, Needs, describe
+from tesseral.cluster.execution.packing import Usage, pack
+from tesseral.cluster.execution.probe import Sample, measure_usage
+from tesseral.cluster.execution.ray_nodes import Nodes
+from tesseral.cluster.execution.ray_room import check_room, node_types, nodes, probe, unused_gpus
 from tesseral.cluster.execution.ray_session import LOCAL, answered, internal_kv, ray, session, tune
-from tesseral.cluster.execution.worker import Job, Runner, run_trial
-from tesseral.study.errors import DeviceLostError, StoreError, StudyFileError, TesseralError
+from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner, run_trial
+from tesseral.study.errors import DeviceLostError, StoreError, TesseralError
 
 RESTARTS = 1000
-"""How often Tune restarts a lost trial. In practice its records fail a trial that makes no progress long before."""
+"""How often a lost trial is run again. In practice its records fail a trial that makes no progress long before."""
+PENDING = 100
+"""Most trials that wait for room on a cluster, where they are the demand for which it grows."""
 STORE_TRIALS = 3
 """How often a worker tries a trial whose storage fails, with pauses in between."""
+FEW = 3
+"""How often a trial is run again after an error that is no loss, such as a worker that cannot import its code."""
 REPORT_EVERY = 0.5
 """Seconds between a trial's progress reports to Tune."""
 LEAVING = b"tesseral-leaving-"
@@ -36,16 +49,18 @@ class RayExecutor:
     """An `Executor` that runs jobs as Ray Tune trials.
 
     :param runner: does the job; a stand-in can replace it in benchmarks.
+    :param measure: measures what the largest trials use, in a process of its own; a stand-in can replace it in tests.
     """
 
-    def __init__(self, runner: Runner = run_trial) -> None:
-        self._runner = runner
+    def __init__(self, runner: Runner = run_trial, measure: Callable[[Sample, bool], Usage] = measure_usage) -> None:
+        self._runner, self._measure = runner, measure
 
     def run(self, work: Work) -> None:
         """Start or join Ray, run the work to its end, and shut down what was started.
 
         :param work: hands out the jobs and takes their ends. Without any left, Ray is not started.
-        :raises StudyFileError: if this machine has fewer CPU cores or GPUs than one trial needs.
+        :raises StudyFileError: if this machine has less than one trial needs.
+        :raises ClusterError: if no node of the cluster can ever run a trial.
         :raises Exception: what the work raised first. Running trials are stopped; the next start continues them.
         """
         if work.done:
@@ -53,15 +68,20 @@ class RayExecutor:
         # Tune would rewrite its whole state, 10 kB per trial, every few seconds, and nothing reads it.
         os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(10**9)
         with session(), _scratch() as folder:
-            resources = {"cpu": work.cpus, "gpu": work.gpus}
-            calls = _Calls(work)
+            needs = self._needs(work)
+            if sentence := unused_gpus(needs.gpus, work.resources.device):
+                work.say(sentence)
+            most = _most(needs, work.resources.max_concurrent)
+            calls = _Calls(work, needs, shared=needs.shares and most != 1)
+            if not LOCAL:
+                os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(PENDING, most or PENDING))
             tuner = tune.Tuner(
-                tune.with_resources(_trainable(self._runner), resources),
+                tune.with_resources(_trainable(self._runner), _placement),
                 tune_config=tune.TuneConfig(
                     search_alg=_JobSearcher(calls),
                     scheduler=_RungScheduler(calls),
                     num_samples=-1,  # without end: the searcher says when it has no more jobs
-                    max_concurrent_trials=_concurrent(resources),
+                    max_concurrent_trials=most,
                     reuse_actors=True,  # a new worker process imports torch and e3nn, which takes seconds
                 ),
                 run_config=tune.RunConfig(
@@ -70,16 +90,52 @@ class RayExecutor:
                     verbose=0,
                     callbacks=[_Reporter(calls)],
                     stop=_StopOnFault(calls),
-                    failure_config=tune.FailureConfig(max_failures=RESTARTS),
+                    failure_config=tune.FailureConfig(max_failures=0),  # a lost trial is handed out again
                 ),
             )
             answered(tuner.fit, calls.leave)
         if calls.faults:
             raise calls.faults[0]
 
+    def _needs(self, work: Work) -> Needs:
+        """What each trial reserves, once there is room for it."""
+        resources = work.resources
+        if "auto" not in (resources.gpus, resources.memory):
+            needs = pack(resources)
+            check_room(needs)
+            return needs
+        gpu = bool(resources.gpus) and resources.device != "cpu"
+        if resources.gpus == "auto":
+            offers = [node["Resources"] for node in nodes()] + node_types()
+            gpu = gpu and any(offer.get("GPU") for offer in offers)
+        one = Needs(resources.cpus, float(gpu), custom=resources.custom)
+        check_room(one)
+        usage = probe(one, partial(self._measure, work.sample, gpu))
+        needs = pack(resources, usage)
+        check_room(needs)
+        work.say(_packed(needs, usage))
+        return needs
+
+
+def _packed(needs: Needs, usage: Usage) -> str:
+    """What was measured and what follows, in words."""
+    took = f"{usage.resident / GB:.1f} GB of memory"
+    if usage.gpu_size:
+        took += f" and {(usage.gpu + usage.context) / GB:.1f} of {usage.gpu_size / GB:.0f} GB of its GPU"
+    return f"a few steps of the largest arm took {took}: each trial reserves {describe(needs.bundle)}"
+
+
+def _placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Where a trial may run, from what its `config` says that it needs."""
+    selector = {"bundle_label_selector": [config["where"]]} if config["where"] else {}
+    return tune.PlacementGroupFactory([config["needs"]], **selector)
+
 
 def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
     def trial(config: dict[str, Any]) -> None:
+        if why := _other_version(config["version"]):
+            tune.report({"trial": config["job"]["trial"], "unfit": why, "certain": True, "step": 0})
+            return
         job = Job(**config["job"])
         if job.gpus == 0 and job.device == "auto":
             job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
@@ -99,20 +155,34 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
             # Returns once the scheduler has judged. If the trial is to stop, Tune ends this thread here.
             tune.report({"trial": job.trial, "step": done, "epoch": epoch, "value": value})
 
-        reason = ""
+        end: dict[str, Any] = {"step": job.steps}
         with threads(job.cpus):
             try:
                 _with_retries(lambda: runner(job, progress, rung))
             except DeviceLostError:
-                os._exit(1)  # Tune restarts the trial in a new process, which finds it finished or continues it
+                os._exit(1)  # the trial is run again in a new process, which finds it finished or continues it
+            except NeedsRoomError as error:
+                end = {"step": done, "crowded": str(error)}
             except KeyboardInterrupt:
-                reason = "its driver was interrupted"
-            except (TesseralError, StoreError) as error:
-                reason = str(error).strip().splitlines()[0]
-        end = {"step": done, "lost": reason} if reason else {"step": job.steps}
+                end = {"step": done, "lost": "its driver was interrupted"}
+            except StoreError as error:
+                end = {"step": done, "lost": _first_line(error)}
+            except TesseralError as error:
+                end = {"step": done, "unfit": _first_line(error)}
         tune.report({"trial": job.trial, "said": _taken(said)} | end)
 
     return trial
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _other_version(expected: str) -> str:
+    """Why this worker's code is not the driver's; empty if it is."""
+    if (here := version("tesseral")) == expected:
+        return ""
+    return f"it has tesseral {here}, the driver {expected}; install the same version on every node"
 
 
 def _overheard() -> list[str]:
@@ -158,8 +228,18 @@ class _Calls:
     by `RayExecutor.run`. From then on the work is not called: its lease may be gone.
     """
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    def __init__(self, work: Work, needs: Needs, shared: bool) -> None:
+        self.work, self.needs, self._shared = work, needs, shared
+        self.nodes = Nodes(lambda: ray.nodes(), needs, lambda sentence: self.call(work.say, sentence))
+        self.again: deque[Job] = deque()
+        """Jobs that were lost, which go on first."""
+        self.crowded: deque[Job] = deque()
+        """Jobs that ran out of memory beside others, which are run alone once there is nothing else to hand out."""
+        self.waiting: set[str] = set()
+        """Ids of the trials that were handed out and have not started."""
+        self.actors: dict[str, str] = {}
+        """Id of each trial that runs → id of Ray's actor."""
+        self.restarts: Counter[str] = Counter()
         self.faults: list[BaseException] = []
         self.running: set[str] = set()
         """Ids of the trials that were handed out and have not ended."""
@@ -179,6 +259,50 @@ class _Calls:
             except Exception as error:  # noqa: BLE001
                 self.faults.append(error)
                 return None
+
+    def next(self) -> Job | None:
+        """The next job: first those that were lost, last those that need a device alone."""
+        if self.again:
+            return self.again.popleft()
+        job = self.call(self.work.suggest, len(self.waiting))
+        if job is not None:
+            return replace(job, gpus=self.needs.gpus, shared=self._shared)
+        return self.crowded.popleft() if self.crowded and not self.faults else None
+
+    def config(self, job: Job) -> dict[str, Any]:
+        """What Tune is told of a job: the job, what it reserves, and where it may run."""
+        needs = (
+            self.needs.alone(node["Resources"] for node in ray.nodes() if node["Alive"]) if job.alone else self.needs
+        )
+        where = {} if LOCAL else self.nodes.selector(job.trial)
+        return {"job": asdict(job), "needs": needs.bundle, "where": where, "version": version("tesseral")}
+
+    def lost(self, job: Job, error: BaseException | None) -> None:
+        """Take the loss of a job's worker: the job goes on elsewhere, if need be alone."""
+        actor = self.actors.pop(job.trial, "")
+        if self.faults or self.leaving:
+            self.call(self.work.lost, job.trial, "its worker was lost as the driver ended")
+            self.running.discard(job.trial)
+            return
+        self.restarts[job.trial] += 1
+        if self.restarts[job.trial] > (RESTARTS if _gone(error) else FEW):
+            self.call(self.work.lost, job.trial, _last_line(error))
+            self.running.discard(job.trial)
+        elif job.shared and isinstance(error, ray.exceptions.OutOfMemoryError):
+            self.alone(job, "its node ran out of memory")
+        else:
+            node = _node_of(actor)
+            self.nodes.lost(job.trial, node, [trial for trial, each in self.actors.items() if _node_of(each) == node])
+            self.again.append(job)
+
+    def alone(self, job: Job, reason: str) -> None:
+        """Have a job run again, alone, once there is nothing else to hand out."""
+        beside = f"a share of {self.needs.gpus:g} of a GPU" if self.needs.gpus else "a node's memory"
+        self.call(
+            self.work.say,
+            f"trial {job.trial[:10]} ran out of memory on {beside} ({reason}); it is tried again alone, once",
+        )
+        self.crowded.append(replace(job, shared=False, alone=True, gpus=float(ceil(job.gpus))))
 
     def leave(self, reason: BaseException) -> None:
         """Let the running trials keep their state, if Ray answers, and end the tuner."""
@@ -218,10 +342,11 @@ class _JobSearcher(_Caller, tune.search.Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.calls.leaving:
             return self.FINISHED
-        job = self.call(self.work.suggest)
+        job = self.calls.next()
         if job is not None:
             self.calls.running.add(job.trial)
-            return {"job": asdict(job)}
+            self.calls.waiting.add(job.trial)
+            return self.calls.config(job)
         done = self.faults or self.call(lambda: self.work.done)
         return self.FINISHED if done or self.faults else None
 
@@ -263,19 +388,34 @@ class _Reporter(_Caller, tune.Callback):
             warnings.warn(sentence, stacklevel=1)
         self.call(self.work.progress, result["trial"], result["step"])
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        name = trial.config["job"]["trial"]
+        self.calls.waiting.discard(name)
+        self.calls.actors[name] = trial.temporary_state.ray_actor._actor_id.hex()
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        name, reason = trial.config["job"]["trial"], (trial.last_result or {}).get("lost")
-        if reason:
-            self.call(self.work.lost, name, reason)
+        calls, job, last = self.calls, Job(**trial.config["job"]), trial.last_result or {}
+        actor = calls.actors.pop(job.trial, "")
+        if reason := last.get("crowded"):
+            calls.alone(job, reason)
+            return
+        if reason := last.get("unfit"):
+            if not LOCAL and calls.nodes.unfit(job.trial, _node_of(actor), reason, last.get("certain", False)):
+                calls.again.append(job)
+                return
+            self.call(self.work.lost, job.trial, reason)
+        elif reason := last.get("lost"):
+            self.call(self.work.lost, job.trial, reason)
         else:
-            self.call(self.work.ended, name)
-        self.calls.running.discard(name)
+            if calls.nodes.troubled:
+                calls.nodes.ended(_node_of(actor))
+            self.call(self.work.ended, job.trial)
+        calls.running.discard(job.trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        error = trial.get_error()
-        reason = str(getattr(error, "cause", None) or error).strip().splitlines()[-1:]
-        self.call(self.work.lost, trial.config["job"]["trial"], "".join(reason) or "its worker was lost")
-        self.calls.running.discard(trial.config["job"]["trial"])
+        job = Job(**trial.config["job"])
+        self.calls.waiting.discard(job.trial)
+        self.calls.lost(job, trial.get_error())
 
 
 class _StopOnFault(tune.Stopper):
@@ -304,18 +444,25 @@ def _scratch() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _concurrent(resources: dict[str, float]) -> int | None:
-    """How many trials fit on this machine; None on a cluster, which may grow with the queue.
-
-    :raises StudyFileError: if this machine is too small for one.
-    """
+def _most(needs: Needs, asked: int | None) -> int | None:
+    """How many trials run at once at most; None on a cluster without such a limit, which may grow with the queue."""
     if not LOCAL:
-        return None
-    have = ray.cluster_resources()
-    needed = {name: need for name, need in resources.items() if need > 0}
-    for name, need in needed.items():
-        if (there := have.get(name.upper(), 0)) < need:
-            raise StudyFileError(
-                f"resources.{name}s", f"expected at most {there:g}, which this machine has, got {need:g}"
-            )
-    return min(int(have[name.upper()] / need) for name, need in needed.items())
+        return asked
+    fit = needs.many(ray.cluster_resources())
+    return fit if asked is None else min(asked, fit)
+
+
+def _node_of(actor: str) -> str:
+    """Id of the node on which an actor of Ray runs or ran; empty if Ray does not know."""
+    found = ray._private.state.actors(actor) if actor else {}
+    return str(found.get("Address", {}).get("NodeID", "")) if found else ""
+
+
+def _gone(error: BaseException | None) -> bool:
+    """Whether a process or a node ended, so that the trial can go on in another."""
+    return error is None or isinstance(error, ray.exceptions.RayActorError | ray.exceptions.OutOfMemoryError)
+
+
+def _last_line(error: BaseException | None) -> str:
+    lines = str(getattr(error, "cause", None) or error or "").strip().splitlines()
+    return lines[-1] if lines else "its worker was lost"

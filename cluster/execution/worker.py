@@ -34,6 +34,10 @@ class StoppedAtRung(Exception):  # noqa: N818 - not an error: it unwinds a trial
     """The trial is stopped at a rung."""
 
 
+class NeedsRoomError(Exception):
+    """The trial ran out of memory beside others, and is to be run again alone."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One trial to run: where its records are and what it may use. Any executor can send its plain values."""
@@ -53,6 +57,10 @@ class Job:
     """Seconds between checkpoints."""
     seal_every: float = 5.0
     """Seconds between sealed segments of curves and traces."""
+    shared: bool = False
+    """Whether other trials may use the same GPU, or on the CPU the same memory, at the same time."""
+    alone: bool = False
+    """Whether it ran out of memory beside others, and has the device to itself now."""
 
 
 RETRAINED = 2
@@ -71,7 +79,7 @@ def run_trial(
 
     An error inside the trial becomes its outcome. An error around it is raised, and the trial is left for the next
     start. A trial that runs out of memory is tried once more from its furthest checkpoint, with each batch in two
-    parts.
+    parts; one that shared the memory with others is first run alone, which the caller sees to.
 
     :param job: the trial and what it may use.
     :param on_progress: called with the steps done and the steps in all.
@@ -81,9 +89,10 @@ def run_trial(
     :raises DataError: if its reference data is missing.
     :raises TesseralError: if this machine lacks the device, or the source of a user's network.
     :raises DeviceLostError: if this process can no longer use its device and should end.
+    :raises NeedsRoomError: if the job is `shared` and ran out of memory.
     :raises StoreError: if the storage fails.
     """
-    from tesseral.models.training.device import find_device, usable
+    from tesseral.models.training.device import find_device, limit_memory, usable
     from tesseral.models.training.trial_check import check_trial
 
     store = Store(job.storage).child(job.study)
@@ -99,6 +108,7 @@ def run_trial(
     device = find_device(job.device)
     if not usable(device):
         raise DeviceLostError(f"this process can no longer use {device}")
+    limit_memory(device, job.gpus if job.shared else 1.0)
     reference = open_reference(job.storage, trial.configuration.data.reference)
     check_trial(trial, reference)
     steps = trial.configuration.steps_per_epoch
@@ -108,7 +118,8 @@ def run_trial(
             store,
             job.trial,
             job.lease,
-            {"host": socket.gethostname(), "pid": os.getpid(), "cpus": job.cpus, "gpus": job.gpus},
+            {"host": socket.gethostname(), "pid": os.getpid(), "cpus": job.cpus, "gpus": job.gpus}
+            | ({"alone": True} if job.alone else {}),
             without=unusable,
             seal_every=job.seal_every,
             checkpoint_every=job.checkpoint_every,
@@ -172,6 +183,8 @@ def _train(
         return State.FAILED, {"reason": str(error), "metrics": error.metrics, "cause": Cause.TRAINING}
     except Exception as error:  # noqa: BLE001 - a trial's own failure is its outcome and never stops the study
         full = out_of_memory(error)
+        if full and job.shared:
+            raise NeedsRoomError(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
         if full and attempt.parts == 1 and trial.configuration.training.batch_size > 1:
             return None, {}
         reason = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -210,7 +210,8 @@ def hours(plan: StudyPlan, seconds: float) -> float:
     :param seconds: of one trial's device.
     """
     resources = plan.study.file.resources
-    return seconds / 3600 * (resources.gpus or resources.cpus)
+    gpus = 1.0 if isinstance(resources.gpus, str) else resources.gpus
+    return seconds / 3600 * (gpus or resources.cpus)
 
 
 def total_of(forecasts: list[Forecast], name: str) -> float | None:

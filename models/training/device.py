@@ -44,6 +44,22 @@ def usable(device: torch.device) -> bool:
     return True
 
 
+CONTEXT = 2**30
+"""Memory of a GPU that a process takes beside torch's allocator: CUDA itself and its libraries, at most, bytes."""
+
+
+def limit_memory(device: torch.device, share: float) -> None:
+    """Let this process allocate no more than its share of a GPU's memory, so that others on it keep theirs.
+
+    :param device: CPU, where nothing is limited, or CUDA.
+    :param share: of the GPU that this process was given; 0, 1 and above are the whole.
+    """
+    if device.type == "cuda":
+        size = torch.cuda.get_device_properties(device).total_memory
+        part = share - min(CONTEXT / size, share / 2) if 0 < share < 1 else 1.0
+        torch.cuda.set_per_process_memory_fraction(part, device)
+
+
 def device_name(device: torch.device) -> str:
     """`cpu`, or the accelerator's name.
 

@@ -145,8 +145,17 @@ class Resources(Section):
 
     cpus: Annotated[int, Range(ge=1, le=4096)] = 1
     """CPU cores, and so threads, of each trial."""
-    gpus: Annotated[float, Range(ge=0, le=4096)] = 0.0
-    """GPUs of each trial. A fraction, such as 0.25, shares one GPU among several trials."""
+    gpus: Annotated[float, Range(ge=0, le=4096)] | Literal["auto"] = 0.0
+    """GPUs of each trial. A fraction, such as 0.25, shares one GPU among several trials, each of which then has no more
+    than that fraction of its memory. `auto`: as many trials share a GPU as its memory holds, after training steps of
+    the largest arms that are measured first; the CPU where there is no GPU."""
+    memory: Annotated[float, Range(ge=0, le=1_000_000)] | Literal["auto"] = 0.0
+    """Memory that is reserved for each trial, GB: no more trials run on a node than its memory holds. `auto`: what
+    training steps of the largest arms take, which are measured first. 0 reserves none. Used with Ray."""
+    custom: dict[str, Annotated[float, Range(gt=0, le=1_000_000)]] = field(default_factory=dict)
+    """Custom resources of Ray that each trial takes, such as `{ a100 = 1 }`: it runs where nodes offer them."""
+    max_concurrent: Annotated[int, Range(ge=1, le=1_000_000)] | None = None
+    """Largest number of trials that run at the same time. Default: as many as there is room for."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of training. `auto`: a GPU if there is one; on Ray, if `gpus` gives the trial one."""
     checkpoint_every: Annotated[float, Range(ge=0)] = 30.0

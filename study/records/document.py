@@ -73,6 +73,7 @@ class AttemptRecord(TypedDict):
     parts: NotRequired[Positive]
     host: NotRequired[str]
     pid: NotRequired[Natural]
+    alone: NotRequired[bool]
 
 
 class OutcomeRecord(TypedDict):

@@ -1,5 +1,6 @@
 """The Ray Tune executor, where it differs from the one in this process: what it is told, and how it stops."""
 
+import json
 import os
 import shutil
 import signal
@@ -161,3 +162,90 @@ def test_what_a_worker_warns_of_is_said_by_its_driver(storage, study_file):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert f"{checkpoint.name} is damaged: its hash does not match; an earlier one is used" in done.stderr
+
+
+ROOMS = """
+import json, os, sys
+from pathlib import Path
+from tesseral.cluster.execution.packing import Usage
+from tesseral.cluster.execution.ray_tune import RayExecutor
+from tesseral.cluster.execution.worker import Job, NeedsRoomError
+from tesseral.study.design.study_file import Resources
+from tesseral.study.errors import DataError
+
+FOLDER = Path(sys.argv[1])
+
+class Work:
+    resources = Resources(memory="auto", max_concurrent=2)
+    sample = None
+
+    def __init__(self):
+        self.jobs = [Job("", "", name, 1, 1) for name in ("crowded", "lost", "unfit", "plain")]
+        self.running, self.told = set(), {"ended": [], "lost": {}, "said": []}
+
+    @property
+    def done(self):
+        return not self.jobs and not self.running
+
+    def suggest(self, waiting=0):
+        if not self.jobs:
+            return None
+        self.running.add(self.jobs[0].trial)
+        return self.jobs.pop(0)
+
+    def progress(self, trial, step):
+        pass
+
+    def ended(self, trial):
+        self.running.discard(trial)
+        self.told["ended"].append(trial)
+
+    def lost(self, trial, reason):
+        self.running.discard(trial)
+        self.told["lost"][trial] = reason
+
+    def say(self, sentence):
+        self.told["said"].append(sentence)
+
+def runner(job, progress, rung):
+    with open(FOLDER / job.trial, "a") as log:
+        print(job.shared, job.alone, file=log)
+    if job.trial == "crowded" and job.shared:
+        raise NeedsRoomError("a batch of 3 GB")
+    if job.trial == "lost" and (FOLDER / job.trial).read_text().count("\\n") == 1:
+        os._exit(1)
+    if job.trial == "unfit":
+        raise DataError("its data are not here")
+
+work = Work()
+RayExecutor(runner, lambda sample, gpu: Usage(resident=10**8 if not gpu else 0)).run(work)
+print(json.dumps(work.told))
+"""
+
+
+def test_what_needs_room_runs_again_alone_and_what_is_lost_runs_again(tmp_path):
+    """Trials of a stand-in, packed by a probe that is made up: two at a time, of 0.2 GB each."""
+    script = tmp_path / "rooms.py"
+    script.write_text(ROOMS)
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    command = [sys.executable, str(script), str(folder)]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=root)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(told["ended"]) == ["crowded", "lost", "plain"]
+    assert told["lost"] == {"unfit": "its data are not here"}
+    logs = {path.name: path.read_text().splitlines() for path in folder.iterdir()}
+    assert logs == {
+        "crowded": ["True False", "False True"],
+        "lost": ["True False", "True False"],
+        "unfit": ["True False"],
+        "plain": ["True False"],
+    }
+    assert sorted(sentence.replace("127.0.0.1", "here") for sentence in told["said"]) == [
+        "a few steps of the largest arm took 0.1 GB of memory: each trial reserves 1 CPU and 0.2 GB of memory",
+        "a worker on node here was lost; trial lost goes on from its last checkpoint",
+        "trial crowded ran out of memory on a node's memory (a batch of 3 GB); it is tried again alone, once",
+    ]
+    assert done.stderr == ""

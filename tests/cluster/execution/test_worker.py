@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.data import references
 from tesseral.cluster.execution.executor import InlineExecutor
-from tesseral.cluster.execution.worker import Job, run_trial
+from tesseral.cluster.execution.worker import Job, NeedsRoomError, run_trial
 from tesseral.cluster.planning.plan import prepare
 from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.models.training import device, training
@@ -233,3 +235,35 @@ def test_the_trials_table_and_its_snapshot(storage, study_file):
     for started, ended in zip(table["started"].to_pylist(), table["ended"].to_pylist(), strict=True):
         assert ended > started
     assert (storage / "small" / "trials.parquet").exists()
+
+
+def test_a_trial_that_runs_out_of_memory_beside_others_is_left_for_a_run_alone(storage, study_file, monkeypatch):
+    real, full = training.train, []
+
+    def hungry(*arguments, **options):
+        if not full:
+            full.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GB")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(training, "train", hungry)
+    nothing = Nothing()
+    run_study(prepare(load(study_file), str(storage)), nothing, Silent())
+    job = nothing.jobs[0]
+    with pytest.raises(NeedsRoomError, match="Tried to allocate 3 GB"):
+        run_trial(replace(job, shared=True))
+    assert run_trial(replace(job, alone=True)) is State.COMPLETE
+    store = Store(storage / "small")
+    begins = [json.loads(store.read(f"trials/{job.trial}/attempts/{number}.json")) for number in (1, 2)]
+    assert [(begin.get("alone"), begin["parts"]) for begin in begins] == [(None, 1), (True, 1)]
+
+
+def test_a_share_of_a_gpu_limits_what_torch_allocates(monkeypatch):
+    """What CUDA takes beside torch's allocator is left out of the share: five processes of 0.2 fit, with theirs."""
+    told = []
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: told.append(share))
+    for share in (0.2, 0.02, 1.0, 0.0, 2.0):
+        device.limit_memory(torch.device("cuda:0"), share)
+    device.limit_memory(torch.device("cpu"), 0.2)
+    assert told == [pytest.approx(0.2 - 1 / 80), 0.01, 1.0, 1.0, 1.0]

@@ -1,0 +1,122 @@
+"""Which nodes of a cluster trials are kept from, because they were lost again and again or lack what trials need."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tesseral.cluster.execution.needs import Needs
+from tesseral.study.wording import count
+
+FLAPS = 3
+"""A node is left out that died so often, or on which so many trials were lost, one after the other."""
+NODE = "ray.io/node-id"
+"""Label that Ray gives each node: its id."""
+
+Node = dict[str, Any]
+"""What Ray says about a node."""
+
+
+class Nodes:
+    """The nodes of a cluster, as trials fare on them.
+
+    A node that joins again at the same address has a new id, so nodes are told apart by their addresses. The last
+    address on which trials can run is never left out.
+
+    :param look: what Ray says about every node that is or was there.
+    :param needs: of a trial.
+    :param say: called with a sentence about a node.
+    """
+
+    def __init__(self, look: Callable[[], list[Node]], needs: Needs, say: Callable[[str], None]) -> None:
+        self._look, self._needs, self._say = look, needs, say
+        self._deaths: Counter[str] = Counter()
+        self._dead: set[str] = set()
+        self._lost: dict[str, set[str]] = defaultdict(set)
+        """Address → trials that were lost there since the last one that ended there."""
+        self.left_out: dict[str, str] = {}
+        """Address → why no trial runs there."""
+        self._avoided: dict[str, set[str]] = defaultdict(set)
+        """Trial → addresses on which it could not run."""
+
+    def lost(self, trial: str, node: str, others: Iterable[str] = ()) -> None:
+        """A trial was lost with its worker, or with the whole node. Says where it goes on.
+
+        :param trial: its id.
+        :param node: id of the node; empty if it is not known.
+        :param others: the trials that run on that node too.
+        """
+        there = self._find(node)
+        if there is None:
+            self._say(f"a worker was lost; trial {trial[:10]} goes on from its last checkpoint")
+            return
+        address = there["NodeManagerAddress"]
+        if there["Alive"]:
+            self._say(f"a worker on node {address} was lost; trial {trial[:10]} goes on from its last checkpoint")
+            self._lost[address].add(trial)
+            if len(self._lost[address]) >= FLAPS:
+                self._leave_out(address, f"{FLAPS} trials, one after the other, have lost their workers there")
+        elif node not in self._dead:
+            self._dead.add(node)
+            self._deaths[address] += 1
+            trials = count(len({trial, *others}), "trial")
+            self._say(f"node {address} is lost; its {trials} go on elsewhere from their last checkpoints")
+            if self._deaths[address] >= FLAPS:
+                self._leave_out(address, f"it was lost {self._deaths[address]} times")
+
+    def unfit(self, trial: str, node: str, reason: str, certain: bool = False) -> bool:
+        """A trial could not run on a node because of what is around it there, such as a module that is missing.
+
+        :param trial: its id.
+        :param node: id of the node.
+        :param reason: what is wrong, in words.
+        :param certain: whether no trial can run there.
+        :returns: whether it can be tried on another node.
+        """
+        there = self._find(node)
+        if there is None or not self._others(self._avoided[trial] | {there["NodeManagerAddress"]}):
+            return False
+        address = there["NodeManagerAddress"]
+        self._avoided[trial].add(address)
+        self._lost[address].add(trial)
+        if certain or len(self._lost[address]) >= FLAPS:
+            self._leave_out(address, reason)
+        return True
+
+    @property
+    def troubled(self) -> bool:
+        """Whether a trial was lost on a node on which none has ended since."""
+        return bool(self._lost)
+
+    def ended(self, node: str) -> None:
+        """A trial has ended on this node: it works.
+
+        :param node: its id.
+        """
+        if (there := self._find(node)) is not None:
+            self._lost.pop(there["NodeManagerAddress"], None)
+
+    def selector(self, trial: str) -> dict[str, str]:
+        """Ray's label selector of the nodes on which a trial may run; empty if all may.
+
+        :param trial: its id.
+        """
+        avoided = self._avoided[trial] | self.left_out.keys() if trial in self._avoided else self.left_out.keys()
+        ids = [node["NodeID"] for node in self._look() if node["NodeManagerAddress"] in avoided] if avoided else []
+        return {NODE: f"!in({','.join(ids)})"} if ids else {}
+
+    def _find(self, node: str) -> Node | None:
+        return next((each for each in self._look() if each["NodeID"] == node), None) if node else None
+
+    def _others(self, without: set[str]) -> bool:
+        """Whether trials can run on a node that is alive at another address."""
+        return any(
+            node["Alive"]
+            and node["NodeManagerAddress"] not in without | self.left_out.keys()
+            and self._needs.fits(node["Resources"])
+            for node in self._look()
+        )
+
+    def _leave_out(self, address: str, reason: str) -> None:
+        if address not in self.left_out and self._others({address}):
+            self.left_out[address] = reason
+            self._say(f"node {address} is left out from now on: {reason}")

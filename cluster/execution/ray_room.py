@@ -1,0 +1,108 @@
+"""Room for trials on the nodes of Ray: said before work starts, waited for where nodes may still join."""
+
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tesseral.cluster.execution.needs import Needs, describe
+from tesseral.cluster.execution.packing import Usage
+from tesseral.cluster.execution.ray_session import LOCAL, answered, ray
+from tesseral.study.errors import ClusterError, StudyFileError
+
+JOIN_WITHIN = 300.0
+"""Seconds that a cluster without an autoscaler has to grow a node on which a trial can run. A driver often starts when
+the head is there and the workers are not."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks."""
+KEYS = {"CPU": "cpus", "GPU": "gpus", "memory": "memory"}
+"""Ray's name of a resource → key of `[resources]`."""
+
+
+def nodes() -> list[dict[str, Any]]:
+    """What Ray says about each node that is alive."""
+    return [node for node in answered(ray.nodes) if node["Alive"]]
+
+
+def node_types() -> list[dict[str, float]]:
+    """What each kind of node has that an autoscaler may add; empty without one, or where it does not tell."""
+    config = answered(ray._private.state.state.get_cluster_config)
+    groups = config.node_group_configs if config is not None else ()
+    return [dict(group.resources) for group in groups if group.max_count]
+
+
+def check_room(needs: Needs, within: float = JOIN_WITHIN) -> None:
+    """Check that a node can run a trial. Where one may still join, wait for it, and say so once.
+
+    :param needs: of a trial.
+    :param within: seconds that are waited for a node, where no autoscaler tells which nodes there can be.
+    :raises StudyFileError: if this machine, without a cluster, is too small.
+    :raises ClusterError: if no node of the cluster can ever run a trial.
+    """
+    if LOCAL:
+        _check_here(needs)
+        return
+    end, said = time.monotonic() + within, False
+    while True:
+        types = node_types()
+        lacking = needs.lacking([node["Resources"] for node in nodes()], types)
+        if not lacking:
+            return
+        if types or time.monotonic() > end:
+            raise ClusterError(f"{lacking}; lower [resources], or start a node that has it")
+        if not said:
+            warnings.warn(f"{lacking}; waiting {within:g} s for a node that has it", stacklevel=2)
+            said = True
+        time.sleep(LOOK_EVERY)
+
+
+def _check_here(needs: Needs) -> None:
+    have = ray.cluster_resources()
+    for name, amount in needs.bundle.items():
+        if (there := have.get(name, 0)) < amount:
+            key = KEYS.get(name, f"custom.{name}")
+            raise StudyFileError(
+                f"resources.{key}",
+                f"expected at most {describe({name: there})}, which this machine has, got {describe({name: amount})}",
+            )
+
+
+def probe(needs: Needs, measure: Callable[[], Usage]) -> Usage:
+    """Have the use of memory measured on a node, in a process of its own.
+
+    :param needs: what the process reserves.
+    :param measure: measures.
+    :raises ClusterError: if the process was lost.
+    :raises Exception: what `measure` raised.
+    """
+    task = ray.remote(max_calls=1, max_retries=1, num_cpus=needs.cpus, num_gpus=needs.gpus, resources=needs.custom)
+    reference = task(_call).remote(measure)
+    try:
+        return answered(partial(ray.get, reference))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause or error from None
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        raise ClusterError(
+            "the process that measured the memory of a trial was lost, perhaps for lack of it; write numbers instead "
+            'of "auto" in [resources]'
+        ) from error
+
+
+def _call(measure: Callable[[], Usage]) -> Usage:
+    return measure()
+
+
+def unused_gpus(gpus: float, device: str) -> str:
+    """What to say where machines have GPUs that trials leave unused without having been told to; mostly empty.
+
+    :param gpus: of a trial.
+    :param device: `resources.device`.
+    """
+    there = sum(node["Resources"].get("GPU", 0) for node in nodes())
+    if gpus or device != "auto" or not there:
+        return ""
+    return (
+        f"trials train on the CPU although there {'is' if there == 1 else 'are'} {describe({'GPU': there})}: write "
+        'gpus = "auto" in [resources] to use them, or device = "cpu" if this is meant'
+    )

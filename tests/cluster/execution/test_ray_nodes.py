@@ -1,0 +1,92 @@
+"""Nodes that are lost, that flap, and that lack what trials need: who is left out, and what is said."""
+
+import pytest
+
+from tesseral.cluster.execution.needs import Needs
+from tesseral.cluster.execution.ray_nodes import Nodes
+
+
+class Cluster:
+    """What Ray would say about nodes: id → [address, alive]."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.sentences: list[str] = []
+        self.there = {f"n{index}": [address, True] for index, address in enumerate(addresses)}
+        self.nodes = Nodes(self.look, Needs(1), self.sentences.append)
+
+    def look(self):
+        return [
+            {"NodeID": name, "NodeManagerAddress": address, "Alive": alive, "Resources": {"CPU": 1.0}}
+            for name, (address, alive) in self.there.items()
+        ]
+
+    def dies(self, name: str, *trials: str) -> None:
+        self.there[name][1] = False
+        for trial in trials:
+            self.nodes.lost(trial, name, trials)
+
+    def joins(self, name: str, address: str) -> None:
+        self.there[name] = [address, True]
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster("10.0.0.1", "10.0.0.2", "10.0.0.3")
+
+
+def test_a_lost_node_is_said_once_with_the_number_of_its_trials(cluster):
+    cluster.dies("n1", "a" * 64, "b" * 64)
+    assert cluster.sentences == ["node 10.0.0.2 is lost; its 2 trials go on elsewhere from their last checkpoints"]
+    assert not cluster.nodes.left_out
+    assert cluster.nodes.selector("a" * 64) == {}
+
+
+def test_a_node_that_flaps_is_left_out_under_each_of_its_ids(cluster):
+    for time in range(3):
+        cluster.dies("n1" if time == 0 else f"again{time}", f"trial{time}")
+        cluster.joins(f"again{time + 1}", "10.0.0.2")
+    assert cluster.sentences[-1] == "node 10.0.0.2 is left out from now on: it was lost 3 times"
+    assert cluster.nodes.selector("x") == {"ray.io/node-id": "!in(n1,again1,again2,again3)"}
+
+
+def test_a_node_that_loses_one_trial_after_the_other_is_left_out(cluster):
+    for trial in ("a", "a", "b"):
+        cluster.nodes.lost(trial, "n2")
+    assert not cluster.nodes.left_out, "one trial that takes its worker with it is no fault of the node"
+    cluster.nodes.ended("n2")
+    for trial in ("c", "d"):
+        cluster.nodes.lost(trial, "n2")
+    assert not cluster.nodes.left_out, "a trial has ended there in between"
+    cluster.nodes.lost("e", "n2")
+    assert cluster.sentences[-1] == (
+        "node 10.0.0.3 is left out from now on: 3 trials, one after the other, have lost their workers there"
+    )
+
+
+def test_the_last_node_is_never_left_out():
+    cluster = Cluster("10.0.0.1", "10.0.0.1")
+    for trial in "abcdef":
+        cluster.nodes.lost(trial, "n0")
+    assert not cluster.nodes.left_out
+    assert not cluster.nodes.unfit("g", "n1", "no module", certain=True)
+
+
+def test_what_a_node_lacks_sends_a_trial_to_the_others_one_by_one(cluster):
+    assert cluster.nodes.unfit("a", "n0", "no module 'mine'")
+    assert cluster.nodes.selector("a") == {"ray.io/node-id": "!in(n0)"}
+    assert cluster.nodes.selector("b") == {}
+    assert cluster.nodes.unfit("a", "n1", "no module 'mine'")
+    assert not cluster.nodes.unfit("a", "n2", "no module 'mine'"), "it is the trial's, if every node lacks it"
+    assert not cluster.nodes.left_out
+    assert cluster.sentences == []
+
+
+def test_another_version_leaves_a_node_out_at_once(cluster):
+    assert cluster.nodes.unfit("a", "n1", "it has tesseral 0.0.9, the driver 0.1.0", certain=True)
+    assert cluster.sentences == ["node 10.0.0.2 is left out from now on: it has tesseral 0.0.9, the driver 0.1.0"]
+    assert cluster.nodes.selector("b") == {"ray.io/node-id": "!in(n1)"}
+
+
+def test_a_worker_whose_node_is_not_known_is_said_too(cluster):
+    cluster.nodes.lost("a" * 64, "")
+    assert cluster.sentences == ["a worker was lost; trial aaaaaaaaaa goes on from its last checkpoint"]
