@@ -78,17 +78,20 @@ def read_study(storage: str | Path, name: str, use: Callable[[StudyTables], T], 
     return use(_open(storage, name, baseline))
 
 
-def open_trials(storage: str | Path, name: str) -> StudyTables:
+def open_trials(storage: str | Path, name: str, ledger: Ledger | None = None) -> StudyTables:
     """Open a study's trials without its curves and traces: quick, and enough for its progress.
 
     :param storage: folder or URL that holds the study.
     :param name: name of the study.
+    :param ledger: of the study, which reads what has ended once, however often this is called.
     :raises StudyFileError: if no study of that name was started there.
     """
-    return _open(storage, name, None, files=False)
+    return _open(storage, name, None, files=False, ledger=ledger)
 
 
-def _open(storage: str | Path, name: str, baseline: str | None, files: bool = True) -> StudyTables:
+def _open(
+    storage: str | Path, name: str, baseline: str | None, files: bool = True, ledger: Ledger | None = None
+) -> StudyTables:
     store = Store(storage).child(name)
     study = frozen(store)
     if study is None:
@@ -96,7 +99,7 @@ def _open(storage: str | Path, name: str, baseline: str | None, files: bool = Tr
             raise StudyFileError("", f"expected a storage with the study {name!r}, found no folder {storage}")
         known = ", ".join(started(storage)) or "none"
         raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
-    ledger = Ledger(store)
+    ledger = ledger or Ledger(store)
     trials = trials_frame(ledger.table())
     hashes = trials["data_hash"].drop_nulls().unique().to_list()
     info = study_info(study, storage, trials["arm"].unique(), baseline, hashes)

@@ -1,4 +1,4 @@
-"""The command line: `tesseral plan | reference | run | status | retry | report | export | schema`.
+"""The command line: all commands of `tesseral`, joined.
 
 Commands validate what they were given before they import torch, Ray or Polars, which take seconds.
 """
@@ -21,7 +21,10 @@ from tesseral.cluster.commands.report import report
 from tesseral.cluster.commands.retry import retry
 from tesseral.cluster.commands.schema import schema
 from tesseral.cluster.commands.status import status
+from tesseral.cluster.commands.stop import stop
 from tesseral.cluster.commands.streams import printed
+from tesseral.cluster.commands.submit import submit
+from tesseral.cluster.commands.watch import watch
 from tesseral.study.parsing.validation import wrong_value
 from tesseral.study.records.lease import LENGTH
 from tesseral.study.study import Study
@@ -183,7 +186,10 @@ def run(
     finish(study.name, ended)
 
 
+app.command()(submit)
+app.command()(stop)
 app.command()(status)
+app.command()(watch)
 app.command()(retry)
 app.command()(report)
 app.command()(export)

@@ -44,6 +44,16 @@ Preset = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Address = Annotated[
+    str,
+    typer.Option(
+        envvar="RAY_API_SERVER_ADDRESS",
+        metavar="URL",
+        help="Job server of a Ray cluster, such as http://head:8265. Its token is read from RAY_AUTH_TOKEN_PATH or "
+        "RAY_AUTH_TOKEN.",
+        show_default=False,
+    ),
+]
 ExecutorName = Annotated[
     Literal["ray", "inline"],
     typer.Option(

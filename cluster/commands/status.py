@@ -1,6 +1,10 @@
 """`tesseral status`: how far a study is, by stage, arm and state."""
 
 import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from tesseral.cluster.commands.display import console, table
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
@@ -10,13 +14,30 @@ from tesseral.study.records.lease import driver
 from tesseral.study.records.store import Store
 from tesseral.study.wording import failure, failures
 
+if TYPE_CHECKING:
+    from tesseral.cluster.submission.jobs import JobStatus
 
-def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", as_json: AsJson = False) -> None:
+
+def status(
+    study: StudyName,
+    preset: Preset = None,
+    storage: Storage = "runs",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Also ask this job server, such as http://head:8265, for the study's job.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show how far a study is, from its records. Safe at any moment, also while the study runs.
 
     Example: `tesseral status quickstart`
     """
     name = records_name(study, preset)
+    job = None if address is None else _job(address, name)
 
     from tesseral.analysis.statistics.progress import state_counts
     from tesseral.analysis.tables.open import open_trials
@@ -32,7 +53,8 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
             stage: {arm: {state: counts[state] for state in shown} for arm, counts in arms.items()}
             for stage, arms in stages.items()
         }
-        print(json.dumps({"study": name, "arms": tree["confirm"], **tree, "failed": failed.to_dicts()}, indent=2))
+        told = {"study": name, "arms": tree["confirm"], **tree, "failed": failed.to_dicts()}
+        print(json.dumps(told | ({} if address is None else {"job": job and asdict(job)}), indent=2))
         printed()
         return
     for stage, arms in stages.items():
@@ -42,6 +64,9 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
             for arm, counts in arms.items()
         ]
         console.print(table(f"{name}: {stage}" if len(stages) > 1 else name, ["arm", State.COMPLETE, *others], rows))
+    if address is not None:
+        said = f"{job.id} is {job.state.lower()}." if job else f"The cluster at {address} knows no job of it."
+        console.print(said, soft_wrap=True)
     if holder := driver(Store(storage).child(name)):
         console.print(f"Driven by {holder}.", soft_wrap=True)
     elif any(not state.finished for state in shown):
@@ -51,3 +76,10 @@ def status(study: StudyName, preset: Preset = None, storage: Storage = "runs", a
     if {*failed["cause"]} - {Cause.REFUSED}:
         console.print(f"{failures(failed['cause'])}; tesseral retry {name} makes them due again.", soft_wrap=True)
     printed()
+
+
+def _job(address: str, study: str) -> "JobStatus | None":
+    """The study's last job that the cluster remembers; None if it has none."""
+    from tesseral.cluster.submission.jobs import Jobs
+
+    return next(reversed(Jobs(address).of(study)), None)

@@ -10,13 +10,25 @@ from typing import Any
 
 KEEP_WITHIN = 10.0
 """Seconds that interrupted trials have to end their epoch and keep a checkpoint."""
+RELEASE_WITHIN = 1.5
+"""Seconds that the driver of a submitted job needs to release its study and end."""
+
+
+def keep_within() -> float:
+    """Seconds that interrupted trials have: less in a submitted job, which Ray kills 3 s after the signal to stop.
+
+    RAY_JOB_STOP_WAIT_TIME_S, set where Ray is started, gives a job longer.
+    """
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        return KEEP_WITHIN
+    return min(KEEP_WITHIN, max(0.5, float(os.environ.get("RAY_JOB_STOP_WAIT_TIME_S", "3")) - RELEASE_WITHIN))
 
 
 @contextmanager
 def held() -> Iterator[Callable[[], None]]:
     """Hold back the signals that end this process by an exception: SIGINT, SIGTERM and SIGHUP.
 
-    The first one is obeyed by the function that is yielded, after `KEEP_WITHIN`, or by Ctrl-C once more. Where signals
+    The first one is obeyed by the function that is yielded, after `keep_within`, or by Ctrl-C once more. Where signals
     are no business of Python's, outside of the main thread for example, nothing is held back.
 
     :returns: a function that calls the handler of the signal that came, if one did.
@@ -43,7 +55,7 @@ class _Signals:
     def _hold(self, number: int, frame: FrameType | None) -> None:
         if self._came is None:
             self._came = number
-            self._timer = threading.Timer(KEEP_WITHIN, self._insist)
+            self._timer = threading.Timer(keep_within(), self._insist)
             self._timer.daemon = True
             self._timer.start()
         elif self._overdue or number == signal.SIGINT:  # the others often come in pairs

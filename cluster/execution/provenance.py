@@ -1,5 +1,7 @@
 """Where a trial's numbers come from: the versions of the packages, and the git commit of this code."""
 
+import json
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +10,8 @@ from typing import Any
 
 PACKAGES = ("tesseral", "torch", "e3nn", "numpy", "pyarrow", "ray", "optuna", "polars", "pyscf")
 """Packages whose versions are recorded with every trial."""
+SUBMITTED = "TESSERAL_SUBMITTED"
+"""Environment variable by which `tesseral submit` tells a job where its code comes from, as JSON."""
 
 
 def provenance() -> dict[str, Any]:
@@ -22,7 +26,15 @@ def provenance() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue  # an optional package that is not installed has no version
-    return {"versions": versions, "commit": commit_of(Path(__file__))}
+    return {"versions": versions, "commit": commit_of(Path(__file__)) or submitted().get("commit")}
+
+
+def submitted() -> dict[str, Any]:
+    """Where the code of a submitted job comes from, which has no checkout around it; empty outside of a job.
+
+    :returns: `commit` and `content` of the code, and the versions of `python` and `ray` where it was submitted.
+    """
+    return dict(json.loads(os.environ.get(SUBMITTED, "{}")))
 
 
 def commit_of(file: Path) -> str | None:

@@ -54,7 +54,7 @@ if LOCAL:
 # Ray would print the last lines of its log among ours when its raylet ends; what ended is said in one sentence.
 ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
-__all__ = ["LOCAL", "answered", "as_completed", "internal_kv", "ray", "session", "tune"]
+__all__ = ["LOCAL", "answered", "as_completed", "here", "internal_kv", "ray", "session", "tune"]
 
 OBJECT_STORE = 100 * 2**20
 """Size of Ray's shared memory on this machine, in bytes. Trials send nothing through it, so it can be small."""
@@ -64,8 +64,11 @@ RETRIES = 3
 """How often Ray runs an item again after its process was killed."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at Ray's servers."""
-LEAVE_WITHIN = 8.0
-"""Seconds that a call has to return from Ray once its result is no longer waited for."""
+IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+"""Whether this process is the driver of a submitted job. Ray kills it some seconds after the signal that stops it."""
+LEAVE_WITHIN = 0.0 if IN_JOB else 8.0
+"""Seconds that a call has to return from Ray once its result is no longer waited for. Ray ends the workers of a job
+whose driver has gone."""
 JOIN_WITHIN = 10.0
 """Seconds in which a cluster must let this process join."""
 SERVERS = {"raylet": "raylet", "gcs_server": "head (GCS)"}
@@ -123,6 +126,8 @@ def _start(options: dict[str, Any]) -> None:
 def _join(address: str, options: dict[str, Any]) -> None:
     """Join the cluster that RAY_ADDRESS names. What listens there may be no head of Ray, and never answer."""
     check_address(address)
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         answered(partial(ray.init, **options), within=JOIN_WITHIN)
     except TimeoutError:
@@ -132,6 +137,8 @@ def _join(address: str, options: dict[str, Any]) -> None:
     except Exception as error:  # noqa: BLE001 - Ray's own classes have nothing in common
         why = _first_line(error)
     else:
+        if main:
+            signal.signal(signal.SIGTERM, handler)  # Ray's own prints a C++ stack
         return
     raise ClusterError(f"RAY_ADDRESS: the cluster at {address!r} cannot be joined: {why}")
 
@@ -305,6 +312,11 @@ def _why(error: Exception) -> str:
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return "the machine ran out of memory"
     return f"its process was killed {RETRIES + 1} times, perhaps for lack of memory"
+
+
+def here() -> tuple[str, str]:
+    """The network address and the id of Ray's node that this process runs on."""
+    return ray._private.worker.global_worker.node.node_ip_address, ray.get_runtime_context().get_node_id()
 
 
 def cores() -> int:

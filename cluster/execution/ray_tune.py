@@ -16,18 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import version
 from math import ceil
 from typing import Any
 
+from tesseral.cluster.execution.code import code_hash
 from tesseral.cluster.execution.executor import Work, threads
-from tesseral.cluster.execution.interruption import KEEP_WITHIN
+from tesseral.cluster.execution.interruption import keep_within
 from tesseral.cluster.execution.needs import GB, Needs, describe
 from tesseral.cluster.execution.packing import Usage, pack
 from tesseral.cluster.execution.probe import Sample, measure_usage
 from tesseral.cluster.execution.ray_nodes import Nodes
 from tesseral.cluster.execution.ray_room import check_room, node_types, nodes, probe, unused_gpus
-from tesseral.cluster.execution.ray_session import LOCAL, answered, internal_kv, ray, session, tune
+from tesseral.cluster.execution.ray_session import LOCAL, answered, here, internal_kv, ray, session, tune
 from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner, run_trial
 from tesseral.study.errors import DeviceLostError, StoreError, TesseralError
 
@@ -133,12 +133,14 @@ def _placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
     def trial(config: dict[str, Any]) -> None:
-        if why := _other_version(config["version"]):
+        if why := _other_code(config["code"]):
             tune.report({"trial": config["job"]["trial"], "unfit": why, "certain": True, "step": 0})
             return
         job = Job(**config["job"])
         if job.gpus == 0 and job.device == "auto":
             job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
+        address, node = here()
+        job = replace(job, address=address, node=node)
         last, done = 0.0, 0
         said = _overheard()
 
@@ -178,11 +180,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _other_version(expected: str) -> str:
-    """Why this worker's code is not the driver's; empty if it is."""
-    if (here := version("tesseral")) == expected:
+def _other_code(expected: str) -> str:
+    """Why this worker's code is not the driver's; empty if it is. Wheels of one version can hold different code."""
+    if code_hash() == expected:
         return ""
-    return f"it has tesseral {here}, the driver {expected}; install the same version on every node"
+    return (
+        f"its code of tesseral ({code_hash()[:12]}) is not that of the driver ({expected[:12]}); install the same on "
+        "every node, or submit the study, which ships it"
+    )
 
 
 def _overheard() -> list[str]:
@@ -275,7 +280,7 @@ class _Calls:
             self.needs.alone(node["Resources"] for node in ray.nodes() if node["Alive"]) if job.alone else self.needs
         )
         where = {} if LOCAL else self.nodes.selector(job.trial)
-        return {"job": asdict(job), "needs": needs.bundle, "where": where, "version": version("tesseral")}
+        return {"job": asdict(job), "needs": needs.bundle, "where": where, "code": code_hash()}
 
     def lost(self, job: Job, error: BaseException | None) -> None:
         """Take the loss of a job's worker: the job goes on elsewhere, if need be alone."""
@@ -309,7 +314,7 @@ class _Calls:
         self.leaving = True
         if isinstance(reason, KeyboardInterrupt):
             internal_kv._internal_kv_put(LEAVING + ray.get_runtime_context().get_job_id().encode(), b"1")
-            end = time.monotonic() + KEEP_WITHIN
+            end = time.monotonic() + keep_within()
             while self.running and not self.faults and time.monotonic() < end:
                 time.sleep(0.05)
         self.faults.append(reason)  # without the lock: a call may wait for a silent storage

@@ -50,6 +50,10 @@ class Job:
     """Optimizer steps of the whole trial."""
     folder: str = ""
     """Folder of the study file, where the user's own modules are."""
+    address: str = ""
+    """Network address of the worker's node, for the records; empty where there is no cluster."""
+    node: str = ""
+    """Ray's id of that node, likewise."""
     cpus: int = 1
     gpus: float = 0.0
     device: str = "auto"
@@ -92,7 +96,7 @@ def run_trial(
     :raises NeedsRoomError: if the job is `shared` and ran out of memory.
     :raises StoreError: if the storage fails.
     """
-    from tesseral.models.training.device import find_device, limit_memory, usable
+    from tesseral.models.training.device import device_label, find_device, limit_memory, usable
     from tesseral.models.training.trial_check import check_trial
 
     store = Store(job.storage).child(job.study)
@@ -118,8 +122,7 @@ def run_trial(
             store,
             job.trial,
             job.lease,
-            {"host": socket.gethostname(), "pid": os.getpid(), "cpus": job.cpus, "gpus": job.gpus}
-            | ({"alone": True} if job.alone else {}),
+            _place(job, device_label(device)),
             without=unusable,
             seal_every=job.seal_every,
             checkpoint_every=job.checkpoint_every,
@@ -153,6 +156,17 @@ def run_trial(
         if not usable(device):
             raise DeviceLostError(f"a trial's error has ended the use of {device} by this process")
         return ended
+
+
+def _place(job: Job, device: str) -> dict[str, Any]:
+    """Where an attempt runs. Nodes may share a name, as containers and network namespaces do; no two share an id."""
+    where = {"host": socket.gethostname(), "address": job.address, "node": job.node, "pid": os.getpid()}
+    return {key: value for key, value in where.items() if value} | {
+        "device": device,
+        "cpus": job.cpus,
+        "gpus": job.gpus,
+        **({"alone": True} if job.alone else {}),
+    }
 
 
 def _train(

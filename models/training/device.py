@@ -68,6 +68,19 @@ def device_name(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
+def device_label(device: torch.device) -> str:
+    """`cpu`, or the accelerator's name and its number on the machine, such as `NVIDIA H200 (3)`.
+
+    :param device: CPU or CUDA.
+    """
+    if device.type == "cpu":
+        return "cpu"
+    index = device.index or 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    number = visible[index].strip() if index < len(visible) and visible[index] else str(index)
+    return f"{device_name(device)} ({number})"
+
+
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
     """Make sums deterministic on an accelerator too, so that a resumed training repeats every bit.

@@ -72,7 +72,10 @@ class AttemptRecord(TypedDict):
     version: NotRequired[Positive]
     parts: NotRequired[Positive]
     host: NotRequired[str]
+    address: NotRequired[str]
+    node: NotRequired[str]
     pid: NotRequired[Natural]
+    device: NotRequired[str]
     alone: NotRequired[bool]
 
 

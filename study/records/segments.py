@@ -53,7 +53,7 @@ class Begin:
     parts: int = 1
     """Number of parts in which it computes a batch: above 1 after the memory of the device was too small."""
     worker: str = ""
-    """Host and process id of its worker."""
+    """Host, node and process id of its worker: machines in containers may share a name and process ids."""
     tiled: bool = True
     """Whether its segments tile the steps. Those of earlier versions do not, so nothing can be missed among them."""
     failed: bool = False
@@ -120,7 +120,7 @@ def begin_of(tree: Json, failed: int = 0) -> Begin:
     :param tree: content of the record.
     :param failed: number of the last attempt after which its trial failed and was retried.
     """
-    worker = f"{tree.get('host', '')}:{tree.get('pid', tree['attempt'])}"
+    worker = f"{tree.get('host', '')}:{tree.get('node', '')}:{tree.get('pid', tree['attempt'])}"
     tiled = tree.get("version", 1) >= 2
     number = tree["attempt"]
     return Begin(number, tree["lease"], tree["start"], tree.get("parts", 1), worker, tiled, number <= failed)

@@ -1,6 +1,8 @@
 """What goes wrong inside a trial becomes its outcome; what goes wrong around it leaves it for the next start."""
 
 import json
+import os
+import socket
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -267,3 +269,15 @@ def test_a_share_of_a_gpu_limits_what_torch_allocates(monkeypatch):
         device.limit_memory(torch.device("cuda:0"), share)
     device.limit_memory(torch.device("cpu"), 0.2)
     assert told == [pytest.approx(0.2 - 1 / 80), 0.01, 1.0, 1.0, 1.0]
+
+
+def test_an_attempt_says_where_it_runs(storage, study_file):
+    """Three nodes of one machine share a name; their addresses and ids differ."""
+    nothing = Nothing()
+    run_study(prepare(load(study_file), str(storage)), nothing, Silent())
+    run_trial(replace(nothing.jobs[0], address="10.0.0.2", node="f00d"))
+    (attempt,) = storage.glob("small/trials/*/attempts/1.json")
+    record = json.loads(attempt.read_bytes())
+    assert (record["address"], record["node"], record["device"]) == ("10.0.0.2", "f00d", "cpu")
+    assert record["host"] == socket.gethostname()
+    assert record["pid"] == os.getpid()
