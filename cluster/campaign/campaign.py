@@ -9,6 +9,7 @@ from tesseral.cluster.campaign.confirm_stage import ConfirmStage, Place
 from tesseral.cluster.campaign.display import Display
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.search_stage import SearchStage
+from tesseral.cluster.execution.executor import Tally
 from tesseral.cluster.execution.probe import Sample
 from tesseral.cluster.execution.provenance import provenance
 from tesseral.cluster.execution.worker import Job
@@ -71,6 +72,7 @@ class Campaign:
         self.given_up: list[str] = []
         """Why trials were given up without an outcome, each reason once."""
         self._traces = file.traces.to_dict()
+        self._seconds: list[tuple[str, float]] = []
         self._entries = self._recover()
         self._running: dict[str, tuple[int, list[OnEnd]]] = {}
         self._waiting = 0
@@ -350,6 +352,7 @@ class Campaign:
         self._judges.pop(trial, None)
         self.display.ended(trial, steps)
         self._entries[trial] = entry
+        self._seconds.append((entry.plan["arm"], float(entry.outcome.get("seconds") or 0.0)))
         for on_end in callbacks:
             on_end(entry)
 
@@ -370,6 +373,11 @@ class Campaign:
         :param sentence: about the machines, such as a node that is lost.
         """
         self.display.said(sentence)
+
+    def tally(self) -> Tally:
+        """What is known now of the study's trials; a trial that several arms share counts in each."""
+        ended = Counter(e.state for e in list(self._entries.values()) if e.outcome is not None for _ in e.plans)
+        return Tally(self.plan.study.name, self.trials, ended, tuple(self._seconds))
 
     def _give_up(self, reason: str) -> None:
         if reason not in self.given_up:

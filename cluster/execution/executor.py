@@ -4,13 +4,28 @@ An executor asks the work for jobs, runs them, has them judged at rungs, and rep
 the records alone, so any executor can lose a worker without losing what it computed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from tesseral.cluster.execution.interruption import held
 from tesseral.cluster.execution.probe import Sample
 from tesseral.cluster.execution.worker import Job, Runner, StoppedAtRung, run_trial
+from tesseral.study.configuration.trial import State
 from tesseral.study.design.study_file import Resources
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is known now of a study's trials."""
+
+    study: str
+    trials: int
+    """Of the whole study, as far as is known."""
+    ended: Mapping[State, int]
+    """How trials ended → their number, whichever run ended them."""
+    seconds: Sequence[tuple[str, float]]
+    """Arm and seconds of training of each trial that this run ended, in order."""
 
 
 class Work(Protocol):
@@ -65,6 +80,9 @@ class Work(Protocol):
 
         :param sentence: about the machines, such as a node that is lost.
         """
+
+    def tally(self) -> Tally:
+        """What is known now of the study's trials. Any thread may ask."""
 
 
 class Executor(Protocol):

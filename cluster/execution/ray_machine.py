@@ -75,6 +75,13 @@ def _encrypted() -> bool:
     return os.environ.get("RAY_USE_TLS", "0") == "1"
 
 
+def cores() -> int:
+    """Number of CPU cores that this process may use: where Slurm binds none, those that it gave to the job."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(bound, int(given)) if given.isdecimal() and int(given) else bound
+
+
 def check_limits(cores: int) -> None:
     """Check the limits of open files and processes. The soft limit of open files is raised where that is allowed.
 

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from tesseral.cluster.execution.ray_machine import check_address, check_limits, private_folder
+from tesseral.cluster.execution.ray_machine import check_address, check_limits, cores, private_folder
 from tesseral.study.errors import ClusterError
 
 # Tune's own loggers would write every report again, as JSON, CSV and TensorBoard.
@@ -46,6 +46,7 @@ from ray import tune  # noqa: E402
 from ray._private import services  # noqa: E402
 from ray.experimental import internal_kv  # noqa: E402
 from ray.tune.execution import class_cache  # noqa: E402
+from ray.util import metrics  # noqa: E402
 
 if LOCAL:
     # Workers inherit the environment. Tune would also send the keys of S3 to each, and Ray would write them to its log.
@@ -54,7 +55,7 @@ if LOCAL:
 # Ray would print the last lines of its log among ours when its raylet ends; what ended is said in one sentence.
 ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
-__all__ = ["LOCAL", "answered", "as_completed", "here", "internal_kv", "ray", "session", "tune"]
+__all__ = ["LOCAL", "answered", "as_completed", "cores", "here", "internal_kv", "metrics", "ray", "session", "tune"]
 
 OBJECT_STORE = 100 * 2**20
 """Size of Ray's shared memory on this machine, in bytes. Trials send nothing through it, so it can be small."""
@@ -317,8 +318,3 @@ def _why(error: Exception) -> str:
 def here() -> tuple[str, str]:
     """The network address and the id of Ray's node that this process runs on."""
     return ray._private.worker.global_worker.node.node_ip_address, ray.get_runtime_context().get_node_id()
-
-
-def cores() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,6 +25,7 @@ from tesseral.cluster.execution.interruption import keep_within
 from tesseral.cluster.execution.needs import GB, Needs, describe
 from tesseral.cluster.execution.packing import Usage, pack
 from tesseral.cluster.execution.probe import Sample, measure_usage
+from tesseral.cluster.execution.ray_metrics import exported
 from tesseral.cluster.execution.ray_nodes import Nodes
 from tesseral.cluster.execution.ray_room import check_room, node_types, nodes, probe, unused_gpus
 from tesseral.cluster.execution.ray_session import LOCAL, answered, here, internal_kv, ray, session, tune
@@ -93,7 +94,8 @@ class RayExecutor:
                     failure_config=tune.FailureConfig(max_failures=0),  # a lost trial is handed out again
                 ),
             )
-            answered(tuner.fit, calls.leave)
+            with exported(work, needs.gpus, lambda: len(calls.running) - len(calls.waiting)):
+                answered(tuner.fit, calls.leave)
         if calls.faults:
             raise calls.faults[0]
 
