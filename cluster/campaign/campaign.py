@@ -72,7 +72,7 @@ class Campaign:
         self.given_up: list[str] = []
         """Why trials were given up without an outcome, each reason once."""
         self._traces = file.traces.to_dict()
-        self._seconds: list[tuple[str, float]] = []
+        self._durations: list[tuple[str, float]] = []
         self._entries = self._recover()
         self._running: dict[str, tuple[int, list[OnEnd]]] = {}
         self._waiting = 0
@@ -352,7 +352,7 @@ class Campaign:
         self._judges.pop(trial, None)
         self.display.ended(trial, steps)
         self._entries[trial] = entry
-        self._seconds.append((entry.plan["arm"], float(entry.outcome.get("seconds") or 0.0)))
+        self._durations.append((entry.plan["arm"], float(entry.outcome.get("seconds") or 0.0)))
         for on_end in callbacks:
             on_end(entry)
 
@@ -377,7 +377,7 @@ class Campaign:
     def tally(self) -> Tally:
         """What is known now of the study's trials; a trial that several arms share counts in each."""
         ended = Counter(e.state for e in list(self._entries.values()) if e.outcome is not None for _ in e.plans)
-        return Tally(self.plan.study.name, self.trials, ended, tuple(self._seconds))
+        return Tally(self.plan.study.name, self.trials, ended, tuple(self._durations))
 
     def _give_up(self, reason: str) -> None:
         if reason not in self.given_up:

@@ -47,6 +47,10 @@ OBJECT_STORE = 200 * 2**20
 """Shared memory of a node, in bytes: trials send nothing through it, and Ray's default is a third of the memory."""
 START_WITHIN = 120.0
 """Seconds that the head has to answer."""
+STARTS = 5
+"""How often a worker's servers are started. `ray start` gives up after 30 s, which a busy machine exceeds."""
+PAUSE = 2.0
+"""Seconds between two starts."""
 KEEP_WITHIN = 20.0
 """Seconds that a worker's trials have to keep a checkpoint after SIGTERM, while the driver lives."""
 
@@ -183,14 +187,23 @@ def run(head: str, peer: str, resources: Sequence[str], job: int) -> int:
         signal.signal(number, lambda number, _: asked.append(number))
     address = own_address(peer)
     with own_ports(job) as ports, private_folder() as folder:
-        node = start(ports, folder, address, head, resources)
-        try:
-            return _stay(node, asked, head) if head else _lead(node, asked, f"{address}:{ports.head}")
-        finally:
-            _end(node)
+        for _ in range(STARTS if head else 1):
+            node = start(ports, folder, address, head, resources)
+            try:
+                if head:
+                    _stay(node, asked, head)
+                else:
+                    _lead(node, asked, f"{address}:{ports.head}")
+            finally:
+                _end(node)
+            if asked or (head and not answers(head)):
+                break
+            time.sleep(PAUSE)
+    return 0 if asked else 1
 
 
-def _lead(node: "subprocess.Popen[bytes]", asked: Sequence[int], address: str) -> int:
+def _lead(node: "subprocess.Popen[bytes]", asked: Sequence[int], address: str) -> None:
+    """Say the address once the head answers, and wait until it ends or is asked to."""
     end = time.monotonic() + START_WITHIN
     while not answers(address):
         if asked or node.poll() is not None or time.monotonic() > end:
@@ -199,16 +212,15 @@ def _lead(node: "subprocess.Popen[bytes]", asked: Sequence[int], address: str) -
     print(address, flush=True)
     while not asked and node.poll() is None:
         time.sleep(0.2)
-    return 0 if asked else 1
 
 
-def _stay(node: "subprocess.Popen[bytes]", asked: Sequence[int], head: str) -> int:
+def _stay(node: "subprocess.Popen[bytes]", asked: Sequence[int], head: str) -> None:
+    """Wait until the worker's servers end, or are asked to and the driver has gone."""
     while not asked and node.poll() is None:
         time.sleep(0.2)
     end = time.monotonic() + KEEP_WITHIN
     while asked and node.poll() is None and time.monotonic() < end and answers(head):
         time.sleep(0.5)  # the driver has heard the signal too, and its trials keep a checkpoint
-    return 0 if asked else 1
 
 
 def _end(node: "subprocess.Popen[bytes]") -> None:
