@@ -1,6 +1,7 @@
 """The report of a study: one HTML page that needs neither a network nor a script."""
 
 import json
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -48,6 +49,15 @@ def report(tables: StudyTables) -> str:
     return render(analyse(tables))
 
 
+@cache
+def page() -> jinja2.Template:
+    """The template of the page; compiled once a process, which takes longer than to fill it."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
+    return environment.from_string(files("tesseral.analysis.report").joinpath("report.html.j2").read_text("utf-8"))
+
+
 def render(results: Results) -> str:
     """The report of a study whose results are computed already."""
     study, tables, arms = results.study, results.tables, results.arms
@@ -60,10 +70,7 @@ def render(results: Results) -> str:
             *epoch_figures(part, results.epochs),
         ],
     )
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
-    )
-    return template.from_string(files("tesseral.analysis.report").joinpath("report.html.j2").read_text("utf-8")).render(
+    return page().render(
         study=study,
         metric=describe(study.metric, study.target),
         groups=[(group, study.baseline_of(members[0])) for group, members in study.groups.items()],

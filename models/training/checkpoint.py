@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.user_network import check_source
 from tesseral.models.targets.model import DTYPES, Model, build_model
+from tesseral.models.training.optimization import Optimization
 from tesseral.study.configuration.trial import Trial
 from tesseral.study.errors import CheckpointError
 
@@ -45,7 +45,7 @@ class Checkpoint:
     model: dict[str, Any]
     """State dict of the model: weights and output scaling."""
     optimizer: dict[str, Any] | None
-    """State dict of the optimizer; None after the last epoch, because prediction needs the weights only."""
+    """State of the optimization; None after the last epoch, because prediction needs the weights only."""
 
     def to_bytes(self) -> bytes:
         """Serialise with `torch.save`: plain values and tensors only, so that reading needs no unpickling."""
@@ -53,16 +53,16 @@ class Checkpoint:
         torch.save(vars(self), buffer)
         return buffer.getvalue()
 
-    def restore(self, model: Model, optimizer: Optimizer | None = None) -> None:
-        """Load the state into a model and its optimizer, on their device.
+    def restore(self, model: Model, optimization: Optimization | None = None) -> None:
+        """Load the state into a model and its optimization, on their device.
 
         :param model: built for the same trial.
-        :param optimizer: of its weights.
+        :param optimization: of its weights.
         """
         try:
             model.load_state_dict(self.model)
-            if optimizer is not None and self.optimizer is not None:
-                optimizer.load_state_dict(self.optimizer)
+            if optimization is not None and self.optimizer is not None:
+                optimization.load_state_dict(self.optimizer)
         except torch.OutOfMemoryError:  # a RuntimeError too, and no fault of the checkpoint
             raise
         except _UNREADABLE as error:

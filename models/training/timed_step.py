@@ -13,6 +13,7 @@ from tesseral.models.data.split import check_splits, split_structures
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.model import DTYPES, build_model
 from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
+from tesseral.models.training.optimization import Optimization
 from tesseral.models.training.trial_check import check_weights
 from tesseral.study.configuration.configuration import Configuration
 
@@ -60,14 +61,14 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
         model.target.standardise(structures)
         loss = model.target.build_loss(configuration.loss, structures).to(dtype)
         model = model.to(dtype).train()
-        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+        optimization = Optimization(model, configuration.training, configuration.steps_per_epoch)
 
         def step() -> float:
             began = time.perf_counter()
             batch = data.batch(train[: settings.batch_size])
-            optimizer.zero_grad()
+            optimization.optimizer.zero_grad()
             loss(model.target.error(model(batch.graph), batch), batch).backward()
-            optimizer.step()
+            optimization.step(0)
             if where.type == "cuda":
                 torch.cuda.synchronize(where)
             return time.perf_counter() - began

@@ -21,9 +21,10 @@ from tesseral.models.traces.ablation import TOGETHER, ablate
 from tesseral.models.traces.tracer import Measurement, Tracer
 from tesseral.models.training.checkpoint import Checkpoint, read_checkpoint
 from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
+from tesseral.models.training.optimization import Optimization
 from tesseral.models.training.recorder import DivergedError, Recorder, Result
 from tesseral.models.training.trial_check import check_trial, check_weights
-from tesseral.study import configuration
+from tesseral.study.configuration.metrics import common_metrics
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of
 from tesseral.study.errors import CheckpointError
@@ -75,18 +76,6 @@ def train(
         return _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, step, test, parts).run()
 
 
-def step_size(settings: configuration.Training, step: int, steps: int) -> float:
-    """Learning rate of step number `step`, from 0: constant, or the first one times ½(1 + cos(π·step/steps)).
-
-    :param settings: the `training` section.
-    :param step: from 0.
-    :param steps: of the whole training.
-    """
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
 class _Training:
     """One execution of `train`."""
 
@@ -124,12 +113,14 @@ class _Training:
         self.loss = model.target.build_loss(self.configuration.loss, structures).to(dtype)
         self.model = model.to(dtype).eval()
         model.target.calibrate(model.network, structures)
+        self.optimization = Optimization(self.model, self.settings, self.configuration.steps_per_epoch)
+        metrics = common_metrics([self.configuration.target])
+        self.validated = next(metric.name for metric in metrics if not metric.test_only)
         # No more structures at once than a training step takes, because the tracer takes gradients too.
         largest = -(-self.settings.batch_size // parts)
         probe = evaluation_batches(self.data, self.split.train[: traces.probe], largest)
         self.tracer = Tracer(self.model, self.loss, probe, strict=trial.source is None)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings.learning_rate, fused=True)
-        self.epoch, self.before, self.aside = 0, 0.0, 0.0
+        self.epoch, self.before, self.aside, self.ended = 0, 0.0, 0.0, False
         self.metrics: dict[str, float] = {}
         if checkpoint is not None:
             kept = read_checkpoint(checkpoint, trial)
@@ -138,8 +129,9 @@ class _Training:
                     f"expected a checkpoint of step {step}, got one of epoch {kept.epoch}, which has "
                     f"{self.configuration.steps_per_epoch} steps each"
                 )
-            kept.restore(self.model, self.optimizer)
+            kept.restore(self.model, self.optimization)
             self.epoch, self.before, self.metrics = kept.epoch, kept.seconds, kept.metrics
+            self.ended = kept.optimizer is None
 
     @property
     def step(self) -> int:
@@ -152,22 +144,27 @@ class _Training:
     def run(self) -> Result:
         steps, epochs = self.configuration.max_steps, self.settings.epochs
         if self.epoch == 0:
-            self._record("validation", measure(self.model, self.validation))
+            self._validate()
             self._trace(self.tracer.measure())
             self._trace_densities()
-        while self.epoch < epochs:
-            due = self.traces.due(self.epoch + 1, epochs)
-            loss, before = self._train_epoch(keep_weights=due)
+        while not self.ended:
+            scheduled = self.traces.due(self.epoch + 1, epochs)
+            loss, before = self._train_epoch(keep_weights=scheduled or self.settings.patience is not None)
             self.epoch += 1
             self._record("train", [Value("loss", None, loss)])
-            self._record("validation", measure(self.model, self.validation))
-            if self.test and self.epoch == epochs:
+            self.optimization.end_epoch(self.epoch, self._validate())
+            self.ended = self.epoch == epochs or self.optimization.stopped
+            due = scheduled or self.ended
+            traced = list(self.tracer.measure(before)) if due else []
+            if self.ended:
+                self.optimization.finish()
+            if self.test and self.ended:
                 self._record("test", self._measure_test())
                 self._ablate()  # before the boundary: a training killed in between resumes here and ablates again
             if due:
-                self._trace(self.tracer.measure(before))
+                self._trace(traced)
                 self._trace_densities()
-            self.recorder.boundary(self.step, steps, self._state, dict(self.metrics))
+            self.recorder.boundary(self.step, self.step if self.ended else steps, self._state, dict(self.metrics))
         return Result(
             metrics=self.metrics,
             steps=self.step,
@@ -176,6 +173,12 @@ class _Training:
             device=device_name(self.device),
             peak_memory=peak_memory(self.device),
         )
+
+    def _validate(self) -> float | None:
+        """Record the errors of the validation split, and return the one that decides; None without such a split."""
+        values = measure(self.optimization.evaluated, self.validation)
+        self._record("validation", values)
+        return next((value.value for value in values if value.key == self.validated), None)
 
     def _train_epoch(self, *, keep_weights: bool) -> tuple[float, dict[int, Tensor] | None]:
         """Train one epoch; return the mean loss of its structures and, if kept, the weights before the last step."""
@@ -189,13 +192,11 @@ class _Training:
         with seeded(seed_of(order_seed, "network", self.epoch), self.device):
             for number, start in enumerate(range(0, len(order), size)):
                 indices = order[start : start + size]
-                for group in self.optimizer.param_groups:
-                    group["lr"] = step_size(self.settings, self.step + number, self.configuration.max_steps)
-                self.optimizer.zero_grad()
+                self.optimization.optimizer.zero_grad()
                 total += self._add_gradients(indices) * len(indices)
                 if keep_weights and start + size >= len(order):
                     before = self.tracer.weights()
-                self.optimizer.step()
+                self.optimization.step(self.step + number)
         self.model.eval()
         return float(total) / len(order), before
 
@@ -236,8 +237,13 @@ class _Training:
         began = time.perf_counter()
         structures = self.split.validation[: self.traces.densities]
         where = {"step": self.step, "epoch": self.epoch, "split": "validation"}
-        values = [value for value in measure_densities(self.model, self.data, structures) if math.isfinite(value.value)]
-        self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in values])
+        values = [
+            value
+            for value in measure_densities(self.optimization.evaluated, self.data, structures)
+            if math.isfinite(value.value)
+        ]
+        finite = [value for value in values if math.isfinite(value.value)]
+        self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in finite])
         self.aside += time.perf_counter() - began  # not counted as training time
 
     def _trace(self, measured: Iterable[Measurement]) -> None:
@@ -251,5 +257,5 @@ class _Training:
             seconds=self.seconds,
             metrics=self.metrics,
             model=self.model.state_dict(),
-            optimizer=self.optimizer.state_dict() if self.epoch < self.settings.epochs else None,
+            optimizer=None if self.ended else self.optimization.state_dict(),
         ).to_bytes()

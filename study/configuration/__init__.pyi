@@ -1,6 +1,7 @@
-from .configuration import Configuration, Data, Training
+from .configuration import Configuration, Data
 from .network import Fusion, Hidden, Network
 from .target import Loss, Target
+from .training import Training
 from .trial import Seeds, State, Traces, Trial
 
 __all__ = [

@@ -1,18 +1,19 @@
 """The configuration of one trial: every setting that changes what is trained, with its default.
 
 A study file sets each by its dotted path, such as `training.epochs`, and each may be a factor. `[network]` is declared
-in `network.py`, `[target]` and `[loss]` in `target.py`. `Configuration.resolved()` gives the canonical form that a
-trial's id is made from.
+in `network.py`, `[target]` and `[loss]` in `target.py`, `[training]` in `training.py`. `Configuration.resolved()` gives
+the canonical form that a trial's id is made from.
 
 These are plain dataclasses, so that `models/` can train where only torch, e3nn and pyarrow are installed.
 """
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Literal, Self, get_type_hints
+from typing import Annotated, Any, Self, get_type_hints
 
 from tesseral.study.configuration.network import Network
 from tesseral.study.configuration.target import Loss, Target
+from tesseral.study.configuration.training import Training
 from tesseral.study.parsing.section import Later, Range, Section
 
 
@@ -43,22 +44,6 @@ class Data(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(Section):
-    """How a network is trained, with the Adam optimizer."""
-
-    epochs: Annotated[int, Range(ge=1, le=10**6)] = 60
-    """Passes over the training split."""
-    batch_size: Annotated[int, Range(ge=1, le=10**6)] = 4
-    """Structures in a training step. The last step of an epoch takes those that are left."""
-    learning_rate: Annotated[float, Range(gt=0)] = 1e-2
-    """Learning rate of Adam at the start."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """`cosine`: the learning rate decays to zero over the whole training. `constant`: it stays."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Floating-point precision of weights and features."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Configuration(Section):
     """Everything that decides what a trial trains, except the content of its data and its seeds."""
 
@@ -76,13 +61,15 @@ class Configuration(Section):
     def resolved(self) -> Self:
         """Return the canonical form, in which two ways of asking for the same training are equal.
 
-        :raises StudyFileError: if the hidden irreps are invalid, or the loss or the orders do not fit the target.
+        :raises StudyFileError: if the hidden irreps are invalid, the loss or the orders do not fit the target, or the
+            training needs a validation split.
         """
         return replace(
             self,
             network=self.network.resolve(),
             target=self.target.resolve(),
             loss=self.loss.resolve(self.target.quantity),
+            training=self.training.resolve(self.data.train, self.data.validation),
         )
 
     @property

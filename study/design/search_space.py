@@ -22,6 +22,7 @@ FIXED = {
     "target.orders": "errors of different targets cannot be compared",
     "network.define": "a study is bound to the source of the networks that its arms name",
     "training.epochs": "every proposal gets the same largest number of epochs",
+    "training.steps": "every proposal gets the same largest number of epochs",
 }
 """Setting that cannot be searched → why."""
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from tesseral.study.configuration.configuration import Data, Training
+from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.network import Network
 from tesseral.study.configuration.target import Loss, Target
+from tesseral.study.configuration.training import Training
 from tesseral.study.configuration.trial import Traces
 from tesseral.study.parsing.section import Range, Section
 

@@ -3,6 +3,7 @@
 `Commands` starts that process and hands it one command after another.
 """
 
+import gc
 import json
 import os
 import signal
@@ -118,7 +119,11 @@ def _import() -> None:
         importlib.import_module(name)
     import torch
 
+    from tesseral.analysis.report.report import page
+
     torch.set_num_threads(1)
+    page()  # compiled, which takes half a second
+    gc.disable()  # a short command ends before it has garbage worth collecting: a sixth of its time
 
 
 def _command(request: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from e3nn import o3
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis, Shell
 from tesseral.models.networks.network import build_network
-from tesseral.study.configuration.configuration import Configuration, Data, Training
+from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden, Network
 from tesseral.study.configuration.target import Loss, Target
+from tesseral.study.configuration.training import Training
 from tesseral.study.configuration.trial import Seeds, Trial
 from tesseral.study.records.schemas import REFERENCE, to_table
 

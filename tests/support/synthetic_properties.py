@@ -8,10 +8,11 @@ import torch
 from e3nn import o3
 
 from tesseral.models.data.reference_file import Reference, label_type
-from tesseral.study.configuration.configuration import Configuration, Data, Training
+from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden, Network
 from tesseral.study.configuration.quantities import Label
 from tesseral.study.configuration.target import Loss, Target
+from tesseral.study.configuration.training import Training
 from tesseral.study.constants import BOHR
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.records.schemas import REFERENCE, to_table
