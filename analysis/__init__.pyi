@@ -2,13 +2,13 @@ from .figures.figure import Figure
 from .report.report import render
 from .report.summary import to_dict
 from .statistics.arms import ArmSummary
-from .statistics.best import Best, best
-from .statistics.factors import Effect, effects
-from .statistics.frontier import frontier
-from .statistics.outliers import FailingStarts, failing_starts
-from .statistics.paired import ArmError, Comparison, arm_errors, compare_arms
+from .statistics.comparisons.best import Best, best
+from .statistics.comparisons.factors import Effect, effects
+from .statistics.comparisons.frontier import frontier
+from .statistics.comparisons.outliers import FailingStarts, failing_starts
+from .statistics.comparisons.paired import ArmError, Comparison, arm_errors, compare_arms
+from .statistics.comparisons.steps import Step, steps
 from .statistics.results import Results, analyse
-from .statistics.steps import Step, steps
 from .tables.load import StudyTables, load
 from .tables.open import open_study, read_study
 from .terms.estimate import Estimate

@@ -8,7 +8,7 @@ import polars as pl
 from tesseral.analysis.figures.axes import WIDTH, arm_columns, axis, in_panels, order_scale
 from tesseral.analysis.figures.figure import Figure
 from tesseral.analysis.figures.svg import INK
-from tesseral.analysis.statistics.ablations import Needs, Place
+from tesseral.analysis.statistics.features.ablations import Needs, Place
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import Estimate, interval
 from tesseral.analysis.terms.metric_label import MetricLabel, describe

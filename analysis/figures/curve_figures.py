@@ -7,7 +7,7 @@ import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, arm_columns, axis, in_panels, order_scale
 from tesseral.analysis.figures.figure import Figure
-from tesseral.analysis.statistics.features import mean_features
+from tesseral.analysis.statistics.features.features import mean_features
 from tesseral.analysis.statistics.fit_floor import floor_note
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.tables.learning_curves import BY_ORDER, curve_metrics

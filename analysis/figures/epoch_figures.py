@@ -8,7 +8,7 @@ import polars as pl
 from tesseral.analysis.figures.axes import WIDTH, arm_colour
 from tesseral.analysis.figures.figure import Figure
 from tesseral.analysis.figures.svg import MUTED
-from tesseral.analysis.statistics.epochs import epoch_sentences
+from tesseral.analysis.statistics.comparisons.epochs import epoch_sentences
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.metric_label import describe
 

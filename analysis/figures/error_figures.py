@@ -11,9 +11,9 @@ from tesseral.analysis.figures.figure import Figure
 from tesseral.analysis.figures.order_figures import error_by_order
 from tesseral.analysis.figures.svg import INK, MUTED
 from tesseral.analysis.statistics.arms import ArmSummary
+from tesseral.analysis.statistics.comparisons.paired import ArmError, Comparison, trial_errors
 from tesseral.analysis.statistics.fit_floor import floor_line, floor_note
-from tesseral.analysis.statistics.orders import output_errors
-from tesseral.analysis.statistics.paired import ArmError, Comparison, trial_errors
+from tesseral.analysis.statistics.orders.orders import output_errors
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate, interval
 from tesseral.analysis.terms.metric_label import MetricLabel, describe

@@ -5,8 +5,8 @@ import polars as pl
 
 from tesseral.analysis.figures.figure import Figure
 from tesseral.analysis.figures.svg import INK, MUTED
+from tesseral.analysis.statistics.comparisons.steps import Step
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.statistics.steps import Step
 from tesseral.analysis.terms.estimate import bounds_here, interval
 
 _MOST_ROWS = 12

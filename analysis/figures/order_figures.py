@@ -8,7 +8,7 @@ import polars as pl
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis, order_scale
 from tesseral.analysis.figures.figure import Figure
 from tesseral.analysis.figures.svg import MUTED
-from tesseral.analysis.statistics.order_trend import trend_sentences
+from tesseral.analysis.statistics.orders.order_trend import trend_sentences
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import Estimate, interval
 from tesseral.analysis.terms.metric_label import MetricLabel

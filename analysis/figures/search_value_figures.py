@@ -7,7 +7,7 @@ import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis
 from tesseral.analysis.figures.figure import Figure
-from tesseral.analysis.statistics.search_value import order_sentence
+from tesseral.analysis.statistics.searches.search_value import order_sentence
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.metric_label import MetricLabel, describe
 

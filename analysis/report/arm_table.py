@@ -4,7 +4,7 @@ The report and the terminal both show it.
 """
 
 from tesseral.analysis.statistics.arms import ArmSummary
-from tesseral.analysis.statistics.paired import Comparison
+from tesseral.analysis.statistics.comparisons.paired import Comparison
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import bounds_here, interval, p_value, signed_percent
 from tesseral.analysis.terms.metric_label import describe, typeset

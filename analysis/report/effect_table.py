@@ -1,6 +1,6 @@
 """The main effects and two-factor interactions of a study as a table."""
 
-from tesseral.analysis.statistics.factors import Effect
+from tesseral.analysis.statistics.comparisons.factors import Effect
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import SIGNIFICANCE, bounds_here, interval, p_value
 

@@ -9,13 +9,13 @@ from tesseral.analysis.report.design_text import sizes
 from tesseral.analysis.report.notes import chosen_baseline
 from tesseral.analysis.report.step_text import step_sentences
 from tesseral.analysis.statistics.arms import ArmSummary
-from tesseral.analysis.statistics.best import Best
+from tesseral.analysis.statistics.comparisons.best import Best
+from tesseral.analysis.statistics.comparisons.outliers import failing_sentences
+from tesseral.analysis.statistics.comparisons.paired import ArmError, Comparison
+from tesseral.analysis.statistics.comparisons.scaling import scaling_sentences
 from tesseral.analysis.statistics.fit_floor import floor_sentence
-from tesseral.analysis.statistics.order_trend import trend_sentences
-from tesseral.analysis.statistics.outliers import failing_sentences
-from tesseral.analysis.statistics.paired import ArmError, Comparison
+from tesseral.analysis.statistics.orders.order_trend import trend_sentences
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.statistics.scaling import scaling_sentences
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import (
     FEWEST_UNITS,

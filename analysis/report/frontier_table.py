@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from tesseral.analysis.statistics.costs import COSTS
-from tesseral.analysis.statistics.frontier import AGAINST
+from tesseral.analysis.statistics.comparisons.costs import COSTS
+from tesseral.analysis.statistics.comparisons.frontier import AGAINST
 from tesseral.analysis.statistics.results import Results
 
 

@@ -27,10 +27,10 @@ from tesseral.analysis.report.frontier_table import frontier_table
 from tesseral.analysis.report.notes import by_condition, reuse
 from tesseral.analysis.report.step_text import step_table
 from tesseral.analysis.report.summary import progress_text, retry_line
-from tesseral.analysis.statistics.dead_irreps import dead_irrep_sentences
-from tesseral.analysis.statistics.features import emergence
+from tesseral.analysis.statistics.features.dead_irreps import dead_irrep_sentences
+from tesseral.analysis.statistics.features.features import emergence
 from tesseral.analysis.statistics.fit_floor import floor_details, floor_line
-from tesseral.analysis.statistics.orders import OrderTable
+from tesseral.analysis.statistics.orders.orders import OrderTable
 from tesseral.analysis.statistics.results import Results, analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from tesseral.analysis.statistics.costs import COSTS, deciding_cost
+from tesseral.analysis.statistics.comparisons.costs import COSTS, deciding_cost
+from tesseral.analysis.statistics.comparisons.steps import MOST_MORE, Step
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.statistics.steps import MOST_MORE, Step
 from tesseral.analysis.terms.estimate import Estimate, bounds_here, interval, interval_here, intervals
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.wording import count, plural

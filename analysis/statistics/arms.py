@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from tesseral.analysis.statistics.outliers import FailingStarts, failing_starts, outlier_note
-from tesseral.analysis.statistics.paired import ArmError, Comparison, among, arm_errors, compare_arms
+from tesseral.analysis.statistics.comparisons.outliers import FailingStarts, failing_starts, outlier_note
+from tesseral.analysis.statistics.comparisons.paired import ArmError, Comparison, among, arm_errors, compare_arms
 from tesseral.analysis.statistics.progress import blocks_given
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import Estimate, signed_percent

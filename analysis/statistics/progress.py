@@ -11,7 +11,7 @@ from math import expm1, log1p
 
 import polars as pl
 
-from tesseral.analysis.statistics.paired import Comparison, paired_errors
+from tesseral.analysis.statistics.comparisons.paired import Comparison, paired_errors
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import SearchSummary, arm_searches
 from tesseral.study.configuration.trial import State

@@ -6,25 +6,30 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tesseral.analysis.statistics.ablations import Needs, ablations, needs
 from tesseral.analysis.statistics.arms import ArmSummary, summarise_arms
-from tesseral.analysis.statistics.benefit import benefit
-from tesseral.analysis.statistics.best import Best, best
-from tesseral.analysis.statistics.dead_irreps import DeadIrreps, dead_irreps_by_arm
-from tesseral.analysis.statistics.emergence import Hierarchy, hierarchies, places_by_order, places_taken
-from tesseral.analysis.statistics.epochs import epoch_changes
-from tesseral.analysis.statistics.factors import Effect, effects
-from tesseral.analysis.statistics.features import hidden_features
-from tesseral.analysis.statistics.frontier import frontier
-from tesseral.analysis.statistics.importance import Importance, importances
-from tesseral.analysis.statistics.layers import effective_ranks, gradients, layer_traces
-from tesseral.analysis.statistics.order_trend import Trend, trends
-from tesseral.analysis.statistics.orders import OrderTable, order_tables
-from tesseral.analysis.statistics.paired import Comparison
+from tesseral.analysis.statistics.comparisons.best import Best, best
+from tesseral.analysis.statistics.comparisons.epochs import epoch_changes
+from tesseral.analysis.statistics.comparisons.factors import Effect, effects
+from tesseral.analysis.statistics.comparisons.frontier import frontier
+from tesseral.analysis.statistics.comparisons.paired import Comparison
+from tesseral.analysis.statistics.comparisons.scaling import SizeCurve, size_curves
+from tesseral.analysis.statistics.comparisons.steps import Step, steps
+from tesseral.analysis.statistics.features.ablations import Needs, ablations, needs
+from tesseral.analysis.statistics.features.dead_irreps import DeadIrreps, dead_irreps_by_arm
+from tesseral.analysis.statistics.features.emergence import (
+    Hierarchy,
+    hierarchies,
+    places_by_order,
+    places_taken,
+)
+from tesseral.analysis.statistics.features.features import hidden_features
+from tesseral.analysis.statistics.features.layers import effective_ranks, gradients, layer_traces
+from tesseral.analysis.statistics.orders.benefit import benefit
+from tesseral.analysis.statistics.orders.order_trend import Trend, trends
+from tesseral.analysis.statistics.orders.orders import OrderTable, order_tables
 from tesseral.analysis.statistics.progress import ArmAllocation, Progress, allocate, searches, stage_progress
-from tesseral.analysis.statistics.scaling import SizeCurve, size_curves
-from tesseral.analysis.statistics.search_value import search_values
-from tesseral.analysis.statistics.steps import Step, steps
+from tesseral.analysis.statistics.searches.importance import Importance, importances
+from tesseral.analysis.statistics.searches.search_value import search_values
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import Saved, SearchSummary, saved

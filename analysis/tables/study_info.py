@@ -81,7 +81,7 @@ class StudyInfo:
     aggregate: Aggregate = "mean"
     """What is taken over units: their mean or their interquartile mean."""
     margin: float = 2.0
-    """Change of the error that is of no consequence, δ, percent; see `statistics.steps`."""
+    """Change of the error that is of no consequence, δ, percent; see `statistics.comparisons.steps`."""
     search: Search | None = None
     searches: int = 0
     """Number R of independent searches in each arm; 0 without a search. Block b has the setting of search b mod R."""

@@ -58,7 +58,10 @@ def expected_precision(plan: StudyPlan, spread: float | None = None) -> Precisio
             return None
         source, spread = max(earlier.items(), key=lambda item: item[1])
         source = f"as in {source}"
-    from tesseral.analysis.statistics.precision import half_width, units_to_tell  # SciPy takes a second to import
+    from tesseral.analysis.statistics.comparisons.precision import (  # SciPy takes a second to import
+        half_width,
+        units_to_tell,
+    )
 
     deviation, blocks = log1p(spread / 100), plan.study.file.replication.blocks
     overlap = max(arm.configuration.data.test / arm.configuration.data.train for arm in plan.arms)
@@ -75,7 +78,7 @@ def expected_precision(plan: StudyPlan, spread: float | None = None) -> Precisio
 
 def _earlier(plan: StudyPlan) -> dict[str, float]:
     """Studies of the storage with the same metric and data, not tuned → their spread, percent."""
-    from tesseral.analysis.statistics.precision import paired_spread
+    from tesseral.analysis.statistics.comparisons.precision import paired_spread
     from tesseral.analysis.tables.open import open_trials, started
 
     spreads: dict[str, float] = {}

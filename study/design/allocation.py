@@ -54,7 +54,7 @@ def stopped(pairs: Iterable[Pair], given: int, blocks: int, max_blocks: int, pre
     for block, error, baseline in pairs:
         if error is not None and baseline is not None and isfinite(error + baseline) and min(error, baseline) > 0:
             ratios.setdefault(block, []).append(log(error / baseline))
-    # Replicates share their block's split, so the block is the unit: see `tesseral.analysis.statistics.paired`.
+    # Replicates share their block's split, so the block is the unit: see `tesseral.analysis.terms.sampling`.
     means = [sum(of_block) / len(of_block) for of_block in ratios.values()]
     if precise(means, blocks, precision):
         return "precision"

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tesseral.analysis.statistics.best import best
-from tesseral.analysis.statistics.order_trend import trends
-from tesseral.analysis.statistics.outliers import failing_starts
-from tesseral.analysis.statistics.scaling import size_curves
-from tesseral.analysis.statistics.steps import steps
+from tesseral.analysis.statistics.comparisons.best import best
+from tesseral.analysis.statistics.comparisons.outliers import failing_starts
+from tesseral.analysis.statistics.comparisons.scaling import size_curves
+from tesseral.analysis.statistics.comparisons.steps import steps
+from tesseral.analysis.statistics.orders.order_trend import trends
 from tests.benchmarks.figures import Figure
 from tests.calibration import errors, thresholds
 from tests.calibration.feature_studies import arm_study, order_study, size_study

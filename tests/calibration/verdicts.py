@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from scipy import special
 
-from tesseral.analysis.statistics.outliers import FAR
-from tesseral.analysis.statistics.paired import Comparison, compare_arms
+from tesseral.analysis.statistics.comparisons.outliers import FAR
+from tesseral.analysis.statistics.comparisons.paired import Comparison, compare_arms
 from tesseral.analysis.terms.estimate import SIGNIFICANCE
 from tesseral.analysis.terms.sampling import Sampling
 
@@ -83,7 +83,7 @@ def by_search(logs: np.ndarray, searches: int) -> np.ndarray:
 
 
 def outlying(logs: np.ndarray) -> np.ndarray:
-    """Which arms have an outlying trial, as `tesseral.analysis.statistics.outliers` says; of shape (studies, arms).
+    """Which arms have an outlying trial, as `comparisons.outliers` says; of shape (studies, arms).
 
     :param logs: logarithms of errors, of shape (studies, arms, blocks).
     """

@@ -6,7 +6,7 @@ import re
 from tesseral.analysis.figures.curve_figures import feature_figures, learning_figures
 from tesseral.analysis.figures.error_figures import error_figures
 from tesseral.analysis.figures.figure import Figure, by_group
-from tesseral.analysis.statistics.paired import Comparison, arm_errors
+from tesseral.analysis.statistics.comparisons.paired import Comparison, arm_errors
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.terms.estimate import Estimate, interval

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tesseral.analysis.report.effect_table import effect_table
 from tesseral.analysis.report.report import render
-from tesseral.analysis.statistics.factors import Effect
+from tesseral.analysis.statistics.comparisons.factors import Effect
 from tesseral.analysis.terms.estimate import Bounds, Estimate
 from tests.support.report_page import cells
 

@@ -18,11 +18,11 @@ from tesseral.analysis.report.findings import (
     verdicts,
 )
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.best import Best
-from tesseral.analysis.statistics.order_trend import trends
-from tesseral.analysis.statistics.paired import ArmError, Comparison, compare_arms, holm
+from tesseral.analysis.statistics.comparisons.best import Best
+from tesseral.analysis.statistics.comparisons.paired import ArmError, Comparison, compare_arms, holm
+from tesseral.analysis.statistics.comparisons.steps import steps
+from tesseral.analysis.statistics.orders.order_trend import trends
 from tesseral.analysis.statistics.results import analyse
-from tesseral.analysis.statistics.steps import steps
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study
 from tesseral.analysis.terms.estimate import Estimate

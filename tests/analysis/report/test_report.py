@@ -8,8 +8,8 @@ import pytest
 
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.benefit import benefit
-from tesseral.analysis.statistics.paired import Comparison, arm_errors, compare_arms
+from tesseral.analysis.statistics.comparisons.paired import Comparison, arm_errors, compare_arms
+from tesseral.analysis.statistics.orders.benefit import benefit
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.study_info import ReferenceInfo

@@ -7,9 +7,9 @@ import pytest
 
 from tesseral.analysis.report.report import render
 from tesseral.analysis.report.step_text import step_lines, step_sentences, step_table
-from tesseral.analysis.statistics.paired import Comparison
+from tesseral.analysis.statistics.comparisons.paired import Comparison
+from tesseral.analysis.statistics.comparisons.steps import Step
 from tesseral.analysis.statistics.results import analyse
-from tesseral.analysis.statistics.steps import Step
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.terms.estimate import Bounds, Estimate
 from tests.support.report_page import cells

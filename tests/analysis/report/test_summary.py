@@ -7,7 +7,7 @@ import pytest
 
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.arm_table import arm_table
-from tesseral.analysis.statistics.paired import Comparison, arm_errors
+from tesseral.analysis.statistics.comparisons.paired import Comparison, arm_errors
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.terms.estimate import Estimate

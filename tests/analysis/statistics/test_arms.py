@@ -7,8 +7,8 @@ from scipy import stats
 from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.benefit import benefit
-from tesseral.analysis.statistics.paired import arm_errors, compare_arms, holm
+from tesseral.analysis.statistics.comparisons.paired import arm_errors, compare_arms, holm
+from tesseral.analysis.statistics.orders.benefit import benefit
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.errors import TesseralError

@@ -4,7 +4,7 @@ import pytest
 
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.paired import compare_arms
+from tesseral.analysis.statistics.comparisons.paired import compare_arms
 from tesseral.analysis.statistics.progress import allocate, blocks_given
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load

@@ -9,7 +9,7 @@ import pytest
 
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.findings import findings
-from tesseral.analysis.statistics.paired import compare_arms
+from tesseral.analysis.statistics.comparisons.paired import compare_arms
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.tables.open import open_study, study_info

@@ -38,7 +38,7 @@ def test_a_stated_spread(storage):
 def test_the_largest_spread_of_earlier_studies_of_the_same_metric_and_data(storage, monkeypatch):
     spreads = {"wide": 0.2, "narrow": 0.1, "other": 0.9, "tuned": 0.9, "empty": None}
     monkeypatch.setattr("tesseral.analysis.tables.open.open_trials", lambda _, name: name)
-    monkeypatch.setattr("tesseral.analysis.statistics.precision.paired_spread", spreads.__getitem__)
+    monkeypatch.setattr("tesseral.analysis.statistics.comparisons.precision.paired_spread", spreads.__getitem__)
     tuned = '[search]\ntrials = 2\nspace."training.learning_rate" = [1e-3, 1e-2]\n'
     for name in spreads:
         text = water_study(name) + (tuned if name == "tuned" else "")

@@ -9,8 +9,8 @@ import torch
 from e3nn import o3
 from torch.nn import Module
 
-from tesseral.analysis.statistics.dead_irreps import LayerIrrep, find_dead_irreps
-from tesseral.analysis.statistics.layers import layer_traces
+from tesseral.analysis.statistics.features.dead_irreps import LayerIrrep, find_dead_irreps
+from tesseral.analysis.statistics.features.layers import layer_traces
 from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.fusion_block import FusionBlock
 from tesseral.models.networks.paths.path import Leaf, Vertex

@@ -1,0 +1,43 @@
+"""Ratios of costs against hand calculations."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from tesseral.analysis.statistics.comparisons.costs import cost_ratios, deciding_cost, is_dearer
+from tesseral.analysis.terms.estimate import Bounds, Estimate
+from tesseral.analysis.terms.sampling import Sampling
+from tests.support.synthetic_study import table, trial_rows
+
+
+def test_a_ratio_that_varies_has_its_interval_over_blocks():
+    rows = trial_rows(blocks=4, replicates=2)
+    draw = np.random.default_rng(0)
+    for row in rows:
+        row["seconds"] *= float(np.exp(0.1 * draw.standard_normal()))
+    ratios = cost_ratios(pl.DataFrame(pl.from_arrow(table(rows))), "lmax=1", "lmax=0", Sampling(4))
+    assert list(ratios) == ["seconds", "parameters"]  # the others are not recorded
+    by_arm = [np.array([row["seconds"] for row in rows if row["arm"] == arm]) for arm in ("lmax=1", "lmax=0")]
+    units = np.log(by_arm[0] / by_arm[1]).reshape(4, 2).mean(axis=1)
+    known = np.exp(stats.ttest_1samp(units, 0).confidence_interval(0.95))
+    assert ratios["seconds"].value == pytest.approx(np.exp(units.mean()), rel=1e-12)
+    assert (ratios["seconds"].here.low, ratios["seconds"].here.high) == pytest.approx(tuple(known), rel=1e-12)
+    assert ratios["seconds"].low is None
+    assert ratios["parameters"] == Estimate(pytest.approx(163 / 91))
+    assert (deciding_cost(ratios), is_dearer(ratios)) == ("seconds", True)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "dearer"),
+    [
+        ({"seconds": Estimate(1.2, here=Bounds(0.9, 1.5, 0.1)), "flops": Estimate(2.0)}, False),
+        ({"seconds": Estimate(1.2, here=Bounds(1.1, 1.3, 0.1))}, True),
+        ({"flops": Estimate(2.0), "parameters": Estimate(0.5)}, True),
+        ({"parameters": Estimate(1.0)}, False),
+        ({"peak_memory": Estimate(2.0)}, False),
+        ({}, False),
+    ],
+)
+def test_the_first_recorded_cost_decides_with_its_interval(ratios, dearer):
+    assert is_dearer(ratios) == dearer

@@ -1,0 +1,129 @@
+"""Features by order against direct sums, and the epochs at which their shares settle."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tesseral.analysis.statistics.features.features import (
+    emergence,
+    hidden_features,
+    mean_features,
+)
+from tesseral.analysis.statistics.orders.orders import unreachable_orders
+from tesseral.study.records.schemas import TRACES, to_table
+from tests.support.synthetic_study import study_tables, table, trial_row
+
+
+def frame(rows):
+    return pl.DataFrame(pl.from_arrow(table(rows)))
+
+
+def traces(rows):
+    return pl.DataFrame(pl.from_arrow(to_table(rows, TRACES))).lazy()
+
+
+def measured(trial, epoch, squares):
+    """Trace rows of one layer from the features themselves: (l, p) → array (channels, 2l + 1)."""
+    total = sum(float((x**2).sum()) for x in squares.values())
+    rows = []
+    for (order, parity), x in squares.items():
+        place = {"trial": trial, "step": epoch, "epoch": epoch, "layer": 1, "l": order, "p": parity}
+        rows.append({**place, "statistic": "rms", "value": float(np.sqrt((x**2).mean()))})
+        rows.append({**place, "statistic": "share", "value": float((x**2).sum() / total)})
+    return rows
+
+
+def per_trial(curves):
+    """`hidden_features` of one layer and order from (trial → shares by epoch)."""
+    return pl.DataFrame(
+        [
+            {"arm": "a", "trial": trial, "layer": 1, "epoch": epoch, "l": 2, "share": share, "rms": 1.0}
+            for trial, shares in curves.items()
+            for epoch, share in shares.items()
+        ]
+    )
+
+
+def test_parities_are_joined_as_if_they_were_one():
+    draw = np.random.default_rng(0)
+    layer = {(1, 1): draw.normal(size=(3, 3)), (1, -1): 4 * draw.normal(size=(10, 3)), (0, 1): draw.normal(size=(5, 1))}
+    row = trial_row(1, 0, 0)
+    features = hidden_features(traces(measured(row["trial"], 0, layer)), frame([row]))
+    both = np.concatenate([layer[1, 1], layer[1, -1]])
+    total = sum((x**2).sum() for x in layer.values())
+    assert features["l"].to_list() == [0, 1]
+    assert features["share"].to_list() == pytest.approx([(layer[0, 1] ** 2).sum() / total, (both**2).sum() / total])
+    assert features["rms"][1] == pytest.approx(np.sqrt((both**2).mean()), rel=1e-12)
+
+
+def test_a_parity_that_no_path_reaches_does_not_dilute_the_other():
+    layer = {(1, 1): np.zeros((50, 3)), (1, -1): np.full((2, 3), 2.0), (2, 1): np.zeros((2, 5))}
+    row = trial_row(1, 0, 0)
+    features = hidden_features(traces(measured(row["trial"], 0, layer)), frame([row]))
+    assert features["rms"].to_list() == pytest.approx([2.0, 0.0])
+    assert features["share"].to_list() == pytest.approx([1.0, 0.0])
+
+
+def test_paths_and_unfinished_trials_are_no_features():
+    done, running = trial_row(1, 0, 0), trial_row(1, 1, 0, state="running")
+    layer = {(0, 1): np.ones((2, 1))}
+    rows = measured(done["trial"], 0, layer) + measured(running["trial"], 0, layer)
+    rows.append({**rows[0], "path": "1x1->0", "value": 9.0})
+    features = hidden_features(traces(rows), frame([done, running]))
+    assert features["trial"].to_list() == [done["trial"]]
+    assert features["rms"].to_list() == [1.0]
+
+
+def test_means_are_over_trials():
+    rows = [trial_row(0, block, 0) for block in range(2)]
+    shares = []
+    made = []
+    for row, scale in zip(rows, (1.0, 3.0), strict=True):
+        layer = {(0, 1): np.ones((1, 1)), (1, 1): np.full((1, 3), scale)}
+        made += measured(row["trial"], 0, layer)
+        shares.append(3 * scale**2 / (1 + 3 * scale**2))
+    mean = mean_features(hidden_features(traces(made), frame(rows)))
+    assert mean["trials"].to_list() == [2, 2]
+    assert mean["share"].to_list() == pytest.approx([1 - np.mean(shares), np.mean(shares)])
+    assert mean["rms"].to_list() == pytest.approx([1.0, 2.0])
+
+
+def test_a_share_that_rises_or_falls_settles_half_way():
+    rising = {0: 0.1, 1: 0.15, 2: 0.29, 5: 0.31, 10: 0.50}
+    falling = {0: 0.9, 1: 0.8, 2: 0.51, 5: 0.49, 10: 0.10}
+    row = emergence(per_trial({"t": rising})).row(0, named=True)
+    assert (row["epoch"], row["first"], row["last"]) == (5, 0.1, 0.5)
+    assert emergence(per_trial({"t": falling}))["epoch"].to_list() == [5]
+    both = emergence(per_trial({"t": rising, "u": {0: 0.0, 1: 1.0, 10: 1.0}})).row(0, named=True)
+    assert (both["trials"], both["epoch"], both["earliest"], both["latest"]) == (2, 3, 1, 5)
+
+
+def test_a_share_that_swings_settles_after_its_turn():
+    swinging = {0: 0.20, 1: 0.05, 2: 0.08, 3: 0.10, 5: 0.17, 10: 0.21}
+    assert emergence(per_trial({"t": swinging}))["epoch"].to_list() == [5]
+
+
+def test_a_share_that_never_moves_never_settles():
+    assert emergence(per_trial({"t": {0: 1.0, 5: 1.0}})).row(0, named=True)["epoch"] is None
+
+
+def test_shares_of_a_layer_sum_to_one(tmp_path):
+    tables = study_tables(tmp_path)
+    means = mean_features(hidden_features(tables.traces, tables.trials))
+    sums = means.group_by("arm", "layer", "epoch").agg(pl.col("share").sum())
+    assert sums.height == 4 * 3 * 17
+    assert sums["share"].to_list() == pytest.approx([1.0] * sums.height)
+    assert sorted(means.filter(pl.col("arm") == "lmax=3")["l"].unique()) == [0, 1, 2, 3]
+
+
+def test_higher_orders_settle_later_in_the_synthetic_study(tmp_path):
+    tables = study_tables(tmp_path)
+    settled = emergence(hidden_features(tables.traces, tables.trials))
+    last_layer = settled.filter(pl.col("arm") == "lmax=3", pl.col("layer") == 3)
+    epochs = last_layer.filter(pl.col("l") > 0)["epoch"].to_list()
+    assert epochs == sorted(set(epochs))
+
+
+def test_orders_are_read_from_irreps():
+    assert unreachable_orders(frame([trial_row(0, 0, 0, unreachable="1x4e, 2x13o")])) == {4, 13}
+    assert unreachable_orders(frame([trial_row(1, 0, 0)])) == set()
