@@ -9,6 +9,7 @@ from .statistics.comparisons.outliers import FailingStarts, failing_starts
 from .statistics.comparisons.paired import ArmError, Comparison, arm_errors, compare_arms
 from .statistics.comparisons.steps import Step, steps
 from .statistics.results import Results, analyse
+from .statistics.searches.slices import slices
 from .tables.load import StudyTables, load
 from .tables.open import open_study, read_study
 from .terms.estimate import Estimate
@@ -36,6 +37,7 @@ __all__ = [
     "open_study",
     "read_study",
     "render",
+    "slices",
     "steps",
     "to_dict",
 ]

@@ -78,13 +78,30 @@ def axis(values: Sequence[float], title: str, count: int = 7, number_format: str
         # "~g" would write tens as 1e+1 here, where Vega sets the precision by the ticks' step.
         linear = alt.Axis(tickCount=count, format=alt.Undefined if number_format == "~g" else number_format)
         return {"title": title, "scale": alt.Scale(zero=False, padding=12), "axis": linear}
+    return log_axis(values, title, number_format=number_format)
+
+
+def log_axis(
+    values: Sequence[float], title: str, ticks: Sequence[float] | None = None, number_format: str = "~g"
+) -> dict[str, Any]:
+    """Title, scale and ticks of a logarithmic axis.
+
+    :param values: everything that is drawn along the axis, bounds of intervals included; at least one, all positive.
+    :param ticks: None for about six round numbers.
+    :param number_format: of d3-format, for the ticks.
+    :returns: keyword arguments of `alt.X` and `alt.Y`.
+    """
     low, high = min(values) / 1.12, max(values) * 1.12  # room for a symbol at either end
-    logarithmic = alt.Axis(values=_log_ticks(low, high), format=number_format)
+    logarithmic = alt.Axis(values=list(ticks or _log_ticks(low, high)), format=number_format)
     return {"title": title, "scale": alt.Scale(type="log", domain=[low, high], nice=False), "axis": logarithmic}
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """About six round numbers from low to high, evenly spread on a logarithmic axis."""
+    """About six round numbers from low to high, evenly spread on a logarithmic axis; on a short one, equal steps."""
+    if high <= 3 * low:
+        step = 10.0 ** floor(log10((high - low) / 3))
+        step *= next(times for times in (1, 2, 5, 10) if (high - low) / (times * step) <= 7)
+        return [number * step for number in range(ceil(low / step), floor(high / step) + 1)]
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     if high / low < 12:
         steps: tuple[int, ...] = (1, 2, 3, 5, 7)

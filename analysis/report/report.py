@@ -16,9 +16,11 @@ from tesseral.analysis.figures.epoch_figures import epoch_figures
 from tesseral.analysis.figures.error_figures import error_figures
 from tesseral.analysis.figures.figure import FigureGroup, by_group
 from tesseral.analysis.figures.layer_figures import layer_figures
-from tesseral.analysis.figures.lead_figure import lead_figure
+from tesseral.analysis.figures.lead_figure import lead_figure, step_figure
 from tesseral.analysis.figures.order_figures import benefit_figures
 from tesseral.analysis.figures.search_value_figures import search_value_figures
+from tesseral.analysis.figures.size_figures import size_figures
+from tesseral.analysis.figures.slice_figures import slice_figures
 from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.report.effect_table import effect_table
@@ -61,7 +63,7 @@ def page() -> jinja2.Template:
 def render(results: Results) -> str:
     """The report of a study whose results are computed already."""
     study, tables, arms = results.study, results.tables, results.arms
-    overview = list(benefit_figures(results))
+    overview = [*benefit_figures(results), *size_figures(study, results.scaling)]
     errors = by_group(
         tables,
         lambda part: [
@@ -84,6 +86,7 @@ def render(results: Results) -> str:
         trends=results.trends,
         table=arm_table(results),
         steps=step_table(results),
+        step_figure=step_figure(results),
         effects=effect_table(results),
         frontier=frontier_table(results),
         error_note=error_note(results),
@@ -103,7 +106,12 @@ def render(results: Results) -> str:
         ],
         saved=results.saved,
         search_figures=by_group(
-            tables, lambda part: [*search_figures(part), *search_value_figures(part, results.search_values)]
+            tables,
+            lambda part: [
+                *search_figures(part),
+                *search_value_figures(part, results.search_values),
+                *slice_figures(part, results.slices),
+            ],
         ),
         objective=describe(study.objectives[0], study.target) if study.objectives else None,
         allocations=results.allocations,

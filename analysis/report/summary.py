@@ -52,11 +52,10 @@ def to_dict(results: Results) -> dict[str, Any]:
     density fit (`fit_floor.fit_errors`), `trends` the changes by order of the output and the claims on them
     (`order_trend.Trend`), `scaling` the errors against the size of the training set (`scaling.SizeCurve`), `reached`
     the errors over the orders that all arms reach (`orders.OverReached`), `search` the search's progress, each
-    `SearchSummary`, the lowest errors to expect of n proposals and `Saved`, `best` each `best.Best`, `frontier`
-    the rows of `frontier.frontier`, `steps` each `steps.Step`, `learning_rates` the recorded scan of the learning
-    rate, `allocation` each `ArmAllocation`, `epochs`
-    the changes during training (`epochs.epoch_changes`), `notes` sentences, and `layers` what hidden layers hold and
-    use.
+    `SearchSummary`, the lowest errors to expect of n proposals, the rows of `slices.slices` and `Saved`, `best` each
+    `best.Best`, `frontier` the rows of `frontier.frontier`, `steps` each `steps.Step`, `learning_rates` the recorded
+    scan of the learning rate, `allocation` each `ArmAllocation`, `epochs` the changes during training
+    (`epochs.epoch_changes`), `notes` sentences, and `layers` what hidden layers hold and use.
 
     `effects` holds each `factors.Effect`.
 
@@ -90,6 +89,7 @@ def to_dict(results: Results) -> dict[str, Any]:
             "arms": [asdict(arm) for arm in results.searches],
             "importances": [asdict(each) for each in results.importances],
             "expected": results.search_values.to_dicts(),
+            "slices": results.slices.to_dicts(),
             "saved": saved and asdict(saved),
         },
         "best": [asdict(best) for best in results.best],

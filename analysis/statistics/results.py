@@ -30,6 +30,7 @@ from tesseral.analysis.statistics.orders.orders import OrderTable, order_tables
 from tesseral.analysis.statistics.progress import ArmAllocation, Progress, allocate, searches, stage_progress
 from tesseral.analysis.statistics.searches.importance import Importance, importances
 from tesseral.analysis.statistics.searches.search_value import search_values
+from tesseral.analysis.statistics.searches.slices import slices
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import Saved, SearchSummary, saved
@@ -88,6 +89,8 @@ class Results:
     """From `importance.importances`; empty without a search space."""
     search_values: pl.DataFrame
     """From `search_value.search_values`; empty without a search."""
+    slices: pl.DataFrame
+    """From `slices.slices`: the error of each proposal by hyperparameter; empty without a search."""
     saved: Saved | None
     """Training time that early stopping saved, if any."""
     order_tables: tuple[tuple[StudyTables, OrderTable], ...]
@@ -142,6 +145,7 @@ def analyse(tables: StudyTables) -> Results:
         searches=searches(tables),
         importances=importances(tables, np.random.default_rng(_SEED)),
         search_values=search_values(tables),
+        slices=slices(tables),
         saved=saved(tables.trials),
         order_tables=tuple((part, table) for part in tables.by_group() for table in order_tables(part)),
         benefits=benefit(tables),

@@ -51,6 +51,7 @@ NAMES = {
         "open_study",
         "read_study",
         "render",
+        "slices",
         "steps",
         "to_dict",
     ],

@@ -14,6 +14,7 @@ Sources: Hestness et al., arXiv 1712.00409 (2017), on power laws of the error; C
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import exp
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,10 @@ class SizeCurve:
     """Training structures → arm, ascending; at least two."""
     trials: int
     """Places (block, replicate) with a complete trial of every size."""
+    errors: Mapping[int, Estimate]
+    """Training structures → geometric mean of the errors over these places, in the metric's unit."""
+    level: Estimate
+    """The error of the fitted power law at the geometric mean of the sizes, in the metric's unit."""
     exponent: Estimate
     """α, dimensionless: positive where more data lower the error."""
     curvature: Estimate | None
@@ -56,6 +61,14 @@ class SizeCurve:
     """`difference.p` after Holm's correction over all differences and curvatures of the study."""
     p_bent: float | None = None
     """`curvature.p` after the same correction."""
+
+    def fitted(self, size: float) -> float:
+        """The error of the fitted power law, in the metric's unit.
+
+        :param size: number of training structures.
+        """
+        centre = np.exp(np.mean(np.log([*self.arms])))
+        return float(self.level.value * (size / centre) ** -self.exponent.value)
 
     def among(self, questions: int) -> "SizeCurve":
         """The same with its p-values corrected for questions that are answered side by side."""
@@ -91,10 +104,16 @@ def _curve(
     if not own.height:
         return None
     sampling, sizes = study.sampling, list(arms)
+    logs = own.select(map(str, sizes)).to_numpy()
     curve = SizeCurve(
         name=name,
         arms=arms,
         trials=own.height,
+        errors={
+            size: sampling.estimate(own, of_size, arm).transformed(exp)
+            for (size, arm), of_size in zip(arms.items(), logs.T, strict=True)
+        },
+        level=sampling.estimate(own, logs.mean(axis=1), *arms.values()).transformed(exp),
         exponent=_exponent(own, sizes, sampling, [*arms.values()]),
         curvature=_curvature(own, sizes, sampling, [*arms.values()]),
     )

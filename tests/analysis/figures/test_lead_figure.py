@@ -1,6 +1,9 @@
 """The figure beside the verdicts shows what they tell: steps where a factor is ordered, else the comparisons."""
 
-from tesseral.analysis.figures.lead_figure import lead_figure
+from dataclasses import replace
+
+from tesseral.analysis.figures.lead_figure import lead_figure, step_figure
+from tesseral.analysis.report.report import render
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tests.support.synthetic_study import info, table, trial_rows
@@ -26,6 +29,19 @@ def test_steps_are_drawn_with_both_intervals():
     assert [first["low_here"], first["high_here"]] == [change.here.low, change.here.high]
     assert change.low < change.here.low < change.here.high < change.high
     assert "not corrected for multiple comparisons; verdicts are" in lead_figure(results).caption
+    assert "Grey: ±δ, 2 %." in lead_figure(results).caption
+    assert [{"low": -2.0, "high": 2.0}] in lead_figure(results).chart.to_dict()["datasets"].values()
+    assert first["told"].endswith(f" for these data ({results.steps[0].verdict})")
+    assert step_figure(results) is None
+
+
+def test_many_steps_are_drawn_beside_their_table():
+    results = analyse(load(table(trial_rows(blocks=6)), [], [], info(levels=LEVELS, blocks=6)))
+    many = replace(results, steps=tuple(replace(results.steps[0], where=f"layers={k}") for k in range(13)))
+    assert lead_figure(many) is None
+    page = render(many)
+    assert page.index("<h2>Steps</h2>") < page.index('<figure id="steps">') < page.index("earns its cost</td>")
+    assert '<figure id="steps">' not in render(results)
 
 
 def test_arms_without_an_order_are_drawn_against_their_baseline():

@@ -80,6 +80,19 @@ def test_exponents_are_means_of_the_slopes_of_blocks():
     assert [steep.difference.low, steep.difference.high] == pytest.approx([low, high])
 
 
+def test_the_line_is_that_of_the_means_of_the_logarithms():
+    errors = power(np.random.default_rng(1), 0.3)
+    (curve,) = size_curves(of_errors({"0": errors}))
+    means = np.log(errors).mean(axis=1)
+    line = stats.linregress(np.log(SIZES), means)
+    assert [curve.fitted(size) for size in SIZES] == pytest.approx(
+        np.exp(line.intercept + line.slope * np.log(SIZES)), rel=1e-12
+    )
+    assert [curve.errors[size].value for size in SIZES] == pytest.approx(np.exp(means), rel=1e-12)
+    low, high = stats.ttest_1samp(np.log(errors[0]), 0).confidence_interval(0.95)
+    assert [curve.errors[50].low, curve.errors[50].high] == pytest.approx(np.exp([low, high]))
+
+
 def test_intervals_are_for_new_data_at_the_overlap_of_the_smallest_set():
     errors = {"0": power(np.random.default_rng(1), 0.3)}
     overlaps = {f"lmax=0, train={size}": 10 / size for size in SIZES}
