@@ -65,7 +65,7 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             "error-against-cost",
             error_against_cost(_costs(summaries), study.arms, metric, floor),
             "Means over trials with 95 % intervals, against the number of parameters (left) and the median training "
-            f"time of a trial (right).{line}",
+            f"time of a trial (right).{_varied(summaries)}{line}",
         )
 
 
@@ -132,7 +132,8 @@ def error_against_cost(
 ) -> alt.HConcatChart:
     """Mean error with its interval against parameters and against training time.
 
-    :param costs: arm, parameters, seconds, error, low, high; the last three in the metric's unit.
+    :param costs: arm, parameters, fewest and most (where searches chose different numbers, else null), seconds, error,
+        low, high; the last three in the metric's unit.
     :param arms: labels in the study's order, which decides their colours.
     :param metric: the metric that is drawn.
     :param floor: the fit floor in percent, drawn as a dashed line.
@@ -144,13 +145,25 @@ def error_against_cost(
     y = alt.Y("error:Q", **axis(bounds, metric.axis))
     panels = []
     for column, title in (("parameters", "parameters"), ("seconds", "training time of a trial (s)")):
-        x = alt.X(f"{column}:Q", **axis(rows[column].to_list(), title, count=4, number_format="~s"))
+        spans = rows.filter(column == "parameters").drop_nulls("fewest")
+        reached = [*rows[column], *spans["fewest"], *spans["most"]]
+        x = alt.X(f"{column}:Q", **axis(reached, title, count=4, number_format="~s"))
         base = alt.Chart(rows).encode(x=x, color=arm_colour(arms), description="tooltip:N")
         bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2)
         bars = bars.encode(y=alt.Y("low:Q", title=metric.axis), y2="high:Q")
         points = base.mark_point(shape="diamond", filled=True, size=110, opacity=1).encode(y=y)
-        panels.append(alt.layer(*_floor(floor, "y", metric), bars, points).properties(width=WIDTH / 2 - 35, height=240))
+        layers = [*_floor(floor, "y", metric), bars, points]
+        if spans.height:
+            wide = alt.Chart(spans).mark_rule(strokeWidth=1.5, opacity=0.6).encode(y=y, color=arm_colour(arms))
+            layers.append(wide.encode(x=alt.X("fewest:Q", title=title), x2="most:Q"))
+        panels.append(alt.layer(*layers).properties(width=WIDTH / 2 - 35, height=240))
     return alt.hconcat(*panels, spacing=30).properties(title=f"{metric.title} against its cost")
+
+
+def _varied(summaries: Sequence[ArmSummary]) -> str:
+    if not any("parameters" in summary.spans for summary in summaries):
+        return ""
+    return " Horizontal bars reach from the smallest to the largest network that an arm’s searches chose."
 
 
 def _known(floor: float | None) -> list[float]:
@@ -186,6 +199,9 @@ def _costs(summaries: Sequence[ArmSummary]) -> pl.DataFrame:
     for summary in summaries:
         error = summary.error.error
         bounds = (error.value, error.low, error.high) if error else (None, None, None)
-        costs.append((summary.arm, summary.parameters, summary.seconds, *bounds))
-    kinds = {"arm": pl.String, "parameters": pl.Int64} | dict.fromkeys(("seconds", "error", "low", "high"), pl.Float64)
+        fewest, most = summary.spans.get("parameters", (None, None))
+        costs.append((summary.arm, summary.parameters, fewest, most, summary.seconds, *bounds))
+    kinds: dict[str, type[pl.DataType]] = {"arm": pl.String}
+    kinds |= dict.fromkeys(("parameters", "fewest", "most"), pl.Int64)
+    kinds |= dict.fromkeys(("seconds", "error", "low", "high"), pl.Float64)
     return pl.DataFrame(costs, schema=kinds, orient="row")

@@ -3,6 +3,8 @@
 The report and the terminal both show it.
 """
 
+from collections.abc import Callable
+
 from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.comparisons.paired import Comparison
 from tesseral.analysis.statistics.results import Results
@@ -33,7 +35,7 @@ def arm_table(results: Results) -> list[dict[str, str]]:
             **({study.sampling.here: _change_here(arm)} if two else {}),
             "Holm p": _p(arm.comparison),
             **_size(arm, units),
-            **({"FLOPs per step": "–" if arm.flops is None else scaled(arm.flops)} if flops else {}),
+            **({"FLOPs per step": _in_all(arm, "flops", scaled)} if flops else {}),
             "time": "–" if arm.seconds is None else duration(arm.seconds),
             "notes": "; ".join(arm.flags),
         }
@@ -111,18 +113,22 @@ def _other_error(arm: ArmSummary, metric: str, heading: str) -> str:
 def _size(arm: ArmSummary, units: set[str]) -> dict[str, str]:
     """Cells for the size of an arm: what was matched if arms are matched, and by how much the arm misses it."""
     if not units:
-        return {"parameters": _whole(arm.parameters)}
-    cells = {"live parameters": _whole(arm.parameters_live)}
+        return {"parameters": _in_all(arm, "parameters")}
+    cells = {"live parameters": _in_all(arm, "parameters_live")}
     if "components" in units:
-        cells["components"] = _whole(arm.components)
+        cells["components"] = _in_all(arm, "components")
     if len(units) > 1:
         cells["matched in"] = arm.match
     matched = arm.match != "none" and arm.residual is not None
     return cells | {"residual, %": signed_percent(arm.residual or 0.0) if matched else "–"}
 
 
-def _whole(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
+def _in_all(arm: ArmSummary, size: str, text: Callable[[int], str] = "{:,}".format) -> str:
+    """A size of an arm; the median and the range where its searches chose networks of different size."""
+    value, span = getattr(arm, size), arm.spans.get(size)
+    if value is None:
+        return "–"
+    return text(value) if span is None else f"{text(value)} ({text(span[0])}–{text(span[1])})"
 
 
 def _change(arm: ArmSummary) -> str:

@@ -62,8 +62,9 @@ def sizes(study: StudyInfo, arms: Sequence[ArmSummary]) -> str | None:
     units = {arm.match for arm in known}
     caution = "so a change may come from size as well as from the factor."
     if units == {"none"}:
-        parameters = [arm.parameters for arm in known if arm.parameters is not None]
-        compared = [[arm.parameters or 0 for arm in known if arm.arm in group] for group in study.groups.values()]
+        spans = {arm.arm: arm.bounds("parameters") or (0, 0) for arm in known}
+        parameters = [value for span in spans.values() for value in span]
+        compared = [[value for arm in group for value in spans.get(arm, ())] for group in study.groups.values()]
         if all(max(alike) <= UNEQUAL * min(alike) for alike in compared if alike):
             return None
         return f"The arms are not matched in size ({min(parameters):,} to {max(parameters):,} parameters), {caution}"

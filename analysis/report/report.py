@@ -36,7 +36,7 @@ from tesseral.analysis.statistics.orders.orders import OrderTable
 from tesseral.analysis.statistics.results import Results, analyse
 from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.terms.estimate import Estimate, interval, p_value
+from tesseral.analysis.terms.estimate import FEWEST_UNITS, Estimate, interval, p_value
 from tesseral.analysis.terms.metric_label import MetricLabel, describe, typeset
 from tesseral.study.wording import dead_text, failure, printable
 
@@ -90,6 +90,9 @@ def render(results: Results) -> str:
         effects=effect_table(results),
         frontier=frontier_table(results),
         error_note=error_note(results),
+        varied=any(arm.spans for arm in arms),
+        units="searches" if study.searches >= FEWEST_UNITS else "blocks",
+        drawn="searches" if study.searches else "blocks",
         figures=[FigureGroup("", overview), *errors] if overview else errors,
         order_tables=_order_tables(results),
         scaling=_scaling(results),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import median_low
 from typing import Any
 
 import polars as pl
@@ -43,17 +44,20 @@ class ArmSummary:
     comparison: Comparison | None
     """None for a baseline, and for an arm without one."""
     parameters: int | None
-    """Trainable parameters of the network; None before a trial of the arm is due."""
+    """Trainable parameters of the network; None before a trial of the arm is due. Where the arm's searches chose
+    networks of different size, this and the next three are the median over them (the lower of two middle ones)."""
     parameters_live: int | None
     """Parameters that a gradient can reach."""
     components: int | None
     """Components of the hidden features of an atom, in the widest layer."""
     flops: int | None
-    """Floating-point operations of a training step."""
+    """Floating-point operations of the matrix products of a training step."""
+    spans: Mapping[str, tuple[int, int]]
+    """Name of one of these four sizes → the smallest and the largest that the arm's searches chose, if they differ."""
     match: str
     """The size in which the arm was made equal to others: none, parameters, components or flops."""
     residual: float | None
-    """Size of the arm divided by the size it is matched to, minus 1."""
+    """Size of the arm divided by the size it is matched to, minus 1; of several settings, the largest in magnitude."""
     seconds: float | None
     """Median training time of its complete trials, s."""
     unreachable: str | None
@@ -66,6 +70,15 @@ class ArmSummary:
     """Its failed and outlying trials; None if there are none."""
     confirmed: bool
     """False if no trial of the arm's search was completed: then there is no setting to confirm."""
+
+    def bounds(self, size: str) -> tuple[int, int] | None:
+        """The smallest and the largest size of the arm's networks.
+
+        :param size: parameters, parameters_live, components or flops.
+        :returns: None if it is not recorded.
+        """
+        value = getattr(self, size)
+        return None if value is None else self.spans.get(size, (value, value))
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -101,7 +114,7 @@ def summarise_arms(tables: StudyTables, questions: int = 1) -> tuple[ArmSummary,
         for each in compared
     }
     failing = {each.arm: each for each in failing_starts(tables)}
-    facts, blocks, errors = _facts(trials), blocks_given(tables), _metric_errors(tables)
+    facts, blocks, errors = _facts(trials, study.searches), blocks_given(tables), _metric_errors(tables)
     return tuple(
         ArmSummary(
             arm=error.arm,
@@ -132,27 +145,50 @@ def _metric_errors(tables: StudyTables) -> dict[str, dict[str, MetricError]]:
     return errors
 
 
-_SHARED = ("parameters", "parameters_live", "components", "flops", "match", "residual", "dead")
-"""Columns that all trials of an arm's confirm stage agree on."""
-_NO_FACTS: dict[str, Any] = dict.fromkeys((*_SHARED, "seconds", "unreachable")) | {"match": "none", "failed": 0}
+SIZES = ("parameters", "parameters_live", "components", "flops")
+"""Columns of sizes, which trials of one setting share: all of an arm, or those of one of its searches."""
+_NO_FACTS: dict[str, Any] = dict.fromkeys((*SIZES, "residual", "seconds", "unreachable", "dead")) | {
+    "match": "none",
+    "failed": 0,
+    "spans": {},
+}
 
 
-def _facts(trials: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Arm → what the trials of its confirm stage share, and what they cost."""
-    state = pl.col("state")
+def _facts(trials: pl.DataFrame, searches: int) -> dict[str, dict[str, Any]]:
+    """Arm → its sizes, what its networks cannot reach or use, and what the trials of its confirm stage cost.
+
+    :param searches: number of independent searches in each arm; 0 without a search.
+    """
+    state, confirm = pl.col("state"), trials.filter(pl.col("stage") == "confirm")
     frame = (
-        trials.filter(pl.col("stage") == "confirm")
-        .group_by("arm")
+        confirm.group_by("arm")
         .agg(
-            pl.col(*_SHARED).drop_nulls().first(),
+            pl.col("match").drop_nulls().first(),
             # The median, because trials that share a machine with others may take much longer.
             pl.col("seconds").filter(state == State.COMPLETE.value).median(),
             pl.col("unreachable").drop_nulls().unique().sort().str.join(", "),
+            pl.col("dead").drop_nulls().unique().sort().str.join("; "),
             failed=(state == State.FAILED.value).sum(),
         )
         .with_columns(
             pl.col("match").fill_null("none"),
-            pl.when(pl.col("unreachable") != "").then("unreachable"),
+            *(pl.when(pl.col(name) != "").then(name) for name in ("unreachable", "dead")),
         )
     )
-    return {row.pop("arm"): row for row in frame.to_dicts()}
+    search = (pl.col("block") % max(1, searches)).alias("search")
+    settings = confirm.group_by("arm", search).agg(pl.col(*SIZES, "residual").drop_nulls().first())
+    sizes = {arm: _sizes(of_arm) for (arm,), of_arm in settings.partition_by("arm", as_dict=True).items()}
+    return {arm: facts | sizes[arm] for facts in frame.to_dicts() for arm in [facts.pop("arm")]}
+
+
+def _sizes(settings: pl.DataFrame) -> dict[str, Any]:
+    """The median of each size, the spans of those that differ, and the largest residual of one arm.
+
+    :param settings: one row for each setting, with the columns `SIZES` and `residual`.
+    """
+    known = {size: sorted(settings[size].drop_nulls()) for size in SIZES}
+    return {
+        **{size: median_low(values) if values else None for size, values in known.items()},
+        "spans": {size: (values[0], values[-1]) for size, values in known.items() if len({*values}) > 1},
+        "residual": max(settings["residual"].drop_nulls(), key=abs, default=None),
+    }

@@ -31,8 +31,9 @@ def cost_ratios(trials: pl.DataFrame, arm: str, other: str, sampling: Sampling) 
     :param trials: the trials table.
     :param arm: the arm whose costs are divided by those of `other`.
     :param sampling: of the study.
-    :returns: for each of `COSTS` that is recorded. Where the ratio varies, `here` is its 95 % interval over blocks:
-        costs are no property of the structures, so there is none for new data.
+    :returns: for each of `COSTS` that is recorded. Where the ratio varies, `here` is its 95 % interval over blocks, or
+        over searches where arms are tuned, because the setting that a search chose has a cost of its own (for the
+        settings found, with fewer than three). Costs are no property of the structures, so there is none for new data.
     """
     complete = trials.filter(pl.col("stage") == "confirm", pl.col("state") == State.COMPLETE.value)
     ratios = {}
@@ -47,7 +48,7 @@ def cost_ratios(trials: pl.DataFrame, arm: str, other: str, sampling: Sampling) 
         if np.ptp(logs) < _EQUAL:
             ratios[name] = Estimate(exp(logs[0]))
         else:
-            ratio = Sampling(sampling.blocks).estimate(pairs, logs).transformed(exp)
+            ratio = Sampling(sampling.blocks, sampling.searches).estimate(pairs, logs).transformed(exp)
             ratios[name] = Estimate(ratio.value, here=ratio.here)
     return ratios
 

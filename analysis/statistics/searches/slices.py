@@ -4,7 +4,8 @@ All other hyperparameters vary along a slice, so it is a projection: a trend in 
 learns proposes more where errors were low; the density of its points says nothing of their errors. Nothing is tested.
 
 A hyperparameter is a setting that differs between the proposals of one arm, because all else is the arm's own. That
-holds for a declared space, with its conditions and tables, and for one that is defined by running.
+holds for a declared space, with its conditions and tables, and for one that is defined by running. Hidden widths of
+matched arms are none: they follow from the other settings.
 
 Source: the slice plot of Optuna (Akiba et al., KDD 2019, arXiv 1907.10902).
 """
@@ -15,6 +16,7 @@ import polars as pl
 
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import distinct_proposals
+from tesseral.study.design.search_space import HIDDEN
 
 _SETTING = "setting."
 _SCHEMA = {
@@ -48,14 +50,18 @@ def slices(tables: StudyTables) -> pl.DataFrame:
         .lazy()
         .filter(pl.col("value").is_not_null(), pl.col("arm").is_in(list(study.arms)))
         .rename({"value": "error"})
-        .join(tables.trials.lazy().filter(pl.col("stage") == "search").select(*own, *settings).unique(own), on=own)
+        .join(
+            tables.trials.lazy().filter(pl.col("stage") == "search").select(*own, "match", *settings).unique(own),
+            on=own,
+        )
         .join(chosen.with_columns(chosen=True), on=["arm", "repeat", "trial"], how="left")
         .with_columns(pl.col("chosen").fill_null(value=False))
     )
     parts = [pl.LazyFrame(schema=_SCHEMA)]
     for name in sorted(settings):
         number = pl.col(name) if tables.trials.schema[name].is_numeric() else pl.lit(None)
-        rows = proposals.select(
+        free = pl.lit(not name.startswith(_SETTING + HIDDEN)) | (pl.col("match").fill_null("none") == "none")
+        rows = proposals.filter(free).select(
             pl.lit(name.removeprefix(_SETTING)).alias("path"),
             *("arm", "repeat", "number"),
             number.cast(pl.Float64).alias("value"),

@@ -1,5 +1,7 @@
 """Arms are compared with the baseline of their group alone."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from scipy import stats
@@ -7,13 +9,25 @@ from scipy import stats
 from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.report import report
+from tesseral.analysis.report.summary import to_dict
+from tesseral.analysis.statistics.arms import summarise_arms
 from tesseral.analysis.statistics.comparisons.paired import arm_errors, compare_arms, holm
 from tesseral.analysis.statistics.orders.benefit import benefit
 from tesseral.analysis.statistics.results import analyse
+from tesseral.analysis.tables.load import load
 from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.errors import TesseralError
 from tests.support.report_page import words
-from tests.support.synthetic_study import CROSSED, TARGETS, crossed_rows, crossed_tables, label
+from tests.support.synthetic_study import (
+    CROSSED,
+    TARGETS,
+    crossed_rows,
+    crossed_tables,
+    info,
+    label,
+    table,
+    trial_rows,
+)
 
 RELATIVE = "test.relative_error"
 
@@ -78,3 +92,57 @@ def test_the_confirm_stage_is_judged_alone(tuned, tuned_results):
     stands = tuned_results.progress
     assert (stands.planned, stands.complete, stands.pruned, stands.failed) == (6, 6, 0, 0)
     assert [row.failed for row in tuned_results.arms] == [0, 0]
+
+
+SEARCHED = {"parameters": (9_000, 14_000, 11_000), "components": (120, 120, 120), "flops": (2_000_000, 8_000_000, None)}
+"""Sizes of the networks that the three searches of lmax=1 chose."""
+
+
+def searched(searches: int, **changes):
+    """Two arms in six blocks; the searches of the second one chose different networks."""
+    rows = [row for row in trial_rows(blocks=6, replicates=2) if row["arm"] in ("lmax=0", "lmax=1")]
+    for row in rows:
+        row |= {"parameters": 10_000, "components": 80, "flops": 1_000_000}
+        if row["arm"] == "lmax=1":
+            row |= {name: sizes[row["block"] % searches] for name, sizes in SEARCHED.items()} | changes
+            row["residual"] = (0.001, -0.03, 0.02)[row["block"] % searches]
+            row["dead"] = ("0o in layer 2 is read by nothing", None, "1e in layer 1 is made by nothing")[
+                row["block"] % searches
+            ]
+    return load(table(rows), [], [], info(arms=("lmax=0", "lmax=1"), blocks=6, searches=searches))
+
+
+def test_sizes_are_the_median_and_range_over_what_searches_chose():
+    results = analyse(searched(3))
+    base, arm = results.arms
+    assert (arm.parameters, arm.components, arm.flops, arm.parameters_live) == (11_000, 120, 2_000_000, None)
+    assert arm.spans == {"parameters": (9_000, 14_000), "flops": (2_000_000, 8_000_000)}
+    assert (arm.bounds("components"), arm.bounds("parameters_live")) == ((120, 120), None)
+    assert (base.parameters, base.spans) == (10_000, {})
+    assert arm.residual == -0.03
+    assert arm.dead == "0o in layer 2 is read by nothing; 1e in layer 1 is made by nothing"
+    assert to_dict(results)["arms"][1]["spans"]["parameters"] == (9_000, 14_000)
+    first, second = arm_table(results)
+    assert (first["parameters"], second["parameters"]) == ("10,000", "11,000 (9,000–14,000)")
+    assert second["FLOPs per step"] == "2.00 M (2.00 M–8.00 M)"
+    assert any("not matched in size (9,000 to 14,000 parameters)" in told for told in findings(results))
+    page = words(report(results.tables))
+    assert "Sizes: the median over the networks that an arm’s searches chose, and the range where they differ." in page
+    assert "Horizontal bars reach from the smallest to the largest network" in page
+    assert "2,000 bootstrap draws over searches" in page
+
+
+def test_a_replicate_or_a_block_more_of_one_search_moves_no_median():
+    tables = searched(3)
+    kept = (pl.col("block") != 5) & ~((pl.col("block") == 1) & (pl.col("replicate") == 1))
+    assert summarise_arms(replace(tables, trials=tables.trials.filter(kept)))[1].parameters == 11_000
+
+
+def test_of_two_searches_the_smaller_network_is_named():
+    arm = summarise_arms(searched(2))[1]
+    assert (arm.parameters, arm.spans["parameters"]) == (9_000, (9_000, 14_000))
+
+
+def test_arms_of_one_size_have_no_range(results, page):
+    assert all(not arm.spans for arm in results.arms)
+    assert "Sizes: the median" not in page

@@ -28,6 +28,22 @@ def test_a_ratio_that_varies_has_its_interval_over_blocks():
     assert (deciding_cost(ratios), is_dearer(ratios)) == ("seconds", True)
 
 
+def test_searches_that_chose_different_networks_are_the_units():
+    """Blocks of one search share its setting: they are no further evidence of what it costs."""
+    rows, chosen = trial_rows(arms=2, blocks=6, replicates=2), (120_000, 170_000, 150_000)
+    for row in rows:
+        if row["arm"] == "lmax=1":
+            row["parameters"] = chosen[row["block"] % 3]
+    trials = pl.DataFrame(pl.from_arrow(table(rows)))
+    ratio = cost_ratios(trials, "lmax=1", "lmax=0", Sampling(6, 3))["parameters"]
+    known = np.exp(stats.ttest_1samp(np.log(np.array(chosen) / 91_000), 0).confidence_interval(0.95))
+    assert ratio.value == pytest.approx(stats.gmean(chosen) / 91_000, rel=1e-12)
+    assert (ratio.here.low, ratio.here.high) == pytest.approx(tuple(known), rel=1e-12)
+    assert ratio.low is None
+    by_block = cost_ratios(trials, "lmax=1", "lmax=0", Sampling(6))["parameters"]
+    assert by_block.here.low > ratio.here.low
+
+
 @pytest.mark.parametrize(
     ("ratios", "dearer"),
     [

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from tesseral.analysis.statistics.comparisons.frontier import DRAWS, frontier, on_frontier
 from tesseral.analysis.tables.load import load
@@ -42,6 +43,24 @@ def test_shares_are_those_of_all_resamples():
     assert by_time["lmax=1"]["error"] == pytest.approx(np.exp(np.log(errors[1]).mean()))
     again = frontier(tables, np.random.default_rng(0))
     assert again.equals(found)
+
+
+def test_each_trial_counts_with_the_network_that_its_search_chose():
+    """Arm 1 is smaller than arm 0 by one of three searches alone; its errors are higher, so that size decides."""
+    chosen = (50_000, 100_000, 120_000)
+    rows = [
+        trial_row(arm, block, 0)
+        | {"metric.test.epsilon": 1.0 + arm, "parameters": chosen[block % 3] if arm else 91_000, "seconds": None}
+        for arm in range(2)
+        for block in range(6)
+    ]
+    tables = load(table(rows), [], [], info(arms=("lmax=0", "lmax=1"), blocks=6, replicates=1, searches=3))
+    found = frontier(tables, np.random.default_rng(0)).filter(arm="lmax=1", cost="parameters").to_dicts()[0]
+    assert found["value"] == pytest.approx(stats.gmean(chosen))
+    assert found["front"]  # 84,343 on average
+    smaller = np.mean([stats.gmean(drawn) < 91_000 for drawn in product(chosen, repeat=3)])
+    assert 0 < smaller < 1
+    assert found["share"] == pytest.approx(smaller, abs=3 * np.sqrt(smaller * (1 - smaller) / DRAWS))
 
 
 def test_few_blocks_have_no_share_and_one_arm_no_frontier():

@@ -54,6 +54,13 @@ def test_hyperparameters_are_the_settings_that_differ_within_an_arm():
     assert by["network.gate"]["label"].to_list() == ["true", "false"] * 2  # the third proposal has none
 
 
+def test_widths_that_follow_from_a_match_are_no_hyperparameter():
+    widths = [each | {"network.hidden.irreps": f"{4 * k}x0e"} for k, each in enumerate(SETTINGS, start=1)]
+    assert "network.hidden.irreps" in set(slices(searched(widths, 1))["path"])
+    matched = slices(searched(widths, 1, match="parameters"))
+    assert matched.equals(slices(searched(SETTINGS, 1)))
+
+
 def test_only_complete_proposals_count():
     tables = searched(SETTINGS, 1)
     state = pl.when(pl.col("proposal") == 2).then(pl.lit("pruned")).otherwise("state").alias("state")
