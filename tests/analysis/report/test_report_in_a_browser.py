@@ -2,15 +2,33 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from tesseral.analysis.report.report import report
+from tests.analysis.statistics.comparisons.test_scaling import of_errors, power
+from tests.analysis.statistics.searches.test_importance import proposals, study_of
 from tests.support.browser import CHROMIUM, look
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
+@pytest.fixture(scope="module")
+def sizes_page():
+    """Three curves over four training sets."""
+    draw = np.random.default_rng(1)
+    return report(of_errors({str(lmax): power(draw, exponent) for lmax, exponent in enumerate((0.3, 0.5, 0.32))}))
+
+
+@pytest.fixture(scope="module")
+def searched_page():
+    """A search over five hyperparameters."""
+    draw = np.random.default_rng(2)
+    return report(study_of(proposals(draw, 20), [float(error) for error in np.exp(draw.standard_normal(20))]))
+
+
 @pytest.mark.parametrize("width", [420, 1280])
-@pytest.mark.parametrize("name", ["page", "crossed_page", "tuned_page"])
+@pytest.mark.parametrize("name", ["page", "crossed_page", "tuned_page", "sizes_page", "searched_page"])
 def test_every_figure_is_drawn_and_nothing_is_cut(request, tmp_path, name, width):
     page = request.getfixturevalue(name)
     shown = look(page, width, tmp_path)
