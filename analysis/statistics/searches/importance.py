@@ -1,23 +1,26 @@
 """How important each hyperparameter was in an arm's searches: PED-ANOVA.
 
-Let f be the density of a hyperparameter over the complete proposals of an arm, and f_top that over their best quarter,
-both on a grid of at most 50 points. Its importance is proportional to the Pearson divergence Σ f·(f_top/f − 1)²
-(Watanabe et al., IJCAI 2023, arXiv 2304.10255), and is given as a share of the arm's sum. Densities are mixtures of
-discretised normals with Scott's bandwidth and a prior of one proposal, as in Optuna 4, which `analysis` does not import
-but its tests do.
+Let f be the density of a hyperparameter over the complete proposals of an arm, and f_top that over the best quarter of
+each of its searches (rounded up), both on a grid of at most 50 points. Errors are ranked within a search, because
+searches have splits of their own, and their errors differ by that alone. The importance is proportional to the Pearson
+divergence Σ f·(f_top/f − 1)² (Watanabe et al., IJCAI 2023, arXiv 2304.10255), and is given as a share of the arm's sum.
+Densities are mixtures of discretised normals with Scott's bandwidth and a prior of one proposal, as in Optuna 4, which
+`analysis` does not import but its tests do.
 
 A share is large by chance where proposals are few. So p is the probability of a divergence at least as large if any
-other quarter had been the best, from permutations, with Holm's correction over all hyperparameters and arms. It is
-approximate for a sampler that learns, because its proposals depend on one another.
+other quarter of each search had been the best, from permutations within searches, with Holm's correction over all
+hyperparameters and arms. There are 100 permutations for each of these, so that the correction leaves p as small as
+0.01. It is approximate for a sampler that learns, because its proposals depend on one another.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, log, log2
 from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.signal import fftconvolve
 from scipy.special import ndtr
 
 from tesseral.analysis.statistics.comparisons.paired import holm
@@ -28,7 +31,10 @@ from tesseral.study.design.parameter import KEYS, Parameter, read_parameter
 _TOP = 0.25
 _FEWEST = 12
 """Fewest complete proposals of an arm: three in the best quarter."""
-_PERMUTATIONS = 199
+_PERMUTATIONS = 100
+"""For each hyperparameter of each arm."""
+_AT_ONCE = 2000
+"""Permutations whose densities are computed together."""
 _GRID = 50
 _TINY = 1e-12  # keeps the ratio of densities finite
 
@@ -65,14 +71,77 @@ def importances(tables: StudyTables, draw: np.random.Generator) -> tuple[Importa
     settings = tables.trials.filter(pl.col("stage") == "search").select(
         "arm", "trial", *(f"setting.{each.path}" for each in space)
     )
-    found: list[Importance] = []
+    measured = []
     for arm in study.arms:
         own = made.filter(pl.col("arm") == arm).join(settings.unique(["arm", "trial"]), on=["arm", "trial"])
-        own = own.sort("repeat", "number")
         if own.height >= _FEWEST:
-            found += _of_arm(arm, own, space, draw)
+            own = own.sort("repeat", "number")
+            measured.append((arm, own["repeat"].to_numpy(), best_of_each(own), list(_grids(own, space))))
+    permutations = _PERMUTATIONS * sum(len(grids) for *_, grids in measured)
+    found: list[Importance] = []
+    for arm, searches, top, grids in measured:
+        sizes, p = _tested(grids, top, searches, permutations, draw)
+        total = sum(sizes)
+        found += [
+            Importance(arm, grid.path, top.size, 100 * size / total if total else 0.0, chance)
+            for grid, size, chance in zip(grids, sizes, p, strict=True)
+        ]
     corrected = holm([each.p for each in found])
     return tuple(replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True))
+
+
+def best_of_each(proposals: pl.DataFrame) -> np.ndarray:
+    """Whether each complete proposal is in the best quarter (rounded up) of its own search.
+
+    :param proposals: with the columns `repeat`, the search, and `value`, the error.
+    """
+    last = (pl.len() * _TOP).ceil().cast(pl.Int64)
+    return proposals.select((pl.col("value").rank("min") <= last).over("repeat")).to_series().to_numpy()
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Proposals of one arm on the grid of one hyperparameter."""
+
+    path: str
+    places: np.ndarray
+    size: int
+    categorical: bool
+
+
+def _grids(rows: pl.DataFrame, space: Iterable[Parameter]) -> Iterator[_Grid]:
+    """The hyperparameters that each of an arm's proposals has, and that can vary."""
+    for parameter in space:
+        values = rows[f"setting.{parameter.path}"].to_list()
+        if None in values or (parameter.choices and not set(values) <= set(parameter.choices)):
+            continue
+        places, size = grid_places(parameter, values)
+        if size > 1:
+            yield _Grid(parameter.path, places, size, bool(parameter.choices))
+
+
+def _tested(
+    grids: Sequence[_Grid], top: np.ndarray, searches: np.ndarray, permutations: int, draw: np.random.Generator
+) -> tuple[list[float], list[float]]:
+    """The divergence of each hyperparameter of an arm, and its p-value.
+
+    :param searches: the search of each proposal, ascending.
+    """
+    own = [divergence(grid.places, top, grid.size, categorical=grid.categorical) for grid in grids]
+    larger = np.zeros(len(grids), dtype=int)
+    for start in range(0, permutations, _AT_ONCE):
+        others = _permuted(top, searches, min(_AT_ONCE, permutations - start), draw)
+        for i, grid in enumerate(grids):
+            chance = _divergences(grid.places, others, grid.size, categorical=grid.categorical)
+            # Equal up to rounding counts as at least as large.
+            larger[i] += np.sum(chance >= own[i] * (1 - 1e-9))
+    return own, [float(p) for p in (1 + larger) / (1 + permutations)]
+
+
+def _permuted(top: np.ndarray, searches: np.ndarray, number: int, draw: np.random.Generator) -> np.ndarray:
+    """The best proposals, exchanged at random within each search; of shape (number, proposals)."""
+    of_each = np.split(top, np.flatnonzero(np.diff(searches)) + 1)
+    return np.hstack([draw.permuted(np.tile(own, (number, 1)), axis=1) for own in of_each])
 
 
 def _parameters(tree: Mapping[str, Any], prefix: str = "") -> Iterator[Parameter]:
@@ -85,25 +154,6 @@ def _parameters(tree: Mapping[str, Any], prefix: str = "") -> Iterator[Parameter
         parameter = read_parameter(f"search.space.{path}", path, given)
         if parameter.when is None and not any(isinstance(choice, dict | list) for choice in parameter.choices):
             yield parameter
-
-
-def _of_arm(arm: str, rows: pl.DataFrame, space: Sequence[Parameter], draw: np.random.Generator) -> list[Importance]:
-    errors = rows["value"].to_numpy()
-    top = errors <= np.sort(errors)[ceil(_TOP * errors.size) - 1]
-    others = [draw.permutation(top) for _ in range(_PERMUTATIONS)]
-    measured = []
-    for parameter in space:
-        values = rows[f"setting.{parameter.path}"].to_list()
-        if None in values or (parameter.choices and not set(values) <= set(parameter.choices)):
-            continue
-        places, size = grid_places(parameter, values)
-        if size > 1:
-            own, *chance = _divergences(places, [top, *others], size, categorical=bool(parameter.choices))
-            # Equal up to rounding counts as at least as large.
-            p = (1 + np.sum(np.array(chance) >= own * (1 - 1e-9))) / (1 + _PERMUTATIONS)
-            measured.append((parameter.path, float(own), float(p)))
-    total = sum(own for _, own, _ in measured)
-    return [Importance(arm, path, rows.height, 100 * own / total if total else 0.0, p) for path, own, p in measured]
 
 
 def grid_places(parameter: Parameter, values: Sequence[object]) -> tuple[np.ndarray, int]:
@@ -135,39 +185,43 @@ def divergence(places: np.ndarray, top: np.ndarray, size: int, *, categorical: b
     :param size: points of the grid.
     :param categorical: whether the grid has no order.
     """
-    return float(_divergences(places, [top], size, categorical=categorical)[0])
+    return float(_divergences(places, top[None], size, categorical=categorical)[0])
 
 
-def _divergences(places: np.ndarray, tops: Sequence[np.ndarray], size: int, *, categorical: bool) -> np.ndarray:
-    """`divergence` for each choice of the best proposals."""
+def _divergences(places: np.ndarray, tops: np.ndarray, size: int, *, categorical: bool) -> np.ndarray:
+    """`divergence` for each row of `tops`, a choice of the best proposals."""
     density = _categorical if categorical else _ordered
-    of_all = density(np.bincount(places, minlength=size)) + _TINY
-    of_tops = np.stack([density(np.bincount(places[top], minlength=size)) for top in tops]) + _TINY
-    return np.asarray((of_tops / of_all - 1) ** 2 @ of_all)
+    on_grid = np.eye(size)[places]
+    of_all = density(on_grid.sum(axis=0, keepdims=True)) + _TINY
+    of_tops = density(tops @ on_grid) + _TINY
+    return np.asarray((of_tops / of_all - 1) ** 2 @ of_all[0])
 
 
 def _ordered(counts: np.ndarray) -> np.ndarray:
-    """A mixture of normals at the observed points, cut to the grid, with a wide one for the prior."""
-    points, weights = np.flatnonzero(counts), counts[counts > 0]
-    total, reached = weights.sum(), np.cumsum(weights)
-    mean = points @ weights / total
-    deviation = np.sqrt((points - mean) ** 2 @ weights / max(1, total - 1))
-    first = np.searchsorted(reached, total // 4, side="left")
-    third = np.searchsorted(reached, total * 3 // 4, side="right")
-    spread = points[min(points.size - 1, third)] - points[first]
-    width = max(1.059 * min(spread / 1.34, deviation) * total**-0.2, 0.5 / 1.64)
-    centres = np.append(points, (counts.size - 1) / 2)[:, None]
-    widths = np.append(np.full(points.size, width), counts.size)[:, None]
-    grid, last = np.arange(counts.size), counts.size - 1
-    mass = ndtr((grid + 0.5 - centres) / widths) - ndtr((grid - 0.5 - centres) / widths)
-    mass /= ndtr((last + 0.5 - centres) / widths) - ndtr((-0.5 - centres) / widths)
-    return np.asarray(np.append(weights, 1.0) @ mass / (total + 1))
+    """Mixtures of normals at the observed points, cut to the grid, with a wide one for the prior.
+
+    :param counts: proposals at each point of the grid, a row for each density.
+    """
+    size = counts.shape[1]
+    grid, total, reached = np.arange(size), counts.sum(axis=1), np.cumsum(counts, axis=1)
+    mean = counts @ grid / total
+    deviation = np.sqrt(np.sum(counts * (grid - mean[:, None]) ** 2, axis=1) / np.maximum(1, total - 1))
+    first = np.argmax(reached >= np.maximum(1, total // 4)[:, None], axis=1)
+    third = np.argmax(reached > (total * 3 // 4)[:, None], axis=1)
+    width = np.maximum(1.059 * np.minimum((third - first) / 1.34, deviation) * total**-0.2, 0.5 / 1.64)
+    # A normal's share of a point depends on their distance alone, so the mixture is a convolution.
+    below = ndtr((np.arange(2 * size) - size + 0.5) / width[:, None])
+    within = (below[:, size:] - below[:, :size])[:, ::-1]
+    mass = fftconvolve(counts / within, np.diff(below, axis=1), mode="valid", axes=1)
+    prior = np.diff(ndtr((np.arange(size + 1) - size / 2) / size))
+    return np.asarray((mass + prior / prior.sum()) / (total[:, None] + 1))
 
 
 def _categorical(counts: np.ndarray) -> np.ndarray:
-    """Frequencies of the choices, each with a share of the prior."""
-    seen = np.flatnonzero(counts)
-    kernels = np.full((seen.size + 1, counts.size), 1 / (seen.size + 1))
-    kernels[np.arange(seen.size), seen] += 1
-    kernels /= kernels.sum(axis=1, keepdims=True)
-    return np.asarray(np.append(counts[seen], 1.0) @ kernels / (counts.sum() + 1))
+    """Frequencies of the choices, each with a share of the prior.
+
+    :param counts: proposals with each choice, a row for each density.
+    """
+    size, total = counts.shape[1], counts.sum(axis=1, keepdims=True)
+    each = 1 / (np.count_nonzero(counts, axis=1)[:, None] + 1)
+    return np.asarray(((total * each + counts) / (size * each + 1) + 1 / size) / (total + 1))

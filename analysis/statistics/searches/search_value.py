@@ -1,14 +1,16 @@
 """The lowest validation error to expect of n proposals, and where arms change order with n.
 
-Let V be the error of a proposal drawn from the N distinct ones that an arm's searches made. The lowest of n drawn with
+Let V be the error of a proposal drawn from the N distinct ones that a search made. The lowest of n drawn with
 replacement is v with probability P(V ≥ v)^n − P(V > v)^n, for each distinct value v, so ties need no care. Its mean and
 its quantiles follow without a simulation (Dodge et al., EMNLP 2019, arXiv 1909.03004, there for the highest). A
 proposal that failed or was stopped early counts as one that is never the lowest; mean and quantiles are those given
-that one of the n is complete.
+that one of the n is complete. Searches have splits of their own, whose errors differ by that alone, so each is taken by
+itself; mean and quantiles are averaged over the searches of an arm.
 
 It describes a random search exactly. The proposals of a sampler that learns depend on one another: then it describes n
 of those that were made, in any order. With replacement, the mean is a little high or low near n = N (Tang et al., ACL
-2020, arXiv 2004.13705), so it ends at the length of one search. A difference between arms is described and not tested.
+2020, arXiv 2004.13705), so it ends at the length of the arm's shortest search. A difference between arms is described
+and not tested.
 """
 
 from collections.abc import Sequence
@@ -47,7 +49,9 @@ def expected_best(values: Sequence[float] | np.ndarray, proposals: int, most: in
 
 
 def search_values(tables: StudyTables) -> pl.DataFrame:
-    """The lowest validation error to expect of n proposals of each arm, n up to the length of its longest search.
+    """The lowest validation error to expect of n proposals of each arm, n up to the length of its shortest search.
+
+    Searches without a complete proposal are left out.
 
     :returns: arm, n, expected, low, high, in the study's order and in the unit of the search's first objective; arms
         without a complete proposal are left out.
@@ -60,10 +64,11 @@ def search_values(tables: StudyTables) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=_SCHEMA)]
     for arm in study.arms:
         own = made.filter(pl.col("arm") == arm)
-        values = own["value"].drop_nulls().to_numpy()
-        if values.size:
-            longest = max(own["repeat"].value_counts()["count"])
-            best = expected_best(values, own.height, longest)
+        searches = [one for _, one in own.group_by("repeat", maintain_order=True) if one["value"].count()]
+        if searches:
+            shortest = min(one.height for one in searches)
+            each = [expected_best(one["value"].drop_nulls().to_numpy(), one.height, shortest) for one in searches]
+            best = pl.concat(each).group_by("n", maintain_order=True).mean()
             parts.append(best.select(pl.lit(arm).alias("arm"), pl.col("n").cast(pl.Int64), *_NUMBERS))
     return pl.concat(parts)
 

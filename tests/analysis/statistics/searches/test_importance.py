@@ -10,13 +10,14 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tesseral.analysis.report.report import report
-from tesseral.analysis.statistics.searches.importance import _TOP, divergence, grid_places, importances
+from tesseral.analysis.statistics.searches.importance import _TOP, best_of_each, divergence, grid_places, importances
 from tesseral.analysis.tables.load import StudyTables, load
 from tesseral.analysis.tables.search import SearchRecords
 from tesseral.study.design.parameter import read_parameter
 from tesseral.study.design.study_file import Search
 from tests.support.synthetic_study import info, table, trial_row
 
+ARMS = ("lmax=0", "lmax=1", "lmax=2")
 SPACE = {
     "training.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
     "training.batch_size": {"low": 1, "high": 16},
@@ -65,9 +66,11 @@ def test_it_is_that_of_optuna():
         assert own * (top.sum() / 40) ** 2 == pytest.approx(expected[path], rel=1e-6), path
 
 
-def study_of(settings: list[dict], errors: list[float]) -> StudyTables:
+def study_of(settings: list[dict], errors: list[float], arms: int = 1, repeats: int = 1) -> StudyTables:
+    """Proposals in turn of each of several arms and, within an arm, of each of its searches."""
     rows = [
-        trial_row(0, 0, 0, stage="search", trial=f"{number}".rjust(64, "d"), proposal=number)
+        trial_row(number % arms, number // arms % repeats, 0)
+        | {"stage": "search", "trial": f"{number}".rjust(64, "d"), "proposal": number}
         | {f"setting.{path}": value for path, value in each.items()}
         | {"metric.validation.l2_error": error}
         for number, (each, error) in enumerate(zip(settings, errors, strict=True))
@@ -75,9 +78,9 @@ def study_of(settings: list[dict], errors: list[float]) -> StudyTables:
     nested = {"training": {"learning_rate": SPACE["training.learning_rate"]}}  # as a study file may write it
     flat = {path: given for path, given in SPACE.items() if path != "training.learning_rate"}
     search = Search(trials=len(rows), space=nested | flat)
-    study = info(arms=("lmax=0",), search=search, searches=1, objectives=("validation.l2_error",))
+    study = info(arms=ARMS[:arms], search=search, searches=repeats, objectives=("validation.l2_error",))
     made = pl.DataFrame(
-        [(row["arm"], 0, row["proposal"], row["trial"]) for row in rows],
+        [(row["arm"], row["block"], row["proposal"], row["trial"]) for row in rows],
         schema={"arm": pl.String, "repeat": pl.Int64, "number": pl.Int64, "trial": pl.String},
         orient="row",
     )
@@ -87,10 +90,7 @@ def study_of(settings: list[dict], errors: list[float]) -> StudyTables:
 def test_what_decides_the_error_is_important_and_beyond_chance():
     draw = np.random.default_rng(2)
     settings = proposals(draw, 40)
-    errors = [
-        abs(float(np.log10(each["training.learning_rate"])) + 2) + 0.1 * float(draw.standard_normal())
-        for each in settings
-    ]
+    errors = v_shaped(settings, draw)
     tables = study_of(settings, errors)
     found = {each.path: each for each in importances(tables, np.random.default_rng(3))}
     assert set(found) == set(SPACE)
@@ -112,6 +112,42 @@ def test_hyperparameters_without_an_effect_are_rarely_beyond_chance():
         tables = study_of(proposals(draw, 20), [float(error) for error in draw.standard_normal(20)])
         claimed += any(each.p_holm < 0.05 for each in importances(tables, draw))
     assert claimed <= 2
+
+
+def v_shaped(settings: list[dict], draw: np.random.Generator) -> list[float]:
+    """Errors that the learning rate decides."""
+    return [
+        abs(float(np.log10(each["training.learning_rate"])) + 2) + 0.1 * float(draw.standard_normal())
+        for each in settings
+    ]
+
+
+def test_fifteen_tests_leave_a_corrected_p_below_the_level():
+    """Three arms and five hyperparameters: of 199 permutations the smallest p would be 15/200."""
+    draw = np.random.default_rng(5)
+    settings = proposals(draw, 120)
+    found = importances(study_of(settings, v_shaped(settings, draw), arms=3), np.random.default_rng(6))
+    assert len(found) == 15
+    rates = [each.p_holm for each in found if each.path == "training.learning_rate"]
+    assert max(rates) < 0.01
+    assert rates[0] == pytest.approx(15 / 1501)
+
+
+def test_errors_are_ranked_within_a_search():
+    """What a split adds to all errors of its search changes nothing; ranked together, the first would be the best."""
+    draw = np.random.default_rng(7)
+    settings = proposals(draw, 60)
+    for number, each in enumerate(settings):
+        each["training.batch_size"] = 1 + number % 3  # as if each search had found another one
+    errors = v_shaped(settings, draw)
+    shifted = [error + 10 * (number % 3) for number, error in enumerate(errors)]
+    one, other = (
+        importances(study_of(settings, each, repeats=3), np.random.default_rng(8)) for each in (errors, shifted)
+    )
+    assert one == other
+    assert {each.path: each.p_holm < 0.05 for each in one} == {path: "learning_rate" in path for path in SPACE}
+    frame = pl.DataFrame({"repeat": [0] * 4 + [1] * 5, "value": [4.0, 3, 2, 1, 9, 8, 8, 7, 9]})
+    assert best_of_each(frame).tolist() == [False, False, False, True, False, True, True, True, False]
 
 
 def test_a_study_without_a_search_has_none(tables):

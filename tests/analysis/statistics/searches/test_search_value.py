@@ -13,6 +13,9 @@ from tesseral.analysis.statistics.searches.search_value import (
     order_sentence,
     search_values,
 )
+from tesseral.analysis.tables.load import load
+from tesseral.analysis.tables.search import SearchRecords
+from tests.support.synthetic_study import info, table, trial_row
 
 
 def test_it_is_the_mean_and_quantile_over_all_draws_with_ties():
@@ -70,3 +73,20 @@ def test_the_searches_of_a_study_have_them(tuned, tuned_results, tuned_page, res
     assert to_dict(tuned_results)["search"]["expected"] == values.to_dicts()
     assert "The mean lowest validation error of n proposals" in tuned_page
     assert search_values(results.tables).height == 0
+
+
+def test_searches_on_different_splits_are_averaged_and_never_pooled(tuned):
+    """Three searches whose proposals all have one error: no proposal lowers it, whatever the splits add."""
+    rows = [
+        trial_row(0, search, 0, stage="search", trial=f"{search}{number}".ljust(64, "e"), proposal=number)
+        | {"metric.validation.l2_error": error}
+        for search, error in enumerate((0.88, 1.0, 1.12))
+        for number in range(5 if search else 4)
+    ]
+    names = [(row["arm"], row["block"], row["proposal"], row["trial"]) for row in rows]
+    made = pl.DataFrame(names, schema=tuned.search.proposals.schema, orient="row")
+    study = info(arms=("lmax=0",), search=tuned.study.search, searches=3, objectives=("validation.l2_error",))
+    values = search_values(load(table(rows), [], [], study, SearchRecords(made)))
+    assert values["n"].to_list() == [1, 2, 3, 4]
+    for column in ("expected", "low", "high"):
+        assert values[column].to_list() == pytest.approx([1.0] * 4)
