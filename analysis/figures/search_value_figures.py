@@ -26,8 +26,9 @@ def search_value_figures(tables: StudyTables, values: pl.DataFrame) -> Iterator[
     yield Figure(
         "search-value",
         best_of_proposals(own, study.arms, describe(study.objectives[0], study.target)),
-        "The mean lowest validation error of n proposals drawn from those of one search, in a band from the 10 % to the "
-        "90 % quantile, both averaged over the searches of an arm. The band is of single searches of n proposals, no interval of the mean. "
+        "The mean lowest validation error of n proposals drawn from those of one search, in a band from the 10 % to "
+        "the 90 % quantile, both averaged over the searches of an arm. The band is of single searches of n "
+        "proposals, no interval of the mean. "
         f"Proposals that failed or were stopped early are never the lowest. {told}".rstrip(),
     )
 
