@@ -1,5 +1,6 @@
 """What a person sees in the terminal: progress bars and tables."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -20,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tesseral.study.records.lease import Holder
-from tesseral.study.wording import printable
+from tesseral.study.wording import duration, printable
 
 
 class Screen(Console):
@@ -49,6 +50,9 @@ TEXT = ("arm", "hidden irreps", "unreachable outputs", "dead hidden irreps", "no
 
 UNWRAPPED = 24
 """Longest arm label that is kept on one line, in characters."""
+
+LINE_EVERY = 30.0
+"""Seconds between two lines of progress where nobody sees a bar move, as in the log of a job."""
 
 RATE_OVER = 600.0
 """Seconds over which a rate is averaged, and the remaining time estimated from it. A structure may take minutes."""
@@ -120,6 +124,7 @@ class StudyProgress:
         self._task: TaskID | None = None
         self._steps: dict[str, int] = {}
         self._ended = self._trials = self._total = 0
+        self._line = time.monotonic()
 
     def waiting(self, holder: Holder, seconds: float) -> None:
         """Count down while another driver may still be alive."""
@@ -161,6 +166,14 @@ class StudyProgress:
     def _show(self) -> None:
         if self._task is not None:
             self._progress.update(self._task, description=self._text(), completed=sum(self._steps.values()))
+            if not self._progress.console.is_terminal and time.monotonic() - self._line >= LINE_EVERY:
+                self._line = time.monotonic()
+                self.said(self._as_line(self._progress.tasks[-1]))
+
+    def _as_line(self, task: Task) -> str:
+        words = [f"{self._name}: {self._ended} of {self._trials} trials", f"{task.percentage:.0f} % of the steps"]
+        words += [] if task.time_remaining is None else [f"about {duration(task.time_remaining)} left"]
+        return ", ".join(words)
 
     def _text(self) -> str:
         return f"{self._name}: {self._ended} of {self._trials} trials, steps"

@@ -18,6 +18,20 @@ def code_hash() -> str:
     return hash_of(FOLDER)
 
 
+def other_code(seen: str, expected: str) -> str:
+    """Why the code of a node is not the driver's; empty if it is. Wheels of one version can hold different code.
+
+    :param seen: its hash on the node.
+    :param expected: its hash where the driver is.
+    """
+    if seen == expected:
+        return ""
+    return (
+        f"its code of tesseral ({seen[:12]}) is not that of the driver ({expected[:12]}); install the same on every "
+        "node, or submit the study, which ships it"
+    )
+
+
 def hash_of(folder: Path) -> str:
     """The SHA-256 of all modules below a folder, links followed.
 

@@ -1,12 +1,16 @@
 """Reference data made from a recipe, on all cores, on a Ray cluster or in this process: `tesseral.make_reference`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tesseral.cluster.data.recipe_run import Distribute, inline, run_recipe
 from tesseral.study.errors import TesseralError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def make_reference(
@@ -39,7 +43,17 @@ def make_reference(
         recipe = read_recipe(recipe)
     distribute: Distribute = inline
     if executor == "ray":
-        from tesseral.cluster.execution.ray_session import as_completed  # here: Ray is not needed for `inline`
-
-        distribute = as_completed
+        distribute = partial(_on_ray, str(storage))
     return run_recipe(recipe, str(storage), distribute, on_progress, on_failure)
+
+
+def _on_ray(
+    storage: str, function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int
+) -> Iterator[tuple[T, R]]:
+    """Distribute structures over the nodes that can compute them; see `Distribute`."""
+    from tesseral.cluster.execution.ray_check import check_nodes  # here: Ray is not needed for `inline`
+    from tesseral.cluster.execution.ray_session import as_completed, session
+
+    with session():
+        unfit = check_nodes(storage, ("pyscf",)).unfit
+        yield from as_completed(function, items, lost, memory, unfit.keys())

@@ -82,6 +82,14 @@ class Nodes:
             self._leave_out(address, reason)
         return True
 
+    def refuse(self, address: str, reason: str) -> None:
+        """Leave a node out before work starts; who found why has said it.
+
+        :param address: of the node.
+        :param reason: why no trial can run there.
+        """
+        self.left_out[address] = reason
+
     @property
     def troubled(self) -> bool:
         """Whether a trial was lost on a node on which none has ended since."""

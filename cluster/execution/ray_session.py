@@ -12,13 +12,14 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from tesseral.cluster.execution.ray_machine import check_address, check_limits, cores, private_folder
+from tesseral.cluster.execution.ray_nodes import NODE
 from tesseral.study.errors import ClusterError
 
 # Tune's own loggers would write every report again, as JSON, CSV and TensorBoard.
@@ -254,7 +255,11 @@ def _end() -> None:
 
 
 def as_completed(
-    function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int = 0
+    function: Callable[[T], R],
+    items: Iterable[T],
+    lost: Callable[[T, str], R],
+    memory: int = 0,
+    without: Collection[str] = (),
 ) -> Iterator[tuple[T, R]]:
     """Apply a function to each item, one core per item, and yield results as they are ready.
 
@@ -264,12 +269,14 @@ def as_completed(
     :param function: runs in another process; it and the items are pickled.
     :param lost: gives the result of an item whose process was killed repeatedly; called with the item and the reason.
     :param memory: bytes reserved for each item; as many items run at once as fit.
+    :param without: ids of nodes on which none is to run.
     :returns: pairs of an item and its result.
     :raises Exception: whatever `function` raised first.
     """
     with session():
         bound = _bounded(memory)
-        task = ray.remote(num_cpus=1, memory=bound, max_retries=RETRIES)(_apply)
+        where = {NODE: f"!in({','.join(without)})"} if without else None
+        task = ray.remote(num_cpus=1, memory=bound, max_retries=RETRIES, label_selector=where)(_apply)
         shared, waiting = ray.put(function), iter(items)
         pending: dict[Any, T] = {}
         try:

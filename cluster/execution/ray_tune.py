@@ -12,19 +12,20 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from math import ceil
 from typing import Any
 
-from tesseral.cluster.execution.code import code_hash
+from tesseral.cluster.execution.code import code_hash, other_code
 from tesseral.cluster.execution.executor import Work, threads
 from tesseral.cluster.execution.interruption import keep_within
 from tesseral.cluster.execution.needs import GB, Needs, describe
 from tesseral.cluster.execution.packing import Usage, pack
 from tesseral.cluster.execution.probe import Sample, measure_usage
+from tesseral.cluster.execution.ray_check import check_nodes
 from tesseral.cluster.execution.ray_metrics import exported
 from tesseral.cluster.execution.ray_nodes import Nodes
 from tesseral.cluster.execution.ray_room import check_room, node_types, nodes, probe, unused_gpus
@@ -74,6 +75,8 @@ class RayExecutor:
                 work.say(sentence)
             most = _most(needs, work.resources.max_concurrent)
             calls = _Calls(work, needs, shared=needs.shares and most != 1)
+            for node, why in _check(work, needs).items():
+                calls.nodes.refuse(node, why)
             if not LOCAL:
                 os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(PENDING, most or PENDING))
             tuner = tune.Tuner(
@@ -95,7 +98,7 @@ class RayExecutor:
                 ),
             )
             with exported(work, needs.gpus, lambda: len(calls.running) - len(calls.waiting)):
-                answered(tuner.fit, calls.leave)
+                _to_the_end(lambda: answered(tuner.fit, calls.leave), work)
         if calls.faults:
             raise calls.faults[0]
 
@@ -119,6 +122,26 @@ class RayExecutor:
         return needs
 
 
+def _to_the_end(fit: Callable[[], Any], work: Work) -> None:
+    """Have Tune run to its end, where it asks for the working folder. That of a job may have gone: nothing is lost.
+
+    :raises FileNotFoundError: if work is left.
+    """
+    try:
+        fit()
+    except FileNotFoundError:
+        if not work.done:
+            raise
+
+
+def _check(work: Work, needs: Needs) -> Mapping[str, str]:
+    """Address of each node on which no trial can run → why."""
+    defines = [configuration.network.define for configuration in work.sample.configurations]
+    modules = dict.fromkeys(define.partition(":")[0] for define in defines if define is not None)
+    checked = check_nodes(work.sample.storage, tuple(modules), work.sample.folder, needs.fits)
+    return {checked.addresses[node]: why for node, why in checked.unfit.items()}
+
+
 def _packed(needs: Needs, usage: Usage) -> str:
     """What was measured and what follows, in words."""
     took = f"{usage.resident / GB:.1f} GB of memory"
@@ -135,7 +158,7 @@ def _placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
     def trial(config: dict[str, Any]) -> None:
-        if why := _other_code(config["code"]):
+        if why := other_code(code_hash(), config["code"]):
             tune.report({"trial": config["job"]["trial"], "unfit": why, "certain": True, "step": 0})
             return
         job = Job(**config["job"])
@@ -180,16 +203,6 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _other_code(expected: str) -> str:
-    """Why this worker's code is not the driver's; empty if it is. Wheels of one version can hold different code."""
-    if code_hash() == expected:
-        return ""
-    return (
-        f"its code of tesseral ({code_hash()[:12]}) is not that of the driver ({expected[:12]}); install the same on "
-        "every node, or submit the study, which ships it"
-    )
 
 
 def _overheard() -> list[str]:

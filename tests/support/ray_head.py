@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,23 +78,46 @@ def head(cpus: int = 2, **settings: str) -> Iterator[Head]:
         *("--max-worker-port=0", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}/r"),
         f"--object-store-memory={100 * 2**20}",
     ]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    # What runs there is what was shipped: PYTHONPATH of the tests is not passed on.
-    environment = {key: value for key, value in clean().items() if key != "PYTHONPATH"}
-    environment |= known.environment | {"PATH": path, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} | settings
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
     try:
-        end = time.monotonic() + 240
-        while not _answers(known):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < end, (folder / "log").read_text()
-            time.sleep(0.5)
-        yield known
+        with _started(command, folder / "head", _of_a_node(known, settings)) as process:
+            end = time.monotonic() + 240
+            while not _answers(known):
+                log = (folder / "head" / "log").read_text()
+                assert process.poll() is None, log
+                assert time.monotonic() < end, log
+                time.sleep(0.5)
+            yield known
     finally:
-        _kill(folder, process)
-        log.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_a_node(known: Head, settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a node. What runs there is what was shipped: PYTHONPATH of the tests is not passed on."""
+    environment = {key: value for key, value in clean().items() if key != "PYTHONPATH"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return environment | known.environment | {"PATH": path, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} | {**settings}
+
+
+@contextmanager
+def _started(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a node, and kill what it started: all whose environment names its folder."""
+    folder.mkdir(exist_ok=True)
+    environment |= {"TESSERAL_TEST_NODE": f"{folder}/"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            mark = f"TESSERAL_TEST_NODE={folder}/\0".encode()
+            for path in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError):
+                    if mark in (path / "environ").read_bytes():
+                        os.kill(int(path.name), signal.SIGKILL)
+            process.wait(timeout=30)
 
 
 def _answers(known: Head) -> bool:
@@ -104,15 +127,3 @@ def _answers(known: Head) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _kill(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    """Kill the head and what it started: all whose command line or environment names its folder."""
-    with suppress(ProcessLookupError):
-        process.kill()
-    mark = str(folder).encode()
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if path.name != str(os.getpid()) and mark in (path / "environ").read_bytes():
-                os.kill(int(path.name), signal.SIGKILL)
-    process.wait(timeout=30)

@@ -44,3 +44,19 @@ def test_text_of_others_means_nothing_but_itself():
     assert lines[0] == r"runs:x:y [/x] [bold]a[/bold] \x1b[31mred\x9b \u202eright"
     assert lines[1].rstrip() == r"[/t] \x1b[2J"
     assert lines[3].startswith(r"[/a] :smile: \x1b]0;title")
+
+
+def test_a_log_tells_the_progress_in_lines(monkeypatch):
+    """Where no bar can move, such as in the log of a job, a line is written every half minute."""
+    screen = display.Screen()
+    screen.file = io.StringIO()
+    monkeypatch.setattr(display, "console", screen)
+    with display.bar() as progress:
+        shown = display.StudyProgress(progress, "small")
+        shown.started(trials=4, finished=1, steps=300)
+        shown.progress("a", 30)
+        assert screen.file.getvalue() == ""
+        monkeypatch.setattr(display, "LINE_EVERY", 0.0)
+        shown.ended("a", 100)
+        lines = screen.file.getvalue().splitlines()
+    assert lines[0].startswith("small: 2 of 4 trials, 33 % of the steps")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -249,3 +250,14 @@ def test_what_needs_room_runs_again_alone_and_what_is_lost_runs_again(tmp_path):
         "trial crowded ran out of memory on a node's memory (a batch of 3 GB); it is tried again alone, once",
     ]
     assert done.stderr == ""
+
+
+def test_a_working_folder_that_has_gone_matters_only_while_work_is_left():
+    from tesseral.cluster.execution import ray_tune
+
+    def fit() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    ray_tune._to_the_end(fit, SimpleNamespace(done=True))
+    with pytest.raises(FileNotFoundError):
+        ray_tune._to_the_end(fit, SimpleNamespace(done=False))
