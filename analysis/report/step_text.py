@@ -2,15 +2,19 @@
 
 from collections import Counter
 
-from tesseral.analysis.statistics.comparisons.costs import COSTS, deciding_cost
-from tesseral.analysis.statistics.comparisons.steps import MOST_MORE, Step
+from tesseral.analysis.statistics.comparisons.costs import COSTS, deciding_costs
+from tesseral.analysis.statistics.comparisons.further_units import MOST_MORE
+from tesseral.analysis.statistics.comparisons.precision import POWER
+from tesseral.analysis.statistics.comparisons.steps import Step
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import Estimate, bounds_here, interval, interval_here, intervals
 from tesseral.analysis.terms.metric_label import describe
-from tesseral.study.wording import count, plural
+from tesseral.study.wording import count, listed, plural
 
 _MOST_SENTENCES = 6
 """With more steps than this, a count replaces the sentences."""
+
+_CHANCE = f"with a chance of {100 * POWER:.0f} %"
 
 
 def step_sentences(results: Results) -> list[str]:
@@ -36,6 +40,8 @@ def step_sentence(step: Step, results: Results) -> str:
     match step.verdict:
         case "earns its cost":
             text = f"{step_name(step)} earns its cost: {changes}."
+        case "lower by less than δ, and dearer":
+            text = f"{step_name(step)} is lower by less than δ = {study.margin:g} %, and dearer: {changes}."
         case "no better, and dearer":
             text = f"{step_name(step)} is no better than δ = {study.margin:g} %, and dearer: {changes}."
         case "no worse than δ":
@@ -58,9 +64,9 @@ def step_lines(results: Results) -> list[str]:
         return step_sentences(results)
     lines = []
     for step in compared:
-        change, cost = step.comparison.change, deciding_cost(step.costs)
+        change = step.comparison.change
         facts = [interval(change, "%", signed=True)] if change else []
-        facts += [f"{step.costs[cost].value:.2g} × the {COSTS[cost]}"] if cost else []
+        facts += [f"{_times(step.costs[cost])} × the {COSTS[cost]}" for cost in deciding_costs(step.costs)]
         verdict = step.verdict.replace("δ", f"{results.study.margin:g} %")
         lines.append(f"{step_name(step)}: {verdict} ({', '.join(facts)})")
     return lines
@@ -91,8 +97,13 @@ def step_name(step: Step) -> str:
 
 def _at(step: Step) -> str:
     """What the step costs, such as ', at 1.71 [1.65, 1.77] × the time'; empty if no cost is recorded."""
-    name = deciding_cost(step.costs)
-    return f", at {_ratio(step.costs[name])} × the {COSTS[name]}" if name else ""
+    costs = [f"{_ratio(step.costs[name])} × the {COSTS[name]}" for name in deciding_costs(step.costs)]
+    return f", at {listed(costs)}" if costs else ""
+
+
+def _times(ratio: Estimate) -> str:
+    """A ratio in few digits: two, or as many decimals as tell it from one."""
+    return f"{ratio.value:.2f}" if 0.95 <= ratio.value < 1.05 else f"{ratio.value:.2g}"
 
 
 def _ratio(ratio: Estimate | None) -> str:
@@ -102,10 +113,10 @@ def _ratio(ratio: Estimate | None) -> str:
 def _more(step: Step) -> str:
     """What would decide an undecided step."""
     if step.more is not None:
-        return f"About {_units(step, step.more)} would decide it."
+        return f"About {_units(step, step.more)} would decide it {_CHANCE}."
     text = f"For new data even {MOST_MORE:,} more {plural(step.comparison.unit)} would not decide it: more data would"
     if step.verdict_here == "undecided" and step.more_here is not None:
-        text += f"; for these data about {_units(step, step.more_here)} would"
+        text += f"; for these data about {_units(step, step.more_here)} would {_CHANCE}"
     return f"{text}."
 
 

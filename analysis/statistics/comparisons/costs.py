@@ -1,8 +1,9 @@
 """What an arm costs over another: ratios of training time, FLOPs, parameters and peak memory, in pairs.
 
 An arm is *dearer* than another if its training time is shown to be longer: if the 95 % interval of the ratio lies above
-one, or, where all pairs have one ratio, that ratio. Where no time is recorded, FLOPs decide, else parameters.
-FLOPs are those of matrix products alone.
+one, or, where all pairs have one ratio, that ratio. Where the interval holds one, or no time is recorded, FLOPs decide,
+else parameters; ratios of these within 1 %, the tolerance of matching, count as equal. An arm that is not shown to be
+dearer may be so all the same. FLOPs are those of matrix products alone.
 """
 
 from collections.abc import Mapping
@@ -14,12 +15,13 @@ import polars as pl
 from tesseral.analysis.terms.estimate import Estimate
 from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.configuration.trial import State
+from tesseral.study.design.match import LOOSE
 
 COSTS = {"seconds": "time", "flops": "FLOPs", "parameters": "parameters", "peak_memory": "peak memory"}
 """Column of the trials table → its name in print."""
 
 _DECIDING = ("seconds", "flops", "parameters")
-"""The first of these that is recorded says which arm is dearer."""
+"""The first of these that is recorded and differs says which arm is dearer."""
 
 _EQUAL = 1e-12
 """Log ratios that differ by less are equal but for rounding."""
@@ -53,12 +55,14 @@ def cost_ratios(trials: pl.DataFrame, arm: str, other: str, sampling: Sampling) 
     return ratios
 
 
-def deciding_cost(ratios: Mapping[str, Estimate]) -> str | None:
-    """The cost that says which arm is dearer; None if none is recorded.
+def deciding_costs(ratios: Mapping[str, Estimate]) -> tuple[str, ...]:
+    """The costs that say whether an arm is dearer: those recorded, up to the first one that differs.
 
     :param ratios: from `cost_ratios`.
     """
-    return next((name for name in _DECIDING if name in ratios), None)
+    recorded = [name for name in _DECIDING if name in ratios]
+    last = next((place for place, name in enumerate(recorded) if _differs(name, ratios[name])), 0)
+    return tuple(recorded[: last + 1])
 
 
 def is_dearer(ratios: Mapping[str, Estimate]) -> bool:
@@ -66,8 +70,12 @@ def is_dearer(ratios: Mapping[str, Estimate]) -> bool:
 
     :param ratios: from `cost_ratios`.
     """
-    name = deciding_cost(ratios)
-    if name is None:
-        return False
-    ratio = ratios[name]
-    return (ratio.here.low if ratio.here else ratio.value) > 1
+    costs = deciding_costs(ratios)
+    return bool(costs) and _differs(costs[-1], ratios[costs[-1]]) and ratios[costs[-1]].value > 1
+
+
+def _differs(name: str, ratio: Estimate) -> bool:
+    """Whether a cost is shown to be another than that of the other arm."""
+    low, high = (ratio.here.low, ratio.here.high) if ratio.here else (ratio.value, ratio.value)
+    equal = 0.0 if name == "seconds" else LOOSE
+    return low > 1 + equal or high < 1 / (1 + equal)

@@ -64,19 +64,8 @@ def units_to_tell(change: float, spread: float, overlap: float = 0.0) -> int | N
     """
     if spread == 0:
         return FEWEST_UNITS
-    return fewest(log1p(change / 100), spread, FEWEST_UNITS, MOST, overlap)
-
-
-def fewest(
-    effect: float, spread: float, low: int, high: int, overlap: float = 0.0, level: float = SIGNIFICANCE
-) -> int | None:
-    """The smallest number of units, `low` to `high`, with which the t test has a power of `POWER`.
-
-    :param effect: as the others, see `power`.
-    :returns: None if none of these numbers does.
-    """
-    numbers = range(low, high + 1)
-    place = bisect_left(numbers, True, key=lambda units: power(effect, spread, units, overlap, level) >= POWER)
+    effect, numbers = log1p(change / 100), range(FEWEST_UNITS, MOST + 1)
+    place = bisect_left(numbers, True, key=lambda units: power(effect, spread, units, overlap) >= POWER)
     return numbers[place] if place < len(numbers) else None
 
 

@@ -8,7 +8,8 @@ says when it is *dearer*. δ is `study.margin`. The first row that holds is the 
 | shown of the error | dearer | verdict |
 |---|---|---|
 | no interval | | no verdict |
-| lower | no | better, and not dearer |
+| lower | no | better; not shown to be dearer |
+| lower, and by less than δ | yes | lower by less than δ, and dearer |
 | lower or higher by less than δ | yes | no better, and dearer |
 | lower | yes | earns its cost |
 | lower, or higher by less than δ | no | no worse than δ |
@@ -17,16 +18,17 @@ says when it is *dearer*. δ is `study.margin`. The first row that holds is the 
 
 *Lower* and *higher* are shown by the two-sided t test of no change. *By less than δ* is shown by t tests against
 log(1 + δ) and −log(1 + δ), each one-sided at 5 %: both for a dearer step (the 90 % interval lies inside ±δ), the first
-alone for another one (non-inferiority). The p-values are multiplied by the number of steps of the study (Bonferroni).
+alone for another one (non-inferiority). The p-values are multiplied by the number of steps of the study, and by that of
+the questions that the first screen answers beside them (Bonferroni).
 A step's change is zero or at least δ, never both, so at most one of its tests can err, and all steps together claim
 something false in at most 5 % of studies.
 
-*About N more blocks*: the smallest number with which the two-sided t test, at 5 % over the number of steps, has a
-power of 0.8 for the change seen, or for δ if that is larger, from the spread seen. For new data no number may do,
-because their interval does not vanish with blocks (`tesseral.analysis.terms.sampling`): then more data would.
+*About N more blocks*: the smallest number with which any verdict but undecided has a chance of 80 %, if the change and
+the spread are those seen (`further_units`). For new data no number may do, because their interval does not vanish with
+blocks (`tesseral.analysis.terms.sampling`): then more data would.
 
-Sources: Holm, Scand. J. Stat. 6, 65 (1979); Schuirmann, J. Pharmacokinet. Biopharm. 15, 657 (1987), on two one-sided
-tests; Cohen, Statistical Power Analysis (1988), on power.
+Sources: Dunn, J. Am. Stat. Assoc. 56, 52 (1961), on Bonferroni's correction; Schuirmann, J. Pharmacokinet. Biopharm.
+15, 657 (1987), on two one-sided tests.
 """
 
 import json
@@ -35,12 +37,11 @@ from dataclasses import dataclass, replace
 from math import log1p
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 from tesseral.analysis.statistics.comparisons.costs import cost_ratios, is_dearer
+from tesseral.analysis.statistics.comparisons.further_units import further_units
 from tesseral.analysis.statistics.comparisons.paired import Comparison, among, compare_pairs, log_ratios
-from tesseral.analysis.statistics.comparisons.precision import fewest
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import FEWEST_UNITS, SIGNIFICANCE, Estimate
@@ -51,16 +52,14 @@ from tesseral.study.design.search_space import HIDDEN
 
 Verdict = Literal[
     "earns its cost",
-    "better, and not dearer",
+    "better; not shown to be dearer",
+    "lower by less than δ, and dearer",
     "no better, and dearer",
     "no worse than δ",
     "worse",
     "undecided",
     "no verdict",
 ]
-
-MOST_MORE = 1000
-"""More blocks than this are not counted."""
 
 _ORDERS = f"{HIDDEN}.orders"
 
@@ -89,8 +88,8 @@ class Step:
     verdict_here: Verdict
     """For these data alone."""
     more: int | None
-    """Further units (`comparison.unit`) that would decide it for new data; None if decided, or if no number up to
-    `MOST_MORE` would."""
+    """Further units (`comparison.unit`) that would decide it for new data with a chance of 80 %; None if decided, or if
+    no number up to `further_units.MOST_MORE` would."""
     more_here: int | None
     """The same for these data."""
 
@@ -104,7 +103,9 @@ def decide(*, lower: bool, higher: bool, negligible: bool, dearer: bool) -> Verd
     :param dearer: whether the step is shown to cost more.
     """
     if lower and not dearer:
-        return "better, and not dearer"
+        return "better; not shown to be dearer"
+    if lower and negligible:
+        return "lower by less than δ, and dearer"
     if negligible:
         return "no better, and dearer" if dearer else "no worse than δ"
     if lower:
@@ -144,7 +145,7 @@ def steps(tables: StudyTables, questions: int = 1) -> tuple[Step, ...]:
         units = study.sampling.units(ratios[i], ratios[i]["ratio"].to_numpy())
         overlap = study.sampling.widening(ratios[i], pair.upper, pair.lower)
         more, more_here = (
-            further_units(units, margin, SIGNIFICANCE / tested, widening)
+            further_units(units, margin, SIGNIFICANCE / tested, widening, both=dearer[i])
             if verdict == "undecided" and units.size >= FEWEST_UNITS
             else None
             for verdict, widening in ((new, overlap), (here, 0.0))
@@ -272,22 +273,3 @@ def _verdict(change: Estimate | None, p: float | None, negligible: float | None,
         negligible=negligible < SIGNIFICANCE,
         dearer=dearer,
     )
-
-
-def further_units(units: np.ndarray, margin: float, level: float, overlap: float) -> int | None:
-    """How many more units give the t test enough power for the mean seen, or for the margin if that is larger.
-
-    See `precision.power`.
-
-    :param units: values seen, at least two.
-    :param margin: smallest mean that is worth deciding.
-    :param level: two-sided significance of the test.
-    :param overlap: n_test/n_train of units that are splits of one data set; 0 for independent ones.
-    :returns: at least 1; None if no number up to `MOST_MORE` does.
-    """
-    spread, effect = float(units.std(ddof=1)), max(abs(float(units.mean())), margin)
-    if spread == 0:
-        return None
-
-    units_in_all = fewest(effect, spread, units.size + 1, units.size + MOST_MORE, overlap, level)
-    return None if units_in_all is None else units_in_all - units.size

@@ -47,15 +47,27 @@ CHANGES = (
             {"verdict": "no worse than δ", "verdict_here": "undecided"},
             f"lmax 1 against 0 is no worse than δ = 2 %: {CHANGES}.",
         ),
+        (
+            {"verdict": "lower by less than δ, and dearer", "verdict_here": "lower by less than δ, and dearer"},
+            f"lmax 1 against 0 is lower by less than δ = 2 %, and dearer: {CHANGES}.",
+        ),
+        (
+            {
+                "verdict": "better; not shown to be dearer",
+                "verdict_here": "better; not shown to be dearer",
+                "costs": {"seconds": Estimate(1.0)},
+            },
+            f"lmax 1 against 0 is better; not shown to be dearer: {CHANGES.partition(', at')[0]}, at 1.00 × the time.",
+        ),
         ({"verdict": "worse", "verdict_here": "worse"}, f"lmax 1 against 0 is worse: {CHANGES}."),
         (
             {"verdict": "undecided", "verdict_here": "undecided", "more": 9, "more_here": 3},
-            f"lmax 1 against 0 is undecided: {CHANGES}. About 9 more blocks would decide it.",
+            f"lmax 1 against 0 is undecided: {CHANGES}. About 9 more blocks would decide it with a chance of 80 %.",
         ),
         (
             {"verdict": "undecided", "verdict_here": "undecided", "more_here": 1},
             f"lmax 1 against 0 is undecided: {CHANGES}. For new data even 1,000 more blocks would not decide it: more "
-            "data would; for these data about 1 more block would.",
+            "data would; for these data about 1 more block would with a chance of 80 %.",
         ),
         (
             {"verdict": "undecided"},
@@ -69,10 +81,16 @@ def test_words_say_what_the_verdict_says(results, changes, sentence):
 
 
 def test_a_terminal_gets_fewer_words(results):
-    steps = (STEP, replace(STEP, verdict="no worse than δ", costs={}, where="layers=2"))
+    unclear = {"seconds": Estimate(1.0, here=Bounds(0.9, 1.1, 0.9)), "flops": Estimate(2.41)}
+    steps = (
+        STEP,
+        replace(STEP, verdict="no worse than δ", costs={}, where="layers=2"),
+        replace(STEP, verdict="undecided", costs=unclear),
+    )
     assert step_lines(replace(results, steps=steps)) == [
         "lmax 1 against 0: earns its cost (−40 % [−53, −25], 1.7 × the time)",
         "lmax 1 against 0 (layers=2): no worse than 2 % (−40 % [−53, −25])",
+        "lmax 1 against 0: undecided (−40 % [−53, −25], 1.00 × the time, 2.4 × the FLOPs)",
     ]
 
 

@@ -5,10 +5,13 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from tesseral.analysis.statistics.comparisons.costs import cost_ratios, deciding_cost, is_dearer
+from tesseral.analysis.statistics.comparisons.costs import cost_ratios, deciding_costs, is_dearer
 from tesseral.analysis.terms.estimate import Bounds, Estimate
 from tesseral.analysis.terms.sampling import Sampling
 from tests.support.synthetic_study import table, trial_rows
+
+WIDE = Estimate(1.4, here=Bounds(0.8, 2.5, 0.2))
+"""A ratio that is not shown to differ from one."""
 
 
 def test_a_ratio_that_varies_has_its_interval_over_blocks():
@@ -25,7 +28,7 @@ def test_a_ratio_that_varies_has_its_interval_over_blocks():
     assert (ratios["seconds"].here.low, ratios["seconds"].here.high) == pytest.approx(tuple(known), rel=1e-12)
     assert ratios["seconds"].low is None
     assert ratios["parameters"] == Estimate(pytest.approx(163 / 91))
-    assert (deciding_cost(ratios), is_dearer(ratios)) == ("seconds", True)
+    assert (deciding_costs(ratios), is_dearer(ratios)) == (("seconds",), True)
 
 
 def test_searches_that_chose_different_networks_are_the_units():
@@ -45,15 +48,20 @@ def test_searches_that_chose_different_networks_are_the_units():
 
 
 @pytest.mark.parametrize(
-    ("ratios", "dearer"),
+    ("ratios", "deciding", "dearer"),
     [
-        ({"seconds": Estimate(1.2, here=Bounds(0.9, 1.5, 0.1)), "flops": Estimate(2.0)}, False),
-        ({"seconds": Estimate(1.2, here=Bounds(1.1, 1.3, 0.1))}, True),
-        ({"flops": Estimate(2.0), "parameters": Estimate(0.5)}, True),
-        ({"parameters": Estimate(1.0)}, False),
-        ({"peak_memory": Estimate(2.0)}, False),
-        ({}, False),
+        ({"seconds": WIDE, "flops": Estimate(2.4), "parameters": Estimate(0.5)}, "seconds flops", True),
+        ({"seconds": WIDE, "flops": Estimate(0.9)}, "seconds flops", False),
+        ({"seconds": WIDE, "flops": Estimate(1.001), "parameters": Estimate(1.5)}, "seconds flops parameters", True),
+        ({"seconds": WIDE, "flops": Estimate(1.001)}, "seconds", False),
+        ({"seconds": WIDE}, "seconds", False),
+        ({"seconds": Estimate(1.2, here=Bounds(1.1, 1.3, 0.1)), "flops": Estimate(0.5)}, "seconds", True),
+        ({"seconds": Estimate(0.8, here=Bounds(0.7, 0.9, 0.1)), "flops": Estimate(2.0)}, "seconds", False),
+        ({"flops": Estimate(2.0), "parameters": Estimate(0.5)}, "flops", True),
+        ({"parameters": Estimate(1.0)}, "parameters", False),
+        ({"peak_memory": Estimate(2.0)}, "", False),
+        ({}, "", False),
     ],
 )
-def test_the_first_recorded_cost_decides_with_its_interval(ratios, dearer):
-    assert is_dearer(ratios) == dearer
+def test_the_first_cost_that_differs_decides(ratios, deciding, dearer):
+    assert (" ".join(deciding_costs(ratios)), is_dearer(ratios)) == (deciding, dearer)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from tesseral.analysis.statistics.comparisons.paired import holm
-from tesseral.analysis.statistics.comparisons.steps import MOST_MORE, decide, further_units, steps
+from tesseral.analysis.statistics.comparisons.steps import decide, steps
 from tesseral.analysis.tables.load import load
 from tests.support.synthetic_study import crossed_rows, info, table, trial_row, trial_rows
 
@@ -23,9 +23,9 @@ def study_of(rows, **changes):
 @pytest.mark.parametrize(
     ("lower", "higher", "negligible", "dearer", "verdict"),
     [
-        (True, False, False, False, "better, and not dearer"),
-        (True, False, True, False, "better, and not dearer"),
-        (True, False, True, True, "no better, and dearer"),
+        (True, False, False, False, "better; not shown to be dearer"),
+        (True, False, True, False, "better; not shown to be dearer"),
+        (True, False, True, True, "lower by less than δ, and dearer"),
         (False, True, True, True, "no better, and dearer"),
         (False, False, True, True, "no better, and dearer"),
         (True, False, False, True, "earns its cost"),
@@ -106,7 +106,7 @@ def test_steps_are_made_at_equal_levels_of_other_factors(crossed):
     ("shift", "spread", "seconds", "verdict"),
     [
         (-0.3, 0.02, 2.0, "earns its cost"),
-        (-0.3, 0.02, 1.0, "better, and not dearer"),
+        (-0.3, 0.02, 1.0, "better; not shown to be dearer"),
         (0.0, 0.005, 2.0, "no better, and dearer"),
         (0.0, 0.005, 1.0, "no worse than δ"),
         (-0.2, 0.3, 2.0, "undecided"),
@@ -119,6 +119,7 @@ def test_verdicts_of_known_changes(shift, spread, seconds, verdict):
     rows = [
         trial_row(arm, block, 0)
         | {"metric.test.epsilon": float(np.exp(arm * (shift + spread * signs[block]))), "seconds": seconds**arm}
+        | {"parameters": 91_000}
         for arm in range(2)
         for block in range(8)
     ]
@@ -129,25 +130,30 @@ def test_verdicts_of_known_changes(shift, spread, seconds, verdict):
     (far,) = steps(study_of(rows, **given, overlaps=wide))
     assert (far.verdict, far.verdict_here, far.more) == ("undecided", verdict, None)
     (near,) = steps(study_of(rows, **given, margin=100.0))
-    assert near.verdict in ("better, and not dearer", "no better, and dearer", "no worse than δ")
+    assert near.verdict in (
+        "better; not shown to be dearer",
+        "lower by less than δ, and dearer",
+        "no better, and dearer",
+        "no worse than δ",
+    )
 
 
 def test_too_few_blocks_give_no_verdict():
     assert {s.verdict for s in steps(study_of(trial_rows(blocks=2), blocks=6))} == {"no verdict"}
 
 
-def test_further_units_are_those_of_a_power_calculation():
-    draw = np.random.default_rng(1)
-    units = draw.standard_normal(8)
-    units = 0.6 + (units - units.mean()) / units.std(ddof=1)
-    more = further_units(units, 0.1, 0.05, 0.0)
-    # d = 0.6 at 5 % and power 0.8 needs 24 pairs (Cohen 1988; G*Power 3.1: 24, power 0.803).
-    assert units.size + more == 24
-    held = np.random.default_rng(2).normal(0.6, 1, (20_000, 24))
-    assert (stats.ttest_1samp(held, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.015)
-    assert further_units(units, 0.1, 0.05, 1.0) is None  # the interval for new data does not shrink below 1.96·s
-    assert further_units(units - 0.6, 1e-3, 0.05, 0.0) is None
-    assert MOST_MORE == 1000
+def test_a_fall_by_less_than_the_margin_that_costs_more_is_told_as_one():
+    """−1 % [−1.2, −0.8] with δ = 2 %, in eight blocks: lower, and by less than δ."""
+    rows = [
+        trial_row(arm, block, 0)
+        | {"metric.test.epsilon": float(np.exp(arm * (-0.01 + 0.002 * (-1) ** block))), "seconds": 2.0**arm}
+        for arm in range(2)
+        for block in range(8)
+    ]
+    (step,) = steps(study_of(rows, arms=ARMS[:2], blocks=8))
+    change = step.comparison.change
+    assert (change.low, change.high) == pytest.approx((-1.172, -0.816), abs=2e-3)
+    assert step.verdict == "lower by less than δ, and dearer"
 
 
 def test_equal_arms_are_called_different_in_five_studies_of_a_hundred():
