@@ -5,6 +5,7 @@
 # make chaos        30 kills over 5 studies, and what they cost: nothing. Figures in build/chaos.json
 # make faults       whatever fails, no row is lost and no number changes: at most 20 minutes. Figures in build/faults.json
 # make slurm-test   studies on a real Slurm of two nodes: needs root and Debian's packages. Figures in build/slurm.json
+# make cluster-test nodes that die, join late, are cut off: at most 15 minutes, needs root. Figures in build/cluster.json
 # make calibrate    how often intervals hold and equal arms are told apart: simulations. Figures in build/calibrate.json
 # make bench        speed and scale, as ratios. Figures in build/bench.json
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -16,7 +17,7 @@ STUDY := quickstart$(if $(SIZE),_$(SIZE))
 WATER := water$(if $(SIZE),_$(SIZE))
 TESSERAL := .venv/bin/tesseral
 
-.PHONY: quickstart test install check schemas docs chaos faults slurm-test calibrate bench clean
+.PHONY: quickstart test install check schemas docs chaos faults slurm-test cluster-test calibrate bench clean
 
 quickstart: install
 	@$(TESSERAL) reference make study/examples/$(WATER).toml --storage $(STORAGE)
@@ -48,6 +49,9 @@ faults: install
 
 slurm-test: install
 	@nice -n 10 .venv/bin/python -m tests.system.slurm --figures build/slurm.json
+
+cluster-test: install
+	@.venv/bin/python -m tests.system.cluster --figures build/cluster.json
 
 calibrate: install
 	@OMP_NUM_THREADS=1 nice -n 10 .venv/bin/python -m tests.calibration --figures build/calibrate.json

@@ -1,8 +1,11 @@
-"""Reference data on a storage, a local folder or an object store: read whole."""
+"""Reference data on a storage, a local folder or an object store: read whole, once in a process or on a machine."""
 
+import fcntl
 import io
 from functools import lru_cache
+from pathlib import Path
 
+from tesseral.models.data.mapped_reference import map_reference, write_mapped
 from tesseral.models.data.reference_file import Reference, read_reference
 from tesseral.study.errors import DataError, MissingDataError
 from tesseral.study.records.parquet import open_parquet
@@ -17,6 +20,34 @@ def open_reference(storage: str, reference: str) -> Reference:
     :param reference: path within the storage, or an absolute path or URL.
     """
     return read_stored(storage, reference)
+
+
+@lru_cache(maxsize=4)
+def open_on_node(storage: str, reference: str, content_hash: str, folder: str) -> Reference:
+    """Read reference data once on a machine; its other processes map what the first one has read and checked.
+
+    :param storage: local folder or URL of an object store.
+    :param reference: path within the storage, or an absolute path or URL.
+    :param content_hash: of the data that are expected. Other data are not shared.
+    :param folder: of this machine and user, where the mapped files lie; empty: each process reads for itself.
+    :raises DataError: as `read_stored`.
+    :raises StoreError: if the storage fails.
+    """
+    if not folder:
+        return open_reference(storage, reference)
+    path = Path(folder) / f"{content_hash}.arrow"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait for the first one, and then need not read
+            if not path.exists():
+                read = read_stored(storage, reference)
+                if read.content_hash != content_hash:
+                    return read
+                write_mapped(read, path)
+        return map_reference(path, content_hash)
+    except OSError:  # such as a full disk, which the storage need not be on
+        return open_reference(storage, reference)
 
 
 def read_stored(storage: str, reference: str) -> Reference:

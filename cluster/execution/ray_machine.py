@@ -71,6 +71,56 @@ def check_address(address: str) -> None:
         raise ClusterError(f"RAY_ADDRESS: expected the head of a Ray cluster, got another server at {address}")
 
 
+class Head:
+    """A connection to the head of a cluster, which closes when the head ends.
+
+    Ray itself tries for a minute to reach a head that is gone, and aborts the process once another one answers there.
+
+    :param address: host and port.
+    :raises OSError: if nothing answers there.
+    """
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._address = (host.strip("[]"), int(port))
+        self._connect()
+
+    def _connect(self) -> None:
+        self._connection = socket.create_connection(self._address, timeout=ANSWER)
+        self._connection.sendall(HTTP2_GREETING)
+        self._connection.setblocking(False)
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing answers at its address any more. A connection that the head closed is opened again."""
+        try:
+            while self._connection.recv(4096):
+                continue
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        self._connection.close()
+        try:
+            self._connect()
+        except OSError:
+            return True
+        return False
+
+
+def head_of(address: str) -> Head | None:
+    """A connection to the head at an address; None where it cannot be watched.
+
+    :param address: host and port.
+    """
+    if _encrypted():
+        return None
+    try:
+        return Head(address)
+    except (OSError, ValueError):
+        return None
+
+
 def _encrypted() -> bool:
     return os.environ.get("RAY_USE_TLS", "0") == "1"
 

@@ -18,8 +18,15 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from tesseral.cluster.execution.ray_machine import check_address, check_limits, cores, private_folder
-from tesseral.cluster.execution.ray_nodes import NODE
+from tesseral.cluster.execution.ray_machine import (
+    Head,
+    check_address,
+    check_limits,
+    cores,
+    head_of,
+    private_folder,
+)
+from tesseral.cluster.execution.unfit_nodes import NODE
 from tesseral.study.errors import ClusterError
 
 # Tune's own loggers would write every report again, as JSON, CSV and TensorBoard.
@@ -56,7 +63,19 @@ if LOCAL:
 # Ray would print the last lines of its log among ours when its raylet ends; what ended is said in one sentence.
 ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
-__all__ = ["LOCAL", "answered", "as_completed", "cores", "here", "internal_kv", "metrics", "ray", "session", "tune"]
+__all__ = [
+    "LOCAL",
+    "answered",
+    "as_completed",
+    "cores",
+    "here",
+    "internal_kv",
+    "metrics",
+    "node_folder",
+    "ray",
+    "session",
+    "tune",
+]
 
 OBJECT_STORE = 100 * 2**20
 """Size of Ray's shared memory on this machine, in bytes. Trials send nothing through it, so it can be small."""
@@ -87,6 +106,7 @@ def session() -> Iterator[None]:
     :raises ClusterError: if Ray cannot be started or joined, or if one of its servers on this machine dies.
     :raises TesseralError: if RAY_ADDRESS is no address of a cluster.
     """
+    global head
     if ray.is_initialized():
         yield
         return
@@ -95,10 +115,12 @@ def session() -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if not LOCAL:
         _join(os.environ["RAY_ADDRESS"], options)
+        head = head_of(ray.get_runtime_context().gcs_address)
         try:
             yield
         finally:
             _end()
+            head = None
         return
     check_limits(cores())
     options |= {"address": "local", "num_cpus": cores(), "include_dashboard": False}
@@ -184,7 +206,9 @@ def _check_wait(in_time: bool) -> None:
 
 
 def _lost() -> str:
-    """The servers of Ray on this machine that have ended, without which nothing goes on; empty if none has."""
+    """The servers of Ray that have ended, without which nothing goes on; empty if none has."""
+    if head is not None and head.gone:
+        return SERVERS["gcs_server"]
     node = ray._private.worker._global_node
     if not LOCAL or node is None:
         return ""
@@ -229,7 +253,7 @@ def answered(
                 _check_wait(time.monotonic() < end)
     except BaseException as error:
         leave(error)
-        thread.join(0 if isinstance(error, TimeoutError) else LEAVE_WITHIN)
+        thread.join(LOOK_EVERY if isinstance(error, TimeoutError | ClusterError) else LEAVE_WITHIN)
         abandoned = abandoned or thread.is_alive()
         raise
     if errors:
@@ -237,6 +261,8 @@ def answered(
     return results[0]
 
 
+head: Head | None = None
+"""The head of the cluster that was joined."""
 abandoned = False
 """Whether Ray was left without its answer. It would keep this process from ending, so `os._exit` is to end it."""
 
@@ -300,7 +326,13 @@ def as_completed(
 
 
 def _apply(function: Callable[[T], R], item: T) -> R:
-    return function(item)
+    try:
+        return function(item)
+    except ImportError as error:
+        raise ClusterError(
+            f"node {ray.util.get_node_ip_address()} lacks {error.name or error}, which this node has: install the same "
+            "packages on every node, such as tesseral[study,reference]"
+        ) from None
 
 
 def _bounded(memory: int) -> int:
@@ -325,3 +357,9 @@ def _why(error: Exception) -> str:
 def here() -> tuple[str, str]:
     """The network address and the id of Ray's node that this process runs on."""
     return ray._private.worker.global_worker.node.node_ip_address, ray.get_runtime_context().get_node_id()
+
+
+def node_folder() -> str:
+    """Folder of Ray's on this node, for what its workers share; it goes with Ray."""
+    node = ray._private.worker._global_node
+    return os.path.join(node.get_session_dir_path(), "tesseral") if node is not None else ""

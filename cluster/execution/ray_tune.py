@@ -27,9 +27,18 @@ from tesseral.cluster.execution.packing import Usage, pack
 from tesseral.cluster.execution.probe import Sample, measure_usage
 from tesseral.cluster.execution.ray_check import check_nodes
 from tesseral.cluster.execution.ray_metrics import exported
-from tesseral.cluster.execution.ray_nodes import Nodes
 from tesseral.cluster.execution.ray_room import check_room, node_types, nodes, probe, unused_gpus
-from tesseral.cluster.execution.ray_session import LOCAL, answered, here, internal_kv, ray, session, tune
+from tesseral.cluster.execution.ray_session import (
+    LOCAL,
+    answered,
+    here,
+    internal_kv,
+    node_folder,
+    ray,
+    session,
+    tune,
+)
+from tesseral.cluster.execution.unfit_nodes import Nodes
 from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner, run_trial
 from tesseral.study.errors import DeviceLostError, StoreError, TesseralError
 
@@ -41,6 +50,8 @@ STORE_TRIALS = 3
 """How often a worker tries a trial whose storage fails, with pauses in between."""
 FEW = 3
 """How often a trial is run again after an error that is no loss, such as a worker that cannot import its code."""
+UNSTARTED = "creation task"
+"""Part of Ray's message where a worker could not even begin, because its node lacks a package for example."""
 REPORT_EVERY = 0.5
 """Seconds between a trial's progress reports to Tune."""
 LEAVING = b"tesseral-leaving-"
@@ -165,16 +176,20 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
         if job.gpus == 0 and job.device == "auto":
             job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
         address, node = here()
-        job = replace(job, address=address, node=node)
-        last, done = 0.0, 0
+        job = replace(job, address=address, node=node, node_folder=node_folder())
+        last, done, cut = 0.0, 0, False
         said = _overheard()
 
         def progress(step: int, steps: int) -> None:
-            nonlocal last, done
+            nonlocal last, done, cut
             done = step
             if step < steps and time.monotonic() - last >= REPORT_EVERY:
                 last = time.monotonic()
-                if _leaving():
+                try:
+                    leaving = _leaving()
+                except Exception:  # noqa: BLE001 - Ray's head is gone or cut off, which is not the trial's failure
+                    leaving = cut = True
+                if leaving:
                     raise KeyboardInterrupt
                 tune.report({"trial": job.trial, "step": step, "said": _taken(said)})
 
@@ -191,7 +206,7 @@ def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
             except NeedsRoomError as error:
                 end = {"step": done, "crowded": str(error)}
             except KeyboardInterrupt:
-                end = {"step": done, "lost": "its driver was interrupted"}
+                end = {"step": done} | ({"cut": True} if cut else {"lost": "its driver was interrupted"})
             except StoreError as error:
                 end = {"step": done, "lost": _first_line(error)}
             except TesseralError as error:
@@ -250,7 +265,7 @@ class _Calls:
 
     def __init__(self, work: Work, needs: Needs, shared: bool) -> None:
         self.work, self.needs, self._shared = work, needs, shared
-        self.nodes = Nodes(lambda: ray.nodes(), needs, lambda sentence: self.call(work.say, sentence))
+        self.nodes = Nodes(_known_nodes, needs, lambda sentence: self.call(work.say, sentence))
         self.again: deque[Job] = deque()
         """Jobs that were lost, which go on first."""
         self.crowded: deque[Job] = deque()
@@ -282,6 +297,7 @@ class _Calls:
 
     def next(self) -> Job | None:
         """The next job: first those that were lost, last those that need a device alone."""
+        self.nodes.settle()
         if self.again:
             return self.again.popleft()
         job = self.call(self.work.suggest, len(self.waiting))
@@ -310,9 +326,14 @@ class _Calls:
             self.running.discard(job.trial)
         elif job.shared and isinstance(error, ray.exceptions.OutOfMemoryError):
             self.alone(job, "its node ran out of memory")
+        elif not LOCAL and UNSTARTED in str(error):
+            if self.nodes.unfit(job.trial, _node_of(actor), _last_line(error), certain=True):
+                self.again.append(job)
+                return
+            self.call(self.work.lost, job.trial, _last_line(error))
+            self.running.discard(job.trial)
         else:
-            node = _node_of(actor)
-            self.nodes.lost(job.trial, node, [trial for trial, each in self.actors.items() if _node_of(each) == node])
+            self.nodes.lost(job.trial, _node_of(actor))
             self.again.append(job)
 
     def alone(self, job: Job, reason: str) -> None:
@@ -419,6 +440,9 @@ class _Reporter(_Caller, tune.Callback):
         if reason := last.get("crowded"):
             calls.alone(job, reason)
             return
+        if last.get("cut"):
+            calls.again.append(job)
+            return
         if reason := last.get("unfit"):
             if not LOCAL and calls.nodes.unfit(job.trial, _node_of(actor), reason, last.get("certain", False)):
                 calls.again.append(job)
@@ -470,6 +494,10 @@ def _most(needs: Needs, asked: int | None) -> int | None:
         return asked
     fit = needs.many(ray.cluster_resources())
     return fit if asked is None else min(asked, fit)
+
+
+def _known_nodes() -> list[dict[str, Any]]:
+    return list(ray.nodes())
 
 
 def _node_of(actor: str) -> str:

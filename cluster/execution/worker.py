@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.cluster.data.references import open_reference
+from tesseral.cluster.data.references import open_on_node
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.training.recorder import DivergedError
 from tesseral.study.configuration.trial import Cause, State, Traces, Trial
@@ -54,6 +54,8 @@ class Job:
     """Network address of the worker's node, for the records; empty where there is no cluster."""
     node: str = ""
     """Ray's id of that node, likewise."""
+    node_folder: str = ""
+    """Folder of the machine in which its workers share reference data; empty: each reads for itself."""
     cpus: int = 1
     gpus: float = 0.0
     device: str = "auto"
@@ -113,7 +115,7 @@ def run_trial(
     if not usable(device):
         raise DeviceLostError(f"this process can no longer use {device}")
     limit_memory(device, job.gpus if job.shared else 1.0)
-    reference = open_reference(job.storage, trial.configuration.data.reference)
+    reference = open_on_node(job.storage, trial.configuration.data.reference, trial.data_hash, job.node_folder)
     check_trial(trial, reference)
     steps = trial.configuration.steps_per_epoch
     parts, unusable, retrained = 1, set[str](), 0

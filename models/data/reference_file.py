@@ -54,6 +54,8 @@ class Reference:
     @cached_property
     def converged(self) -> "Reference":
         """The rows whose self-consistent field converged: only they may be trained on."""
+        if pc.all(self.table["converged"]).as_py():
+            return self  # without a copy
         return replace(self, table=self.table.filter(self.table["converged"]))
 
     @property

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tesseral.cluster.execution import ray_machine
-from tesseral.cluster.execution.ray_machine import check_address, check_limits, private_folder
+from tesseral.cluster.execution.ray_machine import check_address, check_limits, head_of, private_folder
 from tesseral.study.errors import ClusterError, TesseralError
 
 
@@ -106,3 +106,23 @@ def test_limits_that_are_too_low_are_said(monkeypatch, kind, words):
     monkeypatch.setattr(ray_machine.os, "geteuid", lambda: 4711)
     with pytest.raises(ClusterError, match=words):
         check_limits(2)
+
+
+def test_a_head_is_gone_once_nothing_listens_and_not_when_it_closes_a_connection():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head = head_of(f"127.0.0.1:{server.getsockname()[1]}")
+        first, _ = server.accept()
+        assert head is not None
+        assert not head.gone
+        first.sendall(bytes(100))  # what a server says is no news
+        assert not head.gone
+        first.close()
+        assert not head.gone
+        second, _ = server.accept()  # it was connected anew
+    second.close()
+    assert head.gone
+
+
+def test_a_head_that_cannot_be_watched_is_none():
+    assert head_of("127.0.0.1:1") is None
+    assert head_of("auto") is None

@@ -3,7 +3,7 @@
 import pytest
 
 from tesseral.cluster.execution.needs import Needs
-from tesseral.cluster.execution.ray_nodes import Nodes
+from tesseral.cluster.execution.unfit_nodes import Nodes
 
 
 class Cluster:
@@ -12,7 +12,8 @@ class Cluster:
     def __init__(self, *addresses: str) -> None:
         self.sentences: list[str] = []
         self.there = {f"n{index}": [address, True] for index, address in enumerate(addresses)}
-        self.nodes = Nodes(self.look, Needs(1), self.sentences.append)
+        self.now = 0.0
+        self.nodes = Nodes(self.look, Needs(1), self.sentences.append, lambda: self.now)
 
     def look(self):
         return [
@@ -21,9 +22,17 @@ class Cluster:
         ]
 
     def dies(self, name: str, *trials: str) -> None:
-        self.there[name][1] = False
         for trial in trials:
-            self.nodes.lost(trial, name, trials)
+            self.nodes.lost(trial, name)
+        self.nodes.settle()  # Ray has not noticed yet
+        self.there[name][1] = False
+        self.nodes.settle()
+
+    def loses(self, name: str, trial: str) -> None:
+        self.nodes.lost(trial, name)
+        self.nodes.settle()
+        self.now += 31.0
+        self.nodes.settle()
 
     def joins(self, name: str, address: str) -> None:
         self.there[name] = [address, True]
@@ -51,13 +60,13 @@ def test_a_node_that_flaps_is_left_out_under_each_of_its_ids(cluster):
 
 def test_a_node_that_loses_one_trial_after_the_other_is_left_out(cluster):
     for trial in ("a", "a", "b"):
-        cluster.nodes.lost(trial, "n2")
+        cluster.loses("n2", trial)
     assert not cluster.nodes.left_out, "one trial that takes its worker with it is no fault of the node"
     cluster.nodes.ended("n2")
     for trial in ("c", "d"):
-        cluster.nodes.lost(trial, "n2")
+        cluster.loses("n2", trial)
     assert not cluster.nodes.left_out, "a trial has ended there in between"
-    cluster.nodes.lost("e", "n2")
+    cluster.loses("n2", "e")
     assert cluster.sentences[-1] == (
         "node 10.0.0.3 is left out from now on: 3 trials, one after the other, have lost their workers there"
     )
@@ -66,7 +75,7 @@ def test_a_node_that_loses_one_trial_after_the_other_is_left_out(cluster):
 def test_the_last_node_is_never_left_out():
     cluster = Cluster("10.0.0.1", "10.0.0.1")
     for trial in "abcdef":
-        cluster.nodes.lost(trial, "n0")
+        cluster.loses("n0", trial)
     assert not cluster.nodes.left_out
     assert not cluster.nodes.unfit("g", "n1", "no module", certain=True)
 
@@ -88,5 +97,13 @@ def test_another_version_leaves_a_node_out_at_once(cluster):
 
 
 def test_a_worker_whose_node_is_not_known_is_said_too(cluster):
-    cluster.nodes.lost("a" * 64, "")
+    cluster.loses("", "a" * 64)
     assert cluster.sentences == ["a worker was lost; trial aaaaaaaaaa goes on from its last checkpoint"]
+
+
+def test_a_node_that_was_left_out_is_used_again_once_no_other_is_there(cluster):
+    assert cluster.nodes.unfit("a", "n1", "it has other code", certain=True)
+    cluster.dies("n0", "b")
+    assert cluster.nodes.selector("b") == {"ray.io/node-id": "!in(n1)"}
+    cluster.dies("n2", "c")
+    assert cluster.nodes.selector("b") == {}

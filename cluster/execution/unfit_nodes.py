@@ -1,14 +1,16 @@
 """Which nodes of a cluster trials are kept from, because they were lost again and again or lack what trials need."""
 
+import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from tesseral.cluster.execution.needs import Needs
-from tesseral.study.wording import count
 
 FLAPS = 3
 """A node is left out that died so often, or on which so many trials were lost, one after the other."""
+NOTICED_WITHIN = 30.0
+"""Seconds within which Ray notices that a node is dead."""
 NODE = "ray.io/node-id"
 """Label that Ray gives each node: its id."""
 
@@ -25,10 +27,19 @@ class Nodes:
     :param look: what Ray says about every node that is or was there.
     :param needs: of a trial.
     :param say: called with a sentence about a node.
+    :param clock: seconds from any moment on.
     """
 
-    def __init__(self, look: Callable[[], list[Node]], needs: Needs, say: Callable[[str], None]) -> None:
-        self._look, self._needs, self._say = look, needs, say
+    def __init__(
+        self,
+        look: Callable[[], list[Node]],
+        needs: Needs,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look, self._needs, self._say, self._clock = look, needs, say, clock
+        self._unsettled: list[tuple[float, str, str]] = []
+        """When a trial was lost, its id and that of its node, of which is not known yet whether it is lost too."""
         self._deaths: Counter[str] = Counter()
         self._dead: set[str] = set()
         self._lost: dict[str, set[str]] = defaultdict(set)
@@ -38,30 +49,49 @@ class Nodes:
         self._avoided: dict[str, set[str]] = defaultdict(set)
         """Trial → addresses on which it could not run."""
 
-    def lost(self, trial: str, node: str, others: Iterable[str] = ()) -> None:
-        """A trial was lost with its worker, or with the whole node. Says where it goes on.
+    def lost(self, trial: str, node: str) -> None:
+        """A trial was lost with its worker, or with the whole node, which `settle` finds out.
 
         :param trial: its id.
         :param node: id of the node; empty if it is not known.
-        :param others: the trials that run on that node too.
         """
-        there = self._find(node)
-        if there is None:
-            self._say(f"a worker was lost; trial {trial[:10]} goes on from its last checkpoint")
+        self._unsettled.append((self._clock(), trial, node))
+
+    def settle(self) -> None:
+        """Say what was lost, once it is known whether a node is: Ray notices its death after its workers'."""
+        if not self._unsettled:
             return
-        address = there["NodeManagerAddress"]
-        if there["Alive"]:
-            self._say(f"a worker on node {address} was lost; trial {trial[:10]} goes on from its last checkpoint")
-            self._lost[address].add(trial)
-            if len(self._lost[address]) >= FLAPS:
-                self._leave_out(address, f"{FLAPS} trials, one after the other, have lost their workers there")
-        elif node not in self._dead:
-            self._dead.add(node)
-            self._deaths[address] += 1
-            trials = count(len({trial, *others}), "trial")
-            self._say(f"node {address} is lost; its {trials} go on elsewhere from their last checkpoints")
-            if self._deaths[address] >= FLAPS:
-                self._leave_out(address, f"it was lost {self._deaths[address]} times")
+        nodes, now = {node["NodeID"]: node for node in self._look()}, self._clock()
+        waiting = []
+        for since, trial, name in self._unsettled:
+            node = nodes.get(name)
+            if node is None:
+                self._say(f"a worker was lost; trial {trial[:10]} goes on from its last checkpoint")
+            elif not node["Alive"]:
+                self._died(node, [each for _, each, other in self._unsettled if other == name])
+            elif now - since < NOTICED_WITHIN:
+                waiting.append((since, trial, name))
+            else:
+                self._lost_alone(trial, node["NodeManagerAddress"])
+        self._unsettled = waiting
+
+    def _lost_alone(self, trial: str, address: str) -> None:
+        self._say(f"a worker on node {address} was lost; trial {trial[:10]} goes on from its last checkpoint")
+        self._lost[address].add(trial)
+        if len(self._lost[address]) >= FLAPS:
+            self._leave_out(address, f"{FLAPS} trials, one after the other, have lost their workers there")
+
+    def _died(self, node: Node, trials: list[str]) -> None:
+        if node["NodeID"] in self._dead:
+            return
+        address = node["NodeManagerAddress"]
+        self._dead.add(node["NodeID"])
+        self._deaths[address] += 1
+        many = f"its {len(trials)} trials go on elsewhere from their last checkpoints"
+        gone = many if len(trials) > 1 else "its trial goes on elsewhere from its last checkpoint"
+        self._say(f"node {address} is lost; {gone}")
+        if self._deaths[address] >= FLAPS:
+            self._leave_out(address, f"it was lost {self._deaths[address]} times")
 
     def unfit(self, trial: str, node: str, reason: str, certain: bool = False) -> bool:
         """A trial could not run on a node because of what is around it there, such as a module that is missing.
@@ -104,12 +134,15 @@ class Nodes:
             self._lost.pop(there["NodeManagerAddress"], None)
 
     def selector(self, trial: str) -> dict[str, str]:
-        """Ray's label selector of the nodes on which a trial may run; empty if all may.
+        """Ray's label selector of the nodes on which a trial may run; empty if all may, or if no other is left.
 
         :param trial: its id.
         """
-        avoided = self._avoided[trial] | self.left_out.keys() if trial in self._avoided else self.left_out.keys()
-        ids = [node["NodeID"] for node in self._look() if node["NodeManagerAddress"] in avoided] if avoided else []
+        own = self._avoided.get(trial, set())
+        avoided = own | self.left_out.keys()
+        if not avoided or not self._others(own):
+            return {}
+        ids = [node["NodeID"] for node in self._look() if node["NodeManagerAddress"] in avoided]
         return {NODE: f"!in({','.join(ids)})"} if ids else {}
 
     def _find(self, node: str) -> Node | None:

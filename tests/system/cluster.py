@@ -1,0 +1,394 @@
+"""Several nodes with addresses of their own: nodes die, join late, are cut off and slowed down, and the head restarts.
+
+    python -m tests.system.cluster --figures build/cluster.json
+
+Ray nodes run in network namespaces (`tests.support.network`), each with a temporary folder of its own: a head without
+CPUs, beside which the driver runs, and two workers. The records lie in a folder that all share, then on an S3 server at
+the head's address. Afterwards no trial may be lost, no row may count twice, and every row must equal that of an
+undisturbed run in one process. Needs root and /dev/net/tun.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import polars as pl
+
+from tesseral.analysis.tables.open import open_study
+from tesseral.cluster.campaign.display import Silent
+from tesseral.cluster.campaign.driver import run_study
+from tesseral.cluster.execution.executor import InlineExecutor
+from tesseral.cluster.planning.plan import prepare
+from tesseral.study.study import Study
+from tests.benchmarks.figures import Figure, report
+from tests.support.network import possible
+from tests.support.ray_hosts import RAY, ROOT, Hosts, ray_hosts
+from tests.support.water_study import make_water, water_study
+
+NAME = "cluster"
+PARTITION = 45.0
+"""Seconds: longer than Ray waits for a node."""
+DELAY, LOSS = 0.1, 0.02
+"""Seconds of each way, so 200 ms there and back; share of the frames that are lost."""
+LEASE = 10.0
+S3_PORT = 5000
+BUCKET = "studies"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_ALLOW_HTTP": "true",
+}
+CURVES = ["trial", "step", "split", "metric", "l"]
+TRACES = ["trial", "step", "layer", "path", "l", "p", "statistic"]
+
+
+class Records:
+    """The records of the study as they lie in a folder or on S3: every small file, by path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, end: str) -> dict[str, bytes]:
+        """Path within the study → content of every file that ends so."""
+        root = self.folder / NAME
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob(f"*{end}") if path.is_file()}
+
+
+class S3Records(Records):
+    """The same of a bucket that is reached from the head's host alone."""
+
+    def __init__(self, hosts: Hosts, endpoint: str) -> None:
+        self._call, self._endpoint = hosts.head_host.call, endpoint
+
+    def read(self, end: str) -> dict[str, bytes]:
+        return self._call(lambda: self._read(end))
+
+    def _read(self, end: str) -> dict[str, bytes]:
+        client = boto3.client("s3", endpoint_url=self._endpoint, **_credentials())
+        found = {}
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{NAME}/"):
+            for item in page.get("Contents", ()):
+                if item["Key"].endswith(end):
+                    body = client.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
+                    found[item["Key"].removeprefix(f"{NAME}/")] = body
+        return found
+
+
+def _credentials() -> dict[str, str]:
+    return {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+
+
+class Run:
+    """A study on a cluster that is disturbed.
+
+    :param storage: folder or URL, as every node sees it.
+    """
+
+    def __init__(self, hosts: Hosts, study: Path, storage: str, records: Records, log: Path, seed: int = 0) -> None:
+        self.hosts, self.records, self.log = hosts, records, log
+        self._command = ["run", str(study), "--storage", storage, "--lease", str(LEASE)]
+        self._random = random.Random(seed)
+        self._finished: dict[str, bytes] = {}
+        self.changed = self.disturbed = 0
+        self.driver = hosts.drive(*self._command, log=log)
+
+    def running(self, host: str) -> list[str]:
+        """Trials that have begun on a host and have no outcome."""
+        here = set(self.hosts.net.hosts[host].processes())
+        ended = {path.split("/")[1] for path in self.records.read("/outcome.json")}
+        begins = {
+            path.split("/")[1]: json.loads(content)
+            for path, content in self.records.read(".json").items()
+            if "/attempts/" in path and path.split("/")[-1].removesuffix(".json").isdecimal()
+        }
+        return [trial for trial, begin in begins.items() if trial not in ended and begin.get("pid") in here]
+
+    def wait_for_work(self, host: str, seconds: float = 480.0) -> bool:
+        """Until a trial runs on a host, and a moment more.
+
+        :returns: False if the study ended before.
+        """
+        self.wait(lambda: bool(self.running(host)), seconds)
+        time.sleep(self._random.uniform(0.0, 1.5))
+        return self.driver.poll() is None
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 480.0) -> None:
+        """Until a condition holds, or the driver ends."""
+        end = time.monotonic() + seconds
+        while not condition() and self.driver.poll() is None:
+            assert time.monotonic() < end, f"waited in vain; {self.text()[-3000:]}"
+            time.sleep(0.5)
+            self.look()
+
+    def look(self) -> None:
+        """Count the finished trials whose outcome has changed."""
+        for path, content in self.records.read("/outcome.json").items():
+            self.changed += self._finished.setdefault(path, content) != content
+
+    def restart_head(self) -> None:
+        """Kill the head, which comes back; the driver must end by itself, and the same command goes on."""
+        self.hosts.nodes["head"].kill()
+        code = self.driver.wait(240)
+        assert code == 1, f"expected the driver to end with 1 once its head was gone, got {code}: {self.text()[-3000:]}"
+        self.hosts.wait_for_head()
+        self.driver = self.hosts.drive(*self._command, log=self.log)
+        self.disturbed += 1
+
+    def end(self, seconds: float = 600.0) -> None:
+        """Let it end."""
+        code = self.driver.wait(seconds)
+        self.look()
+        assert code == 0, self.text()[-4000:]
+
+    def text(self) -> str:
+        """What the drivers have printed."""
+        return self.log.read_text()
+
+
+def write_study(folder: Path, blocks: int, epochs: int) -> Path:
+    """The study: two arms, of seconds a trial."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{NAME}.toml"
+    text = water_study(
+        NAME, "network.hidden.lmax = [1, 2]", blocks=blocks, hidden="{ mul = [16, 8, 4] }", epochs=epochs
+    )
+    path.write_text(text)
+    return path
+
+
+def tables(storage: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Trials, curves and traces that count."""
+    opened = open_study(storage, NAME)
+    return opened.trials, opened.curves.collect(), opened.traces.collect()
+
+
+def undisturbed(study: Path, reference: Path, folder: Path) -> Path:
+    """The same study in this process: the storage of its records."""
+    (folder / "reference").mkdir(parents=True)
+    shutil.copy(reference, folder / "reference" / reference.name)
+    run_study(prepare(Study.load(study), str(folder)), InlineExecutor(), Silent())
+    return folder
+
+
+def compare(storage: Path, quiet: Path, changed: int) -> dict[str, int]:
+    """What must be zero."""
+    trials, *disturbed = tables(storage)
+    expected, *rows = tables(quiet)
+    complete = trials.filter(pl.col("state") == "complete")
+    return {
+        "trials lost": expected.height - complete.height,
+        "rows that count twice": sum(
+            int(frame.select(keys).is_duplicated().sum())
+            for frame, keys in zip(disturbed, (CURVES, TRACES), strict=True)
+        ),
+        "finished trials that changed": changed,
+        "tables that differ from an undisturbed run": sum(
+            not ours.sort(ours.columns).equals(theirs.sort(theirs.columns).select(ours.columns))
+            for ours, theirs in zip(disturbed, rows, strict=True)
+        ),
+    }
+
+
+@contextmanager
+def s3_on(hosts: Hosts) -> Iterator[str]:
+    """An S3 server at the head's address. It is no part of Ray's head, and outlives it.
+
+    :returns: its URL.
+    """
+    address = hosts.head_host.address
+    endpoint = f"http://{address}:{S3_PORT}"
+    code = f"from moto.server import main; main(['-H', '{address}', '-p', '{S3_PORT}'])"
+    server = subprocess.Popen(
+        hosts.head_host.command(sys.executable, "-c", code), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                hosts.head_host.call(lambda: _make_bucket(endpoint))
+                break
+            except Exception:  # noqa: BLE001 - whatever a server says that is about to start
+                assert time.monotonic() < end, "the S3 server does not start"
+                time.sleep(0.5)
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _make_bucket(endpoint: str) -> None:
+    boto3.client("s3", endpoint_url=endpoint, **_credentials()).create_bucket(Bucket=BUCKET)
+
+
+def on_a_folder(base: Path, study: Path, reference: Path) -> tuple[Path, Run]:
+    """A node joins late, is killed, is cut off and comes back; then the head restarts."""
+    storage = base / "shared"
+    (storage / "reference").mkdir(parents=True)
+    shutil.copy(reference, storage / "reference" / reference.name)
+    with ray_hosts("a", "b") as hosts:
+        hosts.start("a")
+        run = Run(hosts, study, str(storage), Records(storage), base / "folder.log")
+        run.wait_for_work("a")
+        hosts.start("b")
+        if run.wait_for_work("b"):
+            hosts.nodes["b"].kill()
+            run.disturbed += 2
+        if run.wait_for_work("b"):
+            hosts.net.hosts["b"].cut = True
+            time.sleep(PARTITION)
+            hosts.net.hosts["b"].cut = False
+            run.disturbed += 1
+        if run.wait_for_work("a"):
+            run.restart_head()
+        run.end()
+    return storage, run
+
+
+def on_s3(base: Path, study: Path, reference: Path) -> tuple[Path, Run]:
+    """One node is slow and loses frames all the time; the head restarts, and the other node is killed."""
+    with ray_hosts("a", "b", environment=KEYS) as hosts, s3_on(hosts) as endpoint:
+        hosts.environment["AWS_ENDPOINT_URL"] = endpoint
+        url = f"s3://{BUCKET}"
+
+        def upload() -> None:
+            client = boto3.client("s3", endpoint_url=endpoint, **_credentials())
+            client.put_object(Bucket=BUCKET, Key=f"reference/{reference.name}", Body=reference.read_bytes())
+
+        hosts.head_host.call(upload)
+        slow = hosts.net.hosts["b"]
+        slow.delay, slow.loss = DELAY, LOSS
+        hosts.start("a")
+        hosts.start("b")
+        records = S3Records(hosts, endpoint)
+        run = Run(hosts, study, url, records, base / "s3.log")
+        if run.wait_for_work("a"):
+            run.restart_head()
+        if run.wait_for_work("a"):
+            hosts.nodes["a"].kill()
+            run.disturbed += 1
+        run.end()
+        begins = [json.loads(content) for path, content in records.read(".json").items() if "/attempts/" in path]
+        run.disturbed += any(begin.get("address") == slow.address for begin in begins)
+        copied = base / "copied"
+        for path, content in records.read("").items():
+            target = copied / NAME / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        assert hosts.net.lost > 0, "no frame was lost"
+    return copied, run
+
+
+def package(folder: Path, name: str, **files: str) -> str:
+    """A folder for PYTHONPATH: `name/<file>` for each file, with `_` for its dots."""
+    (folder / name).mkdir(parents=True)
+    for file, text in files.items():
+        (folder / name / file.replace("_py", ".py")).write_text(text)
+    return str(folder)
+
+
+def of_lacks(base: Path, reference: Path) -> dict[str, bool]:
+    """A worker with another version, one without a user's module, one without PySCF: whether each is said."""
+    shared = os.pathsep.join([str(ROOT / "infra" / "namespace"), str(ROOT)])
+    old = base / "old"
+    shutil.copytree(ROOT / "infra" / "namespace", old)
+    with (old / "tesseral" / "cluster" / "__init__.py").open("a") as file:
+        file.write("# older\n")
+    without = package(base / "without", "pyscf", __init___py="raise ModuleNotFoundError('No module', name='pyscf')\n")
+    storage = base / "lacks"
+    (storage / "reference").mkdir(parents=True)
+    shutil.copy(reference, storage / "reference" / reference.name)
+    study = write_study(base / "lacking", blocks=2, epochs=6)
+    said: dict[str, bool] = {}
+    with ray_hosts("a", "b") as hosts:
+        hosts.start("a", PYTHONPATH=os.pathsep.join([str(old), without, shared]))
+        hosts.start("b")
+        run = Run(hosts, study, str(storage), Records(storage), base / "lacks.log")
+        run.end()
+        sentence = "node 10.77.0.2 is left out from now on: its code of tesseral ("
+        said["other code"] = sentence in run.text()
+        print(run.text(), flush=True)
+        hosts.nodes["b"].stop()
+        log = base / "made.log"
+        recipe = ROOT / "study" / "examples" / "water_tiny.toml"
+        code = hosts.drive("reference", "make", str(recipe), "--storage", str(base / "new"), log=log).wait(300)
+        said["no PySCF"] = code == 1 and "node 10.77.0.2 lacks pyscf" in log.read_text()
+        print(log.read_text(), flush=True)
+    with ray_hosts("a", "b") as hosts:
+        own = hosts.nodes["head"].temporary / "mine"  # no other node has it
+        text = write_study(own, blocks=4, epochs=2).read_text()
+        (own / f"{NAME}.toml").write_text(text.replace("[network]", '[network]\ndefine = "my_points:GatePoints"'))
+        (own / "my_points.py").write_text((ROOT / "study" / "examples" / "gate_points.py").read_text())
+        there = package(base / "there", "nothing")
+        shutil.copy(own / "my_points.py", there)
+        hosts.start("a")
+        hosts.start("b", PYTHONPATH=os.pathsep.join([there, shared]))
+        storage = base / "mine"
+        (storage / "reference").mkdir(parents=True)
+        shutil.copy(reference, storage / "reference" / reference.name)
+        run = Run(hosts, RAY / "mine" / f"{NAME}.toml", str(storage), Records(storage), base / "mine.log")
+        run.end()
+        said["no module of the user's"] = "node 10.77.0.2 is left out from now on: network.define" in run.text()
+        print(run.text(), flush=True)
+    return said
+
+
+SCENES: Mapping[str, Callable[[Path, Path, Path], tuple[Path, Run]]] = {"a shared folder": on_a_folder, "S3": on_s3}
+
+
+def main() -> None:
+    """Both storages, one after the other; the figures as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--blocks", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--only", choices=[*SCENES, "lacks"])
+    parser.add_argument("--figures", type=Path, default=Path("build/cluster.json"))
+    options = parser.parse_args()
+    if not possible():
+        sys.exit("tests.system.cluster needs root and /dev/net/tun")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
+    base = Path(tempfile.mkdtemp(prefix="tess-cluster-", dir="/var/tmp"))
+    began = time.monotonic()
+    figures: list[Figure] = []
+    alone: subprocess.Popen[bytes] | None = None
+    try:
+        reference = make_water(base / "made")
+        study = write_study(base, options.blocks, options.epochs)
+        code = "import sys; from pathlib import Path; from tests.system.cluster import undisturbed"
+        code += "; undisturbed(*map(Path, sys.argv[1:]))"
+        quiet = base / "quiet"
+        alone = subprocess.Popen([sys.executable, "-c", code, str(study), str(reference), str(quiet)], cwd=ROOT)
+        for where, scene in SCENES.items():
+            if options.only in (None, where):
+                start = time.monotonic()
+                storage, run = scene(base, study, reference)
+                print(f"{where}: {run.disturbed} disturbances", run.text(), sep="\n", flush=True)
+                assert alone.wait(900) == 0
+                zero = compare(storage, quiet, run.changed)
+                figures += [Figure(f"{what}, on {where}", value, "", 0) for what, value in zero.items()]
+                figures.append(Figure(f"disturbances, on {where}", run.disturbed, "", least=3))
+                figures.append(Figure(f"time, on {where}", time.monotonic() - start, "s"))
+        if options.only is None or options.only == "lacks":
+            said = of_lacks(base, reference)
+            figures += [Figure(f"said of a worker with {what}", good, "", least=1) for what, good in said.items()]
+        figures.append(Figure("time of the cluster test", time.monotonic() - began, "s", 900))
+        sys.exit(not report(figures, options.figures))
+    finally:
+        if alone is not None:
+            alone.kill()
+        shutil.rmtree(base, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A node with an address of its own is killed while it trains, and comes back: nothing is lost, and no number changes.
+
+`make cluster-test` does more of it: late nodes, a partition, a slow network, a head that restarts, S3.
+"""
+
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.network import network, possible
+from tests.support.ray_hosts import ray_hosts
+from tests.system.cluster import Records, Run, compare, undisturbed, write_study
+
+pytestmark = [
+    pytest.mark.skipif(not possible(), reason="needs root and /dev/net/tun for hosts of its own"),
+    pytest.mark.timeout(1200),
+]
+
+
+@pytest.fixture
+def shared(tiny_reference):
+    """A folder that every node sees: each has a /tmp of its own."""
+    with tempfile.TemporaryDirectory(prefix="tess-", dir="/var/tmp") as folder:
+        reference = Path(folder) / "storage" / "reference"
+        reference.mkdir(parents=True)
+        (reference / tiny_reference.name).write_bytes(tiny_reference.read_bytes())
+        yield Path(folder)
+
+
+def test_hosts_reach_one_another_through_the_switch_alone():
+    with network("a", "b") as net:
+        a, b = net.hosts.values()
+        assert pings(a, b)
+        b.cut = True
+        assert not pings(a, b)
+        b.cut = False
+        b.delay = 0.05
+        assert pings(a, b)
+        b.loss = 1.0
+        assert not pings(a, b)
+
+
+def pings(one, other) -> bool:
+    """Whether a datagram reaches the other host. A socket belongs to the host on which it was made."""
+    with other.call(lambda: socket.socket(type=socket.SOCK_DGRAM)) as receiver:
+        receiver.bind((other.address, 0))
+        receiver.settimeout(2.0)
+        with one.call(lambda: socket.socket(type=socket.SOCK_DGRAM)) as sender:
+            sender.sendto(b"here", receiver.getsockname())
+        try:
+            return receiver.recv(10) == b"here"
+        except TimeoutError:
+            return False
+
+
+def test_a_node_that_is_killed_costs_nothing(shared, tiny_reference):
+    study = write_study(shared, blocks=2, epochs=12)
+    storage = shared / "storage"
+    quiet = undisturbed(study, tiny_reference, shared / "quiet")
+    with ray_hosts("a", "b") as hosts:
+        hosts.start("a")
+        hosts.start("b")
+        run = Run(hosts, study, str(storage), Records(storage), shared / "log")
+        assert run.wait_for_work("b"), run.text()
+        hosts.nodes["b"].kill()
+        run.end()
+    assert "node 10.77.0.3" in run.text()
+    assert compare(storage, quiet, run.changed) == dict.fromkeys(compare(quiet, quiet, 0), 0)
