@@ -68,14 +68,24 @@ def of_arms(results: Results) -> list[str]:
 
 
 def limits(results: Results) -> list[str]:
-    """What limits the verdicts of a study: outputs out of reach, the fit, sizes, design and learning rate."""
+    """What limits the verdicts of a study: its data, outputs out of reach, the fit, sizes, design and learning rate."""
     study = results.study
     if all(arm.error.error is None for arm in results.arms):
         return []
     told = [floor_sentence(study), sizes(study, results.arms)]
     failing = failing_sentences([arm.failing for arm in results.arms if arm.failing is not None], study.aggregate)
     reach = _out_of_reach(results.arms)
-    return [*reach, *filter(None, told), *failing, *_of_design(study), *learning_rates(study)]
+    told.append(_grouped(study))
+    return [*study.doubts, *reach, *filter(None, told), *failing, *_of_design(study), *learning_rates(study)]
+
+
+def _grouped(study: StudyInfo) -> str | None:
+    if not study.grouped_by:
+        return None
+    return (
+        f"Each split holds whole groups of structures (by {listed(study.grouped_by)}). Intervals for new data count "
+        "structures, not groups: with few groups they are too narrow."
+    )
 
 
 def _of_design(study: StudyInfo) -> list[str]:

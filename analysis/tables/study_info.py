@@ -92,6 +92,8 @@ class StudyInfo:
     seed: int | None = None
     """The study's seed, from which every trial's seeds follow."""
     reference: ReferenceInfo = field(default_factory=ReferenceInfo)
+    grouped_by: tuple[str, ...] = ()
+    """Values of `data.groups` among the arms: what structures have in common that one split holds together."""
     doubts: tuple[str, ...] = ()
     """Sentences on reference data that cannot be read, or are not what the trials were trained on."""
     study_file: str = ""

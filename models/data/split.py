@@ -30,29 +30,37 @@ def check_splits(data: configuration.Data, reference: Reference, folds: int = 0)
     :raises DataError: if they do not.
     :raises StudyFileError: if the reference data have no label that groups are named after.
     """
-    groups = group_structures(reference, data.groups)
-    largest = max(Counter(groups).values(), default=1)
+    members = Counter(group_structures(reference, data.groups))
+    size, largest = members.total(), max(members.values(), default=1)
     what = f"the converged structures of {data.reference}"
-    check_size(data, len(groups), what, largest)
-    check_folds(data, len(groups), what, folds, largest)
+    check_size(data, size, what)
+    left_out = (largest - 1) * (2 if data.validation else 1)
+    if asked(data) + left_out > size:
+        raise DataError(
+            f"data.groups: expected splits of at most {max(size - left_out, 0)} structures in all, got {asked(data)}: "
+            f"{what} are {len(members)} groups by {data.groups}, the largest of {largest}, and a split that ends "
+            f"inside a group leaves the rest of it out, {left_out} of {size} at most"
+        )
+    check_folds(data, size, what, folds, largest)
 
 
-def check_size(data: configuration.Data, size: int, what: str, largest: int = 1) -> None:
+def asked(data: configuration.Data) -> int:
+    """Number of structures in all splits together."""
+    return data.train + data.validation + data.test
+
+
+def check_size(data: configuration.Data, size: int, what: str) -> None:
     """Check that the splits fit into so many structures.
 
     :param data: sizes of the splits.
     :param size: number of structures.
     :param what: these structures, in words.
-    :param largest: structures in the largest group. A split that ends inside a group leaves the rest of it out.
     :raises DataError: if they do not.
     """
-    asked = data.train + data.validation + data.test
-    left_out = (largest - 1) * (2 if data.validation else 1)
-    if asked + left_out > size:
-        kept = f" (groups by {data.groups} stay whole, which may leave {left_out} of them out)" if left_out else ""
+    if asked(data) > size:
         raise DataError(
-            f"data.train: expected train + validation + test of at most {size - left_out}, {what}{kept}, got "
-            f"{data.train} + {data.validation} + {data.test} = {asked}"
+            f"data.train: expected train + validation + test of at most {size}, {what}, got {data.train} + "
+            f"{data.validation} + {data.test} = {asked(data)}"
         )
 
 

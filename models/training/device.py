@@ -5,11 +5,15 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 
 from tesseral.study.errors import TesseralError
+
+_STATUS = Path("/proc/self/status")
+"""What Linux knows of this process; `VmHWM` is the peak of its resident memory, KiB."""
 
 _FULL = (
     "DefaultCPUAllocator: can't allocate memory",
@@ -92,6 +96,8 @@ def deterministic(device: torch.device) -> Iterator[None]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
         torch.use_deterministic_algorithms(True)
         torch.cuda.reset_peak_memory_stats(device)
+    else:
+        _forget_peak()
     try:
         yield
     finally:
@@ -111,12 +117,25 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: largest resident memory of the process (CPU), or most allocated since `deterministic`
+    """Peak memory in bytes since `deterministic`: largest resident memory of the process (CPU), or most allocated
     (CUDA).
+
+    Where the system cannot forget an earlier peak, as macOS, the CPU's is that of the whole life of the process.
 
     :param device: CPU or CUDA.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+    try:
+        status = _STATUS.read_text()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others KiB
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def _forget_peak() -> None:
+    """Set the peak of the resident memory to the present one: a worker trains one trial after another."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

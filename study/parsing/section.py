@@ -19,6 +19,8 @@ class Range:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
         schema: dict[str, Any] = handler(source)
+        if schema["type"] == "nullable":  # pydantic ignores bounds beside it
+            return schema | {"schema": schema["schema"] | self.bounds}
         return schema | self.bounds
 
 

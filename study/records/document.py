@@ -10,10 +10,11 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from tesseral.study.configuration.trial import canonical
@@ -23,9 +24,27 @@ from tesseral.study.records.store import Store
 Json = dict[str, Any]
 """A JSON object."""
 
-Natural = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0, lt=2**63)]
+Small = Annotated[int, Field(ge=0, lt=2**31)]
+Large = Annotated[FiniteFloat, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1)]
 Number = Annotated[FiniteFloat, Field(ge=0)]
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
+"""A date and time of ISO 8601."""
+
+
+class ProvenanceRecord(TypedDict):
+    """Where a trial's numbers come from."""
+
+    commit: NotRequired[str | None]
+    versions: NotRequired[dict[str, str]]
 
 
 class TrialRecord(TypedDict):
@@ -35,18 +54,24 @@ class TrialRecord(TypedDict):
     arm: str
     factors: Json
     stage: Literal["search", "confirm"]
-    block: NotRequired[Natural | None]
-    replicate: NotRequired[Natural | None]
+    block: NotRequired[Small | None]
+    replicate: NotRequired[Small | None]
     trial: Json
+    study: NotRequired[str]
+    target: NotRequired[str]
     max_steps: NotRequired[Natural]
-    parameters: NotRequired[Number]
-    parameters_live: NotRequired[Number]
-    components: NotRequired[Number]
-    flops: NotRequired[Number]
+    parameters: NotRequired[Natural]
+    parameters_live: NotRequired[Natural]
+    components: NotRequired[Natural]
+    flops: NotRequired[Large]
+    hidden_natural: NotRequired[str | None]
+    match: NotRequired[str | None]
     residual: NotRequired[FiniteFloat | None]
+    unreachable: NotRequired[str | None]
+    dead: NotRequired[str | None]
     dead_irreps: NotRequired[list[dict[str, int]]]
     traces: NotRequired[Json]
-    provenance: NotRequired[Json]
+    provenance: NotRequired[ProvenanceRecord]
     proposal: NotRequired[Natural]
     settings: NotRequired[Json]
     rungs: NotRequired[list[Natural]]
@@ -68,7 +93,7 @@ class AttemptRecord(TypedDict):
     attempt: Positive
     lease: Natural
     start: Natural
-    began: str
+    began: Moment
     version: NotRequired[Positive]
     parts: NotRequired[Positive]
     host: NotRequired[str]
@@ -86,7 +111,7 @@ class OutcomeRecord(TypedDict):
     state: Literal["complete", "pruned", "failed"]
     files: dict[str, Natural]
     checkpoint: str | None
-    ended: str
+    ended: Moment
     attempts: NotRequired[Natural]
     attempt: NotRequired[Natural]
     lease: NotRequired[Natural]
@@ -94,7 +119,7 @@ class OutcomeRecord(TypedDict):
     metrics: NotRequired[dict[str, FiniteFloat]]
     seconds: NotRequired[Number | None]
     device: NotRequired[str | None]
-    peak_memory: NotRequired[Number | None]
+    peak_memory: NotRequired[Natural | None]
     reason: NotRequired[str]
     cause: NotRequired[Literal["training", "memory", "machine", "code", "refused"]]
     reused: NotRequired[str | None]

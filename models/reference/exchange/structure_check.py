@@ -1,6 +1,6 @@
 """Checks that imported structures are molecules: electrons, distances of the atoms, and copies among them."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from tesseral.models.data.groups import geometry
+from tesseral.models.data.groups import same_geometry
 from tesseral.study.constants import BOHR
 from tesseral.study.wording import count
 
@@ -62,13 +62,12 @@ def _distances(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _copies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Structures with the same geometry, which can be in the training and the test split."""
-    first: dict[Hashable, str] = {}
+    first: dict[int, str] = {}
     copies = []
-    for row in rows:
-        key = geometry(row["atomic_numbers"], row["positions"], row["charge"])
-        if key in first:
-            copies.append((first[key], row["id"]))
-        first.setdefault(key, row["id"])
+    for row, geometry in zip(rows, same_geometry(rows), strict=True):
+        if geometry in first:
+            copies.append((first[geometry], row["id"]))
+        first.setdefault(geometry, row["id"])
     if copies:
         one, other = copies[0]
         yield (

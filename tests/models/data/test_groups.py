@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from tesseral.models.data.groups import group_structures
+from tesseral.models.data.groups import group_structures, same_geometry
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_splits, split_structures
 from tesseral.study.configuration.configuration import Configuration, Data
@@ -52,6 +53,26 @@ def test_copies_have_one_geometry_wherever_they_lie():
     assert group_structures(copied, None) == list(range(6))
 
 
+@pytest.mark.parametrize("atoms", [1, 2, 4, 5, 8, 20])
+@pytest.mark.parametrize("noise", [0.0, 5e-6])
+def test_copies_are_found_wherever_their_coordinates_are_rounded(atoms, noise):
+    """Coordinates of four decimals, as files have them, moved by any vector: many lie on the edge of a rounding."""
+    draw = np.random.default_rng(atoms)
+    rows = []
+    for _ in range(40):
+        places = draw.normal(size=(atoms, 3)).round(4)
+        for move in (np.zeros(3), draw.normal(size=3).round(4)):
+            moved = places + move + noise * draw.uniform(-1, 1, size=places.shape)
+            rows.append({"charge": 0, "atomic_numbers": [6] * atoms, "positions": moved.tolist()})
+    expected = [0] * 80 if atoms == 1 else [index // 2 for index in range(80)]
+    assert same_geometry(rows) == expected
+
+
+def test_many_copies_take_no_more_than_linear_memory():
+    row = {"charge": 0, "atomic_numbers": [1, 1], "positions": [[0.0, 0.0, 0.0], [0.74, 0.0, 0.0]]}
+    assert set(same_geometry([row] * 30_000)) == {0}
+
+
 def test_structures_that_did_not_converge_are_in_no_group():
     reference = with_column(synthetic_reference(4), "converged", [True, False, True, True])
     assert group_structures(reference, "composition") == [0, 0, 1]
@@ -78,9 +99,12 @@ def test_whole_groups_must_fit_whatever_the_seed():
     with pytest.raises(DataError) as caught:
         check_splits(Data(reference="x", groups="composition", train=6, test=2), reference)
     assert str(caught.value) == (
-        "data.train: expected train + validation + test of at most 7, the converged structures of x (groups by "
-        "composition stay whole, which may leave 5 of them out), got 6 + 0 + 2 = 8"
+        "data.groups: expected splits of at most 7 structures in all, got 8: the converged structures of x are 2 "
+        "groups by composition, the largest of 6, and a split that ends inside a group leaves the rest of it out, 5 of "
+        "12 at most"
     )
+    with pytest.raises(DataError, match=r"data\.train: expected train"):
+        check_splits(Data(reference="x", groups="composition", train=12, test=2), reference)
     with pytest.raises(DataError, match=r"got 2 × 2 = 4, where whole groups by composition take up to 7 a block"):
         check_splits(Data(reference="x", groups="composition", train=2, test=2), reference, folds=2)
 

@@ -1,11 +1,14 @@
 """The frozen study file: damage is named, with what to do; how many searches an arm has is what it was."""
 
 import hashlib
+import json
+import warnings
+from pathlib import Path
 
 import pytest
 
 from tesseral.study.errors import RecordError
-from tesseral.study.records.ledger import freeze, frozen
+from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tests.support.water_study import water_study
@@ -58,3 +61,22 @@ def test_a_study_of_a_time_without_repeats_goes_on_with_one_search_in_each_arm(t
     assert study.continuing(before).repeats == 1
     assert study.continuing(before).difference(before) == []
     assert study.continuing(None).repeats == 3
+
+
+def test_a_trial_without_its_first_record_is_named(tmp_path):
+    """A reader that left it out in silence would print other errors than the study has."""
+    golden = json.loads((Path(__file__).parents[2] / "support" / "records.json").read_text())
+    store = Store(tmp_path)
+    for path, text in golden.items():
+        store.create(path, text.encode())
+    whole = Ledger(store).entries()
+    trial = next(entry.id for entry in whole if entry.outcome is not None)
+    (tmp_path / "trials" / trial / "trial.json").unlink()
+    sentence = rf"trial {trial[:10]} is left out: .*/{trial}/trial\.json is missing; run the study again"
+    with pytest.warns(UserWarning, match=sentence):
+        assert [entry.id for entry in Ledger(store).entries()] == [each.id for each in whole if each.id != trial]
+    (tmp_path / "trials" / "strays").mkdir()
+    (tmp_path / "trials" / "strays" / "notes.txt").write_text("mine")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Ledger(store, strict=True).entries()
