@@ -73,6 +73,12 @@ class Node:
         """Its own `RAY`, as this process sees it."""
         return self._folder / str(self.starts)
 
+    @property
+    def up(self) -> bool:
+        """Whether it has started."""
+        log = self._folder / f"{self.starts}.log"
+        return log.exists() and "Ray runtime started" in log.read_text()
+
     def inside(self, *arguments: str) -> list[str]:
         """A command that runs beside the node: on its host, with its temporary folder."""
         assert self._process is not None
@@ -137,6 +143,13 @@ class Hosts:
             return subprocess.Popen(
                 self.nodes["head"].inside(*command), stdout=file, stderr=subprocess.STDOUT, env=environment
             )
+
+    def wait_for_nodes(self, seconds: float = 240.0) -> None:
+        """Until all nodes have started."""
+        end = time.monotonic() + seconds
+        while not all(node.up for node in self.nodes.values()):
+            assert time.monotonic() < end, "a node does not start"
+            time.sleep(0.5)
 
     def wait_for_head(self, seconds: float = 120.0) -> None:
         """Until the head listens."""

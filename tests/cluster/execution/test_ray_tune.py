@@ -169,6 +169,7 @@ ROOMS = """
 import json, os, sys
 from pathlib import Path
 from tesseral.cluster.execution.packing import Usage
+from tesseral.cluster.execution.probe import Sample
 from tesseral.cluster.execution.ray_tune import RayExecutor
 from tesseral.cluster.execution.worker import Job, NeedsRoomError
 from tesseral.study.design.study_file import Resources
@@ -178,7 +179,7 @@ FOLDER = Path(sys.argv[1])
 
 class Work:
     resources = Resources(memory="auto", max_concurrent=2)
-    sample = None
+    sample = Sample("", "", ())
 
     def __init__(self):
         self.jobs = [Job("", "", name, 1, 1) for name in ("crowded", "lost", "unfit", "plain")]
