@@ -11,6 +11,7 @@ from tesseral.analysis.figures.svg import MUTED
 from tesseral.analysis.statistics.comparisons.epochs import epoch_sentences
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.metric_label import describe
+from tesseral.study.wording import count
 
 
 def epoch_figures(tables: StudyTables, changes: pl.DataFrame) -> Iterator[Figure]:
@@ -25,10 +26,13 @@ def epoch_figures(tables: StudyTables, changes: pl.DataFrame) -> Iterator[Figure
         return
     metric = describe(f"{own['split'][0]}.{own['metric'][0]}", study.target)
     told = " ".join(epoch_sentences(own))
+    where = f"the {metric.split} split"
+    if study.densities and own["metric"][0] == study.metric.partition(".")[2]:
+        where = f"{count(study.densities, 'structure')} of {where}, or on all if it has fewer,"
     yield Figure(
         "change-by-epoch",
         change_by_epoch(own, study.arms, f"{metric.name}: change, %"),
-        f"Paired change of {metric.noun} on the {metric.split} split against the baseline, as if training had stopped "
+        f"Paired change of {metric.noun} on {where} against the baseline, as if training had stopped "
         "at an epoch of this one schedule. Bands are 95 % intervals for new data, each epoch by itself; verdicts rest "
         f"on the end of training alone. {told}".rstrip(),
     )

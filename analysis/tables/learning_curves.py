@@ -12,7 +12,8 @@ BY_ORDER = ("block_error", "relative_error")
 def curve_metrics(metric: str) -> list[str]:
     """Metrics that can stand for a study's metric during training, the best first.
 
-    :param metric: such as `test.epsilon`. ε needs a grid and is not measured in every epoch, hence the stand-ins.
+    :param metric: such as `test.epsilon`. ε needs a grid, and is measured
+        during training only where `traces.densities` asks for it, hence the stand-ins.
     """
     return [metric.partition(".")[2], "l2_error", "loss"]
 

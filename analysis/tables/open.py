@@ -181,6 +181,7 @@ def study_info(
         match=file.match,
         overlaps={known[arm.label]: arm.configuration.data.test / arm.configuration.data.train for arm in study.arms},
         grouped_by=tuple(sorted({groups for arm in study.arms if (groups := arm.configuration.data.groups)})),
+        densities=file.traces.densities,
         aggregate=file.study.aggregate,
         margin=file.study.margin,
         search=file.search,

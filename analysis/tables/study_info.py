@@ -94,6 +94,8 @@ class StudyInfo:
     reference: ReferenceInfo = field(default_factory=ReferenceInfo)
     grouped_by: tuple[str, ...] = ()
     """Values of `data.groups` among the arms: what structures have in common that one split holds together."""
+    densities: int = 0
+    """Validation structures on which metrics that need a grid are measured during training; `traces.densities`."""
     doubts: tuple[str, ...] = ()
     """Sentences on reference data that cannot be read, or are not what the trials were trained on."""
     study_file: str = ""

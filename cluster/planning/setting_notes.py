@@ -56,6 +56,10 @@ def open_notes(plan: StudyPlan) -> Iterator[str]:
             "network.readout is not set: it is a convolution in gated arms and linear in the others. Set it, and arms "
             "differ in their layers alone"
         )
+    densities = plan.study.file.traces.densities
+    fewest = min(arm.configuration.data.validation for arm in arms)
+    if densities > fewest:
+        yield f"traces.densities is {densities}, and data.validation is {fewest}: so many structures are measured"
     compared = baselines(arms, plan.study.baseline, plan.study.within)
     if len(arms) > 1 and all(base in (None, label) for label, base in compared.items()):
         yield "no arm has a baseline: no two arms share a target and the levels of study.within"

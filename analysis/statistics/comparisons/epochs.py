@@ -1,9 +1,10 @@
 """The change against the baseline at every recorded epoch: whether a verdict depends on when training stopped.
 
 At each epoch, arms are compared in pairs (block, replicate) as at the end (`paired`), by the validation error that
-stands for the study's metric during training (`tables.learning_curves.curve_metrics`): ε itself is measured at the end
-only. Pairs of complete trials count. Intervals are for new data, and pointwise: each epoch covers at 95 % by itself, no
-correction is made over epochs, and errors of successive epochs are not independent.
+stands for the study's metric during training (`tables.learning_curves.curve_metrics`): ε itself is measured during
+training only where `traces.densities` asks for it, on that many validation structures. Pairs of complete trials count.
+Intervals are for new data, and pointwise: each epoch covers at 95 % by itself, no correction is made over epochs, and
+errors of successive epochs are not independent.
 """
 
 from collections.abc import Sequence

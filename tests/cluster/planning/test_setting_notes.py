@@ -89,3 +89,9 @@ def test_a_preset_sets_too(plan_of):
     more = "[presets.tiny]\nnetwork.correlation = 2\n"
     assert list(setting_notes(plan_of(LMAX, more=more))) == []
     assert list(setting_notes(plan_of(LMAX, more=more, preset="tiny"))) == [CORRELATION]
+
+
+def test_densities_that_the_validation_split_lacks_are_told(plan_of):
+    lines = list(open_notes(plan_of(LMAX, more="[traces]\ndensities = 100\n")))
+    assert lines == ["traces.densities is 100, and data.validation is 2: so many structures are measured"]
+    assert list(open_notes(plan_of(LMAX, more="[traces]\ndensities = 2\n"))) == []
