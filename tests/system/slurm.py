@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -75,8 +76,8 @@ def free_ports(count: int) -> list[int]:
 class Slurm:
     """A controller and two node daemons, n1 and n2 with two CPUs each."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.folder, self.python = folder, python
         for name in ("state", "munge", "spool-n1", "spool-n2"):
             (folder / name).mkdir()
         port, first, second = free_ports(3)
@@ -136,7 +137,7 @@ class Slurm:
         """Submit a study, and return its job's number."""
         command = ["sbatch", "--parsable", *([f"--uid={user}"] if user else []), f"--chdir={folder}", *options]
         command += [str(SCRIPTS / script), f"{study}.toml"]
-        environment = self.environment | {"TESSERAL_ENV": sys.prefix, "TESSERAL_STORAGE": str(folder)}
+        environment = self.environment | {"TESSERAL_ENV": str(self.python), "TESSERAL_STORAGE": str(folder)}
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip().split(";")[0]
@@ -144,6 +145,25 @@ class Slurm:
     def wait(self, job: str, expected: str, seconds: float = 400.0) -> None:
         """Wait until a job has a state."""
         self._until(lambda: self.state(job).startswith(expected), f"job {job} is not {expected}", seconds)
+
+
+def environment_for_all(folder: Path) -> Path:
+    """A Python environment that every user of this machine can run, as this one's interpreter may lie in a home."""
+    home = Path(sys.base_prefix)
+    library = Path("lib") / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    left_out = shutil.ignore_patterns("site-packages", "test", "tests", "__pycache__", "config-*")
+    shutil.copytree(home / library, folder / library, ignore=left_out)
+    for shared in (home / "lib").glob("libpython*.so*"):
+        shutil.copy2(shared, folder / "lib")
+    (folder / "bin").mkdir()
+    shutil.copy2(Path(sys.executable).resolve(), folder / "bin" / "python")
+    paths = os.pathsep.join([str(ROOT / "infra" / "namespace"), sysconfig.get_path("purelib")])
+    variables = f'PATH="{folder}/bin:$PATH" PYTHONPATH="{paths}" LD_LIBRARY_PATH="{folder}/lib"'
+    (folder / "bin" / "activate").write_text(f"export {variables}\n")
+    command = folder / "bin" / "tesseral"
+    command.write_text('#!/bin/sh\nexec python -m tesseral.cluster.commands.cli "$@"\n')
+    command.chmod(0o755)
+    return folder
 
 
 class Studies:
@@ -281,7 +301,7 @@ def preempted(slurm: Slurm, studies: Studies) -> dict[str, int]:
 def out_of_time(slurm: Slurm, studies: Studies) -> dict[str, int]:
     """A study that meets its time limit and is submitted again, on a part of one node."""
     folder = studies.make("late")
-    limits = ("--cpus-per-task=1", "--time=1", "--signal=B:TERM@15")
+    limits = ("--cpus-per-task=1", "--time=2", "--signal=B:TERM@60")
     job = slurm.submit("one_node.sbatch", folder, "study", *limits)
     slurm.wait(job, "FAILED:143", 200)
     before, log = ended(folder), (folder / f"tesseral-{job}.log").read_text()
@@ -329,10 +349,11 @@ def main() -> None:
         (folder / "slurm").mkdir()
         studies = Studies(folder, options.blocks, options.epochs)
         print(f"undisturbed: {len(studies.expected)} trials, {studies.seconds:.0f} s", flush=True)
-        with Slurm(folder / "slurm").running() as slurm:
+        with Slurm(folder / "slurm", environment_for_all(folder / "python")).running() as slurm:
             for part in options.parts:
                 began = time.monotonic()
                 figures = PARTS[part](slurm, studies)
+                slurm.ask("scancel", "--state=PENDING,RUNNING", "--user", f"root,{OTHER_USER}")
                 print(f"{part}: {time.monotonic() - began:.0f} s, {figures}", flush=True)
                 total |= figures
     rows = [
