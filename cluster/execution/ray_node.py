@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from tesseral.cluster.execution.ray_machine import cores, private_folder
 from tesseral.study.errors import ClusterError, TesseralError
@@ -45,10 +46,10 @@ WORKERS_FROM = 16
 """Place of the first worker's port in the range."""
 OBJECT_STORE = 200 * 2**20
 """Shared memory of a node, in bytes: trials send nothing through it, and Ray's default is a third of the memory."""
-START_WITHIN = 120.0
-"""Seconds that the head has to answer."""
+STARTED = "ray_current_cluster"
+"""File that `ray start` writes into its folder once the servers have started."""
 STARTS = 5
-"""How often a worker's servers are started. `ray start` gives up after 30 s, which a busy machine exceeds."""
+"""How often the servers are started. `ray start` gives up after 30 s, which a busy machine exceeds."""
 PAUSE = 2.0
 """Seconds between two starts."""
 KEEP_WITHIN = 20.0
@@ -178,7 +179,8 @@ def run(head: str, peer: str, resources: Sequence[str], job: int) -> int:
     :param resources: options of `ray start`.
     :param job: the job's number.
     :returns: exit code.
-    :raises ClusterError: if Ray cannot be started.
+    :raises ClusterError: if no range of ports is free, or `peer` is no machine.
+    :raises TesseralError: if there is no token.
     """
     if not os.environ.get("RAY_AUTH_TOKEN") and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
         raise TesseralError("RAY_AUTH_TOKEN: expected the token of this job, got none")
@@ -187,13 +189,13 @@ def run(head: str, peer: str, resources: Sequence[str], job: int) -> int:
         signal.signal(number, lambda number, _: asked.append(number))
     address = own_address(peer)
     with own_ports(job) as ports, private_folder() as folder:
-        for _ in range(STARTS if head else 1):
+        for _ in range(STARTS):
             node = start(ports, folder, address, head, resources)
             try:
                 if head:
                     _stay(node, asked, head)
-                else:
-                    _lead(node, asked, f"{address}:{ports.head}")
+                elif _lead(node, asked, Path(folder, STARTED), f"{address}:{ports.head}"):
+                    return 0 if asked else 1
             finally:
                 _end(node)
             if asked or (head and not answers(head)):
@@ -202,16 +204,19 @@ def run(head: str, peer: str, resources: Sequence[str], job: int) -> int:
     return 0 if asked else 1
 
 
-def _lead(node: "subprocess.Popen[bytes]", asked: Sequence[int], address: str) -> None:
-    """Say the address once the head answers, and wait until it ends or is asked to."""
-    end = time.monotonic() + START_WITHIN
-    while not answers(address):
-        if asked or node.poll() is not None or time.monotonic() > end:
-            raise ClusterError(f"Ray's head did not start at {address}; see the lines above")
+def _lead(node: "subprocess.Popen[bytes]", asked: Sequence[int], started: Path, address: str) -> bool:
+    """Say the address once the head has started, and wait until it ends or is asked to.
+
+    :returns: whether it had started.
+    """
+    while not started.exists():
+        if asked or node.poll() is not None:
+            return False
         time.sleep(0.2)
     print(address, flush=True)
     while not asked and node.poll() is None:
         time.sleep(0.2)
+    return True
 
 
 def _stay(node: "subprocess.Popen[bytes]", asked: Sequence[int], head: str) -> None:
