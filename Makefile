@@ -6,6 +6,7 @@
 # make faults       whatever fails, no row is lost and no number changes: at most 20 minutes. Figures in build/faults.json
 # make slurm-test   studies on a real Slurm of two nodes: needs root and Debian's packages. Figures in build/slurm.json
 # make cluster-test nodes that die, join late, are cut off: at most 15 minutes, needs root. Figures in build/cluster.json
+# make simulate     10,000 trials on 1,000 GPUs, simulated: where driver and storage saturate. Figures in build/simulate.json
 # make calibrate    how often intervals hold and equal arms are told apart: simulations. Figures in build/calibrate.json
 # make bench        speed and scale, as ratios. Figures in build/bench.json
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -17,7 +18,7 @@ STUDY := quickstart$(if $(SIZE),_$(SIZE))
 WATER := water$(if $(SIZE),_$(SIZE))
 TESSERAL := .venv/bin/tesseral
 
-.PHONY: quickstart test install check schemas docs chaos faults slurm-test cluster-test calibrate bench clean
+.PHONY: quickstart test install check schemas docs chaos faults slurm-test cluster-test simulate calibrate bench clean
 
 quickstart: install
 	@$(TESSERAL) reference make study/examples/$(WATER).toml --storage $(STORAGE)
@@ -52,6 +53,9 @@ slurm-test: install
 
 cluster-test: install
 	@.venv/bin/python -m tests.system.cluster --figures build/cluster.json
+
+simulate: install
+	@.venv/bin/python -m tests.benchmarks.simulate --figures build/simulate.json
 
 calibrate: install
 	@OMP_NUM_THREADS=1 nice -n 10 .venv/bin/python -m tests.calibration --figures build/calibrate.json
