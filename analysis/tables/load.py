@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from errno import ENOENT
 from functools import partial
 from typing import Self
 
@@ -144,7 +145,7 @@ def _objection(path: str, schema: pa.Schema) -> str | None:
     data = Store(place).read(name)
     if data is None:
         if "-all" not in name:
-            raise FileNotFoundError(path)
+            raise FileNotFoundError(ENOENT, "the file was there and is gone; run the command again", path)
         return f"{path} is left out: the trial's outcome names it, but it is missing; {_ADVICE}"
     if altered(path, data):
         return f"{path} is left out: it is damaged, for its content does not match the hash in its name; {_ADVICE}"
