@@ -16,6 +16,22 @@ from tesseral.study.wording import duration, scaled
 WORDS = ("arm", "matched in", "notes")
 """Columns that hold words; the others hold numbers."""
 
+CHANGE = "change, %"
+"""The column of changes against the baseline."""
+
+_LEFT_OUT = (
+    "trials",
+    "Holm p",
+    "live parameters",
+    "components",
+    "matched in",
+    "residual, %",
+    "FLOPs per step",
+    "error in its unit",
+    "notes",
+)
+"""Columns that only the page shows, because a terminal is 80 characters wide. Notes are printed below the table."""
+
 
 def arm_table(results: Results) -> list[dict[str, str]]:
     """The arms as text: one dictionary (heading → cell) for each arm."""
@@ -31,7 +47,7 @@ def arm_table(results: Results) -> list[dict[str, str]]:
             "trials": str(arm.error.trials),
             metric.heading: interval(arm.error.error) if arm.error.error else "–",
             **({other: _other_error(arm, study.metric, other)} if other else {}),
-            "change, %": _change(arm),
+            CHANGE: _change(arm),
             **({study.sampling.here: _change_here(arm)} if two else {}),
             "Holm p": _p(arm.comparison),
             **_size(arm, units),
@@ -40,6 +56,17 @@ def arm_table(results: Results) -> list[dict[str, str]]:
             "notes": "; ".join(arm.flags),
         }
         for arm in arms
+    ]
+
+
+def short_table(results: Results) -> list[dict[str, str]]:
+    """The columns of `arm_table` that a terminal has room for; where there are two intervals, each is named."""
+    changes = [arm.comparison.change for arm in results.arms if arm.comparison]
+    new = any(change is not None and change.low is not None for change in changes)
+    headings = {CHANGE: f"{CHANGE}, new data"} if new else {}
+    return [
+        {headings.get(key, key): cell for key, cell in row.items() if key not in _LEFT_OUT}
+        for row in arm_table(results)
     ]
 
 

@@ -56,20 +56,23 @@ def _worst(arms: Sequence[ArmSummary]) -> str:
     return f"; the largest residual is {100 * max(residuals):.2g} %" if residuals else ""
 
 
+CAUTION = ", so a change may come from size as well as from the factor."
+"""The end of `sizes` where arms differ in size."""
+
+
 def sizes(study: StudyInfo, arms: Sequence[ArmSummary]) -> str | None:
     """A sentence on whether a change may be due to size as well as to the factor; None if there is nothing to say."""
     known = [arm for arm in arms if arm.parameters is not None]
     units = {arm.match for arm in known}
-    caution = "so a change may come from size as well as from the factor."
     if units == {"none"}:
         spans = {arm.arm: arm.bounds("parameters") or (0, 0) for arm in known}
         parameters = [value for span in spans.values() for value in span]
         compared = [[value for arm in group for value in spans.get(arm, ())] for group in study.groups.values()]
         if all(max(alike) <= UNEQUAL * min(alike) for alike in compared if alike):
             return None
-        return f"The arms are not matched in size ({min(parameters):,} to {max(parameters):,} parameters), {caution}"
+        return f"The arms are not matched in size ({min(parameters):,} to {max(parameters):,} parameters){CAUTION}"
     if any(len({arm.match for arm in known if arm.arm in group}) > 1 for group in study.groups.values()):
-        return f"The arms are matched in different ways ({', '.join(sorted(units))}), {caution}"
+        return f"The arms are matched in different ways ({', '.join(sorted(units))}){CAUTION}"
     if not units:
         return None
     which = "The matched arms" if "none" in units else "The arms"
@@ -77,7 +80,7 @@ def sizes(study: StudyInfo, arms: Sequence[ArmSummary]) -> str | None:
     loose = [arm for arm in known if arm.residual is not None and abs(arm.residual) > LOOSE]
     if loose:
         deviate = f"{count(len(loose), 'arm')} deviate{'s' if len(loose) == 1 else ''} by more than {100 * LOOSE:g} %"
-        return f"{matched}, but {deviate}, {caution}"
+        return f"{matched}, but {deviate}{CAUTION}"
     return f"{matched} to within {100 * LOOSE:g} %."
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from tesseral.analysis.report.design_text import sizes
+from tesseral.analysis.report.design_text import CAUTION, sizes
 from tesseral.analysis.report.notes import chosen_baseline
 from tesseral.analysis.report.step_text import step_sentences
 from tesseral.analysis.statistics.arms import ArmSummary
@@ -86,6 +86,17 @@ def _grouped(study: StudyInfo) -> str | None:
         f"Each split holds whole groups of structures (by {listed(study.grouped_by)}). Intervals for new data count "
         "structures, not groups: with few groups they are too narrow."
     )
+
+
+def cautions(results: Results) -> list[str]:
+    """What `limits` says of sizes and of the learning rate, in few words; nothing where all is well."""
+    study, told = results.study, sizes(results.study, results.arms) or ""
+    short = [told.replace(CAUTION, ".")] if told.endswith(CAUTION) else []
+    if study.shares_rate and study.scan is None:
+        short.append("One learning rate serves all arms, and no scan of it is recorded (tesseral plan --probe-rate).")
+    elif study.shares_rate and study.scan is not None and study.scan.favours:
+        short.append("The learning rate may favour arms: the page says which.")
+    return short
 
 
 def _of_design(study: StudyInfo) -> list[str]:

@@ -58,14 +58,17 @@ def step_sentence(step: Step, results: Results) -> str:
 
 
 def step_lines(results: Results) -> list[str]:
-    """The steps in few words, such as `lmax 1 against 0: earns its cost (−40 % [−53, −25], 1.7 × the time)`."""
+    """The steps in few words, such as `lmax 1 against 0: worse (40 % [25, 53] for new data, 1.7 × the time)`."""
     compared = [step for step in results.steps if step.comparison.change is not None]
     if len(compared) > _MOST_SENTENCES:
         return step_sentences(results)
     lines = []
     for step in compared:
         change = step.comparison.change
-        facts = [interval(change, "%", signed=True)] if change else []
+        facts = []
+        if change:
+            new = " for new data" if change.low is not None else ""
+            facts.append(f"{interval(change, '%', signed=True)}{new}")
         facts += [f"{_times(step.costs[cost])} × the {COSTS[cost]}" for cost in deciding_costs(step.costs)]
         verdict = step.verdict.replace("δ", f"{results.study.margin:g} %")
         lines.append(f"{step_name(step)}: {verdict} ({', '.join(facts)})")

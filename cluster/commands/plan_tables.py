@@ -90,7 +90,7 @@ def show_scan(scan: RateScan) -> None:
     for line in scan_sentences(scan):
         console.print(f"- {line}")
     if any(arm.at_edge for arm in scan.arms):
-        console.print("- *: the lowest or highest rate that was tried; a better one may lie beyond")
+        console.print("- *: the lowest or highest rate that was tried")
 
 
 def _error(value: float | None) -> str:

@@ -10,20 +10,6 @@ from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName
 from tesseral.study.configuration.trial import digest
 from tesseral.study.records.store import Store
 
-LEFT_OUT = (
-    "trials",
-    "Holm p",
-    "live parameters",
-    "components",
-    "matched in",
-    "residual, %",
-    "FLOPs per step",
-    "error in its unit",
-    "notes",
-)
-"""Columns that only the page shows, because a terminal is 80 characters wide. Notes are printed below the table."""
-
-
 Baseline = Annotated[
     str | None,
     typer.Option(
@@ -47,7 +33,8 @@ def report(
 
     Example, against another arm: `tesseral report quickstart --baseline lmax=2`
     """
-    from tesseral.analysis.report.arm_table import arm_table, flag_lines
+    from tesseral.analysis.report.arm_table import CHANGE, flag_lines, short_table
+    from tesseral.analysis.report.findings import cautions
     from tesseral.analysis.report.notes import chosen_baseline
     from tesseral.analysis.report.report import render
     from tesseral.analysis.report.step_text import step_lines
@@ -65,13 +52,15 @@ def report(
     if as_json:
         print(json.dumps(to_dict(results) | {"report": store.location(page)}, indent=2, default=str))
     else:
-        rows = [{key: row[key] for key in row if key not in LEFT_OUT} for row in arm_table(results)]
-        rows = drop_columns(rows, [key for key in rows[0] if key not in ("arm", list(rows[0])[1], "change, %")])
+        rows = short_table(results)
+        kept = ("arm", list(rows[0])[1])
+        rows = drop_columns(rows, [key for key in rows[0] if key not in kept and not key.startswith(CHANGE)])
         title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
         console.print(title, style="bold", soft_wrap=True)
         console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
         for line in (
             *step_lines(results),
+            *cautions(results),
             *study_info.doubts,
             *chosen_baseline(study_info),
             *flag_lines(results),

@@ -18,6 +18,7 @@ from tesseral.study.configuration.trial import digest
 from tesseral.study.records.document import read_document, seal
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tesseral.study.wording import listed_labels
 
 PATH = "learning_rates.json"
 """The record, in the study's folder."""
@@ -139,8 +140,22 @@ def read_scan(store: Store, study: Study) -> RateScan | None:
 def scan_sentences(scan: RateScan) -> list[str]:
     """What a scan says of the study's learning rate: a warning if it favours an arm, else how near it is to the best.
 
+    Arms whose best rate is at an end of the scan are named, because a better one may lie beyond.
+
     :param scan: of the study.
     """
+    at_edge = [arm.arm for arm in scan.arms if arm.at_edge and arm.best is not None]
+    told = _of_losses(scan)
+    if at_edge:
+        told.append(
+            f"The best scanned rate is the lowest or highest that was tried in {listed_labels(at_edge)}: a better one "
+            "may lie beyond."
+        )
+    return told
+
+
+def _of_losses(scan: RateScan) -> list[str]:
+    """What the losses of the arms say, without those whose best rate may lie beyond."""
     low, high = min(scan.arms, key=lambda arm: arm.loss), max(scan.arms, key=lambda arm: arm.loss)
     made = f"a scan with {100 * scan.share:.0f} % of the epochs and one start a rate"
     if scan.favours:

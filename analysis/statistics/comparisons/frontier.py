@@ -1,12 +1,16 @@
 """The frontier of error against cost: arms that no other arm of their group beats in both.
 
 An arm is on the frontier if no other arm has an error and a cost that are at most its own, one of them lower. Errors
-and costs are geometric means over the blocks and replicates that all arms completed. How surely an arm is on it, for
-these data, is the share of bootstrap draws in which it is: units (blocks or searches, `Sampling`) are drawn with
-replacement, the same ones for all arms, because arms share blocks.
+and costs are geometric means over the blocks and replicates that all arms completed. FLOPs and parameters within 1 % of
+one another, the tolerance of matching, count as equal: what matching left over says nothing of an arm.
+
+How surely an arm is on it, for these data, is the share of bootstrap draws in which it is: units (blocks or searches,
+`Sampling`) are drawn with replacement, the same ones for all arms, because arms share blocks.
 
 Sources: Efron, Ann. Stat. 7, 1 (1979), on the bootstrap. FLOPs are those of matrix products alone.
 """
+
+from math import log1p
 
 import numpy as np
 import polars as pl
@@ -15,6 +19,10 @@ from tesseral.analysis.statistics.comparisons.best import common_errors
 from tesseral.analysis.statistics.comparisons.paired import trial_errors
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import FEWEST_UNITS
+from tesseral.study.design.match import LOOSE
+
+_EQUAL = 1e-9
+"""Logarithms of times that differ by less are equal but for rounding."""
 
 DRAWS = 2000
 """Number of bootstrap draws."""
@@ -61,27 +69,29 @@ def frontier(tables: StudyTables, generator: np.random.Generator) -> pl.DataFram
                 ]
             )
             means = logs.mean(axis=2, keepdims=True)
-            front = on_frontier(*means)[:, 0]
+            equal = _EQUAL if cost == "seconds" else log1p(LOOSE)
+            of_errors, of_costs = means
+            front = on_frontier(of_errors, of_costs, equal)[:, 0]
             share: list[float | None] = [None] * len(arms)
             if logs.shape[2] >= FEWEST_UNITS:
                 drawn = generator.integers(logs.shape[2], size=(DRAWS, logs.shape[2]))
-                share = on_frontier(*logs[:, :, drawn].mean(axis=3)).mean(axis=1).tolist()
+                of_errors, of_costs = logs[:, :, drawn].mean(axis=3)
+                share = on_frontier(of_errors, of_costs, equal).mean(axis=1).tolist()
             values = np.exp(means[..., 0])
             rows += [(cost, arm, *values[:, i].tolist(), bool(front[i]), share[i]) for i, arm in enumerate(arms)]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
-def on_frontier(errors: np.ndarray, costs: np.ndarray) -> np.ndarray:
+def on_frontier(errors: np.ndarray, costs: np.ndarray, equal: float = 0.0) -> np.ndarray:
     """Whether no other arm is at least as good in both and better in one.
 
     :param errors: of shape (arms, draws).
     :param costs: of shape (arms, draws).
+    :param equal: costs that differ by no more than this are equal.
     :returns: of shape (arms, draws).
     """
     kept = np.empty(errors.shape, dtype=bool)
-    # Rounding of equal costs must not decide.
-    costs = np.round(costs, 9)
     for i, (error, cost) in enumerate(zip(errors, costs, strict=True)):
-        beaten = (errors <= error) & (costs <= cost) & ((errors < error) | (costs < cost))
+        beaten = (errors <= error) & (costs <= cost + equal) & ((errors < error) | (costs < cost - equal))
         kept[i] = ~beaten.any(axis=0)
     return kept

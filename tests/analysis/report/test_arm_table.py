@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tesseral.analysis.report import summary
-from tesseral.analysis.report.arm_table import arm_table, flag_lines
+from tesseral.analysis.report.arm_table import arm_table, flag_lines, short_table
 from tesseral.analysis.report.findings import findings
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.results import analyse
@@ -31,6 +31,20 @@ def test_notes_stand_below_the_table_of_a_terminal():
         "lmax=0: cannot reach 1x4e",
         "every arm: too few trials for an interval",
     ]
+
+
+def test_a_terminal_names_both_intervals():
+    rows = analyse(load(table(trial_rows(blocks=6)), [], [], info(blocks=6, overlaps={"lmax=1": 0.3})))
+    assert list(short_table(rows)[0]) == [
+        "arm",
+        "error, %",
+        "change, %, new data",
+        "for these data",
+        "parameters",
+        "time",
+    ]
+    few = analyse(load(table(trial_rows(blocks=2)), [], [], info(blocks=2)))
+    assert list(short_table(few)[0])[2:4] == ["change, %", "for these splits"]
 
 
 def test_errors_stand_in_units_and_as_a_share_of_the_spread(crossed_results):

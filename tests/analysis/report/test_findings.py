@@ -8,6 +8,7 @@ import pytest
 
 from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.findings import (
+    cautions,
     compared,
     findings,
     learning_rates,
@@ -269,6 +270,20 @@ def test_how_the_learning_rate_was_chosen_is_told():
     assert "within 5.0 % of that at the arm's best scanned rate" in findings_of(trial_rows(), scan=scan)[-1]
     favoured = findings_of(trial_rows(), scan=RateScan("", "l2_error", 0.25, (FLAT, STEEP)))[-1]
     assert "is that at the best rate in lmax=0 and is 25.0 % above that at the best rate in lmax=1" in favoured
+
+
+def test_a_terminal_gets_cautions_in_few_words():
+    def told(rows, **changes):
+        return cautions(analyse(load(table(rows), [], [], info(**changes))))
+
+    equal = [row | {"parameters": 91_000} for row in trial_rows()]
+    assert told(trial_rows()) == [
+        "The arms are not matched in size (91,000 to 281,000 parameters).",
+        "One learning rate serves all arms, and no scan of it is recorded (tesseral plan --probe-rate).",
+    ]
+    favours = RateScan("", "l2_error", 0.25, (FLAT, STEEP))
+    assert told(equal, scan=favours) == ["The learning rate may favour arms: the page says which."]
+    assert told(equal, scan=RateScan("", "l2_error", 0.25, (FLAT, FLAT))) == []
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tesseral.analysis.report import summary
-from tesseral.analysis.report.report import report
+from tesseral.analysis.report.report import render, report
 from tesseral.analysis.statistics.comparisons.paired import Comparison, arm_errors, compare_arms
 from tesseral.analysis.statistics.orders.benefit import benefit
 from tesseral.analysis.statistics.results import analyse
@@ -228,3 +230,12 @@ def test_control_characters_are_shown_as_escapes(tmp_path):
     page = report(study_tables(tmp_path, rows, arms=arms, baseline=arms[0], description=hostile, study_file=hostile))
     assert html.unescape(page).count(r"l=\x1b[31m\x00\x07\u202e") > 20
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", page)
+
+
+def test_a_column_that_would_say_nothing_is_a_sentence(results):
+    """When orders have half of their last share: a column only if one of them begins below it."""
+    heading, sentence = "half of its last share at epoch", "Every order has half of its last share from the first"
+    for epoch in (0, 30):
+        places = results.layers.places.with_columns(epoch=pl.lit(epoch, dtype=pl.Float64))
+        shown = words(render(replace(results, layers=replace(results.layers, places=places))))
+        assert (heading in shown, sentence in shown) == (epoch > 0, epoch == 0)

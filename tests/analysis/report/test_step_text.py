@@ -2,17 +2,18 @@
 
 import html
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from tesseral.analysis.report.report import render
 from tesseral.analysis.report.step_text import step_lines, step_sentences, step_table
 from tesseral.analysis.statistics.comparisons.paired import Comparison
-from tesseral.analysis.statistics.comparisons.steps import Step
+from tesseral.analysis.statistics.comparisons.steps import Step, Verdict
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tesseral.analysis.terms.estimate import Bounds, Estimate
-from tests.support.report_page import cells
+from tests.support.report_page import cells, words
 from tests.support.synthetic_study import info, table, trial_rows
 
 CHANGE = Estimate(-40.0, -53.0, -25.0, 0.001, Bounds(-48.0, -32.0, 0.0001))
@@ -88,10 +89,16 @@ def test_a_terminal_gets_fewer_words(results):
         replace(STEP, verdict="undecided", costs=unclear),
     )
     assert step_lines(replace(results, steps=steps)) == [
-        "lmax 1 against 0: earns its cost (−40 % [−53, −25], 1.7 × the time)",
-        "lmax 1 against 0 (layers=2): no worse than 2 % (−40 % [−53, −25])",
-        "lmax 1 against 0: undecided (−40 % [−53, −25], 1.00 × the time, 2.4 × the FLOPs)",
+        "lmax 1 against 0: earns its cost (−40 % [−53, −25] for new data, 1.7 × the time)",
+        "lmax 1 against 0 (layers=2): no worse than 2 % (−40 % [−53, −25] for new data)",
+        "lmax 1 against 0: undecided (−40 % [−53, −25] for new data, 1.00 × the time, 2.4 × the FLOPs)",
     ]
+
+
+def test_an_interval_for_these_splits_alone_is_not_called_one_for_new_data(results):
+    alone = replace(STEP.comparison, change=Estimate(-40.0, here=CHANGE.here))
+    step = replace(STEP, comparison=alone, verdict="no verdict", costs={})
+    assert step_lines(replace(results, steps=(step,))) == ["lmax 1 against 0: no verdict (−40.0 %)"]
 
 
 def test_many_steps_are_counted(results):
@@ -112,3 +119,7 @@ def test_the_table_has_a_row_for_each_step():
     page = html.unescape(render(results))
     assert [row[0] for row in cells(page, "Steps")] == [row["step"] for row in rows]
     assert step_sentences(results)[0] in page
+    note = words(page).split("<h2>Steps</h2>")[1].split('<p class="note">')[1].split("</p>")[0]
+    named = [verdict.replace("δ", "2 %").lower() for verdict in get_args(Verdict)]
+    assert [verdict for verdict in named if verdict not in note.lower()] == []
+    assert "after Bonferroni’s correction over all steps" in note

@@ -53,6 +53,9 @@ def test_a_rate_that_is_as_bad_for_all_favours_none_and_is_told():
     both = scan(replace(FLAT, errors=(3.0, 2.5, 2.0)), STEEP)
     assert not both.favours
     assert scan_sentences(both)[1] == "Every arm does better at another rate: 0.03."
+    assert scan_sentences(both)[2] == (
+        "The best scanned rate is the lowest or highest that was tried in lmax=0: a better one may lie beyond."
+    )
     lost = scan(replace(FLAT, errors=(None, None, None)))
     assert scan_sentences(lost)[0].startswith("Training diverges at the study's learning rate in every arm")
 

@@ -63,6 +63,23 @@ def test_each_trial_counts_with_the_network_that_its_search_chose():
     assert found["share"] == pytest.approx(smaller, abs=3 * np.sqrt(smaller * (1 - smaller) / DRAWS))
 
 
+def test_what_matching_left_over_decides_nothing():
+    """Parameters within 1 %, and errors that fall with the arm: the best arm alone is on the frontier."""
+    rows = [
+        trial_row(arm, block, 0)
+        | {"metric.test.epsilon": 1.0 - 0.1 * arm, "parameters": (90_000, 90_090, 90_800)[arm], "seconds": 1.0 + arm}
+        for arm in range(3)
+        for block in range(6)
+    ]
+    arms = ("lmax=0", "lmax=1", "lmax=2")
+    found = frontier(load(table(rows), [], [], info(arms=arms, blocks=6)), np.random.default_rng(0)).sort("arm")
+    by_size = found.filter(cost="parameters")
+    assert by_size["front"].to_list() == [False, False, True]
+    assert by_size["share"].to_list() == [0.0, 0.0, 1.0]
+    assert found.filter(cost="seconds")["front"].to_list() == [True, True, True]
+    assert on_frontier(np.ones((2, 1)), np.array([[0.0], [0.005]]), 0.01).all()  # equal in both
+
+
 def test_few_blocks_have_no_share_and_one_arm_no_frontier():
     rows = [trial_row(arm, block, 0) | {"metric.test.epsilon": 1.0 + arm} for arm in range(2) for block in range(2)]
     given = {"arms": ("lmax=0", "lmax=1"), "blocks": 6, "replicates": 1}
