@@ -26,7 +26,7 @@ quickstart: install
 	@$(TESSERAL) report $(STUDY) --storage $(STORAGE)
 
 test: install check
-	@.venv/bin/pytest -n 2 --dist loadfile  # two processes, each file in one
+	@.venv/bin/pytest -n 3 --dist loadfile  # a third of the time is waiting; each file in one process
 
 check: install
 	@.venv/bin/ruff check .
