@@ -116,7 +116,7 @@ def t_estimate(units: Sequence[float] | np.ndarray, aggregate: Aggregate = "mean
         return Estimate(mean)
     if aggregate == "iqm":
         winsorised = np.asarray(mstats.winsorize(values, limits=(_CUT, _CUT)))
-        error = float(winsorised.std(ddof=1)) * sqrt(values.size / (kept * (kept - 1)))
+        error = float(winsorised.std(ddof=1)) * sqrt((values.size + 1) / (kept * (kept - 1)))
     else:
         error = float(values.std(ddof=1)) / sqrt(values.size)
     if np.ptp(values) == 0.0:  # equal units have no t statistic: the interval is the mean itself

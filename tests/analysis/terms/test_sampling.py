@@ -68,7 +68,7 @@ def test_the_interquartile_mean_is_scipys_with_a_steadier_interval():
     estimate = Sampling(8, aggregate="iqm").estimate(pl.DataFrame({"block": range(8)}), values)
     assert estimate.value == pytest.approx(stats.trim_mean(values, 0.25), rel=1e-12)
     low, high = mstats.trimmed_mean_ci(values, limits=(0.25, 0.25), alpha=0.05)
-    wider = np.sqrt(8 / (4 * 3)) / (1 / (0.5 * np.sqrt(8)))
+    wider = np.sqrt(9 / (4 * 3)) / (1 / (0.5 * np.sqrt(8)))
     assert estimate.here.high - estimate.value == pytest.approx(wider * (high - low) / 2, rel=1e-10)
     assert estimate.value - estimate.here.low == pytest.approx(wider * (high - low) / 2, rel=1e-10)
     assert estimate.value < 0.3 < values.mean()
