@@ -10,7 +10,7 @@ from tesseral.analysis.report.notes import chosen_baseline
 from tesseral.analysis.report.step_text import step_sentences
 from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.comparisons.best import Best
-from tesseral.analysis.statistics.comparisons.outliers import failing_sentences
+from tesseral.analysis.statistics.comparisons.outliers import FEWEST_BLOCKS, failing_sentences, unseen_sentences
 from tesseral.analysis.statistics.comparisons.paired import ArmError, Comparison
 from tesseral.analysis.statistics.comparisons.scaling import scaling_sentences
 from tesseral.analysis.statistics.fit_floor import floor_sentence
@@ -76,7 +76,15 @@ def limits(results: Results) -> list[str]:
     failing = failing_sentences([arm.failing for arm in results.arms if arm.failing is not None], study.aggregate)
     reach = _out_of_reach(results.arms)
     told.append(_grouped(study))
-    return [*study.doubts, *reach, *filter(None, told), *failing, *_of_design(study), *learning_rates(study)]
+    return [
+        *study.doubts,
+        *reach,
+        *filter(None, told),
+        *failing,
+        *_unseen(results),
+        *_of_design(study),
+        *learning_rates(study),
+    ]
 
 
 def _grouped(study: StudyInfo) -> str | None:
@@ -97,6 +105,14 @@ def cautions(results: Results) -> list[str]:
     elif study.shares_rate and study.scan is not None and study.scan.favours:
         short.append("The learning rate may favour arms: the page says which.")
     return short
+
+
+def _unseen(results: Results) -> list[str]:
+    """How many starts may fail in arms that show none, of those with enough blocks to show an outlying one."""
+    study = results.study
+    enough = FEWEST_BLOCKS * study.replicates
+    shown = [arm.error.trials for arm in results.arms if arm.failing is None and arm.error.trials >= enough]
+    return unseen_sentences(shown, study.margin, study.aggregate)
 
 
 def _of_design(study: StudyInfo) -> list[str]:

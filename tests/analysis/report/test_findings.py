@@ -186,13 +186,14 @@ def test_many_arms_are_counted_not_listed():
     ]
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
     told = findings_of(rows, arms=arms, baseline=arms[0])
-    assert len(told) == 7
+    assert len(told) == 8
     assert told[3] == (
         "“lmax=0, k=0” cannot reach 1x4e, which is predicted as zero. This accounts for part of the change of each arm "
         "that reaches it."
     )
     assert "ε = 1.06 %, the fit floor" in told[4]
     assert "not matched in size (91,000 to 281,000 parameters)" in told[5]
+    assert "none of 8 trials is seen to fail, up to 37 % of starts still may" in told[6]
     assert told[0].startswith("11 arms are compared with “lmax=0, k=0” in the density error ε: 9 lower")
 
 

@@ -5,7 +5,13 @@ import pytest
 from scipy import stats
 
 from tesseral.analysis.report.findings import findings
-from tesseral.analysis.statistics.comparisons.outliers import failing_sentences, failing_starts
+from tesseral.analysis.statistics.comparisons.outliers import (
+    failing_sentences,
+    failing_starts,
+    largest_rate,
+    matters,
+    unseen_sentences,
+)
 from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.tables.load import load
 from tests.support.synthetic_study import info, table, trial_row, trial_rows
@@ -53,6 +59,28 @@ def test_a_start_that_fails_is_found_beside_its_arm():
         'study.aggregate = "iqm" takes a mean that few of them change.'
     ) in findings(results)
     assert failing_sentences([found], "iqm")[0].endswith("leaves such starts out: read the rate beside it.")
+
+
+def test_what_may_fail_unseen_is_told():
+    """Of n starts none fails with a chance of (1 − rate)^n: 2.5 % at the upper end of the interval."""
+    draw = np.random.default_rng(9)
+    logs = 0.3 * draw.standard_normal(6) + 0.05 * draw.standard_normal((4, 6))
+    sentence = (
+        "Where none of 6 trials is seen to fail, up to 46 % of starts still may (exact 95 %): the interval of a mean "
+        "holds for starts that do not fail."
+    )
+    assert sentence in findings(analyse(study_of(logs)))
+    assert sentence not in findings(analyse(study_of(logs[:, :3])))
+    assert sentence not in findings(analyse(study_of(logs, aggregate="iqm")))
+    logs[2, 4] += np.log(3)
+    assert sentence in findings(analyse(study_of(logs))), "of the three other arms"
+    for trials in (6, 203):
+        assert (1 - largest_rate(trials)) ** trials == pytest.approx(0.025)
+        assert largest_rate(trials) == pytest.approx(stats.binomtest(0, trials).proportion_ci(0.95).high)
+    # With δ = 2 % a rate matters from log(1.02)/log(3) = 1.8 % on.
+    assert (matters(largest_rate(202), 2), matters(largest_rate(203), 2)) == (True, False)
+    assert unseen_sentences([203, 400], 2, "mean") == []
+    assert "none of 202 trials is seen to fail, up to 1.8 %" in unseen_sentences([400, 202], 2, "mean")[0]
 
 
 def test_failed_trials_count_and_good_luck_does_not():
