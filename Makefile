@@ -7,7 +7,7 @@
 # make slurm-test   studies on a real Slurm of two nodes: needs root and Debian's packages. Figures in build/slurm.json
 # make cluster-test nodes that die, join late, are cut off: at most 15 minutes, needs root. Figures in build/cluster.json
 # make simulate     10,000 trials on 1,000 GPUs, simulated: where driver and storage saturate. Figures in build/simulate.json
-# make calibrate    how often intervals hold and equal arms are told apart: simulations. Figures in build/calibrate.json
+# make calibrate    how often intervals hold and equal arms are told apart: half an hour. Figures in build/calibrate.json
 # make bench        speed and scale, as ratios. Figures in build/bench.json
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -58,7 +58,7 @@ simulate: install
 	@.venv/bin/python -m tests.benchmarks.simulate --figures build/simulate.json
 
 calibrate: install
-	@OMP_NUM_THREADS=1 nice -n 10 .venv/bin/python -m tests.calibration --figures build/calibrate.json
+	@OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 nice -n 10 .venv/bin/python -m tests.calibration --figures build/calibrate.json
 
 bench: install
 	@.venv/bin/python -m tests.benchmarks.scale --figures build/bench.json

@@ -24,7 +24,7 @@ def default_repeats(trials: int, blocks: int) -> int:
     More searches decide more than longer ones, as long as each is a search: with `ENOUGH` proposals the setting that
     random proposals find costs 0.2 in the logarithm of the error, with twice as many 0.12, with a third 0.85. So there
     are as many as blocks, if each then has `ENOUGH` proposals, but three if each has `FEWEST`. Found by simulation
-    (`make calibrate`; `tests/calibration/tuning.py` has the model).
+    (`make calibrate`; `tests/calibration/simulation/tuning.py` has the model).
 
     :param trials: `search.trials`, the proposals of an arm.
     :param blocks: `replication.blocks`.

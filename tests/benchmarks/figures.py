@@ -5,6 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+CHANCE = 3.0
+"""Standard errors by which a share of simulated studies may miss its threshold. Of figures whose truth is the threshold
+itself one in 700 then fails by chance."""
+
 
 class Figure(NamedTuple):
     """One measured number."""
@@ -16,11 +20,14 @@ class Figure(NamedTuple):
     """What it may be at most; None where nothing is claimed."""
     least: float | None = None
     """What it may be at least; None where nothing is claimed."""
+    error: float = 0.0
+    """Its standard error, where it is a share of simulated studies."""
 
     @property
     def holds(self) -> bool:
-        """Whether the number is what it may be."""
-        return (self.most is None or self.value <= self.most) and (self.least is None or self.value >= self.least)
+        """Whether the number is what it may be, but for `CHANCE`."""
+        low, high = self.value - CHANCE * self.error, self.value + CHANCE * self.error
+        return (self.most is None or low <= self.most) and (self.least is None or high >= self.least)
 
     @property
     def threshold(self) -> float | list[float | None] | None:
@@ -37,11 +44,14 @@ def report(figures: Iterable[Figure], path: Path) -> bool:
     all_hold = True
     for figure in figures:
         row = {"what": figure.what, "value": round(figure.value, 3), "unit": figure.unit}
+        row |= {"error": round(figure.error, 3)} if figure.error else {}
         known[figure.what] = row | {"threshold": figure.threshold, "holds": figure.holds}
         all_hold &= figure.holds
         bounds = [f"at {word} {bound}" for word in ("least", "most") if (bound := getattr(figure, word)) is not None]
         words = f" ({', '.join(bounds)})" if bounds else ""
-        print(f"{figure.what}: {row['value']} {figure.unit}{words}", flush=True)
+        spread = f" ± {row['error']}" if figure.error else ""
+        fails = "" if figure.holds else ": DOES NOT HOLD"
+        print(f"{figure.what}: {row['value']}{spread} {figure.unit}{words}{fails}", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(list(known.values()), indent=2) + "\n")
     return all_hold

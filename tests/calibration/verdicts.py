@@ -29,9 +29,13 @@ class Intervals:
     half: np.ndarray
     p: np.ndarray
 
+    def covers(self, truth: float | np.ndarray = 0.0) -> np.ndarray:
+        """Which intervals cover the truth, of shape (studies, comparisons)."""
+        return np.abs(self.mean - truth) <= self.half
+
     def coverage(self, truth: float = 0.0) -> float:
         """Intervals that cover the truth, percent."""
-        return 100 * float((np.abs(self.mean - truth) <= self.half).mean())
+        return 100 * float(self.covers(truth).mean())
 
     @property
     def claimed(self) -> np.ndarray:
@@ -60,7 +64,7 @@ def intervals(units: np.ndarray, overlap: float = 0.0, *, iqm: bool = False) -> 
     # Winsorised: what is left out counts as the nearest that is not. Without a cut this is the standard error.
     inner = np.clip(ordered, ordered[..., [cut]], ordered[..., [number - 1 - cut]])
     kept = number - 2 * cut
-    factor = np.sqrt(number / (kept * (kept - 1))) if iqm else 1 / np.sqrt(number)
+    factor = np.sqrt((number + 1) / (kept * (kept - 1))) if iqm else 1 / np.sqrt(number)
     error = inner.std(axis=-1, ddof=1) * factor * np.sqrt(1 + number * overlap)
     freedom = kept - 1
     with np.errstate(divide="ignore"):

@@ -43,8 +43,8 @@ def _heavy_tailed(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return 0.1 * rng.standard_t(3, shape)
 
 
-def _failing(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    return 0.1 * rng.standard_normal(shape) + np.log(3) * (rng.random(shape) < 0.1)
+def _failing(rate: float) -> Callable[[np.random.Generator, Shape], np.ndarray]:
+    return lambda rng, shape: 0.1 * rng.standard_normal(shape) + np.log(3) * (rng.random(shape) < rate)
 
 
 KINDS = (
@@ -52,9 +52,10 @@ KINDS = (
     Kind("log-normal", _log_normal, 0.0),
     Kind("gamma, shape 4", _gamma, float(special.digamma(4) - np.log(4))),
     Kind("heavy-tailed, t with 3 df", _heavy_tailed, 0.0),
-    Kind("one start in ten fails at 3 times the error", _failing, 0.1 * float(np.log(3)), fails=True),
+    Kind("one start in ten fails at 3 times the error", _failing(0.1), 0.1 * float(np.log(3)), fails=True),
 )
 PLAIN = KINDS[0]
+RARELY = Kind("one start in a hundred fails at 3 times the error", _failing(0.01), 0.01 * float(np.log(3)), fails=True)
 
 
 def log_errors(

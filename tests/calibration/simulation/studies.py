@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tesseral.analysis.tables.load import StudyTables, load
+from tests.calibration.simulation.designs import Design
 from tests.support.synthetic_study import info, table, trial_row
 
 ERROR = 30.0
@@ -13,22 +14,32 @@ ERROR = 30.0
 BLOCKS = 6
 
 
-def order_study(rng: np.random.Generator, ratios: np.ndarray) -> StudyTables:
-    """A density study of one arm a row, with log-normal errors in independent blocks.
+def order_errors(rng: np.random.Generator, ratios: np.ndarray, studies: int) -> np.ndarray:
+    """Draw log-normal relative errors by order of the output, in independent blocks.
 
     :param ratios: true relative error over `ERROR`, by arm (rows) and order l (columns).
+    :returns: logarithms of relative errors in percent, of shape (studies, arms, blocks, orders).
     """
     arms, orders = ratios.shape
-    shared = 0.1 * rng.standard_normal((1, BLOCKS, orders)) + 0.05 * rng.standard_normal((arms, BLOCKS, 1))
-    noise = np.exp(shared + 0.03 * rng.standard_normal((arms, BLOCKS, orders)))
+    shared = 0.1 * rng.standard_normal((studies, 1, BLOCKS, orders))
+    own = 0.05 * rng.standard_normal((studies, arms, BLOCKS, 1))
+    starts = 0.03 * rng.standard_normal((studies, arms, BLOCKS, orders))
+    return np.log(ERROR * ratios)[:, None] + shared + own + starts
+
+
+def order_study(logs: np.ndarray) -> StudyTables:
+    """A density study, of which ε is the geometric mean of the relative errors by order.
+
+    :param logs: logarithms of relative errors in percent, of shape (arms, blocks, orders).
+    """
     rows = [
         trial_row(arm, block, 0, unreachable=None)
-        | {f"metric.test.relative_error.l{order}": float(error) for order, error in enumerate(by_order)}
-        | {"metric.test.epsilon": float(by_order.mean())}
-        for arm, by_block in enumerate(ERROR * ratios[:, None] * noise)
+        | {f"metric.test.relative_error.l{order}": float(np.exp(error)) for order, error in enumerate(by_order)}
+        | {"metric.test.epsilon": float(np.exp(by_order.mean()))}
+        for arm, by_block in enumerate(logs)
         for block, by_order in enumerate(by_block)
     ]
-    return _tables(rows, arms, BLOCKS)
+    return _tables(rows, *logs.shape[:2])
 
 
 def arm_study(logs: np.ndarray) -> StudyTables:
@@ -42,6 +53,32 @@ def arm_study(logs: np.ndarray) -> StudyTables:
         for block, value in enumerate(by_block)
     ]
     return _tables(rows, *logs.shape)
+
+
+def factor_study(logs: np.ndarray, design: Design) -> StudyTables:
+    """A study of several factors.
+
+    :param logs: logarithms of errors, of shape (arms, blocks).
+    """
+    names = ["-".join(map(str, arm)) for arm in design.arms]
+    paths = ("network.layers", "training.epochs", "data.train")[: len(design.arms[0])]
+    levels = {name: dict(zip(paths, map(str, arm), strict=True)) for name, arm in zip(names, design.arms, strict=True)}
+    rows = [
+        trial_row(arm, block, 0) | {"arm": names[arm], "metric.test.epsilon": float(np.exp(value))}
+        for arm, by_block in enumerate(logs)
+        for block, value in enumerate(by_block)
+    ]
+    factors = {path: tuple(dict.fromkeys(of[path] for of in levels.values())) for path in paths}
+    study = info(
+        arms=tuple(names),
+        baseline=names[0],
+        levels=levels,
+        factors=factors,
+        design=design.kind,
+        blocks=logs.shape[1],
+        replicates=1,
+    )
+    return load(table(rows), [], [], study)
 
 
 def size_study(logs: np.ndarray, sizes: Sequence[int]) -> StudyTables:

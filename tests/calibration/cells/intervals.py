@@ -6,9 +6,10 @@ import numpy as np
 
 from tesseral.analysis.terms.sampling import Sampling
 from tests.benchmarks.figures import Figure
-from tests.calibration import errors, ridge, thresholds
+from tests.calibration import thresholds
 from tests.calibration.allocation import sequential
-from tests.calibration.thresholds import CLAIMS_IQM, COVERAGE, FROM, SEED, SIZES, claims, coverage, exact
+from tests.calibration.simulation import errors, ridge
+from tests.calibration.thresholds import CLAIMS, COVERAGE, FROM, SEED, SIZES, claims, coverage, exact, share
 from tests.calibration.verdicts import against_first, intervals, names
 
 
@@ -23,9 +24,10 @@ def of_errors(studies: int, blocks: tuple[int, ...] = (3, 4, 6, 10, 20)) -> Iter
                 means = logs.mean(axis=3)
                 alone, alike = against_first(means[:, :2]), against_first(means[:, 1:])
                 holds = number >= FROM and not kind.fails
-                yield coverage(f"error of an arm: {where}", intervals(means[:, 1:2]), holds)
-                yield coverage(f"change of an arm, its baseline's errors normal: {where}", intervals(alone), holds)
-                yield coverage(f"change between arms alike: {where}", intervals(alike), holds)
+                yield coverage(f"error of an arm: {where}", intervals(means[:, 1:2]), holds=holds)
+                one = f"change of an arm, its baseline's errors normal: {where}"
+                yield coverage(one, intervals(alone), holds=holds)
+                yield coverage(f"change between arms alike: {where}", intervals(alike), holds=holds)
                 yield from exact(where, intervals(alike), logs[: thresholds.CHECKED, 1:], Sampling(number))
 
 
@@ -38,10 +40,10 @@ def of_many_arms(studies: int, arms: tuple[int, ...] = (2, 4, 10, 40)) -> Iterat
                 few = max(1, studies * 4 // max(4, number))
                 logs = errors.log_errors(rng, (kind,) * number, few, blocks, 1).mean(axis=3)
                 where = f"{kind.name}; {number} arms, {blocks} blocks"
-                yield claims(where, intervals(against_first(logs)), blocks >= FROM)
+                yield claims(where, intervals(against_first(logs)), holds=blocks >= FROM)
 
 
-def of_interquartile_means(studies: int, blocks: tuple[int, ...] = (6, 8, 10, 20)) -> Iterator[Figure]:
+def of_interquartile_means(studies: int, blocks: tuple[int, ...] = (6, 8, 9, 12, 20)) -> Iterator[Figure]:
     """Changes of the interquartile mean, of which the truth is its own mean over studies; four arms alike."""
     for kind in errors.KINDS:
         for number in blocks:
@@ -50,11 +52,9 @@ def of_interquartile_means(studies: int, blocks: tuple[int, ...] = (6, 8, 10, 20
             alone = intervals(against_first(logs[:, :2]), iqm=True)
             alike = intervals(against_first(logs[:, 1:]), iqm=True)
             where = f"interquartile mean, {kind.name}; {number} blocks"
-            covered, (least, most) = alone.coverage(float(alone.mean.mean())), COVERAGE
-            yield Figure(
-                f"coverage, change of an arm, its baseline's errors normal: {where}", covered, "%", most, least
-            )
-            yield Figure(f"any claim, {where}, 4 arms", alike.any_claim, "%", CLAIMS_IQM)
+            one = f"change of an arm, its baseline's errors normal: {where}"
+            yield coverage(one, alone, float(alone.mean.mean()))
+            yield claims(f"{where}, 4 arms", alike)
             sampling = Sampling(number, aggregate="iqm")
             yield from exact(where, alike, logs[: thresholds.CHECKED, 1:], sampling)
 
@@ -70,10 +70,10 @@ def of_new_data(studies: int, sizes: tuple[tuple[int, int, int], ...] = SIZES) -
             ratios = against_first(logs)
             where = f"ridge regression, {'/'.join(map(str, size))} structures; {blocks} blocks"
             new, here = intervals(ratios, overlap), intervals(ratios)
-            yield coverage(f"change for new data: {where}", new, blocks >= FROM)
-            yield claims(f"for new data: {where}, 4 arms", new, holds=True)
-            yield Figure(f"coverage of new data by the interval for these data: {where}", here.coverage(), "%")
-            yield Figure(f"claims from the interval for these data: {where}, 4 arms", here.any_claim, "%")
+            yield coverage(f"change for new data: {where}", new, holds=blocks >= FROM)
+            yield claims(f"for new data: {where}, 4 arms", new)
+            yield share(f"coverage of new data by the interval for these data: {where}", here.covers())
+            yield claims(f"from the interval for these data: {where}, 4 arms", here, holds=False)
             sampling = Sampling(blocks, overlaps=dict.fromkeys(names(4), overlap))
             yield from exact(f"{where}, new data", new, logs[: thresholds.CHECKED], sampling)
             yield from exact(f"{where}, these data", here, logs[: thresholds.CHECKED], sampling, here=True)
@@ -86,11 +86,13 @@ def of_these_data(studies: int, blocks: tuple[int, ...] = (3, 6, 10, 20)) -> Ite
     ratios = against_first(ridge.log_errors(rng, max(1, studies // 100), 4, splits, size))
     centred = ratios - ratios.mean(axis=-1, keepdims=True)
     for number in blocks:
-        groups = centred.reshape(*centred.shape[:2], -1, number).swapaxes(1, 2).reshape(-1, 3, number)
+        groups = centred.reshape(*centred.shape[:2], -1, number).swapaxes(1, 2)
         where = f"for these data: ridge regression, {'/'.join(map(str, size))} structures; {number} blocks"
-        found = intervals(groups)
-        yield coverage(f"change {where}", found, number >= FROM)
-        yield claims(f"{where}, 4 arms", found, number >= FROM)
+        found, (least, most) = intervals(groups.reshape(-1, 3, number)), COVERAGE if number >= FROM else (None, None)
+        # The splits of a data set are drawn together, so a row for each data set.
+        covered, claimed = (said.reshape(len(groups), -1) for said in (found.covers(), found.claimed.any(axis=1)))
+        yield share(f"coverage, change {where}", covered, most, least)
+        yield share(f"any claim, {where}, 4 arms", claimed, CLAIMS if number >= FROM else None)
 
 
 def of_allocation(studies: int, precisions: tuple[float, ...] = (0.3, 0.5, 1.0), most: int = 60) -> Iterator[Figure]:
@@ -106,16 +108,16 @@ def of_allocation(studies: int, precisions: tuple[float, ...] = (0.3, 0.5, 1.0),
             ("between arms alike", logs[:, 1:]),
         ):
             ratios = against_first(pair)[:, 0]
-            for share in precisions:
-                precision = 100 * float(np.expm1(share * ratios.std()))
-                where = f"sequential allocation to {share} standard deviations of a block: {kind.name}"
+            for half in precisions:
+                precision = 100 * float(np.expm1(half * ratios.std()))
+                where = f"sequential allocation to {half} standard deviations of a block: {kind.name}"
                 yield coverage(f"change {words}, {where}", sequential(ratios, precision), holds=not kind.fails)
     size, fewer = SIZES[0], 20
     rng = np.random.default_rng([SEED, *size, most])
     logs = ridge.log_errors(rng, max(1, studies // 2), 2, fewer, size)
     ratios = against_first(logs)[:, 0]
-    for share in precisions:
-        precision = 100 * float(np.expm1(share * ratios.std()))
+    for half in precisions:
+        precision = 100 * float(np.expm1(half * ratios.std()))
         found = sequential(ratios, precision, size[2] / size[0])
-        where = f"sequential allocation to {share} standard deviations of a block, for new data: ridge regression"
-        yield claims(where, found, holds=True)
+        where = f"sequential allocation to {half} standard deviations of a block, for new data: ridge regression"
+        yield claims(where, found)

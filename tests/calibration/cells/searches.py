@@ -7,8 +7,9 @@ import numpy as np
 from tesseral.analysis.terms.sampling import Sampling
 from tesseral.study.design.search_budget import default_repeats
 from tests.benchmarks.figures import Figure
-from tests.calibration import ridge, thresholds, tuning
-from tests.calibration.thresholds import COVERAGE, SEED, claims, exact
+from tests.calibration import thresholds
+from tests.calibration.simulation import ridge, tuning
+from tests.calibration.thresholds import SEED, claims, coverage, exact, share
 from tests.calibration.verdicts import against_first, by_search, intervals, names
 
 
@@ -29,13 +30,13 @@ def of_searches(
                 logs = tuning.log_errors(rng, design, few)
                 found = intervals(by_search(against_first(logs), searches))
                 where = f"{number} arms tuned by {searches} searches of {budget} proposals in all; {several} blocks"
-                yield claims(where, found, holds=True)
-                yield Figure(f"coverage, change between tuned arms: {where}", found.coverage(), "%", least=COVERAGE[0])
+                yield claims(where, found)
+                yield coverage(f"change between tuned arms: {where}", found)
                 yield from exact(where, found, logs[: thresholds.CHECKED], Sampling(several, searches))
     for several in blocks:
         rng = np.random.default_rng([SEED, several])
         found = intervals(against_first(tuning.log_errors(rng, tuning.Design(4, 20, 1, several), studies)))
-        yield Figure(f"claims if one search were enough: 4 arms, 20 proposals, {several} blocks", found.any_claim, "%")
+        yield claims(f"if one search were enough: 4 arms, 20 proposals, {several} blocks", found, holds=False)
 
 
 def of_searches_on_new_data(
@@ -56,8 +57,8 @@ def of_searches_on_new_data(
         where = (
             f"4 arms tuned by {searches} searches of {proposals} proposals in all, ridge regression; {blocks} blocks"
         )
-        yield claims(f"for new data: {where}", found, holds=True)
-        yield Figure(f"coverage, change for new data: {where}", found.coverage(), "%", least=COVERAGE[0])
+        yield claims(f"for new data: {where}", found)
+        yield coverage(f"change for new data: {where}", found)
         sampling = Sampling(blocks, searches, dict.fromkeys(names(4), size[2] / size[0]))
         yield from exact(f"{where}, new data", found, logs[: thresholds.CHECKED], sampling)
 
@@ -77,6 +78,6 @@ def of_power(
             for change in (10, 20):
                 ratios = by_search(against_first(logs) + np.log(1 - change / 100), searches)
                 for words, overlap in (("these data", 0.0), ("new data", 0.1 * number / searches)):
-                    power = 100 * float(intervals(ratios, overlap).claimed.mean())
                     where = f"4 arms tuned by {searches} searches of {budget} proposals in all; {number} blocks"
-                    yield Figure(f"power for a change of {change} %, for {words}: {where}", power, "%")
+                    claimed = intervals(ratios, overlap).claimed
+                    yield share(f"power for a change of {change} %, for {words}: {where}", claimed)
