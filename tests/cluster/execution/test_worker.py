@@ -106,6 +106,7 @@ def test_other_data_under_the_same_name_is_refused(storage, study_file, tiny_ref
     other = encode_reference([rows[1], rows[0], *rows[2:]], reference.basis)
     (storage / "reference" / tiny_reference.name).write_bytes(other)
     references.open_reference.cache_clear()
+    references.open_on_node.cache_clear()
     before = sorted(storage.rglob("small/trials/*"))
     with pytest.raises(RecordError, match="other data"):
         run_study(prepare(Study.load(study_file), str(storage)), InlineExecutor(), Silent())
@@ -137,6 +138,7 @@ def test_other_data_or_another_version_on_one_machine_costs_a_trial_nothing(
     path = storage / "reference" / tiny_reference.name
     path.write_bytes(encode_reference([rows[1], rows[0], *rows[2:]], reference.basis))
     references.open_reference.cache_clear()
+    references.open_on_node.cache_clear()
     with pytest.raises(DataError, match="expected the trial's data"):
         run_trial(nothing.jobs[0])
     assert not list(storage.glob("small/trials/*/attempts"))
