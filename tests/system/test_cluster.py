@@ -3,6 +3,7 @@
 `make cluster-test` does more of it: late nodes, a partition, a slow network, a head that restarts, S3.
 """
 
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -55,6 +56,7 @@ def pings(one, other) -> bool:
             return False
 
 
+@pytest.mark.skipif("CLUSTER_TESTS" not in os.environ, reason="minutes of real Ray: make cluster-test")
 def test_a_node_that_is_killed_costs_nothing(shared, tiny_reference):
     study = write_study(shared, blocks=2, epochs=12)
     storage = shared / "storage"
