@@ -137,7 +137,8 @@ def _best(tables: StudyTables, stage: str, arm: str) -> float | None:
     if column not in tables.trials.columns:
         return None
     own = (pl.col("stage") == stage) & (pl.col("arm") == arm) & (pl.col("state") == State.COMPLETE.value)
-    return tables.trials.filter(own)[column].min()  # type: ignore[return-value]
+    errors: list[float] = tables.trials.filter(own)[column].drop_nulls().to_list()
+    return min(errors, default=None)
 
 
 def _rate(trials: pl.DataFrame, time: datetime) -> float | None:

@@ -19,8 +19,8 @@ from functools import partial
 from math import ceil
 from typing import Any
 
-from tesseral.cluster.execution.code import code_hash, other_code
-from tesseral.cluster.execution.executor import Work, threads
+from tesseral.cluster.execution.code import code_hash
+from tesseral.cluster.execution.executor import Work
 from tesseral.cluster.execution.interruption import keep_within
 from tesseral.cluster.execution.needs import GB, Needs, describe
 from tesseral.cluster.execution.packing import Usage, pack
@@ -28,34 +28,19 @@ from tesseral.cluster.execution.probe import Sample, measure_usage
 from tesseral.cluster.execution.ray_check import check_nodes
 from tesseral.cluster.execution.ray_metrics import exported
 from tesseral.cluster.execution.ray_room import check_room, node_types, nodes, probe, unused_gpus
-from tesseral.cluster.execution.ray_session import (
-    LOCAL,
-    answered,
-    here,
-    internal_kv,
-    node_folder,
-    ray,
-    session,
-    tune,
-)
+from tesseral.cluster.execution.ray_session import LOCAL, answered, ray, session, tune
+from tesseral.cluster.execution.ray_trial import ask_to_leave, trainable
 from tesseral.cluster.execution.unfit_nodes import Nodes
-from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner, run_trial
-from tesseral.study.errors import DeviceLostError, StoreError, TesseralError
+from tesseral.cluster.execution.worker import Job, Runner, run_trial
 
 RESTARTS = 1000
 """How often a lost trial is run again. In practice its records fail a trial that makes no progress long before."""
 PENDING = 100
 """Most trials that wait for room on a cluster, where they are the demand for which it grows."""
-STORE_TRIALS = 3
-"""How often a worker tries a trial whose storage fails, with pauses in between."""
 FEW = 3
 """How often a trial is run again after an error that is no loss, such as a worker that cannot import its code."""
 UNSTARTED = "creation task"
 """Part of Ray's message where a worker could not even begin, because its node lacks a package for example."""
-REPORT_EVERY = 0.5
-"""Seconds between a trial's progress reports to Tune."""
-LEAVING = b"tesseral-leaving-"
-"""Key in Ray's head, followed by the job's id, by which the driver asks its trials to keep their state and end."""
 
 
 class RayExecutor:
@@ -91,7 +76,7 @@ class RayExecutor:
             if not LOCAL:
                 os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(PENDING, most or PENDING))
             tuner = tune.Tuner(
-                tune.with_resources(_trainable(self._runner), _placement),
+                tune.with_resources(trainable(self._runner), _placement),
                 tune_config=tune.TuneConfig(
                     search_alg=_JobSearcher(calls),
                     scheduler=_RungScheduler(calls),
@@ -110,6 +95,7 @@ class RayExecutor:
             )
             with exported(work, needs.gpus, lambda: len(calls.running) - len(calls.waiting)):
                 _to_the_end(lambda: answered(tuner.fit, calls.leave), work)
+            calls.nodes.settle(last=True)
         if calls.faults:
             raise calls.faults[0]
 
@@ -165,95 +151,6 @@ def _placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """Where a trial may run, from what its `config` says that it needs."""
     selector = {"bundle_label_selector": [config["where"]]} if config["where"] else {}
     return tune.PlacementGroupFactory([config["needs"]], **selector)
-
-
-def _trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
-    def trial(config: dict[str, Any]) -> None:
-        if why := other_code(code_hash(), config["code"]):
-            tune.report({"trial": config["job"]["trial"], "unfit": why, "certain": True, "step": 0})
-            return
-        job = Job(**config["job"])
-        if job.gpus == 0 and job.device == "auto":
-            job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
-        address, node = here()
-        job = replace(job, address=address, node=node, node_folder=node_folder())
-        last, done, cut = 0.0, 0, False
-        said = _overheard()
-
-        def progress(step: int, steps: int) -> None:
-            nonlocal last, done, cut
-            done = step
-            if step < steps and time.monotonic() - last >= REPORT_EVERY:
-                last = time.monotonic()
-                try:
-                    leaving = _leaving()
-                except Exception:  # noqa: BLE001 - Ray's head is gone or cut off, which is not the trial's failure
-                    leaving = cut = True
-                if leaving:
-                    raise KeyboardInterrupt
-                tune.report({"trial": job.trial, "step": step, "said": _taken(said)})
-
-        def rung(epoch: int, value: float) -> None:
-            # Returns once the scheduler has judged. If the trial is to stop, Tune ends this thread here.
-            tune.report({"trial": job.trial, "step": done, "epoch": epoch, "value": value})
-
-        end: dict[str, Any] = {"step": job.steps}
-        with threads(job.cpus):
-            try:
-                _with_retries(lambda: runner(job, progress, rung))
-            except DeviceLostError:
-                os._exit(1)  # the trial is run again in a new process, which finds it finished or continues it
-            except NeedsRoomError as error:
-                end = {"step": done, "crowded": str(error)}
-            except KeyboardInterrupt:
-                end = {"step": done} | ({"cut": True} if cut else {"lost": "its driver was interrupted"})
-            except StoreError as error:
-                end = {"step": done, "lost": _first_line(error)}
-            except TesseralError as error:
-                end = {"step": done, "unfit": _first_line(error)}
-        tune.report({"trial": job.trial, "said": _taken(said)} | end)
-
-    return trial
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _overheard() -> list[str]:
-    """The warnings of this package from now on, in this process: its output is in a log that nobody reads."""
-    said: list[str] = []
-
-    def keep(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
-        if issubclass(category, UserWarning) and f"{os.sep}tesseral{os.sep}" in filename:
-            said.append(str(message))
-
-    warnings.showwarning = keep
-    return said
-
-
-def _taken(said: list[str]) -> str:
-    """What was said since the last report, a sentence a line."""
-    lines = "\n".join(said)
-    said.clear()
-    return lines
-
-
-def _with_retries(run: Callable[[], Any]) -> None:
-    """Run, and run again from the last checkpoint if the storage failed for a moment."""
-    for pause in [2.0**n for n in range(STORE_TRIALS - 1)]:
-        try:
-            run()
-        except StoreError:
-            time.sleep(pause)
-        else:
-            return
-    run()
-
-
-def _leaving() -> bool:
-    """Whether the driver has asked the running trials to keep their state and end."""
-    return bool(internal_kv._internal_kv_exists(LEAVING + ray.get_runtime_context().get_job_id().encode()))
 
 
 class _Calls:
@@ -333,7 +230,7 @@ class _Calls:
             self.call(self.work.lost, job.trial, _last_line(error))
             self.running.discard(job.trial)
         else:
-            self.nodes.lost(job.trial, _node_of(actor))
+            self.nodes.lost(job.trial, "" if LOCAL else _node_of(actor))  # this machine, if it answers, is not lost
             self.again.append(job)
 
     def alone(self, job: Job, reason: str) -> None:
@@ -349,7 +246,7 @@ class _Calls:
         """Let the running trials keep their state, if Ray answers, and end the tuner."""
         self.leaving = True
         if isinstance(reason, KeyboardInterrupt):
-            internal_kv._internal_kv_put(LEAVING + ray.get_runtime_context().get_job_id().encode(), b"1")
+            ask_to_leave()
             end = time.monotonic() + keep_within()
             while self.running and not self.faults and time.monotonic() < end:
                 time.sleep(0.05)

@@ -57,8 +57,11 @@ class Nodes:
         """
         self._unsettled.append((self._clock(), trial, node))
 
-    def settle(self) -> None:
-        """Say what was lost, once it is known whether a node is: Ray notices its death after its workers'."""
+    def settle(self, last: bool = False) -> None:
+        """Say what was lost, once it is known whether a node is: Ray notices its death after its workers'.
+
+        :param last: whether no later call will say it.
+        """
         if not self._unsettled:
             return
         nodes, now = {node["NodeID"]: node for node in self._look()}, self._clock()
@@ -69,7 +72,7 @@ class Nodes:
                 self._say(f"a worker was lost; trial {trial[:10]} goes on from its last checkpoint")
             elif not node["Alive"]:
                 self._died(node, [each for _, each, other in self._unsettled if other == name])
-            elif now - since < NOTICED_WITHIN:
+            elif now - since < NOTICED_WITHIN and not last:
                 waiting.append((since, trial, name))
             else:
                 self._lost_alone(trial, node["NodeManagerAddress"])

@@ -107,3 +107,11 @@ def test_a_node_that_was_left_out_is_used_again_once_no_other_is_there(cluster):
     assert cluster.nodes.selector("b") == {"ray.io/node-id": "!in(n1)"}
     cluster.dies("n2", "c")
     assert cluster.nodes.selector("b") == {}
+
+
+def test_what_is_still_unknown_at_the_end_is_said_as_the_loss_of_a_worker(cluster):
+    cluster.nodes.lost("one", "n0")
+    cluster.nodes.settle()
+    assert cluster.sentences == []
+    cluster.nodes.settle(last=True)
+    assert cluster.sentences == ["a worker on node 10.0.0.1 was lost; trial one goes on from its last checkpoint"]

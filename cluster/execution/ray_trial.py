@@ -1,0 +1,123 @@
+"""A trial in a worker of Ray: where it runs, what it reports to Tune, and how it ends when its driver asks for it."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tesseral.cluster.execution.code import code_hash, other_code
+from tesseral.cluster.execution.executor import threads
+from tesseral.cluster.execution.ray_session import here, internal_kv, node_folder, ray, tune
+from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner
+from tesseral.study.errors import DeviceLostError, StoreError, TesseralError
+
+STORE_TRIALS = 3
+"""How often a worker tries a trial whose storage fails, with pauses in between."""
+REPORT_EVERY = 0.5
+"""Seconds between a trial's progress reports to Tune."""
+LEAVING = b"tesseral-leaving-"
+"""Key in Ray's head, followed by the job's id, by which the driver asks its trials to keep their state and end."""
+
+
+def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
+    """The function that Tune calls in a worker with what `config` says of a job.
+
+    :param runner: does the job.
+    """
+
+    def trial(config: dict[str, Any]) -> None:
+        if why := other_code(code_hash(), config["code"]):
+            tune.report({"trial": config["job"]["trial"], "unfit": why, "certain": True, "step": 0})
+            return
+        job = Job(**config["job"])
+        if job.gpus == 0 and job.device == "auto":
+            job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
+        address, node = here()
+        job = replace(job, address=address, node=node, node_folder=node_folder())
+        last, done, cut = 0.0, 0, False
+        said = _overheard()
+
+        def progress(step: int, steps: int) -> None:
+            nonlocal last, done, cut
+            done = step
+            if step < steps and time.monotonic() - last >= REPORT_EVERY:
+                last = time.monotonic()
+                try:
+                    leaving = _leaving()
+                except Exception:  # noqa: BLE001 - Ray's head is gone or cut off, which is not the trial's failure
+                    leaving = cut = True
+                if leaving:
+                    raise KeyboardInterrupt
+                tune.report({"trial": job.trial, "step": step, "said": _taken(said)})
+
+        def rung(epoch: int, value: float) -> None:
+            # Returns once the scheduler has judged. If the trial is to stop, Tune ends this thread here.
+            tune.report({"trial": job.trial, "step": done, "epoch": epoch, "value": value})
+
+        end: dict[str, Any] = {"step": job.steps}
+        with threads(job.cpus):
+            try:
+                _with_retries(lambda: runner(job, progress, rung))
+            except DeviceLostError:
+                os._exit(1)  # the trial is run again in a new process, which finds it finished or continues it
+            except NeedsRoomError as error:
+                end = {"step": done, "crowded": str(error)}
+            except KeyboardInterrupt:
+                end = {"step": done} | ({"cut": True} if cut else {"lost": "its driver was interrupted"})
+            except StoreError as error:
+                end = {"step": done, "lost": _first_line(error)}
+            except TesseralError as error:
+                end = {"step": done, "unfit": _first_line(error)}
+        tune.report({"trial": job.trial, "said": _taken(said)} | end)
+
+    return trial
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _overheard() -> list[str]:
+    """The warnings of this package from now on, in this process: its output is in a log that nobody reads."""
+    said: list[str] = []
+
+    def keep(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
+        if issubclass(category, UserWarning) and f"{os.sep}tesseral{os.sep}" in filename:
+            said.append(str(message))
+
+    warnings.showwarning = keep
+    return said
+
+
+def _taken(said: list[str]) -> str:
+    """What was said since the last report, a sentence a line."""
+    lines = "\n".join(said)
+    said.clear()
+    return lines
+
+
+def _with_retries(run: Callable[[], Any]) -> None:
+    """Run, and run again from the last checkpoint if the storage failed for a moment."""
+    for pause in [2.0**n for n in range(STORE_TRIALS - 1)]:
+        try:
+            run()
+        except StoreError:
+            time.sleep(pause)
+        else:
+            return
+    run()
+
+
+def ask_to_leave() -> None:
+    """Ask all running trials of this driver to keep their state and end."""
+    internal_kv._internal_kv_put(_key(), b"1")
+
+
+def _leaving() -> bool:
+    return bool(internal_kv._internal_kv_exists(_key()))
+
+
+def _key() -> bytes:
+    return LEAVING + ray.get_runtime_context().get_job_id().encode()
