@@ -2,7 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -43,18 +44,30 @@ def check_room(needs: Needs, within: float = JOIN_WITHIN) -> None:
     if LOCAL:
         _check_here(needs)
         return
-    end, said = time.monotonic() + within, False
-    while True:
-        types = node_types()
-        lacking = needs.lacking([node["Resources"] for node in nodes()], types)
-        if not lacking:
-            return
-        if types or time.monotonic() > end:
-            raise ClusterError(f"{lacking}; lower [resources], or start a node that has it")
-        if not said:
-            warnings.warn(f"{lacking}; waiting {within:g} s for a node that has it", stacklevel=2)
-            said = True
-        time.sleep(LOOK_EVERY)
+    if not (lacking := _lacking(needs)):
+        return
+    if not node_types():
+        warnings.warn(f"{lacking}; waiting {within:g} s for a node that has it", stacklevel=2)
+        end = time.monotonic() + within
+        with _demanded(needs):
+            while (lacking := _lacking(needs)) and not node_types() and time.monotonic() < end:
+                time.sleep(LOOK_EVERY)
+    if lacking:
+        raise ClusterError(f"{lacking}; lower [resources], or start a node that has it")
+
+
+def _lacking(needs: Needs) -> str:
+    return needs.lacking([node["Resources"] for node in nodes()], node_types())
+
+
+@contextmanager
+def _demanded(needs: Needs) -> Iterator[None]:
+    """Ask for the room that is waited for: a group of no nodes grows for demand alone. It ends with this driver."""
+    group = answered(partial(ray.util.placement_group, [needs.bundle]))
+    try:
+        yield
+    finally:
+        answered(partial(ray.util.remove_placement_group, group))
 
 
 def _check_here(needs: Needs) -> None:

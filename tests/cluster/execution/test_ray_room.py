@@ -1,5 +1,7 @@
 """Room on the nodes of a cluster: waited for where one may join, refused at once where none ever can."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from tesseral.cluster.execution import ray_room
@@ -10,9 +12,16 @@ from tesseral.study.errors import ClusterError
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A cluster that is made up: what its nodes have at each look, and what an autoscaler may add."""
+    """A cluster that is made up: what its nodes have at each look, what an autoscaler may add, and what is asked."""
     looks: list[list[dict[str, float]]] = []
     types: list[dict[str, float]] = []
+    asked: list[dict[str, float]] = []
+
+    @contextmanager
+    def demanded(needs):
+        asked.append(needs.bundle)
+        yield
+        asked.append({})
 
     def nodes():
         return [{"Resources": one} for one in (looks.pop(0) if len(looks) > 1 else looks[0])]
@@ -21,21 +30,23 @@ def cluster(monkeypatch):
     monkeypatch.setattr(ray_room, "LOOK_EVERY", 0.0)
     monkeypatch.setattr(ray_room, "nodes", nodes)
     monkeypatch.setattr(ray_room, "node_types", lambda: types)
-    return looks, types
+    monkeypatch.setattr(ray_room, "_demanded", demanded)
+    return looks, types, asked
 
 
 def test_a_node_that_joins_late_is_waited_for_and_that_is_said(cluster, recwarn):
-    looks, _ = cluster
+    looks, _, asked = cluster
     looks += [[], [{}], [{}, {"CPU": 4.0}]]
     check_room(Needs(2))
     assert [str(warning.message) for warning in recwarn] == [
         "a trial needs 2 CPUs on one node; the cluster's 0 nodes have at most 0 CPUs; waiting 300 s for a node that "
         "has it"
     ]
+    assert asked == [{"CPU": 2}, {}]  # a group of no nodes grows for demand alone, which ends
 
 
 def test_after_the_wait_it_is_an_error(cluster):
-    looks, _ = cluster
+    looks, *_ = cluster
     looks.append([{"CPU": 1.0}])
     sentence = "a trial needs 2 CPUs on one node; the cluster's 1 node has at most 1 CPU; lower"
     with pytest.raises(ClusterError, match=sentence):
@@ -43,13 +54,14 @@ def test_after_the_wait_it_is_an_error(cluster):
 
 
 def test_what_an_autoscaler_can_add_is_not_waited_for(cluster, recwarn):
-    looks, types = cluster
+    looks, types, asked = cluster
     looks.append([{}])
     types += [{"CPU": 8.0}, {"CPU": 8.0, "GPU": 1.0}]
     check_room(Needs(8, 1.0))
     assert not recwarn.list
     with pytest.raises(ClusterError, match="and the 2 kinds that its autoscaler may add have at most 1 GPU; lower"):
         check_room(Needs(1, 2.0))
+    assert asked == []
 
 
 @pytest.mark.parametrize(
