@@ -20,6 +20,7 @@ from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.design.search_budget import share_out
 from tesseral.study.design.stages import PlannedTrial
 from tesseral.study.errors import RecordError
+from tesseral.study.records.attempt import furthest
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, write_arm, write_plan
 from tesseral.study.records.outcome import seal_outcome, sweep
@@ -366,6 +367,13 @@ class Campaign:
         self._check()
         self._running.pop(trial, None)
         self._give_up(reason)
+
+    def kept(self, trial: str) -> int:
+        """Step of the trial's last checkpoint; 0 if it has none.
+
+        :param trial: the trial's id.
+        """
+        return furthest(self._store, trial)
 
     def say(self, sentence: str) -> None:
         """Tell whoever watches.

@@ -75,6 +75,12 @@ class Work(Protocol):
         :param reason: why, in one sentence.
         """
 
+    def kept(self, trial: str) -> int:
+        """Step of the trial's last checkpoint; 0 if it has none.
+
+        :param trial: the trial's id.
+        """
+
     def say(self, sentence: str) -> None:
         """Tell whoever watches.
 

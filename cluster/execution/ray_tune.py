@@ -162,7 +162,8 @@ class _Calls:
 
     def __init__(self, work: Work, needs: Needs, shared: bool) -> None:
         self.work, self.needs, self._shared = work, needs, shared
-        self.nodes = Nodes(_known_nodes, needs, lambda sentence: self.call(work.say, sentence))
+        say, kept = partial(self.call, work.say), lambda trial: self.call(work.kept, trial) or 0
+        self.nodes = Nodes(_known_nodes, needs, say, kept)
         self.again: deque[Job] = deque()
         """Jobs that were lost, which go on first."""
         self.crowded: deque[Job] = deque()

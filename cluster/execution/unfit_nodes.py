@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tesseral.cluster.execution.needs import Needs
+from tesseral.study.wording import listed
 
 FLAPS = 3
 """A node is left out that died so often, or on which so many trials were lost, one after the other."""
@@ -27,6 +28,7 @@ class Nodes:
     :param look: what Ray says about every node that is or was there.
     :param needs: of a trial.
     :param say: called with a sentence about a node.
+    :param kept: step of a trial's last checkpoint; 0 without one.
     :param clock: seconds from any moment on.
     """
 
@@ -35,9 +37,10 @@ class Nodes:
         look: Callable[[], list[Node]],
         needs: Needs,
         say: Callable[[str], None],
+        kept: Callable[[str], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._look, self._needs, self._say, self._clock = look, needs, say, clock
+        self._look, self._needs, self._say, self._kept, self._clock = look, needs, say, kept, clock
         self._unsettled: list[tuple[float, str, str]] = []
         """When a trial was lost, its id and that of its node, of which is not known yet whether it is lost too."""
         self._deaths: Counter[str] = Counter()
@@ -69,7 +72,7 @@ class Nodes:
         for since, trial, name in self._unsettled:
             node = nodes.get(name)
             if node is None:
-                self._say(f"a worker was lost; trial {trial[:10]} goes on from its last checkpoint")
+                self._say(f"a worker was lost; trial {trial[:10]} goes on from {self._from([trial])}")
             elif not node["Alive"]:
                 self._died(node, [each for _, each, other in self._unsettled if other == name])
             elif now - since < NOTICED_WITHIN and not last:
@@ -79,7 +82,7 @@ class Nodes:
         self._unsettled = waiting
 
     def _lost_alone(self, trial: str, address: str) -> None:
-        self._say(f"a worker on node {address} was lost; trial {trial[:10]} goes on from its last checkpoint")
+        self._say(f"a worker on node {address} was lost; trial {trial[:10]} goes on from {self._from([trial])}")
         self._lost[address].add(trial)
         if len(self._lost[address]) >= FLAPS:
             self._leave_out(address, f"{FLAPS} trials, one after the other, have lost their workers there")
@@ -90,11 +93,15 @@ class Nodes:
         address = node["NodeManagerAddress"]
         self._dead.add(node["NodeID"])
         self._deaths[address] += 1
-        many = f"its {len(trials)} trials go on elsewhere from their last checkpoints"
-        gone = many if len(trials) > 1 else "its trial goes on elsewhere from its last checkpoint"
-        self._say(f"node {address} is lost; {gone}")
+        gone = f"its {len(trials)} trials go on" if len(trials) > 1 else "its trial goes on"
+        self._say(f"node {address} is lost; {gone} elsewhere from {self._from(trials)}")
         if self._deaths[address] >= FLAPS:
             self._leave_out(address, f"it was lost {self._deaths[address]} times")
+
+    def _from(self, trials: list[str]) -> str:
+        """Where these trials go on, in words."""
+        steps = sorted({self._kept(trial) for trial in trials})
+        return f"step{'s' * (len(steps) > 1)} {listed([f'{step:,}' for step in steps])}"
 
     def unfit(self, trial: str, node: str, reason: str, certain: bool = False) -> bool:
         """A trial could not run on a node because of what is around it there, such as a module that is missing.

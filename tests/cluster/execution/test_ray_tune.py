@@ -206,6 +206,9 @@ class Work:
         self.running.discard(trial)
         self.told["lost"][trial] = reason
 
+    def kept(self, trial):
+        return 40
+
     def say(self, sentence):
         self.told["said"].append(sentence)
 
@@ -247,7 +250,7 @@ def test_what_needs_room_runs_again_alone_and_what_is_lost_runs_again(tmp_path):
     }
     assert sorted(told["said"]) == [
         "a few steps of the largest arm took 0.1 GB of memory: each trial reserves 1 CPU and 0.2 GB of memory",
-        "a worker was lost; trial lost goes on from its last checkpoint",
+        "a worker was lost; trial lost goes on from step 40",
         "trial crowded ran out of memory on a node's memory (a batch of 3 GB); it is tried again alone, once",
     ]
     assert done.stderr == ""

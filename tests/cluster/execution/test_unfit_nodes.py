@@ -13,7 +13,9 @@ class Cluster:
         self.sentences: list[str] = []
         self.there = {f"n{index}": [address, True] for index, address in enumerate(addresses)}
         self.now = 0.0
-        self.nodes = Nodes(self.look, Needs(1), self.sentences.append, lambda: self.now)
+        self.steps: dict[str, int] = {}
+        kept, clock = lambda trial: self.steps.get(trial, 0), lambda: self.now
+        self.nodes = Nodes(self.look, Needs(1), self.sentences.append, kept, clock)
 
     def look(self):
         return [
@@ -44,8 +46,9 @@ def cluster() -> Cluster:
 
 
 def test_a_lost_node_is_said_once_with_the_number_of_its_trials(cluster):
+    cluster.steps |= {"a" * 64: 1200, "b" * 64: 40}
     cluster.dies("n1", "a" * 64, "b" * 64)
-    assert cluster.sentences == ["node 10.0.0.2 is lost; its 2 trials go on elsewhere from their last checkpoints"]
+    assert cluster.sentences == ["node 10.0.0.2 is lost; its 2 trials go on elsewhere from steps 40 and 1,200"]
     assert not cluster.nodes.left_out
     assert cluster.nodes.selector("a" * 64) == {}
 
@@ -98,7 +101,7 @@ def test_another_version_leaves_a_node_out_at_once(cluster):
 
 def test_a_worker_whose_node_is_not_known_is_said_too(cluster):
     cluster.loses("", "a" * 64)
-    assert cluster.sentences == ["a worker was lost; trial aaaaaaaaaa goes on from its last checkpoint"]
+    assert cluster.sentences == ["a worker was lost; trial aaaaaaaaaa goes on from step 0"]
 
 
 def test_a_node_that_was_left_out_is_used_again_once_no_other_is_there(cluster):
@@ -114,4 +117,4 @@ def test_what_is_still_unknown_at_the_end_is_said_as_the_loss_of_a_worker(cluste
     cluster.nodes.settle()
     assert cluster.sentences == []
     cluster.nodes.settle(last=True)
-    assert cluster.sentences == ["a worker on node 10.0.0.1 was lost; trial one goes on from its last checkpoint"]
+    assert cluster.sentences == ["a worker on node 10.0.0.1 was lost; trial one goes on from step 0"]
