@@ -52,7 +52,7 @@ slurm-test: install
 	@nice -n 10 .venv/bin/python -m tests.system.slurm --figures build/slurm.json
 
 cluster-test: install
-	@CLUSTER_TESTS=1 .venv/bin/pytest tests/cluster/commands/test_submit.py tests/system/test_cluster.py
+	@.venv/bin/pytest -m cluster
 	@.venv/bin/python -m tests.system.cluster --figures build/cluster.json
 
 simulate: install

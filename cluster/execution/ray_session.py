@@ -39,6 +39,8 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # Ctrl-C must reach the command line, which says how to continue; Tune would catch it and end quietly.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+# A call from a thread that outlives its session must fail; Ray would start a cluster for it.
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 LOCAL = os.environ.get("RAY_ADDRESS", "") in ("", "local")  # `local` is Ray's word for "start one here"
 if LOCAL:
     # A cluster of this machine alone. Nothing may listen beyond loopback, which is what Ray does by itself on macOS

@@ -3,7 +3,6 @@
 `make cluster-test` does more of it: late nodes, a partition, a slow network, a head that restarts, S3.
 """
 
-import os
 import socket
 import tempfile
 from pathlib import Path
@@ -56,7 +55,7 @@ def pings(one, other) -> bool:
             return False
 
 
-@pytest.mark.skipif("CLUSTER_TESTS" not in os.environ, reason="minutes of real Ray: make cluster-test")
+@pytest.mark.cluster
 def test_a_node_that_is_killed_costs_nothing(shared, tiny_reference):
     study = write_study(shared, blocks=2, epochs=12)
     storage = shared / "storage"

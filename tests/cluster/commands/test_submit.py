@@ -98,7 +98,7 @@ def until(condition, what: str) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.skipif("CLUSTER_TESTS" not in os.environ, reason="minutes of real Ray: make cluster-test")
+@pytest.mark.cluster
 def test_a_study_is_submitted_found_again_stopped_and_continued(owned, laptop, storage, cluster):
     options = ("--address", cluster.address, "--storage", storage)
     (owned.parent / "runs").mkdir()

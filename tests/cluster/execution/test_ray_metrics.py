@@ -76,6 +76,7 @@ def cluster(monkeypatch):
                     process.send_signal(signal.SIGTERM)
 
 
+@pytest.mark.cluster
 def test_a_node_gives_them_to_prometheus(cluster, storage, study_file):
     address, environment = cluster
     study_file.write_text(study_file.read_text().replace("epochs = 6", "epochs = 60"))

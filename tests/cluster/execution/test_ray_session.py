@@ -40,37 +40,36 @@ with session():
 """
 
 
-def processes() -> set[str]:
-    """Ray's servers and workers; its agents hold nothing, and take a minute to notice that they are alone."""
-    return {path.name for path in Path("/proc").iterdir() if path.name.isdigit() and _is_ray(path)}
+def processes(mark: str) -> set[str]:
+    """Ray's servers and workers with this mark in their environment; its agents hold nothing, and take a minute."""
+    return {path.name for path in Path("/proc").iterdir() if path.name.isdigit() and _is_ray(path, mark.encode())}
 
 
-def _is_ray(path: Path) -> bool:
+def _is_ray(path: Path, mark: bytes) -> bool:
     try:
-        command = (path / "cmdline").read_bytes()
+        command, environment = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
     except OSError:
         return False
-    return (
-        b"gcs_server" in command or b"raylet" in command or (command.startswith(b"ray::") and b"Agent" not in command)
-    )
+    server = b"gcs_server" in command or b"raylet" in command
+    return mark in environment and (server or (command.startswith(b"ray::") and b"Agent" not in command))
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's table of sockets")
 @pytest.mark.parametrize("address", ["", "local"])
 def test_nothing_listens_beyond_loopback_and_nothing_outlives_the_driver(address):
-    before, ray_before = listening(), processes()
+    before, mark = listening(), f"TESSERAL_TEST={os.getpid()}{address}"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment["RAY_ADDRESS"] = address
+    environment |= {"RAY_ADDRESS": address} | dict([mark.split("=")])
     command = [sys.executable, "-c", SESSION]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as driver:
         assert driver.stdout.readline() == "ready\n"
         opened = listening() - before
         assert len(opened) >= 4
         assert {address for address, _ in opened} <= set(LOOPBACK)
-        assert processes() - ray_before
+        assert processes(mark)
         driver.send_signal(signal.SIGKILL)
-    end = time.monotonic() + 60
-    while processes() - ray_before:
+    end = time.monotonic() + 120
+    while processes(mark):
         assert time.monotonic() < end, "Ray's processes outlive a killed driver"
         time.sleep(0.2)
 
@@ -132,3 +131,13 @@ class TestAsCompleted:
         said = [str(one.message) for one in caught if "at a time" in str(one.message)]
         assert len(said) == (cores() > 1)
         assert all(re.match(rf"memory for 1 at a time on {cores()} cores: \d+ MB are free", line) for line in said)
+
+
+def test_a_call_outside_a_session_starts_no_ray():
+    """A thread that outlives its session, waiting for a Ray that is gone, would start another one."""
+    code = (
+        "from tesseral.cluster.execution.ray_session import ray\n"
+        "try:\n    ray.put(1)\nexcept Exception as error:\n    print(type(error).__name__, ray.is_initialized())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "RaySystemError False\n"

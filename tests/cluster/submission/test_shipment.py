@@ -19,11 +19,11 @@ def _cache(tmp_path, monkeypatch):
 def owned(folder: Path, recipe: str = "water_tiny.toml") -> Path:
     """A study with a network of the user's own, its recipe, and records beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = water_study("owned", 'network.define = ["my_network:Net"]', hidden="{ mul = [4, 2], lmax = 1 }")
+    text = water_study("owned", 'network.define = ["nets_shipped:Net"]', hidden="{ mul = [4, 2], lmax = 1 }")
     (folder / "owned.toml").write_text(text.replace("[data]", f'[data]\nrecipe = "{recipe}"'))
     shutil.copy(EXAMPLES / "water_tiny.toml", folder / recipe)
-    (folder / "my_network.py").write_text("import my_layers\n")
-    (folder / "my_layers.py").write_text("")
+    (folder / "nets_shipped.py").write_text("import layers_shipped\n")
+    (folder / "layers_shipped.py").write_text("")
     (folder / "unrelated.py").write_text("")
     (folder / "runs" / "owned" / "trials").mkdir(parents=True, exist_ok=True)
     (folder / "runs" / "owned" / "study.toml").write_text("")
@@ -37,13 +37,18 @@ def files(folder: Path) -> list[str]:
 def test_a_study_ships_what_it_names_and_nothing_else(tmp_path):
     shipped = ship(owned(tmp_path / "work"))
     assert (shipped.name, shipped.file, shipped.is_recipe) == ("owned", "owned.toml", False)
-    assert files(shipped.folder) == ["my_layers.py", "my_network.py", "owned.toml", "water_tiny.toml"]
+    assert files(shipped.folder) == ["layers_shipped.py", "nets_shipped.py", "owned.toml", "water_tiny.toml"]
 
 
 def test_a_recipe_in_another_folder_keeps_its_place(tmp_path):
     shipped = ship(owned(tmp_path / "deep" / "work", recipe="../water.toml"))
     assert shipped.file == "work/owned.toml"
-    assert files(shipped.folder) == ["water.toml", "work/my_layers.py", "work/my_network.py", "work/owned.toml"]
+    assert files(shipped.folder) == [
+        "water.toml",
+        "work/layers_shipped.py",
+        "work/nets_shipped.py",
+        "work/owned.toml",
+    ]
 
 
 def test_a_recipe_ships_the_geometries_that_it_reads(tmp_path):
@@ -69,7 +74,7 @@ def test_the_content_names_the_folder_and_follows_the_code(tmp_path, monkeypatch
     before = first.content
     (study.parent / "runs" / "owned" / "trials" / "new.json").write_text("{}")
     assert (ship(study).folder, ship(study).content) == (first.folder, first.content)
-    (study.parent / "my_layers.py").write_text("WIDTH = 3\n")
+    (study.parent / "layers_shipped.py").write_text("WIDTH = 3\n")
     assert ship(study).folder != first.folder
     monkeypatch.setattr(shipment, "code_hash", lambda: "other")
     assert first.content != before
@@ -80,7 +85,7 @@ def test_files_that_are_missing_are_named(tmp_path):
     (study.parent / "water_tiny.toml").unlink()
     with pytest.raises(StudyFileError, match=r"owned\.toml: data\.recipe: expected a recipe, found none at"):
         ship(study)
-    (study.parent / "my_network.py").unlink()
+    (study.parent / "nets_shipped.py").unlink()
     shutil.copy(EXAMPLES / "water_tiny.toml", study.parent)
     with pytest.raises(StudyFileError, match=r"owned\.toml: network\.define: expected a module"):
         ship(study)
