@@ -60,10 +60,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def head(cpus: int = 2, **settings: str) -> Iterator[Head]:
+def head(cpus: int = 2, *options: str, **settings: str) -> Iterator[Head]:
     """Start a head, and kill what was started.
 
     :param cpus: its cores.
+    :param options: further ones of `ray start`.
     :param settings: further environment variables of the head, which its workers inherit.
     """
     folder = Path(tempfile.mkdtemp(prefix="h-", dir="/tmp"))  # short: Ray's sockets are below it
@@ -77,6 +78,7 @@ def head(cpus: int = 2, **settings: str) -> Iterator[Head]:
         *("--dashboard-host=127.0.0.1", "--dashboard-agent-listen-port=0", "--min-worker-port=0"),
         *("--max-worker-port=0", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}/r"),
         f"--object-store-memory={100 * 2**20}",
+        *options,
     ]
     try:
         with _started(command, folder / "head", _of_a_node(known, settings)) as process:

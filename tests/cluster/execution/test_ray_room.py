@@ -1,5 +1,8 @@
 """Room on the nodes of a cluster: waited for where one may join, refused at once where none ever can."""
 
+import json
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -8,6 +11,7 @@ from tesseral.cluster.execution import ray_room
 from tesseral.cluster.execution.needs import Needs
 from tesseral.cluster.execution.ray_room import check_room, unused_gpus
 from tesseral.study.errors import ClusterError
+from tests.support.ray_head import clean, head
 
 
 @pytest.fixture
@@ -75,3 +79,41 @@ def test_gpus_that_nothing_was_said_about_are_not_left_out_silently(cluster, gpu
         '= "cpu" if this is meant'
     )
     assert unused_gpus(gpus, device) == (sentence if said else "")
+
+
+AUTOSCALER = {
+    "cluster_name": "small",
+    "max_workers": 1,
+    "idle_timeout_minutes": 5,
+    "upscaling_speed": 1.0,
+    "provider": {"type": "fake_multinode"},
+    "head_node_type": "ray.head.default",
+    "available_node_types": {
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "worker": {"resources": {"CPU": 2}, "node_config": {}, "min_workers": 0, "max_workers": 1},
+    },
+}
+"""Ray's own autoscaler with its provider of nodes on this machine: a group that begins without any."""
+
+ROOM = """
+from tesseral.cluster.execution.needs import Needs
+from tesseral.cluster.execution.ray_room import check_room, nodes
+from tesseral.cluster.execution.ray_session import session
+with session():
+    check_room(Needs(2), within=120.0)
+    print([node["Resources"]["CPU"] for node in nodes() if "CPU" in node["Resources"]])
+"""
+
+
+@pytest.mark.cluster
+def test_a_group_of_no_nodes_grows_for_a_study(tmp_path):
+    config = tmp_path / "autoscaler.json"
+    config.write_text(json.dumps(AUTOSCALER))
+    options = f"--autoscaling-config={config}"
+    with head(0, options, RAY_FAKE_CLUSTER="1", AUTOSCALER_UPDATE_INTERVAL_S="1") as running:
+        environment = clean() | running.environment | {"RAY_ADDRESS": running.gcs}
+        command = [sys.executable, "-c", ROOM]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[2.0]\n"
+    assert "waiting 120 s for a node that has it" in done.stderr
