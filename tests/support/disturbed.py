@@ -77,7 +77,7 @@ seal_every = 0.0
 
 SEARCH = """
 [search]
-trials = 3
+trials = 2
 
 [search.space]
 network.radial_width = { low = 4, high = 16 }
