@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.network import Host, Network, network
+from tests.support.ray_head import clean
 
 ROOT = Path(__file__).parents[2]
 PORT = 6379
@@ -103,7 +104,7 @@ class Hosts:
         self.head_host = next(iter(net.hosts.values()))
         self.address = f"{self.head_host.address}:{PORT}"
         self.environment = (
-            os.environ
+            clean()
             | {
                 "RAY_AUTH_MODE": "token",
                 "RAY_AUTH_TOKEN": secrets.token_hex(32),
