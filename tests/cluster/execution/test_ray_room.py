@@ -11,7 +11,7 @@ from tesseral.cluster.execution import ray_room
 from tesseral.cluster.execution.needs import Needs
 from tesseral.cluster.execution.ray_room import check_room, unused_gpus
 from tesseral.study.errors import ClusterError
-from tests.support.ray_head import clean, head
+from tests.support.ray_head import clean, free_port, head
 
 
 @pytest.fixture
@@ -86,7 +86,11 @@ AUTOSCALER = {
     "max_workers": 1,
     "idle_timeout_minutes": 5,
     "upscaling_speed": 1.0,
-    "provider": {"type": "fake_multinode"},
+    **{key: {} for key in ("auth", "docker", "file_mounts")},
+    **{key: [] for key in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+    **{key: [] for key in ("initialization_commands", "setup_commands", "head_setup_commands")},
+    **{key: [] for key in ("worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands")},
+    "file_mounts_sync_continuously": False,
     "head_node_type": "ray.head.default",
     "available_node_types": {
         "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
@@ -107,11 +111,12 @@ with session():
 
 @pytest.mark.cluster
 def test_a_group_of_no_nodes_grows_for_a_study(tmp_path):
-    config = tmp_path / "autoscaler.json"
-    config.write_text(json.dumps(AUTOSCALER))
-    options = f"--autoscaling-config={config}"
-    with head(0, options, RAY_FAKE_CLUSTER="1", AUTOSCALER_UPDATE_INTERVAL_S="1") as running:
-        environment = clean() | running.environment | {"RAY_ADDRESS": running.gcs}
+    config, port = tmp_path / "autoscaler.json", free_port()
+    address = f"127.0.0.1:{port}"
+    config.write_text(json.dumps(AUTOSCALER | {"provider": {"type": "fake_multinode", "gcs_address": address}}))
+    options = f"--autoscaling-config={config}", f"--port={port}"
+    with head(0, *options, RAY_FAKE_CLUSTER="1", AUTOSCALER_UPDATE_INTERVAL_S="1") as running:
+        environment = clean() | running.environment | {"RAY_ADDRESS": address}
         environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray takes this machine's address for loopback's
         command = [sys.executable, "-c", ROOM]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
