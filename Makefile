@@ -63,6 +63,7 @@ calibrate: install
 
 bench: install
 	@.venv/bin/python -m tests.benchmarks.scale --figures build/bench.json
+	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.steps --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.density --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.traces --figures build/bench.json
 	@.venv/bin/python -m tests.benchmarks.reference --structures 1000 --sample 30 --figures build/bench.json

@@ -305,6 +305,7 @@ class Campaign:
             cpus=asked.cpus,
             gpus=1.0 if isinstance(asked.gpus, str) else asked.gpus,
             device=asked.device,
+            backend=asked.backend,
             checkpoint_every=asked.checkpoint_every,
             seal_every=asked.seal_every,
         )

@@ -59,6 +59,8 @@ class Job:
     cpus: int = 1
     gpus: float = 0.0
     device: str = "auto"
+    backend: str = "auto"
+    """How products of features are computed."""
     checkpoint_every: float = 30.0
     """Seconds between checkpoints."""
     seal_every: float = 5.0
@@ -192,6 +194,7 @@ def _train(
             step=attempt.step,
             test=plan.get("stage") != "search",
             parts=attempt.parts,
+            backend=job.backend,
         )
     except (LeaseLostError, StoreError, RecordError, StoppedAtRung):
         raise

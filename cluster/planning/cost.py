@@ -146,7 +146,7 @@ def measure_steps(plan: StudyPlan, on_progress: Callable[[int, int], None] | Non
     with as_a_trial(plan.study.file.resources) as device:
         for arm in plan.arms:
             reference = open_reference(plan.storage, arm.configuration.data.reference)
-            steps.append(measure_step(arm.configuration, reference, device))
+            steps.append(measure_step(arm.configuration, reference, device, plan.study.file.resources.backend))
             if on_progress:
                 on_progress(len(steps), len(plan.arms))
     return steps

@@ -36,6 +36,12 @@ class Graph(NamedTuple):
     """(atoms,) int64, index of the structure that the atom belongs to."""
     charge: Tensor
     """(structures,), total charge, e."""
+    reverse: Tensor
+    """(edges,) int64, the edge that leads back; edges are then sorted by `destination`. Empty where they are not, or
+    where some have no reverse."""
+    half: Tensor
+    """(edges/2,) int64, of each edge and its reverse the first. What depends on the distance alone is equal for both.
+    Empty where each edge is to count by itself."""
 
     @property
     def size(self) -> int:
@@ -105,6 +111,10 @@ def build_graph(species: Tensor, positions: Tensor, elements: int, basis: EdgeBa
         raise DataError("expected atoms at different positions, got two at one place")
     destination, source = ((distances < basis.cutoff) & ~itself).nonzero().unbind(1)
     harmonics, radial = basis.evaluate(vectors[destination, source])
+    edges = torch.arange(len(source), device=source.device)
+    number = torch.zeros_like(distances, dtype=torch.int64)
+    number[source, destination] = edges
+    reverse = number[destination, source]
     return Graph(
         species=species,
         elements=torch.nn.functional.one_hot(species, elements).to(positions.dtype),
@@ -115,6 +125,8 @@ def build_graph(species: Tensor, positions: Tensor, elements: int, basis: EdgeBa
         positions=positions,
         structure=torch.zeros_like(species),
         charge=positions.new_tensor([charge]),
+        reverse=reverse,
+        half=(reverse > edges).nonzero()[:, 0],
     )
 
 
@@ -131,18 +143,21 @@ def at_positions(graph: Graph, positions: Tensor, basis: EdgeBasis) -> Graph:
 
 
 def join(graphs: list[Graph]) -> Graph:
-    """Join graphs into one; atoms and structures are numbered consecutively.
+    """Join graphs into one; atoms, edges and structures are numbered consecutively.
 
-    :param graphs: at least one, of equal elements and edge basis.
+    :param graphs: at least one, of equal elements and edge basis; `reverse` is filled in all of them or in none.
     """
-    atoms = structures = 0
-    source, destination, structure = [], [], []
+    atoms = structures = edges = 0
+    source, destination, structure, reverse, half = [], [], [], [], []
     for graph in graphs:
         structure.append(graph.structure + structures)
         structures += graph.size
         source.append(graph.source + atoms)
         destination.append(graph.destination + atoms)
         atoms += len(graph.species)
+        reverse.append(graph.reverse + edges)
+        half.append(graph.half + edges)
+        edges += len(graph.source)
     return Graph(
         species=torch.cat([graph.species for graph in graphs]),
         elements=torch.cat([graph.elements for graph in graphs]),
@@ -153,6 +168,8 @@ def join(graphs: list[Graph]) -> Graph:
         positions=torch.cat([graph.positions for graph in graphs]),
         structure=torch.cat(structure),
         charge=torch.cat([graph.charge for graph in graphs]),
+        reverse=torch.cat(reverse),
+        half=torch.cat(half),
     )
 
 

@@ -190,7 +190,9 @@ class NetworkConformance:
         network = built(type(self))
         pair = self.graph(torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.1, 0.0]], dtype=torch.float64), SPECIES[:2])
         to_first = pair.destination == 0
-        single = pair._replace(**{name: getattr(pair, name)[to_first] for name in EDGE_FIELDS})
+        none = pair.reverse[:0]  # the edge that is left has no reverse
+        kept = {name: getattr(pair, name)[to_first] for name in EDGE_FIELDS}
+        single = pair._replace(**kept, reverse=none, half=none)
         check((len(pair.source), len(single.source)) == (2, 1), "expected a cutoff above 1.1 Å")
         for graph in (pair, single):
             outputs = network(graph)
@@ -302,7 +304,7 @@ class NetworkConformance:
 
 
 EDGE_FIELDS = ("source", "destination", "harmonics", "radial")
-"""The fields of `Graph` with a row for each edge."""
+"""The fields of `Graph` that describe each edge by itself."""
 
 
 # Plain functions with messages rather than `assert`: pytest rewrites the assertions of test files only, so those of an

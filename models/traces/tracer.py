@@ -8,7 +8,7 @@ evaluation mode, and the random generators are restored.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +72,9 @@ class Tracer:
     """
 
     def __init__(self, model: Model, loss: Loss[Any, Any], probe: Sequence[Batch], *, strict: bool) -> None:
-        self.model, self.loss, self.probe, self.strict = model, loss, probe, strict
+        self.model, self.loss, self.strict = model, loss, strict
+        # Each edge gets weights of its own: where it shared them with its reverse, so would it their gradient.
+        self.probe = [replace(batch, graph=batch.graph._replace(half=batch.graph.half[:0])) for batch in probe]
         self.device = probe[0].values.device
         with seeded(0, self.device):
             layers = find_layers(model.network, probe[0].graph)

@@ -191,13 +191,9 @@ def _path_groups(keys: Sequence[Key], channels: int, outputs: int, start: int) -
 
 
 def _channel_groups(product: ChannelProduct) -> Iterator[Group]:
-    first = 0
-    for group, (mul, ir_in) in zip(product.groups, product.irreps_in, strict=True):
-        end = first + mul * len(group)
-        for number, path in enumerate(group):  # the weights of one channel are contiguous, path by path
-            text = f"messages: {ir_in} x {product.irreps_edge[path.harmonic].ir} -> {path.ir}"
-            yield Group(Key(path.ir.l, path.ir.p, text), slice(first + number, end, len(group)))
-        first = end
+    for path, where in zip(product.paths, _slices(path.mul for path in product.paths), strict=True):
+        ir_in, harmonic = product.irreps_in[path.source].ir, product.irreps_edge[path.harmonic].ir
+        yield Group(Key(path.ir.l, path.ir.p, f"messages: {ir_in} x {harmonic} -> {path.ir}"), where)
 
 
 def _radial_weights(holder: Module, product: Module) -> Iterator[Attributed]:

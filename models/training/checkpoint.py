@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from tesseral.models.data.reference_file import Reference
+from tesseral.models.networks.products.backend import choose_backend
+from tesseral.models.networks.seeding import CPU
 from tesseral.models.networks.user_network import check_source
 from tesseral.models.targets.model import DTYPES, Model, build_model
 from tesseral.models.training.optimization import Optimization
@@ -104,5 +106,6 @@ def restore_model(content: bytes, trial: Trial, reference: Reference) -> Model:
     configuration = trial.configuration.resolved()
     model = build_model(configuration, reference, num_neighbors=1.0, seed=0)  # the state holds the true values
     model.to(DTYPES[configuration.training.dtype])
+    choose_backend(model, "auto", CPU)  # as in training: the same bits, on the same machine
     read_checkpoint(content, trial).restore(model)
     return model.eval()

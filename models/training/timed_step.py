@@ -10,6 +10,7 @@ from tesseral.models.data.data_set import open_data_set
 from tesseral.models.data.groups import group_structures
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_splits, split_structures
+from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.model import DTYPES, build_model
 from tesseral.models.training.device import deterministic, device_name, find_device, peak_memory
@@ -35,7 +36,9 @@ class Step:
     """Peak allocated memory on an accelerator, bytes; None on the CPU, where it is not that of one network."""
 
 
-def measure_step(configuration: Configuration, reference: Reference, device: str = "auto") -> Step:
+def measure_step(
+    configuration: Configuration, reference: Reference, device: str = "auto", backend: str = "auto"
+) -> Step:
     """Time training steps as `tesseral.models.training.training.train` makes them, on one full batch.
 
     Nothing is recorded, and torch's generators are restored.
@@ -43,6 +46,7 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
     :param configuration: of one trial.
     :param reference: the data it is trained on.
     :param device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `cuda:N`.
+    :param backend: as in `tesseral.models.training.training.train`.
     :raises DataError: if the reference data is too small.
     :raises StudyFileError: if the network has nothing to train, or one of the user's own cannot be loaded.
     :raises TesseralError: if there is no such device.
@@ -61,6 +65,7 @@ def measure_step(configuration: Configuration, reference: Reference, device: str
         model.target.standardise(structures)
         loss = model.target.build_loss(configuration.loss, structures).to(dtype)
         model = model.to(dtype).train()
+        choose_backend(model, backend, where)
         optimization = Optimization(model, configuration.training, configuration.steps_per_epoch)
 
         def step() -> float:

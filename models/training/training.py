@@ -13,6 +13,7 @@ from tesseral.models.data.groups import group_structures
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_splits, permutation, split_structures
 from tesseral.models.networks.network import count_parameters
+from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.metrics import BATCH_SIZE, evaluation_batches, measure, measure_densities
 from tesseral.models.targets.model import DTYPES, build_model, parted, partial_losses
@@ -42,6 +43,7 @@ def train(
     step: int | None = None,
     test: bool = True,
     parts: int = 1,
+    backend: str = "auto",
 ) -> Result:
     """Train a trial to its end, from its first step or from a checkpoint.
 
@@ -62,18 +64,20 @@ def train(
     :param test: whether to measure the test split and to ablate features at the end; a search must not see the test
         split.
     :param parts: number of parts that each batch is computed in; their gradients are added.
+    :param backend: how products of features are computed; see `tesseral.models.networks.products.backend`.
     :raises DataError: if the reference data is not the trial's, or too small.
     :raises StudyFileError: if the network has no weights; if the user's own network cannot be loaded, has another
         source than the trial's, or returns another shape.
     :raises RecordError: if the trial is of other numerics. A `CheckpointError` if the checkpoint does not
         continue this training.
-    :raises TesseralError: if there is no such device.
+    :raises TesseralError: if there is no such device or backend.
     :raises DivergedError: if the loss or a metric is no longer finite.
     """
     check_trial(trial, reference)
     where = find_device(device)
     with deterministic(where):
-        return _Training(trial, reference, recorder, where, traces or Traces(), checkpoint, step, test, parts).run()
+        options = traces or Traces(), checkpoint, step, test, parts, backend
+        return _Training(trial, reference, recorder, where, *options).run()
 
 
 class _Training:
@@ -90,6 +94,7 @@ class _Training:
         step: int | None,
         test: bool,
         parts: int,
+        backend: str,
     ) -> None:
         self.began = time.perf_counter()
         self.trial, self.recorder, self.device = trial, recorder, device
@@ -112,6 +117,7 @@ class _Training:
         model.target.standardise(structures := self.data.select(self.split.train))
         self.loss = model.target.build_loss(self.configuration.loss, structures).to(dtype)
         self.model = model.to(dtype).eval()
+        choose_backend(self.model, backend, device)
         model.target.calibrate(model.network, structures)
         self.optimization = Optimization(self.model, self.settings, self.configuration.steps_per_epoch)
         metrics = common_metrics([self.configuration.target])

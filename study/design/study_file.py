@@ -159,6 +159,10 @@ class Resources(Section):
     """Largest number of trials that run at the same time. Default: as many as there is room for."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of training. `auto`: a GPU if there is one; on Ray, if `gpus` gives the trial one."""
+    backend: Literal["auto", "reference", "portable", "fused"] = "auto"
+    """How products of features with harmonics are computed; all ways agree up to rounding. `fused`: by an operator that
+    the machine's C++ compiler builds when it is first needed, on CPUs. `portable`: by PyTorch. `reference`: by e3nn.
+    `auto`: `fused` on a CPU where there is a compiler, else `portable`."""
     checkpoint_every: Annotated[float, Range(ge=0)] = 30.0
     """Seconds between checkpoints. A killed trial loses at most this much work."""
     seal_every: Annotated[float, Range(ge=0)] = 5.0

@@ -9,7 +9,9 @@ from torch.nn import Module, Parameter, ParameterList
 
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.nonlinearity import normalized_silu
+from tesseral.models.networks.products.block_linear import BlockLinear
 from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.products.layout import from_blocks, to_blocks
 from tesseral.study import configuration
 
 
@@ -79,9 +81,12 @@ class Messages(Module):
         self.reaches = bool(self.product.paths)
         if not self.reaches:
             return
-        self.before = o3.Linear(self.irreps_in, self.irreps_in)
+        self.before = BlockLinear(self.irreps_in, self.irreps_in)
         self.radial = RadialNetwork([*radial_sizes(settings), self.product.weight_numel])
-        self.after = o3.Linear(self.product.irreps_out.simplify(), self.irreps_out)
+        with torch.no_grad():  # drawn by channel, then path; used by path, then channel
+            last = self.radial.weights[-1]
+            last.copy_(last.index_select(1, self.product.drawn()))
+        self.after = BlockLinear(self.product.irreps_out, self.irreps_out)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, edges {self.product.irreps_edge})"
@@ -95,14 +100,13 @@ class Messages(Module):
         """
         if not self.reaches:
             return features.new_zeros(len(features), self.width)
-        sent = self.before(features).index_select(0, graph.source)
-        messages = self.product(sent, graph.harmonics, self.radial(graph.radial))
-        # Summed before `arrange` and the second linear map, which commute with the sum: atoms are fewer than edges.
-        sums = [
-            part.new_zeros(len(features), *part.shape[1:]).index_add(0, graph.destination, part) for part in messages
-        ]
-        gathered: Tensor = self.after(self.product.arrange(sums) * self.scale)
-        return gathered
+        sent = self.before(to_blocks(features, self.product.shapes))
+        # Weights depend on the distance alone: the fused product takes those of an edge for its reverse as well.
+        halved = self.product.backend == "fused" and len(graph.half) > 0
+        weights = self.radial(graph.radial.index_select(0, graph.half) if halved else graph.radial)
+        edges = graph.source, graph.destination, graph.reverse
+        # The second linear map commutes with the sum, and comes after it: atoms are fewer than edges.
+        return from_blocks(self.after(self.product(sent, graph.harmonics, weights, *edges))) * self.scale
 
 
 def radial_sizes(settings: configuration.Network) -> list[int]:

@@ -1,7 +1,8 @@
-"""How couplings are computed: few large matrix products instead of an operation for each path.
+"""How couplings are computed: few large matrix products, or one fused operator, instead of an operation for each path.
 
-Begin with `channel_product.py` (features times harmonics), `fusion_product.py` (features along a tree) or
-`symmetric_contraction.py` (powers of features); the `…_plan.py` modules arrange their paths without torch.
+Begin with `channel_product.py` (neighbours' features times harmonics; `backend.py` chooses how), `fusion_product.py`
+(features along a tree) or `symmetric_contraction.py` (powers of features); the `…_plan.py` modules arrange their paths
+without torch.
 """
 
 import lazy_loader

@@ -1,5 +1,17 @@
-from .channel_product import ChannelProduct
+from .backend import choose_backend
+from .block_linear import BlockLinear
+from .channel_product import BACKENDS, ChannelProduct
 from .fusion_product import FusionProduct
+from .layout import from_blocks, to_blocks
 from .symmetric_contraction import SymmetricContraction
 
-__all__ = ["ChannelProduct", "FusionProduct", "SymmetricContraction"]
+__all__ = [
+    "BACKENDS",
+    "BlockLinear",
+    "ChannelProduct",
+    "FusionProduct",
+    "SymmetricContraction",
+    "choose_backend",
+    "from_blocks",
+    "to_blocks",
+]

@@ -85,7 +85,7 @@ class MessagesPart(Part):
             mul = entering[irrep]
             parameters += mul**2
             alive += used * mul**2
-            atom += place.for_input * mul**2 * dim
+            atom += (place.for_input if columns else 2) * mul**2 * dim  # what no path takes is computed, no gradient
             edge += 2 * (self.lmax + 1) ** 2 * dim * columns + place.for_constant * mul * columns * (dim + paths)
         for irrep, dim, fan in targets:  # the second linear map
             mul = sum(paths * entering[source] for source, paths in fan)

@@ -179,4 +179,6 @@ def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:
         positions=torch.randn(atoms, 3),
         structure=torch.zeros(atoms, dtype=torch.int64),
         charge=torch.zeros(1),
+        reverse=torch.zeros(0, dtype=torch.int64),
+        half=torch.zeros(0, dtype=torch.int64),
     )

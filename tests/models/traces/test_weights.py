@@ -48,11 +48,9 @@ def weights_of_paths(layer: Module, pick: dict[Module, list[torch.Tensor]]) -> d
     for module, numbers in pick.items():
         if isinstance(module, ChannelProduct):
             for values in numbers:
-                parts = values.split(
-                    [mul * len(g) for g, (mul, _) in zip(module.groups, module.irreps_in, strict=True)], 1
-                )
+                parts = values.split(module.weight_sizes, 1)
                 for part, group, (mul, ir) in zip(parts, module.groups, module.irreps_in, strict=True):
-                    for one, each in zip(group, part.reshape(len(values), mul, len(group)).unbind(2), strict=True):
+                    for one, each in zip(group, part.reshape(len(values), len(group), mul).unbind(1), strict=True):
                         harmonic = o3.Irrep(one.harmonic, (-1) ** one.harmonic)
                         add(f"messages: {ir} x {harmonic} -> {one.ir}", True, each)
         elif isinstance(module, SymmetricContraction):

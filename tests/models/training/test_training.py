@@ -9,6 +9,8 @@ import torch
 
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.split import permutation, split_structures
+from tesseral.models.networks.products.fused.library import open_library
+from tesseral.models.networks.products.fused.operator import open_operator
 from tesseral.models.targets.metrics import evaluation_batches, measure, measure_densities
 from tesseral.models.training.checkpoint import read_checkpoint, restore_model
 from tesseral.models.training.device import find_device
@@ -275,6 +277,23 @@ def test_bytes_that_are_no_checkpoint_are_refused(unbroken):
     for content in wrong:
         with pytest.raises(RecordError, match="cannot be read"):
             read_checkpoint(content, trial)
+
+
+def test_cold_and_warm_caches_of_operators_give_the_same_numbers(tmp_path, monkeypatch):
+    """To the last bit: rows, metrics and weights, whether the operator is compiled or found."""
+    trial = synthetic_trial(REFERENCE, small_configuration(hidden="2x0e+1x1o", epochs=1))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    runs = []
+    for _ in range(2):
+        open_library.cache_clear()
+        open_operator.cache_clear()
+        runs.append(run(trial))
+        built = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "tesseral" / "operators").iterdir())
+    assert built
+    (cold, first), (warm, second) = runs
+    assert cold.metrics == warm.metrics
+    assert (first.curve_rows, first.trace_rows) == (second.curve_rows, second.trace_rows)
+    assert same_numbers(first.states[3], second.states[3], trial)
 
 
 def test_a_trial_of_other_data_or_numerics_is_refused(unbroken):

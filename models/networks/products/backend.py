@@ -1,0 +1,54 @@
+"""The choice of how a network's products are computed. All ways agree up to rounding: no trial's id depends on it."""
+
+import warnings
+from functools import cache
+
+import torch
+from torch.nn import Module
+
+from tesseral.models.networks.products.channel_product import BACKENDS, ChannelProduct
+from tesseral.models.networks.products.fused.library import NoLibraryError
+from tesseral.models.networks.products.fused.operator import open_operator
+from tesseral.study.errors import TesseralError
+
+KEY = "resources.backend"
+
+
+def choose_backend(network: Module, backend: str, device: torch.device) -> None:
+    """Have every `ChannelProduct` of a network computed in one way.
+
+    `auto` is `fused` on a CPU if the operator can be built, which is tried here. Else it is `portable`; a warning says
+    so, once in a process.
+
+    :param network: in the precision that it is to be used in; one of the user's own has no such product, or some.
+    :param backend: `auto` or one of `channel_product.BACKENDS`.
+    :param device: that the network is on.
+    :raises TesseralError: if there is no such backend; if `fused` is asked for on an accelerator, or cannot be built.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise TesseralError(f"{KEY}: expected auto or one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "fused" and device.type != "cpu":
+        raise TesseralError(f"{KEY}: expected auto, reference or portable on {device}, got 'fused', which is for CPUs")
+    products = [module for module in network.modules() if isinstance(module, ChannelProduct) and module.paths]
+    if backend in ("auto", "fused") and device.type == "cpu":
+        try:
+            for product in products:
+                open_operator("couple", product.plan, str(product.entries.dtype).removeprefix("torch."))
+        except NoLibraryError as error:
+            if backend == "fused":
+                raise
+            say(str(error))
+            backend = "portable"
+        else:
+            backend = "fused"
+    for product in products:
+        product.backend = "portable" if backend == "auto" else backend
+
+
+@cache
+def say(reason: str) -> None:
+    """Warn that the operator is not to be had, once in a process for each reason.
+
+    :param reason: one sentence.
+    """
+    warnings.warn(f"products of features are computed by PyTorch, which is slower: {reason}", stacklevel=3)

@@ -1,0 +1,41 @@
+"""The equivariant linear map of features in blocks: one matrix product for each pair of equal irreps."""
+
+from collections.abc import Sequence
+
+from e3nn import o3
+from torch import Tensor
+
+
+class BlockLinear(o3.Linear):
+    """`o3.Linear`, its weights and its normalisation, for features whose channels stand last.
+
+    e3nn's own forward rearranges features for every matrix product. Blocks enter it as they are.
+
+    :param irreps_in: irreps that enter, one block each.
+    :param irreps_out: irreps of the result; one that nothing enters is zero.
+    """
+
+    def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> None:
+        super().__init__(irreps_in, irreps_out)
+        # Plain numbers for `forward`: torch.compile cannot trace irreps.
+        used = [ins for ins in self.instructions if 0 not in ins.path_shape]
+        self._paths = [(ins.i_in, ins.i_out, tuple(ins.path_shape), ins.path_weight) for ins in used]
+        self._sizes = [rows * columns for _, _, (rows, columns), _ in self._paths]
+        self._shapes = [(ir.dim, mul) for mul, ir in self.irreps_out]
+
+    def forward(self, blocks: Sequence[Tensor]) -> list[Tensor]:
+        """Mix the channels of each irrep.
+
+        :param blocks: for each irrep that enters, (atoms, 2l+1, channels).
+        :returns: for each irrep of the result, (atoms, 2l+1, channels).
+        """
+        outputs: list[Tensor | None] = [None] * len(self._shapes)
+        weights = self.weight.split(self._sizes)
+        for (entering, made, shape, scale), weight in zip(self._paths, weights, strict=True):
+            part = blocks[entering] @ (weight.reshape(shape) * scale)
+            before = outputs[made]
+            outputs[made] = part if before is None else before + part
+        return [
+            blocks[0].new_zeros(len(blocks[0]), *shape) if output is None else output
+            for output, shape in zip(outputs, self._shapes, strict=True)
+        ]

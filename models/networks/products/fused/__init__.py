@@ -1,0 +1,9 @@
+"""The fused operator: gather, weighted tensor product and scatter in one pass over the edges, in C++.
+
+Begin with `operator.py`, what torch sees; `kernels.py` writes the C++, `library.py` compiles and keeps it,
+`coupling.py` says which coefficients it is given.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

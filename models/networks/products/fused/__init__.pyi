@@ -1,0 +1,3 @@
+from .operator import couple
+
+__all__ = ["couple"]

@@ -1,0 +1,115 @@
+"""Libraries of C++: compiled when they are first needed, and kept for every later process of this machine.
+
+A library's name is the hash of its source, of the compiler and of the processor, so none runs where it was not made
+for. Its last bytes are the hash of all others: one that is damaged or half written is built again. It is written under
+another name and renamed, so that processes which build at once see whole files only.
+"""
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache, lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from tesseral.study.errors import TesseralError
+
+FLAGS = ("-std=c++17", "-O2", "-march=native", "-shared", "-fPIC")
+OPENMP = "-fopenmp"
+"""Left out where the compiler has none; one thread then does all."""
+PATIENCE = 600.0
+"""Seconds that a compiler may take."""
+
+
+class NoLibraryError(TesseralError):
+    """C++ cannot be compiled or kept on this machine."""
+
+
+@cache
+def open_library(source: str) -> ctypes.CDLL:
+    """The library of a program, from the cache or built now; a process keeps it open.
+
+    :param source: C++ without any header but the language's own.
+    :raises NoLibraryError: if there is no compiler, it fails, or no folder can be written.
+    """
+    compiler = find_compiler()
+    folder = cache_folder()
+    made_of = "\0".join((source, *compiler, *FLAGS, processor()))
+    path = folder / f"{sha256(made_of.encode()).hexdigest()[:32]}.so"
+    try:
+        if not intact(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            _build(source, compiler[0], path)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NoLibraryError(f"expected to keep compiled code in {folder}, got {error}") from error
+
+
+def cache_folder() -> Path:
+    """The folder of the libraries: `tesseral/operators` in `XDG_CACHE_HOME`, or in `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tesseral" / "operators"
+
+
+def intact(path: Path) -> bool:
+    """Whether a library is there, and as it was written.
+
+    :param path: of the library.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return len(content) > 32 and sha256(content[:-32]).digest() == content[-32:]
+
+
+@lru_cache(maxsize=1)
+def find_compiler() -> tuple[str, str]:
+    """The system's C++ compiler, and what it says of its version.
+
+    :raises NoLibraryError: if there is none.
+    """
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        if name and (found := shutil.which(name)):
+            done = _run([found, "--version"])
+            if done.returncode == 0:
+                return found, done.stdout
+    raise NoLibraryError("expected a C++ compiler, such as c++, g++ or clang++, on PATH or in CXX, found none")
+
+
+@lru_cache(maxsize=1)
+def processor() -> str:
+    """What the code is made for: the architecture, and the processor's instructions where Linux lists them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    told = {key.strip(): value for key, _, value in (line.partition(":") for line in lines)}
+    names = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
+    return "\0".join([platform.system(), platform.machine(), platform.processor(), *(told.get(n, "") for n in names)])
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 - ours
+    except subprocess.TimeoutExpired:
+        raise NoLibraryError(f"expected {command[0]} to end within {PATIENCE:g} s, it did not") from None
+
+
+def _build(source: str, compiler: str, path: Path) -> None:
+    """Compile a program to a path, in one step for whoever looks there."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        program, library = Path(folder) / "operator.cpp", Path(folder) / "operator.so"
+        program.write_text(source)
+        for more in ([OPENMP], []):
+            command = [compiler, *FLAGS, *more, "-o", str(library), str(program)]
+            if (done := _run(command)).returncode == 0:
+                break
+        else:
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise NoLibraryError(f"expected {compiler} to compile an operator, got {reason}")
+        content = library.read_bytes()
+        library.write_bytes(content + sha256(content).digest())
+        library.replace(path)
