@@ -1,6 +1,6 @@
 """A study: its validated file and its arms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -89,8 +89,10 @@ class Study:
             designed = cls._arms(file, {key: tree[key] for key in CONFIGURATION if key in tree}, name)
             cls._check_header(file.study, designed)
             targets = [arm.configuration.target for arm in designed.arms]
-            file = replace(file, study=replace(file.study, metric=choose_metric(file.study.metric, targets)))
-            cls._check_replication(file.replication)
+            tests = [name for name in designed.arms[0].configuration.data.tests if cls._all_test(name, designed.arms)]
+            metric = choose_metric(file.study.metric, targets, tests)
+            file = replace(file, study=replace(file.study, metric=metric))
+            cls._check_replication(file.replication, designed.arms)
             if file.search is not None:
                 cls._check_repeats(file.search, file.replication)
             check_match(designed.arms, file.match)
@@ -104,7 +106,17 @@ class Study:
         return make_design(base, file.factors, file.arms, file.design, file.match.by, name)
 
     @staticmethod
-    def _check_replication(replication: Replication) -> None:
+    def _all_test(name: str, arms: Sequence[Arm]) -> bool:
+        return all(name in arm.configuration.data.tests for arm in arms)
+
+    @staticmethod
+    def _check_replication(replication: Replication, arms: Sequence[Arm]) -> None:
+        published = next((split for arm in arms if (split := arm.configuration.data.split)), None)
+        if replication.split == "folds" and published is not None:
+            raise StudyFileError(
+                "replication.split",
+                f'expected "random" with a published split, data.split = {published!r}, got "folds"',
+            )
         sequential = replication.allocate == "sequential"
         for key in ("precision", "max_blocks"):
             given = getattr(replication, key) is not None

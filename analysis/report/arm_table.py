@@ -118,7 +118,7 @@ def _other_heading(results: Results) -> str:
 
 def _of_spread(metric: str) -> bool:
     """Whether a metric such as `test.relative_error` is a share of the target's spread."""
-    declared = METRICS.get(metric.removeprefix("test."))
+    declared = METRICS.get(metric.partition(".")[2])
     return declared is not None and declared.of_spread
 
 

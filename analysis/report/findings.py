@@ -124,6 +124,13 @@ def _of_design(study: StudyInfo) -> list[str]:
             "settings found, and no verdict is given. A study with independent searches (search.repeats = "
             f"{FEWEST_UNITS} or more) would give one."
         ]
+    if study.sampling.fixed:
+        split = study.metric.partition(".")[0]
+        whose = f"of the test set {split}" if split in study.tests else "of a published test split"
+        return [
+            f"All blocks are tested on the structures {whose}: intervals hold for these data, and no verdict on new "
+            "data is given."
+        ]
     if study.sampling.unit == "trial":
         return [
             f"The study has fewer than {FEWEST_UNITS} blocks, so its intervals are conditional: they hold for its data "

@@ -27,6 +27,7 @@ from tesseral.analysis.report.effect_table import effect_table
 from tesseral.analysis.report.findings import limits, of_arms, verdicts
 from tesseral.analysis.report.frontier_table import frontier_table
 from tesseral.analysis.report.notes import by_condition, reuse
+from tesseral.analysis.report.set_table import set_table
 from tesseral.analysis.report.step_text import step_table
 from tesseral.analysis.report.summary import progress_text, retry_line
 from tesseral.analysis.statistics.features.dead_irreps import dead_irrep_sentences
@@ -85,6 +86,7 @@ def render(results: Results) -> str:
         lead=lead_figure(results),
         trends=results.trends,
         table=arm_table(results),
+        test_sets=set_table(results),
         steps=step_table(results),
         step_figure=step_figure(results),
         effects=effect_table(results),
@@ -134,7 +136,7 @@ def render(results: Results) -> str:
         provenance=_provenance(tables.trials),
         left_out=tables.left_out,
         blocks=blocks_planned,
-        words=(*WORDS, "step", "verdict", "effect", "group", "aliases"),
+        words=(*WORDS, "step", "verdict", "effect", "group", "aliases", "metric", "on"),
         typeset=typeset,
         dead_text=dead_text,
         failure=failure,

@@ -53,9 +53,10 @@ def to_dict(results: Results) -> dict[str, Any]:
     (`order_trend.Trend`), `scaling` the errors against the size of the training set (`scaling.SizeCurve`), `reached`
     the errors over the orders that all arms reach (`orders.OverReached`), `search` the search's progress, each
     `SearchSummary`, the lowest errors to expect of n proposals, the rows of `slices.slices` and `Saved`, `best` each
-    `best.Best`, `frontier` the rows of `frontier.frontier`, `steps` each `steps.Step`, `learning_rates` the recorded
-    scan of the learning rate, `allocation` each `ArmAllocation`, `epochs` the changes during training
-    (`epochs.epoch_changes`), `notes` sentences, and `layers` what hidden layers hold and use.
+    `best.Best`, `frontier` the rows of `frontier.frontier`, `test_sets` each `test_sets.SetError`, `steps` each
+    `steps.Step`, `learning_rates` the recorded scan of the learning rate, `allocation` each `ArmAllocation`, `epochs`
+    the changes during training (`epochs.epoch_changes`), `notes` sentences, and `layers` what hidden layers hold and
+    use.
 
     `effects` holds each `factors.Effect`.
 
@@ -95,6 +96,7 @@ def to_dict(results: Results) -> dict[str, Any]:
         "best": [asdict(best) for best in results.best],
         "effects": [asdict(effect) for effect in results.effects],
         "frontier": results.frontier.to_dicts(),
+        "test_sets": [asdict(each) for each in results.test_sets],
         "steps": [asdict(step) for step in results.steps],
         "learning_rates": study.scan and study.scan.to_dict(),
         "allocation": [asdict(arm) for arm in results.allocations],
@@ -130,7 +132,7 @@ def _layers(results: Results) -> dict[str, Any]:
 
 
 def _unit(study: StudyInfo) -> str:
-    name = study.metric.removeprefix("test.")
+    name = study.metric.partition(".")[2]
     if name not in METRICS:
         return ""
     units = {METRICS[name].unit_for(group.target.quantity) for group in study.groups}

@@ -21,7 +21,7 @@ from tesseral.study.wording import count, plural
 
 @dataclass(frozen=True)
 class MetricError:
-    """One metric of an arm on the test split."""
+    """One metric of an arm, on what the study's metric is measured on."""
 
     unit: str
     """Unit of `error`; empty for a dimensionless number, or if it is not known."""
@@ -40,7 +40,8 @@ class ArmSummary:
     error: ArmError
     """By the study's metric."""
     errors: Mapping[str, MetricError]
-    """Name of the metric → error, for every recorded metric of the arm's target that is a single number."""
+    """Name of the metric → error, for every recorded metric of the arm's target that is a single number, on what the
+    study's metric is measured on."""
     comparison: Comparison | None
     """None for a baseline, and for an arm without one."""
     parameters: int | None
@@ -135,10 +136,11 @@ def _metric_errors(tables: StudyTables) -> dict[str, dict[str, MetricError]]:
     """Arm → metric → error, for the recorded metrics of its target."""
     study = tables.study
     errors: dict[str, dict[str, MetricError]] = {arm: {} for arm in study.arms}
+    split = study.metric.partition(".")[0]
     for name, metric in METRICS.items():
-        if metric.by_l or f"metric.test.{name}" not in tables.trials.columns:
+        if metric.by_l or f"metric.{split}.{name}" not in tables.trials.columns:
             continue
-        for error in arm_errors(tables.trials, f"test.{name}", study.arms, study.sampling):
+        for error in arm_errors(tables.trials, f"{split}.{name}", study.arms, study.sampling):
             target = study.target_of(error.arm)
             if name in target.quantity.metrics:
                 errors[error.arm][name] = MetricError(metric.unit_for(target.quantity), error.error)

@@ -29,8 +29,10 @@ def floor_line(study: StudyInfo, metric: str) -> float | None:
 
     :param metric: such as `test.epsilon`; an unknown one has no floor.
     """
-    declared = METRICS.get(metric.partition(".")[2])
-    return study.reference.fit_error if declared is not None and declared.has_floor else None
+    split, _, name = metric.partition(".")
+    declared = METRICS.get(name)
+    known = declared is not None and declared.has_floor and split not in study.tests  # whose fit is another
+    return study.reference.fit_error if known else None
 
 
 def _floor(study: StudyInfo) -> str | None:

@@ -31,6 +31,7 @@ from tesseral.analysis.statistics.progress import ArmAllocation, Progress, alloc
 from tesseral.analysis.statistics.searches.importance import Importance, importances
 from tesseral.analysis.statistics.searches.search_value import search_values
 from tesseral.analysis.statistics.searches.slices import slices
+from tesseral.analysis.statistics.test_sets import SetError, errors_by_set
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import Saved, SearchSummary, saved
@@ -75,6 +76,8 @@ class Results:
     """Main effects and two-factor interactions; empty if fewer than two factors vary within a group."""
     frontier: pl.DataFrame
     """From `frontier.frontier`."""
+    test_sets: tuple[SetError, ...]
+    """Every metric on the test split and on test sets of their own; empty without such sets."""
     steps: tuple[Step, ...]
     """Adjacent levels of ordered factors, each with its verdict."""
     allocations: tuple[ArmAllocation, ...]
@@ -138,6 +141,7 @@ def analyse(tables: StudyTables) -> Results:
         best=best(tables),
         effects=effects(tables),
         frontier=frontier(tables, np.random.default_rng(_SEED)),
+        test_sets=errors_by_set(tables),
         steps=by_step,
         allocations=allocate(tables, [arm.comparison for arm in arms if arm.comparison is not None]),
         progress=stages["confirm"],

@@ -23,6 +23,7 @@ from tesseral.analysis.tables.load import StudyTables, load, trials_frame
 from tesseral.analysis.tables.search import read_search
 from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
 from tesseral.analysis.terms.targets import label_target
+from tesseral.study.configuration.metrics import measured
 from tesseral.study.configuration.quantities import Label, quantity_of
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.baselines import baselines
@@ -167,7 +168,9 @@ def study_info(
             known[arm.label]: {path: text_of(level) for path, level in arm.factors.items()}
             for arm in reversed(study.arms)
         },
-        metric=f"test.{file.study.metric}",
+        metric=measured(file.study.metric or ""),
+        tests=tuple(dict.fromkeys(name for arm in study.arms for name in arm.configuration.data.tests)),
+        published=any(arm.configuration.data.split is not None for arm in study.arms),
         factors=levels,
         blocks=replication.blocks,
         replicates=replication.replicates,

@@ -53,6 +53,10 @@ class StudyInfo:
     """Arm → dotted path → level as text."""
     metric: str = "test.epsilon"
     """The primary error: a trials column without its leading `metric.`."""
+    tests: tuple[str, ...] = ()
+    """Names of the test sets of their own that any arm has."""
+    published: bool = False
+    """Whether any arm is tested on a published test split."""
     factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Dotted path → its levels as text."""
     description: str = ""
@@ -109,7 +113,15 @@ class StudyInfo:
     @property
     def sampling(self) -> Sampling:
         """How its trials were sampled, which decides the units of intervals and what they hold for."""
-        return Sampling(self.most_blocks, self.searches, self.overlaps, self.aggregate)
+        return self.sampling_of(self.metric)
+
+    def sampling_of(self, metric: str) -> Sampling:
+        """How its trials were sampled for another error than the study's: one on a test set has other structures.
+
+        :param metric: such as `test.epsilon`.
+        """
+        fixed = self.published or metric.partition(".")[0] in self.tests
+        return Sampling(self.most_blocks, self.searches, self.overlaps, self.aggregate, fixed)
 
     @property
     def shares_rate(self) -> bool:

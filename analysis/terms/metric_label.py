@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tesseral.analysis.terms.estimate import SUPERSCRIPT, Estimate, interval
 from tesseral.analysis.terms.targets import TargetLabel
+from tesseral.study.configuration.configuration import SPLITS
 from tesseral.study.configuration.metrics import METRICS
 
 
@@ -15,7 +16,7 @@ class MetricLabel:
     name: str
     """Such as 'density error ε', 'relative error'."""
     split: str
-    """One of train, validation, test."""
+    """One of train, validation, test; or the name of a test set."""
     unit: str
     """Such as '%'; empty if the metric is dimensionless or its targets have different units."""
     of: str = ""
@@ -28,7 +29,12 @@ class MetricLabel:
     @property
     def noun(self) -> str:
         """Inside a sentence, such as 'the density error ε', 'the relative error of the energy'."""
-        return f"the {self.name}{self._of_target}"
+        return f"the {self.name}{self._of_target}{'' if self.split in SPLITS else f' on {self.split}'}"
+
+    @property
+    def where(self) -> str:
+        """What it is measured on, such as 'the test split', 'the test set md_600K'."""
+        return f"the {self.split} split" if self.split in SPLITS else f"the test set {self.split}"
 
     @property
     def title(self) -> str:

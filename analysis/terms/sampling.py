@@ -18,6 +18,9 @@ at 95 %. There is none below three units. Two are given:
   was wider than needed in a simulation of five folds: 98.7 % covered.
 - **these data**: x̄ ± t·s/√n, for new splits, initialisations and searches of the data at hand.
 
+Where all blocks are tested on the same structures, those of a test set of its own or of a published test split, the
+spread between blocks tells nothing of other test structures: there is no interval for new data.
+
 With `aggregate = "iqm"` the mean is the interquartile mean: a quarter of the units is left out at either end, so that
 one start that fails changes little. With h units left and s_w the standard deviation of the n units, of which those
 left out count as the nearest that is not (Winsorised), s_w·√((n + 1)/(h·(h − 1))) replaces s/√n, with h − 1 degrees
@@ -54,6 +57,13 @@ class Sampling:
     """Arm → test structures over training structures, n_test/n_train; 0 for an arm that is not listed."""
     aggregate: Aggregate = "mean"
     """What is taken over units: their mean or their interquartile mean."""
+    fixed: bool = False
+    """Whether all blocks are tested on the same structures."""
+
+    @property
+    def for_new_data(self) -> bool:
+        """Whether there are intervals for new data."""
+        return not (self.fixed or self.unit == "trial")
 
     @property
     def unit(self) -> Unit:
@@ -103,7 +113,7 @@ class Sampling:
         if self.unit == "search" and units.size < FEWEST_UNITS:
             conditional = t_estimate(self.units(rows, values, "block"), self.aggregate)
             return Estimate(estimate.value, here=conditional.here)
-        if self.unit == "trial":  # the splits at hand are all that these units vary over
+        if not self.for_new_data:  # the data at hand are all that these units vary over
             return Estimate(estimate.value, here=estimate.here)
         return estimate
 

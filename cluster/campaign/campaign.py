@@ -16,6 +16,7 @@ from tesseral.cluster.execution.worker import Job
 from tesseral.cluster.planning.cost import SHIPPED, read_rate
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
+from tesseral.study.configuration.metrics import measured
 from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.design.search_budget import share_out
 from tesseral.study.design.stages import PlannedTrial
@@ -246,7 +247,7 @@ class Campaign:
 
     def _confirmed(self, place: Place, label: str, entry: Entry) -> None:
         metrics = (entry.outcome or {}).get("metrics", {}) if entry.state == State.COMPLETE else {}
-        error = metrics.get(f"test.{self.plan.study.file.study.metric}")
+        error = metrics.get(measured(self.plan.study.file.study.metric or ""))
         self._grow(self._confirm.ended(place, error), label)
 
     def _grow(self, trials: int, label: str) -> None:

@@ -180,6 +180,8 @@ def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:
         elif trial["data_hash"] not in known:
             now = ", ".join(sorted(content[:12] for content in known))
             changed = f"on other data (content {trial['data_hash'][:12]}, now {now})"
+        elif others := {*trial.get("tests", {}).values(), trial.get("split")} - known - {None}:
+            changed = f"with another test set or published split (content {min(others)[:12]})"
         elif trial.get("source") not in sources:
             changed = "with another source of the network that network.define names"
         else:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tesseral.cluster.data.references import open_reference
+from tesseral.cluster.data.references import open_data
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.training.checkpoint import restore_model
@@ -178,7 +178,7 @@ def trial_data(storage: str, entry: Entry) -> tuple[Trial, Reference]:
     :raises DataError: if the reference data is missing, torn, or not reference data.
     """
     trial = entry.trial
-    return trial, open_reference(storage, trial.configuration.data.reference)
+    return trial, open_data(storage, trial.configuration.data)
 
 
 def find_structure(reference: Reference, structure: str | None, name: str) -> dict[str, Any]:

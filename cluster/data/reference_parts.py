@@ -63,7 +63,8 @@ def level_key(method: Method) -> str:
     :param method: the method of a recipe.
     :raises PackageNotFoundError: if PySCF or the Basis Set Exchange is not installed.
     """
-    return digest([settings(method), {package: version(package) for package in PROGRAMS}, REFERENCE.names])
+    computed = [column for column in REFERENCE.names if column != "split"]  # which is published, and came later
+    return digest([settings(method), {package: version(package) for package in PROGRAMS}, computed])
 
 
 def part_key(structure: Structure, level: str) -> str:
@@ -299,6 +300,8 @@ def _read(parts: Store, row: tuple[str, str]) -> pa.Table:
     if damaged(name, data):
         raise DataError(_damaged(parts, structure, name) + "; the same command computes it again")
     table = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
+    if "split" not in table.column_names:  # which came later
+        table = table.append_column("split", pa.nulls(len(table), pa.string()))
     table = table.select(REFERENCE.names).cast(REFERENCE).replace_schema_metadata(None)
     place = table.schema.get_field_index("id")
     # The row may have been sealed by another recipe under another id.

@@ -6,7 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from tesseral.models.data.mapped_reference import map_reference, write_mapped
+from tesseral.models.data.published_split import COLUMN, with_split
 from tesseral.models.data.reference_file import Reference, read_reference
+from tesseral.study.configuration.configuration import Data
 from tesseral.study.errors import DataError, MissingDataError
 from tesseral.study.records.parquet import open_parquet
 from tesseral.study.records.store import Store
@@ -48,6 +50,42 @@ def open_on_node(storage: str, reference: str, content_hash: str, folder: str) -
         return map_reference(path, content_hash)
     except OSError:  # such as a full disk, which the storage need not be on
         return open_reference(storage, reference)
+
+
+@lru_cache(maxsize=4)
+def _divided(storage: str, reference: str, split: str, content_hash: str, folder: str) -> Reference:
+    read = (
+        open_on_node(storage, reference, content_hash, folder) if content_hash else open_reference(storage, reference)
+    )
+    location = Store(storage).location(split)
+    where, _, name = location.rpartition("/")
+    text = Store(where).read(name)
+    if text is None:
+        raise MissingDataError(
+            f"data.split: expected a CSV file of the published split at {location}, found none there"
+        )
+    try:
+        return with_split(read, text.decode("utf-8-sig"), location)
+    except UnicodeDecodeError:
+        raise DataError(f"data.split: expected UTF-8 text in {location}, got something else") from None
+
+
+def open_data(storage: str, data: Data, content_hash: str = "", folder: str = "") -> Reference:
+    """Read the reference data of an arm or trial, with the published split that its settings name.
+
+    :param storage: local folder or URL of an object store.
+    :param data: the table `[data]`.
+    :param content_hash: of the data that are expected, if a machine's processes share them; see `open_on_node`.
+    :param folder: as for `open_on_node`.
+    :raises MissingDataError: if there is no file.
+    :raises DataError: as `read_stored`; or if the file of the split is no such table.
+    :raises StoreError: if the storage fails.
+    """
+    if data.split is not None and data.split != COLUMN:
+        return _divided(storage, data.reference, data.split, content_hash, folder)
+    if content_hash:
+        return open_on_node(storage, data.reference, content_hash, folder)
+    return open_reference(storage, data.reference)
 
 
 def read_stored(storage: str, reference: str) -> Reference:

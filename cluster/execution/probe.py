@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tesseral.cluster.data.references import open_reference
+from tesseral.cluster.data.references import open_data
 from tesseral.cluster.execution.packing import Usage
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.user_function import make_importable
@@ -35,7 +35,7 @@ def measure_usage(sample: Sample, gpu: bool) -> Usage:
     device = find_device("cuda" if gpu else "cpu")
     most, context, size, full = 0, 0, 0, False
     for configuration in sample.configurations:
-        reference = open_reference(sample.storage, configuration.data.reference)
+        reference = open_data(sample.storage, configuration.data)
         try:
             most = max(most, measure_step(configuration, reference, str(device)).peak_memory or 0)
         except Exception as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.cluster.data.references import open_on_node
+from tesseral.cluster.data.references import open_data, open_on_node
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.training.recorder import DivergedError
 from tesseral.study.configuration.trial import Cause, State, Traces, Trial
@@ -117,8 +117,15 @@ def run_trial(
     if not usable(device):
         raise DeviceLostError(f"this process can no longer use {device}")
     limit_memory(device, job.gpus if job.shared else 1.0)
-    reference = open_on_node(job.storage, trial.configuration.data.reference, trial.data_hash, job.node_folder)
-    check_trial(trial, reference)
+    data = trial.configuration.data
+    reference = open_data(job.storage, data, trial.data_hash, job.node_folder)
+    tests = None
+    if plan.get("stage") != "search":
+        tests = {
+            name: open_on_node(job.storage, path, trial.tests[name], job.node_folder)
+            for name, path in data.tests.items()
+        }
+    check_trial(trial, reference, tests)
     steps = trial.configuration.steps_per_epoch
     parts, unusable, retrained = 1, set[str](), 0
     while True:
@@ -139,7 +146,7 @@ def run_trial(
         if attempt is None:
             return None
         try:
-            state, facts = _train(job, trial, reference, plan, attempt)
+            state, facts = _train(job, trial, reference, tests, plan, attempt)
             if state is None:
                 gc.collect()  # the traceback held the batch's tensors
                 parts = 2
@@ -174,7 +181,12 @@ def _place(job: Job, device: str) -> dict[str, Any]:
 
 
 def _train(
-    job: Job, trial: Trial, reference: Reference, plan: dict[str, Any], attempt: Attempt
+    job: Job,
+    trial: Trial,
+    reference: Reference,
+    tests: dict[str, Reference] | None,
+    plan: dict[str, Any],
+    attempt: Attempt,
 ) -> tuple[State | None, dict[str, Any]]:
     """Run one attempt.
 
@@ -192,9 +204,10 @@ def _train(
             traces=Traces(**plan["traces"]),
             checkpoint=attempt.checkpoint,
             step=attempt.step,
-            test=plan.get("stage") != "search",
+            test=tests is not None,
             parts=attempt.parts,
             backend=job.backend,
+            tests=tests,
         )
     except (LeaseLostError, StoreError, RecordError, StoppedAtRung):
         raise

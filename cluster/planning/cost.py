@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from tesseral.cluster.data.references import open_reference
+from tesseral.cluster.data.references import open_data
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.study_file import Resources
@@ -145,7 +145,7 @@ def measure_steps(plan: StudyPlan, on_progress: Callable[[int, int], None] | Non
     steps = []
     with as_a_trial(plan.study.file.resources) as device:
         for arm in plan.arms:
-            reference = open_reference(plan.storage, arm.configuration.data.reference)
+            reference = open_data(plan.storage, arm.configuration.data)
             steps.append(measure_step(arm.configuration, reference, device, plan.study.file.resources.backend))
             if on_progress:
                 on_progress(len(steps), len(plan.arms))

@@ -146,6 +146,9 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     for data in {arm.configuration.data.reference: arm.configuration.data for arm in plan.arms}.values():
         if advice := plan.measure.missing(data):
             lines.append(f"{data.reference} does not exist yet: {advice}")
+    for path in dict.fromkeys(path for arm in plan.arms for path in arm.configuration.data.tests.values()):
+        if plan.measure.test_set(path) is None:
+            lines.append(f"the test set {path} does not exist yet: import or make it before the study runs")
     if any(arm.unreachable for arm in plan.arms):
         lines.append("unreachable outputs count as predicted zero")
     replication = file.replication

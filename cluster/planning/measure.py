@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tesseral.cluster.data.references import has_file, open_reference
+from tesseral.cluster.data.references import has_file, open_data, open_reference
 from tesseral.models.data.data_shape import reference_shape
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.sizing.facts import NetworkFacts, network_facts, network_size
@@ -36,14 +36,26 @@ class Measure:
         self._sizes: dict[Configuration, Size] = {}
         self._facts: dict[Configuration, NetworkFacts] = {}
 
-    def reference(self, name: str) -> Reference | None:
-        """The reference data of this name; None if it is not there.
+    def reference(self, data: Data) -> Reference | None:
+        """The reference data, with the published split; None if it is not there.
 
-        :param name: as `data.reference`.
+        :param data: the table `[data]` of an arm.
+        :raises DataError: if it is torn, damaged, or not reference data; or if there is no such split.
+        """
+        try:
+            open_reference(self.storage, data.reference)
+        except MissingDataError:
+            return None
+        return open_data(self.storage, data)
+
+    def test_set(self, path: str) -> Reference | None:
+        """The data of a test set; None if it is not there.
+
+        :param path: one of `data.tests`.
         :raises DataError: if it is torn, damaged, or not reference data.
         """
         try:
-            return open_reference(self.storage, name)
+            return open_reference(self.storage, path)
         except MissingDataError:
             return None
 
@@ -85,10 +97,11 @@ class Measure:
         :raises DataError: if it is missing, with the command that makes it; or if it is torn or not reference data.
         """
         try:
-            return open_reference(self.storage, data.reference)
+            open_reference(self.storage, data.reference)
         except DataError as error:
             advice = self.missing(data)
             raise DataError(f"{error}; {advice}" if advice else str(error)) from None
+        return open_data(self.storage, data)
 
     def shape(self, configuration: Configuration) -> Shape:
         """The shape of the reference data, or of the recipe that makes it if the data is not there yet.

@@ -8,9 +8,11 @@ from typing import Any
 
 from tesseral.cluster.planning.measure import Measure
 from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
+from tesseral.models.data.published_split import hash_split
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_folds, check_size, check_splits
 from tesseral.models.data.target_columns import check_values, has_spread
+from tesseral.models.data.test_set import check_test_set
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.trial import Seeds
@@ -26,8 +28,9 @@ from tesseral.study.design.stages import (
     refused_seeds,
     rung_epochs,
     search_seeds,
+    split_name,
 )
-from tesseral.study.errors import StudyFileError
+from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.user_function import make_importable, source_hash
 from tesseral.study.records.ledger import frozen
 from tesseral.study.records.store import Store
@@ -49,7 +52,8 @@ class StudyPlan:
     space: tuple[Parameter, ...]
     """What the search varies; empty without a search, or where `search.define` proposes."""
     data_hashes: dict[str, str] = field(default_factory=dict)
-    """`data.reference` as written → content hash. Filled by `prepare`."""
+    """`data.reference` and each of `data.tests`, as written → content hash; a published split → its hash. Filled by
+    `prepare`; see `make_trial`."""
 
     def __repr__(self) -> str:
         trials = count(self.search_trials + self.confirm_trials, "trial")
@@ -144,10 +148,11 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
     :raises StoreError: if the storage fails.
     """
     study, measure = _open(study, storage)
-    for name, configurations in _by_reference(study).items():
-        reference = measure.reference(name)
+    for configurations in _by_reference(study).values():
+        reference = measure.reference(configurations[0].data)
         if reference is not None:
             _check_data(configurations, reference, measure, _folds(study))
+            _check_tests(configurations, reference, measure)
             continue
         for data in dict.fromkeys(each.data for each in configurations):
             made = measure.to_be_made(data)
@@ -170,12 +175,16 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
     :raises StoreError: if the storage fails.
     """
     study, measure = _open(study, storage)
-    hashes = {}
+    hashes: dict[str, str] = {}
     # Each data set is read once, however many there are: all checks of one come before the next.
-    for name, configurations in _by_reference(study).items():
+    for configurations in _by_reference(study).values():
         reference = measure.required(configurations[0].data)
         _check_data(configurations, reference, measure, _folds(study))
-        hashes[name] = reference.content_hash
+        hashes |= _check_tests(configurations, reference, measure, required=True)
+        for data in dict.fromkeys(each.data for each in configurations):
+            hashes[data.reference] = reference.content_hash
+            if data.split is not None:
+                hashes[split_name(data)] = hash_split(measure.required(data))
     prepared = _plan(study, measure, hashes)
     trained: dict[str, Data] = {}
     for arm in prepared.arms:
@@ -218,6 +227,31 @@ def _check_data(configurations: Sequence[Configuration], reference: Reference, m
             )
 
 
+def _check_tests(
+    configurations: Sequence[Configuration], reference: Reference, measure: Measure, *, required: bool = False
+) -> dict[str, str]:
+    """Check that the networks of some arms can be tested on their test sets.
+
+    :param configurations: of arms that are trained on these data.
+    :param reference: the data that they are trained on.
+    :param required: whether the test sets must be there.
+    :returns: each of `data.tests` that is there, as written → content hash.
+    :raises DataError: if one is missing, or has other elements, another target or another basis.
+    """
+    hashes: dict[str, str] = {}
+    for data, target in dict.fromkeys((each.data, each.target) for each in configurations):
+        for name, path in data.tests.items():
+            tested = measure.test_set(path)
+            if tested is not None:
+                check_test_set(name, tested, reference, target)
+                hashes[path] = tested.content_hash
+            elif required:
+                raise DataError(
+                    f"data.tests.{name}: expected reference data at {path} in the storage, found none there"
+                )
+    return hashes
+
+
 def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measure]:
     """The study, as it goes on if it was started, and what sizes its networks.
 
@@ -233,11 +267,12 @@ def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measur
     return study, Measure(store.url, study.folder)
 
 
-def _by_reference(study: Study) -> dict[str, list[Configuration]]:
-    """Name of each data set → configurations of the arms that use it."""
-    grouped: dict[str, list[Configuration]] = {}
+def _by_reference(study: Study) -> dict[tuple[str, str | None], list[Configuration]]:
+    """Each data set with its published split → configurations of the arms that use it."""
+    grouped: dict[tuple[str, str | None], list[Configuration]] = {}
     for arm in study.arms:
-        grouped.setdefault(arm.configuration.data.reference, []).append(arm.configuration)
+        data = arm.configuration.data
+        grouped.setdefault((data.reference, data.split), []).append(arm.configuration)
     return grouped
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
-from tesseral.cluster.data.references import open_reference
+from tesseral.cluster.data.references import open_data
 from tesseral.cluster.planning.cost import as_a_trial
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
@@ -48,7 +48,7 @@ def scan_rates(
     arms, done = [], 0
     with as_a_trial(plan.study.file.resources) as device:
         for waiting, arm in zip(reversed(range(len(plan.arms))), plan.arms, strict=True):
-            reference = open_reference(plan.storage, arm.configuration.data.reference)
+            reference = open_data(plan.storage, arm.configuration.data)
             own = arm.configuration.training.learning_rate
             errors: dict[float, float | None] = {}
             for rate in _rates(own, errors):
@@ -113,7 +113,7 @@ def _metric(plan: StudyPlan) -> str:
             raise StudyFileError("data.validation", message)
     metrics = common_metrics([arm.configuration.target for arm in plan.arms])
     names = [metric.name for metric in metrics if not metric.test_only]
-    own = plan.study.file.study.metric
+    own = (plan.study.file.study.metric or "").rpartition(".")[2]
     return own if own in names else names[0]
 
 

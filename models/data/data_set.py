@@ -27,6 +27,7 @@ class DataSet:
     :param dtype: precision of graphs and densities; other properties keep float64.
     :param target: what of the reference data is predicted; the density if not given.
     :param coulomb: whether the Coulomb matrices of a density's basis are computed.
+    :param trained: the data whose elements and basis the network knows, if these are a test set of their own.
     :raises DataError: if a structure lacks what is predicted, or two of its atoms lie at one place.
     :raises StudyFileError: if the reference data have no such label, or the basis no such order.
     """
@@ -43,28 +44,29 @@ class DataSet:
         target: configuration.Target | None = None,
         *,
         coulomb: bool = False,
+        trained: Reference | None = None,
     ) -> None:
-        target = target or configuration.Target()
+        target, known = target or configuration.Target(), trained or reference
         self.reference = reference.converged
-        self.quantity = find_quantity(target.quantity, reference.labels)
-        self.basis = chosen_basis(reference, target)
+        self.quantity = find_quantity(target.quantity, known.labels)
+        self.basis = chosen_basis(known, target)
         self.settings = settings
-        self.elements = reference.elements
+        self.elements = known.elements
         columns = ["id", "atomic_numbers", "positions", "charge"]
         columns += [*self.quantity.columns, *self.quantity.columns_optional]
         table = self.reference.table.select(columns)
         self.structures = []
         # A few rows at a time: as Python objects, overlap matrices take many times their size in the table.
         for row in (record for part in table.to_batches(max_chunksize=16) for record in part.to_pylist()):
-            self.structures.append(self._structure(row, reference, coulomb).to(device, dtype))
+            self.structures.append(self._structure(row, known, coulomb).to(device, dtype))
         without = {batch.energy is None for batch in self.structures if isinstance(batch, PropertyBatch)}
         if len(without) > 1:
             raise DataError("expected an energy beside the forces of every structure or of none, some have one")
 
-    def _structure(self, row: dict[str, Any], reference: Reference, coulomb: bool) -> Batch:
+    def _structure(self, row: dict[str, Any], known: Reference, coulomb: bool) -> Batch:
         graph = self._graph(row)
-        if self.basis is not None and reference.basis is not None:
-            return DensityBatch.from_row(row, graph, self.basis, reference.basis, coulomb=coulomb)
+        if self.basis is not None and known.basis is not None:
+            return DensityBatch.from_row(row, graph, self.basis, known.basis, coulomb=coulomb)
         return PropertyBatch.from_row(row, graph, self.quantity)
 
     def _graph(self, row: dict[str, Any]) -> Graph:
@@ -126,31 +128,37 @@ def collate(batches: Sequence[Batch]) -> Batch:
 
 
 def open_data_set(
-    reference: Reference, settings: configuration.Configuration, dtype: torch.dtype, device: torch.device
+    reference: Reference,
+    settings: configuration.Configuration,
+    dtype: torch.dtype,
+    device: torch.device,
+    trained: Reference | None = None,
 ) -> DataSet:
     """The data set that a configuration trains on, or an equal one that this process made before.
 
-    Data sets are equal if content hash, edge basis, quantity, orders, Coulomb matrices, precision and device are. A
+    Data sets are equal if content hashes, edge basis, quantity, orders, Coulomb matrices, precision and device are. A
     process keeps the last `KEPT`.
 
     :param reference: all rows.
     :param settings: a whole configuration; what its `network`, `target` and `loss` ask of the data counts.
     :param dtype: precision of graphs and densities; other properties keep float64.
     :param device: where the tensors lie.
+    :param trained: the data that the network is trained on, if these are a test set of their own.
     :raises DataError: if a structure lacks what is predicted, or two of its atoms lie at one place.
     :raises StudyFileError: if the reference data have no such label, or the basis no such order.
     """
     network, target, coulomb = settings.network, settings.target, settings.loss.name == "coulomb"
     asked = (target.quantity, target.orders, coulomb)
     edges = EdgeBasis.from_settings(network)
-    return _kept(_Request(reference.content_hash, edges, asked, dtype, device, reference, settings))
+    hashes = (reference.content_hash, *([trained.content_hash] if trained else []))
+    return _kept(_Request(hashes, edges, asked, dtype, device, reference, settings, trained))
 
 
 @dataclass(frozen=True)
 class _Request:
     """What makes two data sets equal, and what they are made from."""
 
-    content_hash: str
+    content_hashes: tuple[str, ...]
     edges: EdgeBasis
     asked: tuple[str, tuple[int, ...] | None, bool]
     """Quantity, orders, and whether there are Coulomb matrices."""
@@ -158,9 +166,18 @@ class _Request:
     device: torch.device
     reference: Reference = field(compare=False)
     settings: configuration.Configuration = field(compare=False)
+    trained: Reference | None = field(compare=False)
 
 
 @lru_cache(maxsize=KEPT)
 def _kept(request: _Request) -> DataSet:
     settings, (*_, coulomb) = request.settings, request.asked
-    return DataSet(request.reference, settings.network, request.dtype, request.device, settings.target, coulomb=coulomb)
+    return DataSet(
+        request.reference,
+        settings.network,
+        request.dtype,
+        request.device,
+        settings.target,
+        coulomb=coulomb,
+        trained=request.trained,
+    )

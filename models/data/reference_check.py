@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tesseral.study.configuration.configuration import SPLITS
 from tesseral.study.configuration.quantities import COLUMNS
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
@@ -48,6 +49,10 @@ def check_table(
     repeated = [item["values"] for item in table["id"].value_counts().to_pylist() if item["counts"] > 1]
     if repeated:
         raise DataError(f"expected an id of its own for each structure, {name} holds {repeated[0]!r} more than once")
+    if "split" in table.column_names:
+        strange = {*pc.unique(table["split"]).to_pylist()} - {None, *SPLITS}
+        if strange:
+            raise DataError(f"expected {', '.join(SPLITS)} or nothing in split, {name} holds {min(strange)!r}")
     columns = {column: table[column].combine_chunks() for column in table.column_names}
     atoms = _lengths(columns["atomic_numbers"])
     where = _Where(columns["id"], name)

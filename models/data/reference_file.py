@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tesseral.models.data.reference_check import REQUIRED, check_table
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.study.configuration.configuration import SPLITS
 from tesseral.study.configuration.quantities import QUANTITIES, Label
 from tesseral.study.configuration.trial import canonical
 from tesseral.study.errors import DataError, MissingDataError, StoreError
@@ -43,8 +44,8 @@ class Reference:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over what training can see: geometry, charge, convergence, basis, and every column that can be a
-        target, whether or not it is null.
+        """SHA-256 over what training can see: geometry, charge, convergence, basis, every column that can be a target,
+        whether or not it is null, and a published split if there is one.
 
         The order of the rows counts, since a split permutes them. Names of structures, timings, provenance and the
         file's compression do not count.
@@ -85,6 +86,11 @@ def hash_content(table: pa.Table, basis: AuxiliaryBasis | None, labels: Mapping[
     for column in (*_CONTENT, *(f"label.{name}" for name in declared)):
         content.update(f"\0{column}\0".encode())
         _hash_values(content, table[column].chunks)
+    # A published split came later, so that data without one keep their hash.
+    if "split" in table.column_names and table["split"].null_count < len(table):
+        content.update(b"\0split\0")
+        numbered = pc.fill_null(pc.index_in(table["split"], pa.array(SPLITS)), -1)
+        _hash_values(content, numbered.chunks)
     return content.hexdigest()
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tesseral.models.data.groups import group_structures
+from tesseral.models.data.published_split import check_published, parts, published_split
 from tesseral.models.data.reference_file import Reference
 from tesseral.study import configuration
 from tesseral.study.configuration.trial import seed as seed_of
@@ -30,6 +31,10 @@ def check_splits(data: configuration.Data, reference: Reference, folds: int = 0)
     :raises DataError: if they do not.
     :raises StudyFileError: if the reference data have no label that groups are named after.
     """
+    published = published_split(data, reference)
+    if published is not None:
+        check_published(data, published)
+        return
     members = Counter(group_structures(reference, data.groups))
     size, largest = members.total(), max(members.values(), default=1)
     what = f"the converged structures of {data.reference}"
@@ -93,7 +98,13 @@ def permutation(seed: int, size: int) -> list[int]:
     return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
 
 
-def split_structures(data: configuration.Data, groups: Sequence[int], seed: int, fold: int | None = None) -> Split:
+def split_structures(
+    data: configuration.Data,
+    groups: Sequence[int],
+    seed: int,
+    fold: int | None = None,
+    published: Sequence[str | None] | None = None,
+) -> Split:
     """Split the structures: groups in a random order; those for testing come first, then validation, then training.
 
     Training sets of different sizes are therefore nested, and judged by the same structures. A split that ends inside a
@@ -104,7 +115,11 @@ def split_structures(data: configuration.Data, groups: Sequence[int], seed: int,
     :param groups: group of each converged structure, as `group_structures` numbers them.
     :param seed: the block's; with a fold, that of all blocks.
     :param fold: which of the disjoint folds of `data.test` structures is tested, counted from 0.
+    :param published: the published split of each structure, as `published_split` returns it: each split is drawn from
+        its part, and validation from the training part if none is published.
     """
+    if published is not None:
+        return _draw(data, parts(published), seed)
     members: dict[int, list[int]] = {}
     for structure, group in enumerate(groups):
         members.setdefault(group, []).append(structure)
@@ -125,6 +140,19 @@ def split_structures(data: configuration.Data, groups: Sequence[int], seed: int,
     validation, rest = _take(rest, data.validation)
     train, _ = _take(rest, data.train)
     return Split(train=tuple(train), validation=tuple(validation), test=tuple(test))
+
+
+def _draw(data: configuration.Data, published: dict[str, list[int]], seed: int) -> Split:
+    """The splits, each drawn from its published part."""
+    shuffled = {
+        name: [part[i] for i in permutation(seed_of(seed, "published", name), len(part))]
+        for name, part in published.items()
+    }
+    train = shuffled["train"]
+    validation = shuffled["validation"][: data.validation]
+    if not shuffled["validation"]:
+        validation, train = train[: data.validation], train[data.validation :]
+    return Split(tuple(train[: data.train]), tuple(validation), tuple(shuffled["test"][: data.test]))
 
 
 def _take(groups: list[list[int]], wanted: int) -> tuple[list[int], list[list[int]]]:

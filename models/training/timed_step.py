@@ -8,6 +8,7 @@ import torch
 
 from tesseral.models.data.data_set import open_data_set
 from tesseral.models.data.groups import group_structures
+from tesseral.models.data.published_split import published_split
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_splits, split_structures
 from tesseral.models.networks.products.backend import choose_backend
@@ -57,7 +58,11 @@ def measure_step(
     check_splits(configuration.data, reference)
     configuration = configuration.resolved()
     data = open_data_set(reference, configuration, dtype, where)
-    train = split_structures(configuration.data, group_structures(reference, configuration.data.groups), 0).train
+    groups, published = (
+        group_structures(reference, configuration.data.groups),
+        published_split(configuration.data, reference),
+    )
+    train = split_structures(configuration.data, groups, 0, published=published).train
     structures = data.select(train)
     with deterministic(where), seeded(0, where):
         model = build_model(configuration, reference, num_neighbors=data.neighbors(train), seed=0).to(where)

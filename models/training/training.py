@@ -2,14 +2,15 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from tesseral.models.data.batch import Batch
-from tesseral.models.data.data_set import open_data_set
+from tesseral.models.data.data_set import DataSet, open_data_set
 from tesseral.models.data.groups import group_structures
+from tesseral.models.data.published_split import published_split
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_splits, permutation, split_structures
 from tesseral.models.networks.network import count_parameters
@@ -44,6 +45,7 @@ def train(
     test: bool = True,
     parts: int = 1,
     backend: str = "auto",
+    tests: Mapping[str, Reference] | None = None,
 ) -> Result:
     """Train a trial to its end, from its first step or from a checkpoint.
 
@@ -65,6 +67,7 @@ def train(
         split.
     :param parts: number of parts that each batch is computed in; their gradients are added.
     :param backend: how products of features are computed; see `tesseral.models.networks.products.backend`.
+    :param tests: the trial's test sets by name, needed if it has some and is to be tested.
     :raises DataError: if the reference data is not the trial's, or too small.
     :raises StudyFileError: if the network has no weights; if the user's own network cannot be loaded, has another
         source than the trial's, or returns another shape.
@@ -73,10 +76,11 @@ def train(
     :raises TesseralError: if there is no such device or backend.
     :raises DivergedError: if the loss or a metric is no longer finite.
     """
-    check_trial(trial, reference)
+    tests = (tests or {}) if test else None
+    check_trial(trial, reference, tests)
     where = find_device(device)
     with deterministic(where):
-        options = traces or Traces(), checkpoint, step, test, parts, backend
+        options = traces or Traces(), checkpoint, step, tests, parts, backend
         return _Training(trial, reference, recorder, where, *options).run()
 
 
@@ -92,20 +96,25 @@ class _Training:
         traces: Traces,
         checkpoint: bytes | None,
         step: int | None,
-        test: bool,
+        tests: Mapping[str, Reference] | None,
         parts: int,
         backend: str,
     ) -> None:
         self.began = time.perf_counter()
         self.trial, self.recorder, self.device = trial, recorder, device
-        self.traces, self.test, self.parts = traces, test, parts
+        self.traces, self.test, self.parts = traces, tests is not None, parts
         self.configuration = trial.configuration.resolved()
         self.settings = self.configuration.training
         dtype = DTYPES[self.settings.dtype]
         check_splits(self.configuration.data, reference)
         self.data = open_data_set(reference, self.configuration, dtype, device)
         groups = group_structures(reference, self.configuration.data.groups)
-        self.split = split_structures(self.configuration.data, groups, trial.seeds.split, trial.seeds.fold)
+        published = published_split(self.configuration.data, reference)
+        self.split = split_structures(self.configuration.data, groups, trial.seeds.split, trial.seeds.fold, published)
+        self.tests = {
+            name: open_data_set(tested, self.configuration, dtype, device, reference)
+            for name, tested in (tests or {}).items()
+        }
         self.validation = self._batches(self.split.validation)
         model = build_model(
             self.configuration,
@@ -165,7 +174,8 @@ class _Training:
             if self.ended:
                 self.optimization.finish()
             if self.test and self.ended:
-                self._record("test", self._measure_test())
+                for name, data, indices in self._tested():
+                    self._record(name, self._measure_all(data, indices))
                 self._ablate()  # before the boundary: a training killed in between resumes here and ablates again
             if due:
                 self._trace(traced)
@@ -215,12 +225,16 @@ class _Training:
             total += loss.detach()
         return total
 
-    def _measure_test(self) -> list[Value]:
-        test = self.split.test
-        return measure(self.model, self._batches(test)) + measure_densities(self.model, self.data, test)
+    def _tested(self) -> list[tuple[str, DataSet, Sequence[int]]]:
+        """The test split and the test sets: name, data and which structures of them."""
+        return [("test", self.data, self.split.test), *((n, data, range(len(data))) for n, data in self.tests.items())]
 
-    def _batches(self, indices: Sequence[int]) -> list[Batch]:
-        return evaluation_batches(self.data, indices, max(1, BATCH_SIZE // self.parts))
+    def _measure_all(self, data: DataSet, indices: Sequence[int]) -> list[Value]:
+        measured = measure(self.model, self._batches(indices, data))
+        return measured + measure_densities(self.model, data, indices)
+
+    def _batches(self, indices: Sequence[int], data: DataSet | None = None) -> list[Batch]:
+        return evaluation_batches(data or self.data, indices, max(1, BATCH_SIZE // self.parts))
 
     def _record(self, name: str, values: list[Value]) -> None:
         for value in values:

@@ -7,14 +7,19 @@ the canonical form that a trial's id is made from.
 These are plain dataclasses, so that `models/` can train where only torch, e3nn and pyarrow are installed.
 """
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+import re
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Self, get_type_hints
 
 from tesseral.study.configuration.network import Network
 from tesseral.study.configuration.target import Loss, Target
 from tesseral.study.configuration.training import Training
+from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.section import Later, Range, Section
+
+SPLITS = ("train", "validation", "test")
+"""The splits of reference data, as a column or file of a published split and the records name them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,36 @@ class Data(Section):
     """Structures that one split holds together: `geometry` (the same but for a translation), `composition` (the same
     elements in the same numbers, such as the conformers of a molecule) or `label:<name>` (the same value of a label of
     imported data, such as the number of a trajectory). Default: each structure by itself."""
+    split: Annotated[str | None, Later] = None
+    """A published split: `column`, what the column `split` of the reference data says, or a CSV file with the columns
+    `id` and `split`, relative to the storage. Either says `train`, `validation` or `test` of a structure; what it says
+    nothing of is left out. Blocks then draw each split from its part, and validation from the training part if none is
+    published. Default: blocks split all structures."""
+    tests: Annotated[dict[str, str], Later] = field(default_factory=dict, hash=False)
+    """Test sets of their own: name → Parquet file of reference data, such as `md_600K = "reference/md_600K.parquet"`.
+    All of their converged structures are tested, in every block the same, and every metric is recorded for each beside
+    that of the test split. `study.metric` may name one, as `md_600K.relative_error`. A trial's id holds the name and
+    the file's content."""
+
+    def resolve(self) -> Self:
+        """The same data, checked.
+
+        :raises StudyFileError: if a test set has the name of a split or none that a metric can begin with, or a split
+            is published and groups are asked for.
+        """
+        for name in self.tests:
+            if name in SPLITS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                raise StudyFileError(
+                    f"data.tests.{name}",
+                    "expected a name of letters, digits, '_' and '-', a letter or digit first, other than "
+                    f"{', '.join(SPLITS)}, got {name!r}",
+                )
+        if self.split is not None and self.groups is not None:
+            raise StudyFileError(
+                "data.groups",
+                f"expected none beside data.split, which says where structures belong, got {self.groups!r}",
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +96,12 @@ class Configuration(Section):
     def resolved(self) -> Self:
         """Return the canonical form, in which two ways of asking for the same training are equal.
 
-        :raises StudyFileError: if the hidden irreps are invalid, the loss or the orders do not fit the target, or the
-            training needs a validation split.
+        :raises StudyFileError: if the hidden irreps are invalid, the loss or the orders do not fit the target, the
+            training needs a validation split, or a test set has no valid name.
         """
         return replace(
             self,
+            data=self.data.resolve(),
             network=self.network.resolve(),
             target=self.target.resolve(),
             loss=self.loss.resolve(self.target.quantity),
@@ -121,7 +157,8 @@ def pruned(cls: Any, tree: dict[str, Any]) -> dict[str, Any]:
     kept = {}
     for item in fields(cls):
         value = tree[item.name]
-        if Later in getattr(hints[item.name], "__metadata__", ()) and value == item.default:
+        default = item.default if item.default_factory is MISSING else item.default_factory()
+        if Later in getattr(hints[item.name], "__metadata__", ()) and value == default:
             continue
         kept[item.name] = pruned(hints[item.name], value) if is_dataclass(hints[item.name]) else value
     return kept

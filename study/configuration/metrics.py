@@ -144,16 +144,30 @@ def common_metrics(targets: Sequence[Target]) -> list[Metric]:
     ]
 
 
-def choose_metric(name: str | None, targets: Sequence[Target]) -> str:
+def measured(metric: str) -> str:
+    """The name of a study's metric in the records, with what it is measured on: `test.epsilon`, `md.epsilon`.
+
+    :param metric: as `study.metric`: without a test set's name, it is measured on the test split.
+    """
+    return metric if "." in metric else f"test.{metric}"
+
+
+def choose_metric(name: str | None, targets: Sequence[Target], tests: Sequence[str] = ()) -> str:
     """The metric that a study is judged by: the one that it names, or the default of its arms' targets.
 
     :param name: as `study.metric`.
     :param targets: of the arms, at least one.
-    :raises StudyFileError: if the targets do not share the metric that it names.
+    :param tests: names of the test sets that all arms have.
+    :raises StudyFileError: if the targets do not share the metric that it names, or the arms not the test set.
     """
-    valid = [metric.name for metric in common_metrics(targets)]
+    common = [metric.name for metric in common_metrics(targets)]
     if name is None:
-        return valid[0]
+        return common[0]
+    split, dot, _ = name.rpartition(".")
+    if dot and split not in tests:
+        expected = f"one of {', '.join(tests)}" if tests else "the name of one in data.tests, which names none"
+        raise StudyFileError("study.metric", f"expected a test set that all arms have, {expected}, got {split!r}")
+    valid = [f"{split}{dot}{metric}" for metric in common]
     if name not in valid:
         names = sorted({target.quantity for target in targets})
         of = f"of the target {names[0]}" if len(names) == 1 else f"that {listed(names)} share in one unit"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from math import ceil
@@ -108,22 +108,27 @@ class Trial:
     """Version of the numerics: raised when the same trial would give other numbers."""
     source: str | None = None
     """SHA-256 of the source of a user's own network; None for the networks of tesseral."""
+    tests: dict[str, str] = field(default_factory=dict, hash=False)
+    """Name of each test set → hash of the content of its data."""
+    split: str | None = None
+    """Hash of a published split; None without one."""
 
     @cached_property
     def id(self) -> str:
         """The trial's id: 64 hexadecimal digits."""
         tree = self.to_dict()
-        for where in ("reference", "recipe"):  # where the data are; `data_hash` says what they are
-            del tree["configuration"]["data"][where]
+        for where in ("reference", "recipe", "tests", "split"):  # where the data are; hashes say what they are
+            tree["configuration"]["data"].pop(where, None)
         tree["max_steps"] = self.configuration.max_steps
         return digest(tree)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested dictionaries of plain values; without `seeds.fold` for a random test split."""
+        """Return nested dictionaries of plain values, without what came later and is not asked for: `seeds.fold`,
+        `tests` and `split`."""
         tree = asdict(self) | {"configuration": self.configuration.to_dict()}
         if self.seeds.fold is None:
             del tree["seeds"]["fold"]
-        return tree
+        return {key: value for key, value in tree.items() if value or key not in ("tests", "split")}
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that is not None, by dotted path."""
@@ -144,6 +149,8 @@ class Trial:
             seeds=Seeds(**tree["seeds"]),
             numerics=tree["numerics"],
             source=tree.get("source"),
+            tests=tree.get("tests", {}),
+            split=tree.get("split"),
         )
 
 

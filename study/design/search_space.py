@@ -18,6 +18,8 @@ FIXED = {
     "data.validation": "proposals are compared on one validation split",
     "data.test": "arms are compared on one test split",
     "data.groups": "proposals are compared on one validation split",
+    "data.split": "proposals are compared on one validation split",
+    "data.tests": "arms are compared on one test split",
     "target.quantity": "errors of different targets cannot be compared",
     "target.orders": "errors of different targets cannot be compared",
     "network.define": "a study is bound to the source of the networks that its arms name",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tesseral.study.configuration.configuration import Configuration
+from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.metrics import common_metrics
 from tesseral.study.configuration.trial import Seeds, Trial, seed
 from tesseral.study.design.arm import Arm
@@ -140,12 +140,29 @@ def make_trial(
 
     :param configuration: of the arm.
     :param seeds: of the trial.
-    :param data_hashes: `data.reference` as written → content hash.
+    :param data_hashes: `data.reference` and each of `data.tests`, as written → content hash; `split_name` of a
+        published split → its hash.
     :param numerics: version of the numbers that training gives.
     :param source: hash of the source of a user's own network.
     """
-    data_hash = data_hashes[configuration.data.reference]
-    return Trial(configuration=configuration, data_hash=data_hash, seeds=seeds, numerics=numerics, source=source)
+    data = configuration.data
+    return Trial(
+        configuration=configuration,
+        data_hash=data_hashes[data.reference],
+        seeds=seeds,
+        numerics=numerics,
+        source=source,
+        tests={name: data_hashes[path] for name, path in data.tests.items()},
+        split=None if data.split is None else data_hashes[split_name(data)],
+    )
+
+
+def split_name(data: Data) -> str:
+    """What `data_hashes` call a published split, as it is of these reference data.
+
+    :param data: with a published split.
+    """
+    return f"{data.split} of {data.reference}"
 
 
 def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
@@ -160,7 +177,8 @@ def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
     valid = [
         metric.name for metric in common_metrics([arm.configuration.target for arm in arms]) if not metric.test_only
     ]
-    default = file.study.metric if file.study.metric in valid else valid[0]
+    own = (file.study.metric or "").rpartition(".")[2]  # without the test set that it may name
+    default = own if own in valid else valid[0]
     names = file.search.objectives or (default,)
     for index, name in enumerate(names):
         if name not in valid + list(COSTS) or (index == 0 and name in COSTS):

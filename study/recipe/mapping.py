@@ -56,6 +56,9 @@ class Source(Section):
     `tot_charge` or `net_charge` if there is one, else 0."""
     spin: int | str | None = None
     """Number of unpaired electrons, or the key of the comment line that holds it. Default: unknown."""
+    split: str | None = None
+    """Key of the comment line that holds a published split: `train`, `validation` (or `val`, `valid`) or `test`. A
+    study follows it with `data.split = "column"`. Default: none is known."""
     first: Annotated[int, Range(ge=0)] = 0
     """Number of the first frame that is taken, counted from 0."""
     every: Annotated[int, Range(ge=1)] = 1

@@ -184,6 +184,7 @@ REFERENCE = _table(
     ("seconds", pa.float64(), "wall time of the calculation, s"),
     ("timings", pa.string(), "JSON: stage of the calculation to its wall time, s"),
     ("provenance", pa.string(), "JSON: source, package versions"),
+    ("split", pa.string(), "published split: train, validation or test; null where none is known"),
 )
 """Reference data, one row per structure. The file's metadata also hold the auxiliary basis, under `tesseral.auxiliary`
 (see `tesseral.models.density.auxiliary_basis`)."""

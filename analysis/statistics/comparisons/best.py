@@ -86,7 +86,7 @@ def _p_values(arms: Sequence[str], rows: pl.DataFrame, sampling: Sampling) -> di
     """
     parts = rows.partition_by("arm", as_dict=True)
     units = {arm: sampling.units(parts[(arm,)], parts[(arm,)]["value"].to_numpy()) for arm in arms}
-    if sampling.unit == "trial":
+    if not sampling.for_new_data:
         return {}
     p_values = {}
     for lower, higher in combinations(arms, 2):

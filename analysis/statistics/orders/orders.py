@@ -132,7 +132,7 @@ def _over_reached(tables: StudyTables, metric: str, orders: Sequence[int]) -> Ov
     if len(orders) < 2:
         return None
     study, parts = tables.study, [pl.col(f"metric.{metric}.l{order}").cast(pl.Float64) for order in orders]
-    added = bool(METRICS[metric.removeprefix("test.")].part_of)
+    added = bool(METRICS[metric.partition(".")[2]].part_of)
     total = reduce(add, parts) if added else (reduce(add, [part**2 for part in parts]) / len(parts)).sqrt()
     trials, name = tables.trials.with_columns(total.alias(f"metric.{metric}.reached")), f"{metric}.reached"
     means = arm_errors(trials, name, study.arms, study.sampling)

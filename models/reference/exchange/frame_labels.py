@@ -11,11 +11,15 @@ import numpy as np
 
 from tesseral.models.reference.exchange.extended_xyz import Frame, read_frames
 from tesseral.models.reference.exchange.label_values import LEFT_OUT, Array, format_terms, label_values
+from tesseral.study.configuration.configuration import SPLITS
 from tesseral.study.configuration.quantities import Label
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.mapping import LabelSource, Mapping
 from tesseral.study.wording import count
+
+_VALIDATION = ("val", "valid")
+"""Other names of the validation split in files."""
 
 
 @dataclass
@@ -116,8 +120,19 @@ def _row(frame: Frame, mapping: Mapping) -> dict[str, Any]:
         "basis": mapping.reference.basis,
         "converged": True,
         "centre": (charges @ frame.positions / charges.sum()).tolist(),
+        "split": None if source.split is None else _split(frame, source.split),
         "provenance": json.dumps({"source": Path(source.file).name, "frame": frame.index}),
     }
+
+
+def _split(frame: Frame, key: str) -> str | None:
+    """The published split of a frame; None if it states none."""
+    stated = frame.text(key)
+    if stated is None or stated in SPLITS:
+        return stated
+    if stated in _VALIDATION:
+        return "validation"
+    raise DataError(f"expected {', '.join(SPLITS)} under {key}, {frame.where} has {stated[:40]!r}")
 
 
 def _plain(values: Array, label: LabelSource) -> Any:

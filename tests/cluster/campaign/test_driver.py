@@ -4,10 +4,13 @@ import pytest
 
 import tesseral
 from tesseral.cluster.campaign.display import Silent
+from tesseral.cluster.data.references import open_reference
 from tesseral.cluster.execution.executor import InlineExecutor
+from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import ClusterError, RecordError, StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import ClusterError, DataError, RecordError, StoreError, StudyFileError, TesseralError
 from tesseral.study.records.ledger import Ledger
+from tesseral.study.records.store import Store
 
 
 class Counting(Silent):
@@ -80,3 +83,45 @@ def test_mistakes_are_raised_before_anything_is_written(storage, study_file):
     with pytest.raises(StudyFileError, match="cannot be read"):
         tesseral.run(study_file.parent / "other.toml", storage)
     assert not (storage / "small").exists()
+
+
+def test_a_study_is_judged_by_a_test_set_of_its_own(storage, study_file):
+    """Its test set is the data that it is trained on, whole, so the error is that of all splits together."""
+    place = storage / "reference" / "water_tiny.parquet"
+    (storage / "reference" / "md.parquet").write_bytes(place.read_bytes())
+    text = study_file.read_text().replace("epochs = 6", "epochs = 2").replace('"l2_error"', '"md.l2_error"')
+    study_file.write_text(text + '\n[data.tests]\nmd = "reference/md.parquet"\n')
+    assert tesseral.run(study_file, storage, "inline").states == {State.COMPLETE: 6}
+    tables = tesseral.open_study(storage, "small")
+    assert {"metric.md.l2_error", "metric.test.l2_error", "metric.md.epsilon"} <= {*tables.trials.columns}
+    assert (tables.trials["metric.md.l2_error"] != tables.trials["metric.test.l2_error"]).all()
+    results = tesseral.read_study(storage, "small", tesseral.analysis.analyse)
+    assert results.arms[1].error.error.low is None, "nothing is said of other test structures"
+    (storage / "reference" / "md.parquet").write_bytes(
+        encode_reference(read_reference(place).table.slice(0, 5).to_pylist(), read_reference(place).basis)
+    )
+    open_reference.cache_clear()
+    with pytest.raises(RecordError, match=r"was started with another test set or published split \(content \w{12}\)"):
+        tesseral.run(study_file, storage, "inline")
+    (storage / "reference" / "md.parquet").unlink()
+    open_reference.cache_clear()
+    with pytest.raises(DataError, match=r"data\.tests\.md: expected reference data at reference/md\.parquet"):
+        tesseral.run(study_file, storage, "inline")
+
+
+def test_a_study_follows_a_published_split(storage, study_file):
+    """Training sets are the published ones, though blocks have splits of their own."""
+    ids = read_reference(storage / "reference" / "water_tiny.parquet").converged.table["id"].to_pylist()
+    said = ["train"] * 8 + ["validation"] * 2 + ["test"] * 4
+    (storage / "reference" / "split.csv").write_text(
+        "id,split\n" + "\n".join(f"{name},{each}" for name, each in zip(ids, said, strict=True))
+    )
+    text = study_file.read_text().replace("epochs = 6", "epochs = 1")
+    study_file.write_text(text.replace("train = 8", 'split = "reference/split.csv"\ntrain = 8'))
+    assert tesseral.run(study_file, storage, "inline").states == {State.COMPLETE: 6}
+    for entry in Ledger(Store(storage).child("small")).entries():
+        assert entry.trial.split is not None
+    small = study_file.read_text().replace("train = 8", "train = 9").replace('"small"', '"more"')
+    study_file.write_text(small)
+    with pytest.raises(DataError, match="data.train: expected at most the 8 converged structures that are published"):
+        tesseral.run(study_file, storage, "inline")

@@ -308,3 +308,31 @@ def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(TesseralError, match=r"resources.device: expected auto or one of cpu.*, got 'cuda:99'"):
         find_device("cuda:99")
     assert find_device("cpu") == torch.device("cpu")
+
+
+def test_test_sets_are_measured_beside_the_test_split(unbroken):
+    """A test set that holds the structures of the test split has its errors, and changes no other number."""
+    trial, result, memory = unbroken
+    split = split_structures(trial.configuration.data, range(len(REFERENCE)), trial.seeds.split)
+    same = replace(REFERENCE, table=REFERENCE.table.take(list(split.test)))
+    other = synthetic_reference(6, seed=5)
+    tests = {"same": same, "other": other}
+    paths = {name: f"reference/{name}.parquet" for name in tests}
+    data = replace(trial.configuration.data, tests=paths)
+    hashes = {name: reference.content_hash for name, reference in tests.items()}
+    asking = replace(trial, configuration=replace(trial.configuration, data=data), tests=hashes)
+    assert asking.id != trial.id
+    beside = Memory()
+    options = {"device": "cpu", "traces": TRACES_OFTEN}
+    measured = train(asking, REFERENCE, beside, tests=tests, **options).metrics
+    assert {name: value for name, value in measured.items() if name.split(".")[0] not in tests} == result.metrics
+    of_test = {name.removeprefix("test."): value for name, value in result.metrics.items() if name.startswith("test.")}
+    for name, value in of_test.items():
+        assert measured[f"same.{name}"] == pytest.approx(value, rel=1e-5), name
+        assert measured[f"other.{name}"] != value, name
+    rows = {row["split"]: row["step"] for row in beside.curve_rows if row["split"] in tests}
+    assert rows == {"same": 12, "other": 12}
+    with pytest.raises(DataError, match=r"data\.tests\.other: expected the trial's data, of content \w{12}, got none"):
+        train(asking, REFERENCE, Memory(), tests={"same": same}, **options)
+    searched = train(asking, REFERENCE, Memory(), test=False, **options).metrics
+    assert {name.split(".")[0] for name in searched} == {"train", "validation"}, "a search needs no test set"

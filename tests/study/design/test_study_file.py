@@ -220,3 +220,51 @@ def test_a_sequential_allocation_says_when_it_ends(lines, path):
 
 def test_a_study_prints_as_one_line(study_file):
     assert repr(Study.load(study_file)) == "Study('small': 2 arms × 3 blocks × 1 replicate)"
+
+
+TESTS = '[data.tests]\nmd = "reference/md.parquet"\n'
+
+
+def with_tests(metric: str) -> str:
+    return GOOD.replace("seed = 7", f"seed = 7\nmetric = {metric!r}") + TESTS
+
+
+def test_a_study_may_be_judged_by_a_test_set_that_all_arms_have():
+    study = Study.parse(with_tests("md.l2_error"), "")
+    assert study.file.study.metric == "md.l2_error"
+    assert study.arms[0].configuration.data.tests == {"md": "reference/md.parquet"}
+    for metric, message in {
+        "other.l2_error": "expected a test set that all arms have, one of md, got 'other'",
+        "md.l2": "md.l2_error, .* got 'md.l2'; did you mean 'md.l2_error'",
+        "test.l2_error": "expected a test set that all arms have, one of md, got 'test'",
+    }.items():
+        with pytest.raises(StudyFileError, match=message):
+            Study.parse(with_tests(metric), "")
+    without = with_tests("md.l2_error").replace(TESTS, "")
+    with pytest.raises(StudyFileError, match=r"the name of one in data\.tests, which names none, got 'md'"):
+        Study.parse(without, "")
+
+
+@pytest.mark.parametrize("name", ["test", "train", "a b", "a.b", "-a"])
+def test_a_test_set_has_a_name_that_a_metric_can_begin_with(name):
+    with pytest.raises(StudyFileError, match="expected a name of letters, digits, '_' and '-'"):
+        Study.parse(GOOD + f'[data.tests]\n"{name}" = "reference/md.parquet"\n', "")
+
+
+def test_the_content_of_a_test_set_is_in_the_identity_and_its_place_is_not():
+    def ids(text: str, hashes: dict[str, str]) -> set[str]:
+        known = {"reference/water.parquet": "abc"} | hashes
+        return {planned.trial.id for planned in confirm_trials(Study.parse(text, ""), known, numerics=1)}
+
+    asked = ids(GOOD + TESTS, {"reference/md.parquet": "m"})
+    assert not asked & ids(GOOD, {})
+    assert not asked & ids(GOOD + TESTS, {"reference/md.parquet": "n"})
+    assert asked == ids(GOOD + TESTS.replace("reference/md", "else/md"), {"else/md.parquet": "m"})
+
+
+def test_folds_of_a_published_split_are_refused():
+    text = GOOD.replace("[data]", '[data]\nsplit = "column"').replace("[replication]", '[replication]\nsplit = "folds"')
+    with pytest.raises(
+        StudyFileError, match='expected "random" with a published split, data.split = .column., got "fo'
+    ):
+        Study.parse(text, "")
