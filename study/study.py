@@ -48,6 +48,8 @@ class Study:
     """Lines about the design: its baseline, or its resolution and aliases."""
     folder: Path = field(default_factory=Path.cwd, compare=False)
     """Where recipes and the user's own modules are: the folder of the study file."""
+    holds_out: bool = True
+    """Whether structures that arms are tested on are kept from its searches. Those of an earlier time keep none."""
 
     def __repr__(self) -> str:
         replication = self.file.replication
@@ -192,13 +194,17 @@ class Study:
         return replace(self, file=replace(self.file, search=search))
 
     def continuing(self, before: "Study | None") -> Self:
-        """Return the study as it goes on: with as many searches as it was started with, if its file leaves that open.
+        """Return the study as it goes on: with as many searches as it was started with, if its file leaves that open,
+        and with a hold-out if it had one.
 
         :param before: the study as it was started; None if it was not.
         """
+        if before is None:
+            return self
         search = self.file.search
         left_open = search is not None and search.repeats is None
-        return self.with_repeats(before.repeats) if left_open and before and before.repeats else self
+        study = self.with_repeats(before.repeats) if left_open and before.repeats else self
+        return replace(study, holds_out=before.holds_out)
 
     def matched(self, count: CountSize) -> list[MatchedArm]:
         """Return the arms at their matched widths, see `tesseral.study.design.match.match_arms`.

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from math import inf
 from typing import Literal
 
 from tesseral.analysis.report.design_text import CAUTION, sizes
@@ -75,7 +76,7 @@ def limits(results: Results) -> list[str]:
     told = [floor_sentence(study), sizes(study, results.arms)]
     failing = failing_sentences([arm.failing for arm in results.arms if arm.failing is not None], study.aggregate)
     reach = _out_of_reach(results.arms)
-    told.append(_grouped(study))
+    told += [_grouped(study), _held(study)]
     return [
         *study.doubts,
         *reach,
@@ -94,6 +95,21 @@ def _grouped(study: StudyInfo) -> str | None:
         f"Each split holds whole groups of structures (by {listed(study.grouped_by)}). Intervals for new data count "
         "structures, not groups: with few groups they are too narrow."
     )
+
+
+def _held(study: StudyInfo) -> str | None:
+    """What its searches saw of the structures that arms are tested on; None without a search."""
+    if study.search is None or study.published:
+        return None
+    if not study.holds_out:
+        return (
+            "Its searches may have seen structures that arms are tested on: it was started before a hold-out was kept "
+            "from them. A study of another name keeps one."
+        )
+    if not study.held:
+        return None
+    size = " or ".join(f"{size:,}" for size in study.held)
+    return f"No search saw the hold-out of {size} structures, from which all test splits are drawn."
 
 
 def cautions(results: Results) -> list[str]:
@@ -126,11 +142,15 @@ def _of_design(study: StudyInfo) -> list[str]:
         ]
     if study.sampling.fixed:
         split = study.metric.partition(".")[0]
-        whose = f"of the test set {split}" if split in study.tests else "of a published test split"
-        return [
+        whose = "of a published test split" if study.published else "of the hold-out, which no search saw"
+        whose = f"of the test set {split}" if split in study.tests else whose
+        sentence = (
             f"All blocks are tested on the structures {whose}: intervals hold for these data, and no verdict on new "
             "data is given."
-        ]
+        )
+        if inf in study.overlaps.values() and split not in study.tests:
+            sentence += " With more structures than the splits take, blocks would test different ones, and it would be."
+        return [sentence]
     if study.sampling.unit == "trial":
         return [
             f"The study has fewer than {FEWEST_UNITS} blocks, so its intervals are conditional: they hold for its data "

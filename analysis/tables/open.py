@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from tesseral.analysis.tables.load import StudyTables, load, trials_frame
 from tesseral.analysis.tables.search import read_search
 from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
 from tesseral.analysis.terms.targets import label_target
+from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.metrics import measured
 from tesseral.study.configuration.quantities import Label, quantity_of
 from tesseral.study.design.arm import Arm
@@ -103,7 +105,8 @@ def _open(
     ledger = ledger or Ledger(store)
     trials = trials_frame(ledger.table())
     hashes = trials["data_hash"].drop_nulls().unique().to_list()
-    info = study_info(study, storage, trials["arm"].unique(), baseline, hashes)
+    held = dict(trials.filter(pl.col("held").is_not_null()).select("arm", "held").iter_rows())
+    info = study_info(study, storage, trials["arm"].unique(), baseline, hashes, held)
     info = replace(info, scan=_scan(store, study))
     search = read_search(store, info.arms, trials, info.searches) if info.search else None
     curves, traces = (ledger.sources(kind) if files else () for kind in ("curves", "traces"))
@@ -129,6 +132,7 @@ def study_info(
     recorded: Iterable[str] = (),
     baseline: str | None = None,
     hashes: Collection[str] = (),
+    held: Mapping[str, int] | None = None,
 ) -> StudyInfo:
     """What a study asked, as a report needs it.
 
@@ -138,6 +142,7 @@ def study_info(
         and are one arm here too.
     :param baseline: as in `open_study`.
     :param hashes: content hashes of the data that trials were trained on; of none, the data are not held against them.
+    :param held: arm → structures that no search sees, for arms that are tested on some of them.
     """
     file, replication = study.file, study.file.replication
     known = _recorded(study.arms, recorded)
@@ -182,7 +187,11 @@ def study_info(
         design_notes=study.design_notes,
         excluded=study.excluded,
         match=file.match,
-        overlaps={known[arm.label]: arm.configuration.data.test / arm.configuration.data.train for arm in study.arms},
+        overlaps={
+            known[arm.label]: overlap(arm.configuration.data, (held or {}).get(known[arm.label])) for arm in study.arms
+        },
+        held=tuple(sorted({*(held or {}).values()})),
+        holds_out=study.holds_out,
         grouped_by=tuple(sorted({groups for arm in study.arms if (groups := arm.configuration.data.groups)})),
         densities=file.traces.densities,
         aggregate=file.study.aggregate,
@@ -196,6 +205,18 @@ def study_info(
         study_file=study.text,
     )
     return replace(info, arms=tuple(arm for arms in info.groups.values() for arm in arms))
+
+
+def overlap(data: Data, held: int | None) -> float:
+    """What `Sampling.overlaps` holds of an arm: n_test/n_train, or more if tests are drawn from a hold-out.
+
+    :param data: sizes of the splits.
+    :param held: structures of the hold-out; None without one. Infinite if all of them are tested.
+    """
+    shared = data.test / data.train
+    if held is None or data.split is not None:
+        return shared
+    return max(shared, data.test / (held - data.test)) if held > data.test else inf
 
 
 def _scan(store: Store, study: Study) -> RateScan | None:

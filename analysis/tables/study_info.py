@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from tesseral.analysis.terms.estimate import Aggregate
 from tesseral.analysis.terms.sampling import Sampling
@@ -82,6 +83,10 @@ class StudyInfo:
     overlaps: Mapping[str, float] = field(default_factory=dict)
     """Arm → test structures over training structures, which widens intervals for new data; see
     `terms.sampling`."""
+    held: tuple[int, ...] = ()
+    """Sizes of its hold-outs: structures that no search saw, from which test splits are drawn."""
+    holds_out: bool = True
+    """Whether its searches, if there are any, had a hold-out kept from them."""
     aggregate: Aggregate = "mean"
     """What is taken over units: their mean or their interquartile mean."""
     margin: float = 2.0
@@ -120,7 +125,7 @@ class StudyInfo:
 
         :param metric: such as `test.epsilon`.
         """
-        fixed = self.published or metric.partition(".")[0] in self.tests
+        fixed = self.published or metric.partition(".")[0] in self.tests or inf in self.overlaps.values()
         return Sampling(self.most_blocks, self.searches, self.overlaps, self.aggregate, fixed)
 
     @property

@@ -18,6 +18,10 @@ at 95 %. There is none below three units. Two are given:
   was wider than needed in a simulation of five folds: 98.7 % covered.
 - **these data**: x̄ ± t·s/√n, for new splits, initialisations and searches of the data at hand.
 
+In a study with a search, test splits are drawn from a hold-out of h structures that no search saw. Two of them share
+n_test/h of their structures, more than two random splits do. The factor rests on that correlation ρ as ρ/(1 − ρ), so
+n_test/(h − n_test) replaces n_test/n_train where it is larger. With h = n_test all blocks test the same structures.
+
 Where all blocks are tested on the same structures, those of a test set of its own or of a published test split, the
 spread between blocks tells nothing of other test structures: there is no interval for new data.
 
@@ -54,7 +58,8 @@ class Sampling:
     """Independent searches in each arm; 0 where arms are not tuned. Block b trains what search b mod `searches`
     chose."""
     overlaps: Mapping[str, float] = field(default_factory=dict)
-    """Arm → test structures over training structures, n_test/n_train; 0 for an arm that is not listed."""
+    """Arm → test structures over training structures, n_test/n_train, or n_test/(h − n_test) if it is larger; 0 for an
+    arm that is not listed."""
     aggregate: Aggregate = "mean"
     """What is taken over units: their mean or their interquartile mean."""
     fixed: bool = False

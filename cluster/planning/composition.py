@@ -42,7 +42,10 @@ def undetermined(plan: StudyPlan) -> Iterator[str]:
         if not quantity.has_atomic_references or (quantity.name, data) in checked:
             continue
         folds = file.replication.split == "folds"
-        seeds = [confirm_seeds(file.study.seed, block, 0, folds=folds) for block in range(file.replication.blocks)]
+        held = plan.held(data)
+        seeds = [
+            confirm_seeds(file.study.seed, block, 0, folds=folds, held=held) for block in range(file.replication.blocks)
+        ]
         found = {"the test split": outside(reference, data, seeds)}
         for test, path in data.tests.items():
             if (tested := plan.measure.test_set(path)) is not None:
@@ -75,7 +78,7 @@ def outside(
     groups, published = group_structures(reference, data.groups), published_split(data, reference)
     formulas: set[str] = set()
     for seed in seeds:
-        chosen = split_structures(data, groups, seed.split, seed.fold, published)
+        chosen = split_structures(data, groups, seed.split, seed.fold, published, seed.holdout)
         _, values, directions = np.linalg.svd(counts[list(chosen.train)], full_matrices=False)
         span = directions[values > TOLERANCE * values.max()]
         for row in [rows[index] for index in chosen.test] if tested is None else tested:

@@ -149,6 +149,13 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     for path in dict.fromkeys(path for arm in plan.arms for path in arm.configuration.data.tests.values()):
         if plan.measure.test_set(path) is None:
             lines.append(f"the test set {path} does not exist yet: import or make it before the study runs")
+    for (name, groups), held in plan.holdouts.items():
+        own = (arm.configuration.data for arm in plan.arms)
+        test = max(data.test for data in own if (data.reference, data.groups) == (name, groups))
+        kept = f"a hold-out of {count(held, 'structure')} of {name} is kept from every search"
+        lines.append(f"{kept}, and test splits of {test} are drawn from it")
+        if held <= test:
+            lines[-1] += ": all blocks test the same structures, so there will be no verdict for new data"
     if any(arm.unreachable for arm in plan.arms):
         lines.append("unreachable outputs count as predicted zero")
     replication = file.replication

@@ -8,6 +8,7 @@ from typing import Any
 
 from tesseral.cluster.planning.measure import Measure
 from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
+from tesseral.models.data.holdout import holdout_size
 from tesseral.models.data.published_split import hash_split
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_folds, check_size, check_splits
@@ -54,6 +55,9 @@ class StudyPlan:
     data_hashes: dict[str, str] = field(default_factory=dict)
     """`data.reference` and each of `data.tests`, as written → content hash; a published split → its hash. Filled by
     `prepare`; see `make_trial`."""
+    holdouts: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    """`data.reference` and `data.groups` → structures that no search sees; empty without a search, and in a study that
+    was started when there were no hold-outs."""
 
     def __repr__(self) -> str:
         trials = count(self.search_trials + self.confirm_trials, "trial")
@@ -80,6 +84,13 @@ class StudyPlan:
         """Number of trials of the confirm stage; with sequential allocation, the least."""
         replication = self.study.file.replication
         return len(self.arms) * replication.blocks * replication.replicates
+
+    def held(self, data: Data) -> int | None:
+        """Structures that no search sees; None if none are kept from it.
+
+        :param data: the table `[data]` of an arm.
+        """
+        return None if data.split is not None else self.holdouts.get((data.reference, data.groups))
 
     def rungs(self, arm: PlannedArm) -> tuple[int, ...]:
         """Epochs at which a trial of the arm's search may be stopped.
@@ -115,7 +126,7 @@ class StudyPlan:
         if arm.refusal is not None:
             seeds = refused_seeds(study_seed, arm.arm.key, repeat)
         else:
-            seeds = search_seeds(study_seed, arm.arm.key if alone else "", repeat)
+            seeds = search_seeds(study_seed, arm.arm.key if alone else "", repeat, self.held(arm.configuration.data))
         return self._plan_trial(arm, "search", seeds, repeat, 0)
 
     def plan_confirm(self, arm: PlannedArm, block: int, replicate: int) -> PlannedTrial:
@@ -126,7 +137,8 @@ class StudyPlan:
         :param replicate: number of the replicate in the block, counted from 0.
         """
         folds = self.study.file.replication.split == "folds"
-        seeds = confirm_seeds(self.study.file.study.seed, block, replicate, folds=folds)
+        held = self.held(arm.configuration.data)
+        seeds = confirm_seeds(self.study.file.study.seed, block, replicate, folds=folds, held=held)
         return self._plan_trial(arm, "confirm", seeds, block, replicate)
 
     def _plan_trial(self, arm: PlannedArm, stage: Stage, seeds: Seeds, block: int, replicate: int) -> PlannedTrial:
@@ -148,11 +160,13 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
     :raises StoreError: if the storage fails.
     """
     study, measure = _open(study, storage)
+    holdouts: dict[tuple[str, str | None], int] = {}
     for configurations in _by_reference(study).values():
         reference = measure.reference(configurations[0].data)
         if reference is not None:
             _check_data(configurations, reference, measure, _folds(study))
             _check_tests(configurations, reference, measure)
+            holdouts |= _holdouts(study, configurations, reference)
             continue
         for data in dict.fromkeys(each.data for each in configurations):
             made = measure.to_be_made(data)
@@ -160,7 +174,7 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
                 what = f"the structures that {data.recipe} makes"
                 check_size(data, made, what)
                 check_folds(data, made, what, _folds(study))
-    return _plan(study, measure, {})
+    return _plan(study, measure, {}, holdouts)
 
 
 def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
@@ -176,16 +190,18 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
     """
     study, measure = _open(study, storage)
     hashes: dict[str, str] = {}
+    holdouts: dict[tuple[str, str | None], int] = {}
     # Each data set is read once, however many there are: all checks of one come before the next.
     for configurations in _by_reference(study).values():
         reference = measure.required(configurations[0].data)
         _check_data(configurations, reference, measure, _folds(study))
+        holdouts |= _holdouts(study, configurations, reference)
         hashes |= _check_tests(configurations, reference, measure, required=True)
         for data in dict.fromkeys(each.data for each in configurations):
             hashes[data.reference] = reference.content_hash
             if data.split is not None:
                 hashes[split_name(data)] = hash_split(measure.required(data))
-    prepared = _plan(study, measure, hashes)
+    prepared = _plan(study, measure, hashes, holdouts)
     trained: dict[str, Data] = {}
     for arm in prepared.arms:
         identity = prepared.plan_confirm(arm, 0, 0).trial.id
@@ -261,7 +277,7 @@ def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measur
         study = Study.load(study)
     make_importable(study.folder)
     store = Store(str(storage))
-    if study.file.search is not None and study.file.search.repeats is None:
+    if study.file.search is not None:
         study = study.continuing(frozen(store.child(study.name)))
     # Absolute, because workers have working folders of their own.
     return study, Measure(store.url, study.folder)
@@ -276,7 +292,25 @@ def _by_reference(study: Study) -> dict[tuple[str, str | None], list[Configurati
     return grouped
 
 
-def _plan(study: Study, measure: Measure, data_hashes: dict[str, str]) -> StudyPlan:
+def _holdouts(
+    study: Study, configurations: Sequence[Configuration], reference: Reference
+) -> dict[tuple[str, str | None], int]:
+    """`StudyPlan.holdouts` of arms that use these data; empty without a search.
+
+    :raises DataError: if the data are too few for splits of a search and test splits that it never sees.
+    """
+    if study.file.search is None or not study.holds_out:
+        return {}
+    asked: dict[tuple[str, str | None], list[Data]] = {}
+    for data in dict.fromkeys(each.data for each in configurations):
+        if data.split is None:
+            asked.setdefault((data.reference, data.groups), []).append(data)
+    return {key: holdout_size(own, reference, _folds(study)) for key, own in asked.items()}
+
+
+def _plan(
+    study: Study, measure: Measure, data_hashes: dict[str, str], holdouts: dict[tuple[str, str | None], int]
+) -> StudyPlan:
     minimised = objectives(study.file, study.arms)
     space: tuple[Parameter, ...] = ()
     if study.file.search is not None:
@@ -288,7 +322,7 @@ def _plan(study: Study, measure: Measure, data_hashes: dict[str, str]) -> StudyP
     planned = tuple(plan_arm(matched, measure) for matched in study.matched(measure.count))
     if not study.file.study.allow_unreachable:
         _refuse_unreachable(planned)
-    return StudyPlan(study, measure.storage, planned, measure, minimised, space, data_hashes)
+    return StudyPlan(study, measure.storage, planned, measure, minimised, space, data_hashes, holdouts)
 
 
 def _refuse_unreachable(arms: Iterable[PlannedArm]) -> None:

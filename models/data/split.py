@@ -10,6 +10,7 @@ from tesseral.models.data.groups import group_structures
 from tesseral.models.data.published_split import check_published, parts, published_split
 from tesseral.models.data.reference_file import Reference
 from tesseral.study import configuration
+from tesseral.study.configuration.trial import HoldOut
 from tesseral.study.configuration.trial import seed as seed_of
 from tesseral.study.errors import DataError
 
@@ -104,6 +105,7 @@ def split_structures(
     seed: int,
     fold: int | None = None,
     published: Sequence[str | None] | None = None,
+    holdout: HoldOut | None = None,
 ) -> Split:
     """Split the structures: groups in a random order; those for testing come first, then validation, then training.
 
@@ -117,13 +119,21 @@ def split_structures(
     :param fold: which of the disjoint folds of `data.test` structures is tested, counted from 0.
     :param published: the published split of each structure, as `published_split` returns it: each split is drawn from
         its part, and validation from the training part if none is published.
+    :param holdout: structures that the test split is drawn from; a search has no test split, and sees none of them.
     """
     if published is not None:
         return _draw(data, parts(published), seed)
     members: dict[int, list[int]] = {}
     for structure, group in enumerate(groups):
         members.setdefault(group, []).append(structure)
-    order = [members[number] for number in permutation(seed, len(members))]
+    if holdout is not None:
+        drawn = [members[number] for number in permutation(holdout.seed, len(members))]
+        held, unheld = _divide(drawn, holdout.size)
+        if not holdout.seen:
+            return _rest(data, [], _shuffled(unheld, seed))
+        order = _shuffled(held, seed)
+    else:
+        order, unheld = [members[number] for number in permutation(seed, len(members))], []
     if fold is None:
         test, rest = _take(order, data.test)
     else:
@@ -136,7 +146,28 @@ def split_structures(
             remaining = rest
         test, rest = _take(remaining, data.test)
         others += rest
-        rest = [others[i] for i in permutation(seed_of(seed, "fold", fold), len(others))]
+        rest = _shuffled(others, seed_of(seed, "fold", fold))
+    if holdout is not None:
+        rest = _shuffled([*rest, *unheld], seed_of(seed, "unheld", -1 if fold is None else fold))
+    return _rest(data, test, rest)
+
+
+def _shuffled(groups: list[list[int]], seed: int) -> list[list[int]]:
+    return [groups[i] for i in permutation(seed, len(groups))]
+
+
+def _divide(groups: list[list[int]], size: int) -> tuple[list[list[int]], list[list[int]]]:
+    """The first groups that hold `size` structures at least, and the others."""
+    held = 0
+    for index, group in enumerate(groups):
+        if held >= size:
+            return groups[:index], groups[index:]
+        held += len(group)
+    return groups, []
+
+
+def _rest(data: configuration.Data, test: list[int], rest: list[list[int]]) -> Split:
+    """A split of which the test structures are known; validation and training are taken from the others."""
     validation, rest = _take(rest, data.validation)
     train, _ = _take(rest, data.train)
     return Split(train=tuple(train), validation=tuple(validation), test=tuple(test))

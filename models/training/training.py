@@ -110,7 +110,10 @@ class _Training:
         self.data = open_data_set(reference, self.configuration, dtype, device)
         groups = group_structures(reference, self.configuration.data.groups)
         published = published_split(self.configuration.data, reference)
-        self.split = split_structures(self.configuration.data, groups, trial.seeds.split, trial.seeds.fold, published)
+        seeds = trial.seeds
+        self.split = split_structures(
+            self.configuration.data, groups, seeds.split, seeds.fold, published, seeds.holdout
+        )
         self.tests = {
             name: open_data_set(tested, self.configuration, dtype, device, reference)
             for name, tested in (tests or {}).items()

@@ -43,6 +43,19 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HoldOut:
+    """Structures that no search of a study sees, and that every test split of it is drawn from."""
+
+    seed: int
+    """By which they are drawn, once a study."""
+    size: int
+    """Number of structures; more, if it ends inside a group."""
+    seen: bool
+    """Whether the trial may be trained on those that it is not tested on: those of the confirm stage are, a search
+    never."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seeds:
     """Seeds of a trial. `split` and `order` belong to its block, `initialisation` to its replicate."""
 
@@ -51,6 +64,8 @@ class Seeds:
     initialisation: int
     fold: int | None = None
     """Which of the disjoint folds of the data the test split is; None for a random test split."""
+    holdout: HoldOut | None = None
+    """What is kept from every search; None in a study without one, and in those of a time without hold-outs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +139,11 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dictionaries of plain values, without what came later and is not asked for: `seeds.fold`,
-        `tests` and `split`."""
+        `seeds.holdout`, `tests` and `split`."""
         tree = asdict(self) | {"configuration": self.configuration.to_dict()}
-        if self.seeds.fold is None:
-            del tree["seeds"]["fold"]
+        for later in ("fold", "holdout"):
+            if tree["seeds"][later] is None:
+                del tree["seeds"][later]
         return {key: value for key, value in tree.items() if value or key not in ("tests", "split")}
 
     def settings(self) -> dict[str, Any]:
@@ -143,10 +159,11 @@ class Trial:
 
         :param tree: as `trial` in `trial.json`.
         """
+        holdout = tree["seeds"].get("holdout")
         return cls(
             configuration=Configuration.from_dict(tree["configuration"]),
             data_hash=tree["data_hash"],
-            seeds=Seeds(**tree["seeds"]),
+            seeds=Seeds(**tree["seeds"] | ({"holdout": HoldOut(**holdout)} if holdout else {})),
             numerics=tree["numerics"],
             source=tree.get("source"),
             tests=tree.get("tests", {}),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.metrics import common_metrics
-from tesseral.study.configuration.trial import Seeds, Trial, seed
+from tesseral.study.configuration.trial import HoldOut, Seeds, Trial, seed
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.study_file import Asha, StudyFile
 from tesseral.study.errors import StudyFileError
@@ -69,20 +69,28 @@ class Best:
     """Why nothing more was proposed."""
 
 
-def confirm_seeds(study_seed: int, block: int, replicate: int, *, folds: bool = False) -> Seeds:
+def confirm_seeds(
+    study_seed: int, block: int, replicate: int, *, folds: bool = False, held: int | None = None
+) -> Seeds:
     """Seeds of a place in the confirm stage. Arms share them, so that they are compared in pairs.
 
     :param study_seed: `study.seed`.
     :param block: number of the block, counted from 0.
     :param replicate: number of the replicate in the block, counted from 0.
     :param folds: whether test splits are disjoint folds of one order of the data, as `replication.split` says.
+    :param held: structures of the hold-out that tests are drawn from; None without one.
     """
     return Seeds(
         split=seed(study_seed, "confirm", "split", *([] if folds else [block])),
         order=seed(study_seed, "confirm", "order", block),
         initialisation=seed(study_seed, "confirm", "initialisation", block, replicate),
         fold=block if folds else None,
+        holdout=_holdout(study_seed, held, seen=True),
     )
+
+
+def _holdout(study_seed: int, held: int | None, *, seen: bool) -> HoldOut | None:
+    return None if held is None else HoldOut(seed=seed(study_seed, "holdout"), size=held, seen=seen)
 
 
 def search_folder(arm: str, repeat: int) -> str:
@@ -94,19 +102,21 @@ def search_folder(arm: str, repeat: int) -> str:
     return f"search/{arm}-{repeat}" if repeat else f"search/{arm}"
 
 
-def search_seeds(study_seed: int, arm: str = "", repeat: int = 0) -> Seeds:
+def search_seeds(study_seed: int, arm: str = "", repeat: int = 0, held: int | None = None) -> Seeds:
     """Seeds of all trials of a search: one split and one data order for all arms, which confirm never uses.
 
     :param study_seed: `study.seed`.
     :param arm: `Arm.key` if two arms may propose the same network. Each arm then has an initialisation of its own, so
         that no trial belongs to two searches, which might stop it at different epochs. Otherwise empty.
     :param repeat: number of the search among the arm's independent ones, counted from 0.
+    :param held: structures of the hold-out, which the search never sees; None without one.
     """
     own = repeat_parts(repeat)
     return Seeds(
         split=seed(study_seed, "search", "split", *own),
         order=seed(study_seed, "search", "order", *own),
         initialisation=seed(study_seed, "search", "initialisation", *([arm] if arm else []), *own),
+        holdout=_holdout(study_seed, held, seen=False),
     )
 
 

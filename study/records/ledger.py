@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from sys import intern
 from typing import Any
@@ -68,7 +68,7 @@ class Entry:
         return Trial.from_dict(self.plan["trial"])
 
 
-_REPEATS = re.compile(rb"\n# search\.repeats = ([0-9]+)\n\Z")
+_REPEATS = re.compile(rb"\n# search\.repeats = ([0-9]+)(, with a hold-out)?\n\Z")
 _FROZEN = re.compile(rb"\n# sha256 ([0-9a-f]{64})\n")
 _FROZEN_LENGTH = len(b"\n# sha256 \n") + 64
 
@@ -76,8 +76,8 @@ _FROZEN_LENGTH = len(b"\n# sha256 \n") + 64
 def freeze(store: Store, study: Study) -> Study | None:
     """Freeze the study file at the first start, with its checksum as a comment in the last line.
 
-    The number of independent searches in each arm stands in a comment above it, if there is a search: its default may
-    be another one later.
+    The number of independent searches in each arm stands in a comment above it, if there is a search, since its default
+    may be another one later; and that structures are kept from them, which earlier versions did not do.
 
     :param store: the study's records.
     :param study: the study that is started.
@@ -88,7 +88,7 @@ def freeze(store: Store, study: Study) -> Study | None:
         store.check_conditional()
         text = study.text.encode()
         if study.file.search is not None:
-            text += b"\n# search.repeats = %d\n" % study.repeats
+            text += b"\n# search.repeats = %d%s\n" % (study.repeats, b", with a hold-out" if study.holds_out else b"")
         if store.create("study.toml", text + b"\n# sha256 %s\n" % hashlib.sha256(text).hexdigest().encode()):
             return None
     return frozen(store)
@@ -97,7 +97,8 @@ def freeze(store: Store, study: Study) -> Study | None:
 def frozen(store: Store) -> Study | None:
     """Return the study as it was first started; None if it never was.
 
-    A file that says no number of searches is of a time when each arm had one.
+    A file that says no number of searches is of a time when each arm had one; one that says nothing of a hold-out, of a
+    time when searches could see what arms are tested on.
 
     :raises RecordError: if its file is damaged.
     """
@@ -111,7 +112,8 @@ def frozen(store: Store) -> Study | None:
     try:
         study = Study.parse(data.decode(), store.location("study.toml"))
         recorded = _REPEATS.search(data)
-        return study.with_repeats(int(recorded[1]) if recorded else 1)
+        held = study.file.search is None or (recorded is not None and recorded[2] is not None)
+        return replace(study.with_repeats(int(recorded[1]) if recorded else 1), holds_out=held)
     except UnicodeDecodeError:
         raise damaged(store, "study.toml", "it is not UTF-8") from None
     except StudyFileError as error:
@@ -316,6 +318,7 @@ def _row(entry: Entry, plan_: Json) -> Json:
         "started": datetime.fromisoformat(entry.begins[0]["began"]) if entry.begins else None,
         "ended": datetime.fromisoformat(outcome["ended"]) if outcome else None,
         "data_hash": plan_["trial"]["data_hash"],
+        "held": plan_["trial"]["seeds"].get("holdout", {}).get("size"),
         "commit": provenance.get("commit"),
         "versions": json.dumps(provenance.get("versions"), sort_keys=True),
     }

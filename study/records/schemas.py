@@ -130,6 +130,7 @@ TRIALS = _table(
     ("data_hash", pa.string(), "content of the reference data"),
     ("commit", pa.string(), "git commit of the code, null outside a checkout"),
     ("versions", pa.string(), "JSON: package versions"),
+    ("held", pa.int64(), "structures that no search saw and test splits are drawn from; null without such a hold-out"),
 )
 
 _PER_ATOM = pa.list_(pa.float64())

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from tesseral.analysis.figures.curve_figures import search_figures
+from tesseral.analysis.report.findings import limits
 from tesseral.analysis.report.notes import notes
 from tesseral.analysis.report.report import report
 from tesseral.analysis.statistics.progress import state_counts
@@ -22,6 +23,7 @@ from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
+from tesseral.models.data.split import Split, split_structures
 from tesseral.models.training import training
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.stages import search_folder, search_seeds
@@ -99,7 +101,7 @@ def test_searches_are_apart_and_each_confirms_its_own_blocks(storage, searched):
     study = Study.load(searched)
     for (label, repeat), own in found.items():
         (arm,) = [arm for arm in study.arms if arm.label == label]
-        assert {entry.trial.seeds for entry in own} == {search_seeds(0, repeat=repeat)}
+        assert {entry.trial.seeds for entry in own} == {search_seeds(0, repeat=repeat, held=4)}
         folder = storage / "small" / search_folder(arm.key, repeat)
         assert sorted(path.name for path in folder.iterdir()) == [*(f"{n}.json" for n in range(len(own))), "best.json"]
         best = json.loads((folder / "best.json").read_text())
@@ -182,16 +184,63 @@ def test_two_workers_of_ray_come_to_the_same_records(storage, searched, tmp_path
     assert records(storage) == records(other)
 
 
+def freeze_as_then(storage: Path, text: str) -> None:
+    """Freeze a study file as versions without repeats and hold-outs did."""
+    frozen = storage / "small" / "study.toml"
+    frozen.parent.mkdir()
+    frozen.write_text(f"{text}\n# sha256 {hashlib.sha256(text.encode()).hexdigest()}\n")
+
+
+def splits(storage: Path, stage: str) -> list[Split]:
+    """The split of each trial of a stage, drawn again from its seeds."""
+    rows = range(14)
+    return [
+        split_structures(trial.configuration.data, rows, trial.seeds.split, holdout=trial.seeds.holdout)
+        for trial in (entry.trial for entry in entries(storage) if entry.plan["stage"] == stage)
+    ]
+
+
+def test_no_search_sees_what_its_study_is_judged_on(storage, searched):
+    """Eleven of the fourteen structures would be left for the searches, so five are held out and three tested."""
+    searched.write_text(searched.read_text().replace("train = 8", "train = 7").replace("test = 4", "test = 3"))
+    shown = " ".join(tesseral("plan", searched, "--storage", storage).stdout.split())
+    assert "a hold-out of 5 structures of reference/water_tiny.parquet is kept from every search" in shown
+    run(searched, storage)
+    tested = {index for split in splits(storage, "confirm") for index in split.test}
+    seen = {index for split in splits(storage, "search") for index in (*split.train, *split.validation)}
+    assert len(tested) > 3, "blocks test different structures"
+    assert len(tested) <= 5
+    assert not tested & seen
+    tables = open_study(storage, "small")
+    assert (tables.study.held, tables.study.holds_out) == ((5,), True)
+    assert tables.study.overlaps == dict.fromkeys(ARMS, 3 / (5 - 3))
+    told = "No search saw the hold-out of 5 structures, from which all test splits are drawn."
+    assert told in limits(analyse(tables))
+    assert all(entry.trial.seeds.holdout.size == 5 for entry in entries(storage))
+
+
+def test_a_study_of_a_time_without_hold_outs_goes_on_as_it_was(storage, searched):
+    searched.write_text(searched.read_text().replace("epochs = 2", "epochs = 1"))
+    text = searched.read_text()
+    frozen = storage / "small" / "study.toml"
+    frozen.parent.mkdir()
+    body = f"{text}\n# search.repeats = 3\n"
+    frozen.write_text(f"{body}\n# sha256 {hashlib.sha256(body.encode()).hexdigest()}\n")
+    run(searched, storage)
+    assert {entry.trial.seeds.holdout for entry in entries(storage)} == {None}
+    assert {entry.trial.seeds for entry in by_search(storage)["lmax=0", 1]} == {search_seeds(0, repeat=1)}
+    tables = open_study(storage, "small")
+    assert tables.study.overlaps == dict.fromkeys(ARMS, 4 / 8)
+    assert any("may have seen structures that arms are tested on" in sentence for sentence in limits(analyse(tables)))
+
+
 def test_a_study_of_a_time_without_repeats_goes_on_with_its_one_search(storage, searched):
     """By default it would have three searches of four. What it had begun is known, and nothing is searched twice."""
     written = searched.read_text().replace("trials = 7\nrepeats = 3", "trials = 12").replace("epochs = 2", "epochs = 1")
-    searched.write_text(written.replace("trials = 12", "trials = 12\nrepeats = 1"))
+    searched.write_text(written)
+    freeze_as_then(storage, written)
     for _ in range(5):
         run(searched, storage, Once())
-    frozen = storage / "small" / "study.toml"
-    digest = hashlib.sha256(written.encode()).hexdigest()
-    frozen.write_text(f"{written}\n# sha256 {digest}\n")
-    searched.write_text(written)
     assert Study.load(searched).repeats == 3
     assert prepare(searched, storage).study.repeats == 1
     assert open_study(storage, "small").study.searches == 1

@@ -19,7 +19,7 @@ def tables_of(metric: str = "test.epsilon", **changes):
     for index, row in enumerate(rows):
         row["metric.md.epsilon"] = row["metric.test.epsilon"] * (3 + 0.1 * (index % 5))
         row["metric.md.l2_error"] = 2.0 + index
-    return load(table(rows), [], [], info(tests=("md",), metric=metric, **changes))
+    return load(table(rows), [], [], info(**({"tests": ("md",), "metric": metric} | changes)))
 
 
 def test_every_metric_is_given_for_every_set():

@@ -123,5 +123,5 @@ def test_a_study_follows_a_published_split(storage, study_file):
         assert entry.trial.split is not None
     small = study_file.read_text().replace("train = 8", "train = 9").replace('"small"', '"more"')
     study_file.write_text(small)
-    with pytest.raises(DataError, match="data.train: expected at most the 8 converged structures that are published"):
+    with pytest.raises(DataError, match=r"data\.train: expected at most the 8 converged structures that are published"):
         tesseral.run(study_file, storage, "inline")

@@ -46,7 +46,7 @@ def test_what_spans_the_elements_determines_everything():
 
 def said(quantity: str, reference: Reference) -> list[str]:
     study = Study.parse(text_of(quantity).replace("blocks = 1", "blocks = 40"), "targets.toml")
-    planned = SimpleNamespace(study=study, measure=SimpleNamespace(reference=lambda _: reference))
+    planned = SimpleNamespace(study=study, measure=SimpleNamespace(reference=lambda _: reference), held=lambda _: None)
     return list(undetermined(planned))
 
 

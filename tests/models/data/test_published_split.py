@@ -94,8 +94,8 @@ def test_validation_and_training_share_the_training_part():
 
 
 def trial(data: Data, reference: Reference) -> Trial:
-    split = None if data.split is None else hash_split(reference)
-    return Trial(configuration=Configuration(data=data), data_hash="d", seeds=Seeds(1, 2, 3), numerics=1, split=split)
+    split, seeds = None if data.split is None else hash_split(reference), Seeds(split=1, order=2, initialisation=3)
+    return Trial(configuration=Configuration(data=data), data_hash="d", seeds=seeds, numerics=1, split=split)
 
 
 def test_an_id_holds_what_the_split_says_and_not_where():
@@ -107,5 +107,5 @@ def test_an_id_holds_what_the_split_says_and_not_where():
 
 
 def test_a_published_split_and_groups_are_refused_together():
-    with pytest.raises(StudyFileError, match="expected none beside data.split, which says where structures belong"):
+    with pytest.raises(StudyFileError, match=r"expected none beside data\.split, which says where structures belong"):
         Configuration(data=replace(DATA, groups="composition")).resolved()

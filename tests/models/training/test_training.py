@@ -312,7 +312,7 @@ def test_a_device_that_is_not_there_is_refused():
 
 def test_test_sets_are_measured_beside_the_test_split(unbroken):
     """A test set that holds the structures of the test split has its errors, and changes no other number."""
-    trial, result, memory = unbroken
+    trial, result, _ = unbroken
     split = split_structures(trial.configuration.data, range(len(REFERENCE)), trial.seeds.split)
     same = replace(REFERENCE, table=REFERENCE.table.take(list(split.test)))
     other = synthetic_reference(6, seed=5)

@@ -265,6 +265,6 @@ def test_the_content_of_a_test_set_is_in_the_identity_and_its_place_is_not():
 def test_folds_of_a_published_split_are_refused():
     text = GOOD.replace("[data]", '[data]\nsplit = "column"').replace("[replication]", '[replication]\nsplit = "folds"')
     with pytest.raises(
-        StudyFileError, match='expected "random" with a published split, data.split = .column., got "fo'
+        StudyFileError, match=r'expected "random" with a published split, data\.split = .column., got "fo'
     ):
         Study.parse(text, "")
