@@ -1,5 +1,6 @@
 """A mapping: which labels of an extended XYZ file fill which columns of reference data, and in which units they are."""
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ VOIGT = "xx yy zz yz xz xy"
 """Voigt's order of the components of a symmetric tensor."""
 ORDER = r"^(e3nn|m|voigt|(xx|yy|zz|xy|xz|yz)( (xx|yy|zz|xy|xz|yz)){5})$"
 """Pattern of `LabelSource.order`."""
+NEARLY = 0.85
+"""Similarity (`difflib`) from which a new name is taken for a misspelt standard one; 1 for equal names."""
 OWN = r"[\w-]+"
 """Pattern of the name of a label that fills no standard column."""
 CARTESIAN: dict[int, tuple[str, ...]] = {0: ("0e",), 1: ("1o",), 2: ("0e", "1e", "2e"), 3: ("1o", "3o")}
@@ -42,10 +45,11 @@ class MappedReference(ReferenceName):
 class Source(Section):
     """The file that is read, and which of its frames are taken."""
 
-    file: str
+    file: str | Annotated[tuple[str, ...], Range(min_length=1)]
     """Path of the extended XYZ file, plain or compressed by gzip, bzip2 or xz, relative to the mapping; or of a folder
-    or an archive (`.zip`, `.tar`, `.tar.gz`, …) of files `.xyz` or `.extxyz`. QM9's original files are read too, their
-    labels as `mu`, `alpha`, `homo`, `lumo`, `gap`, `r2`, `U0`, …"""
+    or an archive (`.zip`, `.tar`, `.tar.gz`, …) of files `.xyz` or `.extxyz`. Several are a list of paths or a pattern,
+    such as `"md_*.xyz"` or `"runs/**/*.xyz"`; the files of a pattern are read in the order of their names, each file
+    once. QM9's original files are read too, their labels as `mu`, `alpha`, `homo`, `lumo`, `gap`, `r2`, `U0`, …"""
     unit: Literal["angstrom", "bohr"] = "angstrom"
     """Unit of the positions."""
     id: str | None = None
@@ -53,9 +57,11 @@ class Source(Section):
     number of the frame."""
     charge: int | str | None = None
     """Total charge, e, or the key of the comment line that holds it. Default: the key `charge`, `total_charge`,
-    `tot_charge` or `net_charge` if there is one, else 0."""
+    `tot_charge` or `net_charge` if there is one, else 0. With a multipole, it must be stated of a structure that would
+    have an odd number of electrons if it were neutral."""
     spin: int | str | None = None
-    """Number of unpaired electrons, or the key of the comment line that holds it. Default: unknown."""
+    """Number of unpaired electrons, or the key of the comment line that holds it. With a multipole, it must be stated
+    of a structure with an odd number of electrons. Default: unknown."""
     split: str | None = None
     """Key of the comment line that holds a published split: `train`, `validation` (or `val`, `valid`) or `test`. A
     study follows it with `data.split = "column"`. Default: none is known."""
@@ -79,7 +85,8 @@ class LabelSource(Section):
     """Name of the label in the file: a key of the comment line, or a column of the atoms."""
     column: Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*COLUMNS]}, {"type": "string", "pattern": f"^{OWN}$"}]})]
     """Column that the label fills: a standard column of reference data, such as `dipole`, or a new name of letters,
-    digits, `_` and `-`. The quantity of a study's target is then the former's name, or `label:<name>`."""
+    digits, `_` and `-`. The quantity of a study's target is then the former's name, or `label:<name>`. A new name
+    without digits that is nearly a standard one is refused."""
     unit: str
     """Unit of the label in the file, such as `eV`, or `au`. Values of a standard column are converted to its unit; a
     new column keeps this one."""
@@ -158,6 +165,12 @@ class LabelSource(Section):
             raise ValueError(
                 f"expected one of {', '.join(COLUMNS)}, or a name of letters, digits, '_' and '-' that is no other "
                 f"column of reference data, got column = {self.column!r}"
+            )
+        meant = difflib.get_close_matches(self.column.lower(), COLUMNS, n=1, cutoff=NEARLY)
+        if not self.standard and meant and not re.search(r"\d", self.column):
+            raise ValueError(
+                f"expected one of {', '.join(COLUMNS)}, or a name that is not nearly one of them, got column = "
+                f"{self.column!r}; did you mean {meant[0]!r}?"
             )
         if self.standard:
             irreps, per = format_irreps(COLUMNS[self.column].irreps), COLUMNS[self.column].per

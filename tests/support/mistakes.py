@@ -161,6 +161,8 @@ TABLE_MISTAKES = [
 MAPPING_MISTAKES = [
     ({"column": "dipole", "unit": "furlong"}, "valid are e bohr, e angstrom, debye, au"),
     ({"column": "positions"}, "expected one of energy, forces, dipole, .*'positions'"),
+    ({"column": "polarisability"}, r"not nearly one of them, got column = 'polarisability'; did you mean 'polarizab"),
+    ({"column": "Forces"}, "did you mean 'forces'"),
     ({"column": "my tensor"}, "a name of letters, digits, '_' and '-'"),
     ({"column": "dipole", "irreps": "0e"}, "expected irreps 1x1o for each structure, .* got 1x0e"),
     ({"column": "polarizability", "irreps": "2e+0e"}, r"expected irreps 1x0e\+1x2e .* got 1x2e\+1x0e"),

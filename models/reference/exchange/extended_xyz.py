@@ -6,8 +6,8 @@ files of QM9 are read too; a folder or an archive of files is read as one file.
 
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -75,6 +75,8 @@ class Frame:
     """Text of each atom's line."""
     isotopes: int = 0
     """Number of atoms that are written as D or T; they are hydrogen."""
+    source: str = ""
+    """Name of the file, folder or archive that it is from."""
 
     def names(self, per: Literal["structure", "atom"]) -> tuple[str, ...]:
         """Names of the labels that each structure, or each atom, has.
@@ -199,26 +201,28 @@ def _float(text: str) -> float:
     raise ValueError(repr(text))
 
 
-def read_frames(path: str | Path, ignore_cell: bool = False) -> Iterator[Frame]:
+def read_frames(paths: str | Path | Sequence[Path], ignore_cell: bool = False) -> Iterator[Frame]:
     """Frames of extended XYZ, one in memory at a time.
 
-    :param path: a file, plain or compressed by gzip, bzip2 or xz; or a folder or an archive (`.zip`, `.tar`, `.tar.gz`,
-        …) of files `.xyz` or `.extxyz`. The files of a folder are read in the order of their names, those of an archive
-        in its own order.
+    :param paths: one or several, read one after another. Each is a file, plain or compressed by gzip, bzip2 or xz; or a
+        folder or an archive (`.zip`, `.tar`, `.tar.gz`, …) of files `.xyz` or `.extxyz`. The files of a folder are read
+        in the order of their names, those of an archive in its own order.
     :param ignore_cell: take a periodic frame as one molecule in empty space; False: it is rejected.
     :raises DataError: if the file is missing, is not extended XYZ or holds no frame; if a frame is periodic, has
         coordinates that are not finite, an unknown element, two atoms at one place, or fewer atoms than it states.
         The message names the frame.
     """
     count = 0
-    for name, file in open_files(Path(path), ENDINGS):
-        with readable(name):
-            text, before = io.TextIOWrapper(file, encoding="utf-8-sig"), count
-            while (frame := _frame(text, count, f"frame {count - before} of {name}", ignore_cell)) is not None:
-                count += 1
-                yield frame
-    if not count:
-        raise DataError(f"expected extended XYZ, {path} holds no frame")
+    for path in [Path(paths)] if isinstance(paths, str | Path) else paths:
+        first = count
+        for name, file in open_files(path, ENDINGS):
+            with readable(name):
+                text, before = io.TextIOWrapper(file, encoding="utf-8-sig"), count
+                while (frame := _frame(text, count, f"frame {count - before} of {name}", ignore_cell)) is not None:
+                    count += 1
+                    yield replace(frame, source=path.name)
+        if count == first:
+            raise DataError(f"expected extended XYZ, {path} holds no frame")
 
 
 def _line(file: io.TextIOWrapper, where: str) -> str:
@@ -369,12 +373,12 @@ def _element(word: str, atom: int, where: str) -> int:
 
 
 def _check_cell(frame: Frame, ignore_cell: bool) -> None:
-    """Refuse a periodic frame. A lattice of nine zeros is no cell."""
+    """Refuse a periodic frame. A lattice of zeros is no cell, whatever `pbc` says."""
     if ignore_cell:
         return
     lattice, stated = frame.text("Lattice"), frame.text("pbc")
     try:
-        empty = lattice is not None and not any(floats(lattice.split()))
+        empty = lattice is not None and not any(floats(re.sub(r"[\[\],]", " ", lattice).split()))
     except ValueError:
         empty = False
     axes = re.sub(r"[\[\],]", " ", stated or "").split()

@@ -1,7 +1,8 @@
 """Import of an extended XYZ file: frames as rows of reference data, labels as columns, as a mapping states."""
 
+import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -46,13 +47,14 @@ def import_frames(mapping: Mapping, folder: Path) -> Imported:
         finite, or one with more than `LEFT_OUT` of its norm outside its irreps; if the dipole of a charged molecule has
         no origin.
     """
-    source, path = mapping.source, folder / mapping.source.file
+    source, files = mapping.source, find_files(mapping.source.file, folder)
+    path = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} others" if len(files) > 3 else "")
     own = [label for label in mapping.labels if not label.standard]
     imported = Imported([], {label.column: Label(label.kept, label.unit, label.of) for label in own})
     dropped: dict[str, list[float]] = {label.column: [] for label in mapping.labels}
     lacking: dict[str, int] = {}
     isotopes = 0
-    for frame in islice(read_frames(path, source.ignore_cell), source.first, None, source.every):
+    for frame in islice(read_frames(files, source.ignore_cell), source.first, None, source.every):
         if len(imported.rows) == source.count:
             break
         lacks = [label.name for label in mapping.labels if not frame.has(label.name, label.of)]
@@ -96,13 +98,13 @@ def _row(frame: Frame, mapping: Mapping) -> dict[str, Any]:
             raise DataError(f"expected the structure's name under {source.id}, {frame.where} has {keys}")
         name = stated
     charges = np.array(frame.atomic_numbers, dtype=float)
-    charge = source.charge if isinstance(source.charge, int) else 0
-    if isinstance(source.charge, str):
-        charge = frame.whole(source.charge)
-    elif source.charge is None:
-        charge = frame.charge("source.charge states it, or names its key") or 0
+    stated_charge = frame.whole(source.charge) if isinstance(source.charge, str) else source.charge
+    if stated_charge is None:
+        stated_charge = frame.charge("source.charge states it, or names its key")
+    charge = stated_charge or 0
     spin = frame.whole(source.spin) if isinstance(source.spin, str) else source.spin
     electrons = sum(frame.atomic_numbers) - charge
+    _ask(mapping, frame, stated_charge, spin, electrons)
     if electrons < 0 or abs(charge) > sum(frame.atomic_numbers):
         raise DataError(f"expected a charge that the nuclei allow, {frame.where} has {charge}")
     if spin is not None and (spin < 0 or spin > electrons or (electrons - spin) % 2):
@@ -121,8 +123,50 @@ def _row(frame: Frame, mapping: Mapping) -> dict[str, Any]:
         "converged": True,
         "centre": (charges @ frame.positions / charges.sum()).tolist(),
         "split": None if source.split is None else _split(frame, source.split),
-        "provenance": json.dumps({"source": Path(source.file).name, "frame": frame.index}),
+        "provenance": json.dumps({"source": frame.source, "frame": frame.index}),
     }
+
+
+def _ask(mapping: Mapping, frame: Frame, charge: int | None, spin: int | None, electrons: int) -> None:
+    """Ask for charge and spin where a multipole would be wrong by the one that is not stated.
+
+    :raises DataError: if a structure that would have an odd number of electrons has no stated charge, or one that has
+        an odd number no stated spin.
+    """
+    multipole = next((label.column for label in mapping.labels if label.multipole is not None), None)
+    if multipole is None or sum(frame.atomic_numbers) % 2 == 0:
+        return
+    if charge is None:
+        raise DataError(
+            f"expected source.charge, a number or the key that holds it, beside the {multipole} of {frame.where}, "
+            f"which would have {electrons} electrons, an odd number, if it were neutral; a neutral radical has charge "
+            "0 and source.spin = 1"
+        )
+    if spin is None and electrons % 2:
+        raise DataError(
+            f"expected source.spin, a number or the key that holds it, beside the {multipole} of {frame.where}, which "
+            f"has {electrons} electrons, an odd number"
+        )
+
+
+def find_files(named: str | Sequence[str], folder: Path) -> list[Path]:
+    """The files, folders and archives that `source.file` names, each once: in the order of its entries, those of a
+    pattern in the order of their names.
+
+    :param named: one path or pattern, or several.
+    :param folder: that relative ones start from.
+    :raises DataError: if a pattern matches nothing.
+    """
+    found: dict[Path, None] = {}
+    for name in [named] if isinstance(named, str) else named:
+        path = folder / name
+        matching = [path]
+        if not path.exists() and glob.has_magic(name):
+            matching = sorted(map(Path, glob.glob(str(path), recursive=True)))
+            if not matching:
+                raise DataError(f"source.file: expected files that match {name} in {folder}, found none")
+        found |= dict.fromkeys(matching)
+    return list(found)
 
 
 def _split(frame: Frame, key: str) -> str | None:

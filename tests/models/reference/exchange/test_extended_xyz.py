@@ -256,8 +256,10 @@ def test_a_cell_is_ignored_if_asked(write):
     np.testing.assert_array_equal(frame.positions, [[0, 0, 0], [0, 0, 0.74]])
 
 
-def test_a_lattice_of_zeros_is_no_cell(write):
-    (frame,) = read_frames(write(PLAIN.replace("hydrogen", 'Lattice="0 0 0 0 0 0 0 0.0 0"')))
+@pytest.mark.parametrize("lattice", ['"0 0 0 0 0 0 0 0.0 0"', "[0,0,0,0,0,0,0,0,0]", '"[[0, 0, 0], [0, 0, 0]]"'])
+@pytest.mark.parametrize("pbc", ["", ' pbc="T T T"', ' pbc="F F F"'])
+def test_a_lattice_of_zeros_is_no_cell(write, lattice, pbc):
+    (frame,) = read_frames(write(PLAIN.replace("hydrogen", f"Lattice={lattice}{pbc}")))
     assert frame.atomic_numbers == (1, 1)
 
 

@@ -238,3 +238,70 @@ def test_rows_hold_what_the_file_says(tmp_path):
     ):
         with pytest.raises(DataError, match=sentence):
             import_frames(mapping(*orbitals, **source), tmp_path)
+
+
+ENERGY = label("energy", "hartree", name="e")
+
+
+def test_several_files_and_patterns_are_read_as_one(tmp_path):
+    (tmp_path / "runs" / "b").mkdir(parents=True)
+    for index, name in enumerate(("md_2.xyz", "md_1.xyz", "runs/b/md_3.xyz", "other[1].xyz")):
+        (tmp_path / name).write_text(f"1\ne=-{index}\nH 0 0 0\n")
+
+    def read(named: object) -> list[float]:
+        return [row["energy"] for row in import_frames(mapping(ENERGY, file=named), tmp_path).rows]
+
+    assert read("md_*.xyz") == [-1, 0], "by their names"
+    assert read(["md_2.xyz", "md_1.xyz"]) == [0, -1], "as they are listed"
+    assert read(["md_2.xyz", "md_*.xyz"]) == [0, -1], "each once"
+    assert read("**/md_*.xyz") == [-1, 0, -2]
+    assert read("other[1].xyz") == [-3], "a name with brackets is a name if there is such a file"
+    rows = import_frames(mapping(ENERGY, file=["md_1.xyz", "runs/b"]), tmp_path).rows
+    assert [json.loads(row["provenance"]) for row in rows] == [
+        {"source": "md_1.xyz", "frame": 0},
+        {"source": "b", "frame": 1},
+    ]
+    assert [row["id"] for row in rows] == ["made-000000", "made-000001"]
+    with pytest.raises(DataError, match=r"source\.file: expected files that match none_\*\.xyz in .*, found none"):
+        read("none_*.xyz")
+
+
+def test_a_published_split_comes_from_a_key(tmp_path):
+    words = ["train", "val", "valid", "validation", "test"]
+    (tmp_path / "made.xyz").write_text("".join(f"1\ne=-1 set={word}\nH 0 0 0\n" for word in words))
+    rows = import_frames(mapping(ENERGY, split="set"), tmp_path).rows
+    assert [row["split"] for row in rows] == ["train", "validation", "validation", "validation", "test"]
+    assert {row["split"] for row in import_frames(mapping(ENERGY), tmp_path).rows} == {None}
+    (tmp_path / "made.xyz").write_text("1\ne=-1 set=holdout\nH 0 0 0\n")
+    with pytest.raises(DataError, match=r"expected train, validation, test under set, frame 0 of .* has 'holdout'"):
+        import_frames(mapping(ENERGY, split="set"), tmp_path)
+
+
+DIPOLE = label("dipole", "debye", name="d", origin="coordinates")
+
+
+@pytest.mark.parametrize(
+    ("labels", "source", "line", "sentence"),
+    [
+        (
+            [DIPOLE],
+            {},
+            "",
+            r"expected source\.charge, .* beside the dipole of frame 0 .* would have 9 electrons, an odd",
+        ),
+        ([DIPOLE], {"charge": 0}, "", r"expected source\.spin, .* beside the dipole of frame 0 .* has 9 electrons"),
+        ([DIPOLE], {}, "charge=0", r"expected source\.spin"),
+        ([DIPOLE], {"charge": 0, "spin": 1}, "", None),
+        ([DIPOLE], {"charge": "q", "spin": "s"}, "q=0 s=1", None),
+        ([DIPOLE], {"charge": -1}, "", None),
+        ([DIPOLE], {}, "charge=1", None),
+        ([ENERGY], {}, "", None),
+    ],
+)
+def test_charge_and_spin_are_asked_for_where_a_multipole_rests_on_them(tmp_path, labels, source, line, sentence):
+    (tmp_path / "made.xyz").write_text(f'2\ne=-75 d="0 0 1" {line}\nO 0 0 0\nH 0 0 0.97\n')
+    if sentence is None:
+        assert len(import_frames(mapping(*labels, **source), tmp_path).rows) == 1
+        return
+    with pytest.raises(DataError, match=sentence):
+        import_frames(mapping(*labels, **source), tmp_path)
