@@ -1,6 +1,6 @@
 """A study: its validated file and its arms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -206,6 +206,13 @@ class Study:
         study = self.with_repeats(before.repeats) if left_open and before.repeats else self
         return replace(study, holds_out=before.holds_out)
 
+    def without(self, labels: Collection[str]) -> Self:
+        """Return the study without some of its arms.
+
+        :param labels: of the arms; those that it does not have are ignored.
+        """
+        return replace(self, arms=tuple(arm for arm in self.arms if arm.label not in labels))
+
     def matched(self, count: CountSize) -> list[MatchedArm]:
         """Return the arms at their matched widths, see `tesseral.study.design.match.match_arms`.
 
@@ -214,24 +221,11 @@ class Study:
         """
         return match_arms(self.arms, self.file.match, self.file.search, self.within, count)
 
-    def difference(self, other: "Study") -> list[str]:
-        """Return the settings in which this study differs from `other`, one phrase each.
+    def settings(self) -> dict[str, Any]:
+        """Every setting that a study is held to, by dotted path, those of an arm under `arm '<label>'`.
 
-        Resources, the description and `data.recipe` are not compared: they may change while a study runs.
-
-        :param other: the study as it was before.
+        Resources, the description and `data.recipe` are not among them: they may change while a study runs.
         """
-        labels, before = ([arm.label for arm in study.arms] for study in (self, other))
-        if set(labels) != set(before):
-            return [f"its arms are {', '.join(labels)} and were {', '.join(before)}"]
-        ours, theirs = self._resolved(), other._resolved()
-        return [
-            f"{path} is {ours.get(path)!r} and was {theirs.get(path)!r}"
-            for path in sorted(ours.keys() | theirs.keys())
-            if ours.get(path) != theirs.get(path)
-        ]
-
-    def _resolved(self) -> dict[str, Any]:
         file = self.file
         header = {key: value for key, value in vars(file.study).items() if key != "description"}
         tree: dict[str, Any] = {

@@ -7,6 +7,7 @@ from math import inf
 from typing import Literal
 
 from tesseral.analysis.report.design_text import CAUTION, sizes
+from tesseral.analysis.report.growth_text import growth_sentences
 from tesseral.analysis.report.notes import chosen_baseline
 from tesseral.analysis.report.step_text import step_sentences
 from tesseral.analysis.statistics.arms import ArmSummary
@@ -79,6 +80,7 @@ def limits(results: Results) -> list[str]:
     told += [_grouped(study), _held(study)]
     return [
         *study.doubts,
+        *growth_sentences(study),
         *reach,
         *filter(None, told),
         *failing,

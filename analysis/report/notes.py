@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from tesseral.analysis.report.growth_text import growth_sentences
 from tesseral.analysis.statistics.progress import searches
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.study_info import StudyInfo
@@ -13,6 +14,7 @@ def notes(tables: StudyTables) -> list[str]:
     """Every departure from the plain case, a sentence each."""
     return [
         *tables.study.doubts,
+        *growth_sentences(tables.study),
         *chosen_baseline(tables.study),
         *reuse(tables),
         *_excluded(tables),

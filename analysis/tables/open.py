@@ -32,6 +32,7 @@ from tesseral.study.design.baselines import baselines
 from tesseral.study.design.labels import text_of
 from tesseral.study.design.stages import objectives
 from tesseral.study.errors import RecordError, StoreError, StudyFileError, TesseralError
+from tesseral.study.records.growth import read_dropped, read_growth
 from tesseral.study.records.ledger import Ledger, frozen
 from tesseral.study.records.parquet import open_parquet
 from tesseral.study.records.rate_scan import RateScan, read_scan
@@ -103,11 +104,12 @@ def _open(
         known = ", ".join(started(storage)) or "none"
         raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
     ledger = ledger or Ledger(store)
-    trials = trials_frame(ledger.table())
+    dropped = read_dropped(store)
+    trials = trials_frame(ledger.table()).filter(~pl.col("arm").is_in([each["arm"] for each in dropped]))
     hashes = trials["data_hash"].drop_nulls().unique().to_list()
     held = dict(trials.filter(pl.col("held").is_not_null()).select("arm", "held").iter_rows())
     info = study_info(study, storage, trials["arm"].unique(), baseline, hashes, held)
-    info = replace(info, scan=_scan(store, study))
+    info = replace(info, scan=_scan(store, study), grown=tuple(read_growth(store)), dropped=tuple(dropped))
     search = read_search(store, info.arms, trials, info.searches) if info.search else None
     curves, traces = (ledger.sources(kind) if files else () for kind in ("curves", "traces"))
     return load(trials, curves, traces, info, search)

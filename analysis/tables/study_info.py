@@ -11,6 +11,7 @@ from tesseral.study.design.arm import Excluded
 from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
 from tesseral.study.design.study_file import Match, Search
+from tesseral.study.records.growth import Dropped, Grown
 from tesseral.study.records.rate_scan import SETTING, RateScan
 
 
@@ -103,6 +104,10 @@ class StudyInfo:
     reference: ReferenceInfo = field(default_factory=ReferenceInfo)
     grouped_by: tuple[str, ...] = ()
     """Values of `data.groups` among the arms: what structures have in common that one split holds together."""
+    grown: tuple[Grown, ...] = ()
+    """How it grew after its start, in order."""
+    dropped: tuple[Dropped, ...] = ()
+    """Arms that were dropped; `arms` are the others."""
     densities: int = 0
     """Validation structures on which metrics that need a grid are measured during training; `traces.densities`."""
     doubts: tuple[str, ...] = ()

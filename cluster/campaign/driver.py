@@ -22,10 +22,12 @@ from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
 from tesseral.cluster.planning.plan import StudyPlan, prepare
 from tesseral.models.training.numerics import NUMERICS
+from tesseral.study.changes import changes
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import RecordError, StoreError, StudyFileError, TesseralError
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.document import read_document, seal
+from tesseral.study.records.growth import grow, keep_holdouts
 from tesseral.study.records.lease import LENGTH, Lease
 from tesseral.study.records.ledger import Ledger, freeze
 from tesseral.study.records.store import Store
@@ -132,17 +134,18 @@ def run_study(
     """
     store = Store(plan.storage).child(plan.study.name)
     before = freeze(store, plan.study)
-    if before is not None and (changes := plan.study.difference(before)):
-        raise StudyFileError(
-            "",
-            f"the study {plan.study.name!r} was started with other settings: {'; '.join(changes[:3])}"
-            f"{f'; and {len(changes) - 3} more' if len(changes) > 3 else ''}; restore them, or give the study another "
-            "name",
-        )
+    grown = () if before is None else _growth(plan, before)
     ledger = Ledger(store, strict=True)
     above = max((begin["lease"] for entry in ledger.entries() for begin in entry.begins), default=0)
     with Lease.acquire(store, lease_length, above=above, on_wait=display.waiting) as lease:
         _refuse_other_content(plan, ledger)
+        if plan.holdouts:
+            keep_holdouts(store, plan.holdout_names)
+        if before is not None and grown:
+            complete = [entry for entry in ledger.entries() if entry.state is State.COMPLETE]
+            told = sum(entry.plan["stage"] == "confirm" for entry in complete)
+            grow(store, plan.study, before, grown, told)
+            display.said(f"the study grows: {'; '.join(grown)}; its report says so")
         _refuse_other_proposer(plan, store)
         for sentence in undetermined(plan):
             display.said(sentence)
@@ -155,7 +158,8 @@ def run_study(
                 mirror.close()
         lease.check()
         entries = ledger.entries()
-        states = Counter(entry.state for entry in entries for _ in entry.plans)
+        labels = {arm.label for arm in plan.arms}  # without those that were dropped
+        states = Counter(entry.state for entry in entries for each in entry.plans if each["arm"] in labels)
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
         with suppress(StoreError):  # a derived number, which only the next plan uses
             record_rate(plan.storage, plan.study.name, ledger)
@@ -168,6 +172,33 @@ def run_study(
         failures = dict.fromkeys(outcome["reason"] for outcome in failed if "reason" in outcome)
         causes = Counter(outcome.get("cause") for outcome in failed)
         return Ended(+states, campaign.reused, tuple(failures), tuple(campaign.given_up), causes)
+
+
+def _growth(plan: StudyPlan, before: Study) -> tuple[str, ...]:
+    """What a study grows by, a phrase each.
+
+    :param before: the study as it was.
+    :raises StudyFileError: if its trials would change.
+    """
+    name = plan.study.name
+    found = changes(plan.study, before)
+    refused = list(found.refused)
+    if not refused and len(plan.arms) > len(before.arms):
+        earlier = {arm.label: arm for arm in before.matched(plan.measure.count)}
+        refused = [
+            f"with the further arms, arm {arm.label!r} would have {arm.configuration.network.hidden.irreps} in place "
+            f"of {old.configuration.network.hidden.irreps}, since arms are matched to the largest of them"
+            for arm in plan.arms
+            if (old := earlier.get(arm.label)) is not None and old.configuration != arm.configuration
+        ]
+    if refused:
+        raise StudyFileError(
+            "",
+            f"the study {name!r} was started with other settings: {'; '.join(refused[:3])}"
+            f"{f'; and {len(refused) - 3} more' if len(refused) > 3 else ''}; restore them, or give the study another "
+            "name, under which the trials that both have are copied",
+        )
+    return found.grown
 
 
 def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:

@@ -13,6 +13,7 @@ import typer.core
 from pydantic import ValidationError
 
 from tesseral.cluster.commands.display import StudyProgress, bar, console, counted
+from tesseral.cluster.commands.drop import drop
 from tesseral.cluster.commands.exit_codes import finish, naming, resumable
 from tesseral.cluster.commands.export import export
 from tesseral.cluster.commands.options import AsJson, ExecutorName, Preset, Storage, StudyPath
@@ -191,6 +192,7 @@ app.command()(stop)
 app.command()(status)
 app.command()(watch)
 app.command()(retry)
+app.command()(drop)
 app.command()(report)
 app.command()(export)
 app.command()(schema)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tesseral.cluster.planning.measure import Measure
 from tesseral.cluster.planning.planned_arm import PlannedArm, plan_arm, refuse_untrainable
-from tesseral.models.data.holdout import holdout_size
+from tesseral.models.data.holdout import check_holdout, holdout_size
 from tesseral.models.data.published_split import hash_split
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_folds, check_size, check_splits
@@ -33,6 +33,7 @@ from tesseral.study.design.stages import (
 )
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.user_function import make_importable, source_hash
+from tesseral.study.records.growth import holdout_name, read_dropped, read_holdouts
 from tesseral.study.records.ledger import frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -84,6 +85,11 @@ class StudyPlan:
         """Number of trials of the confirm stage; with sequential allocation, the least."""
         replication = self.study.file.replication
         return len(self.arms) * replication.blocks * replication.replicates
+
+    @property
+    def holdout_names(self) -> dict[str, int]:
+        """`holdout_name` → structures of each hold-out, as they are recorded."""
+        return {holdout_name(self.data_hashes[name], groups): held for (name, groups), held in self.holdouts.items()}
 
     def held(self, data: Data) -> int | None:
         """Structures that no search sees; None if none are kept from it.
@@ -166,7 +172,7 @@ def plan(study: Study | str | Path, storage: str | Path = "runs") -> StudyPlan:
         if reference is not None:
             _check_data(configurations, reference, measure, _folds(study))
             _check_tests(configurations, reference, measure)
-            holdouts |= _holdouts(study, configurations, reference)
+            holdouts |= _holdouts(study, configurations, reference, measure)
             continue
         for data in dict.fromkeys(each.data for each in configurations):
             made = measure.to_be_made(data)
@@ -195,7 +201,7 @@ def prepare(study: Study | str | Path, storage: str | Path = "runs") -> StudyPla
     for configurations in _by_reference(study).values():
         reference = measure.required(configurations[0].data)
         _check_data(configurations, reference, measure, _folds(study))
-        holdouts |= _holdouts(study, configurations, reference)
+        holdouts |= _holdouts(study, configurations, reference, measure)
         hashes |= _check_tests(configurations, reference, measure, required=True)
         for data in dict.fromkeys(each.data for each in configurations):
             hashes[data.reference] = reference.content_hash
@@ -277,8 +283,10 @@ def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measur
         study = Study.load(study)
     make_importable(study.folder)
     store = Store(str(storage))
+    records = store.child(study.name)
     if study.file.search is not None:
-        study = study.continuing(frozen(store.child(study.name)))
+        study = study.continuing(frozen(records))
+    study = study.without([dropped["arm"] for dropped in read_dropped(records)])
     # Absolute, because workers have working folders of their own.
     return study, Measure(store.url, study.folder)
 
@@ -293,19 +301,27 @@ def _by_reference(study: Study) -> dict[tuple[str, str | None], list[Configurati
 
 
 def _holdouts(
-    study: Study, configurations: Sequence[Configuration], reference: Reference
+    study: Study, configurations: Sequence[Configuration], reference: Reference, measure: Measure
 ) -> dict[tuple[str, str | None], int]:
     """`StudyPlan.holdouts` of arms that use these data; empty without a search.
+
+    Those of a study that was started stay, whatever arms it has now.
 
     :raises DataError: if the data are too few for splits of a search and test splits that it never sees.
     """
     if study.file.search is None or not study.holds_out:
         return {}
+    known = read_holdouts(Store(measure.storage).child(study.name))
     asked: dict[tuple[str, str | None], list[Data]] = {}
     for data in dict.fromkeys(each.data for each in configurations):
         if data.split is None:
             asked.setdefault((data.reference, data.groups), []).append(data)
-    return {key: holdout_size(own, reference, _folds(study)) for key, own in asked.items()}
+    sizes = {}
+    for key, own in asked.items():
+        name = holdout_name(reference.content_hash, own[0].groups)
+        sizes[key] = known[name] if name in known else holdout_size(own, reference)
+        check_holdout(own, reference, sizes[key], _folds(study))
+    return sizes
 
 
 def _plan(

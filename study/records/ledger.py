@@ -28,6 +28,7 @@ from tesseral.study.records.document import (
     read_document,
     seal,
 )
+from tesseral.study.records.growth import read_dropped, read_growth
 from tesseral.study.records.schemas import TRIALS
 from tesseral.study.records.segments import Source, begin_of, encode, failed_attempts, folder, missing, tile
 from tesseral.study.records.store import Store
@@ -95,7 +96,7 @@ def freeze(store: Store, study: Study) -> Study | None:
 
 
 def frozen(store: Store) -> Study | None:
-    """Return the study as it was first started; None if it never was.
+    """Return the study as it was started or has grown since, without arms that were dropped; None if it never was.
 
     A file that says no number of searches is of a time when each arm had one; one that says nothing of a hold-out, of a
     time when searches could see what arms are tested on.
@@ -113,6 +114,9 @@ def frozen(store: Store) -> Study | None:
         study = Study.parse(data.decode(), store.location("study.toml"))
         recorded = _REPEATS.search(data)
         held = study.file.search is None or (recorded is not None and recorded[2] is not None)
+        if growth := read_growth(store):
+            study = Study.parse(growth[-1]["study"], store.location(f"grown/{len(growth)}.json"))
+        study = study.without([dropped["arm"] for dropped in read_dropped(store)])
         return replace(study.with_repeats(int(recorded[1]) if recorded else 1), holds_out=held)
     except UnicodeDecodeError:
         raise damaged(store, "study.toml", "it is not UTF-8") from None

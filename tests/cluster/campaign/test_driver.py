@@ -3,12 +3,14 @@
 import pytest
 
 import tesseral
+from tesseral.analysis.report.notes import notes
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.data.references import open_reference
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import ClusterError, DataError, RecordError, StoreError, StudyFileError, TesseralError
+from tesseral.study.records.growth import read_growth
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 
@@ -124,4 +126,41 @@ def test_a_study_follows_a_published_split(storage, study_file):
     small = study_file.read_text().replace("train = 8", "train = 9").replace('"small"', '"more"')
     study_file.write_text(small)
     with pytest.raises(DataError, match=r"data\.train: expected at most the 8 converged structures that are published"):
+        tesseral.run(study_file, storage, "inline")
+
+
+def test_a_study_grows_and_keeps_what_it_has(storage, study_file):
+    text = study_file.read_text().replace("epochs = 6", "epochs = 1")
+    study_file.write_text(text)
+    tesseral.run(study_file, storage, "inline")
+    store = Store(storage).child("small")
+    before = {entry.id for entry in Ledger(store).entries()}
+    study_file.write_text(text.replace("blocks = 3", "blocks = 4").replace("[0, 1]", "[0, 1, 2]"))
+    shown = Counting()
+    ended = tesseral.run(study_file, storage, "inline", display=shown)
+    assert ended.states == {State.COMPLETE: 12}
+    assert shown.trials == 6, "what was there is not trained again"
+    assert before < {entry.id for entry in Ledger(store).entries()}
+    (grown,) = read_growth(store)
+    assert (grown["complete"], grown["changes"]) == (6, ["arm lmax=2", "4 blocks instead of 3"])
+    tables = tesseral.open_study(storage, "small")
+    assert (tables.study.blocks, tables.study.arms) == (4, ("lmax=0", "lmax=1", "lmax=2"))
+    assert any("at 3 and 4 blocks, has a chance of" in note for note in notes(tables))
+    assert tesseral.run(study_file, storage, "inline").states == {State.COMPLETE: 12}
+    assert len(read_growth(store)) == 1
+    study_file.write_text(text)
+    with pytest.raises(
+        StudyFileError, match=r"it lacks lmax=2, which `tesseral drop small --arm 'lmax=2'` would drop; re"
+    ):
+        tesseral.run(study_file, storage, "inline")
+
+
+def test_further_arms_that_would_change_matched_ones_are_refused(storage, study_file):
+    text = study_file.read_text().replace("epochs = 6", "epochs = 1") + '\n[match]\nby = "parameters"\n'
+    study_file.write_text(text)
+    tesseral.run(study_file, storage, "inline")
+    study_file.write_text(text.replace("[0, 1]", "[0, 1, 2]"))
+    with pytest.raises(
+        StudyFileError, match=r"with the further arms, arm 'lmax=0' would have .* since arms are matched to"
+    ):
         tesseral.run(study_file, storage, "inline")

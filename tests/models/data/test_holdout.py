@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tesseral.models.data.holdout import holdout_size
+from tesseral.models.data.holdout import check_holdout, holdout_size
 from tesseral.models.data.split import split_structures
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.trial import HoldOut, Seeds, Trial
@@ -56,14 +56,17 @@ def test_blocks_are_trained_on_what_they_are_not_tested_on_hold_out_or_not():
 def test_it_is_what_the_largest_search_leaves():
     reference = synthetic_reference(24)
     assert holdout_size([DATA, replace(DATA, train=12)], reference) == 24 - 12 - 4
-    assert holdout_size([replace(DATA, train=16)], reference, folds=1) == 4
-    with pytest.raises(DataError, match=r"at least 12 structures of x beside the 10 \+ 4 .* 3 disjoint .* got 10"):
-        holdout_size([DATA], reference, folds=3)
-    with pytest.raises(DataError, match=r"for a test split of 4 that it never sees, got 3 of 24"):
-        holdout_size([replace(DATA, train=17)], reference)
+    check_holdout([DATA], reference, 10)
+    check_holdout([replace(DATA, train=16)], reference, 4, folds=1)
+    with pytest.raises(DataError, match=r"at least 12 structures of x beside .* for 3 disjoint test .* got 10 of 24"):
+        check_holdout([DATA], reference, 10, folds=3)
+    with pytest.raises(DataError, match="for a test split of 4 that it never sees, got 3 of 24"):
+        check_holdout([DATA], reference, 3)
+    with pytest.raises(DataError, match=r"at most the 14 structures of x .* got 11 \+ 4; a study of another name"):
+        check_holdout([replace(DATA, train=11)], reference, 10)
     grouped = replace(DATA, groups="composition", train=6, validation=2)  # two groups of 12
     with pytest.raises(DataError, match="as whole groups by composition are kept"):
-        holdout_size([grouped], reference)
+        check_holdout([grouped], reference, holdout_size([grouped], reference))
 
 
 def test_an_id_holds_the_hold_out_and_that_of_a_study_without_one_stays():

@@ -1,0 +1,66 @@
+"""When a study grew, which arms were dropped, and what that does to its p-values, in sentences."""
+
+from datetime import datetime
+
+from tesseral.analysis.statistics.comparisons.looks import chance_of_claim
+from tesseral.analysis.tables.study_info import StudyInfo
+from tesseral.study.wording import count
+
+
+def growth_sentences(study: StudyInfo) -> list[str]:
+    """What is told of a study's growth; empty for one that is as it was started.
+
+    :param study: of which growth, dropped arms, blocks and arms count.
+    """
+    sentences = [
+        f"The study grew on {_day(each['when'])}, after {count(each['complete'], 'complete trial')}: "
+        f"{'; '.join(each['changes'])}."
+        for each in study.grown
+    ]
+    known = [each for each in study.grown if each["complete"]]
+    if known:
+        sentences += [*_more_blocks(study), *_more_arms(study), *_other_comparisons(study)]
+    return sentences + [
+        f"Arm {each['arm']} was dropped on {_day(each['when'])}, after {count(each['complete'], 'complete trial')}: "
+        "its trials are kept and left out here. If its results were the reason, the other p-values are corrected for "
+        "too few comparisons."
+        for each in study.dropped
+    ]
+
+
+def _more_blocks(study: StudyInfo) -> list[str]:
+    """If blocks were added after results were known."""
+    looks = sorted({each["blocks"] for each in study.grown if each["complete"]} | {study.blocks})
+    if len(looks) < 2 or study.sequential:
+        return []
+    told = "If blocks were added because of the results that were known, p-values are too small"
+    if study.sampling.unit != "block":
+        return [f"{told}."]
+    chance = chance_of_claim(looks)
+    return [
+        f"{told}: of a comparison of equal arms, p < 0.05 at one of {count(len(looks), 'look')}, at "
+        f"{' and '.join(map(str, looks))} blocks, has a chance of {100 * chance:.0f} % in place of 5 %."
+    ]
+
+
+def _more_arms(study: StudyInfo) -> list[str]:
+    """If arms were added after results were known."""
+    before = min(len(each["arms"]) for each in study.grown)
+    if len(study.arms) <= before:
+        return []
+    return [
+        f"p-values are corrected for the comparisons of {len(study.arms)} arms; before the study grew, for those of "
+        f"{before}: a change that was significant then may not be now."
+    ]
+
+
+def _other_comparisons(study: StudyInfo) -> list[str]:
+    """If the baseline or the groups were chosen after results were known."""
+    chosen = [change for each in study.grown if each["complete"] for change in each["changes"]]
+    if not any(change.startswith(("the baseline", "study.within")) for change in chosen):
+        return []
+    return ["Comparisons were chosen after results were known; p-values are corrected for those shown here only."]
+
+
+def _day(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment):%Y-%m-%d}"

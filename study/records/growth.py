@@ -1,0 +1,165 @@
+"""The record of a study's growth: `grown/<n>.json`, `dropped/<arm key>.json` and `holdouts.json`, all create-only.
+
+The study file that was frozen at the first start stays as it is. The last of `grown/` holds the study file that counts.
+Hold-outs are recorded at the first start, because later arms would ask for others.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from typing_extensions import TypedDict
+
+from tesseral.study.design.arm import Arm
+from tesseral.study.errors import RecordError, TesseralError
+from tesseral.study.records.document import Moment, Natural, read_document, seal
+from tesseral.study.records.store import Store
+from tesseral.study.study import Study
+from tesseral.study.wording import listed_labels
+
+RESTORE = "restore it from a copy"
+
+
+class Grown(TypedDict):
+    """`grown/<n>.json`: the study file from then on."""
+
+    when: Moment
+    changes: list[str]
+    """What was added, a phrase each."""
+    complete: Natural
+    """Complete trials of the confirm stage at that time."""
+    blocks: Natural
+    """Blocks that the study had before."""
+    arms: list[str]
+    """Labels of the arms that it had before."""
+    study: str
+    """Text of the study file."""
+
+
+class Dropped(TypedDict):
+    """`dropped/<arm key>.json`: an arm that the study has no more. Its trials stay."""
+
+    when: Moment
+    arm: str
+    complete: Natural
+    """Complete trials of the arm's confirm stage at that time."""
+
+
+def read_growth(store: Store) -> list[Grown]:
+    """How a study grew, in order; empty if it never did.
+
+    :param store: the study's records.
+    :raises RecordError: if a record is damaged or missing.
+    """
+    numbers = sorted(int(path.removeprefix("grown/").removesuffix(".json")) for path in store.paths("grown"))
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise RecordError(f"expected {store.location('grown')} to hold 1.json to {len(numbers)}.json, some are missing")
+    records = (read_document(store, f"grown/{number}.json", Grown, RESTORE) for number in numbers)
+    return [Grown(**record) for record in records if record is not None]
+
+
+def read_dropped(store: Store) -> list[Dropped]:
+    """The arms that were dropped, in the order in which they were.
+
+    :param store: the study's records.
+    :raises RecordError: if a record is damaged.
+    """
+    records = (read_document(store, path, Dropped, RESTORE) for path in store.paths("dropped"))
+    return sorted((Dropped(**record) for record in records if record is not None), key=lambda each: each["when"])
+
+
+class HoldOuts(TypedDict):
+    """`holdouts.json`: structures that no search of the study sees, as at its start."""
+
+    sizes: dict[str, Natural]
+    """`holdout_name` → structures."""
+
+
+def holdout_name(content_hash: str, groups: str | None) -> str:
+    """What a hold-out is recorded under: the data, and what one split holds together.
+
+    :param content_hash: of the reference data.
+    :param groups: as `data.groups`.
+    """
+    return f"{content_hash} {groups or ''}".rstrip()
+
+
+def read_holdouts(store: Store) -> dict[str, int]:
+    """The hold-outs of a study, by `holdout_name`; empty if it was not started, or has none.
+
+    :param store: the study's records.
+    :raises RecordError: if the record is damaged.
+    """
+    record = read_document(store, "holdouts.json", HoldOuts, RESTORE)
+    return {} if record is None else dict(record["sizes"])
+
+
+def keep_holdouts(store: Store, sizes: dict[str, int]) -> None:
+    """Record the hold-outs of a study at its first start; later ones change nothing.
+
+    :param store: the study's records.
+    :param sizes: `holdout_name` → structures.
+    """
+    store.create("holdouts.json", seal(HoldOuts(sizes=sizes)))
+
+
+def grow(store: Store, study: Study, before: Study, changes: Sequence[str], complete: int) -> None:
+    """Record that a study goes on with another study file.
+
+    :param store: the study's records.
+    :param study: with that file.
+    :param before: as it was.
+    :param changes: what was added, a phrase each.
+    :param complete: complete trials of the confirm stage.
+    :raises RecordError: if another driver recorded a growth at the same time.
+    """
+    number = len(read_growth(store)) + 1
+    record = Grown(
+        when=_now(),
+        changes=list(changes),
+        complete=complete,
+        blocks=before.file.replication.blocks,
+        arms=[arm.label for arm in before.arms],
+        study=study.text,
+    )
+    if not store.create(f"grown/{number}.json", seal(record)):
+        raise RecordError(
+            f"{store.location(f'grown/{number}.json')} was written by another driver; run the study again"
+        )
+
+
+def droppable(study: Study, label: str) -> Arm:
+    """The arm of a study that can be dropped under this label.
+
+    :param study: as it is.
+    :param label: of the arm.
+    :raises TesseralError: if there is no such arm, it is the baseline, or others are matched to the largest arm.
+    """
+    arm = next((arm for arm in study.arms if label in (arm.label, *arm.labels)), None)
+    if arm is None:
+        known = listed_labels([arm.label for arm in study.arms])
+        raise TesseralError(f"--arm: expected the label of an arm of {study.name}, got {label!r}; there are: {known}")
+    if arm == study.baseline:
+        raise TesseralError(
+            f"--arm: expected another arm than the baseline {arm.label!r}, with which the others are compared; name "
+            "another one as study.baseline first, and run the study"
+        )
+    if any(each.match != "none" for each in study.arms) and study.file.match.to is None:
+        raise TesseralError(
+            "--arm: expected a study whose arms are not matched to the largest of them, which dropping one may change; "
+            "a study of another name without the arm copies the trials that both have"
+        )
+    return arm
+
+
+def drop(store: Store, arm: Arm, complete: int) -> None:
+    """Record that a study has an arm no more.
+
+    :param store: the study's records.
+    :param arm: from `droppable`.
+    :param complete: complete trials of the arm's confirm stage.
+    """
+    store.create(f"dropped/{arm.key}.json", seal(Dropped(when=_now(), arm=arm.label, complete=complete)))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,40 @@
+"""`tesseral drop`: asked for, confirmed, and for good."""
+
+import json
+from io import StringIO
+
+import tesseral as package
+from tesseral.analysis.report.notes import notes
+from tesseral.study.configuration.trial import State
+from tests.support.command_line import assert_refused, tesseral
+from tests.support.water_study import water_study
+
+
+def test_an_arm_is_dropped_after_a_question(storage, study_file, monkeypatch):
+    study_file.write_text(
+        water_study("small", "network.hidden.lmax = [0, 1, 2]", epochs=1, hidden="{ mul = [4, 2, 2] }")
+    )
+    package.run(study_file, storage, "inline")
+    monkeypatch.setattr("sys.stdin", StringIO("n\n"))
+    refused = tesseral("drop", "small", "--arm", "lmax=2", "--storage", storage)
+    assert refused.returncode == 2
+    assert "Drop arm lmax=2 of small, with 3 complete trials? It cannot be taken back." in refused.stderr
+    assert "arm 'lmax=2' of small was not dropped" in refused.stderr
+    assert len(package.open_study(storage, "small").study.arms) == 3
+    done = tesseral("drop", "small", "--arm", "lmax=2", "--yes", "--storage", storage, "--json")
+    assert json.loads(done.stdout) == {"study": "small", "arm": "lmax=2", "complete": 3}
+    tables = package.open_study(storage, "small")
+    assert tables.study.arms == ("lmax=0", "lmax=1")
+    assert set(tables.trials["arm"]) == {"lmax=0", "lmax=1"}
+    ended = package.run(study_file, storage, "inline")
+    assert ended.states == {State.COMPLETE: 6}, "the file may still hold the arm"
+    assert any(note.startswith("Arm lmax=2 was dropped on") for note in notes(tables))
+
+
+def test_it_says_what_cannot_be_dropped(storage, study_file):
+    study_file.write_text(water_study("small", epochs=1))
+    package.run(study_file, storage, "inline")
+    done = tesseral("drop", "small", "--arm", "lmax=0", "--yes", "--storage", storage)
+    assert_refused(done, "expected another arm than the baseline 'lmax=0'")
+    done = tesseral("drop", "small", "--arm", "lmax=7", "--yes", "--storage", storage)
+    assert_refused(done, "expected the label of an arm of small, got 'lmax=7'; there are: lmax=0; lmax=1")
