@@ -1,5 +1,7 @@
 """The errors that a user can meet. Each carries one sentence, which the command line prints."""
 
+import re
+
 
 class TesseralError(ValueError):
     """A mistake in the input. The sentence says what was expected, what came and what is valid."""
@@ -18,7 +20,19 @@ class StudyFileError(TesseralError):
         self.message = message
         self.file = file
         where = f"{file}: " if file else ""
-        super().__init__(f"{where}{path}: {message}" if path else f"{where}{message}")
+        super().__init__(f"{where}{numbered(path)}: {message}" if path else f"{where}{message}")
+
+
+def numbered(path: str) -> str:
+    """A dotted path as a reader counts, from one: `structures.0.count` becomes `structures (entry 1).count`.
+
+    :param path: of a key, in which entries of lists are counted from zero, as `.0` or `[0]`.
+    """
+
+    def counted(entries: re.Match[str]) -> str:
+        return f" (entry {', '.join(str(int(number) + 1) for number in re.findall('[0-9]+', entries[0]))})"
+
+    return re.sub(r"(?:\.[0-9]+(?![^.\[])|\[[0-9]+\])+", counted, path)
 
 
 class DataError(TesseralError):

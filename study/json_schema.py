@@ -185,20 +185,25 @@ def _define(definitions: Json, name: str, settings: list[_Setting], make: Callab
     for table in ("", *(setting.path for setting in settings if setting.table)):
         prefix = f"{table}." if table else ""
         properties: Json = {}
+        free: Json = {}
         for setting in settings:
             key = setting.path.removeprefix(prefix)
             if not setting.path.startswith(prefix):
                 continue
             parent, _, last = setting.path.rpartition(".")
+            if setting.schema.get("additionalProperties") and not setting.table:
+                free[rf"^{re.escape(key)}\."] = {}
             if parent != table:
                 properties[key] = {"$ref": f"#/$defs/{_name(name, parent)}/properties/{last}"}
                 continue
             made = make(setting)
             nested = {"$ref": f"#/$defs/{_name(name, setting.path)}"} if setting.table else None
             given = [schema for schema in (made, nested) if schema is not None]
+            if setting.schema.get("additionalProperties") and not setting.table:
+                given.append({"type": "object"})  # its keys are the user's, such as those of network.options
             properties[key] = given[0] if len(given) == 1 else {"description": _about(setting), "anyOf": given}
         what = f"Settings of `{table}`, by path." if table else "Settings of a trial, by dotted path."
-        definitions[_name(name, table)] = _table(properties, what)
+        definitions[_name(name, table)] = _table(properties, what) | ({"patternProperties": free} if free else {})
 
 
 def _name(name: str, table: str) -> str:

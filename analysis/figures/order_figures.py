@@ -12,7 +12,11 @@ from tesseral.analysis.statistics.orders.order_trend import trend_sentences
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import Estimate, interval
 from tesseral.analysis.terms.metric_label import MetricLabel
+from tesseral.study.design.search_space import HIDDEN
+from tesseral.study.wording import count, listed
 
+LETTER = 6.5
+"""Width of a letter of a label, px."""
 _LINES = "split(datum.label, ', ')"  # a label of several factors takes a line for each
 _OUT_OF_REACH = "out of reach, predicted as zero"
 _UNREACHED = "out of reach of the arm or its baseline"
@@ -30,8 +34,41 @@ def benefit_figures(results: Results) -> Iterator[Figure]:
             "features only: the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has the "
             "lower error. Bars are 95 % intervals, not corrected for multiple comparisons. "
             + ("The findings at the top of this page state" if tested else "It is not tested")
-            + " whether the change depends on the order.",
+            + " whether the change depends on the order."
+            + _left_out(results),
         )
+
+
+def _left_out(results: Results) -> str:
+    """How many arms are not drawn, because they differ from their baseline in more than hidden features."""
+    study, drawn = results.study, {*results.benefits["arm"]}
+    others = [arm for arm in study.arms if arm not in drawn and study.baseline_of(arm) not in (None, arm)]
+    waiting = {arm.arm for arm in results.arms if arm.comparison is None or arm.comparison.change is None}
+    others = [arm for arm in others if arm not in waiting]
+    if not others:
+        return ""
+    alike = sorted({level for arm in others for level in _further(results, arm)})
+    return (
+        f" {count(len(others), 'arm')} with another {listed(alike)} than the baseline "
+        f"{'is' if len(others) == 1 else 'are'} not shown; as study.within, it would give each level a baseline of its "
+        "own."
+    )
+
+
+def _further(results: Results, arm: str) -> list[str]:
+    """The settings besides hidden features in which an arm differs from its baseline."""
+    study = results.study
+    ours, theirs = (study.levels.get(each or "", {}) for each in (arm, study.baseline_of(arm)))
+    different = {path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path)}
+    return [path for path in different if not path.startswith(HIDDEN)]
+
+
+def _labels(outputs: Sequence[str]) -> alt.Axis:
+    """An axis of these labels, on lines of their own if they have room beside each other, else aslant."""
+    longest = max((len(line) for output in outputs for line in output.split(", ")), default=0)
+    if longest * LETTER * len(outputs) <= WIDTH:
+        return alt.Axis(labelAngle=0, labelExpr=_LINES, ticks=False)
+    return alt.Axis(labelAngle=-45, labelLimit=240, ticks=False)
 
 
 def error_by_order(outputs: pl.DataFrame, arms: Sequence[str], metric: MetricLabel) -> alt.LayerChart:
@@ -85,7 +122,7 @@ def benefit_by_order(benefit: pl.DataFrame) -> alt.LayerChart:
         ),
     )
     outputs, hidden = (list(dict.fromkeys(rows[name])) for name in ("output", "hidden"))
-    x = alt.X("output:N", sort=outputs, title=None, axis=alt.Axis(labelAngle=0, labelExpr=_LINES, ticks=False))
+    x = alt.X("output:N", sort=outputs, title=None, axis=_labels(outputs))
     offset = alt.XOffset("hidden:N", sort=hidden, scale=alt.Scale(paddingOuter=0.7))
     title = "change against the baseline, %"
     y = alt.Y("change:Q", title=title, scale=alt.Scale(zero=True, padding=12))

@@ -10,6 +10,7 @@ from tesseral.cluster.commands.display import console, table
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.forecast import Forecast, hours, notes, title, total_of, unit
 from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.cluster.planning.precision import Precision, precision_sentences
 from tesseral.study.records.rate_scan import RateScan, scan_sentences
 from tesseral.study.wording import amount, dead_text, duration, scaled
@@ -98,7 +99,7 @@ def _error(value: float | None) -> str:
 
 
 def _networks(plan: StudyPlan) -> Table:
-    rows = [[arm.label, _hidden(arm.natural, arm.hidden)] for arm in plan.arms]
+    rows = [[arm.label, _described(arm)] for arm in plan.arms]
     return table("", ["arm", "hidden irreps"], rows)
 
 
@@ -188,6 +189,15 @@ def _kept(columns: list[str], rows: list[list[str]], kept: Sequence[bool]) -> tu
         return [cell for cell, keep in zip(row, kept, strict=True) if keep]
 
     return kept_of(columns), [kept_of(row) for row in rows]
+
+
+def _described(arm: PlannedArm) -> str:
+    """The hidden irreps of an arm; of a user's own network its name, with the irreps that the study file gives it."""
+    network = arm.configuration.network
+    if network.define is None:
+        return _hidden(arm.natural, arm.hidden)
+    given = f", given {_hidden(arm.natural, arm.hidden)}" if network.hidden.irreps else ""
+    return f"of {network.define}{given}"
 
 
 def _hidden(natural: str, matched: str) -> str:

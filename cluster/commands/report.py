@@ -9,6 +9,7 @@ from tesseral.cluster.commands.display import console, drop_columns, table
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
 from tesseral.study.configuration.trial import digest
 from tesseral.study.records.store import Store
+from tesseral.study.wording import listed
 
 Baseline = Annotated[
     str | None,
@@ -54,10 +55,15 @@ def report(
     else:
         rows = short_table(results)
         kept = ("arm", list(rows[0])[1])
+        whole = rows
         rows = drop_columns(rows, [key for key in rows[0] if key not in kept and not key.startswith(CHANGE)])
+        dropped = [key for key in whole[0] if key not in rows[0]]
         title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
         console.print(title, style="bold", soft_wrap=True)
         console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
+        if dropped:
+            room = f"{listed(dropped)} {'have' if len(dropped) > 1 else 'has'} no room here"
+            console.print(f"{room}: widen the terminal, or see the page.", soft_wrap=True)
         for line in (
             *step_lines(results),
             *cautions(results),

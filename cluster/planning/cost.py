@@ -2,12 +2,14 @@
 
 A trial of n steps of f operations each takes
 
-    T = setup + n · (overhead + f · per_flop),
+    T = setup + n · (p · overhead + f · per_flop),
 
-where the overhead of a step holds its share of the evaluations and records too. Coefficients z = (setup, overhead,
-per_flop) ≥ 0 minimise
+where the overhead of a step holds its share of the evaluations and records too, and p is 1, or `FORCES` where the
+target is a gradient: each pass has its overhead. (Steps on forces took 2.2 to 2.7 times the CPU seconds of steps on
+energies, also where overhead was nearly all of them: gated and MACE networks of l_max 1 and 2, batches of 4 and 12.)
+Coefficients z = (setup, overhead, per_flop) ≥ 0 minimise
 
-    Σ_trials (1 − x·z)² + λ Σ_k (z_k / (c·d_k) − 1)²,   x = (1, n, n·f) / T,
+    Σ_trials (1 − x·z)² + λ Σ_k (z_k / (c·d_k) − 1)²,   x = (1, n·p, n·f) / T,
 
 with d the shipped coefficients and c the one factor that fits them best. So relative errors count, a trial that was
 disturbed counts little, and what few trials cannot tell apart keeps the shipped proportions: one trial scales them.
@@ -28,6 +30,8 @@ from typing_extensions import TypedDict
 
 from tesseral.cluster.data.references import open_data
 from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.models.networks.sizing.size import FORCES
+from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.study_file import Resources
 from tesseral.study.errors import RecordError
@@ -62,20 +66,22 @@ class Rate:
     trials: int = 0
     """Number of trials that it is fitted to; 0 for the shipped rate."""
 
-    def step(self, flops: float) -> float:
+    def step(self, flops: float, passes: float = 1.0) -> float:
         """Seconds of a training step of so many operations.
 
         :param flops: floating-point operations of the step.
+        :param passes: its overheads, as `tesseral.models.networks.sizing.size.passes` counts them.
         """
-        return self.overhead + flops * self.per_flop
+        return passes * self.overhead + flops * self.per_flop
 
-    def trial(self, flops: float, steps: float) -> float:
+    def trial(self, flops: float, steps: float, passes: float = 1.0) -> float:
         """Seconds of a trial of so many steps.
 
         :param flops: floating-point operations of a step.
         :param steps: optimizer steps of the trial.
+        :param passes: as for `step`.
         """
-        return self.setup + steps * self.step(flops)
+        return self.setup + steps * self.step(flops, passes)
 
     @property
     def source(self) -> str:
@@ -176,7 +182,9 @@ def _timings(entries: Iterable[Entry]) -> dict[str, Vector]:
         outcome = entry.outcome or {}
         seconds, steps, flops = outcome.get("seconds"), outcome.get("steps"), entry.plan.get("flops")
         if entry.state is State.COMPLETE and "reused" not in outcome and seconds and steps and flops:
-            rows[outcome["device"]].append((1 / seconds, steps / seconds, steps * flops / seconds))
+            target = QUANTITIES.get(entry.plan.get("target", ""))  # None for a label, which is no gradient
+            overheads = steps * (FORCES if target is not None and target.differentiated else 1.0)
+            rows[outcome["device"]].append((1 / seconds, overheads / seconds, steps * flops / seconds))
     return {device: np.array(terms) for device, terms in rows.items()}
 
 

@@ -1,9 +1,10 @@
 """Sizes and facts of a study's networks, for its reference data or for the recipes that make it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tesseral.cluster.data.references import has_file, open_data, open_reference
-from tesseral.models.data.data_shape import reference_shape
+from tesseral.models.data.data_shape import evenly, reference_shape
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.sizing.facts import NetworkFacts, network_facts, network_size
 from tesseral.models.networks.sizing.size import Shape, Size
@@ -13,6 +14,12 @@ from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.target import Target
 from tesseral.study.errors import DataError, MissingDataError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:  # it imports torch
+    from tesseral.models.networks.sizing.symmetry import Asymmetry
+
+CHECKED = 3
+"""Structures on which the symmetries of a network are checked."""
 
 
 def _from_here(path: str | Path) -> str:
@@ -102,6 +109,44 @@ class Measure:
             advice = self.missing(data)
             raise DataError(f"{error}; {advice}" if advice else str(error)) from None
         return open_data(self.storage, data)
+
+    def structures(self, data: Data) -> list[Any]:
+        """A few structures of the reference data, the smallest first: element of each atom, positions, charge; empty if
+        the data are not there.
+
+        :param data: the table `[data]` of an arm.
+        """
+        import torch
+
+        reference = self.reference(data)
+        if reference is None:
+            return []
+        rows = reference.converged.table.select(["atomic_numbers", "positions", "charge"])
+        rows = rows.take(evenly(len(rows))).to_pylist()
+        rows = sorted(rows, key=lambda row: len(row["atomic_numbers"]))[:CHECKED]
+        return [
+            (
+                torch.tensor([reference.elements.index(number) for number in row["atomic_numbers"]]),
+                torch.tensor(row["positions"], dtype=torch.float64),
+                float(row["charge"]),
+            )
+            for row in rows
+        ]
+
+    def asymmetry(self, configuration: Configuration) -> "Asymmetry | None":
+        """How far an arm's own network is from the symmetries of molecules; None for one of tesseral's, whose layers
+        are equivariant, and without data.
+
+        :param configuration: of an arm.
+        :raises StudyFileError: if the network cannot be loaded, built or run.
+        """
+        network = configuration.network
+        if network.define is None or not (structures := self.structures(configuration.data)):
+            return None
+        from tesseral.models.networks.sizing.symmetry import asymmetry  # here: it imports torch
+
+        shape = self.shape(configuration)
+        return asymmetry(network, shape.layout, shape.elements, structures)
 
     def shape(self, configuration: Configuration) -> Shape:
         """The shape of the reference data, or of the recipe that makes it if the data is not there yet.

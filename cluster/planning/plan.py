@@ -17,6 +17,7 @@ from tesseral.models.data.test_set import check_test_set
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.trial import Seeds
+from tesseral.study.design.arm import Arm
 from tesseral.study.design.match import with_settings
 from tesseral.study.design.parameter import Parameter
 from tesseral.study.design.search_space import read_space
@@ -31,6 +32,7 @@ from tesseral.study.design.stages import (
     search_seeds,
     split_name,
 )
+from tesseral.study.design.study_file import Search
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.user_function import make_importable, source_hash
 from tesseral.study.records.growth import holdout_name, read_dropped, read_holdouts
@@ -330,15 +332,51 @@ def _plan(
     minimised = objectives(study.file, study.arms)
     space: tuple[Parameter, ...] = ()
     if study.file.search is not None:
+        _check_rungs(study.file.search, study.arms)
         matched = any(arm.match != "none" for arm in study.arms)
         factors = {path for arm in study.arms for path in arm.factors}
         space = read_space(study.file.search, factors, matched, study.arms)
     for arm in study.arms:  # before matching, which would refuse such an arm with a less helpful sentence
         refuse_untrainable(arm, measure)
+    _refuse_asymmetric(study, measure)
     planned = tuple(plan_arm(matched, measure) for matched in study.matched(measure.count))
     if not study.file.study.allow_unreachable:
         _refuse_unreachable(planned)
     return StudyPlan(study, measure.storage, planned, measure, minimised, space, data_hashes, holdouts)
+
+
+def _check_rungs(search: Search, arms: Iterable[Arm]) -> None:
+    for arm in arms:
+        epochs = arm.configuration.training.epochs
+        if search.asha is not None and search.asha.min_epochs > epochs:
+            raise StudyFileError(
+                "search.asha.min_epochs",
+                f"expected at most the {epochs} epochs of a training in arm {arm.label!r}, got "
+                f"{search.asha.min_epochs}: no trial would be stopped early",
+            )
+
+
+def _refuse_asymmetric(study: Study, measure: Measure) -> None:
+    """Check the symmetries of users' own networks on the data's own structures.
+
+    :raises StudyFileError: if one is broken, unless the study allows it; then a warning says so.
+    """
+    for configuration in dict.fromkeys(arm.configuration for arm in study.arms):
+        found = measure.asymmetry(configuration)
+        if found is None or not found.broken:
+            continue
+        define = configuration.network.define
+        told = (
+            f"outputs of {define!r}, untrained, on structures of {configuration.data.reference} are off by {found}, in "
+            "shares of the largest"
+        )
+        if not study.file.study.allow_asymmetric:
+            raise StudyFileError(
+                "network.define",
+                f"expected outputs that turn, invert, move and permute with the structure; {told}; "
+                "study.allow_asymmetric = true trains it all the same",
+            )
+        warnings.warn(f"network.define: {told}: it is not equivariant", stacklevel=2)
 
 
 def _refuse_unreachable(arms: Iterable[PlannedArm]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from tesseral.cluster.planning.measure import Measure
 from tesseral.models.networks.sizing.facts import NetworkFacts
 from tesseral.models.networks.sizing.reach import describe_dead
-from tesseral.models.networks.sizing.size import Size
+from tesseral.models.networks.sizing.size import Size, passes
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.match import MatchedArm
 from tesseral.study.errors import StudyFileError
@@ -21,6 +21,11 @@ class PlannedArm(MatchedArm):
     def size(self) -> Size:
         """Parameters, live ones, components and operations of a training step."""
         return self.facts.size
+
+    @property
+    def passes(self) -> float:
+        """Overheads of a training step: 1, or more where the target is a gradient."""
+        return passes(self.configuration)
 
     @property
     def unreachable(self) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """The table `[network]` of a study file: hidden irreps, layers, radial functions and a fusion diagram."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from tesseral.study.errors import StudyFileError, TesseralError
 from tesseral.study.parsing.fusion_tree import parse_tree
 from tesseral.study.parsing.irreps import MulIrrep, format_irreps, parse_irreps
-from tesseral.study.parsing.section import Range, Section
+from tesseral.study.parsing.section import Later, Range, Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,18 @@ class Hidden(Section):
     parity: Literal["both", "natural"] = "both"
     """`both`: even and odd irreps of each l. `natural`: only the parity (−1)^l, which spherical harmonics have."""
 
+    @property
+    def given(self) -> list[str]:
+        """Names of the keys that say which irreps; one, unless it is a mistake."""
+        return [name for name in ("irreps", "lmax", "orders") if getattr(self, name) is not None]
+
     def resolve(self, path: str = "network.hidden") -> Self:
         """Return the same irreps as canonical text, with every other key at its default.
 
         :param path: of this table in the study file, for errors.
         :raises StudyFileError: if the irreps do not parse, are empty, or are given twice or not at all.
         """
-        given = [name for name in ("irreps", "lmax", "orders") if getattr(self, name) is not None]
+        given = self.given
         if len(given) != 1:
             came = " and ".join(given) if given else "none of them; for example lmax = 2"
             raise StudyFileError(path, f"expected exactly one of irreps, lmax and orders, got {came}")
@@ -100,7 +105,10 @@ class Network(Section):
     al. (arXiv 2206.07697)."""
     define: str | None = None
     """Your own network, as `module:function`, in the folder of the study file or on PYTHONPATH. It receives this table
-    and uses the keys that it needs."""
+    and uses the keys that it needs; it needs no `hidden`."""
+    options: Annotated[dict[str, Any], Later] = field(default_factory=dict, hash=False)
+    """Settings of your own network's own, such as `options.width = 32`: numbers, text, booleans or lists of them. Each
+    may be a factor, as `network.options.width`, or be searched. Networks of tesseral have none."""
     hidden: Hidden = field(default_factory=Hidden)
     """Irreps of the features between layers. Channel-wise products use as many channels of each irrep as the one with
     the fewest has."""
@@ -154,14 +162,18 @@ class Network(Section):
         Hidden irreps and diagram become canonical text, the readout is named, an embedding of `none` is left out, and
         settings without effect get their defaults (see `without_effect`).
 
-        :raises StudyFileError: if the hidden irreps or the diagram are invalid.
+        :raises StudyFileError: if the hidden irreps or the diagram are invalid, or a network of tesseral has options.
         """
+        if self.options and self.define is None:
+            raise StudyFileError(
+                "network.options", f"expected none without network.define, got {', '.join(map(repr, self.options))}"
+            )
         readout = self.readout
         if readout == "auto":
             readout = "convolution" if self.interaction == "gated" else "linear"
         canonical = replace(
             self,
-            hidden=self.hidden.resolve(),
+            hidden=self.hidden.resolve() if self.define is None or self.hidden.given else self.hidden,
             embedding=self.embedded,
             fusion=self.fusion.resolve(),
             readout=readout,

@@ -165,4 +165,6 @@ def _refuse_twice(where: str, what: str, values: Iterable[Any]) -> None:
     for index, value in enumerate(values):
         first = seen.setdefault(json.dumps(value, sort_keys=True, default=str), index)
         if first != index:
-            raise StudyFileError(f"{where}[{index}]", f"{what} {text_of(value)} is written twice, first at [{first}]")
+            raise StudyFileError(
+                f"{where}[{index}]", f"{what} {text_of(value)} is written twice, first as entry {first + 1}"
+            )

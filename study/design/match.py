@@ -44,8 +44,8 @@ class MatchedArm:
 
     @property
     def hidden(self) -> str:
-        """Hidden irreps as they are trained."""
-        return str(self.configuration.network.hidden.irreps)
+        """Hidden irreps as they are trained; empty for a network of your own that is given none."""
+        return self.configuration.network.hidden.irreps or ""
 
     @property
     def steps(self) -> int:
@@ -91,7 +91,7 @@ def with_settings(matched: MatchedArm, settings: Mapping[str, Any], count: Count
     """
     arm, target = matched.arm, matched.target
     natural = apply(arm.configuration, settings)
-    irreps = str(natural.network.hidden.irreps)
+    irreps = natural.network.hidden.irreps or ""
     if target is None:
         return MatchedArm(arm, natural, irreps)
     configuration, refusal = natural, None
@@ -172,7 +172,7 @@ def check_within(key: str, within: Sequence[str], arms: Sequence[Arm]) -> None:
 
 
 def _matched(arm: Arm, target: float | None, count: CountSize) -> MatchedArm:
-    natural = str(arm.configuration.network.hidden.irreps)
+    natural = arm.configuration.network.hidden.irreps or ""
     if target is None:
         return MatchedArm(arm, arm.configuration, natural)
     try:

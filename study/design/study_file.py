@@ -42,6 +42,9 @@ class Header(Section):
     allow_unreachable: bool = False
     """Accept arms whose network cannot produce all irreps of the target. Those outputs are predicted as zero and
     flagged in the report. By default such a study is refused."""
+    allow_asymmetric: bool = False
+    """Accept networks of your own whose outputs do not turn, invert, move and permute with the structure. `tesseral
+    plan` checks that on structures of the data. By default such a study is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,14 @@ def fit(configuration: Configuration, target: float, by: str, count: CountSize) 
     :raises TesseralError: if multiplicities of 1 are too large already, or the largest ones too small.
     """
     natural = configuration.resolved()
-    terms = parse_irreps(str(natural.network.hidden.irreps))
+    irreps = natural.network.hidden.irreps
+    if irreps is None:
+        if count(natural, by) == target:
+            return natural, 1.0
+        raise TesseralError(
+            "expected network.hidden, whose multiplicities are scaled, of a network of your own, got none"
+        )
+    terms = parse_irreps(irreps)
     counted = 0
 
     @cache

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-from tesseral.study.errors import StudyFileError
+from tesseral.study.errors import StudyFileError, numbered
 from tesseral.study.parsing.section import Range, Section
 from tesseral.study.parsing.validation import parse_toml, read_toml, validate
 from tesseral.study.recipe.method import QM9_BASIS, Method, plain
@@ -74,13 +74,13 @@ def _refuse_equal_ids(tables: tuple[Table, ...], index: int, file: str) -> None:
             raise StudyFileError(
                 f"{path}.molecules",
                 f"expected a number of molecules that no other table has, got {table.molecules} again; "
-                f"raise the count of structures.{other} instead",
+                f"raise the count of {numbered(f'structures.{other}')} instead",
                 file,
             )
         raise StudyFileError(
             f"{path}.name" if not isinstance(table, WaterClusters) else path,
-            f"expected ids that no other table makes, {table.ids!r} makes those of structures.{other}, too; "
-            "give one of them another name",
+            f"expected ids that no other table makes, {table.ids!r} makes those of {numbered(f'structures.{other}')}, "
+            "too; give one of them another name",
             file,
         )
 

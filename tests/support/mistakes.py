@@ -60,7 +60,7 @@ STUDY_MISTAKES = [
     ("seed = 7", 'metric = "block_error"', "study.metric", ["epsilon", "block_error"]),
     ("seed = 7", 'baseline = "lmax=9"', "study.baseline", ["lmax=0, loss=raw", "lmax=9"]),
     ("[0, 1, 2]", "[0, 1, 99]", "factors.network.hidden.lmax", ["at most 10", "99"]),
-    ("[0, 1, 2]", "[0, 1, 1]", "factors.network.hidden.lmax[2]", ["level 1", "twice", "[1]"]),
+    ("[0, 1, 2]", "[0, 1, 1]", "factors.network.hidden.lmax[2]", ["level 1", "twice", "entry 2"]),
     ("[0, 1, 2]", "[]", "factors.network.hidden.lmax", ["at least one level", "empty"]),
     ("[0, 1, 2]", "3", "factors.network.hidden.lmax", ["list of levels", "3"]),
     ("network.hidden.lmax", "network.hiden.lmax", "factors.network.hiden.lmax", ["did you mean 'hidden'"]),
@@ -138,10 +138,10 @@ RECIPE_MISTAKES = [
 """Path that is set in `RECIPE`; to what; beginning of the sentence."""
 
 TABLE_MISTAKES = [
-    ((XYZ, XYZ), "structures.1.name", "'b' makes those of structures.0, too; give one of them another name"),
-    ((HELIUM, WATERS, HELIUM), "structures.2.name", "'he' makes those of structures.0, too"),
+    ((XYZ, XYZ), "structures.1.name", "'b' makes those of structures (entry 1), too; give one of them another name"),
+    ((HELIUM, WATERS, HELIUM), "structures.2.name", "'he' makes those of structures (entry 1), too"),
     ((WATERS, HELIUM.replace('"he"', '"dimer-0001"')), "structures.1.name", "'dimer-0001' makes those"),
-    ((DISPLACED.replace('"h2"', '"dimer"'), WATERS), "structures.1", "'dimer' makes those of structures.0, too"),
+    ((DISPLACED.replace('"h2"', '"dimer"'), WATERS), "structures.1", "'dimer' makes those of structures (entry 1)"),
     ((HELIUM.replace('"He"', '"Hx"'),), "structures.0", "symbols such as 'C' and 'O' in elements, got 'Hx'"),
     ((HELIUM.replace('"he"', '"h e"'),), "structures.0", "expected a name of letters, digits, "),
     ((HELIUM.replace("0.0]]", "0.0], [0, 0, 1]]"),), "structures.0", "got 1 elements and 2 positions"),

@@ -56,7 +56,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
         weights = [weight for weight in network.parameters() if weight.requires_grad]
         live = [torch.zeros_like(weight, dtype=torch.bool) for weight in weights]
         for _ in range(DRAWS):
-            _stir(network)
+            stir(network)
             graph = _probe(settings, shape.elements)
             # Random radial values: those of a geometry are nearly zero for functions that peak at other distances.
             outputs = network(graph._replace(radial=torch.randn_like(graph.radial)))
@@ -71,7 +71,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
     return Size(
         parameters=sum(weight.numel() for weight in weights),
         parameters_live=sum(int(mask.sum()) for mask in live),
-        components=o3.Irreps(resolve_hidden(settings).hidden.irreps).dim,
+        components=o3.Irreps(resolve_hidden(settings).hidden.irreps or "").dim,
         flops=counter.get_total_flops() * configuration.training.batch_size,
     )
 
@@ -94,7 +94,7 @@ def probe_unreachable(
             network = UserNetwork(
                 build, settings, elements=elements, irreps_out=irreps_out, num_neighbors=settings.num_neighbors or 4.0
             )
-            _stir(network)
+            stir(network)
             outputs = _separate_outputs(network.eval(), settings, elements).abs()
         largest = torch.stack([outputs[:, part].max() for part in irreps_out.slices()])
         zero &= largest <= VANISHING * largest.max()
@@ -149,8 +149,11 @@ def _backward(loss: Tensor) -> None:
 
 
 @torch.no_grad()
-def _stir(network: Module) -> None:
-    """Move weights off their initial values: a last layer that starts at zero would hide all weights before it."""
+def stir(network: Module) -> None:
+    """Move weights off their initial values: a last layer that starts at zero would hide all weights before it.
+
+    :param network: whose weights are changed, by torch's global generator.
+    """
     for weight in network.parameters():
         if weight.requires_grad and weight.numel():
             weight.add_(torch.randn_like(weight) * (float(weight.square().mean().sqrt()) or 1.0))

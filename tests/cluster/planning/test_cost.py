@@ -11,6 +11,7 @@ from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
 from tesseral.cluster.planning.plan import prepare
+from tesseral.models.networks.sizing.size import FORCES
 from tesseral.study.design.study_file import Resources
 from tesseral.study.records.document import seal
 from tesseral.study.records.ledger import Ledger
@@ -21,12 +22,20 @@ EXAMPLES = Path(__file__).parents[3] / "study" / "examples"
 CPU, GPU = Resources(), Resources(gpus=0.5)
 
 
-def record(storage: Path, study: str, trials: list[tuple[float, int, float]], device: str = "cpu", **outcome) -> None:
+def record(
+    storage: Path,
+    study: str,
+    trials: list[tuple[float, int, float]],
+    device: str = "cpu",
+    target: str = "density",
+    **outcome,
+) -> None:
     """Records of complete trials: (flops, steps, seconds)."""
     store = Store(storage).child(study)
     for number, (flops, steps, seconds) in enumerate(trials):
         trial = f"{device[:3]}{number:061d}"
         plan = {"id": trial, "arm": "a", "factors": {}, "stage": "confirm", "trial": {}, "flops": flops}
+        plan["target"] = target
         ended = {
             "state": "complete",
             "files": {},
@@ -51,6 +60,20 @@ def test_a_step_and_a_trial():
     rate = Rate("cpu", setup=2.0, overhead=0.5, per_flop=0.25)
     assert rate.step(4.0) == 1.5
     assert rate.trial(4.0, 10) == 17.0
+    assert rate.step(4.0, 2.2) == 0.5 * 2.2 + 1.0, "each pass takes its overhead"
+    assert rate.trial(4.0, 10, 2.2) == 23.0
+
+
+def test_forces_and_energies_give_one_rate(tmp_path):
+    """A step on forces has 2.2 overheads, so that a rate fitted to one tells the other."""
+    true = Rate("cpu", setup=0.2, overhead=2e-3, per_flop=1e-10)
+    record(tmp_path, "energies", cost(true, SIZES))
+    (alone,) = record_rate(str(tmp_path), "energies")
+    other = tmp_path / "forces"
+    record(other, "forces", [(f, n, true.trial(f, n, FORCES)) for f, n in SIZES], target="forces")
+    (rate,) = record_rate(str(other), "forces")
+    for name in ("setup", "overhead", "per_flop"):
+        assert getattr(rate, name) == pytest.approx(getattr(alone, name), rel=0.05)
 
 
 @pytest.mark.parametrize("faster", [1.0, 0.05, 30.0])

@@ -553,3 +553,53 @@ def test_our_own_network_measured(hidden):
     assert measured.parameters == counted.parameters
     assert measured.parameters_live == counted.parameters_live
     assert measured.flops == counted.flops
+
+
+ASYMMETRIC = """
+import torch
+
+
+class Places(torch.nn.Module):
+    \"\"\"A linear map of the places of the atoms, which turns with nothing.\"\"\"
+
+    def __init__(self, settings, *, elements, irreps_out, num_neighbors):
+        super().__init__()
+        self.map = torch.nn.Linear(3, irreps_out.dim)
+        self.width = settings.options["width"]
+
+    def forward(self, graph):
+        return self.map(graph.positions) * self.width
+"""
+
+
+def places(folder: Path, **header: str) -> Study:
+    (folder / "my_places.py").write_text(ASYMMETRIC)
+    text = water_study("small", "network.options.width = [1, 2]", blocks=1, hidden="{ lmax = 0, mul = [4] }")
+    text = text.replace("hidden = { lmax = 0, mul = [4] }", 'define = "my_places:Places"')
+    for key, value in header.items():
+        text = text.replace("seed = 0", f"seed = 0\n{key} = {value}")
+    (folder / "small.toml").write_text(text)
+    return Study.load(folder / "small.toml")
+
+
+def test_a_network_without_symmetry_is_refused_unless_the_study_allows_it(storage, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine")
+    with pytest.raises(
+        StudyFileError, match=r"outputs that turn, .* 'my_places:Places'.* % under rotation, .*"
+    ) as caught:
+        plan(places(folder), storage)
+    assert "study.allow_asymmetric = true trains it all the same" in str(caught.value)
+    with pytest.warns(UserWarning, match="it is not equivariant"):
+        planned = plan(places(folder, allow_asymmetric="true"), storage)
+    assert [arm.label for arm in planned.arms] == ["width=1", "width=2"], "its own settings are factors"
+    assert {arm.hidden for arm in planned.arms} == {""}, "it needs no hidden irreps"
+    assert planned.arms[1].configuration.network.options == {"width": 2}
+    without = planned.arms[0].configuration.to_dict()["network"]
+    assert Configuration.from_dict(planned.arms[0].configuration.to_dict()) == planned.arms[0].configuration
+    assert without["options"] == {"width": 1}
+
+
+def test_networks_of_tesseral_have_no_options():
+    text = water_study("small").replace("layers = 2", "layers = 2\noptions.width = 3")
+    with pytest.raises(StudyFileError, match=r"network\.options: expected none without network\.define, got 'width'"):
+        Study.parse(text, "")

@@ -9,6 +9,7 @@ from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
+from tesseral.study.changes import Changes, changes
 from tesseral.study.errors import StudyFileError
 from tesseral.study.parsing.preset import choose
 from tesseral.study.records.ledger import Ledger, freeze, frozen
@@ -52,7 +53,7 @@ def test_a_preset_sets_keys_and_leaves_the_others():
 
 
 def test_the_whole_study_is_the_one_without_presets():
-    assert preset(None).difference(Study.parse(water_study("wide"), "")) == []
+    assert changes(preset(None), Study.parse(water_study("wide"), "")) == Changes()
 
 
 def test_factors_are_replaced_whole():
@@ -128,9 +129,9 @@ def test_a_frozen_preset_stays_what_it_was(storage, file):
     assert freeze(store, study) is None
     restored = frozen(store)
     assert restored is not None
-    assert (restored.name, restored.file.preset, restored.difference(study)) == ("wide-tiny", "tiny", [])
+    assert (restored.name, restored.file.preset, changes(restored, study)) == ("wide-tiny", "tiny", Changes())
     file.write_text(TEXT.replace("training.epochs = 2", "training.epochs = 3"))
-    assert "training.epochs is 3 and was 2" in Study.load(file, "tiny").difference(restored)[0]
+    assert "training.epochs is 3 and was 2" in changes(Study.load(file, "tiny"), restored).refused[0]
 
 
 def test_a_preset_is_run_and_resumed_and_trials_of_the_same_networks_are_copied(storage, file):

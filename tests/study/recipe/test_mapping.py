@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[3] / "study" / "examples"
 def test_a_mistake_in_a_mapping_is_one_sentence(keys, sentence):
     with pytest.raises(StudyFileError, match=sentence) as caught:
         mapping(label(**keys))
-    assert str(caught.value).startswith("labels.0")
+    assert str(caught.value).startswith("labels (entry 1)")
     assert "\n" not in str(caught.value)
 
 
@@ -24,7 +24,9 @@ def test_two_labels_do_not_fill_one_column(tmp_path):
     path = tmp_path / "mapping.toml"
     one = '[[labels]]\nname = "a"\ncolumn = "energy"\nunit = "eV"\n'
     path.write_text(f'[reference]\nname = "x"\n[source]\nfile = "x.xyz"\n{one}{one}')
-    with pytest.raises(StudyFileError, match=r"labels\.1\.column: expected a column that no other label fills"):
+    with pytest.raises(
+        StudyFileError, match=r"labels \(entry 2\)\.column: expected a column that no other label fills"
+    ):
         read_mapping(path)
 
 

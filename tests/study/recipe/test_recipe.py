@@ -65,7 +65,7 @@ def test_a_missing_key_is_named_with_the_valid_ones():
     with pytest.raises(StudyFileError) as error:
         validate(Recipe, tree)
     assert str(error.value) == (
-        "structures.0.count: expected this key, it is missing; valid keys are kind, molecules, count, seed"
+        "structures (entry 1).count: expected this key, it is missing; valid keys are kind, molecules, count, seed"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tesseral.study.changes import Changes, changes
 from tesseral.study.errors import RecordError
 from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.records.store import Store
@@ -39,12 +40,13 @@ def test_the_number_of_searches_is_frozen_with_the_study(tmp_path):
     assert study.repeats == 3
     assert freeze(store, study) is None
     lines = (tmp_path / "study.toml").read_text().removeprefix(text).splitlines()
-    assert lines[:2] == ["", "# search.repeats = 3"]
+    assert lines[:2] == ["", "# search.repeats = 3, with a hold-out"]
     assert frozen(store).file.search.repeats == 3
     other = Study.parse(text.replace("trials = 12", "trials = 12\nrepeats = 2"), "small.toml")
-    assert other.continuing(frozen(store)).difference(frozen(store)) == ["search.repeats is 2 and was 3"]
+    found = changes(other.continuing(frozen(store)), frozen(store))
+    assert found.refused == ("search.repeats is 2 and was 3",)
     written = Study.parse(text.replace("trials = 12", "trials = 12\nrepeats = 3"), "small.toml")
-    assert written.difference(frozen(store)) == []
+    assert changes(written, frozen(store)) == Changes()
     path = tmp_path / "study.toml"
     path.write_text(path.read_text().replace("# search.repeats = 3", "# search.repeats = 2"))
     with pytest.raises(RecordError, match="its checksum does not match its content"):
@@ -57,9 +59,10 @@ def test_a_study_of_a_time_without_repeats_goes_on_with_one_search_in_each_arm(t
     (tmp_path / "study.toml").write_text(f"{text}\n# sha256 {digest}\n")
     before, study = frozen(Store(tmp_path)), Study.parse(text, "small.toml")
     assert before.repeats == 1
-    assert study.difference(before) == ["search.repeats is 3 and was 1"]
+    assert changes(study, before).refused == ("search.repeats is 3 and was 1",)
     assert study.continuing(before).repeats == 1
-    assert study.continuing(before).difference(before) == []
+    assert changes(study.continuing(before), before) == Changes()
+    assert (study.holds_out, study.continuing(before).holds_out) == (True, False)
     assert study.continuing(None).repeats == 3
 
 

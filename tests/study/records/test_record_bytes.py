@@ -35,10 +35,10 @@ SECOND = SUPPORT / "records_2.json"
 
 
 SCHEMAS = {
-    "TRIALS": "36eaee84eaf9c021f5eda4f7cc18153c2b9d549776104f832c4f985147ee3ae9",
+    "TRIALS": "d1b9f577714af73940bced9fe4f926d932be55706d3981a85878fb22dc91e0e4",
     "CURVES": "26ffd23cc4e96fcd12fcde72f39a3d5c0a2763b8c47bfe7f886225f92245396a",
     "TRACES": "c50a92ae2738841a8ef0dbd7c617e5ae771cb141cbbe53b756af95edd26aa775",
-    "REFERENCE": "a701c5234802b23c1e4644af5c34f4b731da4e3ebd292f9e4e79440192a0eee8",
+    "REFERENCE": "342ae9989718e6f975088bf4473809bfe9b42b3ec90ca5971b8f74f62af5f5ba",
 }
 """Table → SHA-256 of its fields and metadata. A new column changes it; those that are there keep their bytes."""
 

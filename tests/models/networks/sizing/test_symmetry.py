@@ -1,0 +1,123 @@
+"""What a user's network breaks is found and measured: each symmetry by itself."""
+
+import pytest
+import torch
+
+from tesseral.models.networks.sizing.symmetry import TOLERANCE, asymmetry
+from tesseral.study.configuration.network import Hidden, Network
+from tesseral.study.parsing.irreps import parse_irreps
+from tests.support.small_networks import POSITIONS, SPECIES
+
+OURS = "tesseral.models.networks.network:Network"
+OUTPUTS = parse_irreps("1x0e+1x1o")
+WRONG = '''
+"""Networks that break one symmetry each; their outputs are 1x0e+1x1o of the atoms."""
+
+import torch
+from torch.nn import Module, Parameter
+
+
+class Sums(Module):
+    """Invariants Σ_j r_ij and vectors Σ_j r_ij (x_j − x_i), times a weight: equivariant."""
+
+    def __init__(self, settings, *, elements, irreps_out, num_neighbors):
+        super().__init__()
+        self.weight = Parameter(torch.ones(1))
+
+    def forward(self, graph):
+        vectors = graph.positions[graph.source] - graph.positions[graph.destination]
+        lengths = vectors.norm(dim=1, keepdim=True)
+        sums = vectors.new_zeros(len(graph.species), 4)
+        sums = sums.index_add(0, graph.destination, torch.cat([lengths, lengths * vectors], 1))
+        return self.weight * self.wrong(sums, graph)
+
+    def wrong(self, outputs, graph):
+        return outputs
+
+
+class Turned(Sums):
+    def wrong(self, outputs, graph):
+        return outputs * torch.tensor([1.0, 1.0, 1.0, 1.5])
+
+
+class Mirrored(Sums):
+    """Pseudovectors, which do not change under inversion, in place of vectors."""
+
+    def wrong(self, outputs, graph):
+        vectors = outputs[:, 1:]
+        total = vectors.sum(0, keepdim=True).expand_as(vectors)
+        return torch.cat([outputs[:, :1], torch.linalg.cross(vectors, total * outputs[:, :1])], 1)
+
+
+class Moved(Sums):
+    def wrong(self, outputs, graph):
+        return torch.cat([outputs[:, :1] + graph.positions.square().sum(1, keepdim=True), outputs[:, 1:]], 1)
+
+
+class Listed(Sums):
+    def wrong(self, outputs, graph):
+        return outputs * torch.arange(1, len(outputs) + 1).to(outputs)[:, None]
+
+
+class Rough(Sums):
+    """In single precision, as some networks are whatever they are asked."""
+
+    def wrong(self, outputs, graph):
+        return outputs.float().double()
+
+
+class Random(Sums):
+    def wrong(self, outputs, graph):
+        return outputs * (1 + 0.1 * torch.rand(1))
+'''
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wrong")
+    (folder / "wrong_networks.py").write_text(WRONG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield
+
+
+def measured(define: str, **settings: object):
+    structures = [(SPECIES, POSITIONS, 0.0), (SPECIES[:4], 1.1 * POSITIONS[:4], 1.0)]
+    return asymmetry(Network(define=define, radial_cutoff=4.0, **settings), OUTPUTS, 2, structures)
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("Sums", set()),
+        ("Turned", {"rotation"}),
+        ("Mirrored", {"inversion"}),
+        ("Moved", {"rotation", "translation"}),
+        ("Listed", {"permutation"}),
+        ("Rough", set()),
+    ],
+)
+def test_each_symmetry_is_judged_by_itself(wrong, name, broken):
+    found = measured(f"wrong_networks:{name}")
+    beyond = {symmetry for symmetry, share in vars(found).items() if share > TOLERANCE}
+    assert beyond <= broken
+    assert bool(beyond) == bool(broken) == found.broken
+    for symmetry in beyond:
+        assert f"under {symmetry}" in str(found)
+
+
+def test_a_vector_of_which_a_component_is_half_as_long_again_is_off_by_that(wrong):
+    found = measured("wrong_networks:Turned")
+    assert 0.05 < found.rotation < 1.5
+    assert (found.inversion, found.permutation) == (0.0, 0.0)
+
+
+def test_a_network_that_is_random_is_not_judged_by_its_noise(wrong):
+    assert measured("wrong_networks:Random").permutation < 0.1
+
+
+def test_ours_has_every_symmetry():
+    found = measured(OURS, hidden=Hidden(irreps="4x0e+4x0o+4x1o+4x1e"))
+    assert max(vars(found).values()) < 1e-9
+    assert not found.broken
+    assert torch.get_default_dtype() == torch.float32, "nothing global is left behind"
