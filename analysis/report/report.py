@@ -98,6 +98,7 @@ def render(results: Results) -> str:
         figures=[FigureGroup("", overview), *errors] if overview else errors,
         order_tables=_order_tables(results),
         scaling=_scaling(results),
+        size_kept=sorted({curve.kept for curve in results.scaling}),
         feature_figures=list(feature_figures(results)),
         emergence=_emergence(results),
         hierarchies=_hierarchies(results),

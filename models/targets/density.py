@@ -6,11 +6,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from tesseral.models.data.batch import DensityBatch
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.networks.graph import Graph
-from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss
+from tesseral.models.targets.loss import CoulombLoss, EqualLoss, OverlapLoss, RawLoss, weighted
 from tesseral.models.targets.target import Loss, Target, Value
 from tesseral.study import configuration
 from tesseral.study.configuration.quantities import Quantity
@@ -95,7 +96,10 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         :param structures: of the training split.
         :raises ValueError: if the name is not a density's loss, such as an unresolved `auto`.
         """
-        match settings.name:
+        return weighted(self._whole_loss(settings.name, structures), self.order, settings.orders)
+
+    def _whole_loss(self, name: str, structures: Sequence[DensityBatch]) -> Module:
+        match name:
             case "raw":
                 return RawLoss(self.to_y)
             case "equal":
@@ -108,7 +112,7 @@ class DensityTarget(Target[DensityBatch, Tensor]):
             case "overlap":
                 return OverlapLoss()
             case _:
-                raise ValueError(f"expected a resolved loss of a density, got {settings.name!r}")
+                raise ValueError(f"expected a resolved loss of a density, got {name!r}")
 
     def fit(self, coefficients: Tensor, species: Tensor) -> None:
         """Set the mean from the atoms of a training split, and shift and factor if the scale is `spread`.

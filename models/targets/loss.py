@@ -4,6 +4,9 @@
 their target, in `tesseral.models.targets.forces`.
 """
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 from torch.nn import Module
@@ -142,6 +145,50 @@ class SquaredLoss(Module):
     def denominator(self, batch: PropertyBatch) -> int:
         """Rows × components."""
         return batch.values.numel()
+
+
+class WeightedLoss(Module):
+    """A loss, which is quadratic in the error, of the error times the root of a weight for each order l.
+
+    Where a loss is a sum over orders, each order's term is multiplied by its weight. Overlap and Coulomb losses couple
+    orders on neighbouring atoms: there, the density Σ_l √w_l Δρ_l takes the place of Δρ.
+
+    :param loss: of the whole error.
+    :param order: l of each column, (columns,) int64.
+    :param weights: of l = 0, 1, 2, …; the last one holds for all higher l.
+    """
+
+    factor: Tensor
+
+    def __init__(self, loss: Module, order: Tensor, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.loss = loss
+        roots = torch.tensor(weights, dtype=torch.float64, device=order.device).sqrt()
+        self.register_buffer("factor", roots[order.clamp(max=len(weights) - 1)])
+
+    def forward(self, error: Tensor, batch: Any) -> Tensor:
+        """The loss of a batch.
+
+        :param error: (rows, columns).
+        :param batch: the structures that it is for.
+        :returns: ().
+        """
+        loss: Tensor = self.loss(error * self.factor.to(error), batch)
+        return loss
+
+    def denominator(self, batch: Any) -> int:
+        """That of the loss of the whole error."""
+        return cast(Any, self.loss).denominator(batch)  # type: ignore[no-any-return]
+
+
+def weighted(loss: Module, order: Tensor, weights: Sequence[float] | None) -> Any:
+    """The loss with a weight for each order; itself without weights.
+
+    :param loss: quadratic in the error.
+    :param order: l of each column, (columns,) int64.
+    :param weights: as `loss.orders`.
+    """
+    return loss if weights is None else WeightedLoss(loss, order, weights)
 
 
 def inverse_square(spread: Tensor) -> Tensor:

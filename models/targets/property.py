@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tesseral.models.data.batch import PropertyBatch
 from tesseral.models.networks.graph import Graph
-from tesseral.models.targets.loss import SquaredLoss
+from tesseral.models.targets.loss import SquaredLoss, weighted
 from tesseral.models.targets.pooling import POOLINGS, components, dipole, mean, total
 from tesseral.models.targets.target import Loss, Target, Value
 from tesseral.study import configuration
@@ -157,10 +157,16 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
     ) -> Loss[Tensor, PropertyBatch]:
         """As `Target.build_loss`.
 
-        :param settings: any; a property has one loss.
+        :param settings: of which the weights of orders count; a property has one loss.
         :param structures: of the training split.
+        :raises DataError: if no order of the target has a weight.
         """
-        return SquaredLoss(self.spread)
+        weights = settings.orders
+        if weights is not None and not any(weights[min(order, len(weights) - 1)] for order in self.order.tolist()):
+            raise DataError(
+                f"loss.orders: expected a weight above 0 for an order of {self.quantity.name}, got {[*weights]}"
+            )
+        return weighted(SquaredLoss(self.spread), self.order, weights)
 
     def sums(self, error: Tensor, batch: PropertyBatch) -> dict[str, Tensor]:
         """Σ|err| of the whole and by l, Σerr² and Σ(y − baseline)² by l, and the number of rows.

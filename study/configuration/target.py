@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from tesseral.study.configuration.quantities import LossName, QuantityName, quantity_of
 from tesseral.study.errors import StudyFileError
-from tesseral.study.parsing.section import Range, Section
+from tesseral.study.parsing.section import Later, Range, Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +60,16 @@ class Loss(Section):
     energy: Annotated[float, Range(ge=0)] = 1.0
     """Weight, for the target `forces`, of the energies' squared error per atom over (s_F · 1 Å)², s_F the forces'
     spread. The weights have no effect on other targets."""
+    orders: Annotated[tuple[Annotated[float, Range(ge=0)], ...] | None, Range(min_length=1), Later] = None
+    """Weights of the orders l = 0, 1, 2, … of a target of several orders, such as `[1, 1, 4]`; the last one holds for
+    all higher l. Each order's part of the error enters the loss times the root of its weight. Default: 1 for each."""
 
     def resolve(self, quantity: str) -> Self:
         """The same loss with `auto` replaced by the loss that it stands for.
 
         :param quantity: as `target.quantity`.
-        :raises StudyFileError: if the loss does not fit the quantity, or all its weights are zero.
+        :raises StudyFileError: if the loss does not fit the quantity, all its weights are zero, or orders have weights
+            where there is one.
         """
         declared = quantity_of(quantity)
         name = declared.losses[0] if self.name == "auto" else self.name
@@ -78,5 +82,14 @@ class Loss(Section):
                 f"loss.{declared.loss_weights[0]}",
                 f"expected a weight of {' or of '.join(weights)} above 0, got 0 for each",
             )
+        if self.orders is not None:
+            known = declared.irreps
+            if declared.loss_weights or (known is not None and len({term.l for term in known}) == 1):
+                raise StudyFileError(
+                    "loss.orders",
+                    f"expected none with the target {quantity}, which has one order, got {[*self.orders]}",
+                )
+            if not any(self.orders):
+                raise StudyFileError("loss.orders", f"expected a weight above 0, got {[*self.orders]}")
         # Other weights go back to their defaults: what has no effect must not give trials different ids.
-        return type(self)(name=name, **weights)
+        return type(self)(name=name, orders=self.orders, **weights)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -62,6 +63,9 @@ class SizeCurve:
     p_bent: float | None = None
     """`curvature.p` after the same correction."""
 
+    kept: Literal["epochs", "steps", ""] = ""
+    """What trainings at all sizes have the same number of; steps are rounded up to whole epochs."""
+
     def fitted(self, size: float) -> float:
         """The error of the fitted power law, in the metric's unit.
 
@@ -90,14 +94,36 @@ def size_curves(tables: StudyTables) -> tuple[SizeCurve, ...]:
     if not curves:
         return ()
     errors = trial_errors(tables.trials, study.metric).filter(pl.col("error") > 0)
-    made = [curve for name, arms in curves.items() if (curve := _curve(name, arms, curves, errors, study)) is not None]
+    made = [
+        curve
+        for name, arms in curves.items()
+        if (curve := _curve(name, arms, curves, errors, study, tables.trials)) is not None
+    ]
     tested = [estimate for curve in made for estimate in (curve.difference, curve.curvature)]
     p_values = iter(corrected([estimate.p if estimate else None for estimate in tested]))
     return tuple(replace(curve, p_holm=next(p_values), p_bent=next(p_values)) for curve in made)
 
 
+def _kept(trials: pl.DataFrame, arms: Mapping[int, str]) -> Literal["epochs", "steps", ""]:
+    """What trainings at all sizes have the same number of, by their settings."""
+    epochs, steps = "setting.training.epochs", "max_steps"
+    own = trials.filter(pl.col("stage") == "confirm", pl.col("arm").is_in([*arms.values()]))
+    if epochs not in own.columns or own[epochs].null_count() or own[steps].null_count() or not own.height:
+        return ""
+    if own[epochs].n_unique() == 1:
+        return "epochs"
+    # Rounded up to whole epochs, equal steps differ by less than the steps of an epoch.
+    least = own.select((pl.col(steps) * (1 - 1 / pl.col(epochs))).max()).item()
+    return "steps" if least < own[steps].min() else ""
+
+
 def _curve(
-    name: str, arms: dict[int, str], curves: Mapping[str, Mapping[int, str]], errors: pl.DataFrame, study: StudyInfo
+    name: str,
+    arms: dict[int, str],
+    curves: Mapping[str, Mapping[int, str]],
+    errors: pl.DataFrame,
+    study: StudyInfo,
+    trials: pl.DataFrame,
 ) -> SizeCurve | None:
     """One curve with its difference from its baseline; None if no place is complete at all sizes."""
     own = _logs(errors, arms)
@@ -116,6 +142,7 @@ def _curve(
         level=sampling.estimate(own, logs.mean(axis=1), *arms.values()).transformed(exp),
         exponent=_exponent(own, sizes, sampling, [*arms.values()]),
         curvature=_curvature(own, sizes, sampling, [*arms.values()]),
+        kept=_kept(trials, arms),
     )
     base = study.baseline_of(next(iter(arms.values())))
     other = None if base is None else _name(study, base)

@@ -272,3 +272,33 @@ def test_losses_of_shells_of_negative_norm(contracted):
         y[atoms, :2] -= y[atoms, :2].mean(axis=0)
     expected = np.mean([(wrong[:, part] ** 2).sum() / (y[:, part] ** 2).sum() for part in (slice(0, 2), slice(2, 5))])
     assert float(equal_loss(target, coefficients, species, 2)(error, batch)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["overlap", "coulomb", "equal", "raw"])
+def test_orders_are_weighted_in_every_loss_of_a_density(data, name):
+    """The loss of an error whose parts are scaled by the roots of the weights; the last weight holds above."""
+    target = DensityTarget(DENSITY, BASIS, "spread")
+    structures = data.select(range(8))
+    target.standardise(structures)
+    batch = data.batch(range(8))
+    error = perturbed(batch)
+    plain = target.build_loss(Loss(name=name), structures)
+    loss = target.build_loss(Loss(name=name, orders=(1.0, 4.0, 0.0, 9.0)), structures)
+    roots = torch.tensor([1.0, 2.0, 0.0, 3.0, 3.0], dtype=torch.float64)[torch.from_numpy(ORDERS)]
+    torch.testing.assert_close(loss(error, batch), plain(error * roots, batch))
+    assert loss.denominator(batch) == plain.denominator(batch)
+    alike = target.build_loss(Loss(name=name, orders=(2.0,)), structures)
+    torch.testing.assert_close(alike(error, batch), 2 * plain(error, batch))
+
+
+def test_the_equal_loss_weighs_the_terms_of_the_orders(data):
+    target = DensityTarget(DENSITY, BASIS, "spread")
+    structures = data.select(range(8))
+    target.standardise(structures)
+    batch, weights = data.batch(range(8)), (0.5, 2.0, 1.0, 3.0, 7.0)
+    error = perturbed(batch)
+    plain = target.build_loss(Loss(name="equal"), structures)
+    parts = [plain(error * (torch.from_numpy(ORDERS) == order), batch) for order in range(5)]
+    loss = target.build_loss(Loss(name="equal", orders=weights), structures)
+    expected = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+    torch.testing.assert_close(loss(error, batch), expected)

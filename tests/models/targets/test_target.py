@@ -14,7 +14,7 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import split_structures
 from tesseral.models.data.target_columns import check_values
 from tesseral.models.targets.metrics import evaluation_batches, measure
-from tesseral.models.targets.model import Model, build_model
+from tesseral.models.targets.model import Model, build_model, build_target
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration
@@ -338,3 +338,21 @@ def test_every_quantity_is_declared():
     for quantity in QUANTITIES.values():
         assert quantity.column in property_reference(1).table.column_names
     assert find_quantity("label:strain", LABELS).irreps == parse_irreps("1x2e+1x0e")
+
+
+def test_orders_of_a_tensor_are_weighted_one_by_one():
+    """A polarizability's loss is the mean over six components: its scalar and its five of l = 2, each weighted."""
+    reference = property_reference(8)
+    configuration = property_configuration("polarizability", loss=Loss(orders=(1.0, 0.0, 4.0)))
+    data = DataSet(reference, configuration.network, torch.float64, CPU, configuration.target)
+    target = build_target(configuration, reference)
+    structures = data.select(range(8))
+    target.standardise(structures)
+    batch = data.batch(range(8))
+    error = torch.randn(8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    loss = target.build_loss(configuration.loss, structures)
+    squares = (error / target.spread).square()
+    expected = (squares[:, :1].sum() + 4 * squares[:, 1:].sum()) / 48
+    torch.testing.assert_close(loss(error, batch), expected)
+    with pytest.raises(DataError, match=r"loss\.orders: expected a weight above 0 for an order of polarizability"):
+        target.build_loss(Loss(name="squared", orders=(0.0, 1.0, 0.0)), structures)

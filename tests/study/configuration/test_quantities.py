@@ -1,6 +1,6 @@
 """Targets as a study sees them, before any data: the losses, metrics and outputs of each, and what it cannot reach."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from tesseral.models.networks.sizing.reach import unreachable
 from tesseral.models.networks.sizing.size import Shape, size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape
 from tesseral.models.targets.model import build_target
-from tesseral.study.configuration.configuration import Configuration, Data
+from tesseral.study.configuration.configuration import Configuration, Data, pruned
 from tesseral.study.configuration.metrics import METRICS, choose_metric
 from tesseral.study.configuration.quantities import QUANTITIES, find_quantity, quantity_of
 from tesseral.study.configuration.target import Loss, Target
@@ -145,6 +145,27 @@ def test_weights_are_those_of_forces():
     assert property_configuration("energy", loss=weights) == property_configuration("energy")
     with pytest.raises(StudyFileError, match=r"loss\.forces: expected a weight .* above 0, got 0 for each"):
         property_configuration("forces", loss=Loss(forces=0.0, energy=0.0))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "orders", "sentence"),
+    [
+        ("dipole", (1.0, 2.0), "expected none with the target dipole, which has one order"),
+        ("forces", (1.0,), "expected none with the target forces"),
+        ("polarizability", (0.0, 0.0), "expected a weight above 0"),
+        ("polarizability", (1.0, 0.0, 2.0), None),
+        ("density", (1.0, 2.0), None),
+        ("label:beta", (1.0, 2.0), None),
+    ],
+)
+def test_orders_have_weights_where_there_are_several(quantity, orders, sentence):
+    if sentence is None:
+        resolved = Loss(orders=orders).resolve(quantity)
+        assert resolved.orders == orders
+        assert "orders" not in pruned(Loss, asdict(Loss()))
+        return
+    with pytest.raises(StudyFileError, match=sentence):
+        Loss(orders=orders).resolve(quantity)
 
 
 @pytest.mark.parametrize(

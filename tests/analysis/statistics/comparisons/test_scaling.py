@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from tesseral.analysis.report.findings import findings
+from tesseral.analysis.report.report import render
 from tesseral.analysis.report.summary import to_dict
 from tesseral.analysis.statistics.comparisons.paired import holm
 from tesseral.analysis.statistics.comparisons.scaling import scaling_sentences, size_curves
@@ -156,3 +157,26 @@ def test_a_place_counts_where_every_size_is_complete():
 def test_a_study_of_one_size_has_no_curve(tables):
     assert size_curves(tables) == ()
     assert scaling_sentences([]) == []
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept", "sentence"),
+    [
+        ({50: 60, 100: 60, 200: 60, 400: 60}, "epochs", "so a larger training set also took more steps"),
+        ({50: 80, 100: 40, 200: 20, 400: 10}, "steps", "equally many steps, rounded up to whole epochs"),
+        ({50: 77, 100: 39, 200: 20, 400: 10}, "steps", "equally many steps"),
+        ({50: 60, 100: 40, 200: 20, 400: 10}, "", "takes more steps where the number of epochs is the same"),
+    ],
+)
+def test_what_trainings_of_all_sizes_share_is_said(epochs, kept, sentence):
+    """Batches of five: 10, 20, 40 and 80 steps an epoch. 770 steps are 77, 38.5, 19.25 and 9.6 epochs, rounded up."""
+    draw = np.random.default_rng(2)
+    tables = of_errors({"0": power(draw, 0.3), "1": power(draw, 0.5)})
+    size = pl.col("arm").str.extract(r"train=(\d+)").cast(pl.Int64)
+    number = size.replace_strict(epochs, return_dtype=pl.Int64)
+    trials = tables.trials.with_columns(
+        number.alias("setting.training.epochs"), (number * -(-size // 5)).alias("max_steps")
+    )
+    curves = size_curves(replace(tables, trials=trials))
+    assert {curve.kept for curve in curves} == {kept}
+    assert sentence in " ".join(render(analyse(replace(tables, trials=trials))).split())
