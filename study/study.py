@@ -14,7 +14,7 @@ from tesseral.study.design.match import MatchedArm, check_match, check_within, m
 from tesseral.study.design.search_budget import default_repeats
 from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, Search, StudyFile
 from tesseral.study.design.widths import CountSize
-from tesseral.study.errors import StudyFileError
+from tesseral.study.errors import StudyFileError, numbered
 from tesseral.study.parsing.preset import apply_preset, blame, choose, merge, read_presets
 from tesseral.study.parsing.validation import parse_toml, read_toml, validate
 from tesseral.study.wording import count
@@ -157,7 +157,7 @@ class Study:
             for arm in designed.excluded:
                 if arm.label == header.baseline:
                     raise StudyFileError(
-                        "study.baseline", f"arm {arm.label!r} is left out by {arm.where}, {arm.condition!r}"
+                        "study.baseline", f"arm {arm.label!r} is left out by {numbered(arm.where)}, {arm.condition!r}"
                     )
             raise StudyFileError("study.baseline", f"expected an arm's label, one of {labels}, got {header.baseline!r}")
 

@@ -19,6 +19,7 @@ from tesseral.cluster.planning.setting_notes import open_notes, setting_notes
 from tesseral.study.design.allocation import FIRST_LOOK, MORE
 from tesseral.study.design.match import LOOSE
 from tesseral.study.design.search_budget import share_out, shares_text
+from tesseral.study.errors import numbered
 from tesseral.study.parsing.irreps import parse_irreps
 from tesseral.study.wording import count, dead_text, listed_labels
 
@@ -131,7 +132,7 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     for excluded in study.excluded:
         left_out[excluded.where, excluded.condition].append(excluded.label)
     for (where, condition), labels in left_out.items():
-        lines.append(f"{where} ({condition}) leaves out {count(len(labels), 'arm')}: {listed_labels(labels)}")
+        lines.append(f"{numbered(where)} ({condition}) leaves out {count(len(labels), 'arm')}: {listed_labels(labels)}")
     lines += [f"equal configurations are one arm: {arm.label}" for arm in plan.arms if len(arm.arm.labels) > 1]
     lines += setting_notes(plan)
     lines += open_notes(plan)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +243,7 @@ def _check_data(configurations: Sequence[Configuration], reference: Reference, m
                 stacklevel=2,
             )
     for configuration in configurations:
-        if not measure.shape(configuration).edges and configuration.network.define is None:
+        if not measure.shape(configuration).edges:
             raise StudyFileError(
                 "network.radial_cutoff",
                 "expected a distance within which atoms of the reference data have neighbours, got "
@@ -317,13 +317,24 @@ def _holdouts(
     asked: dict[tuple[str, str | None], list[Data]] = {}
     for data in dict.fromkeys(each.data for each in configurations):
         if data.split is None:
-            asked.setdefault((data.reference, data.groups), []).append(data)
+            largest = max([data.train, *_searched_sizes(study)])
+            asked.setdefault((data.reference, data.groups), []).append(replace(data, train=largest))
     sizes = {}
     for key, own in asked.items():
         name = holdout_name(reference.content_hash, own[0].groups)
         sizes[key] = known[name] if name in known else holdout_size(own, reference)
         check_holdout(own, reference, sizes[key], _folds(study))
     return sizes
+
+
+def _searched_sizes(study: Study) -> list[int]:
+    """Sizes of the training split that the search may propose; `search.define` tells none."""
+    matched = any(arm.match != "none" for arm in study.arms)
+    factors = {path for arm in study.arms for path in arm.factors}
+    if study.file.search is None or study.file.search.define is not None:
+        return []
+    space = read_space(study.file.search, factors, matched, study.arms)
+    return [int(end) for parameter in space if parameter.path == "data.train" for end in parameter.ends]
 
 
 def _plan(

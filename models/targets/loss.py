@@ -178,7 +178,7 @@ class WeightedLoss(Module):
 
     def denominator(self, batch: Any) -> int:
         """That of the loss of the whole error."""
-        return cast(Any, self.loss).denominator(batch)  # type: ignore[no-any-return]
+        return cast(Any, self.loss).denominator(batch)
 
 
 def weighted(loss: Module, order: Tensor, weights: Sequence[float] | None) -> Any:

@@ -29,7 +29,7 @@ from tesseral.models.training.trial_check import check_trial, check_weights
 from tesseral.study.configuration.metrics import common_metrics
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.configuration.trial import seed as seed_of
-from tesseral.study.errors import CheckpointError
+from tesseral.study.errors import CheckpointError, DataError
 from tesseral.study.records.schemas import ABLATION_STRUCTURES
 
 
@@ -114,6 +114,11 @@ class _Training:
         self.split = split_structures(
             self.configuration.data, groups, seeds.split, seeds.fold, published, seeds.holdout
         )
+        if len(self.split.train) < (wanted := self.configuration.data.train):  # which `search.define` may ask for
+            raise DataError(
+                f"data.train: expected at most the {len(self.split.train)} structures that are not kept from the "
+                f"search, got {wanted}"
+            )
         self.tests = {
             name: open_data_set(tested, self.configuration, dtype, device, reference)
             for name, tested in (tests or {}).items()

@@ -6,6 +6,7 @@ Hold-outs are recorded at the first start, because later arms would ask for othe
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 from typing_extensions import TypedDict
 
@@ -54,7 +55,7 @@ def read_growth(store: Store) -> list[Grown]:
     if numbers != list(range(1, len(numbers) + 1)):
         raise RecordError(f"expected {store.location('grown')} to hold 1.json to {len(numbers)}.json, some are missing")
     records = (read_document(store, f"grown/{number}.json", Grown, RESTORE) for number in numbers)
-    return [Grown(**record) for record in records if record is not None]
+    return [cast(Grown, dict(record)) for record in records if record is not None]
 
 
 def read_dropped(store: Store) -> list[Dropped]:
@@ -64,7 +65,8 @@ def read_dropped(store: Store) -> list[Dropped]:
     :raises RecordError: if a record is damaged.
     """
     records = (read_document(store, path, Dropped, RESTORE) for path in store.paths("dropped"))
-    return sorted((Dropped(**record) for record in records if record is not None), key=lambda each: each["when"])
+    found = [cast(Dropped, dict(record)) for record in records if record is not None]
+    return sorted(found, key=lambda each: each["when"])
 
 
 class HoldOuts(TypedDict):

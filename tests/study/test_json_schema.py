@@ -70,6 +70,8 @@ TABLE_BEYOND: dict[str, str] = {
 MAPPING_BEYOND: dict[str, str] = {
     "valid are e bohr": "the units of a column",
     "expected one of energy": "names of columns that no label can fill",
+    "not nearly one of them": "names that are nearly a column's",
+    "did you mean 'forces'": "names that are nearly a column's",
     "expected irreps": "the irreps of a column, or of a Cartesian tensor, and their notation",
     "got '4e'": "the irreps of a Cartesian tensor",
     "each once": "the irreps of a Cartesian tensor",

@@ -19,6 +19,7 @@ def tables_of(metric: str = "test.epsilon", **changes):
     for index, row in enumerate(rows):
         row["metric.md.epsilon"] = row["metric.test.epsilon"] * (3 + 0.1 * (index % 5))
         row["metric.md.l2_error"] = 2.0 + index
+    changes = {"levels": {f"lmax={k}": {"network.hidden.lmax": str(k)} for k in range(4)}} | changes
     return load(table(rows), [], [], info(**({"tests": ("md",), "metric": metric} | changes)))
 
 

@@ -177,7 +177,7 @@ def test_what_a_condition_leaves_out_is_named(write):
         write(FACTORS + "[design]\nwhere = ['network.hidden.lmax > 0 or network.hidden.parity == \"both\"']\n")
     )
     (note,) = [note for note in notes(plan, forecasts(plan, SHIPPED)) if "leaves out" in note]
-    assert note.startswith("design.where[0] (network.hidden.lmax > 0 or")
+    assert note.startswith("design.where (entry 1) (network.hidden.lmax > 0 or")
     assert note.endswith("leaves out 1 arm: lmax=0, parity=natural")
 
 
@@ -227,7 +227,7 @@ def test_long_labels_are_wrapped_and_brackets_are_kept(write, tmp_path):
         ("validation = 2", "validation = 3", FACTORS, ["data.train", "at most 14", "8 + 3 + 4 = 15"]),
         ("", "", '[factors]\nnetwork.hidden.lmx = [0, 1]\n', ["network.hidden.lmx", "did you mean 'lmax'"]),
         ("", "", FACTORS + '[design]\nwhere = ["network.layers > 3"]\n', ["design.where", "leave an arm"]),
-        ("", "", FACTORS + '[design]\nwhere = ["network.depth > 3"]\n', ["design.where[0]", "network.depth"]),
+        ("", "", FACTORS + '[design]\nwhere = ["network.depth > 3"]\n', ["design.where (entry 1)", "network.depth"]),
         ("", "", FACTORS + '[match]\nby = "parameters"\nto = 3\n', ["match.to", "lmax=0", "multiplicities of 1"]),
         ("", "", FACTORS + '[match]\nby = "parameters"\nto = "lmax=7"\n', ["match.to", "'lmax=7'"]),
         ("", "", FACTORS + SEARCH.replace("learning_rate", "learnin_rate"), ["search.space", "learnin_rate"]),

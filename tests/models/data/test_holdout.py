@@ -6,11 +6,12 @@ import pytest
 
 from tesseral.models.data.holdout import check_holdout, holdout_size
 from tesseral.models.data.split import split_structures
+from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.trial import HoldOut, Seeds, Trial
 from tesseral.study.design.stages import confirm_seeds, search_seeds
 from tesseral.study.errors import DataError
-from tests.support.synthetic_density import synthetic_reference
+from tests.support.synthetic_density import Memory, small_configuration, synthetic_reference, synthetic_trial
 
 DATA = Data(reference="x", train=10, validation=4, test=4)
 GROUPS = [0, 0, 0, 1, 2, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7, 7, 8, 9, 9, 10, 10, 10, 11]
@@ -83,3 +84,12 @@ def test_an_id_holds_the_hold_out_and_that_of_a_study_without_one_stays():
     one, other = search_seeds(7, held=10).holdout, confirm_seeds(7, 3, 1, held=10).holdout
     assert (one.seed, one.size) == (other.seed, other.size)
     assert (one.seen, other.seen) == (False, True)
+
+
+def test_a_search_that_asks_for_what_is_kept_from_it_is_told():
+    reference, configuration = synthetic_reference(24), small_configuration(epochs=1)
+    holdout = HoldOut(seed=5, size=12, seen=False)
+    trial = synthetic_trial(reference, configuration)
+    trial = replace(trial, seeds=replace(trial.seeds, holdout=holdout))
+    with pytest.raises(DataError, match="expected at most the 8 structures that are not kept from the search"):
+        train(trial, reference, Memory(), device="cpu", test=False)

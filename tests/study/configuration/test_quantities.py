@@ -120,7 +120,7 @@ def test_objectives_are_those_of_every_target():
     more = '[search]\ntrials = 2\nobjectives = ["l2_error"]\n[search.space]\ntraining.learning_rate = [1e-3, 1e-2]'
     loaded = study(quantities("energy", "density"), more=more)
     with pytest.raises(
-        StudyFileError, match=r"search\.objectives\[0\]: expected one of relative_error, got 'l2_error'"
+        StudyFileError, match=r"search\.objectives \(entry 1\): expected one of relative_error, got 'l2_error'"
     ):
         objectives(loaded.file, loaded.arms)
     assert objectives(study(quantities("density"), more=more).file, loaded.arms[1:]) == ("validation.l2_error",)

@@ -222,7 +222,7 @@ def test_a_study_may_be_judged_by_a_test_set_that_all_arms_have():
     assert study.arms[0].configuration.data.tests == {"md": "reference/md.parquet"}
     for metric, message in {
         "other.l2_error": "expected a test set that all arms have, one of md, got 'other'",
-        "md.l2": "md.l2_error, .* got 'md.l2'; did you mean 'md.l2_error'",
+        "md.l2_eror": "md.l2_error, .* got 'md.l2_eror'; did you mean 'md.l2_error'",
         "test.l2_error": "expected a test set that all arms have, one of md, got 'test'",
     }.items():
         with pytest.raises(StudyFileError, match=message):

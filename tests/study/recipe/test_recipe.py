@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from tesseral.study.errors import StudyFileError
+from tesseral.study.errors import StudyFileError, numbered
 from tesseral.study.parsing.section import Range, Section
 from tesseral.study.parsing.validation import read_toml, validate
 from tesseral.study.recipe.recipe import Recipe, read_recipe
@@ -55,7 +55,7 @@ def test_a_mistake_is_one_sentence_under_its_path(path, value, sentence):
     with pytest.raises(StudyFileError) as error:
         validate(Recipe, changed(path, value), "my.toml")
     prefix = "reference" if path == "reference.name" else path
-    assert str(error.value).startswith(f"my.toml: {prefix}: {sentence}")
+    assert str(error.value).startswith(f"my.toml: {numbered(prefix)}: {sentence}")
     assert error.value.path == prefix
 
 
@@ -129,7 +129,7 @@ def test_two_tables_of_equal_clusters_are_refused(tmp_path):
     file = tmp_path / "twice.toml"
     table = '[[structures]]\nkind = "water_clusters"\nmolecules = 2\ncount = 1\n'
     file.write_text(f'{table}seed = 1\n{table}seed = 2\n[reference]\nname = "twice"\n')
-    with pytest.raises(StudyFileError, match=r"raise the count of structures\.0 instead") as error:
+    with pytest.raises(StudyFileError, match=r"raise the count of structures \(entry 1\) instead") as error:
         read_recipe(file)
     assert error.value.path == "structures.1.molecules"
 
