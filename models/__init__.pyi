@@ -1,6 +1,9 @@
 from .data.data_set import open_data_set
 from .data.reference_file import Reference, read_reference
 from .networks.network import Network, build_network
+from .prediction.load import load
+from .prediction.trained_model import TrainedModel
+from .reference.structure import Structure
 from .targets.model import Model, build_model
 from .traces.features import trace_features
 from .training.checkpoint import restore_model
@@ -14,8 +17,11 @@ __all__ = [
     "Recorder",
     "Reference",
     "Result",
+    "Structure",
+    "TrainedModel",
     "build_model",
     "build_network",
+    "load",
     "open_data_set",
     "predict_density",
     "read_reference",

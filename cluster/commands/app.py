@@ -17,6 +17,7 @@ from tesseral.cluster.commands.drop import drop
 from tesseral.cluster.commands.exit_codes import finish, naming, resumable
 from tesseral.cluster.commands.export import export
 from tesseral.cluster.commands.options import AsJson, ExecutorName, Preset, Storage, StudyPath
+from tesseral.cluster.commands.predict import predict
 from tesseral.cluster.commands.reference import reference
 from tesseral.cluster.commands.report import report
 from tesseral.cluster.commands.retry import retry
@@ -194,6 +195,7 @@ app.command()(watch)
 app.command()(retry)
 app.command()(drop)
 app.command()(report)
+app.command()(predict)
 app.command()(export)
 app.command()(schema)
 app.add_typer(reference, name="reference")

@@ -10,6 +10,7 @@ from tesseral.cluster.commands.display import console
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, records_name
 from tesseral.study.errors import DataError
 from tesseral.study.records.store import Store
+from tesseral.study.records.trained import find_trial
 
 if TYPE_CHECKING:  # it imports torch
     from tesseral.cluster.data.densities import Density
@@ -54,17 +55,32 @@ def export(
     pyscf: Annotated[
         Path | None, typer.Option(help="NumPy file (.npz) to write, for use in PySCF.", show_default=False)
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Program of torch.export (.pt2) to write: the trained network, to run without tesseral.",
+            show_default=False,
+        ),
+    ] = None,
     storage: Storage = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """Write an electron density as a cube file to look at, or as an auxiliary density to compute with in PySCF.
+    """Write an electron density as a cube file to look at, or as an auxiliary density to compute with in PySCF; or a
+    trained network as a program of PyTorch.
 
     Example, of reference data: `tesseral export runs/reference/water.parquet --structure dimer-0000 --cube dimer.cube`
 
     Example, predicted: `tesseral export quickstart 3f2a91 --xyz molecule.xyz --cube predicted.cube`
+
+    Example, a network: `tesseral export quickstart 3f2a91 --weights model.pt2`
     """
+    if weights is not None:
+        if cube is not None or pyscf is not None or structure is not None or xyz is not None:
+            raise DataError("expected --weights alone, got a density to write beside it")
+        _export_weights(source, trial, preset, weights, storage, as_json)
+        return
     if cube is None and pyscf is None:
-        raise DataError("expected a file to write, --cube or --pyscf, got neither")
+        raise DataError("expected a file to write, --cube, --pyscf or --weights, got none")
     density = _density(source, trial, preset, structure, xyz, frame, charge, difference, storage)
     written: dict[str, Any] = {
         "title": density.title,
@@ -99,6 +115,26 @@ def export(
     _show(written)
 
 
+def _export_weights(
+    source: str, trial: str | None, preset: str | None, weights: Path, storage: str, as_json: bool
+) -> None:
+    """Write a trained network as a program of `torch.export`."""
+    from tesseral.models.prediction.exported import describe, export_program, sample, save_program
+    from tesseral.models.prediction.load import load
+
+    if trial is None or source.endswith(".parquet"):
+        raise DataError(f"expected a study and a trial with --weights, got {source} without a trial")
+    folder = str(Path(source).resolve().parent) if source.endswith(".toml") else ""
+    model = load(storage, records_name(source, preset), trial, folder=folder)
+    save_program(export_program(model, sample(model)), model, weights)
+    facts = describe(model)
+    if as_json:
+        print(json.dumps({"file": str(weights), **facts}, indent=2))
+        return
+    console.print(f"{facts['predicts']} of trial {model.trial.id[:10]}, as a program: {weights}", soft_wrap=True)
+    console.print(f"Inputs: {', '.join(facts['inputs'])}; the file's tesseral.json explains them.", soft_wrap=True)
+
+
 def _density(
     source: str,
     trial: str | None,
@@ -112,7 +148,7 @@ def _density(
 ) -> "Density":
     """The density that the options ask for."""
     from tesseral.cluster.data import densities
-    from tesseral.cluster.data.references import open_reference
+    from tesseral.models.data.references import open_reference
 
     if source.endswith(".parquet"):
         if trial is not None or preset is not None or xyz is not None or difference:
@@ -134,7 +170,7 @@ def _density(
     name, folder = records_name(source, preset), ""
     if source.endswith(".toml"):
         folder = str(Path(source).resolve().parent)
-    entry = densities.find_trial(Store(storage).child(name), name, trial)
+    entry = find_trial(Store(storage).child(name), name, trial)
     if xyz is not None:
         if difference:
             raise DataError(

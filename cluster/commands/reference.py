@@ -37,8 +37,8 @@ def reference_make(
     loaded = read_recipe(recipe)
 
     from tesseral.cluster.data.data_set_summary import describe, summarise
-    from tesseral.cluster.data.references import open_reference
     from tesseral.cluster.execution.make_reference import make_reference
+    from tesseral.models.data.references import open_reference
 
     try:
         with resumable(), nullcontext() if as_json else counted("structures", rate=True) as shown:

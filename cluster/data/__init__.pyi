@@ -2,7 +2,6 @@ from .data_set_summary import describe, summarise
 from .densities import Density, Molecule, predicted_density, read_molecule, stored_density
 from .imports import Import, import_mapping, import_pickle
 from .recipe_run import inline, run_recipe
-from .references import open_reference
 
 __all__ = [
     "Density",
@@ -12,7 +11,6 @@ __all__ = [
     "import_mapping",
     "import_pickle",
     "inline",
-    "open_reference",
     "predicted_density",
     "read_molecule",
     "run_recipe",

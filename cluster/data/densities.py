@@ -11,19 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tesseral.cluster.data.references import open_data
 from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.references import open_data
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.training.checkpoint import restore_model
 from tesseral.models.training.prediction import predict_density
 from tesseral.models.training.trial_check import check_trial
-from tesseral.study.configuration.trial import State, Trial
-from tesseral.study.errors import DataError, RecordError
+from tesseral.study.configuration.trial import Trial
+from tesseral.study.errors import DataError
 from tesseral.study.parsing.user_function import make_importable
-from tesseral.study.records.document import damaged
-from tesseral.study.records.ledger import Entry, Ledger
-from tesseral.study.records.segments import altered
+from tesseral.study.records.ledger import Entry
 from tesseral.study.records.store import Store
+from tesseral.study.records.trained import find_trial, read_weights
 
 
 @dataclass(frozen=True)
@@ -103,13 +102,7 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
     store = Store(storage).child(study)
     entry = find_trial(store, study, trial)
     trained, reference = trial_data(storage, entry)
-    path: str = (entry.outcome or {}).get("checkpoint") or ""
-    content = store.read(path) if path else None
-    if content is None:
-        raise RecordError(f"expected the weights of trial {entry.id[:10]} at {path} in {store.url}, found none there")
-    if altered(path, content):
-        advice = f"remove it and trials/{entry.id}/outcome.json, and run the study again"
-        raise damaged(store, path, "its content does not match the hash in its name", advice)
+    content = read_weights(store, entry)
     make_importable(folder)
     check_trial(trained, reference)
     charges = sorted(set(reference.converged.table["charge"].to_pylist()))
@@ -145,29 +138,6 @@ def difference(predicted: Density, reference: Density) -> Density:
         kept.append(values[torch.tensor(mask)])
     less = [mine - theirs for mine, theirs in zip(predicted.coefficients, kept, strict=True)]
     return replace(predicted, coefficients=less, title=f"{predicted.title}, less the reference", expected=0)
-
-
-def find_trial(store: Store, study: str, trial: str) -> Entry:
-    """The complete trial whose id begins with `trial`.
-
-    :param store: the study's records.
-    :param study: its name, for errors.
-    :param trial: an id or its first digits.
-    :raises RecordError: if there is none or more than one, or it is not complete.
-    """
-    entries = Ledger(store).entries()
-    complete = [entry for entry in entries if entry.state is State.COMPLETE]
-    matches = [entry for entry in entries if entry.id.startswith(trial)]
-    if len(matches) != 1 or not trial:
-        known = ", ".join(f"{entry.id[:10]} ({entry.plan['arm']})" for entry in complete[:10]) or "none"
-        more = f" and {len(complete) - 10} others" if len(complete) > 10 else ""
-        raise RecordError(
-            f"expected the id of a complete trial of {study} or its first digits, got {trial!r}, which begins "
-            f"{len(matches)} ids; there are: {known}{more}"
-        )
-    if matches[0].state is not State.COMPLETE:
-        raise RecordError(f"expected a complete trial, {matches[0].id[:10]} of {study} is {matches[0].state}")
-    return matches[0]
 
 
 def trial_data(storage: str, entry: Entry) -> tuple[Trial, Reference]:

@@ -16,7 +16,7 @@ from tesseral.cluster.data.reference_parts import (
     sealed_parts,
     settings,
 )
-from tesseral.cluster.data.references import read_stored
+from tesseral.models.data.references import read_stored
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.geometries.recipe_structures import recipe_content, structure_at, structures
 from tesseral.models.reference.structure import Structure

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from tesseral.cluster.data.references import open_data
 from tesseral.cluster.execution.packing import Usage
+from tesseral.models.data.references import open_data
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.user_function import make_importable
 

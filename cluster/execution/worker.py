@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tesseral.cluster.data.references import open_data, open_on_node
 from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.references import open_data, open_on_node
 from tesseral.models.training.recorder import DivergedError
 from tesseral.study.configuration.trial import Cause, State, Traces, Trial
 from tesseral.study.errors import (

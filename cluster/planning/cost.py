@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from tesseral.cluster.data.references import open_data
 from tesseral.cluster.planning.plan import StudyPlan
+from tesseral.models.data.references import open_data
 from tesseral.models.networks.sizing.size import FORCES
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.configuration.trial import State

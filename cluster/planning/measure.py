@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tesseral.cluster.data.references import has_file, open_data, open_reference
 from tesseral.models.data.data_shape import evenly, reference_shape
 from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.references import has_file, open_data, open_reference
 from tesseral.models.networks.sizing.facts import NetworkFacts, network_facts, network_size
 from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.reference.geometries.expected_shape import recipe_shape

@@ -10,10 +10,10 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
-from tesseral.cluster.data.references import open_data
 from tesseral.cluster.planning.cost import as_a_trial
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
+from tesseral.models.data.references import open_data
 from tesseral.study.configuration.metrics import common_metrics
 from tesseral.study.configuration.trial import Traces, Trial
 from tesseral.study.errors import StudyFileError

@@ -155,7 +155,7 @@ class DensityBatch(Batch):
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """As `Batch.to`: every float is rounded."""
         return type(self)(
-            graph=_moved(self.graph, device, dtype),
+            graph=self.graph.to(device, dtype),
             values=self.values.to(device, dtype),
             filled=self.filled.to(device),
             overlap=self.overlap.to(device, dtype),
@@ -216,14 +216,10 @@ class PropertyBatch(Batch):
         """As `Batch.to`: the graph is rounded, values keep their digits. An energy of −76 hartree in float32 has lost
         5e-6."""
         return type(self)(
-            graph=_moved(self.graph, device, dtype),
+            graph=self.graph.to(device, dtype),
             values=self.values.to(device),
             energy=None if self.energy is None else self.energy.to(device),
         )
-
-
-def _moved(graph: Graph, device: torch.device, dtype: torch.dtype) -> Graph:
-    return Graph(*(part.to(device, dtype if part.is_floating_point() else part.dtype) for part in graph))
 
 
 def _joined(parts: Iterable[Tensor | None], join_tensors: Any) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis
-from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph
+from tesseral.models.networks.graph import EdgeBasis, Graph, molecule_graph
 from tesseral.study import configuration
 from tesseral.study.configuration.quantities import find_quantity
 from tesseral.study.errors import DataError
@@ -72,19 +72,11 @@ class DataSet:
     def _graph(self, row: dict[str, Any]) -> Graph:
         """The graph of a structure in float64, its positions about the centre of nuclear charge."""
         positions = torch.tensor(row["positions"], dtype=torch.float64)
-        species = [self.elements.index(number) for number in row["atomic_numbers"]]
+        edges = EdgeBasis.from_settings(self.settings)
         try:
-            graph = build_graph(
-                torch.tensor(species),
-                positions,
-                len(self.elements),
-                EdgeBasis.from_settings(self.settings),
-                charge=row["charge"],
-            )
+            return molecule_graph(row["atomic_numbers"], positions, self.elements, edges, charge=row["charge"])
         except DataError as error:
             raise DataError(f"structure {row['id']!r}: {error}") from None
-        weights = torch.tensor(row["atomic_numbers"], dtype=torch.float64)
-        return graph._replace(positions=positions - weights @ positions / weights.sum())
 
     def __len__(self) -> int:
         return len(self.structures)

@@ -4,6 +4,7 @@ Geometry is constant over a study unless forces are learned, so these are comput
 step. A network reads `Graph` and computes no geometry of its own.
 """
 
+from collections.abc import Sequence
 from math import pi
 from typing import NamedTuple, Self
 
@@ -12,6 +13,7 @@ from e3nn import o3
 from torch import Tensor
 
 from tesseral.study import configuration
+from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 
 
@@ -47,6 +49,14 @@ class Graph(NamedTuple):
     def size(self) -> int:
         """Number of structures."""
         return len(self.charge)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """On a device, floats in a precision.
+
+        :param device: where all tensors go.
+        :param dtype: of the floats.
+        """
+        return type(self)(*(part.to(device, dtype if part.is_floating_point() else part.dtype) for part in self))
 
 
 class EdgeBasis(NamedTuple):
@@ -128,6 +138,28 @@ def build_graph(species: Tensor, positions: Tensor, elements: int, basis: EdgeBa
         reverse=reverse,
         half=(reverse > edges).nonzero()[:, 0],
     )
+
+
+def molecule_graph(
+    atomic_numbers: Sequence[int], positions: Tensor, elements: Sequence[int], basis: EdgeBasis, *, charge: float = 0.0
+) -> Graph:
+    """The graph of a molecule as data sets hold it: positions are relative to the centre of nuclear charge.
+
+    :param atomic_numbers: Z of each atom.
+    :param positions: (atoms, 3), Å.
+    :param elements: atomic numbers that the network knows, ascending.
+    :param basis: cutoff, harmonics and radial functions.
+    :param charge: total charge, e.
+    :raises DataError: if the network does not know an element, or two atoms are at the same position.
+    """
+    unknown = sorted(set(atomic_numbers) - set(elements))
+    if unknown:
+        known, came = (", ".join(SYMBOLS[number - 1] for number in numbers) for numbers in (elements, unknown))
+        raise DataError(f"expected the elements that the trial was trained on, {known}, got {came}")
+    species = torch.tensor([elements.index(number) for number in atomic_numbers])
+    graph = build_graph(species, positions, len(elements), basis, charge=charge)
+    weights = torch.tensor(atomic_numbers, dtype=positions.dtype)
+    return graph._replace(positions=positions - weights @ positions / weights.sum())
 
 
 def at_positions(graph: Graph, positions: Tensor, basis: EdgeBasis) -> Graph:

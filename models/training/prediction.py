@@ -10,11 +10,10 @@ from torch import Tensor
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
-from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph
+from tesseral.models.networks.graph import EdgeBasis, molecule_graph
 from tesseral.models.targets.model import Model
 from tesseral.study.configuration.configuration import Configuration
-from tesseral.study.constants import SYMBOLS
-from tesseral.study.errors import DataError, StudyFileError
+from tesseral.study.errors import StudyFileError
 
 
 def predict_density(
@@ -43,32 +42,10 @@ def predict_density(
         raise StudyFileError(
             "target.quantity", f"expected a trial that predicts the density, got one of {configuration.target.quantity}"
         )
-    graph = _graph(configuration, reference.elements, atomic_numbers, positions, charge)
-    dtype = next(model.parameters()).dtype
-    graph = Graph(*(part.to(dtype) if part.is_floating_point() else part for part in graph))
+    edges = EdgeBasis.from_settings(configuration.network)
+    places = torch.from_numpy(positions)
+    graph = molecule_graph(atomic_numbers, places, reference.elements, edges, charge=charge)
+    graph = graph.to(torch.device("cpu"), next(model.parameters()).dtype)
     with torch.no_grad():
         rows = model(graph).double()
     return basis, [row[basis.columns(number)] for number, row in zip(atomic_numbers, rows, strict=True)]
-
-
-def _graph(
-    configuration: Configuration,
-    elements: Sequence[int],
-    atomic_numbers: Sequence[int],
-    positions: NDArray[np.float64],
-    charge: int,
-) -> Graph:
-    """The graph of a structure as a data set builds it, with positions relative to the centre of nuclear charge."""
-    unknown = sorted(set(atomic_numbers) - set(elements))
-    if unknown:
-        known, came = (", ".join(SYMBOLS[number - 1] for number in numbers) for numbers in (elements, unknown))
-        raise DataError(f"expected the elements that the trial was trained on, {known}, got {came}")
-    places, weights = torch.from_numpy(positions), torch.tensor(atomic_numbers, dtype=torch.float64)
-    graph = build_graph(
-        torch.tensor([elements.index(number) for number in atomic_numbers]),
-        places,
-        len(elements),
-        EdgeBasis.from_settings(configuration.network),
-        charge=charge,
-    )
-    return graph._replace(positions=places - weights @ places / weights.sum())

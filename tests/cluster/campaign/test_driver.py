@@ -5,9 +5,9 @@ import pytest
 import tesseral
 from tesseral.analysis.report.notes import notes
 from tesseral.cluster.campaign.display import Silent
-from tesseral.cluster.data.references import open_reference
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.models.data.reference_file import encode_reference, read_reference
+from tesseral.models.data.references import open_reference
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import ClusterError, DataError, RecordError, StoreError, StudyFileError, TesseralError
 from tesseral.study.records.growth import read_growth

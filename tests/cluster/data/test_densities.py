@@ -156,7 +156,7 @@ def test_what_cannot_be_exported_is_one_sentence(trained, tiny_reference, tmp_pa
     one = entry(trained, (0, 2))
     cube = ("--cube", tmp_path / "x.cube")
     here = ("--storage", trained)
-    refused(export(tiny_reference, "--structure", "dimer-0000"), "--cube or --pyscf, got neither")
+    refused(export(tiny_reference, "--structure", "dimer-0000"), "--cube, --pyscf or --weights, got none")
     refused(export(tiny_reference, *cube), "expected the id of a structure in water_tiny, got none; there are: ")
     refused(export(tiny_reference, "--structure", "x", *cube), "got x; there are: .* and 9 others")
     refused(export(tiny_reference, "--difference", *cube), "is reference data")

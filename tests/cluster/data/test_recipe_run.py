@@ -15,8 +15,8 @@ from tesseral.cluster.commands.cli import main
 from tesseral.cluster.data import reference_parts
 from tesseral.cluster.data.data_set_summary import summarise
 from tesseral.cluster.data.recipe_run import BASIS, inline, run_recipe
-from tesseral.cluster.data.references import open_reference
 from tesseral.models.data.reference_file import read_reference
+from tesseral.models.data.references import open_reference
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.reference.calculation import calculation, normal_modes
 from tesseral.study.errors import DataError, IncompleteError, StudyFileError

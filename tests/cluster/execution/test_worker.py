@@ -11,10 +11,10 @@ import torch
 
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
-from tesseral.cluster.data import references
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.execution.worker import Job, NeedsRoomError, run_trial
 from tesseral.cluster.planning.plan import prepare
+from tesseral.models.data import references
 from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.models.training import device, training
 from tesseral.study.configuration.trial import State

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tesseral.cluster.data import references
-from tesseral.cluster.data.references import open_on_node
+from tesseral.models.data import references
 from tesseral.models.data.reference_file import read_reference
+from tesseral.models.data.references import open_on_node
 
 WHERE = "reference/water_tiny.parquet"
 

@@ -1,0 +1,63 @@
+"""The calculator: forces are the gradient of the energy, and dynamics conserve it."""
+
+import ase.units
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.fd import calculate_numerical_forces
+from ase.md.verlet import VelocityVerlet
+
+from tesseral.models.reference.structure import Structure
+from tesseral.study.errors import DataError, StudyFileError
+from tests.support.synthetic_density import WATER
+from tests.support.trained_model import trained_model
+
+
+def water(calculator) -> Atoms:
+    atoms = Atoms("OHHOHH", np.concatenate([WATER, WATER + np.array([2.7, 0.3, 0.1])]))
+    atoms.calc = calculator
+    return atoms
+
+
+@pytest.mark.parametrize("quantity", ["forces", "energy"])
+def test_forces_are_minus_the_gradient_of_the_energy(quantity):
+    atoms = water(trained_model(quantity, dtype="float64").calculator())
+    numerical = calculate_numerical_forces(atoms, eps=1e-4)
+    assert np.abs(numerical).max() > 1e-3
+    np.testing.assert_allclose(atoms.get_forces(), numerical, atol=1e-5)
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+
+
+def drift(step: float) -> float:
+    """Largest deviation of the total energy over 25 fs from 150 K, meV an atom, with a step in fs."""
+    atoms = water(trained_model("forces", dtype="float64").calculator())
+    scale = np.sqrt(atoms.get_masses() * ase.units.kB * 150)[:, None]
+    atoms.set_momenta(scale * np.random.default_rng(0).normal(size=(len(atoms), 3)))
+    dynamics, energies = VelocityVerlet(atoms, step * ase.units.fs), []
+    dynamics.attach(lambda: energies.append(atoms.get_total_energy()))
+    dynamics.run(round(25 / step))
+    return 1000 * np.ptp(energies) / len(atoms)
+
+
+def test_dynamics_at_constant_energy_conserve_it():
+    """The error of velocity Verlet falls with the square of its step; forces that are no gradient leave a drift."""
+    coarse, fine = drift(0.5), drift(0.25)
+    assert fine < 0.35 * coarse < 1.0
+
+
+def test_a_dipole_is_that_of_the_model_in_e_angstrom():
+    model = trained_model("dipole", charged=True)
+    for charge in (0, 1):
+        atoms = Atoms("OHH", WATER + 4.0, info={"charge": charge})
+        atoms.calc = model.calculator()
+        expected = model.predict([Structure("w", (8, 1, 1), WATER, charge)])[0]["dipole"] * ase.units.Bohr
+        np.testing.assert_allclose(atoms.get_dipole_moment(), expected, atol=1e-5)
+
+
+def test_what_it_cannot_calculate_is_one_sentence():
+    with pytest.raises(StudyFileError, match=r"one of forces, energy, .*, got one of gap"):
+        trained_model("gap").calculator()
+    atoms = water(trained_model("energy").calculator())
+    atoms.pbc = True
+    with pytest.raises(DataError, match="expected a molecule in empty space"):
+        atoms.get_potential_energy()
