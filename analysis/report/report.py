@@ -9,24 +9,14 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from tesseral.analysis.figures.ablation_figures import ablation_figures
-from tesseral.analysis.figures.curve_figures import feature_figures, learning_figures, search_figures
-from tesseral.analysis.figures.diagram_figures import diagram_figures
-from tesseral.analysis.figures.epoch_figures import epoch_figures
-from tesseral.analysis.figures.error_figures import error_figures
-from tesseral.analysis.figures.figure import FigureGroup, by_group
-from tesseral.analysis.figures.layer_figures import layer_figures
-from tesseral.analysis.figures.lead_figure import lead_figure, step_figure
-from tesseral.analysis.figures.order_figures import benefit_figures
-from tesseral.analysis.figures.search_value_figures import search_value_figures
-from tesseral.analysis.figures.size_figures import size_figures
-from tesseral.analysis.figures.slice_figures import slice_figures
 from tesseral.analysis.report.arm_table import WORDS, arm_table, error_note
 from tesseral.analysis.report.design_text import allocating, blocks_planned, kind, matching, searching
 from tesseral.analysis.report.effect_table import effect_table
 from tesseral.analysis.report.findings import limits, of_arms, verdicts
 from tesseral.analysis.report.frontier_table import frontier_table
+from tesseral.analysis.report.metric_table import metric_meanings, metric_table
 from tesseral.analysis.report.notes import by_condition, reuse
+from tesseral.analysis.report.report_figures import report_figures
 from tesseral.analysis.report.set_table import set_table
 from tesseral.analysis.report.step_text import step_table
 from tesseral.analysis.report.summary import progress_text, retry_line
@@ -64,15 +54,7 @@ def page() -> jinja2.Template:
 def render(results: Results) -> str:
     """The report of a study whose results are computed already."""
     study, tables, arms = results.study, results.tables, results.arms
-    overview = [*benefit_figures(results), *size_figures(study, results.scaling)]
-    errors = by_group(
-        tables,
-        lambda part: [
-            *error_figures(part, arms),
-            *learning_figures(part, results.curves),
-            *epoch_figures(part, results.epochs),
-        ],
-    )
+    drawn = report_figures(results)
     return page().render(
         study=study,
         metric=describe(study.metric, study.target),
@@ -83,27 +65,29 @@ def render(results: Results) -> str:
         verdicts=verdicts(results),
         limits=limits(results),
         of_arms=of_arms(results),
-        lead=lead_figure(results),
+        lead=drawn.lead,
         trends=results.trends,
         table=arm_table(results),
         test_sets=set_table(results),
         steps=step_table(results),
-        step_figure=step_figure(results),
+        step_figure=drawn.steps,
         effects=effect_table(results),
         frontier=frontier_table(results),
         error_note=error_note(results),
+        metrics=metric_table(results),
+        metric_meanings=metric_meanings(results),
         varied=any(arm.spans for arm in arms),
         units="searches" if study.searches >= FEWEST_UNITS else "blocks",
         drawn="searches" if study.searches else "blocks",
-        figures=[FigureGroup("", overview), *errors] if overview else errors,
+        figures=drawn.errors,
         order_tables=_order_tables(results),
         scaling=_scaling(results),
+        feature_figures=drawn.features,
         size_kept=sorted({curve.kept for curve in results.scaling}),
-        feature_figures=list(feature_figures(results)),
         emergence=_emergence(results),
         hierarchies=_hierarchies(results),
-        ablations=list(ablation_figures(results)),
-        layer_figures=list(layer_figures(results)),
+        ablations=drawn.ablations,
+        layer_figures=drawn.layers,
         dead_irreps=dead_irrep_sentences(results.layers.dead_irreps),
         searches=results.searches,
         importances=[
@@ -111,14 +95,7 @@ def render(results: Results) -> str:
             for each in results.importances
         ],
         saved=results.saved,
-        search_figures=by_group(
-            tables,
-            lambda part: [
-                *search_figures(part),
-                *search_value_figures(part, results.search_values),
-                *slice_figures(part, results.slices),
-            ],
-        ),
+        search_figures=drawn.searches,
         objective=describe(study.objectives[0], study.target) if study.objectives else None,
         allocations=results.allocations,
         unreachable=[arm for arm in arms if arm.unreachable],
@@ -131,7 +108,7 @@ def render(results: Results) -> str:
         allocating=allocating(study),
         excluded=by_condition(study.excluded),
         merged=[arm.split(" = ") for arm in study.arms if " = " in arm],
-        diagrams=list(diagram_figures(tables.trials, study.arms)),
+        diagrams=drawn.diagrams,
         settings=_settings(tables.trials.filter(pl.col("stage") == "confirm")),
         reuse=reuse(tables),
         provenance=_provenance(tables.trials),

@@ -12,6 +12,7 @@ import typer
 import typer.core
 from pydantic import ValidationError
 
+from tesseral.cluster.commands.compare import compare
 from tesseral.cluster.commands.display import StudyProgress, bar, console, counted
 from tesseral.cluster.commands.drop import drop
 from tesseral.cluster.commands.exit_codes import finish, naming, resumable
@@ -26,6 +27,7 @@ from tesseral.cluster.commands.status import status
 from tesseral.cluster.commands.stop import stop
 from tesseral.cluster.commands.streams import printed
 from tesseral.cluster.commands.submit import submit
+from tesseral.cluster.commands.table import table
 from tesseral.cluster.commands.watch import watch
 from tesseral.study.parsing.validation import wrong_value
 from tesseral.study.records.lease import LENGTH
@@ -195,6 +197,8 @@ app.command()(watch)
 app.command()(retry)
 app.command()(drop)
 app.command()(report)
+app.command()(table)
+app.command()(compare)
 app.command()(predict)
 app.command()(export)
 app.command()(schema)

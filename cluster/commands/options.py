@@ -43,6 +43,16 @@ Preset = Annotated[
         show_default=False,
     ),
 ]
+ShownIn = Annotated[
+    str,
+    typer.Option(
+        "--units",
+        metavar="UNIT,…",
+        help="Units of errors, such as eV,meV/angstrom,debye, or atomic; by default those of [units] of the study "
+        "file, else those that the data were imported in.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Address = Annotated[
     str,
@@ -73,3 +83,11 @@ def records_name(study: str, preset: str | None) -> str:
     if study.endswith(".toml"):
         return Study.load(study, preset).name
     return study if preset is None else preset_name(study, preset)
+
+
+def unit_names(text: str) -> list[str]:
+    """The names of units in the option `--units`.
+
+    :param text: names joined by commas; empty: none.
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]

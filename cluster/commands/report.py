@@ -1,15 +1,20 @@
 """`tesseral report`: the findings as an HTML page, and their headline table in the terminal."""
 
 import json
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tesseral.cluster.commands.display import console, drop_columns, table
-from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
+from tesseral.cluster.commands.options import AsJson, Preset, ShownIn, Storage, StudyName, records_name, unit_names
 from tesseral.study.configuration.trial import digest
 from tesseral.study.records.store import Store
-from tesseral.study.wording import listed
+from tesseral.study.wording import count, listed
+
+if TYPE_CHECKING:
+    from tesseral.analysis.statistics.results import Results
 
 Baseline = Annotated[
     str | None,
@@ -25,12 +30,21 @@ def report(
     study: StudyName,
     preset: Preset = None,
     baseline: Baseline = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write every figure to, as SVG, PDF and PNG, with its caption as text.", show_default=False
+        ),
+    ] = None,
+    units: ShownIn = "",
     storage: Storage = "runs",
     as_json: AsJson = False,
 ) -> None:
     """Write a study's report.html and print its headline table. Safe at any moment, also while the study runs.
 
     Example: `tesseral report quickstart`
+
+    Example, with figures for a paper: `tesseral report quickstart --figures figures`
 
     Example, against another arm: `tesseral report quickstart --baseline lmax=2`
     """
@@ -45,13 +59,20 @@ def report(
     from tesseral.analysis.tables.open import read_study
 
     name = records_name(study, preset)
-    results = read_study(storage, name, analyse, baseline)
+    results = read_study(storage, name, partial(analyse, units=unit_names(units)), baseline)
     study_info, html = results.study, render(results)
     store = Store(storage).child(name)
     page = f"report-{digest(study_info.baseline)[:12]}.html" if study_info.chosen_baseline else "report.html"
     store.replace(page, html.encode())
+    drawn = _write_figures(results, figures) if figures is not None else []
     if as_json:
-        print(json.dumps(to_dict(results) | {"report": store.location(page)}, indent=2, default=str))
+        print(
+            json.dumps(
+                to_dict(results) | {"report": store.location(page), "figures": [str(path) for path in drawn]},
+                indent=2,
+                default=str,
+            )
+        )
     else:
         rows = short_table(results)
         kept = ("arm", list(rows[0])[1])
@@ -79,3 +100,12 @@ def report(
             console.print(floor, soft_wrap=True)
     if not as_json:
         console.print(f"Report: {store.location(page)}", soft_wrap=True)
+        if drawn:
+            console.print(f"Figures: {count(len(drawn), 'file')} in {figures}", soft_wrap=True)
+
+
+def _write_figures(results: "Results", folder: Path) -> list[Path]:
+    from tesseral.analysis.figures.figure_files import write_figures
+    from tesseral.analysis.report.report_figures import report_figures
+
+    return write_figures(report_figures(results), folder)

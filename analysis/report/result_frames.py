@@ -1,0 +1,84 @@
+"""The arms, trials and comparisons of a study as data frames of numbers, for other programs."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import polars as pl
+
+from tesseral.analysis.statistics.results import Results
+from tesseral.analysis.terms.estimate import Estimate
+from tesseral.study.configuration.metrics import METRICS
+
+Kind = Literal["arms", "trials", "comparisons"]
+
+
+def result_frame(results: Results, kind: Kind) -> pl.DataFrame:
+    """The results of a study, one row for each arm, trial or comparison.
+
+    Of an estimate there are its value, `_low` and `_high` for new data of the same kind, `_low_here` and `_high_here`
+    for these data. Errors are in the unit that stands beside them, changes in percent of the baseline's error, times in
+    s. The columns of trials are those of the records.
+
+    :param results: of the study.
+    :param kind: which of its tables.
+    """
+    return _FRAMES[kind](results)
+
+
+def _arms(results: Results) -> pl.DataFrame:
+    metric = results.study.metric
+    name = metric.removeprefix("test.")
+    rows = []
+    for arm in results.arms:
+        unit = arm.target.unit_of(METRICS[name]) if name in METRICS else ""
+        row: dict[str, Any] = {"arm": arm.arm, "baseline": arm.baseline, "target": arm.target.quantity.name}
+        row |= {"metric": metric, "unit": unit, "trials": arm.error.trials, "failed": arm.failed}
+        row |= {"independent": arm.error.unit, "units": arm.error.units} | _estimate("error", arm.error.error)
+        row |= {"deviation": arm.error.deviation, "match": arm.match, "residual": arm.residual}
+        row |= {size: getattr(arm, size) for size in ("parameters", "parameters_live", "components", "flops")}
+        row |= {"seconds": arm.seconds, "unreachable": arm.unreachable, "dead": arm.dead}
+        for other, measured in arm.errors.items():
+            if other != name:
+                row |= _estimate(other, measured.error) | {f"{other}_unit": measured.unit}
+        rows.append(row)
+    return pl.DataFrame(_level(rows), infer_schema_length=None)
+
+
+def _comparisons(results: Results) -> pl.DataFrame:
+    rows = [
+        {"arm": each.arm, "baseline": each.baseline, "pairs": each.pairs, "missing": each.missing}
+        | {"independent": each.unit, "units": each.units}
+        | _estimate("change", each.change)
+        | {"p": each.change and each.change.p, "p_holm": each.p_holm, "p_holm_here": each.p_holm_here}
+        | _estimate("difference", each.difference)
+        for each in results.comparisons
+    ]
+    return pl.DataFrame(_level(rows), infer_schema_length=None)
+
+
+def _trials(results: Results) -> pl.DataFrame:
+    return results.tables.trials
+
+
+_FRAMES: dict[Kind, Callable[[Results], pl.DataFrame]] = {
+    "arms": _arms,
+    "trials": _trials,
+    "comparisons": _comparisons,
+}
+
+
+def _estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    here = estimate.here if estimate else None
+    return {
+        name: estimate.value if estimate else None,
+        f"{name}_low": estimate.low if estimate else None,
+        f"{name}_high": estimate.high if estimate else None,
+        f"{name}_low_here": here.low if here else None,
+        f"{name}_high_here": here.high if here else None,
+    }
+
+
+def _level(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the same columns, null where one lacks a column of another."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return [{column: row.get(column) for column in columns} for row in rows]

@@ -1,0 +1,36 @@
+"""Frames of numbers hold what the results hold, each estimate with both of its intervals."""
+
+import polars as pl
+import pytest
+
+from tesseral.analysis.report.result_frames import result_frame
+
+
+def test_arms_have_their_errors_and_bounds(results):
+    frame = result_frame(results, "arms")
+    assert frame["arm"].to_list() == [arm.arm for arm in results.arms]
+    for row, arm in zip(frame.to_dicts(), results.arms, strict=True):
+        error = arm.error.error
+        assert (row["error"], row["error_low"], row["error_high"]) == (error.value, error.low, error.high)
+        assert (row["error_low_here"], row["error_high_here"]) == (error.here.low, error.here.high)
+        assert row["l2_error"] == arm.errors["l2_error"].error.value
+        assert row["l2_error"] == pytest.approx(0.8 * row["error"])
+    assert set(frame["unit"]) == {"%"}
+    assert frame["parameters"].to_list() == [91_000, 163_000, 228_000, 281_000]
+
+
+def test_arms_of_several_targets_share_columns(crossed_results):
+    frame = result_frame(crossed_results, "arms")
+    assert frame.filter(pl.col("target") == "energy")["error_unit"].unique().to_list() == ["hartree"]
+    assert frame.filter(pl.col("target") == "density")["error_unit"].null_count() == 3
+
+
+def test_comparisons_are_in_percent_of_the_baseline(results):
+    frame = result_frame(results, "comparisons")
+    for row, each in zip(frame.to_dicts(), results.comparisons, strict=True):
+        assert (row["arm"], row["baseline"]) == (each.arm, "lmax=0")
+        assert (row["change"], row["p_holm"]) == (each.change.value, each.p_holm)
+
+
+def test_trials_are_those_of_the_records(results):
+    assert result_frame(results, "trials").equals(results.tables.trials)

@@ -1,0 +1,54 @@
+"""Tables as text: every cell of the report is in them, and LaTeX gets what a plain installation sets."""
+
+import pytest
+
+from tesseral.analysis.report.arm_table import WORDS, arm_table
+from tesseral.analysis.report.text_tables import latex, text_rows, to_latex, to_markdown
+from tesseral.analysis.terms.estimate import interval
+
+
+def test_markdown_has_a_row_for_each_arm(results):
+    rows = text_rows(results, "arms")
+    assert rows == arm_table(results)
+    lines = to_markdown(rows, WORDS).splitlines()
+    assert len(lines) == 2 + len(results.arms)
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells == list(rows[0].values())
+    assert lines[1].startswith("| :-- | --: |")
+
+
+def test_latex_is_ascii_and_whole(results):
+    text = to_latex(text_rows(results, "comparisons"), ("arm", "baseline"))
+    assert text.isascii()
+    assert text.startswith("\\begin{tabular}{llrrrr}\n\\toprule\n")
+    assert text.count(r" \\") == 1 + len(results.comparisons)
+    change = results.comparisons[0].change
+    assert latex(interval(change, signed=True)) in text
+
+
+@pytest.mark.parametrize(
+    ("text", "set_as"),
+    [
+        ("−40 % [−53, −25]", "$-$40 \\% [$-$53, $-$25]"),
+        ("2.1·10⁻⁵ e bohr²", "2.1$\\cdot$10$^{-5}$ e bohr$^{2}$"),
+        ("mul_a=1 & b", "mul\\_a=1 \\& b"),
+        ("ε < 3", "$\\varepsilon$ $<$ 3"),
+    ],
+)
+def test_characters_of_latex(text, set_as):
+    assert latex(text) == set_as
+
+
+def test_trials_show_their_error(results):
+    rows = text_rows(results, "trials")
+    assert len(rows) == 32
+    assert rows[0] | {"time": ""} == {
+        "trial": "000aaaaaaa",
+        "arm": "lmax=0",
+        "stage": "confirm",
+        "block": "0",
+        "replicate": "0",
+        "state": "complete",
+        "error, %": f"{results.tables.trials['metric.test.epsilon'][0]:.3f}",
+        "time": "",
+    }

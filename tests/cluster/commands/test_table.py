@@ -1,0 +1,56 @@
+"""`tesseral table`: numbers for programs, text for papers, and one sentence for a mistake."""
+
+import io
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from tesseral.cluster.commands.app import app
+from tesseral.study.errors import DataError
+from tesseral.study.records.store import Store
+from tests.support.synthetic_study import tuned_study
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("table")
+    tuned_study(Store(folder))
+    return folder
+
+
+def table(storage, *words: object):
+    return CliRunner().invoke(app, ["table", "tuned", *map(str, words), "--storage", str(storage)])
+
+
+def test_csv_and_parquet_hold_the_same_numbers(storage, tmp_path):
+    done = table(storage, "comparisons", "--csv")
+    assert done.exit_code == 0, done.output
+    assert table(storage, "comparisons", "--parquet", "-o", tmp_path / "c.parquet").exit_code == 0
+    text, binary = pl.read_csv(io.StringIO(done.stdout)), pl.read_parquet(tmp_path / "c.parquet")
+    assert text.columns == binary.columns
+    assert text["change"].to_list() == pytest.approx(binary["change"].to_list())
+    trials = pl.read_csv(io.StringIO(table(storage, "trials", "--csv").stdout))
+    assert {"trial", "arm", "stage"} <= set(trials.columns)
+    assert any(column.startswith("metric.test.") for column in trials.columns)
+
+
+def test_text_is_printed_or_written(storage, tmp_path):
+    assert table(storage).stdout.startswith("arm")
+    assert table(storage, "--markdown").stdout.startswith("| arm |")
+    done = table(storage, "--latex", "-o", tmp_path / "arms.tex")
+    assert f"Written: {tmp_path / 'arms.tex'}" in done.stdout.replace("\n", "")
+    assert (tmp_path / "arms.tex").read_text().startswith(r"\begin{tabular}")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("arm",), "expected one of arms, trials, comparisons, got 'arm'"),
+        (("--csv", "--latex"), "expected one format, got --csv and --latex"),
+        (("--parquet",), "expected a file to write with --parquet"),
+    ],
+)
+def test_a_mistake_is_one_sentence(storage, words, sentence):
+    with pytest.raises(DataError, match=sentence):
+        raise table(storage, *words).exception
