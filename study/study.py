@@ -224,7 +224,7 @@ class Study:
     def settings(self) -> dict[str, Any]:
         """Every setting that a study is held to, by dotted path, those of an arm under `arm '<label>'`.
 
-        Resources, the description and `data.recipe` are not among them: they may change while a study runs.
+        Resources, units, the description and `data.recipe` are not among them: they may change while a study runs.
         """
         file = self.file
         header = {key: value for key, value in vars(file.study).items() if key != "description"}

@@ -135,5 +135,5 @@ def _unit(study: StudyInfo) -> str:
     name = study.metric.partition(".")[2]
     if name not in METRICS:
         return ""
-    units = {METRICS[name].unit_for(group.target.quantity) for group in study.groups}
+    units = {group.target.unit_of(METRICS[name]) for group in study.groups}
     return units.pop() if len(units) == 1 else ""

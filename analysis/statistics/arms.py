@@ -143,7 +143,7 @@ def _metric_errors(tables: StudyTables) -> dict[str, dict[str, MetricError]]:
         for error in arm_errors(tables.trials, f"{split}.{name}", study.arms, study.sampling):
             target = study.target_of(error.arm)
             if name in target.quantity.metrics:
-                errors[error.arm][name] = MetricError(metric.unit_for(target.quantity), error.error)
+                errors[error.arm][name] = MetricError(target.unit_of(metric), error.error)
     return errors
 
 

@@ -1,6 +1,6 @@
 """Results of a study, computed once from its tables: what the report, its figures, table and JSON are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ from tesseral.analysis.statistics.searches.importance import Importance, importa
 from tesseral.analysis.statistics.searches.search_value import search_values
 from tesseral.analysis.statistics.searches.slices import slices
 from tesseral.analysis.statistics.test_sets import SetError, errors_by_set
+from tesseral.analysis.tables.in_units import in_units
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import Saved, SearchSummary, saved
@@ -120,13 +121,16 @@ class Results:
         return [summary.comparison for summary in self.arms if summary.comparison is not None]
 
 
-def analyse(tables: StudyTables) -> Results:
+def analyse(tables: StudyTables, units: Sequence[str] = ()) -> Results:
     """Compute the results of a study, at any stage: unfinished, without a complete trial, with failed ones.
 
-    :raises TesseralError: if the study's metric is not recorded, or its baseline is no arm.
+    :param tables: in the units of reference data; results have those of the study.
+    :param units: names of other units to take in their place, such as `eV`; `atomic` stands for those of the data.
+    :raises TesseralError: if the study's metric is not recorded, its baseline is no arm, or a unit is not known.
     :raises FileNotFoundError: if a file was compacted since `tables` were loaded: `tesseral.read_study(…, analyse)`
         then reads anew.
     """
+    tables = in_units(tables, tables.study.units.asked(units))
     # Files are read first and at once, because a running study compacts them.
     curves, layers = learning_curves(tables), _layers(tables)
     by_order, by_size = trends(tables), size_curves(tables)

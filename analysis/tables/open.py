@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from tesseral.analysis.tables.load import StudyTables, load, trials_frame
 from tesseral.analysis.tables.search import read_search
 from tesseral.analysis.tables.study_info import ReferenceInfo, StudyInfo
+from tesseral.analysis.terms.shown_units import ShownUnits
 from tesseral.analysis.terms.targets import label_target
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.metrics import measured
@@ -203,6 +204,9 @@ def study_info(
         objectives=objectives(file, study.arms),
         seed=file.study.seed,
         reference=shown.info,
+        units=ShownUnits.chosen(
+            file.units, {name: unit for each in data.values() for name, unit in each.units.items()}
+        ),
         doubts=tuple(file.doubt for file in data.values() if file.doubt),
         study_file=study.text,
     )
@@ -257,6 +261,8 @@ class _DataFile:
 
     labels: Mapping[str, Label] = field(default_factory=dict)
     info: ReferenceInfo = field(default_factory=ReferenceInfo)
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Column → unit of the label that filled it, of imported data."""
     doubt: str = ""
     """A sentence, if the file cannot be read or is not what the trials were trained on."""
 
@@ -283,7 +289,9 @@ def _data_file(written: str, storage: str | Path, hashes: Collection[str]) -> _D
                 )
             declared: dict[str, dict[str, Any]] = json.loads(metadata.get("tesseral.labels") or "{}")
             labels = {name: Label.from_dict(tree) for name, tree in declared.items()}
-            return _DataFile(labels, _fit(file))
+            mapping: dict[str, Any] = json.loads(metadata.get("tesseral.mapping") or "{}")
+            units = {label["column"]: label["unit"] for label in mapping.get("labels", ())}
+            return _DataFile(labels, _fit(file), units)
     except StoreError as error:
         return _DataFile(doubt=f"{error}: its labels and fit floor are left out.")
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:

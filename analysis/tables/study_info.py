@@ -6,6 +6,7 @@ from math import inf
 
 from tesseral.analysis.terms.estimate import Aggregate
 from tesseral.analysis.terms.sampling import Sampling
+from tesseral.analysis.terms.shown_units import ShownUnits
 from tesseral.analysis.terms.targets import Group, TargetLabel
 from tesseral.study.design.arm import Excluded
 from tesseral.study.design.baselines import FACTORS
@@ -110,6 +111,8 @@ class StudyInfo:
     """Arms that were dropped; `arms` are the others."""
     densities: int = 0
     """Validation structures on which metrics that need a grid are measured during training; `traces.densities`."""
+    units: ShownUnits = field(default_factory=ShownUnits)
+    """Units in which errors are to be shown; tables as they are opened have those of reference data."""
     doubts: tuple[str, ...] = ()
     """Sentences on reference data that cannot be read, or are not what the trials were trained on."""
     study_file: str = ""

@@ -72,10 +72,16 @@ _WORDS = {
     "electrons": "error of the electron count",
     "relative_error": "relative error",
     "error": "error",
+    "component_mae": "mean absolute error of the components",
+    "component_rmse": "root mean square error of the components",
     "energy_error": "error of the energies",
+    "energy_error_per_atom": "error of the energies per atom",
+    "dipole_error": "error of the dipole",
+    "quadrupole_error": "error of the quadrupole",
+    "potential_error": "error of the potential",
     "block_epsilon": "density error ε of the parts of order l",
 }
-_OF_TARGET = ("relative_error", "error")
+_OF_TARGET = ("relative_error", "error", "component_mae", "component_rmse")
 
 
 def describe(metric: str, target: TargetLabel | None = None) -> MetricLabel:
@@ -87,7 +93,7 @@ def describe(metric: str, target: TargetLabel | None = None) -> MetricLabel:
     declared = METRICS.get(name)
     unit = "" if declared is None else declared.unit or ""
     if declared is not None and target is not None:
-        unit = declared.unit_for(target.quantity)
+        unit = target.unit_of(declared)
     of = target.name if target is not None and name in _OF_TARGET else ""
     share = "the target’s spread" if declared is not None and declared.of_spread else ""
     definition = declared.description if declared else ""
@@ -95,5 +101,6 @@ def describe(metric: str, target: TargetLabel | None = None) -> MetricLabel:
 
 
 def typeset(unit: str) -> str:
-    """A unit with raised powers: 'e bohr^2' becomes 'e bohr²'."""
-    return re.sub(r"\^(-?\d+)", lambda power: power[1].translate(SUPERSCRIPT), unit)
+    """A unit with raised powers and signs: 'e bohr^2' becomes 'e bohr²', 'eV/angstrom' 'eV/Å'."""
+    raised = re.sub(r"\^(-?\d+)", lambda power: power[1].translate(SUPERSCRIPT), unit)
+    return raised.replace("angstrom", "Å")

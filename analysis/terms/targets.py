@@ -6,9 +6,11 @@ baseline levels of all others.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from tesseral.analysis.terms.shown_units import CONVERTED, ShownUnits
+from tesseral.study.configuration.metrics import Metric
 from tesseral.study.configuration.quantities import QUANTITIES, Label, Quantity, quantity_of
 from tesseral.study.configuration.target import Target
 
@@ -20,6 +22,8 @@ class TargetLabel:
     quantity: Quantity = QUANTITIES["density"]
     chosen: tuple[int, ...] | None = None
     """Orders l of the density that are predicted; None for all, and for other targets."""
+    units: ShownUnits = field(default_factory=ShownUnits)
+    """Units in which its errors stand in the tables at hand."""
 
     @property
     def name(self) -> str:
@@ -36,7 +40,15 @@ class TargetLabel:
     @property
     def unit(self) -> str:
         """Unit of its metric `error`; empty if there is none or it is unknown."""
-        return self.quantity.unit if "error" in self.quantity.metrics else ""
+        return self.units.shown(self.quantity.unit) if "error" in self.quantity.metrics else ""
+
+    def unit_of(self, metric: Metric) -> str:
+        """The unit of a metric's values for this target; empty if dimensionless, or if the unit is not known.
+
+        :param metric: that the target has.
+        """
+        unit = metric.unit_for(self.quantity)
+        return self.units.shown(unit) if metric.name in CONVERTED else unit
 
     @property
     def orders(self) -> tuple[int, ...]:

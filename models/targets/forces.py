@@ -10,6 +10,7 @@ from torch.nn import Module
 from tesseral.models.data.batch import PropertyBatch
 from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions
 from tesseral.models.targets.loss import inverse_square
+from tesseral.models.targets.pooling import atoms
 from tesseral.models.targets.property import PropertyTarget
 from tesseral.models.targets.target import Loss, Target, Value
 from tesseral.study import configuration
@@ -149,13 +150,14 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         return ForceLoss(self.spread, forces=settings.forces, energy=settings.energy)
 
     def sums(self, error: EnergyForces, batch: PropertyBatch) -> dict[str, Tensor]:
-        """Σ|ΔF|, ΣΔF², ΣF², Σ|ΔE| and their numbers.
+        """Σ|ΔF|, ΣΔF², ΣF², Σ|ΔF| of components, Σ|ΔE|, Σ|ΔE|/N and their numbers.
 
         :param error: ΔE, hartree, and ΔF, hartree/bohr.
         :param batch: the structures that it is for.
         :returns: name → (), float64.
         """
         energy = error.forces.new_zeros(0) if error.energy is None else error.energy
+        sizes = atoms(batch.graph, error.forces)[: energy.numel()]
         return {
             "length": error.forces.norm(dim=1).sum(),
             "error": error.forces.square().sum(),
@@ -163,18 +165,25 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
             "atoms": error.forces.new_tensor(len(error.forces)),
             "energy": energy.abs().sum(),
             "energies": error.forces.new_tensor(energy.numel()),
+            "components": error.forces.abs().sum(),
+            "energy_per_atom": (energy.abs().flatten() / sizes).sum(),
         }
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
-        """`error` and `relative_error` of the forces, `energy_error` where there are energies.
+        """`error`, `relative_error`, `component_mae` and `component_rmse` of the forces, `energy_error` and
+        `energy_error_per_atom` where there are energies.
 
         :param sums: of a whole split.
         """
         values = [Value("error", None, float(sums["length"] / sums["atoms"]))]
         if sums["spread"] > 0:
             values.append(Value("relative_error", None, 100 * float(sums["error"] / sums["spread"]) ** 0.5))
+        numbers = 3 * sums["atoms"]
+        values.append(Value("component_mae", None, float(sums["components"] / numbers)))
+        values.append(Value("component_rmse", None, float(sums["error"] / numbers) ** 0.5))
         if sums["energies"] > 0:
             values.append(Value("energy_error", None, float(sums["energy"] / sums["energies"])))
+            values.append(Value("energy_error_per_atom", None, float(sums["energy_per_atom"] / sums["energies"])))
         return values
 
 

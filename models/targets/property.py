@@ -10,7 +10,7 @@ from torch import Tensor
 from tesseral.models.data.batch import PropertyBatch
 from tesseral.models.networks.graph import Graph
 from tesseral.models.targets.loss import SquaredLoss, weighted
-from tesseral.models.targets.pooling import POOLINGS, components, dipole, mean, total
+from tesseral.models.targets.pooling import POOLINGS, atoms, components, dipole, mean, total
 from tesseral.models.targets.target import Loss, Target, Value
 from tesseral.study import configuration
 from tesseral.study.configuration.quantities import Quantity
@@ -169,7 +169,9 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
         return weighted(SquaredLoss(self.spread), self.order, weights)
 
     def sums(self, error: Tensor, batch: PropertyBatch) -> dict[str, Tensor]:
-        """Σ|err| of the whole and by l, Σerr² and Σ(y − baseline)² by l, and the number of rows.
+        """Σ|err| of the whole and by l, Σerr² and Σ(y − baseline)² by l, the number of rows, and Σ|err| of components.
+
+        Of an energy, Σ|err|/N too, N the number of atoms.
 
         :param error: (rows, dim), in the quantity's unit.
         :param batch: the structures that it is for.
@@ -178,17 +180,21 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
         error = error.double()
         orders = torch.nn.functional.one_hot(self.order).double()
         squares = error.square() @ orders
-        return {
+        per_atom = {}
+        if "energy_error_per_atom" in self.quantity.metrics:
+            per_atom = {"per_atom": (error.abs()[:, 0] / atoms(batch.graph, error)).sum()}
+        return per_atom | {
             "length": squares.sum(dim=1).sqrt().sum(),
             "length_by_order": squares.sqrt().sum(dim=0),
             "error": squares.sum(dim=0),
             "spread": ((batch.values - self.offset(batch.graph)).square() @ orders).sum(dim=0),
             "rows": error.new_tensor(len(error)),
+            "components": error.abs().sum(),
         }
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
-        """`error` and `relative_error`, by l too if there are several orders. Without spread there is no
-        `relative_error`.
+        """`error` and `relative_error`, by l too if there are several orders, and the errors of components. Without
+        spread there is no `relative_error`.
 
         :param sums: of a whole split.
         """
@@ -199,6 +205,12 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
         for order in orders if len(orders) > 1 else ():
             values.append(Value("error", order, float(sums["length_by_order"][order]) / rows))
             values += _relative(order, sums["error"][order], sums["spread"][order])
+        numbers = rows * len(self.order)
+        if "component_mae" in self.quantity.metrics:
+            values.append(Value("component_mae", None, float(sums["components"]) / numbers))
+        values.append(Value("component_rmse", None, (float(sums["error"].sum()) / numbers) ** 0.5))
+        if "per_atom" in sums:
+            values.append(Value("energy_error_per_atom", None, float(sums["per_atom"]) / rows))
         return values
 
 

@@ -117,10 +117,18 @@ METRICS = {
             None,
             "mean absolute error in the target’s unit (for vectors and tensors, the mean norm of the error)",
         ),
+        Metric("component_mae", None, "mean absolute error of the components; it depends on the axes"),
+        Metric("component_rmse", None, "root mean square error of the components"),
         Metric(
             "energy_error",
             "hartree",
             "mean absolute error of the energies, if the reference data have them",
+            optional=True,
+        ),
+        Metric(
+            "energy_error_per_atom",
+            "hartree",
+            "mean absolute error of the energies, each divided by the number of atoms, if the reference data have them",
             optional=True,
         ),
     )

@@ -125,7 +125,7 @@ class Quantity:
     """Values of `loss.name` that fit; `auto` stands for the first."""
     loss_weights: tuple[str, ...] = ()
     """Fields of `[loss]` that weigh the terms of its loss."""
-    metrics: tuple[str, ...] = ("relative_error", "error")
+    metrics: tuple[str, ...] = ("relative_error", "error", "component_mae", "component_rmse")
     """Names in `tesseral.study.configuration.metrics.METRICS`. A study is judged by the first that its targets share,
     unless it names another."""
     own_metric: str = "error"
@@ -195,6 +195,10 @@ def _property(
     on_request: bool = False,
 ) -> Quantity:
     """A quantity with the losses and metrics of a property; phrase, column and outputs default to name and irreps."""
+    kept = parse_irreps(irreps)
+    # The error of a single number is that of its component.
+    several = ("component_mae",) if sum(term.mul * (2 * term.l + 1) for term in kept) > 1 else ()
+    of_atoms = ("energy_error_per_atom",) if name == "energy" else ()
     return Quantity(
         name=name,
         phrase=phrase or name,
@@ -202,12 +206,13 @@ def _property(
         on_request=on_request,
         per=per,
         unit=unit,
-        irreps=parse_irreps(irreps),
+        irreps=kept,
         magnitude=magnitude,
         multipole=multipole,
         pooling=pooling,
         outputs=parse_irreps(outputs or irreps),
         extensive=extensive,
+        metrics=("relative_error", "error", *several, "component_rmse", *of_atoms),
     )
 
 
@@ -250,7 +255,7 @@ _FORCES = Quantity(
     pooling="gradient",
     outputs=parse_irreps("1x0e"),
     loss_weights=("forces", "energy"),
-    metrics=("relative_error", "error", "energy_error"),
+    metrics=("relative_error", "error", "component_mae", "component_rmse", "energy_error", "energy_error_per_atom"),
 )
 
 # The order of the columns is part of the data's content hash: new ones stand at the end.

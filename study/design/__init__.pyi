@@ -2,7 +2,7 @@ from .arm import Arm, Excluded
 from .match import MatchedArm
 from .parameter import Parameter
 from .stages import Best, PlannedTrial, Proposal
-from .study_file import Asha, Design, Header, Match, Replication, Resources, Search, StudyFile
+from .study_file import Asha, Design, Header, Match, Replication, Resources, Search, StudyFile, Units
 
 __all__ = [
     "Arm",
@@ -20,4 +20,5 @@ __all__ = [
     "Resources",
     "Search",
     "StudyFile",
+    "Units",
 ]

@@ -173,6 +173,22 @@ class Resources(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Units(Section):
+    """`[units]`: units of errors in reports and tables. Records keep those of reference data.
+
+    The default of each is the unit that the data were imported in, forces of eV/Å in meV/Å; for computed data it is
+    that of reference data. `--units` of a command chooses others.
+    """
+
+    energy: Literal["hartree", "eV", "meV", "kcal/mol", "kJ/mol"] | None = None
+    """Of energies and orbital energies."""
+    forces: Literal["hartree/bohr", "eV/angstrom", "meV/angstrom", "kcal/mol/angstrom"] | None = None
+    """Of forces."""
+    dipole: Literal["e bohr", "debye", "e angstrom"] | None = None
+    """Of dipoles."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyFile(Section):
     """A study file: what is compared, on which data, and how often."""
 
@@ -211,3 +227,5 @@ class StudyFile(Section):
     """When the hidden features are measured."""
     resources: Resources = field(default_factory=Resources)
     """What each trial may use."""
+    units: Units = field(default_factory=Units)
+    """Units of errors in reports and tables."""

@@ -53,5 +53,21 @@ def size_of(unit: str, within: str) -> float:
     raise TesseralError(f"expected a unit that can be turned into {within}, got {unit!r}; valid are {', '.join(known)}")
 
 
+def unit_name(unit: str, within: str) -> str:
+    """Return a unit as tesseral writes it; `within` for `au`.
+
+    >>> unit_name("EV/Å", "hartree/bohr")
+    'eV/angstrom'
+
+    :param unit: name of a unit, as a mapping writes it.
+    :param within: unit of a column of reference data.
+    :raises TesseralError: as `size_of`.
+    """
+    if _plain(unit) == "au":
+        return within
+    size_of(unit, within)
+    return next(name for name in _UNITS[within] if _plain(name) == _plain(unit))
+
+
 def _plain(unit: str) -> str:
     return " ".join(unit.lower().replace("*", " ").replace("å", "angstrom").split())

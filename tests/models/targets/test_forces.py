@@ -166,7 +166,8 @@ def test_energies_are_learnt_where_they_are():
         for reference in (REFERENCE, without_energies())
     )
     assert with_them["test.energy_error"] < 0.01 * -ATOMIC[8]
-    assert with_them.keys() - without.keys() == {"test.energy_error", "validation.energy_error"}
+    own = {f"{split}.{name}" for split in ("test", "validation") for name in ("energy_error", "energy_error_per_atom")}
+    assert with_them.keys() - without.keys() == own
     only_energies = replace(configuration, loss=Loss(name="squared", forces=0.0))
     with pytest.raises(DataError, match=r"loss\.forces: expected a weight above 0"):
         train(synthetic_trial(without_energies(), only_energies), without_energies(), Memory(), device="cpu")
@@ -206,7 +207,10 @@ def test_a_network_that_does_not_look_at_positions_has_no_forces():
     assert {value.key for value in measure(unmoved, evaluation_batches(data, [0, 1]))} == {
         "error",
         "relative_error",
+        "component_mae",
+        "component_rmse",
         "energy_error",
+        "energy_error_per_atom",
     }
 
 

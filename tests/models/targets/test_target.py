@@ -181,9 +181,16 @@ def test_metrics_are_their_formulas(quantity):
         expected[f"relative_error.l{order}"] = 100 * np.sqrt(
             (error[:, block] ** 2).sum() / (deviation[:, block] ** 2).sum()
         )
+    if error.shape[1] > 1:
+        expected["component_mae"] = np.abs(error).mean()
+    expected["component_rmse"] = np.sqrt((error**2).mean())
+    sizes = np.array([len(rows[index]["atomic_numbers"]) for index in chosen])
+    if quantity == "energy":
+        expected["energy_error_per_atom"] = (np.abs(error[:, 0]) / sizes).mean()
     if quantity == "forces":
         energies = [model(data.batch([index]).graph).energy.item() - rows[index]["energy"] for index in chosen]
         expected["energy_error"] = np.abs(energies).mean()
+        expected["energy_error_per_atom"] = (np.abs(energies) / sizes).mean()
     assert metrics == pytest.approx(expected, rel=1e-8)
 
 

@@ -81,7 +81,7 @@ def test_the_default_metric_is_one_that_all_targets_have(names, metric, objectiv
         (
             ["energy"],
             "epsilon",
-            "expected one of relative_error, error, the metrics of the target energy",
+            "expected one of relative_error, error, component_rmse, the metrics of the target energy",
         ),
         (["density"], "error", "expected one of epsilon, l2_error, "),
         (
@@ -97,7 +97,7 @@ def test_the_default_metric_is_one_that_all_targets_have(names, metric, objectiv
         (
             ["forces"],
             "energy_error",
-            "relative_error, error, the metrics of the target forces, got 'energy_error'",
+            "error, component_mae, component_rmse, the metrics of the target forces, got 'energy_error'",
         ),
         (["density"], "block_error", "got 'block_error'"),
     ],

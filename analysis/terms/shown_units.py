@@ -1,0 +1,89 @@
+"""The units in which errors are shown: those of reference data, or those of the field that reads them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self, get_args, get_type_hints
+
+from tesseral.study.design.study_file import Units
+from tesseral.study.errors import TesseralError
+from tesseral.study.parsing.units import size_of, unit_name
+
+ATOMIC = "atomic"
+"""Name that stands for the units of reference data."""
+RECORDED = {"energy": "hartree", "forces": "hartree/bohr", "dipole": "e bohr"}
+"""Field of `ShownUnits` → unit of reference data."""
+CONVERTED = ("error", "component_mae", "component_rmse", "energy_error", "energy_error_per_atom")
+"""Metrics whose values are converted."""
+VALID = {
+    kind: tuple(unit for option in get_args(get_type_hints(Units)[kind]) for unit in get_args(option))
+    for kind in RECORDED
+}
+"""Field of `[units]` → units that it may be."""
+
+
+@dataclass(frozen=True)
+class ShownUnits:
+    """A unit for each kind of quantity that has several in use."""
+
+    energy: str = RECORDED["energy"]
+    forces: str = RECORDED["forces"]
+    dipole: str = RECORDED["dipole"]
+
+    @classmethod
+    def chosen(cls, settings: Units, imported: Mapping[str, str]) -> Self:
+        """The units of a study: those of its file, else those that its data were imported in.
+
+        Forces are errors of hundredths of an eV/Å, and stand in meV/Å.
+
+        :param settings: `[units]` of the study file.
+        :param imported: column of reference data → unit of the label that filled it.
+        """
+        units = cls()
+        for kind, recorded in RECORDED.items():
+            unit = getattr(settings, kind)
+            if unit is None and kind in imported:
+                unit = unit_name(imported[kind], recorded)
+                unit = {"eV/angstrom": "meV/angstrom"}.get(unit, unit)
+            if unit in VALID[kind]:
+                units = replace(units, **{kind: unit})
+        return units
+
+    def asked(self, names: Sequence[str]) -> Self:
+        """These units with others in the place of some.
+
+        :param names: of units, such as `eV` or `debye`; `atomic` stands for those of reference data.
+        :raises TesseralError: if a name is none of a valid unit.
+        """
+        units = self
+        for name in names:
+            if name == ATOMIC:
+                units = type(self)()
+                continue
+            found = [(kind, unit) for kind, valid in VALID.items() for unit in valid if _same(name, unit, kind)]
+            if not found:
+                valid = ", ".join(unit for units in VALID.values() for unit in units)
+                raise TesseralError(f"expected units of {valid}, or {ATOMIC}, got {name!r}")
+            units = replace(units, **dict(found))
+        return units
+
+    def shown(self, unit: str) -> str:
+        """The unit in which values of a unit of reference data are shown.
+
+        :param unit: of reference data.
+        """
+        return next((getattr(self, kind) for kind, recorded in RECORDED.items() if recorded == unit), unit)
+
+    def factor(self, unit: str) -> float:
+        """What values in a unit of reference data are multiplied by.
+
+        :param unit: of reference data.
+        """
+        shown = self.shown(unit)
+        return 1.0 if shown == unit else 1 / size_of(shown, unit)
+
+
+def _same(name: str, unit: str, kind: str) -> bool:
+    try:
+        return unit_name(name, RECORDED[kind]) == unit
+    except TesseralError:
+        return False
