@@ -162,9 +162,11 @@ class Campaign:
             if entry is None or (entry.outcome is None and trial not in self._running):
                 self._check()
                 entry = self._record(planned, arm, facts)
-                self.display.added(0, steps - self._steps[planned.arm.label])  # a searched batch size changes them
+                # A searched batch size changes the steps; a trial that was copied takes none, and no time.
+                taken = steps if entry.outcome is None else 0
+                self.display.added(0, taken - self._steps[planned.arm.label])
                 if entry.outcome is not None:
-                    self.display.ended(trial, steps)
+                    self.display.ended(trial, 0)
             entry = self._entries[trial] = self._join(entry, planned, arm)
             if entry.outcome is not None:
                 on_end(entry)
@@ -353,7 +355,9 @@ class Campaign:
             self._give_up("its worker left it to another")
             return
         self._judges.pop(trial, None)
-        self.display.ended(trial, steps)
+        done = min(steps, entry.outcome.get("steps", steps))  # fewer where it was stopped early, or failed
+        self.display.added(0, done - steps)
+        self.display.ended(trial, done)
         self._entries[trial] = entry
         self._durations.append((entry.plan["arm"], float(entry.outcome.get("seconds") or 0.0)))
         for on_end in callbacks:

@@ -15,6 +15,12 @@ class Display(Protocol):
         :param seconds: until the takeover, if it stays silent.
         """
 
+    def doing(self, what: str) -> None:
+        """What is being done before the first trial starts.
+
+        :param what: such as "reading the reference data".
+        """
+
     def started(self, trials: int, finished: int, steps: int) -> None:
         """The study has `trials`, of which `finished` are done; the others need `steps` optimizer steps at most.
 
@@ -38,10 +44,10 @@ class Display(Protocol):
         """
 
     def ended(self, trial: str, steps: int) -> None:
-        """A trial has ended; `steps` is the most that it could have taken.
+        """A trial has ended; what it could have taken beyond `steps` was taken back by `added` before.
 
         :param trial: the trial's id.
-        :param steps: optimizer steps of the whole trial.
+        :param steps: optimizer steps that were done; 0 of a trial that was copied from another study.
         """
 
     def said(self, sentence: str) -> None:
@@ -59,6 +65,9 @@ class Silent:
         """What was said, in order."""
 
     def waiting(self, holder: Holder, seconds: float) -> None:
+        """Show nothing."""
+
+    def doing(self, what: str) -> None:
         """Show nothing."""
 
     def started(self, trials: int, finished: int, steps: int) -> None:

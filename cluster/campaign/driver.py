@@ -99,6 +99,8 @@ def run(
     """
     if executor not in ("ray", "inline") and not hasattr(executor, "run"):
         raise TesseralError(f"executor: expected 'ray', 'inline' or an Executor, got {executor!r}")
+    display = display or Silent()
+    display.doing("reading the reference data and sizing the arms")
     plan = prepare(study, storage)
     mirror = Mirror(optuna_storage, plan.study.name) if optuna_storage and plan.study.file.search else None
     if executor == "ray":
@@ -107,7 +109,7 @@ def run(
         executor = RayExecutor()
     elif executor == "inline":
         executor = InlineExecutor()
-    return run_study(plan, executor, display or Silent(), lease, mirror)
+    return run_study(plan, executor, display, lease, mirror)
 
 
 def run_study(
@@ -132,6 +134,7 @@ def run_study(
     :raises LeaseLostError: if another driver took it over while this one was paused.
     :raises StoreError: if the storage fails; the same call goes on.
     """
+    display.doing("reading the records")
     store = Store(plan.storage).child(plan.study.name)
     before = freeze(store, plan.study)
     grown = () if before is None else _growth(plan, before)

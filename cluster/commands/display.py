@@ -133,6 +133,15 @@ class StudyProgress:
         text = f"the study may be held by {holder}; takeover in {seconds:.0f} s if it stays silent"
         self._progress.update(self._task, description=text)
 
+    def doing(self, what: str) -> None:
+        """Say what is done before the first trial starts, and that it goes on."""
+        text = f"{self._name}: {what}"
+        if self._task is None:
+            self._task = self._progress.add_task(text, total=None)
+        self._progress.update(self._task, description=text)
+        if not self._progress.console.is_terminal:
+            self.said(text)
+
     def started(self, trials: int, finished: int, steps: int) -> None:
         """Show the bar over the steps of the trials that are left."""
         if self._task is not None:
@@ -176,7 +185,8 @@ class StudyProgress:
         return ", ".join(words)
 
     def _text(self) -> str:
-        return f"{self._name}: {self._ended} of {self._trials} trials, steps"
+        what = "steps" if any(self._steps.values()) else "processes start"
+        return f"{self._name}: {self._ended} of {self._trials} trials, {what}"
 
 
 def _whole(column: str, cells: Sequence[str]) -> bool:

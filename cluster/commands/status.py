@@ -48,12 +48,16 @@ def status(
         "trial", "arm", "cause", "reason"
     )
     shown = [state for state in State if any(counts[state] for arms in stages.values() for counts in arms.values())]
+    holder = driver(Store(storage).child(name))
+    # Without a driver nothing runs: what has begun and not ended was interrupted.
+    words = {state: "interrupted" if state is State.RUNNING and holder is None else state.value for state in State}
     if as_json:
         tree = {
-            stage: {arm: {state: counts[state] for state in shown} for arm, counts in arms.items()}
+            stage: {arm: {words[state]: counts[state] for state in shown} for arm, counts in arms.items()}
             for stage, arms in stages.items()
         }
-        told = {"study": name, "arms": tree["confirm"], **tree, "failed": failed.to_dicts()}
+        told = {"study": name, "driver": holder and str(holder), "arms": tree["confirm"], **tree}
+        told["failed"] = failed.to_dicts()
         print(json.dumps(told | ({} if address is None else {"job": job and asdict(job)}), indent=2))
         printed()
         return
@@ -63,11 +67,12 @@ def status(
             [arm, f"{counts[State.COMPLETE]} of {counts.total()}", *(str(counts[state]) for state in others)]
             for arm, counts in arms.items()
         ]
-        console.print(table(f"{name}: {stage}" if len(stages) > 1 else name, ["arm", State.COMPLETE, *others], rows))
+        heads = ["arm", State.COMPLETE, *(words[state] for state in others)]
+        console.print(table(f"{name}: {stage}" if len(stages) > 1 else name, heads, rows))
     if address is not None:
         said = f"{job.id} is {job.state.lower()}." if job else f"The cluster at {address} knows no job of it."
         console.print(said, soft_wrap=True)
-    if holder := driver(Store(storage).child(name)):
+    if holder is not None:
         console.print(f"Driven by {holder}.", soft_wrap=True)
     elif any(not state.finished for state in shown):
         console.print("No driver runs it now; `tesseral run` continues it.", soft_wrap=True)

@@ -167,3 +167,38 @@ def test_further_arms_that_would_change_matched_ones_are_refused(storage, study_
         StudyFileError, match=r"with the further arms, arm 'lmax=0' would have .* since arms are matched to"
     ):
         tesseral.run(study_file, storage, "inline")
+
+
+class Bar(Counting):
+    """Keeps the length of the bar, what was done of it, and what was said before."""
+
+    total = done = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phases: list[str] = []
+
+    def doing(self, what: str) -> None:
+        self.phases.append(what)
+
+    def started(self, trials: int, finished: int, steps: int) -> None:
+        self.total = steps
+
+    def added(self, trials: int, steps: int) -> None:
+        self.total += steps
+
+    def ended(self, trial: str, steps: int) -> None:
+        super().ended(trial, steps)
+        self.done += steps
+
+
+def test_copied_trials_take_no_steps(storage, study_file):
+    text = study_file.read_text().replace("epochs = 6", "epochs = 2")
+    study_file.write_text(text)
+    first, second = Bar(), Bar()
+    tesseral.run(study_file, storage, "inline", display=first)
+    assert first.done == first.total == 6 * 2 * 2
+    assert first.phases == ["reading the reference data and sizing the arms", "reading the records"]
+    study_file.write_text(text.replace('name = "small"', 'name = "again"'))
+    assert tesseral.run(study_file, storage, "inline", display=second).reused == {"small": 6}
+    assert (second.trials, second.done, second.total) == (6, 0, 0)

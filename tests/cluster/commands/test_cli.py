@@ -16,6 +16,7 @@ from tesseral.cluster.commands.exit_codes import finish
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.design.stages import Best
+from tesseral.study.records.attempt import Attempt
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import freeze, write_plan
 from tesseral.study.records.outcome import seal_outcome
@@ -106,6 +107,27 @@ def test_status_counts_what_is_due(storage, study_file):
     assert state_counts(open_trials(storage, "small")) == {
         "confirm": {"lmax=0": {State.PLANNED: 2, State.FAILED: 1}, "lmax=1": {State.PLANNED: 3}}
     }
+
+
+def test_what_was_interrupted_does_not_run(storage, study_file):
+    """After Ctrl-C a trial that had begun has no outcome, and nothing trains it until the study is run again."""
+    study = Study.load(study_file)
+    store = Store(storage).child("small")
+    freeze(store, study)
+    plan = prepare(study, str(storage))
+    planned = plan.plan_confirm(plan.arms[0], 0, 0)
+    write_plan(store, planned, "small")
+    with Lease.acquire(store) as lease:
+        Attempt.begin(store, planned.trial.id, lease.number, {})
+        running = json.loads(tesseral("status", "small", "--storage", storage, "--json").stdout)
+    assert running["arms"]["lmax=0"] == {"planned": 2, "running": 1}
+    assert running["driver"].startswith("process ")
+    left = json.loads(tesseral("status", "small", "--storage", storage, "--json").stdout)
+    assert left["arms"]["lmax=0"] == {"planned": 2, "interrupted": 1}
+    assert left["driver"] is None
+    shown = tesseral("status", "small", "--storage", storage).stdout
+    assert "interrupted" in shown
+    assert "running" not in shown
 
 
 def test_status_shows_search_and_confirm_apart(storage, study_file):

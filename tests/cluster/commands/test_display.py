@@ -53,10 +53,31 @@ def test_a_log_tells_the_progress_in_lines(monkeypatch):
     monkeypatch.setattr(display, "console", screen)
     with display.bar() as progress:
         shown = display.StudyProgress(progress, "small")
+        shown.doing("reading the records")
         shown.started(trials=4, finished=1, steps=300)
         shown.progress("a", 30)
-        assert screen.file.getvalue() == ""
+        assert screen.file.getvalue() == "small: reading the records\n"
         monkeypatch.setattr(display, "LINE_EVERY", 0.0)
         shown.ended("a", 100)
         lines = screen.file.getvalue().splitlines()
-    assert lines[0].startswith("small: 2 of 4 trials, 33 % of the steps")
+    assert lines[1].startswith("small: 2 of 4 trials, 33 % of the steps")
+
+
+def test_copied_trials_do_not_make_the_rest_look_quick(monkeypatch):
+    """They shorten the bar, so the time left follows from steps that were done."""
+    screen = display.Screen()
+    screen.file = io.StringIO()
+    monkeypatch.setattr(display, "console", screen)
+    with display.bar() as progress:
+        shown = display.StudyProgress(progress, "small")
+        shown.doing("reading the reference data")
+        shown.started(trials=4, finished=0, steps=400)
+        (task,) = progress.tasks
+        assert task.description == "small: 0 of 4 trials, processes start"
+        for trial in ("a", "b"):
+            shown.added(0, -100)
+            shown.ended(trial, 0)
+        assert (task.completed, task.total) == (0, 200)
+        shown.progress("c", 50)
+        assert (task.completed, task.total) == (50, 200)
+        assert task.description == "small: 2 of 4 trials, steps"
