@@ -48,7 +48,7 @@ class Graph(NamedTuple):
     @property
     def size(self) -> int:
         """Number of structures."""
-        return len(self.charge)
+        return self.charge.shape[0]  # `len` would make torch.export take it for a constant
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """On a device, floats in a precision.

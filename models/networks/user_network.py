@@ -109,7 +109,7 @@ class UserNetwork(Module):
         :raises StudyFileError: if the network returns anything else.
         """
         outputs = self.network(graph)
-        expected = (len(graph.species), self.dim)
+        expected = (graph.species.shape[0], self.dim)
         if not isinstance(outputs, Tensor) or outputs.shape != expected:
             came = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
             raise StudyFileError(

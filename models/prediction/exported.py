@@ -2,6 +2,7 @@
 
 import io
 import json
+from copy import deepcopy
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.prediction.trained_model import TrainedModel
 from tesseral.models.reference.structure import Structure
 from tesseral.study.configuration.quantities import QUANTITIES
@@ -42,7 +44,9 @@ class Program(Module):
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
-        self.network, self.target = model.model.network, model.model.target
+        whole = deepcopy(model.model)
+        choose_backend(whole, "portable", model.device)  # a program has the operations of PyTorch alone
+        self.network, self.target = whole.network, whole.target
         self.edges, self.elements = model.edges, len(model.elements)
 
     def forward(
@@ -52,7 +56,20 @@ class Program(Module):
         vectors = positions.index_select(0, source) - positions.index_select(0, destination)
         harmonics, radial = self.edges.evaluate(vectors)
         elements = torch.nn.functional.one_hot(species, self.elements).to(positions.dtype)
-        graph = Graph(species, elements, source, destination, harmonics, radial, positions, structure, charge)
+        none = source[:0]
+        graph = Graph(
+            species=species,
+            elements=elements,
+            source=source,
+            destination=destination,
+            reverse=none,
+            half=none,
+            harmonics=harmonics,
+            radial=radial,
+            positions=positions,
+            structure=structure,
+            charge=charge,
+        )
         return self.target.read(self.network(graph), graph)
 
 

@@ -1,7 +1,7 @@
 """A trained model with what it takes to use it: elements, quantity, units, the trial that it is of."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.nn import Module
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis
 from tesseral.models.networks.graph import EdgeBasis, Graph, join, molecule_graph
+from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.reference.structure import Structure
 from tesseral.models.targets.forces import EnergyForces
 from tesseral.models.targets.model import Model
@@ -67,6 +68,12 @@ class TrainedModel(Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Move or round the weights, as `to`, `double` or `cuda` ask; products are computed as suits the new place."""
+        super()._apply(fn, recurse)
+        choose_backend(self.model, "auto", self.device)
+        return self
 
     def forward(self, graph: Graph) -> Any:
         """The prediction, see `tesseral.models.targets.model.Model`.

@@ -46,7 +46,7 @@ def atoms(graph: Graph, like: Tensor) -> Tensor:
     :param like: a tensor of the precision and device wanted.
     :returns: (structures,).
     """
-    return like.new_zeros(graph.size).index_add(0, graph.structure, like.new_ones(len(graph.structure)))
+    return like.new_zeros(graph.size).index_add(0, graph.structure, like.new_ones(graph.structure.shape[0]))
 
 
 POOLINGS: dict[str, Callable[[Tensor, Graph], Tensor]] = {"sum": total, "mean": mean, "atom": own}

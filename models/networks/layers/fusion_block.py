@@ -94,9 +94,9 @@ class EdgeSum(Module):
         :param graph: edges, with harmonics and radial values.
         :returns: (atoms, irreps_out.dim).
         """
-        weights = self.radial(graph.radial).reshape(len(graph.radial), self.lmax + 1, self.channels, 1)
+        weights = self.radial(graph.radial).reshape(graph.radial.shape[0], self.lmax + 1, self.channels, 1)
         harmonics = graph.harmonics.split([2 * order + 1 for order in range(self.lmax + 1)], dim=1)
         parts = [(weights[:, order] * part[:, None]).flatten(1) for order, part in enumerate(harmonics)]
         messages = torch.cat(parts, dim=1)
-        gathered = messages.new_zeros(len(graph.species), messages.shape[1])
+        gathered = messages.new_zeros(graph.species.shape[0], messages.shape[1])
         return self.scale * gathered.index_add(0, graph.destination, messages)

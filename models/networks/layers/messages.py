@@ -99,7 +99,7 @@ class Messages(Module):
         :returns: (atoms, irreps_out.dim).
         """
         if not self.reaches:
-            return features.new_zeros(len(features), self.width)
+            return features.new_zeros(features.shape[0], self.width)
         sent = self.before(to_blocks(features, self.product.shapes))
         # Weights depend on the distance alone: the fused product takes those of an edge for its reverse as well.
         halved = self.product.backend == "fused" and len(graph.half) > 0

@@ -36,6 +36,6 @@ class BlockLinear(o3.Linear):
             before = outputs[made]
             outputs[made] = part if before is None else before + part
         return [
-            blocks[0].new_zeros(len(blocks[0]), *shape) if output is None else output
+            blocks[0].new_zeros(blocks[0].shape[0], *shape) if output is None else output
             for output, shape in zip(outputs, self._shapes, strict=True)
         ]

@@ -124,7 +124,7 @@ class ChannelProduct(Module):
     def _portable(
         self, features: list[Tensor], harmonics: Tensor, weights: Tensor, source: Tensor, destination: Tensor
     ) -> list[Tensor]:
-        edges = len(harmonics)
+        edges = harmonics.shape[0]
         pieces: list[Tensor] = []
         parts = zip(features, weights.split(self.weight_sizes, dim=1), self.shapes, self.widths, strict=True)
         for number, (x, weight, (mul, dim), widths) in enumerate(parts):
@@ -133,7 +133,7 @@ class ChannelProduct(Module):
             matrix = (harmonics @ coupling).reshape(edges, len(spread), dim)
             product = torch.bmm(matrix, x.index_select(0, source))
             messages = product * (spread @ weight.reshape(edges, len(widths), mul))
-            sums = messages.new_zeros(len(x), len(spread), mul).index_add(0, destination, messages)
+            sums = messages.new_zeros(x.shape[0], len(spread), mul).index_add(0, destination, messages)
             pieces += sums.split(widths, dim=1) if widths else []
         return [torch.cat([pieces[k] for k in members], dim=2) for members in self.blocks]
 
@@ -144,7 +144,7 @@ class ChannelProduct(Module):
             with initialising(0):  # in float64: coefficients are as precise as the dtype they are made in
                 self._stock.append(self.stock().to(weights.device, weights.dtype))
         messages = self._stock[0](from_blocks(features).index_select(0, source), harmonics, weights)
-        sums = messages.new_zeros(len(features[0]), messages.shape[1]).index_add(0, destination, messages)
+        sums = messages.new_zeros(features[0].shape[0], messages.shape[1]).index_add(0, destination, messages)
         pieces = to_blocks(sums, [(self.paths[k].mul, self.paths[k].ir.dim) for k in self.order])
         ends = iter(pieces)
         return [torch.cat([next(ends) for _ in members], dim=2) for members in self.blocks]

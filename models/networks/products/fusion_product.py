@@ -86,7 +86,7 @@ class FusionProduct(Module):
         :param features: for each leaf, (atoms, irreps.dim).
         :returns: (atoms, irreps_out.dim); for each irrep (channels, paths, 2l+1), its paths in the order of `paths`.
         """
-        atoms = len(next(iter(features.values())))
+        atoms = next(iter(features.values())).shape[0]
         stacks = self._leaves(features, atoms)
         pieces: dict[Stack, list[Tensor]] = defaultdict(list)
 

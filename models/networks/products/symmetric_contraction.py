@@ -76,7 +76,7 @@ class SymmetricContraction(Module):
         :param elements: (atoms, elements), one-hot.
         :returns: (atoms, irreps_out.dim).
         """
-        atoms = len(features)
+        atoms = features.shape[0]
         outputs: dict[int, Tensor] = {}
         powers = self._powers(features)
         for parity, roots in self.roots.items():
