@@ -30,6 +30,10 @@ class Shared(NamedTuple):
     """Structures of the test split."""
     groups: str | None
     """What one split holds together."""
+    split: str | None
+    """The published split, if there is one."""
+    held: int | None
+    """Structures of the hold-out that test splits are drawn from."""
     folds: bool
     seed: int | None
     """Of the study."""
@@ -40,6 +44,8 @@ DIFFERS = {
     "data": "the data are others",
     "test": "the test splits have other sizes",
     "groups": "structures are grouped otherwise in splits",
+    "split": "the published splits are others",
+    "held": "the hold-outs have other sizes",
     "folds": "blocks are split otherwise",
     "seed": "the studies have other seeds",
 }
@@ -107,7 +113,7 @@ def compare_studies(
     made = []
     for tables, arm in arms:
         study = tables.study
-        (error,) = arm_errors(tables.trials, metric, [arm], study.sampling)
+        (error,) = arm_errors(tables.trials, metric, [arm], study.sampling_of(metric))
         own = _trials(tables, arm)
         comparison, unpaired = None, ""
         if label(study.name, arm) != baseline:
@@ -115,7 +121,7 @@ def compare_studies(
             if not unpaired:
                 both = pl.concat([own, base_trials], how="diagonal_relaxed")
                 names = (label(study.name, arm), baseline)
-                (comparison,) = compare_pairs(both, metric, [names], _sampling(tables, arm, base_tables, base))
+                (comparison,) = compare_pairs(both, metric, [names], _sampling(metric, tables, arm, base_tables, base))
                 if not comparison.pairs:
                     comparison, unpaired = None, "no block and replicate is complete in both"
         facts = own.filter(pl.col("state") == State.COMPLETE.value)
@@ -149,6 +155,8 @@ def _shared(tables: StudyTables, arm: str, trials: pl.DataFrame) -> Shared:
         data=_only(trials, "data_hash"),
         test=_only(trials, "setting.data.test"),
         groups=_only(trials, "setting.data.groups"),
+        split=_only(trials, "setting.data.split"),
+        held=_only(trials, "held"),
         folds=study.folds,
         seed=study.seed,
     )
@@ -165,15 +173,16 @@ def _difference(one: Shared, other: Shared) -> str:
     return ", ".join(words for field, words in DIFFERS.items() if getattr(one, field) != getattr(other, field))
 
 
-def _sampling(tables: StudyTables, arm: str, base_tables: StudyTables, base: str) -> Sampling:
+def _sampling(metric: str, tables: StudyTables, arm: str, base_tables: StudyTables, base: str) -> Sampling:
     """How pairs were sampled. Blocks that share a setting in either study are one unit."""
-    mine, theirs = tables.study.sampling, base_tables.study.sampling
+    mine, theirs = tables.study.sampling_of(metric), base_tables.study.sampling_of(metric)
     overlaps = {
         label(tables.study.name, arm): mine.overlap(arm),
         label(base_tables.study.name, base): theirs.overlap(base),
     }
     searches = gcd(mine.searches, theirs.searches)
-    return Sampling(min(mine.blocks, theirs.blocks), searches, overlaps, theirs.aggregate)
+    fixed = mine.fixed or theirs.fixed
+    return Sampling(min(mine.blocks, theirs.blocks), searches, overlaps, theirs.aggregate, fixed)
 
 
 def _holm(arms: list[StudyArm]) -> list[StudyArm]:

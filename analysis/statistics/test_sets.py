@@ -41,8 +41,8 @@ def errors_by_set(tables: StudyTables) -> tuple[SetError, ...]:
             compared = compare_arms(tables.trials, metric, study.arms, baselines, sampling)
             changes = {each.arm: each.change for each in compared}
             for mean in arm_errors(tables.trials, metric, study.arms, sampling):
-                quantity = study.target_of(mean.arm).quantity
-                if name in quantity.metrics and mean.error is not None:
-                    unit = declared.unit_for(quantity)
+                target = study.target_of(mean.arm)
+                if name in target.quantity.metrics and mean.error is not None:
+                    unit = target.unit_of(declared)
                     found.append(SetError(mean.arm, tests, name, unit, mean.error, changes.get(mean.arm)))
     return tuple(found)

@@ -36,7 +36,7 @@ def compare(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="Metric such as epsilon; by default that of all the studies.", show_default=False),
+        typer.Option(help="Metric, such as epsilon; by default that of all the studies.", show_default=False),
     ] = None,
     storage: Storage = "runs",
     as_json: AsJson = False,
@@ -56,7 +56,7 @@ def compare(
     from tesseral.analysis.tables.open import open_trials
 
     tables = [open_trials(storage, name) for name in names]
-    wanted = None if metric is None else f"test.{metric.removeprefix('test.')}"
+    wanted = metric if metric is None or "." in metric else f"test.{metric}"
     arms = compare_studies(tables, wanted, baseline)
     if as_json:
         rows = [asdict(arm) | {"target": arm.target.to_dict(), "label": arm.label} for arm in arms]
