@@ -28,7 +28,9 @@ def test_the_test_error_of_a_loaded_model_is_the_recorded_one(storage):
     assert model.trial.id == entry.id
     reference = open_reference(str(storage), "reference/synthetic.parquet")
     data, seeds = model.trial.configuration.data, model.trial.seeds
-    split = split_structures(data, group_structures(reference, data.groups), seeds.split, seeds.fold)
+    split = split_structures(
+        data, group_structures(reference, data.groups), seeds.split, seeds.fold, holdout=seeds.holdout
+    )
     rows = [reference.table.slice(index, 1).to_pylist()[0] for index in split.test]
     molecules = [Structure(row["id"], tuple(row["atomic_numbers"]), np.array(row["positions"])) for row in rows]
     lengths = [
