@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,7 +56,7 @@ def status(
             stage: {arm: {words[state]: counts[state] for state in shown} for arm, counts in arms.items()}
             for stage, arms in stages.items()
         }
-        told = {"study": name, "driver": holder and str(holder), "arms": tree["confirm"], **tree}
+        told: dict[str, Any] = {"study": name, "driver": holder and str(holder), "arms": tree["confirm"], **tree}
         told["failed"] = failed.to_dicts()
         print(json.dumps(told | ({} if address is None else {"job": job and asdict(job)}), indent=2))
         printed()

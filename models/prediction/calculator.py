@@ -56,11 +56,12 @@ class TrainedCalculator(Calculator):  # type: ignore[misc] # ASE has no types
         :raises DataError: if the molecule is periodic, or the trial's data have no such element or charge.
         """
         super().calculate(atoms, properties, system_changes)
-        if self.atoms.pbc.any():
+        own: Any = self.atoms
+        if own.pbc.any():
             raise DataError("expected a molecule in empty space, got periodic atoms; atoms.pbc = False makes them one")
-        charge = int(self.atoms.info.get("charge", 0)) if self.charge is None else self.charge
-        name = self.atoms.get_chemical_formula()
-        molecule = Structure(name, tuple(self.atoms.numbers.tolist()), self.atoms.positions.copy(), charge)
+        charge = int(own.info.get("charge", 0)) if self.charge is None else self.charge
+        name = own.get_chemical_formula()
+        molecule = Structure(name, tuple(own.numbers.tolist()), own.positions.copy(), charge)
         quantity = self.model.quantity
         values = self._energy(molecule) if quantity.name == "energy" else self.model.predict([molecule])[0]
         self.results = {column: to_ase(column, each, quantity) for column, each in values.items()}
