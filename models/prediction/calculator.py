@@ -24,7 +24,7 @@ PROPERTIES = {
 """Quantity that a model predicts → what ASE can ask of it. Forces of an energy are its gradient."""
 
 
-class TrainedCalculator(Calculator):  # type: ignore[misc] # ASE has no types
+class TrainedCalculator(Calculator):
     """Energies in eV, forces in eV/Å, a dipole in e Å about the centre of nuclear charge.
 
     Forces of the targets `energy` and `forces` are minus the gradient of the energy, so dynamics conserve energy. Those

@@ -52,5 +52,5 @@ def frame_values(
         for label in labels:
             if label.target == column and frame.has(label.name, label.of):
                 values, _ = label_values(frame, label, charge, frame.where)
-                found[name] = np.linalg.norm(values, keepdims=True) if quantity.magnitude else values
+                found[name] = np.sqrt(np.square(values).sum(keepdims=True)) if quantity.magnitude else values
     return found
