@@ -167,7 +167,7 @@ def test_python_runs(block, sandbox, tmp_path, monkeypatch):
         runpy.run_path(str(script))
 
 
-BASE = water_study("page", "training.epochs = [1, 2]", hidden="{ lmax = 1, mul = [4, 2] }")
+BASE = water_study("page", "network.radial_cutoff = [4.0, 5.0]", hidden="{ lmax = 1, mul = [4, 2] }")
 
 
 def merged(base: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:

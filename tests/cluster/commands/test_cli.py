@@ -32,7 +32,7 @@ from tests.support.command_line import assert_refused, tesseral
         ("batch_size = 4", "batch_size = '4'", ["training.batch_size", "an integer"]),
         ("[0, 1]", "[0, 11]", ["factors.network.hidden.lmax", "at most 10", "11"]),
         ("[0, 1]", "[]", ["factors.network.hidden.lmax", "at least one level"]),
-        ("[0, 1]", "[0, 0]", ["factors.network.hidden.lmax[1]", "twice"]),
+        ("[0, 1]", "[0, 0]", ["factors.network.hidden.lmax (entry 2)", "twice"]),
         ("network.hidden.lmax = [0, 1]", "network.hidden.irreps = ['4x0']", ["4x0", "16x0e+8x1o"]),
         ("allow_unreachable = true", "", ["arm 'lmax=0'", "4e", "allow_unreachable = true"]),
         ("water_tiny", "water_none", ["water_none.parquet"]),

@@ -133,7 +133,7 @@ def test_nothing_is_overwritten_and_mistakes_write_nothing(mapping, tmp_path):
     with pytest.raises(DataError, match=r"frame 0 of .* has none: it has mu"):
         import_mapping(mapping, storage)
     mapping.write_text(MAPPING.replace('"e angstrom"', '"furlong"'))
-    with pytest.raises(StudyFileError, match=r"mapping\.toml: labels\.0: expected a unit"):
+    with pytest.raises(StudyFileError, match=r"mapping\.toml: labels \(entry 1\): expected a unit"):
         import_mapping(mapping, storage)
     assert [path.name for path in (tmp_path / "runs" / "reference").iterdir()] == ["made.parquet"]
 
@@ -265,7 +265,7 @@ def test_six_numbers_of_a_symmetric_tensor_are_the_nine(order, numbers, imported
     ("order", "sentence"),
     [
         ("xx xx zz xy xz yz", "expected each of xx, yy, zz, xy, xz and yz once"),
-        ("xx yy", "labels.0.order: "),
+        ("xx yy", r"labels \(entry 1\)\.order: "),
         ("voigt", "expected order = 'voigt' for a Cartesian tensor of rank 2, got cartesian irreps"),
     ],
 )

@@ -325,7 +325,7 @@ def test_a_baseline_that_was_left_out_is_named():
         parse(THREE + "[design]\nwhere = ['network.layers > 1']", head)
     assert caught.value.path == "study.baseline"
     assert "'layers=1, loss=raw, harmonics_lmax=2'" in caught.value.message
-    assert "design.where[0]" in caught.value.message
+    assert "design.where (entry 1)" in caught.value.message
     assert "network.layers > 1" in caught.value.message
 
 
