@@ -9,6 +9,7 @@ from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.messages import Messages, message_irreps
+from tesseral.models.networks.products.element_linear import ElementLinear
 from tesseral.study import configuration
 
 # Their squares add up to 1, so the sum of independent terms keeps its variance.
@@ -52,9 +53,7 @@ class Convolution(Module):
         reached = message_irreps(self.irreps_in, settings.harmonics_lmax)
         self.reaches = any(ir in reached for _, ir in self.irreps_out)
         if self.reaches:  # built before the messages: the order of random draws fixes the initialisation
-            self.self_connection = o3.FullyConnectedTensorProduct(
-                self.irreps_in, o3.Irreps([(elements, "0e")]), self.irreps_out
-            )
+            self.self_connection = ElementLinear(self.irreps_in, elements, self.irreps_out)
             # e3nn's mask is 1 where some path of the product reaches the component.
             shared = self.self_connection.output_mask
             self.register_buffer("keep", torch.where(shared > 0, _NEIGHBOURS, 1.0), persistent=False)

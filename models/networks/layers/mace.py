@@ -12,6 +12,7 @@ from tesseral.models.networks.layers.messages import Messages, message_irreps
 from tesseral.models.networks.layers.nonlinearity import saturation
 from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.paths.selection_rules import IrrepSet
+from tesseral.models.networks.products.element_linear import ElementLinear
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import comb
@@ -67,9 +68,7 @@ class MaceLayer(Layer):
                 gathered, powers, correlation=settings.correlation, elements=elements
             )
             self.update = o3.Linear(powers, self.irreps_out)
-        self.self_connection = o3.FullyConnectedTensorProduct(
-            self.irreps_in, o3.Irreps([(elements, "0e")]), self.irreps_out
-        )
+        self.self_connection = ElementLinear(self.irreps_in, elements, self.irreps_out)
         both = [ir in powers and ir in self.irreps_in for mul, ir in self.irreps_out for _ in range(mul * ir.dim)]
         keep = torch.where(torch.tensor(both, dtype=torch.bool), 0.5**0.5, 1.0)
         self.register_buffer("keep", keep, persistent=False)

@@ -7,6 +7,7 @@ import torch
 from torch.nn import Module
 
 from tesseral.models.networks.products.channel_product import BACKENDS, ChannelProduct
+from tesseral.models.networks.products.element_linear import ElementLinear
 from tesseral.models.networks.products.fused.library import NoLibraryError
 from tesseral.models.networks.products.fused.operator import open_operator
 from tesseral.study.errors import TesseralError
@@ -15,7 +16,7 @@ KEY = "resources.backend"
 
 
 def choose_backend(network: Module, backend: str, device: torch.device) -> None:
-    """Have every `ChannelProduct` of a network computed in one way.
+    """Have every `ChannelProduct` and `ElementLinear` of a network computed in one way.
 
     `auto` is `fused` on a CPU if the operator can be built, which is tried here. Else it is `portable`; a warning says
     so, once in a process.
@@ -41,8 +42,9 @@ def choose_backend(network: Module, backend: str, device: torch.device) -> None:
             backend = "portable"
         else:
             backend = "fused"
-    for product in products:
-        product.backend = "portable" if backend == "auto" else backend
+    for module in network.modules():
+        if isinstance(module, ChannelProduct | ElementLinear):
+            module.backend = "portable" if backend == "auto" else backend
 
 
 @cache

@@ -1,0 +1,56 @@
+"""The equivariant linear map with separate weights for each element: a self-connection."""
+
+from e3nn import o3
+from torch import Tensor
+
+from tesseral.models.networks.products.layout import from_blocks, to_blocks
+
+
+class ElementLinear(o3.FullyConnectedTensorProduct):
+    """`o3.FullyConnectedTensorProduct` with the one-hot of the elements, its weights and its normalisation.
+
+    e3nn makes a matrix of weights for each atom. With `backend` `fused` each irrep takes one matrix product: of the
+    features beside zeros in the places of all other elements.
+
+    :param irreps_in: features of each atom.
+    :param elements: number of elements.
+    :param irreps_out: irreps of the result; one that does not enter is zero.
+    """
+
+    def __init__(self, irreps_in: o3.Irreps, elements: int, irreps_out: o3.Irreps) -> None:
+        super().__init__(irreps_in, o3.Irreps([(elements, "0e")]), irreps_out)
+        self.backend = "portable"
+        # Plain numbers for `forward`: torch.compile cannot trace irreps.
+        self._entering = [(mul, ir.dim) for mul, ir in self.irreps_in1]
+        self._made = [(ir.dim, mul) for mul, ir in self.irreps_out]
+        # C of a product with a scalar is δ/√(2l+1), which the normalisation of e3nn's paths undoes.
+        self._paths = [
+            (ins.i_in1, ins.i_out, tuple(ins.path_shape), ins.path_weight * self._made[ins.i_out][0] ** -0.5)
+            for ins in self.instructions
+        ]
+
+    def forward(self, features: Tensor, elements: Tensor) -> Tensor:
+        """Mix the channels of each irrep, by the element of each atom.
+
+        :param features: (atoms, irreps_in.dim).
+        :param elements: (atoms, elements), one-hot.
+        :returns: (atoms, irreps_out.dim).
+        """
+        if self.backend != "fused":
+            mixed: Tensor = super().forward(features, elements)
+            return mixed
+        blocks = to_blocks(features, self._entering)
+        outputs: list[Tensor | None] = [None] * len(self._made)
+        sizes = [channels * kinds * made for _, _, (channels, kinds, made), _ in self._paths]
+        weights = zip(self._paths, self.weight.split(sizes), strict=True)
+        for (entering, made, (channels, kinds, width), scale), weight in weights:
+            spread = (blocks[entering][:, :, None] * elements[:, None, :, None]).flatten(2)
+            matrix = weight.reshape(channels, kinds, width).transpose(0, 1).reshape(kinds * channels, width)
+            part, before = spread @ (matrix * scale), outputs[made]
+            outputs[made] = part if before is None else before + part
+        return from_blocks(
+            [
+                features.new_zeros(len(features), *shape) if output is None else output
+                for output, shape in zip(outputs, self._made, strict=True)
+            ]
+        )
