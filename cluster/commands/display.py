@@ -136,11 +136,12 @@ class StudyProgress:
     def doing(self, what: str) -> None:
         """Say what is done before the first trial starts, and that it goes on."""
         text = f"{self._name}: {what}"
-        if self._task is None:
-            self._task = self._progress.add_task(text, total=None)
-        self._progress.update(self._task, description=text)
         if not self._progress.console.is_terminal:
             self.said(text)
+        elif self._task is None:
+            self._task = self._progress.add_task(text, total=None)
+        else:
+            self._progress.update(self._task, description=text)
 
     def started(self, trials: int, finished: int, steps: int) -> None:
         """Show the bar over the steps of the trials that are left."""

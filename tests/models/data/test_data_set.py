@@ -9,7 +9,7 @@ import torch
 from tesseral.models.data.data_set import DataSet, collate, open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_folds, check_splits, permutation, split_structures
-from tesseral.models.networks.graph import EdgeBasis, build_graph
+from tesseral.models.networks.graph import EdgeBasis, build_graph, molecule_graph
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Network
 from tesseral.study.errors import DataError
@@ -84,7 +84,7 @@ def test_geometry_is_computed_once(reference, monkeypatch):
     from tesseral.models.data import data_set
 
     calls = []
-    monkeypatch.setattr(data_set, "build_graph", lambda *a, **k: calls.append(1) or build_graph(*a, **k))
+    monkeypatch.setattr(data_set, "molecule_graph", lambda *a, **k: calls.append(1) or molecule_graph(*a, **k))
     settings = Network(radial_cutoff=2.75, harmonics_lmax=2)
     first = open_data_set(reference, asking(settings), torch.float32, CPU)
     again = open_data_set(

@@ -21,7 +21,7 @@ STUDY = (
         (" . ".join("a" * 100) + " = 1", "keys of at most 32 parts"),
         (".".join("a" * 40) + " = 1", "at most 32 tables and lists in each other"),
         ("a = " + "9" * 5000, "integers of at most 30 digits"),
-        ("a = [0, 0x" + "f" * 5000 + "]", r"a\.1: expected integers of at most 30 digits"),
+        ("a = [0, 0x" + "f" * 5000 + "]", r"a \(entry 2\): expected integers of at most 30 digits"),
         (f"b.a = {10**30}", r"b\.a: expected integers of at most 30 digits"),
         ("#" * (LONGEST + 1), "at most 4,000,000 characters"),
         ("a = \x1b", "expected TOML, got something else: "),
