@@ -18,6 +18,7 @@ from tesseral.study.records.store import Store
 from tesseral.study.wording import amount, count
 
 if TYPE_CHECKING:  # they import torch
+    from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
     from tesseral.models.prediction.label_errors import ErrorSums
     from tesseral.models.prediction.predicted_frames import PredictedFrame
     from tesseral.models.prediction.trained_model import TrainedModel
@@ -101,7 +102,8 @@ def predict(
         frames = predict_frames(models, read_frames(path, ignore_cell), charge=charge, batch=batch)
         for number, predicted in enumerate(frames):
             if first.basis is not None and cube is not None:
-                _write_cube(cube / f"{path.name.split('.')[0]}-{number:06d}.cube", predicted, models, spacing)
+                cube_file = cube / f"{path.name.split('.')[0]}-{number:06d}.cube"
+                _write_cube(cube_file, predicted, models, first.basis, spacing)
             else:
                 names = tuple(predicted.members[0])
                 known = frame_values(predicted.frame, labels, names, first.quantity, predicted.structure.charge)
@@ -165,14 +167,15 @@ def _replaced(output: Path | None) -> Iterator[IO[str] | None]:
         part.unlink(missing_ok=True)
 
 
-def _write_cube(path: Path, predicted: "PredictedFrame", models: "list[TrainedModel]", spacing: float) -> None:
+def _write_cube(
+    path: Path, predicted: "PredictedFrame", models: "list[TrainedModel]", basis: "AuxiliaryBasis", spacing: float
+) -> None:
     """The mean density of the models as a cube file."""
     import torch
 
     from tesseral.models.reference.exchange.cube import write_cube
 
-    basis, structure = models[0].basis, predicted.structure
-    assert basis is not None  # noqa: S101 - the caller has checked it
+    structure = predicted.structure
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = zip(structure.atomic_numbers, predicted.mean("coefficients"), strict=True)
     coefficients = [torch.from_numpy(row[list(basis.columns(number))]) for number, row in rows]

@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -59,7 +59,7 @@ def table(
 
     in_units = partial(analyse, units=unit_names(units))
     results = read_study(storage, records_name(study, preset), in_units, baseline)
-    shape: Kind = kind  # type: ignore[assignment] # one of KINDS
+    shape = cast("Kind", kind)  # one of KINDS
     form = chosen[0] if chosen else ""
     if form or output is not None:
         content = _content(results, shape, form or "markdown")

@@ -51,7 +51,8 @@ def read_growth(store: Store) -> list[Grown]:
     :param store: the study's records.
     :raises RecordError: if a record is damaged or missing.
     """
-    numbers = sorted(int(path.removeprefix("grown/").removesuffix(".json")) for path in store.paths("grown"))
+    names = (path.removeprefix("grown/").removesuffix(".json") for path in store.paths("grown"))
+    numbers = sorted(int(name) for name in names if name.isdecimal())
     if numbers != list(range(1, len(numbers) + 1)):
         raise RecordError(f"expected {store.location('grown')} to hold 1.json to {len(numbers)}.json, some are missing")
     records = (read_document(store, f"grown/{number}.json", Grown, RESTORE) for number in numbers)

@@ -53,3 +53,10 @@ def test_hold_outs_are_those_of_the_first_start(store):
     keep_holdouts(store, {"abc": 12})
     keep_holdouts(store, {"abc": 10})
     assert read_holdouts(store) == {"abc": 12}
+
+
+def test_another_file_beside_the_growth_is_passed_over(store):
+    freeze(store, BEFORE)
+    store.create("grown/notes.txt", b"ours")
+    assert read_growth(store) == []
+    assert frozen(store) == BEFORE

@@ -36,7 +36,10 @@ def open_library(source: str) -> ctypes.CDLL:
     :raises NoLibraryError: if there is no compiler, it fails, or no folder can be written.
     """
     compiler = find_compiler()
-    folder = cache_folder()
+    try:
+        folder = cache_folder()
+    except RuntimeError as error:  # a user without an entry among the system's, and without HOME
+        raise NoLibraryError(f"expected XDG_CACHE_HOME or a home folder for compiled code, got {error}") from error
     made_of = "\0".join((source, *compiler, *FLAGS, processor()))
     path = folder / f"{sha256(made_of.encode()).hexdigest()[:32]}.so"
     try:

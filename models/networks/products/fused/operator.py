@@ -198,18 +198,18 @@ def _blocks(features: Sequence[Tensor], plan: str) -> list[Tensor]:
 
 
 @couple.register_fake
-def _(features, couplings, weights, source, destination, reverse, plan):  # type: ignore[no-untyped-def]
-    return _blocks(features, plan)
+def _(features: list[Tensor], *others: Any) -> list[Tensor]:
+    return _blocks(features, others[-1])
 
 
 @pull.register_fake
-def _(features, couplings, weights, gradients, source, destination, reverse, plan):  # type: ignore[no-untyped-def]
+def _(features: list[Tensor], couplings: Tensor, weights: Tensor, *others: Any) -> list[Tensor]:
     return [torch.empty_like(part) for part in (*features, weights)]
 
 
 @steer.register_fake
-def _(features, weights, gradients, source, destination, reverse, plan):  # type: ignore[no-untyped-def]
-    return weights.new_empty(len(source), read_plan(plan).couplings)
+def _(features: list[Tensor], weights: Tensor, gradients: list[Tensor], source: Tensor, *others: Any) -> Tensor:
+    return weights.new_empty(len(source), read_plan(others[-1]).couplings)
 
 
 def _keep_couple(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:

@@ -80,3 +80,13 @@ def test_a_program_that_does_not_compile_says_why(cache):
     with pytest.raises(NoLibraryError, match="to compile an operator, got"):
         open_library("no program")
     assert not list(cache.iterdir())
+
+
+def test_a_user_without_a_home_is_told(monkeypatch):
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", home)
+    with pytest.raises(NoLibraryError, match="expected XDG_CACHE_HOME or a home folder for compiled code, got Could"):
+        open_library(SOURCE)
