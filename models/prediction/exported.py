@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from copy import deepcopy
 from itertools import cycle, islice
 from pathlib import Path
@@ -136,7 +137,10 @@ def save_program(program: ExportedProgram, model: TrainedModel, path: Path) -> N
     if path.suffix != ".pt2":
         raise DataError(f"expected a file that ends in .pt2, got {path}")
     content = io.BytesIO()
-    torch.export.save(program, content, extra_files={METADATA: json.dumps(describe(model), indent=1)})
+    with warnings.catch_warnings():
+        # Of tensors that are parts of a larger one, whole in the file all the same.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        torch.export.save(program, content, extra_files={METADATA: json.dumps(describe(model), indent=1)})
     try:
         path.write_bytes(content.getvalue())
     except OSError as error:
