@@ -9,6 +9,7 @@ from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.messages import Messages, message_irreps
+from tesseral.models.networks.layers.nonlinearity import Gate
 from tesseral.models.networks.products.element_linear import ElementLinear
 from tesseral.study import configuration
 
@@ -51,6 +52,7 @@ class Convolution(Module):
         self.irreps_in = o3.Irreps(irreps_in)
         self.irreps_out = o3.Irreps(irreps_out)
         reached = message_irreps(self.irreps_in, settings.harmonics_lmax)
+        self._plans: dict[bool, str] = {}
         self.reaches = any(ir in reached for _, ir in self.irreps_out)
         if self.reaches:  # built before the messages: the order of random draws fixes the initialisation
             self.self_connection = ElementLinear(self.irreps_in, elements, self.irreps_out)
@@ -65,16 +67,34 @@ class Convolution(Module):
         edges = self.messages.product.irreps_edge
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out}, edges {edges})"
 
-    def forward(self, features: Tensor, graph: Graph, gathered: Tensor | None = None) -> Tensor:
+    def forward(
+        self, features: Tensor, graph: Graph, gathered: Tensor | None = None, gate: Gate | None = None
+    ) -> Tensor:
         """Add the self-connection to the messages.
 
         :param features: (atoms, irreps_in.dim).
         :param graph: elements and edges.
         :param gathered: the output of `messages`, (atoms, irreps_out.dim), if it was computed before.
-        :returns: (atoms, irreps_out.dim).
+        :param gate: applied to the sum.
+        :returns: (atoms, irreps_out.dim), of the gate if there is one.
         """
+        if gathered is None and self.reaches and self.messages.reaches and self.messages.fuses(features, graph):
+            return self.messages.convolve(self._plan(gate), features, graph, self.self_connection.weight)
         if gathered is None:
             gathered = self.messages(features, graph)
-        if not self.reaches:
-            return gathered
-        return _SELF * self.self_connection(features, graph.elements) + self.keep * gathered
+        if self.reaches:
+            gathered = _SELF * self.self_connection(features, graph.elements) + self.keep * gathered
+        return gathered if gate is None else gate(gathered)
+
+    def _plan(self, gate: Gate | None) -> str:
+        """The text of what one operation computes, made once."""
+        if (gate is not None) not in self._plans:
+            plan, kept = self.messages.plan(), [float(self.keep[part][:1].sum()) for part in self.irreps_out.slices()]
+            plan = plan._replace(
+                after=[path._replace(scale=path.scale * kept[path.made]) for path in plan.after],
+                own=[path._replace(scale=path.scale * _SELF) for path in self.self_connection.paths],
+            )
+            if gate is not None:
+                plan = plan._replace(**gate.planned())
+            self._plans[gate is not None] = plan.text()
+        return self._plans[gate is not None]

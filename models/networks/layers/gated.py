@@ -78,10 +78,11 @@ class GatedLayer(Layer):
         :param graph: elements and edges.
         :returns: (atoms, irreps_out.dim).
         """
+        if self.fusion is None:
+            gated: Tensor = self.convolution(features, graph, gate=self.gate)
+            return gated
         gathered = self.convolution.messages(features, graph)
-        convolved: Tensor = self.convolution(features, graph, gathered)
-        if self.fusion is not None:
-            leaf = gathered if self.whole else cat([gathered[:, part] for part in self.parts], dim=1)
-            # Messages are divided by E; products need features of second moment 1.
-            convolved = self.fusion(convolved, features, leaf * self.elements, graph)
-        return self.gate(convolved)
+        convolved = self.convolution(features, graph, gathered)
+        leaf = gathered if self.whole else cat([gathered[:, part] for part in self.parts], dim=1)
+        # Messages are divided by E; products need features of second moment 1.
+        return self.gate(self.fusion(convolved, features, leaf * self.elements, graph))

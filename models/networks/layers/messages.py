@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import Module, Parameter, ParameterList
 
 from tesseral.models.networks.graph import Graph
-from tesseral.models.networks.layers.nonlinearity import normalized_silu
+from tesseral.models.networks.layers.nonlinearity import FACTORS, normalized_silu
 from tesseral.models.networks.products.block_linear import BlockLinear
 from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.products.fused.convolution import ConvolutionPlan, Edges, convolve
 from tesseral.models.networks.products.layout import from_blocks, to_blocks
 from tesseral.study import configuration
 
@@ -75,6 +76,7 @@ class Messages(Module):
         super().__init__()
         self.irreps_in = o3.Irreps(irreps_in)
         self.irreps_out = o3.Irreps(irreps_out)
+        self.elements = elements
         self.width = self.irreps_out.dim  # a plain number for `forward`: torch.compile cannot trace irreps
         self.register_buffer("scale", torch.tensor(num_neighbors**-0.5 / elements))
         self.product = ChannelProduct(self.irreps_in, settings.harmonics_lmax, self.irreps_out)
@@ -100,6 +102,8 @@ class Messages(Module):
         """
         if not self.reaches:
             return features.new_zeros(features.shape[0], self.width)
+        if self.fuses(features, graph):
+            return self.convolve(self.plan().text(), features, graph)
         sent = self.before(to_blocks(features, self.product.shapes))
         # Weights depend on the distance alone: the fused product takes those of an edge for its reverse as well.
         halved = self.product.backend == "fused" and len(graph.half) > 0
@@ -107,6 +111,49 @@ class Messages(Module):
         edges = graph.source, graph.destination, graph.reverse
         # The second linear map commutes with the sum, and comes after it: atoms are fewer than edges.
         return from_blocks(self.after(self.product(sent, graph.harmonics, weights, *edges))) * self.scale
+
+    def fuses(self, features: Tensor, graph: Graph) -> bool:
+        """Whether one operation computes all of it, and what a layer adds: on fixed geometry, whose edges all have a
+        reverse, outside torch's compiler.
+
+        :param features: (atoms, irreps_in.dim).
+        :param graph: elements and edges.
+        """
+        return (
+            self.product.backend == "fused"
+            and 2 * graph.half.shape[0] == graph.source.shape[0]
+            and not (graph.harmonics.requires_grad or graph.radial.requires_grad)
+            and not torch.compiler.is_compiling()
+        )
+
+    def plan(self) -> ConvolutionPlan:
+        """What the operation computes for the messages alone; a layer adds its own parts."""
+        return ConvolutionPlan(
+            product=self.product.plan,
+            terms=[(ir.dim, mul) for mul, ir in self.irreps_in],
+            outs=[(ir.dim, mul) for mul, ir in self.irreps_out],
+            before=self.before.paths,
+            after=self.after.paths,
+            own=[],
+            elements=self.elements,
+            radial=self.radial.sizes,
+            harmonics=self.product.irreps_edge.dim,
+            factors=FACTORS,
+        )
+
+    def convolve(self, plan: str, features: Tensor, graph: Graph, own: Tensor | None = None) -> Tensor:
+        """Compute a plan in one operation.
+
+        :param plan: the text of `plan`, or of one that a layer made of it.
+        :param features: (atoms, irreps_in.dim).
+        :param graph: elements and edges.
+        :param own: weights of a self-connection.
+        :returns: (atoms, components of the plan's result).
+        """
+        edges = Edges(graph.source, graph.destination, graph.reverse, graph.half, graph.harmonics, graph.radial)
+        own = features.new_empty(0) if own is None else own
+        weights = [self.before.weight, self.after.weight, own, *self.radial.weights]
+        return convolve(plan, features, graph.species, edges, self.product.entries, float(self.scale), weights)
 
 
 def radial_sizes(settings: configuration.Network) -> list[int]:

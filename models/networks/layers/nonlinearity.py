@@ -6,6 +6,7 @@ invariants: learned scalars in a `Gate`, a function of the irrep's own norm in `
 
 from collections.abc import Callable
 from math import pi, sqrt
+from typing import Any
 
 import torch
 from e3nn import o3
@@ -29,6 +30,8 @@ def moment_factor(function: Callable[[Tensor], Tensor]) -> float:
 _SILU = moment_factor(torch.nn.functional.silu)
 _TANH = moment_factor(torch.tanh)
 _SIGMOID = moment_factor(torch.sigmoid)
+FACTORS = _SILU, _TANH, _SIGMOID
+"""By which silu, tanh and sigmoid are multiplied, for a second moment of 1."""
 
 
 def normalized_silu(x: Tensor) -> Tensor:
@@ -87,6 +90,13 @@ class Gate(Module):
         if self.gates:
             parts.append((torch.sigmoid(gates) * _SIGMOID) @ self.spread * gated)
         return torch.cat(parts, dim=-1) if parts else x
+
+    def planned(self) -> dict[str, Any]:
+        """What a `ConvolutionPlan` knows of a gate."""
+        return {
+            "gate": [(ir.dim, mul) for mul, ir in self.irreps_out if ir.l > 0],
+            "scalars": (self.even, self.gates, self.odd),
+        }
 
 
 class Saturation(Module):

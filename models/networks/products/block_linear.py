@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from e3nn import o3
 from torch import Tensor
 
+from tesseral.models.networks.products.fused.convolution import LinearPath
+
 
 class BlockLinear(o3.Linear):
     """`o3.Linear`, its weights and its normalisation, for features whose channels stand last.
@@ -19,8 +21,12 @@ class BlockLinear(o3.Linear):
         super().__init__(irreps_in, irreps_out)
         # Plain numbers for `forward`: torch.compile cannot trace irreps.
         used = [ins for ins in self.instructions if 0 not in ins.path_shape]
-        self._paths = [(ins.i_in, ins.i_out, tuple(ins.path_shape), ins.path_weight) for ins in used]
-        self._sizes = [rows * columns for _, _, (rows, columns), _ in self._paths]
+        self.paths: list[LinearPath] = []
+        for ins in used:
+            rows, columns = ins.path_shape
+            first = sum(path.rows * path.columns for path in self.paths)
+            self.paths.append(LinearPath(ins.i_in, ins.i_out, rows, columns, first, float(ins.path_weight)))
+        self._sizes = [path.rows * path.columns for path in self.paths]
         self._shapes = [(ir.dim, mul) for mul, ir in self.irreps_out]
 
     def forward(self, blocks: Sequence[Tensor]) -> list[Tensor]:
@@ -31,10 +37,10 @@ class BlockLinear(o3.Linear):
         """
         outputs: list[Tensor | None] = [None] * len(self._shapes)
         weights = self.weight.split(self._sizes)
-        for (entering, made, shape, scale), weight in zip(self._paths, weights, strict=True):
-            part = blocks[entering] @ (weight.reshape(shape) * scale)
-            before = outputs[made]
-            outputs[made] = part if before is None else before + part
+        for path, weight in zip(self.paths, weights, strict=True):
+            part = blocks[path.entering] @ (weight.reshape(path.rows, path.columns) * path.scale)
+            before = outputs[path.made]
+            outputs[path.made] = part if before is None else before + part
         return [
             blocks[0].new_zeros(blocks[0].shape[0], *shape) if output is None else output
             for output, shape in zip(outputs, self._shapes, strict=True)

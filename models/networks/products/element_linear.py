@@ -3,6 +3,7 @@
 from e3nn import o3
 from torch import Tensor
 
+from tesseral.models.networks.products.fused.convolution import LinearPath
 from tesseral.models.networks.products.layout import from_blocks, to_blocks
 
 
@@ -24,10 +25,12 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
         self._entering = [(mul, ir.dim) for mul, ir in self.irreps_in1]
         self._made = [(ir.dim, mul) for mul, ir in self.irreps_out]
         # C of a product with a scalar is δ/√(2l+1), which the normalisation of e3nn's paths undoes.
-        self._paths = [
-            (ins.i_in1, ins.i_out, tuple(ins.path_shape), ins.path_weight * self._made[ins.i_out][0] ** -0.5)
-            for ins in self.instructions
-        ]
+        self.elements, self.paths = elements, list[LinearPath]()
+        for ins in self.instructions:
+            rows, _, columns = ins.path_shape
+            first = sum(path.rows * elements * path.columns for path in self.paths)
+            scale = float(ins.path_weight * self._made[ins.i_out][0] ** -0.5)
+            self.paths.append(LinearPath(ins.i_in1, ins.i_out, rows, columns, first, scale))
 
     def forward(self, features: Tensor, elements: Tensor) -> Tensor:
         """Mix the channels of each irrep, by the element of each atom.
@@ -41,13 +44,12 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
             return mixed
         blocks = to_blocks(features, self._entering)
         outputs: list[Tensor | None] = [None] * len(self._made)
-        sizes = [channels * kinds * made for _, _, (channels, kinds, made), _ in self._paths]
-        weights = zip(self._paths, self.weight.split(sizes), strict=True)
-        for (entering, made, (channels, kinds, width), scale), weight in weights:
-            spread = (blocks[entering][:, :, None] * elements[:, None, :, None]).flatten(2)
-            matrix = weight.reshape(channels, kinds, width).transpose(0, 1).reshape(kinds * channels, width)
-            part, before = spread @ (matrix * scale), outputs[made]
-            outputs[made] = part if before is None else before + part
+        kinds, sizes = self.elements, [path.rows * self.elements * path.columns for path in self.paths]
+        for path, weight in zip(self.paths, self.weight.split(sizes), strict=True):
+            spread = (blocks[path.entering][:, :, None] * elements[:, None, :, None]).flatten(2)
+            matrix = weight.reshape(path.rows, kinds, path.columns).transpose(0, 1).reshape(-1, path.columns)
+            part, before = spread @ (matrix * path.scale), outputs[path.made]
+            outputs[path.made] = part if before is None else before + part
         return from_blocks(
             [
                 features.new_zeros(len(features), *shape) if output is None else output

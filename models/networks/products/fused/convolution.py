@@ -1,0 +1,272 @@
+"""A whole convolution as one operation of torch's autograd, for training on fixed geometry.
+
+It has a first derivative by features and weights, and none by harmonics and radial values: what learns forces, and
+what is compiled or exported, takes the operations one by one instead, of which this is the sum.
+"""
+
+import ctypes
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from tesseral.models.networks.products.fused.blas import matrix_product
+from tesseral.models.networks.products.fused.convolution_program import convolution_source
+from tesseral.models.networks.products.fused.library import open_library
+from tesseral.models.networks.products.fused.operator import open_operator, read_plan
+
+
+class LinearPath(NamedTuple):
+    """A path of a linear map: a matrix of weights, from one block to another."""
+
+    entering: int
+    made: int
+    rows: int
+    columns: int
+    first: int
+    """Its first weight."""
+    scale: float
+    """By which its weights are multiplied."""
+
+
+class ConvolutionPlan(NamedTuple):
+    """What a convolution computes; its text is what `convolve` is given."""
+
+    product: str
+    """The plan of its product, see `operator.read_plan`."""
+    terms: list[tuple[int, int]]
+    """2l+1 and channels of each irrep of the features."""
+    outs: list[tuple[int, int]]
+    """The same of the result, before the gate."""
+    before: list[LinearPath]
+    """The linear map of the features that are sent."""
+    after: list[LinearPath]
+    """The linear map of the sums."""
+    own: list[LinearPath]
+    """The self-connection, whose weights are (rows, elements, columns); empty without one."""
+    elements: int
+    """Number of elements."""
+    radial: list[int]
+    """Sizes of the radial network."""
+    harmonics: int
+    """(lmax+1)²."""
+    factors: tuple[float, float, float]
+    """By which silu, tanh and sigmoid have a second moment of 1."""
+    gate: list[tuple[int, int]] | None = None
+    """2l+1 and channels of each irrep that a gate multiplies; None without a gate."""
+    scalars: tuple[int, int, int] = (0, 0, 0)
+    """Even scalars, gating scalars and odd scalars that enter the gate, in this order."""
+
+    def text(self) -> str:
+        """The plan as JSON."""
+        return json.dumps(self)
+
+
+class Edges(NamedTuple):
+    """The geometry that a convolution needs, as in `tesseral.models.networks.graph.Graph`."""
+
+    source: Tensor
+    destination: Tensor
+    reverse: Tensor
+    half: Tensor
+    harmonics: Tensor
+    radial: Tensor
+
+
+_INTEGER, _REAL, _POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
+
+
+class _Plan(ctypes.Structure):
+    """`Plan` of the C++."""
+
+    _fields_ = [
+        ("gemm", _POINTER),
+        *((name, _INTEGER) for name in ("terms", "blocks", "outs")),
+        *((name, _POINTER) for name in ("term", "block", "out")),
+        *((name, _INTEGER) for name in ("befores", "afters", "owns")),
+        *((name, _POINTER) for name in ("before", "after", "own")),
+        ("elements", _INTEGER),
+        ("layers", _INTEGER),
+        ("sizes", _POINTER),
+        *((name, _INTEGER) for name in ("harmonics", "couplings", "paths")),
+        *((name, _POINTER) for name in ("couple", "pull")),
+        ("gated", _INTEGER),
+        ("gate", _POINTER),
+        *((name, _INTEGER) for name in ("even", "gates", "odd")),
+        *((name, _REAL) for name in ("silu", "tanh", "sigmoid")),
+    ]
+
+
+class _Linear(ctypes.Structure):
+    """`Linear` of the C++."""
+
+    _fields_ = [*((name, _INTEGER) for name in ("start", "end", "rows", "columns", "weight")), ("scale", _REAL)]
+
+
+class _Pass(ctypes.Structure):
+    """`Pass` of the C++."""
+
+    _fields_ = [
+        *((name, _INTEGER) for name in ("atoms", "edges", "rows", "threads")),
+        *((name, _POINTER) for name in ("source", "destination", "reverse", "half", "species")),
+        *((name, _POINTER) for name in ("harmonics", "radial", "entries", "x", "before", "after", "own")),
+        ("network", _POINTER),
+        ("scale", _REAL),
+        *((name, _POINTER) for name in ("kept", "y", "dy", "spare", "dx", "dbefore", "dafter", "down")),
+        ("dnetwork", _POINTER),
+    ]
+
+
+class _Convolution(NamedTuple):
+    """A plan, ready to be run."""
+
+    plan: _Plan
+    library: ctypes.CDLL
+    width: int
+    """Components of the result."""
+    alive: tuple[Any, ...]
+    """What the plan points at."""
+
+
+@lru_cache(maxsize=4096)
+def open_convolution(text: str, real: str) -> _Convolution:
+    """A convolution, compiled if it was not before.
+
+    :param text: of a `ConvolutionPlan`.
+    :param real: `float32` or `float64`.
+    :raises NoLibraryError: if it cannot be built.
+    """
+    told = ConvolutionPlan(*json.loads(text))
+    library = open_library(convolution_source(real))
+    library.kept_size.restype = library.spare_size.restype = _INTEGER
+    library.convolve.restype = library.convolve_back.restype = None
+    product = read_plan(told.product)
+    couple, pull = (open_operator(of, told.product, real) for of in ("couple", "pull"))
+    arrays = {
+        "term": _integers(told.terms),
+        "block": _integers(product.blocks),
+        "out": _integers(told.outs),
+        "gate": _integers(told.gate or []),
+        **{
+            name: (_Linear * len(of))(*(_Linear(*path) for path in of))
+            for name, of in zip(("before", "after", "own"), (told.before, told.after, told.own), strict=True)
+        },
+        "sizes": (_INTEGER * len(told.radial))(*told.radial),
+        "couple": couple.paths,
+        "pull": pull.paths,
+    }
+    plan = _Plan(
+        gemm=matrix_product(real),
+        terms=len(told.terms),
+        blocks=len(product.blocks),
+        outs=len(told.outs),
+        befores=len(told.before),
+        afters=len(told.after),
+        owns=len(told.own),
+        elements=told.elements,
+        layers=len(told.radial) - 1,
+        harmonics=told.harmonics,
+        couplings=product.couplings,
+        paths=couple.number,
+        gated=-1 if told.gate is None else len(told.gate),
+        **dict(zip(("even", "gates", "odd"), told.scalars, strict=True)),
+        **dict(zip(("silu", "tanh", "sigmoid"), told.factors, strict=True)),
+        **{name: ctypes.addressof(array) for name, array in arrays.items()},
+    )
+    width = sum(dim * channels for dim, channels in told.outs) - told.scalars[1]
+    return _Convolution(plan, library, width, tuple(arrays.values()))
+
+
+def convolve(
+    text: str,
+    features: Tensor,
+    species: Tensor,
+    edges: Edges,
+    entries: Tensor,
+    scale: float,
+    weights: Sequence[Tensor],
+) -> Tensor:
+    """Convolve features, and gate the result if the plan has a gate.
+
+    :param text: of a `ConvolutionPlan`.
+    :param features: (atoms, components), in e3nn's layout.
+    :param species: (atoms,) int64, the element of each.
+    :param edges: geometry without gradient, each edge with its reverse.
+    :param entries: as `coupling.entries`.
+    :param scale: factor of the messages.
+    :param weights: of the map before, the map after, the self-connection (empty without one), and the matrices of the
+        radial network.
+    :returns: (atoms, components of the result).
+    """
+    result: Tensor = _Convolve.apply(text, features, species, edges, entries, scale, *weights)
+    return result
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        text: str,
+        features: Tensor,
+        species: Tensor,
+        edges: Edges,
+        entries: Tensor,
+        scale: float,
+        *weights: Tensor,
+    ) -> Tensor:
+        operation = open_convolution(text, str(features.dtype).removeprefix("torch."))
+        fixed = [part.contiguous() for part in (*edges, species, entries)]
+        learned = [part.contiguous() for part in (features, *weights)]
+        call = _call(fixed, learned, scale)
+        of, to = ctypes.byref(operation.plan), ctypes.byref(call)
+        kept = features.new_empty(operation.library.kept_size(of, to))
+        spare = features.new_empty(operation.library.spare_size(of, to))
+        result = features.new_empty(len(features), operation.width)
+        call.kept, call.spare, call.y = kept.data_ptr(), spare.data_ptr(), result.data_ptr()
+        operation.library.convolve(of, to)
+        ctx.text, ctx.scale = text, scale
+        ctx.save_for_backward(kept, *fixed, *learned)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        kept, *rest = ctx.saved_tensors
+        fixed, learned = rest[: len(Edges._fields) + 2], rest[len(Edges._fields) + 2 :]
+        operation = open_convolution(ctx.text, str(kept.dtype).removeprefix("torch."))
+        gradient = gradient.contiguous()
+        made = [torch.zeros_like(part) for part in learned]
+        call = _call(fixed, learned, ctx.scale)
+        of, to = ctypes.byref(operation.plan), ctypes.byref(call)
+        spare = kept.new_empty(operation.library.spare_size(of, to))
+        call.kept, call.spare, call.dy = kept.data_ptr(), spare.data_ptr(), gradient.data_ptr()
+        by_features, call.dbefore, call.dafter, call.down, *by_network = [part.data_ptr() for part in made]
+        network = (_POINTER * len(by_network))(*by_network)
+        call.dnetwork = ctypes.addressof(network)
+        needed = ctx.needs_input_grad[1]
+        call.dx = by_features if needed else None
+        operation.library.convolve_back(of, to)
+        return None, made[0] if needed else None, None, None, None, None, *made[1:]
+
+
+def _call(fixed: Sequence[Tensor], learned: Sequence[Tensor], scale: float) -> _Pass:
+    """The numbers and addresses that both passes need."""
+    source, destination, reverse, half, harmonics, radial, species, entries = (part.data_ptr() for part in fixed)
+    x, before, after, own, *matrices = (part.data_ptr() for part in learned)
+    network = (_POINTER * len(matrices))(*matrices)
+    call = _Pass(
+        len(fixed[6]), len(fixed[0]), len(fixed[3]), torch.get_num_threads(),
+        source, destination, reverse, half, species,
+        harmonics, radial, entries, x, before, after, own, ctypes.addressof(network), scale,
+    )  # fmt: skip
+    call.alive = network
+    return call
+
+
+def _integers(pairs: Sequence[Sequence[int]]) -> Any:
+    flat = [number for pair in pairs for number in pair]
+    return (_INTEGER * len(flat))(*flat)

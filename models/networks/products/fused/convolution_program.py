@@ -1,0 +1,364 @@
+"""C++ for a whole convolution: linear maps, radial network, product, self-connection and gate in one call.
+
+`couple` and `pull` of `kernels.py` do the product; all matrix products are those of PyTorch's BLAS (`blas.py`). Small
+networks spend most of a step on the calls of PyTorch's operations, of which a convolution has about a hundred.
+
+What the backward pass needs again is kept in one array, whose parts are taken in one order by both passes. Rows for the
+self-connection are sorted by element, so that each element takes one matrix product.
+"""
+
+from tesseral.models.networks.products.fused.kernels import shares
+
+
+def convolution_source(real: str) -> str:
+    """The program with the functions `kept_size`, `spare_size`, `convolve` and `convolve_back`.
+
+    :param real: a key of `kernels.REALS`.
+    """
+    return "#include <cmath>\n#include <vector>\n" + shares(real) + _MAPS + _FORWARD + _BACKWARD
+
+
+_MAPS = r"""
+typedef void (*Gemm)(const char*, const char*, const int*, const int*, const int*, const Real*, const Real*,
+                     const int*, const Real*, const int*, const Real*, Real*, const int*);
+typedef std::vector<Real*> Blocks;
+
+struct Term { int64_t dim, channels; };
+
+struct Linear {  // one path of a linear map: a matrix of weights
+    int64_t from, to, rows, columns, weight;
+    double scale;
+};
+
+struct Plan {
+    Gemm gemm;
+    int64_t terms, blocks, outs;
+    const Term *term, *block, *out;
+    int64_t befores, afters, owns;
+    const Linear *before, *after, *own;
+    int64_t elements;
+    int64_t layers;              // matrices of the radial network
+    const int64_t* sizes;        // their rows, and at last the columns
+    int64_t harmonics, couplings;
+    int64_t paths;
+    const Path *couple, *pull;
+    int64_t gated;               // irreps that the gate multiplies; -1 without a gate
+    const Term* gate;
+    int64_t even, gates, odd;
+    double silu, tanh, sigmoid;  // their normalisations
+};
+
+struct Pass {
+    int64_t atoms, edges, rows, threads;
+    const int64_t *source, *destination, *reverse, *half, *species;
+    const Real *harmonics, *radial, *entries;
+    const Real *x, *before, *after, *own;
+    const Real* const* network;  // the matrices of the radial network
+    double scale;                // of the messages
+    Real *kept, *y;
+    const Real* dy;
+    Real *spare, *dx, *dbefore, *dafter, *down;
+    Real* const* dnetwork;
+};
+
+// c = scale op(a) op(b), rows one after another; or that added to c.
+static void multiply(const Plan& p, bool turn_a, bool turn_b, int64_t m, int64_t n, int64_t k, double scale,
+                     const Real* a, int64_t next_a, const Real* b, int64_t next_b, Real* c, int64_t next_c, bool add) {
+    if (!m || !n || !k) return;
+    const int M = n, N = m, K = k, LA = next_b, LB = next_a, LC = next_c;  // BLAS has columns one after another
+    const Real alpha = scale, beta = add;
+    p.gemm(turn_b ? "T" : "N", turn_a ? "T" : "N", &M, &N, &K, &alpha, b, &LA, a, &LB, &beta, c, &LC);
+}
+
+struct Arena {
+    Real* start;
+    int64_t used;
+    Real* take(int64_t number) {
+        Real* part = start + used;
+        used += (number + 15) / 16 * 16;
+        return part;
+    }
+    Blocks blocks(int64_t number, const Term* terms, int64_t atoms) {
+        Blocks parts;
+        for (int64_t n = 0; n < number; n++) parts.push_back(take(atoms * terms[n].dim * terms[n].channels));
+        return parts;
+    }
+};
+
+static void clear(Blocks& parts, const Term* terms, int64_t atoms) {
+    for (size_t n = 0; n < parts.size(); n++)
+        memset(parts[n], 0, sizeof(Real) * atoms * terms[n].dim * terms[n].channels);
+}
+
+static int64_t width(int64_t number, const Term* terms) {
+    int64_t sum = 0;
+    for (int64_t n = 0; n < number; n++) sum += terms[n].dim * terms[n].channels;
+    return sum;
+}
+
+// Rows of e3nn's layout, (channels, 2l+1), to blocks, (2l+1, channels); `place` is the row of each atom there.
+static void to_blocks(const Real* rows, int64_t number, const Term* terms, int64_t atoms, const int64_t* place,
+                      Blocks& parts) {
+    const int64_t stride = width(number, terms);
+    for (int64_t n = 0, start = 0; n < number; start += terms[n].dim * terms[n].channels, n++)
+        for (int64_t atom = 0; atom < atoms; atom++) {
+            const int64_t dim = terms[n].dim, channels = terms[n].channels;
+            const Real* from = rows + atom * stride + start;
+            Real* to = parts[n] + (place ? place[atom] : atom) * dim * channels;
+            for (int64_t m = 0; m < dim; m++)
+                for (int64_t u = 0; u < channels; u++) to[m * channels + u] = from[u * dim + m];
+        }
+}
+
+// The way back; what `sorted` holds is added.
+static void from_blocks(Blocks& parts, Blocks& sorted, int64_t number, const Term* terms, int64_t atoms,
+                        const int64_t* place, Real* rows) {
+    const int64_t stride = width(number, terms);
+    for (int64_t n = 0, start = 0; n < number; start += terms[n].dim * terms[n].channels, n++)
+        for (int64_t atom = 0; atom < atoms; atom++) {
+            const int64_t dim = terms[n].dim, channels = terms[n].channels, size = dim * channels;
+            const Real *from = parts[n] + atom * size, *other = sorted[n] + place[atom] * size;
+            Real* to = rows + atom * stride + start;
+            for (int64_t u = 0; u < channels; u++)
+                for (int64_t m = 0; m < dim; m++) to[u * dim + m] = from[m * channels + u] + other[m * channels + u];
+        }
+}
+
+// Atoms sorted by element: the row of each, and the first row of each element.
+struct Sorted {
+    std::vector<int64_t> place, first;
+    Sorted(const Plan& p, const Pass& c) : place(c.atoms), first(p.elements + 2) {
+        for (int64_t atom = 0; atom < c.atoms; atom++) first[c.species[atom] + 2]++;
+        for (int64_t z = 2; z < p.elements + 2; z++) first[z] += first[z - 1];
+        for (int64_t atom = 0; atom < c.atoms; atom++) place[atom] = first[c.species[atom] + 1]++;
+    }
+};
+
+// What the forward pass leaves to the backward pass.
+struct Kept {
+    Blocks x, sorted, sent, gathered, inner, outer;  // `inner` enters a silu of the radial network, `outer` leaves it
+    Real *weights, *couplings, *y;
+    Kept(const Plan& p, const Pass& c, Arena& arena)
+        : x(arena.blocks(p.terms, p.term, c.atoms)),
+          sorted(arena.blocks(p.owns ? p.terms : 0, p.term, c.atoms)),
+          sent(arena.blocks(p.terms, p.term, c.atoms)),
+          gathered(arena.blocks(p.blocks, p.block, c.atoms)) {
+        for (int64_t n = 0; n < p.layers; n++) {
+            inner.push_back(n ? arena.take(c.rows * p.sizes[n]) : nullptr);
+            outer.push_back(arena.take(c.rows * p.sizes[n]));
+        }
+        weights = arena.take(c.rows * p.sizes[p.layers]);
+        couplings = arena.take(c.edges * p.couplings);
+        y = p.gated < 0 ? nullptr : arena.take(c.atoms * width(p.outs, p.out));
+    }
+};
+
+// What the backward pass needs for itself, of which the forward pass uses the first two.
+struct Spare {
+    Blocks out, own, gathered, sent, x, sorted, radial;
+    Real *weights, *y;
+    Spare(const Plan& p, const Pass& c, Arena& arena)
+        : out(arena.blocks(p.outs, p.out, c.atoms)),
+          own(arena.blocks(p.outs, p.out, c.atoms)),
+          gathered(arena.blocks(p.blocks, p.block, c.atoms)),
+          sent(arena.blocks(p.terms, p.term, c.atoms)),
+          x(arena.blocks(p.terms, p.term, c.atoms)),
+          sorted(arena.blocks(p.terms, p.term, c.atoms)) {
+        for (int64_t n = 0; n < p.layers; n++) radial.push_back(arena.take(c.rows * p.sizes[n]));
+        weights = arena.take(c.rows * p.sizes[p.layers]);
+        y = arena.take(c.atoms * width(p.outs, p.out));
+    }
+};
+
+extern "C" int64_t kept_size(const Plan* p, const Pass* c) {
+    Arena arena{nullptr, 0};
+    Kept(*p, *c, arena);
+    return arena.used;
+}
+
+extern "C" int64_t spare_size(const Plan* p, const Pass* c) {
+    Arena arena{nullptr, 0};
+    Spare(*p, *c, arena);
+    return arena.used;
+}
+
+static void product(const Plan& p, const Pass& c, Kept& kept, Blocks& g, Blocks* dx, Real* dw) {
+    Call call{};
+    call.atoms = c.atoms, call.edges = c.edges;
+    call.source = c.source, call.destination = c.destination, call.reverse = c.reverse;
+    call.x = kept.sent.data(), call.g = g.data();
+    call.k = kept.couplings, call.w = kept.weights;
+    call.couplings = p.couplings, call.weights = p.sizes[p.layers];
+    call.dx = dx ? dx->data() : nullptr, call.dw = dw;
+    run(dx ? p.pull : p.couple, p.paths, p.terms, c.threads, c.rows, &call);
+}
+
+static inline Real sigmoid(Real x) { return 1 / (1 + std::exp(-x)); }
+"""
+
+_FORWARD = r"""
+static void gate(const Plan& p, const Pass& c, const Real* inner, Real* outer) {
+    const int64_t gated = width(p.gated, p.gate), wide = p.even + p.gates + p.odd + gated, less = wide - p.gates;
+    for (int64_t atom = 0; atom < c.atoms; atom++) {
+        const Real* x = inner + atom * wide;
+        Real* y = outer + atom * less;
+        for (int64_t n = 0; n < p.even; n++) y[n] = x[n] * sigmoid(x[n]) * (Real)p.silu;
+        const Real *gates = x + p.even, *odd = gates + p.gates, *from = odd + p.odd;
+        for (int64_t n = 0; n < p.odd; n++) y[p.even + n] = std::tanh(odd[n]) * (Real)p.tanh;
+        Real* to = y + p.even + p.odd;
+        for (int64_t n = 0; n < p.gated; n++)
+            for (int64_t u = 0; u < p.gate[n].channels; u++) {
+                const Real open = sigmoid(*gates++) * (Real)p.sigmoid;
+                for (int64_t m = 0; m < p.gate[n].dim; m++) *to++ = open * *from++;
+            }
+    }
+}
+
+extern "C" void convolve(const Plan* plan, Pass* pass) {
+    const Plan& p = *plan;
+    const Pass& c = *pass;
+    Arena arena{c.kept, 0}, other{c.spare, 0};
+    Kept kept(p, c, arena);
+    Spare spare(p, c, other);
+    Sorted sorted(p, c);
+    to_blocks(c.x, p.terms, p.term, c.atoms, nullptr, kept.x);
+    clear(kept.sent, p.term, c.atoms);
+    for (int64_t n = 0; n < p.befores; n++) {
+        const Linear& t = p.before[n];
+        multiply(p, false, false, c.atoms * p.term[t.from].dim, t.columns, t.rows, t.scale, kept.x[t.from], t.rows,
+                 c.before + t.weight, t.columns, kept.sent[t.to], t.columns, true);
+    }
+    for (int64_t row = 0; row < c.rows; row++)
+        memcpy(kept.outer[0] + row * p.sizes[0], c.radial + c.half[row] * p.sizes[0], sizeof(Real) * p.sizes[0]);
+    for (int64_t n = 0; n < p.layers; n++) {
+        const int64_t rows = p.sizes[n], columns = p.sizes[n + 1];
+        Real* made = n + 1 < p.layers ? kept.inner[n + 1] : kept.weights;
+        multiply(p, false, false, c.rows, columns, rows, 1 / std::sqrt((double)rows), kept.outer[n], rows,
+                 c.network[n], columns, made, columns, false);
+        if (n + 1 < p.layers)
+            for (int64_t i = 0; i < c.rows * columns; i++)
+                kept.outer[n + 1][i] = made[i] * sigmoid(made[i]) * (Real)p.silu;
+    }
+    multiply(p, false, false, c.edges, p.couplings, p.harmonics, 1, c.harmonics, p.harmonics, c.entries, p.couplings,
+             kept.couplings, p.couplings, false);
+    product(p, c, kept, kept.gathered, nullptr, nullptr);
+    clear(spare.out, p.out, c.atoms);
+    for (int64_t n = 0; n < p.afters; n++) {
+        const Linear& t = p.after[n];
+        const int64_t rows = c.atoms * p.block[t.from].dim;
+        multiply(p, false, false, rows, t.columns, t.rows, t.scale * c.scale, kept.gathered[t.from], t.rows,
+                 c.after + t.weight, t.columns, spare.out[t.to], t.columns, true);
+    }
+    clear(spare.own, p.out, c.atoms);
+    if (p.owns) to_blocks(c.x, p.terms, p.term, c.atoms, sorted.place.data(), kept.sorted);
+    for (int64_t n = 0; n < p.owns; n++)
+        for (int64_t z = 0; z < p.elements; z++) {
+            const Linear& t = p.own[n];
+            const int64_t dim = p.term[t.from].dim, first = sorted.first[z] * dim, next = sorted.first[z + 1] * dim;
+            multiply(p, false, false, next - first, t.columns, t.rows, t.scale, kept.sorted[t.from] + first * t.rows,
+                     t.rows, c.own + t.weight + z * t.columns, p.elements * t.columns,
+                     spare.own[t.to] + first * t.columns, t.columns, true);
+        }
+    Real* y = p.gated < 0 ? c.y : kept.y;
+    from_blocks(spare.out, spare.own, p.outs, p.out, c.atoms, sorted.place.data(), y);
+    if (p.gated >= 0) gate(p, c, y, c.y);
+}
+"""
+
+_BACKWARD = r"""
+static void gate_back(const Plan& p, const Pass& c, const Real* inner, Real* dinner) {
+    const int64_t gated = width(p.gated, p.gate), wide = p.even + p.gates + p.odd + gated, less = wide - p.gates;
+    for (int64_t atom = 0; atom < c.atoms; atom++) {
+        const Real *x = inner + atom * wide, *dy = c.dy + atom * less;
+        Real* dx = dinner + atom * wide;
+        for (int64_t n = 0; n < p.even; n++) {
+            const Real open = sigmoid(x[n]);
+            dx[n] = dy[n] * open * (1 + x[n] * (1 - open)) * (Real)p.silu;
+        }
+        const Real *gates = x + p.even, *odd = gates + p.gates, *from = odd + p.odd;
+        Real *dgates = dx + p.even, *dodd = dgates + p.gates, *dfrom = dodd + p.odd;
+        for (int64_t n = 0; n < p.odd; n++) {
+            const Real t = std::tanh(odd[n]);
+            dodd[n] = dy[p.even + n] * (1 - t * t) * (Real)p.tanh;
+        }
+        const Real* dto = dy + p.even + p.odd;
+        for (int64_t n = 0; n < p.gated; n++)
+            for (int64_t u = 0; u < p.gate[n].channels; u++) {
+                const Real open = sigmoid(*gates++);
+                Real sum = 0;
+                for (int64_t m = 0; m < p.gate[n].dim; m++) {
+                    sum += *dto * *from++;
+                    *dfrom++ = open * (Real)p.sigmoid * *dto++;
+                }
+                *dgates++ = sum * open * (1 - open) * (Real)p.sigmoid;
+            }
+    }
+}
+
+extern "C" void convolve_back(const Plan* plan, Pass* pass) {
+    const Plan& p = *plan;
+    const Pass& c = *pass;
+    Arena arena{c.kept, 0}, other{c.spare, 0};
+    Kept kept(p, c, arena);
+    Spare spare(p, c, other);
+    Sorted sorted(p, c);
+    const Real* dy = c.dy;
+    if (p.gated >= 0) {
+        gate_back(p, c, kept.y, spare.y);
+        dy = spare.y;
+    }
+    to_blocks(dy, p.outs, p.out, c.atoms, nullptr, spare.out);
+    clear(spare.gathered, p.block, c.atoms);
+    for (int64_t n = 0; n < p.afters; n++) {
+        const Linear& t = p.after[n];
+        const int64_t rows = c.atoms * p.block[t.from].dim;
+        const double scale = t.scale * c.scale;
+        multiply(p, true, false, t.rows, t.columns, rows, scale, kept.gathered[t.from], t.rows, spare.out[t.to],
+                 t.columns, c.dafter + t.weight, t.columns, false);
+        multiply(p, false, true, rows, t.rows, t.columns, scale, spare.out[t.to], t.columns, c.after + t.weight,
+                 t.columns, spare.gathered[t.from], t.rows, true);
+    }
+    clear(spare.sorted, p.term, c.atoms);
+    if (p.owns) to_blocks(dy, p.outs, p.out, c.atoms, sorted.place.data(), spare.own);
+    for (int64_t n = 0; n < p.owns; n++)
+        for (int64_t z = 0; z < p.elements; z++) {
+            const Linear& t = p.own[n];
+            const int64_t dim = p.term[t.from].dim, first = sorted.first[z] * dim, next = sorted.first[z + 1] * dim;
+            const int64_t wide = p.elements * t.columns, at = t.weight + z * t.columns;
+            const Real* d = spare.own[t.to] + first * t.columns;
+            multiply(p, true, false, t.rows, t.columns, next - first, t.scale, kept.sorted[t.from] + first * t.rows,
+                     t.rows, d, t.columns, c.down + at, wide, false);
+            if (c.dx)
+                multiply(p, false, true, next - first, t.rows, t.columns, t.scale, d, t.columns, c.own + at, wide,
+                         spare.sorted[t.from] + first * t.rows, t.rows, true);
+        }
+    const int64_t columns = p.sizes[p.layers];
+    clear(spare.sent, p.term, c.atoms);
+    memset(spare.weights, 0, sizeof(Real) * c.rows * columns);
+    product(p, c, kept, spare.gathered, &spare.sent, spare.weights);
+    const Real* d = spare.weights;
+    for (int64_t n = p.layers - 1; n >= 0; n--) {
+        const int64_t rows = p.sizes[n], wide = p.sizes[n + 1];
+        const double scale = 1 / std::sqrt((double)rows);
+        multiply(p, true, false, rows, wide, c.rows, scale, kept.outer[n], rows, d, wide, c.dnetwork[n], wide, false);
+        if (!n) break;
+        multiply(p, false, true, c.rows, rows, wide, scale, d, wide, c.network[n], wide, spare.radial[n], rows, false);
+        for (int64_t i = 0; i < c.rows * rows; i++) {
+            const Real x = kept.inner[n][i], open = sigmoid(x);
+            spare.radial[n][i] *= open * (1 + x * (1 - open)) * (Real)p.silu;
+        }
+        d = spare.radial[n];
+    }
+    clear(spare.x, p.term, c.atoms);
+    for (int64_t n = 0; n < p.befores; n++) {
+        const Linear& t = p.before[n];
+        const int64_t rows = c.atoms * p.term[t.from].dim;
+        multiply(p, true, false, t.rows, t.columns, rows, t.scale, kept.x[t.from], t.rows, spare.sent[t.to], t.columns,
+                 c.dbefore + t.weight, t.columns, false);
+        if (c.dx)
+            multiply(p, false, true, rows, t.rows, t.columns, t.scale, spare.sent[t.to], t.columns,
+                     c.before + t.weight, t.columns, spare.x[t.from], t.rows, true);
+    }
+    if (c.dx) from_blocks(spare.x, spare.sorted, p.terms, p.term, c.atoms, sorted.place.data(), c.dx);
+}
+"""
