@@ -11,8 +11,8 @@ from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.search_stage import SearchStage
 from tesseral.cluster.execution.executor import Tally
 from tesseral.cluster.execution.probe import Sample
-from tesseral.cluster.execution.provenance import provenance
 from tesseral.cluster.execution.worker import Job
+from tesseral.cluster.nodes.provenance import provenance
 from tesseral.cluster.planning.cost import SHIPPED, read_rate
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm

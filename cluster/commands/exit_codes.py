@@ -118,7 +118,7 @@ def _code(error: KeyboardInterrupt) -> int:
 
 def _fail(sentence: str, code: int) -> NoReturn:
     _say(sentence, "red")
-    session = sys.modules.get("tesseral.cluster.execution.ray_session")
+    session = sys.modules.get("tesseral.cluster.nodes.ray_session")
     if session is not None and session.abandoned:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

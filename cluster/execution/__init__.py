@@ -1,6 +1,6 @@
 """Where trials run: the contract of an executor, this process, Ray Tune, and what a worker does.
 
-Begin with `executor.py`, the contract; `worker.py` runs one trial; Ray is imported in `ray_session.py` alone.
+Begin with `executor.py`, the contract; `worker.py` runs one trial; `ray_tune.py` is the executor on Ray.
 """
 
 import lazy_loader

@@ -51,8 +51,8 @@ def _on_ray(
     storage: str, function: Callable[[T], R], items: Iterable[T], lost: Callable[[T, str], R], memory: int
 ) -> Iterator[tuple[T, R]]:
     """Distribute structures over the nodes that can compute them; see `Distribute`."""
-    from tesseral.cluster.execution.ray_check import check_nodes  # here: Ray is not needed for `inline`
-    from tesseral.cluster.execution.ray_session import as_completed, session
+    from tesseral.cluster.nodes.ray_check import check_nodes  # here: Ray is not needed for `inline`
+    from tesseral.cluster.nodes.ray_session import as_completed, session
 
     with session():
         unfit = check_nodes(storage, ("pyscf",)).unfit

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tesseral.cluster.execution.packing import Usage
+from tesseral.cluster.nodes.packing import Usage
 from tesseral.models.data.references import open_data
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.user_function import make_importable

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tesseral.cluster.execution.executor import Tally, Work
-from tesseral.cluster.execution.ray_session import LOCAL, metrics
+from tesseral.cluster.nodes.ray_session import LOCAL, metrics
 from tesseral.study.configuration.trial import State
 
 TRIALS = "tesseral_trials"

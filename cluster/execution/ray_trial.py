@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tesseral.cluster.execution.code import code_hash, other_code
 from tesseral.cluster.execution.executor import threads
-from tesseral.cluster.execution.ray_session import here, internal_kv, node_folder, ray, tune
 from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner
+from tesseral.cluster.nodes.code import code_hash, other_code
+from tesseral.cluster.nodes.ray_session import here, internal_kv, node_folder, ray, tune
 from tesseral.study.errors import DeviceLostError, StoreError, TesseralError
 
 STORE_TRIALS = 3

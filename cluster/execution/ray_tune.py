@@ -19,19 +19,19 @@ from functools import partial
 from math import ceil
 from typing import Any
 
-from tesseral.cluster.execution.code import code_hash
 from tesseral.cluster.execution.executor import Work
 from tesseral.cluster.execution.interruption import keep_within
-from tesseral.cluster.execution.needs import GB, Needs, describe
-from tesseral.cluster.execution.packing import Usage, pack
 from tesseral.cluster.execution.probe import Sample, measure_usage
-from tesseral.cluster.execution.ray_check import check_nodes
 from tesseral.cluster.execution.ray_metrics import exported
-from tesseral.cluster.execution.ray_room import check_room, node_types, nodes, probe, unused_gpus
-from tesseral.cluster.execution.ray_session import LOCAL, answered, ray, session, tune
 from tesseral.cluster.execution.ray_trial import ask_to_leave, trainable
-from tesseral.cluster.execution.unfit_nodes import Nodes
 from tesseral.cluster.execution.worker import Job, Runner, run_trial
+from tesseral.cluster.nodes.code import code_hash
+from tesseral.cluster.nodes.needs import GB, Needs, describe
+from tesseral.cluster.nodes.packing import Usage, pack
+from tesseral.cluster.nodes.ray_check import check_nodes
+from tesseral.cluster.nodes.ray_room import check_room, node_types, nodes, probe, unused_gpus
+from tesseral.cluster.nodes.ray_session import LOCAL, answered, ray, session, tune
+from tesseral.cluster.nodes.unfit_nodes import Nodes
 
 RESTARTS = 1000
 """How often a lost trial is run again. In practice its records fail a trial that makes no progress long before."""

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tesseral.cluster.execution.code import FOLDER
-from tesseral.cluster.execution.provenance import SUBMITTED, provenance
+from tesseral.cluster.nodes.code import FOLDER
+from tesseral.cluster.nodes.provenance import SUBMITTED, provenance
 from tesseral.cluster.submission.shipment import EXCLUDED, Shipment
 from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import ClusterError, TesseralError

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tesseral.cluster.execution.code import code_hash
+from tesseral.cluster.nodes.code import code_hash
 from tesseral.cluster.submission.own_modules import own_modules
 from tesseral.study.errors import StoreError, StudyFileError
 from tesseral.study.parsing.validation import load_toml, read_toml

@@ -19,7 +19,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 from tesseral.cluster.data.recipe_run import run_recipe
-from tesseral.cluster.execution.ray_session import as_completed, cores
+from tesseral.cluster.nodes.ray_session import as_completed, cores
 from tesseral.models.data.reference_file import read_reference
 from tesseral.models.reference.calculation.calculation import calculate
 from tesseral.models.reference.geometries.recipe_structures import structure_at

@@ -67,7 +67,7 @@ def ours(storage: Path, trials: int) -> dict:
 
 def bare(trials: int) -> dict:
     """The same number of no-op trials through Tune alone, actors reused, loggers off."""
-    from tesseral.cluster.execution.ray_session import session, tune
+    from tesseral.cluster.nodes.ray_session import session, tune
 
     class Count(tune.search.Searcher):
         left = trials
@@ -98,7 +98,7 @@ def bare(trials: int) -> dict:
 def optuna_search(trials: int) -> dict:
     """What a user would write first: `OptunaSearch`, everything at its default."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"
-    from tesseral.cluster.execution.ray_session import session, tune  # first, for it sets up Ray
+    from tesseral.cluster.nodes.ray_session import session, tune  # first, for it sets up Ray
 
     from ray.tune.search.optuna import OptunaSearch  # isort: skip
 

@@ -237,7 +237,7 @@ def check(words: list[str]) -> None:
         parse(typer.main.get_command(app), "tesseral", rest)
     elif program == "ray":
         # Ray reads its authentication mode at its first import, so the session's settings must come before.
-        importlib.import_module("tesseral.cluster.execution.ray_session")
+        importlib.import_module("tesseral.cluster.nodes.ray_session")
         parse(importlib.import_module("ray.scripts.scripts").cli, "ray", rest)
         if "--" in rest:
             check(rest[rest.index("--") + 1 :])

@@ -46,7 +46,7 @@ def timeless(path: Path) -> tuple[pa.Table, bytes]:
 
 DRIVER = """
 import os, signal, sys, time
-from tesseral.cluster.execution.ray_session import as_completed
+from tesseral.cluster.nodes.ray_session import as_completed
 from tesseral.cluster.data.recipe_run import inline, run_recipe
 from tesseral.study.recipe.recipe import read_recipe
 

@@ -65,7 +65,7 @@ def cluster(monkeypatch):
     """A head and a worker: its address, and the ports at which its nodes give their metrics."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "SLURM_"))}
     environment |= {"RAY_AUTH_TOKEN": "c" * 64, "RAY_metrics_report_interval_ms": "500", "SLURM_CPUS_ON_NODE": "2"}
-    node = [sys.executable, "-m", "tesseral.cluster.execution.ray_node"]
+    node = [sys.executable, "-m", "tesseral.cluster.nodes.ray_node"]
     with subprocess.Popen([*node, "head"], env=environment, stdout=subprocess.PIPE, text=True) as head:
         address = head.stdout.readline().strip()
         with subprocess.Popen([*node, "worker", "--address", address], env=environment) as worker:

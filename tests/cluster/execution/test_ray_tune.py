@@ -167,7 +167,7 @@ def test_what_a_worker_warns_of_is_said_by_its_driver(storage, study_file):
 ROOMS = """
 import json, os, sys
 from pathlib import Path
-from tesseral.cluster.execution.packing import Usage
+from tesseral.cluster.nodes.packing import Usage
 from tesseral.cluster.execution.probe import Sample
 from tesseral.cluster.execution.ray_tune import RayExecutor
 from tesseral.cluster.execution.worker import Job, NeedsRoomError

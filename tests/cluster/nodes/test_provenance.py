@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tesseral.cluster.execution import provenance as module
-from tesseral.cluster.execution.provenance import commit_of, provenance
+from tesseral.cluster.nodes import provenance as module
+from tesseral.cluster.nodes.provenance import commit_of, provenance
 
 ROOT = Path(__file__).parents[3]
 

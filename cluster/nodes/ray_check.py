@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tesseral.cluster.execution.code import code_hash, other_code
-from tesseral.cluster.execution.provenance import submitted
-from tesseral.cluster.execution.ray_session import LOCAL, answered, ray
+from tesseral.cluster.nodes.code import code_hash, other_code
+from tesseral.cluster.nodes.provenance import submitted
+from tesseral.cluster.nodes.ray_session import LOCAL, answered, ray
 from tesseral.study.errors import ClusterError, RecordError, StoreError
 from tesseral.study.parsing.user_function import make_importable
 from tesseral.study.records.store import Store

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tesseral.cluster.execution import ray_room
-from tesseral.cluster.execution.needs import Needs
-from tesseral.cluster.execution.ray_room import check_room, unused_gpus
+from tesseral.cluster.nodes import ray_room
+from tesseral.cluster.nodes.needs import Needs
+from tesseral.cluster.nodes.ray_room import check_room, unused_gpus
 from tesseral.study.errors import ClusterError
 from tests.support.ray_head import clean, free_port, head
 
@@ -100,9 +100,9 @@ AUTOSCALER = {
 """Ray's own autoscaler with its provider of nodes on this machine: a group that begins without any."""
 
 ROOM = """
-from tesseral.cluster.execution.needs import Needs
-from tesseral.cluster.execution.ray_room import check_room, nodes
-from tesseral.cluster.execution.ray_session import session
+from tesseral.cluster.nodes.needs import Needs
+from tesseral.cluster.nodes.ray_room import check_room, nodes
+from tesseral.cluster.nodes.ray_session import session
 with session():
     check_room(Needs(2), within=120.0)
     print([node["Resources"]["CPU"] for node in nodes() if "CPU" in node["Resources"]])

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from tesseral.cluster.execution.needs import Needs
+from tesseral.cluster.nodes.needs import Needs
 from tesseral.study.wording import listed
 
 FLAPS = 3

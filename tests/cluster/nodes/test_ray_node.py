@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from tesseral.cluster.execution import ray_machine, ray_node
-from tesseral.cluster.execution.ray_node import (
+from tesseral.cluster.nodes import ray_machine, ray_node
+from tesseral.cluster.nodes.ray_node import (
     FIRST_PORT,
     HEAD_SERVERS,
     PORTS,
@@ -35,7 +35,7 @@ class TestPorts:
         assert all(after - before >= PORTS for before, after in pairwise(starts))
 
     def test_a_range_is_free_again_once_its_process_has_ended(self):
-        holder = "from tesseral.cluster.execution.ray_node import own_ports\nwith own_ports(3) as p: print(p.first)"
+        holder = "from tesseral.cluster.nodes.ray_node import own_ports\nwith own_ports(3) as p: print(p.first)"
         first = int(subprocess.run([sys.executable, "-c", holder], capture_output=True, check=True).stdout)
         with own_ports(3) as ports:
             assert ports.first == first
@@ -112,7 +112,7 @@ class TestCores:
 
 
 def node(*arguments: str, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tesseral.cluster.execution.ray_node", *arguments]
+    command = [sys.executable, "-m", "tesseral.cluster.nodes.ray_node", *arguments]
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "SLURM_"))}
     return subprocess.Popen(
         command,

@@ -1,6 +1,6 @@
 """Code is told by its content, wherever it lies."""
 
-from tesseral.cluster.execution.code import FOLDER, code_hash, hash_of
+from tesseral.cluster.nodes.code import FOLDER, code_hash, hash_of
 
 
 def test_a_copy_has_the_hash_of_the_links_and_an_edit_another(tmp_path):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tesseral.cluster.execution.needs import Needs
-from tesseral.cluster.execution.packing import MARGIN, Usage, pack
+from tesseral.cluster.nodes.needs import Needs
+from tesseral.cluster.nodes.packing import MARGIN, Usage, pack
 from tesseral.study.design.study_file import Resources
 from tesseral.study.errors import StudyFileError
 

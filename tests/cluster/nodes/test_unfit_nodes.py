@@ -2,8 +2,8 @@
 
 import pytest
 
-from tesseral.cluster.execution.needs import Needs
-from tesseral.cluster.execution.unfit_nodes import Nodes
+from tesseral.cluster.nodes.needs import Needs
+from tesseral.cluster.nodes.unfit_nodes import Nodes
 
 
 class Cluster:

@@ -1,7 +1,7 @@
 """One node of a Ray that belongs to a single job, on a machine that other jobs may share: for Slurm and its like.
 
-    python -m tesseral.cluster.execution.ray_node head --peer ADDRESS
-    python -m tesseral.cluster.execution.ray_node worker --address HEAD:PORT
+    python -m tesseral.cluster.nodes.ray_node head --peer ADDRESS
+    python -m tesseral.cluster.nodes.ray_node worker --address HEAD:PORT
 
 Batch systems separate neither ports nor temporary folders, and many hosts resolve their own name to loopback. Here a
 node takes a range of ports that no other job takes, a folder that its user alone can read, and the address by which it
@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tesseral.cluster.execution.ray_machine import cores, private_folder
+from tesseral.cluster.nodes.ray_machine import cores, private_folder
 from tesseral.study.errors import ClusterError, TesseralError
 
 FIRST_PORT = 11_000

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from tesseral.cluster.execution import ray_machine
-from tesseral.cluster.execution.ray_machine import check_address, check_limits, head_of, private_folder
+from tesseral.cluster.nodes import ray_machine
+from tesseral.cluster.nodes.ray_machine import check_address, check_limits, head_of, private_folder
 from tesseral.study.errors import ClusterError, TesseralError
 
 

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from tesseral.cluster.execution.ray_machine import (
+from tesseral.cluster.nodes.ray_machine import (
     Head,
     check_address,
     check_limits,
@@ -26,7 +26,7 @@ from tesseral.cluster.execution.ray_machine import (
     head_of,
     private_folder,
 )
-from tesseral.cluster.execution.unfit_nodes import NODE
+from tesseral.cluster.nodes.unfit_nodes import NODE
 from tesseral.study.errors import ClusterError
 
 # Tune's own loggers would write every report again, as JSON, CSV and TensorBoard.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil, floor
 
-from tesseral.cluster.execution.needs import GB, Needs
+from tesseral.cluster.nodes.needs import GB, Needs
 from tesseral.study.design.study_file import Resources
 from tesseral.study.errors import StudyFileError
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from tesseral.cluster.execution import ray_check
-from tesseral.cluster.execution.code import code_hash
-from tesseral.cluster.execution.provenance import SUBMITTED
-from tesseral.cluster.execution.ray_check import Asked, Look, look, other_versions
+from tesseral.cluster.nodes import ray_check
+from tesseral.cluster.nodes.code import code_hash
+from tesseral.cluster.nodes.provenance import SUBMITTED
+from tesseral.cluster.nodes.ray_check import Asked, Look, look, other_versions
 from tesseral.study.errors import StoreError
 from tesseral.study.records.store import Store
 
@@ -72,7 +72,7 @@ def test_other_versions_where_it_was_submitted_are_said(monkeypatch):
 def test_real_nodes_are_asked_each(tmp_path, monkeypatch):
     """On Ray: the node answers, also without a core free; one that does not exist is told, and work avoids a node."""
     monkeypatch.setattr(ray_check, "CHECK_WITHIN", 240.0)
-    from tesseral.cluster.execution.ray_session import as_completed, ray, session
+    from tesseral.cluster.nodes.ray_session import as_completed, ray, session
 
     store = Store(tmp_path)
     store.create(PROBE, b"the driver")

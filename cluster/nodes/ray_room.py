@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from tesseral.cluster.execution.needs import Needs, describe
-from tesseral.cluster.execution.packing import Usage
-from tesseral.cluster.execution.ray_session import LOCAL, answered, ray
+from tesseral.cluster.nodes.needs import Needs, describe
+from tesseral.cluster.nodes.packing import Usage
+from tesseral.cluster.nodes.ray_session import LOCAL, answered, ray
 from tesseral.study.errors import ClusterError, StudyFileError
 
 JOIN_WITHIN = 300.0

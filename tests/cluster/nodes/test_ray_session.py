@@ -32,7 +32,7 @@ def listening() -> set[tuple[str, str]]:
 
 SESSION = """
 import sys
-from tesseral.cluster.execution.ray_session import ray, session
+from tesseral.cluster.nodes.ray_session import ray, session
 with session():
     assert ray.get(ray.remote(lambda: 6 * 7).remote()) == 42
     print("ready", flush=True)
@@ -80,13 +80,13 @@ class TestAsCompleted:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def _ray(cls) -> Iterator[None]:
-        from tesseral.cluster.execution.ray_session import session
+        from tesseral.cluster.nodes.ray_session import session
 
         with session():
             yield
 
     def test_items_are_taken_as_cores_come_free(self):
-        from tesseral.cluster.execution.ray_session import AHEAD, as_completed, cores
+        from tesseral.cluster.nodes.ray_session import AHEAD, as_completed, cores
 
         numbers = count(1)
         results = as_completed(lambda item: item * item, numbers, lambda item, why: 0)
@@ -96,7 +96,7 @@ class TestAsCompleted:
         assert next(numbers) <= 20 + AHEAD * cores() + 1
 
     def test_an_item_whose_process_ends_is_lost_and_the_others_are_not(self, monkeypatch):
-        from tesseral.cluster.execution import ray_session
+        from tesseral.cluster.nodes import ray_session
 
         monkeypatch.setattr(ray_session, "RETRIES", 1)
 
@@ -112,7 +112,7 @@ class TestAsCompleted:
         assert by_item == {0: "done", 1: "done", 3: "done"}
 
     def test_what_a_task_raises_is_raised(self):
-        from tesseral.cluster.execution.ray_session import as_completed
+        from tesseral.cluster.nodes.ray_session import as_completed
 
         def work(item: int) -> None:
             raise DataError("no such thing")
@@ -122,7 +122,7 @@ class TestAsCompleted:
 
     def test_memory_bounds_how_many_run_at_once_and_never_all(self):
         """More than there is is as much as there is: one runs at a time, and nothing waits for ever."""
-        from tesseral.cluster.execution.ray_session import as_completed, cores
+        from tesseral.cluster.nodes.ray_session import as_completed, cores
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -136,7 +136,7 @@ class TestAsCompleted:
 def test_a_call_outside_a_session_starts_no_ray():
     """A thread that outlives its session, waiting for a Ray that is gone, would start another one."""
     code = (
-        "from tesseral.cluster.execution.ray_session import ray\n"
+        "from tesseral.cluster.nodes.ray_session import ray\n"
         "try:\n    ray.put(1)\nexcept Exception as error:\n    print(type(error).__name__, ray.is_initialized())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

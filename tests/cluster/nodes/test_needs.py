@@ -2,7 +2,7 @@
 
 import pytest
 
-from tesseral.cluster.execution.needs import Needs, describe
+from tesseral.cluster.nodes.needs import Needs, describe
 
 SMALL, LARGE = {"CPU": 4.0, "memory": 8e9}, {"CPU": 64.0, "GPU": 4.0, "memory": 256e9, "a100": 4.0}
 
