@@ -8,6 +8,7 @@ bit; processes are killed. The numbers of every study are then held against thos
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ PARTS = {
     "processes": try_processes,
 }
 
+MEMORY = Path("/dev/shm")
+"""Folder in memory, where there is one: thousands of records are written through to the disk otherwise."""
+
 WAITING = ("storage",)
 """Parts that wait more than they work: beside the others."""
 
@@ -39,6 +43,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", type=Path, default=Path("build/faults.json"))
     options = parser.parse_args()
+    if MEMORY.is_dir():
+        tempfile.tempdir = str(MEMORY)
     found = Found()
 
     def try_parts(names: Iterable[str]) -> None:
