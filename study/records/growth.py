@@ -1,12 +1,13 @@
-"""The record of a study's growth: `grown/<n>.json`, `dropped/<arm key>.json` and `holdouts.json`, all create-only.
+"""The record of a study's growth: `grown/<n>.json`, `dropped/<arm key>.json` and `holdouts/<data>.json`, create-only.
 
 The study file that was frozen at the first start stays as it is. The last of `grown/` holds the study file that counts.
-Hold-outs are recorded at the first start, because later arms would ask for others.
+A hold-out is recorded when its data come into the study, because later arms would ask for another one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import cast
+from hashlib import sha256
+from typing import Any, cast
 
 from typing_extensions import TypedDict
 
@@ -70,11 +71,12 @@ def read_dropped(store: Store) -> list[Dropped]:
     return sorted(found, key=lambda each: each["when"])
 
 
-class HoldOuts(TypedDict):
-    """`holdouts.json`: structures that no search of the study sees, as at its start."""
+class HoldOut(TypedDict):
+    """`holdouts/<data>.json`: how many structures no search of the study sees, as when their data came into it."""
 
-    sizes: dict[str, Natural]
-    """`holdout_name` → structures."""
+    data: str
+    """`holdout_name` of the data."""
+    size: Natural
 
 
 def holdout_name(content_hash: str, groups: str | None) -> str:
@@ -90,19 +92,22 @@ def read_holdouts(store: Store) -> dict[str, int]:
     """The hold-outs of a study, by `holdout_name`; empty if it was not started, or has none.
 
     :param store: the study's records.
-    :raises RecordError: if the record is damaged.
+    :raises RecordError: if a record is damaged.
     """
-    record = read_document(store, "holdouts.json", HoldOuts, RESTORE)
-    return {} if record is None else dict(record["sizes"])
+    records = (read_document(store, path, HoldOut, RESTORE) for path in store.paths("holdouts"))
+    return {record["data"]: record["size"] for record in records if record is not None}
 
 
 def keep_holdouts(store: Store, sizes: dict[str, int]) -> None:
-    """Record the hold-outs of a study at its first start; later ones change nothing.
+    """Record the hold-outs of data that are new in a study.
 
     :param store: the study's records.
     :param sizes: `holdout_name` → structures.
+    :raises RecordError: if another size is recorded for one of the data.
     """
-    store.create("holdouts.json", seal(HoldOuts(sizes=sizes)))
+    for name, size in sizes.items():
+        path = f"holdouts/{sha256(name.encode()).hexdigest()[:16]}.json"
+        _record(store, path, HoldOut(data=name, size=size))
 
 
 def grow(store: Store, study: Study, before: Study, changes: Sequence[str], complete: int) -> None:
@@ -124,10 +129,7 @@ def grow(store: Store, study: Study, before: Study, changes: Sequence[str], comp
         arms=[arm.label for arm in before.arms],
         study=study.text,
     )
-    if not store.create(f"grown/{number}.json", seal(record)):
-        raise RecordError(
-            f"{store.location(f'grown/{number}.json')} was written by another driver; run the study again"
-        )
+    _record(store, f"grown/{number}.json", record)
 
 
 def droppable(study: Study, label: str) -> Arm:
@@ -160,8 +162,14 @@ def drop(store: Store, arm: Arm, complete: int) -> None:
     :param store: the study's records.
     :param arm: from `droppable`.
     :param complete: complete trials of the arm's confirm stage.
+    :raises RecordError: if another driver dropped it at the same time.
     """
-    store.create(f"dropped/{arm.key}.json", seal(Dropped(when=_now(), arm=arm.label, complete=complete)))
+    _record(store, f"dropped/{arm.key}.json", Dropped(when=_now(), arm=arm.label, complete=complete))
+
+
+def _record(store: Store, path: str, record: Mapping[str, Any]) -> None:
+    if not store.create(path, seal(record)):
+        raise RecordError(f"{store.location(path)} was written by another driver; the same command goes on from it")
 
 
 def _now() -> str:

@@ -51,8 +51,11 @@ def test_the_baseline_and_an_arm_that_others_are_matched_to_stay():
 def test_hold_outs_are_those_of_the_first_start(store):
     assert read_holdouts(store) == {}
     keep_holdouts(store, {"abc": 12})
-    keep_holdouts(store, {"abc": 10})
-    assert read_holdouts(store) == {"abc": 12}
+    keep_holdouts(store, {"abc": 12, "another": 7})  # data that came with growth
+    assert read_holdouts(store) == {"abc": 12, "another": 7}
+    with pytest.raises(RecordError, match=r"holdouts/\w{16}\.json was written by another driver"):
+        keep_holdouts(store, {"abc": 10})
+    assert read_holdouts(store)["abc"] == 12
 
 
 def test_another_file_beside_the_growth_is_passed_over(store):
