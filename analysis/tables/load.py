@@ -16,6 +16,7 @@ from polars.exceptions import PolarsError
 from tesseral.analysis.tables.search import SearchRecords
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.study.configuration.trial import State
+from tesseral.study.errors import RecordError
 from tesseral.study.records.schemas import CURVES, TRACES, TRIALS, VERSION, table_name
 from tesseral.study.records.segments import Source, altered
 from tesseral.study.records.store import Store
@@ -142,7 +143,12 @@ def _objection(path: str, schema: pa.Schema) -> str | None:
     expected = table_name(schema)
     place, _, name = path.rpartition("/")
     # Read whole, once: the hash in its name then proves every row, before Polars parses any.
-    data = Store(place).read(name)
+    try:
+        data = Store(place).read(name)
+    except RecordError:
+        if "-all" not in name:
+            raise
+        return f"{path} is left out: something that is no file has its place; move it away, {_ADVICE}"
     if data is None:
         if "-all" not in name:
             raise FileNotFoundError(ENOENT, "the file was there and is gone; run the command again", path)

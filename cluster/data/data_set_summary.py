@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tesseral.models.data.reference_file import TARGETS
+from tesseral.models.data.reference_file import MAKE, TARGETS
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
@@ -27,7 +27,7 @@ def summarise(location: str) -> dict[str, Any]:
     """
     file = open_parquet(location)
     if file is None:
-        raise DataError(f"expected reference data at {location}, found nothing there")
+        raise DataError(f"expected reference data at {location}, found no file there; {MAKE}")
     with file:
         table = file.read(columns=["converged", "seconds", *STATED, *FIT_ERRORS])
         converged = table.filter(table["converged"])

@@ -25,6 +25,9 @@ TARGETS = tuple(dict.fromkeys(quantity.column for quantity in QUANTITIES.values(
 """Columns that can be targets; those of imported labels come on top."""
 CONTENT = b"tesseral.content"
 """Metadata that holds the content hash of the file's rows. Files of earlier versions have none."""
+MAKE = "make it or import it (`tesseral reference`), or restore it from a copy"
+"""What to do where there is no file."""
+_AGAIN = "restore the file from a copy, or remove it and make or import it again"
 # What a training can see. Timings and provenance may differ between two files of equal content.
 _CONTENT = ("atomic_numbers", "positions", "charge", "converged", "overlap", *TARGETS)
 
@@ -121,14 +124,14 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
     """
     name = name or str(getattr(source, "name", source if isinstance(source, str | Path) else "reference data"))
     if isinstance(source, str | Path) and not Path(source).exists():
-        raise MissingDataError(f"expected a Parquet file of reference data at {name}, found no file there")
+        raise MissingDataError(f"expected a Parquet file of reference data at {name}, found no file there; {MAKE}")
     if isinstance(source, str | Path) and Path(source).is_dir():
         raise DataError(
             f"expected a Parquet file of reference data at {name}, found a folder there; restore it from a copy"
         )
     try:
         raw = pq.ParquetFile(source, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one: in the name of a column
         reason = str(error).splitlines()[0].rstrip(".")
         if isinstance(error, OSError) and error.errno is not None:
             raise StoreError(f"{name} cannot be read: {reason}") from None  # damage has no number
@@ -143,6 +146,7 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
         raise DataError(
             f"expected a table 'reference' of version {VERSION}, {name} is {kind[0]!r} of version {kind[1]}"
         )
+    _refuse_renamed(raw.schema, name)
     missing = [column for column in REQUIRED if column not in raw.column_names]
     if missing:
         raise DataError(f"expected the columns {', '.join(REQUIRED)}, {name} lacks {', '.join(missing)}")
@@ -181,11 +185,21 @@ def read_reference(source: str | Path | BinaryIO, name: str | None = None) -> Re
     # A version that knew fewer columns hashed fewer.
     stated = metadata.get(CONTENT) if {*_CONTENT} <= {*raw.column_names} else None
     if stated is not None and stated.decode(errors="replace") != reference.content_hash:
-        raise DataError(
-            f"{name} is damaged: its rows do not match the content hash in its metadata; restore the file from a copy, "
-            "or remove it and make or import it again"
-        )
+        raise DataError(f"{name} is damaged: its rows do not match the content hash in its metadata; {_AGAIN}")
     return reference
+
+
+def _refuse_renamed(schema: pa.Schema, name: str) -> None:
+    """Refuse a file in which one column has the place of another: page checksums do not cover names."""
+    names = schema.names
+    # Files of earlier versions lack columns, and others may add some. None that proves its content does both.
+    unknown = [column for column in names if column not in REFERENCE.names and not column.startswith("label.")]
+    lacking = [column for column in REFERENCE.names if column not in names]
+    if unknown and lacking and CONTENT in (schema.metadata or {}):
+        raise DataError(
+            f"expected the columns of reference data (documentation: Records), {name} lacks {', '.join(lacking)} and "
+            f"has {', '.join(map(repr, unknown))}; {_AGAIN}"
+        )
 
 
 def encode_reference(

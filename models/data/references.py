@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tesseral.models.data.mapped_reference import map_reference, write_mapped
 from tesseral.models.data.published_split import COLUMN, with_split
-from tesseral.models.data.reference_file import Reference, read_reference
+from tesseral.models.data.reference_file import MAKE, Reference, read_reference
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.errors import DataError, MissingDataError
 from tesseral.study.records.parquet import open_parquet
@@ -103,7 +103,7 @@ def read_stored(storage: str, reference: str) -> Reference:
     folder, _, name = location.rpartition("/")
     data = Store(folder).read(name)
     if data is None:
-        raise MissingDataError(f"expected reference data at {location}, found nothing there")
+        raise MissingDataError(f"expected reference data at {location}, found no file there; {MAKE}")
     return read_reference(io.BytesIO(data), location)
 
 

@@ -22,7 +22,7 @@ def open_parquet(location: str) -> pq.ParquetFile | None:
         return pq.ParquetFile(_Ranges(location) if "://" in location else location)
     except FileNotFoundError:
         return None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one: in the name of a column
         reason = str(error).splitlines()[0].rstrip(".")
         if isinstance(error, OSError) and error.errno is not None:
             raise StoreError(f"{location} cannot be read: {reason}") from None  # damage has no number

@@ -175,13 +175,13 @@ def _follow(sentence: str, folder: Path, path: Path, data: bytes) -> None:
         _remove(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    elif "remove outcome.json of that trial" in sentence:
-        for place in named:
-            trial = place.parent.name.removeprefix("trial=")
-            _remove(place.parents[2] / "trials" / trial / "outcome.json")
-    elif "remove" in sentence or "move it away" in sentence:
-        for place in named:
+        return
+    outcome = "remove outcome.json of that trial" in sentence
+    for place in named:
+        if "move it away" in sentence or ("remove" in sentence and not outcome):
             _remove(place)
+        if outcome:
+            _remove(place.parents[2] / "trials" / place.parent.name.removeprefix("trial=") / "outcome.json")
 
 
 def _remove(path: Path) -> None:

@@ -157,8 +157,10 @@ def test_unreadable_files_are_named_and_left_out(tmp_path):
         "foreign": "got a file that tesseral did not write",
         "traces": "got table 'traces' of version 1",
         "newer": "got table 'curves' of version 99",
-        "1-all": "the trial's outcome names it, but it is missing",
+        "1-all": "the trial's outcome names it, but it is missing; remove outcome.json of that trial and run the",
+        "2-all": "something that is no file has its place; move it away, remove outcome.json of that trial and run",
     }
+    (tmp_path / "2-all.parquet").mkdir()
     sources = [Source(str(tmp_path / f"{name}.parquet"), "a", None) for name in reasons]
     with pytest.warns(UserWarning) as caught:  # noqa: PT030 - each message is checked below
         tables = curves_of([*sources, Source(good, "a", None)])

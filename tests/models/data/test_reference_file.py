@@ -168,7 +168,7 @@ def test_torn_files_are_refused(path):
 
 
 def test_missing_and_foreign_files_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"reference data at .*absent\.parquet, found no file there"):
+    with pytest.raises(DataError, match=r"absent\.parquet, found no file there; make it or import it"):
         read_reference(tmp_path / "absent.parquet")
     with pytest.raises(DataError, match="found a folder there"):
         read_reference(tmp_path)
@@ -209,10 +209,31 @@ def test_other_versions_columns_and_types_are_refused(tmp_path):
 def test_columns_that_a_training_can_do_without_may_be_missing_and_unknown_ones_are_left_out(tmp_path):
     path = tmp_path / "older.parquet"
     table = read_reference(io.BytesIO(encode_reference([row("a")], BASIS))).table
-    pq.write_table(table.drop_columns(["overlap", "octupole"]).append_column("novel", pa.array([1])), path)
-    restored = read_reference(path).table
-    assert restored.schema.equals(REFERENCE)
-    assert restored["overlap"].to_pylist() == [None]
+    older = table.drop_columns(["overlap", "octupole"])
+    novel = table.append_column("novel", pa.array([1]))
+    for changed, overlap in ((older, None), (novel, table["overlap"][0].as_py())):
+        pq.write_table(changed, path)
+        restored = read_reference(path).table
+        assert restored.schema.equals(REFERENCE)
+        assert restored["overlap"].to_pylist() == [overlap]
+
+
+@pytest.mark.parametrize(
+    ("column", "bit", "sentence"),
+    [
+        (b"overlap", 1, r"lacks overlap and has 'ovdrlap'; restore the file from a copy, or remove it"),
+        (b"fit_error", 1, r"lacks fit_error and has 'fiu_error'; restore"),
+        (b"centre", 128, r"cannot be read: 'utf-8' codec can't decode .*; restore it from a copy"),
+    ],
+)
+def test_a_flipped_bit_in_the_name_of_a_column_is_seen(column, bit, sentence, path):
+    """Else the column would be missing, which files of earlier versions may be."""
+    content = encode_reference([row("a", fit_error=1.25)], BASIS)
+    changed = bytearray(column)
+    changed[2] ^= bit
+    path.write_bytes(content.replace(column, bytes(changed)))
+    with pytest.raises(DataError, match=sentence):
+        read_reference(path)
 
 
 LABELS = {
