@@ -1,7 +1,8 @@
 """The density on points, and ε, the published measure of how two densities differ."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from math import ceil
 from operator import neg
@@ -9,9 +10,11 @@ from operator import neg
 import torch
 from torch import Tensor
 
+from tesseral.models.compiled.library import NoLibraryError
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
+from tesseral.models.density.order_sums import OrderSums, knows
 from tesseral.models.density.primitives import Block, Element, primitives
-from tesseral.models.density.quadrature import Quadrature, along_curve, atom_grid
+from tesseral.models.density.quadrature import Grid, Quadrature, along_curve, atom_grid
 from tesseral.models.density.solid_harmonics import solid_harmonics
 from tesseral.study.constants import BOHR
 
@@ -90,13 +93,28 @@ def epsilon_by_order(
     with torch.no_grad():
         error_of = [a - b for a, b in zip(coefficients, reference, strict=True)]
         elements = primitives(basis, atomic_numbers, positions, [error_of, reference])
-        errors = torch.zeros(len(orders) + 1, dtype=torch.float64, device=positions.device)
-        electrons = torch.zeros_like(errors[0])
-        for points, weights in grid.chunks(_chunk(len(atomic_numbers))):
-            error, expected = _by_order(orders, elements, points, 2)
-            errors += torch.cat([error, error.sum(dim=0, keepdim=True)]).abs() @ weights
-            electrons += expected.sum(dim=0) @ weights
+        chunks = grid.chunks(_chunk(len(atomic_numbers)))
+        errors, electrons = _sums(orders, elements, chunks, positions.device)
     return dict(zip([*orders, None], (100 * errors / electrons).tolist(), strict=True))
+
+
+def _sums(
+    orders: Sequence[int], elements: Sequence[Element], chunks: Iterable[Grid], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """∫|ρ_l| of the first density for each l, and ∫|ρ|, shape (orders + 1,); and ∫ρ of the second, ()."""
+    if knows(orders, device):
+        with suppress(NoLibraryError):
+            compiled = OrderSums(orders, elements)
+            for points, weights in chunks:
+                compiled.add(points, weights)
+            return compiled.sums
+    errors = torch.zeros(len(orders) + 1, dtype=torch.float64, device=device)
+    electrons = torch.zeros_like(errors[0])
+    for points, weights in chunks:
+        error, expected = _by_order(orders, elements, points, 2)
+        errors += torch.cat([error, error.sum(dim=0, keepdim=True)]).abs() @ weights
+        electrons += expected.sum(dim=0) @ weights
+    return errors, electrons
 
 
 def _chunk(atoms: int) -> int:

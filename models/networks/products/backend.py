@@ -6,9 +6,9 @@ from functools import cache
 import torch
 from torch.nn import Module
 
+from tesseral.models.compiled.library import NoLibraryError
 from tesseral.models.networks.products.channel_product import BACKENDS, ChannelProduct
 from tesseral.models.networks.products.element_linear import ElementLinear
-from tesseral.models.networks.products.fused.library import NoLibraryError
 from tesseral.models.networks.products.fused.operator import open_operator
 from tesseral.study.errors import TesseralError
 

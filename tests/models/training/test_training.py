@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tesseral.models.compiled.library import open_library
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.split import permutation, split_structures
-from tesseral.models.networks.products.fused.library import open_library
 from tesseral.models.networks.products.fused.operator import open_operator
 from tesseral.models.targets.metrics import evaluation_batches, measure, measure_densities
 from tesseral.models.training.checkpoint import read_checkpoint, restore_model

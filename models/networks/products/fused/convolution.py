@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tesseral.models.networks.products.fused.blas import matrix_product
+from tesseral.models.compiled.blas import matrix_product
+from tesseral.models.compiled.library import open_library
 from tesseral.models.networks.products.fused.convolution_program import convolution_source
-from tesseral.models.networks.products.fused.library import open_library
 from tesseral.models.networks.products.fused.operator import open_operator, read_plan
 
 

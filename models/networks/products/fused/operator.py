@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tesseral.models.compiled.library import open_library
 from tesseral.models.networks.products.fused.coupling import pattern
 from tesseral.models.networks.products.fused.kernels import Kernel, lanes, shares, source
-from tesseral.models.networks.products.fused.library import open_library
 
 
 class Plan(NamedTuple):

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from tesseral.models.compiled.library import NoLibraryError
 from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions, join
 from tesseral.models.networks.products import backend as backend_module
 from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.networks.products.channel_product import BACKENDS, ChannelProduct
-from tesseral.models.networks.products.fused.library import NoLibraryError
 from tesseral.study import configuration
 from tesseral.study.configuration.network import Fusion
 from tesseral.study.errors import TesseralError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tesseral.models.networks.products.fused.library import (
+from tesseral.models.compiled.library import (
     NoLibraryError,
     cache_folder,
     find_compiler,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from tesseral.models.networks.products.fused.library import NoLibraryError
+from tesseral.models.compiled.library import NoLibraryError
 
 _NAMES = {"float32": "sgemm_", "float64": "dgemm_"}
 

@@ -1,0 +1,3 @@
+from .library import NoLibraryError, open_library
+
+__all__ = ["NoLibraryError", "open_library"]
