@@ -6,8 +6,8 @@ from math import floor, log10, sqrt
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
-from scipy.stats import mstats
+import scipy  # its modules are imported when they are used: scipy.stats takes a second
+from scipy import special
 
 from tesseral.study.design.allocation import CONFIDENCE
 from tesseral.study.errors import TesseralError
@@ -109,13 +109,13 @@ def t_estimate(units: Sequence[float] | np.ndarray, aggregate: Aggregate = "mean
     kept = values.size
     if aggregate == "iqm":
         kept -= 2 * int(_CUT * values.size)
-        mean = float(stats.trim_mean(values, _CUT))
+        mean = float(scipy.stats.trim_mean(values, _CUT))
     else:
         mean = float(values.mean())
     if kept < FEWEST_UNITS:
         return Estimate(mean)
     if aggregate == "iqm":
-        winsorised = np.asarray(mstats.winsorize(values, limits=(_CUT, _CUT)))
+        winsorised = np.asarray(scipy.stats.mstats.winsorize(values, limits=(_CUT, _CUT)))
         error = float(winsorised.std(ddof=1)) * sqrt((values.size + 1) / (kept * (kept - 1)))
     else:
         error = float(values.std(ddof=1)) / sqrt(values.size)

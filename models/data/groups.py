@@ -5,10 +5,8 @@ from math import inf
 from typing import Any
 
 import numpy as np
+import scipy  # its modules are imported when they are used, which few data need
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from tesseral.models.data.reference_file import Reference
 from tesseral.study.configuration.quantities import LABEL
@@ -50,9 +48,9 @@ def _near(points: Array) -> list[int]:
     """
     cells = np.round(points / SAME).astype(np.int64)
     _, first, cell_of = np.unique(cells, axis=0, return_index=True, return_inverse=True)
-    pairs = cKDTree(points[first]).query_pairs(3 * SAME, p=inf, output_type="ndarray")
-    joined = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(first), len(first)))
-    _, groups = connected_components(joined, directed=False)
+    pairs = scipy.spatial.cKDTree(points[first]).query_pairs(3 * SAME, p=inf, output_type="ndarray")
+    joined = scipy.sparse.coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(first), len(first)))
+    _, groups = scipy.sparse.csgraph.connected_components(joined, directed=False)
     return [int(number) for number in groups[np.ravel(cell_of)]]
 
 

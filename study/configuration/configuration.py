@@ -9,7 +9,7 @@ These are plain dataclasses, so that `models/` can train where only torch, e3nn 
 
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, Self, get_type_hints
 
 from tesseral.study.configuration.network import Network
@@ -123,7 +123,19 @@ class Configuration(Section):
 
         A setting that was added `Later` is left out at its default, so that the ids of earlier trials stay.
         """
+        return _copied(self._tree)
+
+    @cached_property
+    def _tree(self) -> dict[str, Any]:
+        """What `to_dict` gives: all trials of an arm have one configuration."""
         return pruned(type(self), asdict(self))
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting that is not None, by dotted path."""
+        tree = asdict(self)
+        if tree["network"]["hidden"]["irreps"] is not None:  # the other keys then have no effect
+            tree["network"]["hidden"] = {"irreps": tree["network"]["hidden"]["irreps"]}
+        return {path: value for path, value in flatten(tree).items() if value is not None}
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:
@@ -133,6 +145,10 @@ class Configuration(Section):
         """
         built: Self = _build(cls, tree)
         return built
+
+
+def _copied(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, dict) else value for key, value in tree.items()}
 
 
 def _build(cls: Any, tree: dict[str, Any]) -> Any:

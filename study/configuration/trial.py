@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from math import ceil
 from typing import Annotated, Any, Self
 
-from tesseral.study.configuration.configuration import Configuration, flatten, pruned
+from tesseral.study.configuration.configuration import Configuration, pruned
 from tesseral.study.parsing.section import Later, Range, Section
 
 
@@ -140,18 +140,12 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """Return nested dictionaries of plain values, without what came later and is not asked for: `seeds.fold`,
         `seeds.holdout`, `tests` and `split`."""
-        tree = asdict(self) | {"configuration": self.configuration.to_dict()}
+        tree = {item.name: getattr(self, item.name) for item in fields(self)}
+        tree |= {"configuration": self.configuration.to_dict(), "seeds": asdict(self.seeds), "tests": dict(self.tests)}
         for later in ("fold", "holdout"):
             if tree["seeds"][later] is None:
                 del tree["seeds"][later]
         return {key: value for key, value in tree.items() if value or key not in ("tests", "split")}
-
-    def settings(self) -> dict[str, Any]:
-        """Return every setting that is not None, by dotted path."""
-        tree = asdict(self.configuration)
-        if tree["network"]["hidden"]["irreps"] is not None:  # the other keys then have no effect
-            tree["network"]["hidden"] = {"irreps": tree["network"]["hidden"]["irreps"]}
-        return {path: value for path, value in flatten(tree).items() if value is not None}
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> Self:

@@ -19,7 +19,7 @@ from math import isfinite, log, log1p
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy  # scipy.stats, which takes a second, is imported when it is used
 
 CONFIDENCE = 0.95
 """Coverage of every interval in this project."""
@@ -75,5 +75,5 @@ def precise(log_ratios: Sequence[float], blocks: int, precision: float) -> bool:
     centred = x - x.mean()  # otherwise the difference of sums loses the digits of a small variance
     sums, squares = np.cumsum(centred)[looks - 1], np.cumsum(centred**2)[looks - 1]
     variances = np.maximum(squares - sums**2 / looks, 0.0) / (looks - 1)
-    half_widths = stats.t.ppf((1 + CONFIDENCE) / 2, looks - 1) * np.sqrt(variances / looks)
+    half_widths = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, looks - 1) * np.sqrt(variances / looks)
     return bool((half_widths <= log1p(precision / 100)).any())

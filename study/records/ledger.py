@@ -10,11 +10,13 @@ import re
 import warnings
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
 import pyarrow as pa
 
+from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.configuration.trial import State, Trial, canonical
 from tesseral.study.design.stages import PlannedTrial
 from tesseral.study.errors import RecordError, StudyFileError
@@ -327,9 +329,16 @@ def _row(entry: Entry, plan_: Json) -> Json:
         "versions": json.dumps(provenance.get("versions"), sort_keys=True),
     }
     row |= {f"factor.{path}": level for path, level in plan_["factors"].items()}
-    row |= {f"setting.{path}": value for path, value in entry.trial.settings().items()}
+    row |= _settings(canonical(plan_["trial"]["configuration"]))
     row |= {f"metric.{name}": value for name, value in outcome.get("metrics", {}).items()}
     return row
+
+
+@lru_cache(maxsize=1024)
+def _settings(configuration: str) -> Json:
+    """The columns `setting.<path>` of a configuration, which the trials of an arm share."""
+    settings = Configuration.from_dict(json.loads(configuration)).settings()
+    return {f"setting.{path}": value for path, value in settings.items()}
 
 
 def _column(values: list[Any]) -> pa.Array:

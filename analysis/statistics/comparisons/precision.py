@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from math import expm1, log1p, sqrt
 
 import numpy as np
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from tesseral.analysis.statistics.comparisons.paired import log_ratios
 from tesseral.analysis.tables.load import StudyTables
@@ -51,7 +52,7 @@ def power(effect: float, spread: float, units: int, overlap: float = 0.0, level:
     :param level: significance of the test.
     """
     critical = float(special.stdtrit(units - 1, 1 - level / 2))
-    return float(stats.nct.sf(critical, units - 1, effect / (spread * sqrt(1 / units + overlap))))
+    return float(scipy.stats.nct.sf(critical, units - 1, effect / (spread * sqrt(1 / units + overlap))))
 
 
 def units_to_tell(change: float, spread: float, overlap: float = 0.0) -> int | None:

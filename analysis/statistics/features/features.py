@@ -13,28 +13,45 @@ import polars as pl
 
 from tesseral.study.configuration.trial import State
 
+_PARITIES = (1, -1)
+
 
 def hidden_features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
     """Features by order in the complete trials of the confirm stage, parities combined.
 
     :param traces: rows of `study.records.schemas.TRACES`; rows of a tensor-product path are ignored.
-    :returns: arm, trial, layer, epoch, l, share, rms, sorted; share and rms are dimensionless.
+    :returns: arm, trial, layer, epoch, l, share, rms, sorted; share and rms are dimensionless. Arms and trials are
+        enumerations, for their names would take more memory than the numbers.
     """
     complete = trials.filter(pl.col("stage") == "confirm", pl.col("state") == State.COMPLETE.value)
-    components = pl.col("share") / pl.col("rms") ** 2
-    live = pl.col("rms") > 0
+    arms, ids = (pl.Enum(complete[name].unique().sort()) for name in ("arm", "trial"))
+    own = complete.select(pl.col("arm").cast(arms), pl.col("trial").cast(ids))
+    # Both parities in one pass: each sum has one term, for a trace has one value of each statistic and irrep.
+    parts = [
+        pl.when(pl.col("statistic") == name, pl.col("p") == p).then("value").sum().alias(f"{name}{p}")
+        for name in ("share", "rms")
+        for p in _PARITIES
+    ]
+    live = [pl.col(f"rms{p}") > 0 for p in _PARITIES]
+    share = [pl.when(lives).then(f"share{p}").otherwise(0.0) for lives, p in zip(live, _PARITIES, strict=True)]
+    components = [
+        pl.when(lives).then(pl.col(f"share{p}") / pl.col(f"rms{p}") ** 2).otherwise(0.0)
+        for lives, p in zip(live, _PARITIES, strict=True)
+    ]
     return (
         traces.filter(pl.col("path").is_null(), pl.col("statistic").is_in(["share", "rms"]))
-        .join(complete.lazy().select("trial", "arm"), on="trial")
-        .group_by("arm", "trial", "layer", "epoch", "l", "p")
-        .agg(*(pl.col("value").filter(pl.col("statistic") == name).last().alias(name) for name in ("share", "rms")))
-        .group_by("arm", "trial", "layer", "epoch", "l")
-        .agg(
-            pl.col("share").sum(),
-            rms=(pl.col("share").filter(live).sum() / components.filter(live).sum()).sqrt().fill_nan(0.0),
+        .with_columns(pl.col("trial").cast(ids, strict=False))  # null for the other trials
+        .filter(pl.col("trial").is_not_null())
+        .group_by("trial", "layer", "epoch", "l")
+        .agg(parts)
+        .join(own.lazy(), on="trial")
+        .select(
+            *("arm", "trial", "layer", "epoch", "l"),
+            share=pl.sum_horizontal(f"share{p}" for p in _PARITIES),
+            rms=(pl.sum_horizontal(share) / pl.sum_horizontal(components)).sqrt().fill_nan(0.0),
         )
         .sort("arm", "trial", "layer", "epoch", "l")
-        .collect()
+        .collect(engine="streaming")
     )
 
 
@@ -63,14 +80,14 @@ def emergence(per_trial: pl.DataFrame) -> pl.DataFrame:
         sorted. Epochs are null if the share moved in no trial.
     """
     series = ["arm", "trial", "layer", "l"]
-    distance = (pl.col("share") - pl.col("share").last()).abs()
+    ends = [pl.col("share").get(place) for place in (pl.col("epoch").arg_min(), pl.col("epoch").arg_max())]
+    distance = (pl.col("share") - ends[1]).abs()
     far = pl.col("epoch").filter(distance > distance.max() / 2).max()
     return (
-        per_trial.sort("epoch")
-        .group_by(series)
+        per_trial.group_by(series)
         .agg(
-            first=pl.col("share").first(),
-            last=pl.col("share").last(),
+            first=ends[0],
+            last=ends[1],
             epoch=pl.col("epoch").filter(pl.col("epoch") > far).min(),
         )
         .group_by("arm", "layer", "l")

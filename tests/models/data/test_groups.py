@@ -120,4 +120,4 @@ def test_ids_of_trials_without_groups_do_not_know_the_setting():
         for each in (plain, grouped)
     ]
     assert trials[0].id != trials[1].id
-    assert trials[1].settings()["data.groups"] == "geometry"
+    assert trials[1].configuration.settings()["data.groups"] == "geometry"

@@ -381,7 +381,7 @@ def test_every_metric_says_what_it_is_of():
 def test_settings_say_widths_once():
     """Hidden irreps stand for what they were made of: default multiplicities that nobody set are no settings."""
     trial = synthetic_trial(synthetic_reference(4), small_configuration())
-    hidden = {path for path in trial.settings() if path.startswith("network.hidden")}
+    hidden = {path for path in trial.configuration.settings() if path.startswith("network.hidden")}
     assert hidden == {"network.hidden.irreps"}
 
 
