@@ -1,22 +1,31 @@
-"""Reference data ready for training: graphs and values of every structure, computed once and kept for later trials."""
+"""Reference data ready for training: graphs and values of every structure, computed once and kept for later trials.
 
-from collections.abc import Iterable, Sequence
+Small data are in memory. Large data are made once a machine, in files that its processes map (`packed.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
+from tesseral.models.data.packed import Packed, open_packed
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis
 from tesseral.models.networks.graph import EdgeBasis, Graph, molecule_graph
 from tesseral.study import configuration
 from tesseral.study.configuration.quantities import find_quantity
+from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import DataError
 
 KEPT = 4
 """Data sets that a process keeps for its later trials: the last used."""
+LARGE = 2000
+"""Structures above which a data set is mapped: as tensors of their own they take some 0.1 MB each."""
 
 
 class DataSet:
@@ -32,7 +41,7 @@ class DataSet:
     :raises StudyFileError: if the reference data have no such label, or the basis no such order.
     """
 
-    structures: list[Batch]
+    structures: Sequence[Batch]
     """Each structure as a batch of one, in the order of the rows; all of one type."""
 
     def __init__(
@@ -52,16 +61,39 @@ class DataSet:
         self.basis = chosen_basis(known, target)
         self.settings = settings
         self.elements = known.elements
+        if len(self.reference) > LARGE:
+            self.structures = self._mapped(reference, known, dtype, device, coulomb=coulomb)
+        else:
+            self.structures = list(self._made(known, dtype, device, coulomb=coulomb))
+            without = {batch.energy is None for batch in self.structures if isinstance(batch, PropertyBatch)}
+            if len(without) > 1:
+                raise DataError("expected an energy beside the forces of every structure or of none, some have one")
+
+    def _made(self, known: Reference, dtype: torch.dtype, device: torch.device, *, coulomb: bool) -> Iterator[Batch]:
+        """Compute each structure."""
         columns = ["id", "atomic_numbers", "positions", "charge"]
         columns += [*self.quantity.columns, *self.quantity.columns_optional]
         table = self.reference.table.select(columns)
-        self.structures = []
         # A few rows at a time: as Python objects, overlap matrices take many times their size in the table.
         for row in (record for part in table.to_batches(max_chunksize=16) for record in part.to_pylist()):
-            self.structures.append(self._structure(row, known, coulomb).to(device, dtype))
-        without = {batch.energy is None for batch in self.structures if isinstance(batch, PropertyBatch)}
-        if len(without) > 1:
-            raise DataError("expected an energy beside the forces of every structure or of none, some have one")
+            yield self._structure(row, known, coulomb).to(device, dtype)
+
+    def _mapped(
+        self, reference: Reference, known: Reference, dtype: torch.dtype, device: torch.device, *, coulomb: bool
+    ) -> Sequence[Batch]:
+        """Map the structures, made by this process or another one; compute them into memory where no disk has room."""
+        hashes = reference.content_hash, known.content_hash
+        asked = self.quantity.name, [term.l for term in self.basis.layout] if self.basis else None, coulomb
+        name = digest([*hashes, EdgeBasis.from_settings(self.settings), asked, str(dtype)])
+        try:
+            folder = self.reference.folder
+            if folder is None:  # removed with this data set
+                self._folder = TemporaryDirectory(prefix="tesseral-")
+                folder = Path(self._folder.name)
+            made = partial(self._made, known, dtype, torch.device("cpu"), coulomb=coulomb)
+            return open_packed(folder, name, made, device)
+        except OSError:
+            return list(self._made(known, dtype, device, coulomb=coulomb))
 
     def _structure(self, row: dict[str, Any], known: Reference, coulomb: bool) -> Batch:
         graph = self._graph(row)
@@ -95,14 +127,25 @@ class DataSet:
         """
         return [self.structures[index] for index in indices]
 
+    def without_edges(self, indices: Sequence[int]) -> list[Batch]:
+        """These structures for what needs no edges, in as few batches as they lie in.
+
+        :param indices: positions in `structures`; at least one.
+        """
+        return self.structures.without_edges(indices) if isinstance(self.structures, Packed) else self.select(indices)
+
     def neighbors(self, indices: Iterable[int]) -> float:
         """Mean number of neighbours of an atom in these structures.
 
         :param indices: positions in `structures`.
         :raises DataError: if no atom has a neighbour.
         """
-        graphs = [structure.graph for structure in self.select(indices)]
-        edges, atoms = sum(len(graph.source) for graph in graphs), sum(len(graph.species) for graph in graphs)
+        if isinstance(self.structures, Packed):
+            chosen = list(indices)
+            edges, atoms = (self.structures.rows(f"graph.{name}", chosen) for name in ("source", "species"))
+        else:
+            graphs = [structure.graph for structure in self.select(indices)]
+            edges, atoms = sum(len(graph.source) for graph in graphs), sum(len(graph.species) for graph in graphs)
         if not edges:
             raise DataError(
                 "network.radial_cutoff: expected a distance within which atoms of the training split have neighbours, "

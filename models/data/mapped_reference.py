@@ -40,6 +40,7 @@ def map_reference(path: Path, content_hash: str) -> Reference:
     text = metadata.get(b"tesseral.auxiliary")
     basis = None if text is None else AuxiliaryBasis.from_json(text.decode())
     declared = json.loads(metadata.get(b"tesseral.labels", b"{}"))
-    reference = Reference(table, basis, {key: Label.from_dict(tree) for key, tree in declared.items()})
+    labels = {key: Label.from_dict(tree) for key, tree in declared.items()}
+    reference = Reference(table, basis, labels, folder=path.parent)
     reference.__dict__["content_hash"] = content_hash
     return reference

@@ -41,6 +41,8 @@ class Reference:
     """Basis of the coefficients; None if there are none."""
     labels: dict[str, Label] = field(default_factory=dict)
     """By name."""
+    folder: Path | None = None
+    """Folder of the machine in which processes share the data; None where each has its own."""
 
     def __len__(self) -> int:
         return len(self.table)

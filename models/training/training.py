@@ -16,6 +16,7 @@ from tesseral.models.data.split import check_splits, permutation, split_structur
 from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.networks.seeding import seeded
+from tesseral.models.targets.forces import SAMPLE
 from tesseral.models.targets.metrics import BATCH_SIZE, evaluation_batches, measure, measure_densities
 from tesseral.models.targets.model import DTYPES, build_model, parted, partial_losses
 from tesseral.models.targets.target import Value
@@ -131,11 +132,11 @@ class _Training:
             seed=trial.seeds.initialisation,
         ).to(device)
         check_weights(model, self.configuration.network)
-        model.target.standardise(structures := self.data.select(self.split.train))
+        model.target.standardise(structures := self.data.without_edges(self.split.train))
         self.loss = model.target.build_loss(self.configuration.loss, structures).to(dtype)
         self.model = model.to(dtype).eval()
         choose_backend(self.model, backend, device)
-        model.target.calibrate(model.network, structures)
+        model.target.calibrate(model.network, self.data.select(self.split.train[:SAMPLE]))
         self.optimization = Optimization(self.model, self.settings, self.configuration.steps_per_epoch)
         metrics = common_metrics([self.configuration.target])
         self.validated = next(metric.name for metric in metrics if not metric.test_only)

@@ -1,0 +1,214 @@
+"""A large data set as files that the processes of a machine map: its pages are in memory once for all of them.
+
+The tensors of all structures lie end to end, one file a field, each structure's at a multiple of 64 bytes as PyTorch's
+own memory does: so a structure that is cut out equals one that was computed, in every bit of every result.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import fields
+from math import prod
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
+from tesseral.models.networks.graph import Graph
+from tesseral.study.errors import DataError
+
+KEPT = 4
+"""Data sets that a machine keeps: the last opened."""
+_ALIGNED = 64
+_KINDS: dict[str, type[Batch]] = {kind.__name__: kind for kind in (DensityBatch, PropertyBatch)}
+_INDEX, _PLACES = "index.json", "places.npy"
+_GRAPH = "graph."
+_OF_ATOMS = ("species", "elements", "positions", "structure", "charge")
+
+
+class Packed(Sequence[Batch]):
+    """Structures in mapped files, each cut out as a batch of one when it is asked for.
+
+    :param folder: that `write_packed` has filled.
+    :param device: where the tensors lie; on the CPU nothing is copied.
+    :raises OSError: if a file is missing or torn.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        index = json.loads((folder / _INDEX).read_text())
+        self._kind = _KINDS[index["kind"]]
+        # (structures, fields, 1 + dimensions): where the structure begins, in numbers, then its shape.
+        self._places = np.load(folder / _PLACES, mmap_mode="r")
+        self._fields: dict[str, tuple[int, int, Tensor]] = {}
+        for number, (name, field) in enumerate(index["fields"].items()):
+            dtype, size = getattr(torch, field["dtype"]), field["numbers"]
+            path = folder / name
+            if path.stat().st_size != size * dtype.itemsize:
+                raise OSError(f"{path} is torn")
+            flat = torch.from_file(str(path), size=size, dtype=dtype) if size else torch.empty(0, dtype=dtype)
+            self._fields[name] = (number, field["dimensions"], flat.to(device))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        places = self._places[index].tolist()
+        parts = {}
+        for name, (number, dimensions, flat) in self._fields.items():
+            begin, *shape = places[number][: 1 + dimensions]
+            strides = [prod(shape[k + 1 :]) for k in range(dimensions)]
+            parts[name] = flat.as_strided(shape, strides, begin)
+        return _batch(self._kind, parts)
+
+    def rows(self, name: str, indices: Sequence[int]) -> int:
+        """Rows of a field in some structures together.
+
+        :param name: such as `graph.source`.
+        :param indices: of structures.
+        """
+        return int(self._places[np.asarray(indices), self._fields[name][0], 1].sum())
+
+    def _gathered(self, name: str, indices: "np.ndarray[Any, np.dtype[np.int64]]") -> Tensor:
+        """A field of some structures, concatenated."""
+        number, dimensions, flat = self._fields[name]
+        places = self._places[indices, number]
+        begins, shapes = places[:, 0], places[:, 1 : 1 + dimensions]
+        sizes = shapes.prod(axis=1)
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        taken = flat[torch.from_numpy(np.repeat(begins, sizes) + within).to(flat.device)]
+        return taken.reshape(-1, *shapes[0, 1:].tolist()) if len(shapes) else taken
+
+    def without_edges(self, indices: Sequence[int]) -> list[Batch]:
+        """Some structures as one batch without edges, which takes little memory: what a baseline and spreads need.
+
+        :param indices: of structures; at least one.
+        :returns: one batch; of densities, whose matrices no batch can hold, one for each structure.
+        """
+        if self._kind is DensityBatch:
+            return [self[index] for index in indices]
+        chosen = np.asarray(indices, dtype=np.int64)
+        names = [name for name in self._fields if name.removeprefix(_GRAPH) in _OF_ATOMS or _GRAPH not in name]
+        parts = {name: self._gathered(name, chosen) for name in names}
+        atoms = self._places[chosen, self._fields[_GRAPH + "species"][0], 1]
+        parts[_GRAPH + "structure"] = torch.from_numpy(np.repeat(np.arange(len(chosen)), atoms)).to(
+            parts[_GRAPH + "species"].device
+        )
+        first = self[int(chosen[0])]
+        for name in Graph._fields:
+            parts.setdefault(_GRAPH + name, getattr(first.graph, name)[:0])
+        return [_batch(self._kind, parts)]
+
+
+def open_packed(
+    folder: Path, name: str, batches: Callable[[], Iterable[Batch]], device: torch.device, kept: int = KEPT
+) -> Packed:
+    """Open a data set that a process of this machine has made; the first one makes it, and the others wait for it.
+
+    A process that is killed while it makes one leaves hidden files, which the next one removes. The folder keeps the
+    last few data sets; one that is removed stays with the processes that have it open.
+
+    :param folder: of this machine and user.
+    :param name: of the data set, by its content and all that was made of it.
+    :param batches: makes the structures.
+    :param device: where the tensors lie.
+    :param kept: number of data sets that the folder keeps.
+    :raises OSError: if the folder cannot be written.
+    :raises DataError: as `batches` does.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = folder / name
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            opened = Packed(place, device)
+            os.utime(place)
+        except (OSError, ValueError, KeyError):  # not made yet, or damaged
+            shutil.rmtree(place, ignore_errors=True)
+            new = folder / f".{name}"
+            shutil.rmtree(new, ignore_errors=True)
+            try:
+                write_packed(batches(), new)
+                new.rename(place)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+            opened = Packed(place, device)
+    _keep(folder, kept)
+    return opened
+
+
+def _keep(folder: Path, most: int) -> None:
+    """Remove all but the last opened data sets, and what killed processes left; nothing that another opens or makes."""
+    opened: dict[Path, float] = {}
+    for index in folder.glob(f"[!.]*/{_INDEX}"):
+        with suppress(FileNotFoundError):  # another process removes it
+            opened[index.parent] = index.parent.stat().st_mtime
+    unfinished = [place for place in folder.glob(".*") if place.is_dir()]
+    for place in [*sorted(opened, key=opened.__getitem__, reverse=True)[most:], *unfinished]:
+        with (folder / f"{place.name.removeprefix('.')}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def write_packed(batches: Iterable[Batch], folder: Path) -> None:
+    """Write structures for `Packed`, holding one at a time.
+
+    :param batches: each of one structure, on the CPU; of one type and precision.
+    :param folder: which does not exist yet.
+    :raises DataError: if some structures have a value that others lack, such as an energy.
+    :raises OSError: if it cannot be written.
+    """
+    folder.mkdir(parents=True)
+    known: dict[str, dict[str, Any]] = {}
+    places, kind, structures = array("q"), "", 0
+    widest = 4  # where it begins, and at most three dimensions
+    with ExitStack() as stack:
+        files: dict[str, Any] = {}
+        for batch in batches:
+            parts = _parts(batch)
+            if not files:
+                kind = type(batch).__name__
+                for name, part in parts.items():
+                    files[name] = stack.enter_context((folder / name).open("wb"))
+                    known[name] = {
+                        "dtype": str(part.dtype).removeprefix("torch."),
+                        "dimensions": part.dim(),
+                        "numbers": 0,
+                    }
+            if parts.keys() != files.keys():
+                raise DataError("expected an energy beside the forces of every structure or of none, some have one")
+            for name, part in parts.items():
+                places.extend([known[name]["numbers"], *part.shape, *[0] * (widest - 1 - part.dim())])
+                data = part.contiguous().numpy().tobytes()
+                files[name].write(data + bytes(-len(data) % _ALIGNED))
+                known[name]["numbers"] += -(-len(data) // _ALIGNED) * _ALIGNED // part.element_size()
+            structures += 1
+    np.save(folder / _PLACES, np.frombuffer(places, dtype=np.int64).reshape(structures, len(known), widest))
+    (folder / _INDEX).write_text(json.dumps({"kind": kind, "fields": known}))
+
+
+def _parts(batch: Batch) -> dict[str, Tensor]:
+    graph = {_GRAPH + name: part for name, part in batch.graph._asdict().items()}
+    own = {field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "graph"}
+    return graph | {name: part for name, part in own.items() if part is not None}
+
+
+def _batch(kind: type[Batch], parts: dict[str, Tensor]) -> Batch:
+    graph = Graph(**{name: parts[_GRAPH + name] for name in Graph._fields})
+    own: dict[str, Any] = {field.name: parts.get(field.name) for field in fields(kind) if field.name != "graph"}
+    return kind(graph=graph, **own)
