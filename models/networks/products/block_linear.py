@@ -18,7 +18,7 @@ class BlockLinear(o3.Linear):
     """
 
     def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> None:
-        super().__init__(irreps_in, irreps_out)
+        super().__init__(irreps_in, irreps_out, _optimize_einsums=False)  # of a program that is never run
         # Plain numbers for `forward`: torch.compile cannot trace irreps.
         used = [ins for ins in self.instructions if 0 not in ins.path_shape]
         self.paths: list[LinearPath] = []

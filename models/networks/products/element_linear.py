@@ -5,13 +5,14 @@ from torch import Tensor
 
 from tesseral.models.networks.products.fused.convolution import LinearPath
 from tesseral.models.networks.products.layout import from_blocks, to_blocks
+from tesseral.models.networks.seeding import initialising
 
 
 class ElementLinear(o3.FullyConnectedTensorProduct):
     """`o3.FullyConnectedTensorProduct` with the one-hot of the elements, its weights and its normalisation.
 
-    e3nn makes a matrix of weights for each atom. With `backend` `fused` each irrep takes one matrix product: of the
-    features beside zeros in the places of all other elements.
+    e3nn makes a matrix of weights for each atom. Here each irrep takes one matrix product: of the features beside zeros
+    in the places of all other elements. With `backend` `reference` e3nn's own module computes it.
 
     :param irreps_in: features of each atom.
     :param elements: number of elements.
@@ -19,8 +20,10 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
     """
 
     def __init__(self, irreps_in: o3.Irreps, elements: int, irreps_out: o3.Irreps) -> None:
-        super().__init__(irreps_in, o3.Irreps([(elements, "0e")]), irreps_out)
+        # e3nn's program takes longer to compile than many a trial trains, and is only run as the reference.
+        super().__init__(irreps_in, o3.Irreps([(elements, "0e")]), irreps_out, compile_left_right=False)
         self.backend = "portable"
+        self._stock: list[o3.FullyConnectedTensorProduct] = []  # a list hides it from the state dict
         # Plain numbers for `forward`: torch.compile cannot trace irreps.
         self._entering = [(mul, ir.dim) for mul, ir in self.irreps_in1]
         self._made = [(ir.dim, mul) for mul, ir in self.irreps_out]
@@ -39,9 +42,10 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
         :param elements: (atoms, elements), one-hot.
         :returns: (atoms, irreps_out.dim).
         """
-        if self.backend != "fused":
-            mixed: Tensor = super().forward(features, elements)
-            return mixed
+        if self.backend == "reference":
+            return self._reference(features, elements)
+        if not self._made:
+            return features.new_zeros(len(features), 0)
         blocks = to_blocks(features, self._entering)
         outputs: list[Tensor | None] = [None] * len(self._made)
         kinds, sizes = self.elements, [path.rows * self.elements * path.columns for path in self.paths]
@@ -56,3 +60,12 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
                 for output, shape in zip(outputs, self._made, strict=True)
             ]
         )
+
+    def _reference(self, features: Tensor, elements: Tensor) -> Tensor:
+        if not self._stock:
+            with initialising(0):  # in float64: coefficients are as precise as the dtype they are made in
+                irreps = self.irreps_in1, self.irreps_in2, self.irreps_out
+                stock = o3.FullyConnectedTensorProduct(*irreps, internal_weights=False, shared_weights=True)
+            self._stock.append(stock.to(features.device, features.dtype))
+        mixed: Tensor = self._stock[0](features, elements, self.weight)
+        return mixed
