@@ -290,7 +290,8 @@ def _data_file(written: str, storage: str | Path, hashes: Collection[str]) -> _D
             declared: dict[str, dict[str, Any]] = json.loads(metadata.get("tesseral.labels") or "{}")
             labels = {name: Label.from_dict(tree) for name, tree in declared.items()}
             mapping: dict[str, Any] = json.loads(metadata.get("tesseral.mapping") or "{}")
-            units = {label["column"]: label["unit"] for label in mapping.get("labels", ())}
+            labelled = [label for label in mapping.get("labels", ()) if label.get("convention") != "virial"]
+            units = {label["column"]: label["unit"] for label in labelled}
             return _DataFile(labels, _fit(file), units)
     except StoreError as error:
         return _DataFile(doubt=f"{error}: its labels and fit floor are left out.")

@@ -76,6 +76,8 @@ _WORDS = {
     "component_rmse": "root mean square error of the components",
     "energy_error": "error of the energies",
     "energy_error_per_atom": "error of the energies per atom",
+    "stress_error": "error of the stress",
+    "stress_component_mae": "mean absolute error of the stress’s components",
     "dipole_error": "error of the dipole",
     "quadrupole_error": "error of the quadrupole",
     "potential_error": "error of the potential",

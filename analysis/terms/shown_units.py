@@ -10,10 +10,20 @@ from tesseral.study.parsing.units import size_of, unit_name
 
 ATOMIC = "atomic"
 """Name that stands for the units of reference data."""
-RECORDED = {"energy": "hartree", "forces": "hartree/bohr", "dipole": "e bohr"}
+RECORDED = {"energy": "hartree", "forces": "hartree/bohr", "dipole": "e bohr", "stress": "hartree/bohr^3"}
 """Field of `ShownUnits` → unit of reference data."""
-CONVERTED = ("error", "component_mae", "component_rmse", "energy_error", "energy_error_per_atom")
+CONVERTED = (
+    "error",
+    "component_mae",
+    "component_rmse",
+    "energy_error",
+    "energy_error_per_atom",
+    "stress_error",
+    "stress_component_mae",
+)
 """Metrics whose values are converted."""
+_SMALLER = {"eV/angstrom": "meV/angstrom", "eV/angstrom^3": "meV/angstrom^3"}
+"""Unit of imported labels → unit of their errors."""
 VALID = {
     kind: tuple(unit for option in get_args(get_type_hints(Units)[kind]) for unit in get_args(option))
     for kind in RECORDED
@@ -28,12 +38,13 @@ class ShownUnits:
     energy: str = RECORDED["energy"]
     forces: str = RECORDED["forces"]
     dipole: str = RECORDED["dipole"]
+    stress: str = RECORDED["stress"]
 
     @classmethod
     def chosen(cls, settings: Units, imported: Mapping[str, str]) -> Self:
         """The units of a study: those of its file, else those that its data were imported in.
 
-        Forces are errors of hundredths of an eV/Å, and stand in meV/Å.
+        Errors of forces are hundredths of an eV/Å, and stand in meV/Å; those of stresses stand in meV/Å³.
 
         :param settings: `[units]` of the study file.
         :param imported: column of reference data → unit of the label that filled it.
@@ -43,7 +54,7 @@ class ShownUnits:
             unit = getattr(settings, kind)
             if unit is None and kind in imported:
                 unit = unit_name(imported[kind], recorded)
-                unit = {"eV/angstrom": "meV/angstrom"}.get(unit, unit)
+                unit = _SMALLER.get(unit, unit)
             if unit in VALID[kind]:
                 units = replace(units, **{kind: unit})
         return units

@@ -13,6 +13,7 @@ import typer
 from tesseral.cluster.commands.display import console, counted, table
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
 from tesseral.cluster.commands.streams import printed
+from tesseral.study.configuration.quantities import COLUMNS
 from tesseral.study.errors import DataError
 from tesseral.study.records.store import Store
 from tesseral.study.wording import amount, count
@@ -145,6 +146,14 @@ def _labels(mapping: Path | None, model: "TrainedModel", storage: str) -> tuple[
 
 
 def _add(sums: "dict[tuple[str, str], ErrorSums]", column: str, of: str, difference: Any, atoms: int) -> None:
+    if column == "stress":  # of its six components in space, as metrics are
+        import numpy as np
+
+        from tesseral.models.reference.conventions import from_irreps
+
+        matrix = from_irreps(difference, COLUMNS[column].irreps, 2)
+        sums[column, of].add(matrix[np.triu_indices(3)], float(np.linalg.norm(matrix)))
+        return
     sums[column, of].add(difference)
     if column == "energy":
         sums["energy per atom", of].add(difference / atoms)

@@ -191,6 +191,11 @@ def read_molecule(path: Path, frame: int, charge: int | None) -> Molecule:
     chosen = next(islice(read_frames(path), frame, None), None)
     if chosen is None:
         raise DataError(f"expected frame {frame} of {path}, it has fewer")
+    if chosen.cell is not None:
+        raise DataError(
+            f"expected a molecule in empty space, frame {frame} of {path} is periodic, and its density is none that "
+            'this basis expands; pbc="F F F" in its comment line makes it a molecule'
+        )
     if charge is None:
         charge = chosen.charge("--charge states it instead") or 0
     return Molecule(f"frame {frame} of {path.name}", chosen.atomic_numbers, chosen.positions, charge)

@@ -147,6 +147,14 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     for data in {arm.configuration.data.reference: arm.configuration.data for arm in plan.arms}.values():
         if advice := plan.measure.missing(data):
             lines.append(f"{data.reference} does not exist yet: {advice}")
+        if (reference := plan.measure.reference(data)) is not None:
+            table = reference.converged.table
+            periodic, stressed = (len(table) - table[column].null_count for column in ("cell", "stress"))
+            if periodic:
+                lines.append(
+                    f"{periodic:,} of {count(len(table), 'structure')} of {data.reference} are periodic, "
+                    f"{stressed:,} with a stress"
+                )
     for path in dict.fromkeys(path for arm in plan.arms for path in arm.configuration.data.tests.values()):
         if plan.measure.test_set(path) is None:
             lines.append(f"the test set {path} does not exist yet: import or make it before the study runs")

@@ -1,7 +1,7 @@
 """Sizes and facts of a study's networks, for its reference data or for the recipes that make it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tesseral.models.data.data_shape import evenly, reference_shape
 from tesseral.models.data.reference_file import Reference
@@ -16,7 +16,7 @@ from tesseral.study.errors import DataError, MissingDataError, StudyFileError
 from tesseral.study.recipe.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:  # it imports torch
-    from tesseral.models.networks.sizing.symmetry import Asymmetry
+    from tesseral.models.networks.sizing.symmetry import Asymmetry, Sample
 
 CHECKED = 3
 """Structures on which the symmetries of a network are checked."""
@@ -110,25 +110,27 @@ class Measure:
             raise DataError(f"{error}; {advice}" if advice else str(error)) from None
         return open_data(self.storage, data)
 
-    def structures(self, data: Data) -> list[Any]:
-        """A few structures of the reference data, the smallest first: element of each atom, positions, charge; empty if
-        the data are not there.
+    def structures(self, data: Data) -> "list[Sample]":
+        """A few structures of the reference data, the smallest first; empty if the data are not there.
 
         :param data: the table `[data]` of an arm.
         """
         import torch
 
+        from tesseral.models.networks.sizing.symmetry import Sample
+
         reference = self.reference(data)
         if reference is None:
             return []
-        rows = reference.converged.table.select(["atomic_numbers", "positions", "charge"])
+        rows = reference.converged.table.select(["atomic_numbers", "positions", "charge", "cell"])
         rows = rows.take(evenly(len(rows))).to_pylist()
         rows = sorted(rows, key=lambda row: len(row["atomic_numbers"]))[:CHECKED]
         return [
-            (
+            Sample(
                 torch.tensor([reference.elements.index(number) for number in row["atomic_numbers"]]),
                 torch.tensor(row["positions"], dtype=torch.float64),
                 float(row["charge"]),
+                None if row["cell"] is None else torch.tensor(row["cell"], dtype=torch.float64),
             )
             for row in rows
         ]

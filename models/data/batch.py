@@ -172,6 +172,9 @@ class PropertyBatch(Batch):
 
     energy: Tensor | None
     """(structures, 1), hartree: the energies that forces are trained beside; None where the data have none."""
+    stress: Tensor | None = None
+    """(structures, 6), hartree/bohr³, 0e+2e: the stresses that forces are trained beside, NaN for a structure without
+    one; None where no structure has one."""
 
     @classmethod
     def from_row(cls, row: dict[str, Any], graph: Graph, quantity: Quantity) -> Self:
@@ -194,22 +197,30 @@ class PropertyBatch(Batch):
                 f"expected {rows} × {width} finite numbers of {quantity.column}, structure {row['id']!r} has "
                 f"{values.size}{'' if np.isfinite(values).all() else ', not all of them finite'}"
             )
-        energy = row["energy"] if "energy" in quantity.columns_optional else None
+        energy, stress = (row[name] if name in quantity.columns_optional else None for name in ("energy", "stress"))
         return cls(
             graph=graph,
             values=torch.from_numpy(values.reshape(rows, width)),
             energy=None if energy is None else torch.tensor([[energy]], dtype=torch.float64),
+            stress=None if stress is None else torch.tensor([stress], dtype=torch.float64),
         )
 
     @classmethod
     def collate(cls, batches: Sequence[Self]) -> Self:
-        """As `Batch.collate`; either all batches have energies or none."""
+        """As `Batch.collate`; either all batches have energies or none, and any may have stresses."""
         if len(batches) == 1:
             return batches[0]
+        stresses = [batch.stress for batch in batches]
+        if any(stress is not None for stress in stresses):
+            stresses = [
+                batch.values.new_full((batch.size, 6), torch.nan) if batch.stress is None else batch.stress
+                for batch in batches
+            ]
         return cls(
             graph=join([batch.graph for batch in batches]),
             values=torch.cat([batch.values for batch in batches]),
             energy=_joined([batch.energy for batch in batches], torch.cat),
+            stress=_joined(stresses, torch.cat),
         )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
@@ -219,6 +230,7 @@ class PropertyBatch(Batch):
             graph=self.graph.to(device, dtype),
             values=self.values.to(device),
             energy=None if self.energy is None else self.energy.to(device),
+            stress=None if self.stress is None else self.stress.to(device),
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
@@ -71,7 +72,7 @@ class DataSet:
 
     def _made(self, known: Reference, dtype: torch.dtype, device: torch.device, *, coulomb: bool) -> Iterator[Batch]:
         """Compute each structure."""
-        columns = ["id", "atomic_numbers", "positions", "charge"]
+        columns = ["id", "atomic_numbers", "positions", "charge", "cell"]
         columns += [*self.quantity.columns, *self.quantity.columns_optional]
         table = self.reference.table.select(columns)
         # A few rows at a time: as Python objects, overlap matrices take many times their size in the table.
@@ -104,9 +105,11 @@ class DataSet:
     def _graph(self, row: dict[str, Any]) -> Graph:
         """The graph of a structure in float64, its positions about the centre of nuclear charge."""
         positions = torch.tensor(row["positions"], dtype=torch.float64)
+        cell = None if row["cell"] is None else np.array(row["cell"], dtype=float)
         edges = EdgeBasis.from_settings(self.settings)
+        numbers, charge = row["atomic_numbers"], row["charge"]
         try:
-            return molecule_graph(row["atomic_numbers"], positions, self.elements, edges, charge=row["charge"])
+            return molecule_graph(numbers, positions, self.elements, edges, charge=charge, cell=cell)
         except DataError as error:
             raise DataError(f"structure {row['id']!r}: {error}") from None
 

@@ -7,10 +7,13 @@ from numpy.typing import NDArray
 
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import target_outputs
+from tesseral.models.networks.neighbors import periodic_neighbors
 from tesseral.models.networks.sizing.size import Shape
 from tesseral.study import configuration
 from tesseral.study.errors import DataError
 from tesseral.study.parsing.irreps import MulIrrep
+
+Array = NDArray[np.float64]
 
 COUNTED = 256
 """Structures whose edges are counted, evenly spaced over the data: more would hardly change the means."""
@@ -25,20 +28,24 @@ def reference_shape(reference: Reference, cutoff: float, target: configuration.T
     :raises DataError: if no structure converged, or the reference data lack an auxiliary basis that is needed.
     :raises StudyFileError: if the reference data have no such label, or the basis no such order.
     """
-    table = reference.converged.table.select(["positions"])
+    table = reference.converged.table.select(["positions", "cell"])
     if not len(table):
         raise DataError("expected at least one converged structure in the reference data, got none")
-    chosen = table.take(evenly(len(table)))["positions"].to_pylist()
+    rows = table.take(evenly(len(table))).to_pylist()
+    chosen = [(np.array(row["positions"]), None if row["cell"] is None else np.array(row["cell"])) for row in rows]
     layout = target_outputs(reference, target or configuration.Target())
-    return mean_shape(len(reference.elements), layout, [np.array(positions) for positions in chosen], cutoff)
+    return mean_shape(len(reference.elements), layout, chosen, cutoff)
 
 
-def count_edges(positions: NDArray[np.float64], cutoff: float) -> int:
+def count_edges(positions: Array, cutoff: float, cell: Array | None = None) -> int:
     """Number of directed edges of one structure, equal to that of `tesseral.models.networks.graph.build_graph`.
 
     :param positions: (atoms, 3), Å.
     :param cutoff: Å.
+    :param cell: (3, 3), Å, lattice vectors as rows; None for a molecule.
     """
+    if cell is not None:
+        return len(periodic_neighbors(positions, cell, cutoff).source)
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     return int((distances < cutoff).sum()) - len(positions)  # every atom is near itself
 
@@ -53,15 +60,15 @@ def evenly(size: int) -> Sequence[int]:
 
 
 def mean_shape(
-    elements: int, layout: tuple[MulIrrep, ...], positions: Iterable[NDArray[np.float64]], cutoff: float
+    elements: int, layout: tuple[MulIrrep, ...], structures: Iterable[tuple[Array, Array | None]], cutoff: float
 ) -> Shape:
     """The shape of structures, with their mean numbers of atoms and edges.
 
     :param elements: length of the one-hot.
     :param layout: irreps of the network's outputs on each atom.
-    :param positions: of each structure (atoms, 3), Å.
+    :param structures: the positions, (atoms, 3), Å, and the cell of each.
     :param cutoff: Å.
     """
-    counts = [(len(atoms), count_edges(atoms, cutoff)) for atoms in positions]
+    counts = [(len(positions), count_edges(positions, cutoff, cell)) for positions, cell in structures]
     atoms, edges = (sum(column) / len(counts) for column in zip(*counts, strict=True))
     return Shape(elements=elements, layout=layout, atoms=atoms, edges=edges)

@@ -19,19 +19,21 @@ SAME = 1e-4
 
 
 def same_geometry(rows: Iterable[Mapping[str, Any]]) -> list[int]:
-    """The number of each structure's geometry: charge, elements in their order, and places about their mean.
+    """The number of each structure's geometry: charge, elements in their order, places about their mean, and cell.
 
     Structures whose coordinates all agree to `SAME` have one number; those that differ by more than four times as much
     do not, unless others lie between them.
 
-    :param rows: with `charge`, e; `atomic_numbers`, one Z an atom; `positions`, Å, shape (atoms, 3).
+    :param rows: with `charge`, e; `atomic_numbers`, one Z an atom; `positions`, Å, shape (atoms, 3); `cell`, Å, shape
+        (3, 3) or None.
     :returns: numbers in the order in which geometries first appear.
     """
     alike: dict[Hashable, list[int]] = {}
     places: list[Array] = []
     for index, row in enumerate(rows):
         positions = np.array(row["positions"], dtype=float).reshape(-1, 3)
-        places.append((positions - positions.mean(axis=0)).ravel())
+        cell = np.zeros((3, 3)) if row.get("cell") is None else np.array(row["cell"], dtype=float)
+        places.append(np.concatenate([positions - positions.mean(axis=0), cell]).ravel())
         alike.setdefault((row["charge"], *row["atomic_numbers"]), []).append(index)
     numbers: list[Hashable] = [None] * len(places)
     for key, members in alike.items():
@@ -65,7 +67,7 @@ def group_structures(reference: Reference, by: str | None) -> list[int]:
     if by is None:
         return list(range(len(table)))
     if by == "geometry":
-        return same_geometry(table.select(["atomic_numbers", "positions", "charge"]).to_pylist())
+        return same_geometry(table.select(["atomic_numbers", "positions", "charge", "cell"]).to_pylist())
     if by == "composition":
         return _numbered(tuple(sorted(numbers)) for numbers in table["atomic_numbers"].to_pylist())
     if by.removeprefix(LABEL) in reference.labels and by.startswith(LABEL):

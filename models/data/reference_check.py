@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tesseral.models.networks.neighbors import whole_cell
 from tesseral.study.configuration.configuration import SPLITS
-from tesseral.study.configuration.quantities import COLUMNS
+from tesseral.study.configuration.quantities import COLUMNS, MOLECULAR
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 
@@ -65,9 +66,10 @@ def check_table(
     _check_coefficients(columns, sizes, atoms, where)
     for column, (per, width) in (_WIDTHS | dict(labels)).items():
         _check_width(columns[column], column, per, width, atoms, where)
-    for column in ("positions", "coefficients", "overlap", *_SCALARS, *_WIDTHS, *labels):
+    for column in ("positions", "cell", "coefficients", "overlap", *_SCALARS, *_WIDTHS, *labels):
         for start in range(0, len(table), _SLICE):
             _check_finite(columns[column].slice(start, _SLICE), start, column, where)
+    _check_cells(columns, where)
 
 
 class _Where:
@@ -180,6 +182,28 @@ def _check_width(values: Any, column: str, per: str, width: int, atoms: Integers
             raise DataError(
                 f"expected {width} numbers for each atom in {column}, {where(_rows(values)[entry])} has "
                 f"{_lengths(inner)[entry]}"
+            )
+
+
+def _check_cells(columns: Mapping[str, Any], where: _Where) -> None:
+    """Require cells that lattice vectors span, and of periodic structures nothing that molecules alone have."""
+    cells, stresses = columns["cell"], columns["stress"]
+    for row in np.flatnonzero(np.asarray(cells.is_valid())):
+        cell = np.array(cells[int(row)].as_py(), dtype=float)
+        try:
+            whole_cell(cell)
+        except DataError as error:
+            raise DataError(f"{error}, in {where(row)}") from None
+        for column in MOLECULAR:
+            if columns[column][int(row)].is_valid:
+                raise DataError(
+                    f"expected no {column} of a periodic structure, which has no meaning there, {where(row)} has one"
+                )
+    for row in np.flatnonzero(np.asarray(stresses.is_valid())):
+        repeats = cells[int(row)].is_valid and np.array(cells[int(row)].as_py()).any(axis=1).all()
+        if not repeats:
+            raise DataError(
+                f"expected a stress only where a structure repeats along three axes, {where(row)} has one and does not"
             )
 
 

@@ -29,6 +29,8 @@ MAKE = "make it or import it (`tesseral reference`), or restore it from a copy"
 """What to do where there is no file."""
 _AGAIN = "restore the file from a copy, or remove it and make or import it again"
 # What a training can see. Timings and provenance may differ between two files of equal content.
+_LATER = ("cell", "stress")
+"""Columns that came later: they count where they hold a value, so that data without one keep their hash."""
 _CONTENT = ("atomic_numbers", "positions", "charge", "converged", "overlap", *TARGETS)
 
 
@@ -50,7 +52,7 @@ class Reference:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over what training can see: geometry, charge, convergence, basis, every column that can be a target,
-        whether or not it is null, and a published split if there is one.
+        whether or not it is null, and cells, stresses and a published split if there are any.
 
         The order of the rows counts, since a split permutes them. Names of structures, timings, provenance and the
         file's compression do not count.
@@ -66,8 +68,8 @@ class Reference:
 
     @property
     def filled(self) -> tuple[str, ...]:
-        """Columns that can be targets and hold a value in at least one row."""
-        columns = (*TARGETS, *(f"label.{name}" for name in self.labels))
+        """Columns that can be trained on and hold a value in at least one row."""
+        columns = (*TARGETS, "stress", *(f"label.{name}" for name in self.labels))
         return tuple(column for column in columns if self.table[column].null_count < len(self))
 
     @cached_property
@@ -91,7 +93,11 @@ def hash_content(table: pa.Table, basis: AuxiliaryBasis | None, labels: Mapping[
     for column in (*_CONTENT, *(f"label.{name}" for name in declared)):
         content.update(f"\0{column}\0".encode())
         _hash_values(content, table[column].chunks)
-    # A published split came later, so that data without one keep their hash.
+    for column in _LATER:
+        if column in table.column_names and table[column].null_count < len(table):
+            content.update(f"\0{column}\0".encode())
+            _hash_values(content, table[column].chunks)
+    # A published split came later too.
     if "split" in table.column_names and table["split"].null_count < len(table):
         content.update(b"\0split\0")
         numbered = pc.fill_null(pc.index_in(table["split"], pa.array(SPLITS)), -1)

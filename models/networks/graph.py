@@ -8,17 +8,24 @@ from collections.abc import Sequence
 from math import pi
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 from e3nn import o3
+from numpy.typing import NDArray
 from torch import Tensor
 
+from tesseral.models.networks.neighbors import periodic_neighbors
 from tesseral.study import configuration
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
 
 
 class Graph(NamedTuple):
-    """Atoms of one or more structures and the directed edges between neighbours; no edge joins two structures."""
+    """Atoms of one or more structures and the directed edges between neighbours; no edge joins two structures.
+
+    In a periodic structure a neighbour may be an image of an atom: an edge then comes from that atom, from where its
+    image is.
+    """
 
     species: Tensor
     """(atoms,) int64, index of the atom's element among the data set's elements, in ascending atomic number."""
@@ -44,6 +51,11 @@ class Graph(NamedTuple):
     half: Tensor
     """(edges/2,) int64, of each edge and its reverse the first. What depends on the distance alone is equal for both.
     Empty where each edge is to count by itself."""
+    shift: Tensor
+    """(edges, 3), Å, the lattice vector from the source to the image of it that is the neighbour. Empty where no
+    structure is periodic."""
+    cell: Tensor
+    """(structures, 3, 3), Å, lattice vectors as rows; zeros where a structure does not repeat."""
 
     @property
     def size(self) -> int:
@@ -104,7 +116,15 @@ class EdgeBasis(NamedTuple):
         return envelope * harmonics, radial_functions(distances, self.cutoff, self.number, self.functions)
 
 
-def build_graph(species: Tensor, positions: Tensor, elements: int, basis: EdgeBasis, *, charge: float = 0.0) -> Graph:
+def build_graph(
+    species: Tensor,
+    positions: Tensor,
+    elements: int,
+    basis: EdgeBasis,
+    *,
+    charge: float = 0.0,
+    cell: NDArray[np.float64] | None = None,
+) -> Graph:
     """Build the graph of one structure, in the precision of `positions`.
 
     :param species: (atoms,) int64, index of each atom's element.
@@ -112,64 +132,92 @@ def build_graph(species: Tensor, positions: Tensor, elements: int, basis: EdgeBa
     :param elements: number of elements, the length of the one-hot.
     :param basis: cutoff, harmonics and radial functions.
     :param charge: total charge, e.
-    :raises DataError: if two atoms are at the same position.
+    :param cell: (3, 3), Å, lattice vectors as rows, of zeros where the structure does not repeat; None: a molecule.
+    :raises DataError: if two atoms are at the same position, or the lattice vectors span no cell.
     """
-    vectors = positions[None, :] - positions[:, None]  # [destination, source]
-    distances = vectors.norm(dim=-1)
-    itself = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
-    if (distances[~itself] == 0).any():
-        raise DataError("expected atoms at different positions, got two at one place")
-    destination, source = ((distances < basis.cutoff) & ~itself).nonzero().unbind(1)
-    harmonics, radial = basis.evaluate(vectors[destination, source])
-    edges = torch.arange(len(source), device=source.device)
-    number = torch.zeros_like(distances, dtype=torch.int64)
-    number[source, destination] = edges
-    reverse = number[destination, source]
-    return Graph(
+    shift = positions.new_zeros(0, 3)
+    if cell is not None:
+        found = periodic_neighbors(positions.double().cpu().numpy(), cell, basis.cutoff)
+        device = positions.device
+        destination, source, reverse = (torch.from_numpy(part).to(device) for part in found if part.ndim == 1)
+        shift = torch.from_numpy(found.shift).to(positions)
+        edges = torch.arange(len(source), device=device)
+    else:
+        vectors = positions[None, :] - positions[:, None]  # [destination, source]
+        distances = vectors.norm(dim=-1)
+        itself = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
+        if (distances[~itself] == 0).any():
+            raise DataError("expected atoms at different positions, got two at one place")
+        destination, source = ((distances < basis.cutoff) & ~itself).nonzero().unbind(1)
+        edges = torch.arange(len(source), device=source.device)
+        number = torch.zeros_like(distances, dtype=torch.int64)
+        number[source, destination] = edges
+        reverse = number[destination, source]
+    graph = Graph(
         species=species,
         elements=torch.nn.functional.one_hot(species, elements).to(positions.dtype),
         source=source,
         destination=destination,
-        harmonics=harmonics,
-        radial=radial,
+        harmonics=positions.new_zeros(0),
+        radial=positions.new_zeros(0),
         positions=positions,
         structure=torch.zeros_like(species),
         charge=positions.new_tensor([charge]),
         reverse=reverse,
         half=(reverse > edges).nonzero()[:, 0],
+        shift=shift,
+        cell=positions.new_zeros(1, 3, 3) if cell is None else torch.from_numpy(cell).to(positions)[None],
     )
+    return at_positions(graph, positions, basis)
 
 
 def molecule_graph(
-    atomic_numbers: Sequence[int], positions: Tensor, elements: Sequence[int], basis: EdgeBasis, *, charge: float = 0.0
+    atomic_numbers: Sequence[int],
+    positions: Tensor,
+    elements: Sequence[int],
+    basis: EdgeBasis,
+    *,
+    charge: float = 0.0,
+    cell: NDArray[np.float64] | None = None,
 ) -> Graph:
-    """The graph of a molecule as data sets hold it: positions are relative to the centre of nuclear charge.
+    """The graph of a structure as data sets hold it: positions are relative to the centre of nuclear charge.
 
     :param atomic_numbers: Z of each atom.
     :param positions: (atoms, 3), Å.
     :param elements: atomic numbers that the network knows, ascending.
     :param basis: cutoff, harmonics and radial functions.
     :param charge: total charge, e.
-    :raises DataError: if the network does not know an element, or two atoms are at the same position.
+    :param cell: as for `build_graph`.
+    :raises DataError: if the network does not know an element; as `build_graph`.
     """
     unknown = sorted(set(atomic_numbers) - set(elements))
     if unknown:
         known, came = (", ".join(SYMBOLS[number - 1] for number in numbers) for numbers in (elements, unknown))
         raise DataError(f"expected the elements that the trial was trained on, {known}, got {came}")
     species = torch.tensor([elements.index(number) for number in atomic_numbers])
-    graph = build_graph(species, positions, len(elements), basis, charge=charge)
+    graph = build_graph(species, positions, len(elements), basis, charge=charge, cell=cell)
     weights = torch.tensor(atomic_numbers, dtype=positions.dtype)
     return graph._replace(positions=positions - weights @ positions / weights.sum())
 
 
-def at_positions(graph: Graph, positions: Tensor, basis: EdgeBasis) -> Graph:
+def at_positions(graph: Graph, positions: Tensor, basis: EdgeBasis, strain: Tensor | None = None) -> Graph:
     """Recompute harmonics and radial values at other positions, keeping the edges, so that a gradient reaches them.
+
+    A strain ε moves every atom, image and lattice vector from r to (1 + ε) r.
 
     :param graph: of one structure or several.
     :param positions: (atoms, 3), Å.
     :param basis: the edge basis that the graph was built with.
+    :param strain: (structures, 3, 3), dimensionless, symmetric; None: none.
     """
     vectors = positions.index_select(0, graph.source) - positions.index_select(0, graph.destination)
+    if graph.shift.shape[0]:
+        vectors = vectors + graph.shift
+    if strain is not None:
+        of_atom = strain.index_select(0, graph.structure)
+        of_edge = of_atom.index_select(0, graph.source)
+        vectors = vectors + torch.einsum("eij,ej->ei", of_edge, vectors)
+        positions = positions + torch.einsum("aij,aj->ai", of_atom, positions)
     harmonics, radial = basis.evaluate(vectors)
     return graph._replace(harmonics=harmonics, radial=radial, positions=positions)
 
@@ -190,6 +238,9 @@ def join(graphs: list[Graph]) -> Graph:
         reverse.append(graph.reverse + edges)
         half.append(graph.half + edges)
         edges += len(graph.source)
+    shifts = [graph.shift for graph in graphs]
+    if any(len(shift) for shift in shifts):
+        shifts = [graph.shift if len(graph.shift) else graph.shift.new_zeros(len(graph.source), 3) for graph in graphs]
     return Graph(
         species=torch.cat([graph.species for graph in graphs]),
         elements=torch.cat([graph.elements for graph in graphs]),
@@ -202,6 +253,8 @@ def join(graphs: list[Graph]) -> Graph:
         charge=torch.cat([graph.charge for graph in graphs]),
         reverse=torch.cat(reverse),
         half=torch.cat(half),
+        shift=torch.cat(shifts),
+        cell=torch.cat([graph.cell for graph in graphs]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Predictions in ASE's units and shapes: eV, eV/Å, e Å; a polarizability as a matrix."""
+"""Predictions in ASE's units and shapes: eV, eV/Å, e Å, eV/Å³; a polarizability or a stress as a matrix."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ ASE: dict[str, tuple[str, float]] = {
     "hartree": ("eV", HARTREE),
     "hartree/bohr": ("eV/Å", HARTREE / BOHR),
     "e bohr": ("e Å", BOHR),
+    "hartree/bohr^3": ("eV/Å³", HARTREE / BOHR**3),
 }
 """Unit of reference data → ASE's unit, and the former's size in the latter. All other units stay."""
-MATRICES = ("polarizability",)
+MATRICES = ("polarizability", "stress")
 """Columns of irreps 0e+2e that are written as a symmetric 3×3 matrix."""
 
 
@@ -31,7 +32,7 @@ def ase_unit(column: str, quantity: Quantity) -> tuple[str, float]:
 
 
 def to_ase(column: str, values: Array, quantity: Quantity) -> Array:
-    """Values of a column in ASE's unit, and a polarizability as a matrix.
+    """Values of a column in ASE's unit, and a polarizability or a stress as a matrix.
 
     :param column: of reference data.
     :param values: shape (components,) or (atoms, components), in the column's unit.

@@ -1,4 +1,4 @@
-"""A trained model as an ASE calculator: energy and forces, or a dipole, for dynamics, relaxation and spectra."""
+"""A trained model as an ASE calculator: energy, forces and stress, or a dipole, for dynamics and spectra."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
 
-from tesseral.models.networks.graph import at_positions
 from tesseral.models.prediction.ase_units import to_ase
 from tesseral.models.prediction.trained_model import TrainedModel
 from tesseral.models.reference.structure import Structure
-from tesseral.study.constants import BOHR
-from tesseral.study.errors import DataError, StudyFileError
+from tesseral.models.targets.forces import differentiated
+from tesseral.study.errors import StudyFileError
 
 PROPERTIES = {
-    "forces": ["energy", "free_energy", "forces"],
-    "energy": ["energy", "free_energy", "forces"],
+    "forces": ["energy", "free_energy", "forces", "stress"],
+    "energy": ["energy", "free_energy", "forces", "stress"],
     "forces_direct": ["forces"],
     "dipole": ["dipole"],
     "dipole_sum": ["dipole"],
@@ -25,10 +25,11 @@ PROPERTIES = {
 
 
 class TrainedCalculator(Calculator):
-    """Energies in eV, forces in eV/Å, a dipole in e Å about the centre of nuclear charge.
+    """Energies in eV, forces in eV/Å, a stress in eV/Å³, a dipole in e Å about the centre of nuclear charge.
 
-    Forces of the targets `energy` and `forces` are minus the gradient of the energy, so dynamics conserve energy. Those
-    of `forces_direct` need not.
+    Atoms are periodic along the axes of `atoms.pbc`; where these are all three, there is a stress, in Voigt's order
+    and positive under tension. Forces of the targets `energy` and `forces` are minus the gradient of the energy, so
+    dynamics conserve energy. Those of `forces_direct` need not.
 
     :param model: that predicts one of `PROPERTIES`.
     :param charge: of the molecule, e; None: `atoms.info["charge"]`, else 0.
@@ -48,31 +49,34 @@ class TrainedCalculator(Calculator):
     def calculate(
         self, atoms: Atoms | None = None, properties: Sequence[str] = (), system_changes: Sequence[str] = all_changes
     ) -> None:
-        """Compute all properties of a molecule; ASE calls this.
+        """Compute all properties of a structure; ASE calls this.
 
-        :param atoms: in empty space.
+        :param atoms: periodic or in empty space.
         :param properties: any; all are computed.
         :param system_changes: any.
-        :raises DataError: if the molecule is periodic, or the trial's data have no such element or charge.
+        :raises DataError: if the trial's data have no such element or charge, or the atoms are periodic and what the
+            model predicts has no meaning there.
         """
         super().calculate(atoms, properties, system_changes)
         own: Any = self.atoms
-        if own.pbc.any():
-            raise DataError("expected a molecule in empty space, got periodic atoms; atoms.pbc = False makes them one")
         charge = int(own.info.get("charge", 0)) if self.charge is None else self.charge
         name = own.get_chemical_formula()
-        molecule = Structure(name, tuple(own.numbers.tolist()), own.positions.copy(), charge)
+        cell = own.cell.array * own.pbc[:, None] if own.pbc.any() else None
+        structure = Structure(name, tuple(own.numbers.tolist()), own.positions.copy(), charge, cell=cell)
         quantity = self.model.quantity
-        values = self._energy(molecule) if quantity.name == "energy" else self.model.predict([molecule])[0]
+        values = self._energy(structure) if quantity.name == "energy" else self.model.predict([structure])[0]
         self.results = {column: to_ase(column, each, quantity) for column, each in values.items()}
         if "energy" in self.results:
             self.results["energy"] = self.results["free_energy"] = float(self.results["energy"][0])
+        if "stress" in self.results:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(self.results["stress"])
 
-    def _energy(self, molecule: Structure) -> dict[str, Any]:
-        """An energy with its gradient, in hartree and hartree/bohr, of a model that was trained on energies alone."""
-        graph = self.model.graph([molecule])
-        with torch.enable_grad():
-            positions = graph.positions.detach().requires_grad_()
-            energy = self.model(at_positions(graph, positions, self.model.edges))
-            (gradient,) = torch.autograd.grad(energy.sum(), positions)
-        return {"energy": energy[0].detach().cpu().numpy(), "forces": (-BOHR * gradient.double()).cpu().numpy()}
+    def _energy(self, structure: Structure) -> dict[str, Any]:
+        """An energy with its gradients, in the units of reference data, of a model trained on energies alone."""
+        with torch.no_grad():
+            found = differentiated(self.model, self.model.graph([structure]), self.model.edges)
+        values = {"forces": found.forces}
+        for name, value in (("energy", found.energy), ("stress", found.stress)):
+            if value is not None and bool(value.isfinite().all()):
+                values[name] = value[0]
+        return {name: value.cpu().numpy() for name, value in values.items()}

@@ -27,6 +27,7 @@ INPUTS = {
     "positions": "(atoms, 3), angstrom, relative to the centre of nuclear charge of the structure",
     "source": "(edges,) int64, atom that an edge comes from; both directions of each pair closer than `cutoff`",
     "destination": "(edges,) int64, atom that it leads to",
+    "shift": "(edges, 3), angstrom, from the source to the image of it that is the neighbour; zeros in a molecule",
     "structure": "(atoms,) int64, number of the atom's structure",
     "charge": "(structures,), total charge, e",
 }
@@ -51,10 +52,17 @@ class Program(Module):
         self.edges, self.elements = model.edges, len(model.elements)
 
     def forward(
-        self, species: Tensor, positions: Tensor, source: Tensor, destination: Tensor, structure: Tensor, charge: Tensor
+        self,
+        species: Tensor,
+        positions: Tensor,
+        source: Tensor,
+        destination: Tensor,
+        shift: Tensor,
+        structure: Tensor,
+        charge: Tensor,
     ) -> Tensor:
         """The prediction of structures; inputs as `INPUTS`, positions relative to the centre of nuclear charge."""
-        vectors = positions.index_select(0, source) - positions.index_select(0, destination)
+        vectors = positions.index_select(0, source) - positions.index_select(0, destination) + shift
         harmonics, radial = self.edges.evaluate(vectors)
         elements = torch.nn.functional.one_hot(species, self.elements).to(positions.dtype)
         none = source[:0]
@@ -70,6 +78,8 @@ class Program(Module):
             positions=positions,
             structure=structure,
             charge=charge,
+            shift=shift,
+            cell=positions.new_zeros(1, 3, 3).expand(charge.shape[0], 3, 3),
         )
         return self.target.read(self.network(graph), graph)
 
@@ -94,7 +104,8 @@ def export_program(model: TrainedModel, graph: Graph) -> ExportedProgram:
     :raises StudyFileError: if `torch.export` cannot trace the network.
     """
     atoms, edges, structures = Dim("atoms", min=2), Dim("edges", min=2), Dim("structures", min=1)
-    shapes = ({0: atoms}, {0: atoms}, {0: edges}, {0: edges}, {0: atoms}, {0: structures})
+    shapes = ({0: atoms}, {0: atoms}, {0: edges}, {0: edges}, {0: edges}, {0: atoms}, {0: structures})
+    graph = graph._replace(shift=graph.positions.new_zeros(len(graph.source), 3))  # a molecule's is empty
     inputs = tuple(getattr(graph, name) for name in INPUTS)
     try:
         return torch.export.export(Program(model).eval(), inputs, dynamic_shapes=shapes, strict=False)

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 ASE_LABELS = (
     LabelSource(name="energy", column="energy", unit="eV"),
     LabelSource(name="forces", column="forces", unit="eV/angstrom"),
+    LabelSource(name="stress", column="stress", unit="eV/angstrom^3"),
     LabelSource(name="dipole", column="dipole", unit="e angstrom", origin="nuclear_charge"),
 )
 """Labels as ASE writes them."""

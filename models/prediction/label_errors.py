@@ -32,10 +32,11 @@ class ErrorSums:
     squared: float = 0.0
     norms: float = 0.0
 
-    def add(self, difference: Array) -> None:
+    def add(self, difference: Array, norms: float | None = None) -> None:
         """Add a frame.
 
         :param difference: prediction less label, shape (components,) or (atoms, components).
+        :param norms: the sum of its rows' norms; None: those of the components.
         """
         rows = np.atleast_2d(difference)
         self.frames += 1
@@ -43,7 +44,7 @@ class ErrorSums:
         self.components += rows.size
         self.absolute += float(np.abs(rows).sum())
         self.squared += float(np.square(rows).sum())
-        self.norms += float(np.linalg.norm(rows, axis=1).sum())
+        self.norms += float(np.linalg.norm(rows, axis=1).sum()) if norms is None else norms
 
     def errors(self) -> LabelError:
         """The errors over all frames that were added, at least one."""

@@ -39,20 +39,20 @@ def predict_frames(
 
     :param models: at least one, of one quantity.
     :param frames: positions in Å.
-    :param charge: of every molecule, e; None: what the frame states under `charge` or a like key, else 0.
+    :param charge: of every structure, e; None: what the frame states under `charge` or a like key, else 0.
     :param batch: structures of a batch.
     :raises DataError: as `TrainedModel.predict`; if a frame's charge is no whole number. It names the frame.
     """
     frames = iter(frames)
     while part := list(islice(frames, batch)):
-        structures = [molecule(frame, charge) for frame in part]
+        structures = [structure_of(frame, charge) for frame in part]
         predictions = zip(*(model.predict(structures) for model in models), strict=True)
         for frame, structure, members in zip(part, structures, predictions, strict=True):
             yield PredictedFrame(frame, structure, members)
 
 
-def molecule(frame: Frame, charge: int | None = None) -> Structure:
-    """The molecule of a frame.
+def structure_of(frame: Frame, charge: int | None = None) -> Structure:
+    """The structure of a frame.
 
     :param frame: positions in Å.
     :param charge: total charge, e; None: what the frame states, else 0.
@@ -60,4 +60,4 @@ def molecule(frame: Frame, charge: int | None = None) -> Structure:
     """
     if charge is None:
         charge = frame.charge("--charge states it instead") or 0
-    return Structure(frame.where, frame.atomic_numbers, frame.positions, charge)
+    return Structure(frame.where, frame.atomic_numbers, frame.positions, charge, cell=frame.cell)

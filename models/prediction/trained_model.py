@@ -86,7 +86,8 @@ class TrainedModel(Module):
         """The structures as one graph, on the model's device and in its precision.
 
         :param structures: at least one.
-        :raises DataError: if the trial's data have no such element or charge, or two atoms are at one place.
+        :raises DataError: if the trial's data have no such element or charge, two atoms are at one place, or a
+            structure is periodic and what the model predicts has no meaning there.
         """
         return join([self._graph(structure) for structure in structures]).to(self.device, self.dtype)
 
@@ -96,10 +97,15 @@ class TrainedModel(Module):
                 f"{structure.id}: expected a molecule of a charge that the trial's data holds, "
                 f"{', '.join(map(str, self.charges))}, got one of {structure.charge}"
             )
+        if structure.cell is not None and self.quantity.molecular:
+            raise DataError(
+                f"{structure.id}: expected a molecule in empty space, got a periodic structure, for which "
+                f"the {self.quantity.phrase} has no meaning"
+            )
         positions = torch.from_numpy(structure.positions)
-        numbers, charge = structure.atomic_numbers, structure.charge
+        numbers, charge, cell = structure.atomic_numbers, structure.charge, structure.cell
         try:
-            return molecule_graph(numbers, positions, self.elements, self.edges, charge=charge)
+            return molecule_graph(numbers, positions, self.elements, self.edges, charge=charge, cell=cell)
         except DataError as error:
             raise DataError(f"{structure.id}: {error}") from None
 
@@ -107,7 +113,7 @@ class TrainedModel(Module):
         """What the model predicts of each structure, in the units of reference data.
 
         Forces come with the energy that they are the gradient of. Where the trial's data have no energies, it has an
-        arbitrary zero for each composition.
+        arbitrary zero for each composition. A structure that repeats along three axes has a stress beside them.
 
         :param structures: at least one; they are computed as one batch.
         :returns: for each structure, column of reference data → values, shape (components,), or (atoms, components) for
@@ -123,11 +129,17 @@ class TrainedModel(Module):
             parts = {"forces": prediction.forces.split(atoms)}
             if prediction.energy is not None:
                 parts = {"energy": prediction.energy.unbind()} | parts
+            if prediction.stress is not None:
+                parts |= {"stress": prediction.stress.unbind()}
         else:
             name = self.quantity.name if self.quantity.magnitude else self.quantity.column
             parts = {name: prediction.split(atoms) if self.quantity.per == "atom" else prediction.unbind()}
         return [
-            {name: values[index].double().cpu().numpy() for name, values in parts.items()}
+            {
+                name: values[index].double().cpu().numpy()
+                for name, values in parts.items()
+                if name != "stress" or bool(values[index].isfinite().all())
+            }
             for index in range(len(structures))
         ]
 

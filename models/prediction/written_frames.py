@@ -6,12 +6,14 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.stress import full_3x3_to_voigt_6_stress
 
+from tesseral.models.networks.neighbors import whole_cell
 from tesseral.models.prediction.ase_units import Array, to_ase
 from tesseral.models.prediction.predicted_frames import PredictedFrame
 from tesseral.study.configuration.quantities import Quantity
 
-RESULTS = ("energy", "forces", "dipole")
+RESULTS = ("energy", "forces", "stress", "dipole")
 """Columns that ASE has a key of its own for."""
 
 
@@ -29,15 +31,17 @@ def write_frame(file: IO[str], predicted: PredictedFrame, quantity: Quantity) ->
     structure = predicted.structure
     kept = {name: predicted.frame.info[name][0] for name in predicted.frame.names("structure")}
     info = {name: True if text is None else text for name, text in kept.items()}
-    atoms = Atoms(structure.atomic_numbers, structure.positions, info=info)
+    cell = None if structure.cell is None else whole_cell(structure.cell)
+    repeats = False if structure.cell is None else structure.cell.any(axis=1)
+    atoms = Atoms(structure.atomic_numbers, structure.positions, info=info, cell=cell, pbc=repeats)
     results: dict[str, Any] = {}
     for name in predicted.members[0]:
         values = np.array([to_ase(name, member[name], quantity) for member in predicted.members])
         key, mean = name.removeprefix("label."), values.mean(axis=0)
         atoms.info.pop(key, None)
-        owners = atoms.arrays if name != "energy" and quantity.per == "atom" else atoms.info
+        owners = atoms.arrays if name not in ("energy", "stress") and quantity.per == "atom" else atoms.info
         if key in RESULTS:
-            results[key] = _plain(mean)
+            results[key] = full_3x3_to_voigt_6_stress(mean) if key == "stress" else _plain(mean)
         else:
             owners[key] = _plain(mean)
         if len(values) > 1:

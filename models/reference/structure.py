@@ -1,4 +1,4 @@
-"""A molecular structure: what is calculated, imported or displaced. Which structures a recipe asks for:
+"""A structure: what is calculated, imported or displaced. Which structures a recipe asks for:
 `geometries/`."""
 
 from dataclasses import dataclass
@@ -21,3 +21,5 @@ class Structure:
     """Total charge, e."""
     spin: int = 0
     """Number of unpaired electrons."""
+    cell: NDArray[np.float64] | None = None
+    """Å, shape (3, 3), lattice vectors as rows, of zeros where the structure does not repeat; None for a molecule."""

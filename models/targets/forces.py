@@ -1,6 +1,7 @@
-"""Forces as minus the gradient of an energy, so that energy is conserved; trained on forces and, if there, energies."""
+"""Forces as minus the gradient of an energy, so that energy is conserved; trained on forces and, if there, energies
+and stresses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions
 from tesseral.models.targets.loss import inverse_square
 from tesseral.models.targets.pooling import atoms
 from tesseral.models.targets.property import PropertyTarget
+from tesseral.models.targets.stress import cartesian, stress_of
 from tesseral.models.targets.target import Loss, Target, Value
 from tesseral.study import configuration
 from tesseral.study.configuration.quantities import QUANTITIES, Quantity
@@ -33,6 +35,9 @@ class EnergyForces(NamedTuple):
     """(structures, 1), hartree. An error has None where the reference has no energies."""
     forces: Tensor
     """(atoms, 3), hartree/bohr."""
+    stress: Tensor | None = None
+    """(structures, 6), 0e+2e, hartree/bohr³; None where no structure is periodic. It is NaN for a structure that does
+    not repeat along three axes, and an error is NaN too where the reference has none."""
 
 
 class ForceTarget(Target[PropertyBatch, EnergyForces]):
@@ -42,7 +47,8 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
     scale `spread` the factor makes the root mean square of the first forces' components `START` times that of the
     reference's. It is measured, since the change of a network's outputs within 1 Å before training differs by two
     orders of magnitude between kinds of layers. Harmonics and radial values are computed from the positions at each
-    step, so that a gradient reaches the positions, and a second gradient goes through it.
+    step, so that a gradient reaches the positions, and a second gradient goes through it. A periodic structure has a
+    stress too, by `stress_of`.
 
     :param quantity: one whose pooling is a gradient.
     :param settings: the `network` section, of which `EdgeBasis` reads the cutoff, harmonics and radial functions.
@@ -104,60 +110,61 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         return self.energy.read(outputs, graph)
 
     def predict(self, network: Module, graph: Graph) -> EnergyForces:
-        """Energy and forces; a gradient passes to the network's weights if gradients are on.
+        """Energy, forces and stress; a gradient passes to the network's weights if gradients are on.
 
         :param network: in training or evaluation mode.
         :param graph: its harmonics and radial values are computed anew from its positions.
-        :returns: energy and forces, float64.
+        :returns: float64.
         """
-        wanted = torch.is_grad_enabled()
-        # Forces are a gradient, also where gradients are off because nothing is trained.
-        with torch.enable_grad():
-            positions = graph.positions.detach().requires_grad_()
-            moved = at_positions(graph, positions, self.edges)
-            energy = self.read(network(moved), moved)
-            gradient = None
-            if energy.requires_grad:
-                # Structures share no edge, so the gradient of the summed energies holds each one's own. Only training
-                # takes a second gradient, and needs the graph of the first.
-                (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=wanted, allow_unused=True)
-        if gradient is None:  # a network of the user's own may not look at the positions
-            gradient = torch.zeros_like(positions)
-        return EnergyForces(energy if wanted else energy.detach(), -BOHR * gradient.double())
+        return differentiated(lambda moved: self.read(network(moved), moved), graph, self.edges)
 
     def error(self, prediction: EnergyForces, batch: PropertyBatch) -> EnergyForces:
-        """Prediction less reference; of the energies only where the reference has them.
+        """Prediction less reference; of the energies and stresses only where the reference has them.
 
-        :param prediction: energy and forces.
+        :param prediction: energy, forces and stress.
         :param batch: the structures that they are for.
         """
         energy = None
         if prediction.energy is not None and batch.energy is not None:
             energy = prediction.energy - batch.energy
-        return EnergyForces(energy, prediction.forces - batch.values)
+        stress = None
+        if prediction.stress is not None and batch.stress is not None:
+            stress = prediction.stress - batch.stress
+        return EnergyForces(energy, prediction.forces - batch.values, stress)
 
     def build_loss(
         self, settings: configuration.Loss, structures: Sequence[PropertyBatch]
     ) -> Loss[EnergyForces, PropertyBatch]:
         """As `Target.build_loss`.
 
-        :param settings: of which the weights of forces and energy count.
+        :param settings: of which the weights of forces, energy and stress count.
         :param structures: of the training split.
-        :raises DataError: if only energies have a weight, and the reference has none.
+        :raises DataError: if nothing that has a weight is in the reference.
         """
-        if not settings.forces and structures[0].energy is None:
-            raise DataError("loss.forces: expected a weight above 0, for the reference data have no energies, got 0")
-        return ForceLoss(self.spread, forces=settings.forces, energy=settings.energy)
+        stresses = [structure.stress for structure in structures if structure.stress is not None]
+        trained = settings.forces or (settings.energy and structures[0].energy is not None)
+        if not trained and not (settings.stress and stresses):
+            lacking = [name for name, weight in (("energies", settings.energy), ("stress", settings.stress)) if weight]
+            raise DataError(
+                f"loss.forces: expected a weight above 0, for the reference data have no {' and no '.join(lacking)}, "
+                "got 0"
+            )
+        size = torch.cat(stresses).square().sum(dim=1).mean() if stresses else self.spread.new_zeros(())
+        return ForceLoss(self.spread, size, forces=settings.forces, energy=settings.energy, stress=settings.stress)
 
     def sums(self, error: EnergyForces, batch: PropertyBatch) -> dict[str, Tensor]:
-        """Σ|ΔF|, ΣΔF², ΣF², Σ|ΔF| of components, Σ|ΔE|, Σ|ΔE|/N and their numbers.
+        """Σ|ΔF|, ΣΔF², ΣF², Σ|ΔF| of components, Σ|ΔE|, Σ|ΔE|/N, Σ|Δσ|, Σ|Δσ| of components and their numbers.
 
-        :param error: ΔE, hartree, and ΔF, hartree/bohr.
+        :param error: ΔE, hartree, ΔF, hartree/bohr, and Δσ, hartree/bohr³.
         :param batch: the structures that it is for.
         :returns: name → (), float64.
         """
         energy = error.forces.new_zeros(0) if error.energy is None else error.energy
         sizes = atoms(batch.graph, error.forces)[: energy.numel()]
+        stress = error.forces.new_zeros(0, 6) if error.stress is None else error.stress
+        stress = stress[stress.isfinite().all(dim=1)]
+        tensors = cartesian(stress)
+        six = torch.stack([tensors[:, a, b] for a in range(3) for b in range(a, 3)], dim=1)
         return {
             "length": error.forces.norm(dim=1).sum(),
             "error": error.forces.square().sum(),
@@ -167,11 +174,15 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
             "energies": error.forces.new_tensor(energy.numel()),
             "components": error.forces.abs().sum(),
             "energy_per_atom": (energy.abs().flatten() / sizes).sum(),
+            "stress": stress.norm(dim=1).sum(),
+            "stresses": error.forces.new_tensor(len(stress)),
+            "stress_components": six.abs().sum(),
         }
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
         """`error`, `relative_error`, `component_mae` and `component_rmse` of the forces, `energy_error` and
-        `energy_error_per_atom` where there are energies.
+        `energy_error_per_atom` where there are energies, `stress_error` and `stress_component_mae` where there are
+        stresses.
 
         :param sums: of a whole split.
         """
@@ -184,28 +195,73 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         if sums["energies"] > 0:
             values.append(Value("energy_error", None, float(sums["energy"] / sums["energies"])))
             values.append(Value("energy_error_per_atom", None, float(sums["energy_per_atom"] / sums["energies"])))
+        if sums["stresses"] > 0:
+            components = float(sums["stress_components"] / (6 * sums["stresses"]))
+            values.append(Value("stress_error", None, float(sums["stress"] / sums["stresses"])))
+            values.append(Value("stress_component_mae", None, components))
         return values
 
 
+def differentiated(energy_of: Callable[[Graph], Tensor], graph: Graph, edges: EdgeBasis) -> EnergyForces:
+    """An energy with its forces −∂E/∂r and, of periodic structures, its stress.
+
+    A gradient passes to the weights behind the energy if gradients are on.
+
+    :param energy_of: from a graph to the energies, (structures, 1), hartree.
+    :param graph: its harmonics and radial values are computed anew from its positions.
+    :param edges: the edge basis that the graph was built with.
+    :returns: float64.
+    """
+    wanted, periodic = torch.is_grad_enabled(), graph.shift.shape[0] > 0
+    # Forces are a gradient, also where gradients are off because nothing is trained.
+    with torch.enable_grad():
+        positions = graph.positions.detach().requires_grad_()
+        strain = positions.new_zeros(graph.size, 3, 3).requires_grad_() if periodic else None
+        moved = at_positions(graph, positions, edges, strain)
+        energy = energy_of(moved)
+        gradients: list[Tensor | None] = [None, None]
+        if energy.requires_grad:
+            # Structures share no edge, so the gradient of the summed energies holds each one's own. Only training
+            # takes a second gradient, and needs the graph of the first.
+            inputs = [positions] if strain is None else [positions, strain]
+            gradients = list(torch.autograd.grad(energy.sum(), inputs, create_graph=wanted, allow_unused=True))
+    # A network of the user's own may not look at the positions.
+    by_positions, *by_strain = (
+        torch.zeros_like(of) if gradient is None else gradient
+        for of, gradient in zip([positions, strain], gradients, strict=False)
+        if of is not None
+    )
+    return EnergyForces(
+        energy if wanted else energy.detach(),
+        -BOHR * by_positions.double(),
+        stress_of(by_strain[0].double(), graph) if by_strain else None,
+    )
+
+
 class ForceLoss(Module):
-    """The mean over structures of 1/N · [w_F · Σ|ΔF|²/(3 s_F²) + w_E · ΔE²/(s_F · 1 Å)²], N the structure's atoms.
+    """The mean over structures of 1/N · [w_F · Σ|ΔF|²/(3 s_F²) + w_E · ΔE²/(s_F · 1 Å)²] + w_σ · |Δσ|²/s_σ², N the
+    structure's atoms.
 
     s_F is the root mean square of a force's components over the training split. Energies count where the reference has
     them, in units of what such a force does over 1 Å. In units of their own spread, which is small where all structures
     are of one molecule, they kept 625 steps from learning any force.
+    |σ|² is the sum over the nine components, and s_σ² its mean over the structures that have a stress.
 
     :param spread: s_F, (), hartree/bohr.
+    :param stress_square: s_σ², (), (hartree/bohr³)²; 0 where no structure has a stress.
     :param forces: w_F.
     :param energy: w_E.
+    :param stress: w_σ.
     """
 
     weight: Tensor
-    """Weights of (ΔF)² and (ΔE)², shape (2,)."""
+    """Weights of (ΔF)², (ΔE)² and (Δσ)², shape (3,)."""
 
-    def __init__(self, spread: Tensor, *, forces: float, energy: float) -> None:
+    def __init__(self, spread: Tensor, stress_square: Tensor, *, forces: float, energy: float, stress: float) -> None:
         super().__init__()
-        weight = torch.stack([inverse_square(spread), inverse_square(spread / BOHR)])
-        self.register_buffer("weight", weight * weight.new_tensor([forces, energy]))
+        scales = [inverse_square(spread), inverse_square(spread / BOHR), inverse_square(stress_square.sqrt())]
+        weight = torch.stack(scales)
+        self.register_buffer("weight", weight * weight.new_tensor([forces, energy, stress]))
 
     def forward(self, error: EnergyForces, batch: PropertyBatch) -> Tensor:
         """The loss of a batch.
@@ -222,6 +278,9 @@ class ForceLoss(Module):
         loss = self.weight[0] * squares.sum()
         if error.energy is not None:
             loss = loss + self.weight[1] * (error.energy[:, 0].square() / atoms).sum()
+        if error.stress is not None:
+            known = error.stress.where(error.stress.isfinite(), 0.0)
+            loss = loss + self.weight[2] * known.square().sum()
         return loss / batch.size
 
     def denominator(self, batch: PropertyBatch) -> int:

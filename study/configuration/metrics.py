@@ -131,6 +131,20 @@ METRICS = {
             "mean absolute error of the energies, each divided by the number of atoms, if the reference data have them",
             optional=True,
         ),
+        Metric(
+            "stress_error",
+            "hartree/bohr^3",
+            "mean over structures of the norm of the stress’s error, √Σ(σ_ML − σ)² over its nine components, if the "
+            "reference data have it",
+            optional=True,
+        ),
+        Metric(
+            "stress_component_mae",
+            "hartree/bohr^3",
+            "mean absolute error of the stress’s six components xx, yy, zz, yz, xz and xy, if the reference data have "
+            "it",
+            optional=True,
+        ),
     )
 }
 

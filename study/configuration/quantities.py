@@ -112,6 +112,8 @@ class Quantity:
     """Whether it is the length of the vector in the column."""
     multipole: int | None = None
     """Order l of the electric multipole about the centre of nuclear charge in the column; None for anything else."""
+    molecular: bool = False
+    """Whether it has a meaning for molecules in empty space alone, and none for a periodic structure."""
 
     pooling: Pooling
     """How the outputs make it."""
@@ -192,6 +194,7 @@ def _property(
     extensive: bool = False,
     magnitude: bool = False,
     multipole: int | None = None,
+    molecular: bool = False,
     on_request: bool = False,
 ) -> Quantity:
     """A quantity with the losses and metrics of a property; phrase, column and outputs default to name and irreps."""
@@ -209,6 +212,7 @@ def _property(
         irreps=kept,
         magnitude=magnitude,
         multipole=multipole,
+        molecular=molecular or multipole is not None,
         pooling=pooling,
         outputs=parse_irreps(outputs or irreps),
         extensive=extensive,
@@ -221,6 +225,7 @@ _DENSITY = Quantity(
     phrase="density",
     column="coefficients",
     columns_beside=("overlap",),
+    molecular=True,
     per="atom",
     unit="electron bohr^(-3/2)",
     irreps=None,
@@ -247,15 +252,24 @@ _FORCES = Quantity(
     name="forces",
     phrase="forces",
     column="forces",
-    columns_optional=("energy",),
+    columns_optional=("energy", "stress"),
     on_request=True,
     per="atom",
     unit="hartree/bohr",
     irreps=parse_irreps("1x1o"),
     pooling="gradient",
     outputs=parse_irreps("1x0e"),
-    loss_weights=("forces", "energy"),
-    metrics=("relative_error", "error", "component_mae", "component_rmse", "energy_error", "energy_error_per_atom"),
+    loss_weights=("forces", "energy", "stress"),
+    metrics=(
+        "relative_error",
+        "error",
+        "component_mae",
+        "component_rmse",
+        "energy_error",
+        "energy_error_per_atom",
+        "stress_error",
+        "stress_component_mae",
+    ),
 )
 
 # The order of the columns is part of the data's content hash: new ones stand at the end.
@@ -290,13 +304,13 @@ QUANTITIES: dict[str, Quantity] = {
         ),
         _property("quadrupole", "1x2e", "e bohr^2", "sum", multipole=2),
         _property("octupole", "1x3o", "e bohr^3", "sum", multipole=3),
-        _property("polarizability", "1x0e+1x2e", "bohr^3", "sum", extensive=True, on_request=True),
+        _property("polarizability", "1x0e+1x2e", "bohr^3", "sum", extensive=True, molecular=True, on_request=True),
         # Miller et al. sum the atoms here too. The mean is taken instead: orbital energies do not grow with the
         # number of molecules, so a sum learnt on dimers would be half as large again on trimers.
-        _property("homo", "1x0e", "hartree", "mean", phrase="HOMO energy"),
-        _property("lumo", "1x0e", "hartree", "mean", phrase="LUMO energy"),
+        _property("homo", "1x0e", "hartree", "mean", phrase="HOMO energy", molecular=True),
+        _property("lumo", "1x0e", "hartree", "mean", phrase="LUMO energy", molecular=True),
         _property("gap", "1x0e", "hartree", "mean", phrase="HOMO–LUMO gap"),
-        _property("r2", "1x0e", "bohr^2", "sum", phrase="extent ⟨r²⟩", extensive=True),
+        _property("r2", "1x0e", "bohr^2", "sum", phrase="extent ⟨r²⟩", extensive=True, molecular=True),
     )
 }
 """Name → declaration."""
@@ -305,8 +319,15 @@ COLUMNS: dict[str, Label] = {
     quantity.column: Label(quantity.irreps, quantity.unit, quantity.per, quantity.multipole)
     for quantity in QUANTITIES.values()
     if quantity.name == quantity.column and quantity.irreps is not None
-} | {"charges": Label(parse_irreps("1x0e"), "e", "atom")}
-"""Columns of reference data that hold numbers of fixed irreps. Partial charges are stored and never predicted."""
+} | {
+    "charges": Label(parse_irreps("1x0e"), "e", "atom"),
+    "stress": Label(parse_irreps("1x0e+1x2e"), "hartree/bohr^3", "structure"),
+}
+"""Columns of reference data that hold numbers of fixed irreps. Partial charges are stored and never predicted; the
+stress is trained beside forces, as the derivative of the same energy."""
+MOLECULAR = tuple(dict.fromkeys(quantity.column for quantity in QUANTITIES.values() if quantity.molecular))
+"""Columns that a periodic structure has none of. A multipole of a cell depends on where the cell begins, orbital
+energies have no zero there, and the auxiliary basis does not repeat."""
 
 
 def quantity_of(name: str, labels: Mapping[str, Label] | None = None) -> Quantity:

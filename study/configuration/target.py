@@ -18,7 +18,7 @@ class Target(Section):
     - `density`: coefficients in an auxiliary basis, of every order l on each atom, less those of the isolated atoms.
     - `energy`: a sum over the atoms of a scalar.
     - `forces`: minus the gradient of such an energy by the positions, trained on the forces and, where the reference
-      has them, on the energies. `forces_direct`: a vector on each atom.
+      has them, on the energies and on the stress of periodic structures. `forces_direct`: a vector on each atom.
     - `dipole`: a sum over the atoms of a charge times the position and a vector; the charges add up to the total
       charge. `dipole_sum`: the vectors alone. `dipole_magnitude`: the dipole's length, as a sum of a scalar.
     - `quadrupole`, `octupole`, `polarizability`, `r2`: sums over the atoms of 2e, 3o, 0e+2e, 0e.
@@ -60,6 +60,9 @@ class Loss(Section):
     energy: Annotated[float, Range(ge=0)] = 1.0
     """Weight, for the target `forces`, of the energies' squared error per atom over (s_F · 1 Å)², s_F the forces'
     spread. The weights have no effect on other targets."""
+    stress: Annotated[float, Range(ge=0), Later] = 1.0
+    """Weight, for the target `forces`, of the squared error of the stress over its mean square. It counts for the
+    structures whose stress the reference has."""
     orders: Annotated[tuple[Annotated[float, Range(ge=0)], ...] | None, Range(min_length=1), Later] = None
     """Weights of the orders l = 0, 1, 2, … of a target of several orders, such as `[1, 1, 4]`; the last one holds for
     all higher l. Each order's part of the error enters the loss times the root of its weight. Default: 1 for each."""

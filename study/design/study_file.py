@@ -176,14 +176,16 @@ class Resources(Section):
 class Units(Section):
     """`[units]`: units of errors in reports and tables. Records keep those of reference data.
 
-    The default of each is the unit that the data were imported in, forces of eV/Å in meV/Å; for computed data it is
-    that of reference data. `--units` of a command chooses others.
+    The default of each is the unit that the data were imported in, forces of eV/Å in meV/Å and stresses of eV/Å³ in
+    meV/Å³; for computed data it is that of reference data. `--units` of a command chooses others.
     """
 
     energy: Literal["hartree", "eV", "meV", "kcal/mol", "kJ/mol"] | None = None
     """Of energies and orbital energies."""
     forces: Literal["hartree/bohr", "eV/angstrom", "meV/angstrom", "kcal/mol/angstrom"] | None = None
     """Of forces."""
+    stress: Literal["hartree/bohr^3", "eV/angstrom^3", "meV/angstrom^3", "GPa", "kbar"] | None = None
+    """Of stresses."""
     dipole: Literal["e bohr", "debye", "e angstrom"] | None = None
     """Of dipoles."""
 

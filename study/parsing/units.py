@@ -9,6 +9,8 @@ KCAL = 627.5094740631
 """kcal/mol in one hartree."""
 KILOJOULE = 2625.4996394799
 """kJ/mol in one hartree."""
+GIGAPASCAL = 160.2176634
+"""GPa in one eV/Å³: 1e21 times the elementary charge in C."""
 DEBYE = 0.39343027
 """e bohr in one debye: 1e-21 / (299792458 · 1.602176634e-19 · 5.29177210903e-11)."""
 
@@ -24,6 +26,8 @@ _ENERGY = {
 _UNITS: dict[str, dict[str, float]] = {
     "hartree": _ENERGY,
     "hartree/bohr": {f"{e}/{length}": a / b for e, a in _ENERGY.items() for length, b in _LENGTH.items()},
+    "hartree/bohr^3": {f"{e}/{length}^3": a / b**3 for e, a in _ENERGY.items() for length, b in _LENGTH.items()}
+    | {name: size * BOHR**3 / (GIGAPASCAL * HARTREE) for name, size in (("GPa", 1.0), ("kbar", 0.1))},
     "e": {"e": 1.0},
     "e bohr": {f"e {name}": size for name, size in _LENGTH.items()} | {"debye": DEBYE},
     "e bohr^2": {f"e {name}^2": size**2 for name, size in _LENGTH.items()} | {"debye angstrom": DEBYE / BOHR},

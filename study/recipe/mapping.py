@@ -74,7 +74,8 @@ class Source(Section):
     only_complete: bool = False
     """Take only frames that have every label. By default a frame without one is refused."""
     ignore_cell: bool = False
-    """Treat periodic frames as molecules in empty space. By default they are refused."""
+    """Treat periodic frames as molecules in empty space. By default the cell of a frame is read from `Lattice` and
+    `pbc`; a periodic structure has no multipole, polarizability, orbital energy or ⟨r²⟩."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +108,11 @@ class LabelSource(Section):
     """Point that a multipole refers to: the centre of nuclear charge, the origin of the coordinates, or the centre of
     mass. It is required for the dipoles of charged molecules, which are moved to the centre of nuclear charge.
     Quadrupoles and octupoles must refer to the centre of nuclear charge, and state it."""
-    convention: Literal["moment", "buckingham"] | None = None
-    """Convention of a Cartesian quadrupole or octupole, which must state it. `moment`: Σ q r_a r_b, whose trace is left
+    convention: Literal["moment", "buckingham", "tension", "compression", "virial"] | None = None
+    """Convention of a stress σ = ∂E/∂ε / V. `tension`, the default and ASE's: it is positive under tension.
+    `compression`, VASP's: −σ, positive under pressure. `virial`: −V σ, an energy.
+
+    Convention of a Cartesian quadrupole or octupole, which must state it. `moment`: Σ q r_a r_b, whose trace is left
     out. `buckingham`: traceless, ½ Σ q (3 r_a r_b − r² δ_ab) for the quadrupole. Spherical multipoles are always in
     Racah's normalisation, Σ q C_lm r^l."""
     symmetrize: bool = False
@@ -140,6 +144,8 @@ class LabelSource(Section):
     @property
     def size(self) -> float:
         """The file's unit in the column's unit."""
+        if self.convention == "virial":
+            return size_of(self.unit, COLUMNS["energy"].unit)
         return size_of(self.unit, COLUMNS[self.column].unit) if self.standard else 1.0
 
     @property
@@ -197,7 +203,15 @@ class LabelSource(Section):
         self._check_origin()
 
     def _check_origin(self) -> None:
-        if self.multipole is None:
+        if self.column == "stress":
+            if self.origin or self.convention in ("moment", "buckingham"):
+                raise ValueError(
+                    "expected convention = 'tension', 'compression' or 'virial' and no origin for a stress, got "
+                    f"{self.convention or self.origin!r}"
+                )
+        elif self.convention in ("tension", "compression", "virial"):
+            raise ValueError(f"expected convention = {self.convention!r} for the stress only, got it for {self.column}")
+        elif self.multipole is None:
             if self.origin or self.convention:
                 raise ValueError(
                     f"expected origin and convention for {', '.join(MULTIPOLES)} only, got one for {self.column}"

@@ -186,6 +186,16 @@ REFERENCE = _table(
     ("timings", pa.string(), "JSON: stage of the calculation to its wall time, s"),
     ("provenance", pa.string(), "JSON: source, package versions"),
     ("split", pa.string(), "published split: train, validation or test; null where none is known"),
+    (
+        "cell",
+        pa.list_(pa.list_(pa.float64(), 3), 3),
+        "lattice vectors as rows, zeros where the structure does not repeat, angstrom; null for a molecule",
+    ),
+    (
+        "stress",
+        pa.list_(pa.float64()),
+        "0e, then 2e in e3nn's order and axes, orthonormal, positive under tension (ASE's sign), hartree/bohr^3",
+    ),
 )
 """Reference data, one row per structure. The file's metadata also hold the auxiliary basis, under `tesseral.auxiliary`
 (see `tesseral.models.density.auxiliary_basis`)."""

@@ -184,4 +184,6 @@ def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:
         charge=torch.zeros(1),
         reverse=torch.zeros(0, dtype=torch.int64),
         half=torch.zeros(0, dtype=torch.int64),
+        shift=torch.zeros(0, 3),
+        cell=torch.zeros(1, 3, 3),
     )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from tesseral.models.networks.neighbors import periodic_neighbors, whole_cell
 from tesseral.models.reference.exchange.packed_files import open_files, readable
 from tesseral.study.constants import SYMBOLS
 from tesseral.study.errors import DataError
@@ -77,6 +78,9 @@ class Frame:
     """Number of atoms that are written as D or T; they are hydrogen."""
     source: str = ""
     """Name of the file, folder or archive that it is from."""
+    cell: Array | None = None
+    """Lattice vectors as rows, in the unit of the positions, of zeros where the structure does not repeat, shape
+    (3, 3); None for a molecule."""
 
     def names(self, per: Literal["structure", "atom"]) -> tuple[str, ...]:
         """Names of the labels that each structure, or each atom, has.
@@ -207,9 +211,10 @@ def read_frames(paths: str | Path | Sequence[Path], ignore_cell: bool = False) -
     :param paths: one or several, read one after another. Each is a file, plain or compressed by gzip, bzip2 or xz; or a
         folder or an archive (`.zip`, `.tar`, `.tar.gz`, …) of files `.xyz` or `.extxyz`. The files of a folder are read
         in the order of their names, those of an archive in its own order.
-    :param ignore_cell: take a periodic frame as one molecule in empty space; False: it is rejected.
-    :raises DataError: if the file is missing, is not extended XYZ or holds no frame; if a frame is periodic, has
-        coordinates that are not finite, an unknown element, two atoms at one place, or fewer atoms than it states.
+    :param ignore_cell: take a periodic frame as one molecule in empty space.
+    :raises DataError: if the file is missing, is not extended XYZ or holds no frame; if a frame has a cell
+        that its lattice vectors do not span, coordinates that are not finite, an unknown element, two atoms at one
+        place, or fewer atoms than it states.
         The message names the frame.
     """
     count = 0
@@ -320,7 +325,7 @@ def _columns(info: dict[str, tuple[str | None, ...]], where: str) -> dict[str, s
 
 
 def _checked(frame: Frame, ignore_cell: bool) -> Frame:
-    """The frame with its atoms, if it is a molecule."""
+    """The frame with its atoms and its cell, if they are those of a structure."""
     where, columns = frame.where, frame.columns
     try:
         positions = np.array([floats(row[columns["pos"]]) for row in frame.rows])
@@ -332,8 +337,10 @@ def _checked(frame: Frame, ignore_cell: bool) -> Frame:
         raise DataError(
             f"expected coordinates of at most {FARTHEST:.0e}, atom {atom} in {where} has {positions[atom].tolist()}"
         )
-    _check_cell(frame, ignore_cell)
     _check_places(positions, where)
+    cell = None if ignore_cell else _cell(frame)
+    if cell is not None:
+        _check_images(positions, cell, where)
     element = columns["species"] if "species" in columns else columns["Z"]
     words = [row[element][0] for row in frame.rows]
     numbers = tuple(_element(word, atom, where) for atom, word in enumerate(words))
@@ -346,7 +353,7 @@ def _checked(frame: Frame, ignore_cell: bool) -> Frame:
                     f"{other[:20]!r}"
                 )
     isotopes = sum(word in _ISOTOPES for word in words)
-    return Frame(frame.index, where, numbers, positions, frame.info, columns, frame.rows, isotopes)
+    return Frame(frame.index, where, numbers, positions, frame.info, columns, frame.rows, isotopes, cell=cell)
 
 
 def _check_places(positions: Array, where: str) -> None:
@@ -372,19 +379,41 @@ def _element(word: str, atom: int, where: str) -> int:
     return _SYMBOLS[symbol]
 
 
-def _check_cell(frame: Frame, ignore_cell: bool) -> None:
-    """Refuse a periodic frame. A lattice of zeros is no cell, whatever `pbc` says."""
-    if ignore_cell:
-        return
+def _cell(frame: Frame) -> Array | None:
+    """The lattice vectors of a frame, of zeros along the axes that `pbc` calls F. A lattice of zeros is no cell."""
     lattice, stated = frame.text("Lattice"), frame.text("pbc")
-    try:
-        empty = lattice is not None and not any(floats(re.sub(r"[\[\],]", " ", lattice).split()))
-    except ValueError:
-        empty = False
     axes = re.sub(r"[\[\],]", " ", stated or "").split()
-    periodic = any(axis.lower() not in ("f", "false", "0") for axis in axes) if axes else lattice is not None
-    if periodic and not empty:
+    repeats = [axis.lower() not in ("f", "false", "0") for axis in axes] or [lattice is not None] * 3
+    if not any(repeats):
+        return None
+    try:
+        numbers = floats(re.sub(r"[\[\],]", " ", lattice or "").split())
+    except ValueError as error:
+        raise DataError(f"expected numbers in Lattice, {frame.where} has {str(error)[:40]}") from None
+    if numbers and not any(numbers):
+        return None
+    if len(numbers) != 9 or len(repeats) != 3:
+        what, came = ("Lattice", len(numbers)) if len(numbers) != 9 else ("pbc", len(repeats))
+        needed = "9 numbers in Lattice" if what == "Lattice" else "3 values of pbc"
         raise DataError(
-            f"expected molecules in empty space, {frame.where} is periodic; "
+            f"expected {needed} of a periodic frame, {frame.where} has {came}; "
             'if its cell means nothing, write pbc="F F F" there or set ignore_cell'
+        )
+    cell = np.array(numbers).reshape(3, 3) * np.array(repeats)[:, None]
+    try:
+        whole_cell(cell)
+    except DataError as error:
+        raise DataError(f"{error}, in {frame.where}") from None
+    return cell
+
+
+def _check_images(positions: Array, cell: Array, where: str) -> None:
+    """Refuse an atom at the place of another's image, such as a second copy of one on the face of the cell."""
+    try:
+        apart = not len(periodic_neighbors(positions, cell, SAME_PLACE).source)
+    except DataError:
+        apart = False
+    if not apart:
+        raise DataError(
+            f"expected each atom at a place of its own, {where} has two at one, across the boundary of its cell"
         )

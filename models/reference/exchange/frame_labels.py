@@ -13,7 +13,7 @@ import numpy as np
 from tesseral.models.reference.exchange.extended_xyz import Frame, read_frames
 from tesseral.models.reference.exchange.label_values import LEFT_OUT, Array, format_terms, label_values
 from tesseral.study.configuration.configuration import SPLITS
-from tesseral.study.configuration.quantities import Label
+from tesseral.study.configuration.quantities import MOLECULAR, Label
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.mapping import LabelSource, Mapping
@@ -62,9 +62,11 @@ def import_frames(mapping: Mapping, folder: Path) -> Imported:
             lacking[lacks[0]] = lacking.get(lacks[0], 0) + 1
             continue
         if source.unit == "bohr":
-            frame = replace(frame, positions=frame.positions * BOHR)
+            cell = None if frame.cell is None else frame.cell * BOHR
+            frame = replace(frame, positions=frame.positions * BOHR, cell=cell)
         isotopes += frame.isotopes
         row = _row(frame, mapping)
+        _check_meaning(mapping, frame)
         for label in mapping.labels:
             values, left_out = label_values(frame, label, row["charge"], frame.where)
             dropped[label.column].append(left_out)
@@ -81,6 +83,8 @@ def import_frames(mapping: Mapping, folder: Path) -> Imported:
             f"expected {count(wanted, 'frame')} of {path} from number {source.first} on by steps of {source.every}, it "
             f"has {len(imported.rows)}{but}"
         )
+    periodic = sum(row["cell"] is not None for row in imported.rows)
+    imported.notes += [f"periodic: {periodic:,} of {count(len(imported.rows), 'structure')}"] if periodic else []
     imported.notes += [f"left out {' and '.join(incomplete)}"] if incomplete else []
     imported.notes += [f"{count(isotopes, 'atom')} written as D or T became hydrogen"] if isotopes else []
     imported.notes += list(_dropped(mapping, dropped))
@@ -122,9 +126,30 @@ def _row(frame: Frame, mapping: Mapping) -> dict[str, Any]:
         "basis": mapping.reference.basis,
         "converged": True,
         "centre": (charges @ frame.positions / charges.sum()).tolist(),
+        "cell": None if frame.cell is None else frame.cell.tolist(),
         "split": None if source.split is None else _split(frame, source.split),
         "provenance": json.dumps({"source": frame.source, "frame": frame.index}),
     }
+
+
+def _check_meaning(mapping: Mapping, frame: Frame) -> None:
+    """Refuse labels that a periodic structure, or one that is not, cannot have.
+
+    :raises DataError: naming the label.
+    """
+    for label in mapping.labels:
+        if frame.cell is not None and label.column in MOLECULAR:
+            raise DataError(
+                f"expected no {label.column} of periodic structures, which has no meaning there, the label "
+                f"{label.name} is one of {frame.where}; a mapping without it imports the other labels, and "
+                "source.ignore_cell = true takes the frames as molecules in empty space"
+            )
+        if label.column == "stress" and (frame.cell is None or not frame.cell.any(axis=1).all()):
+            repeats = 0 if frame.cell is None else int(frame.cell.any(axis=1).sum())
+            raise DataError(
+                f"expected frames that repeat along three axes for the label {label.name}, a stress, {frame.where} "
+                f"repeats along {repeats}; a column of another name holds it as it is"
+            )
 
 
 def _ask(mapping: Mapping, frame: Frame, charge: int | None, spin: int | None, electrons: int) -> None:

@@ -37,6 +37,10 @@ def label_values(frame: Frame, label: LabelSource, charge: int, where: str) -> t
             "something else, an asymmetric part or another irrep; symmetrize = true leaves it out"
         )
     components = components * (label.scale * label.size)
+    if label.convention == "compression":
+        components = -components
+    if label.convention == "virial" and frame.cell is not None:
+        components = -components / abs(np.linalg.det(frame.cell / BOHR))
     if label.multipole == 1 and charge:  # a mapping must state higher multipoles about the centre of nuclear charge
         components = components + charge * _origin(frame, label, where)
     return components, left_out
@@ -71,7 +75,7 @@ def _components(raw: Array, label: LabelSource, where: str) -> tuple[Array, floa
             f"{where} has {numbers}" + ('; order = "xx yy zz xy xz yz" states theirs' if numbers == 6 else "")
         )
     tensors = raw.reshape(-1, *[3] * rank)
-    if label.convention is None:
+    if label.multipole is None or label.convention is None:
         components, left_out = to_irreps(tensors, kept, rank)
     else:
         components, left_out = _racah(tensors, label, rank)

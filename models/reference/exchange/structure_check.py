@@ -1,4 +1,4 @@
-"""Checks that imported structures are molecules: electrons, distances of the atoms, and copies among them."""
+"""Checks that imported structures are those of nature: electrons, distances of the atoms, and copies among them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from tesseral.models.data.groups import same_geometry
+from tesseral.models.networks.neighbors import periodic_neighbors
 from tesseral.study.constants import BOHR
 from tesseral.study.wording import count
 
@@ -33,7 +34,8 @@ def doubts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _electrons(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """An odd number of electrons without a stated spin: more often a charge that was not stated than a radical."""
-    odd = [row for row in rows if row["spin"] is None and (sum(row["atomic_numbers"]) - row["charge"]) % 2]
+    molecules = [row for row in rows if row.get("cell") is None]  # crystals of radicals and metals are common
+    odd = [row for row in molecules if row["spin"] is None and (sum(row["atomic_numbers"]) - row["charge"]) % 2]
     if odd:
         electrons = sum(odd[0]["atomic_numbers"]) - odd[0]["charge"]
         yield (
@@ -48,7 +50,9 @@ def _distances(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     ratios: list[Array] = []
     for row in rows:
         positions, radii = np.array(row["positions"]), covalent_radii[row["atomic_numbers"]]
-        if len(positions) > 1:
+        if row.get("cell") is not None:
+            ratios.append(_nearest(positions, np.array(row["cell"]), radii))
+        elif len(positions) > 1:
             distances, nearest = cKDTree(positions).query(positions, k=2)
             ratios.append(distances[:, 1] / (radii + radii[nearest[:, 1]]))
     if not ratios:
@@ -58,6 +62,20 @@ def _distances(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         unit, guess = ("bohr", median * BOHR) if median > 1 else ("angstrom", median / BOHR)
         then = f'; with unit = "{unit}" of [source] it is {guess:.2f}' if SQUEEZED < guess < STRETCHED else ""
         yield f"atoms are {median:.2f} bond lengths from their neighbours, as in no molecule{then}"
+
+
+def _nearest(positions: Array, cell: Array, radii: Array) -> Array:
+    """Distance of each atom of a periodic structure to its nearest neighbour, in sums of covalent radii.
+
+    Atoms further than 6 Å from all others and from all images are left out.
+    """
+    found = periodic_neighbors(positions, cell, 6.0)
+    vectors = positions[found.source] - positions[found.destination] + found.shift
+    distances = np.linalg.norm(vectors, axis=1)
+    nearest = np.lexsort((distances, found.destination))
+    _, first = np.unique(found.destination[nearest], return_index=True)
+    chosen = nearest[first]
+    return distances[chosen] / (radii[found.destination[chosen]] + radii[found.source[chosen]])
 
 
 def _copies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -39,5 +39,5 @@ def recipe_shape(recipe: Recipe, cutoff: float, target: configuration.Target | N
 
         shells = {number: method_shells(number, recipe.method) for number in numbers}
         layout = choose_shells(AuxiliaryBasis(recipe.method.auxiliary_basis, shells), target.orders).layout
-    counted = (outline_at(recipe, index).positions for index in evenly(count_structures(recipe)))
+    counted = ((outline_at(recipe, index).positions, None) for index in evenly(count_structures(recipe)))
     return mean_shape(len(numbers), layout, counted, cutoff)

@@ -222,6 +222,11 @@ def _read_frames(table: Xyz, modified: int, size: int) -> tuple[Structure, ...]:
         if len(chosen) == table.count:
             break
         if frame.index >= table.first and (frame.index - table.first) % table.every == 0:
+            if frame.cell is not None:
+                raise DataError(
+                    f"expected molecules in empty space, {frame.where} is periodic; "
+                    'if its cell means nothing, write pbc="F F F" there or set ignore_cell'
+                )
             charge = table.charge
             if charge is None:
                 charge = frame.charge("set the table's charge") or 0

@@ -17,6 +17,7 @@ from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.parsing.units import HARTREE
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
+from tests.support.periodic_structures import labelled
 from tests.support.synthetic_properties import property_reference
 from tests.support.trained_study import ARMS, train_study
 
@@ -71,6 +72,20 @@ def test_an_arm_predicts_the_mean_of_its_trials_and_their_spread(storage, tmp_pa
         [(b.get_potential_energy() - a.get_potential_energy()) / len(a) for a, b in zip(given, written, strict=True)]
     )
     assert errors["energy per atom", "mean"]["components_mae"] == pytest.approx(np.abs(energies).mean(), rel=1e-4)
+
+
+def test_crystals_are_written_with_a_stress_whose_six_components_are_compared(storage, tmp_path):
+    write(tmp_path / "cells.xyz", [labelled(seed) for seed in range(2)], format="extxyz")
+    done = predict(storage, ARMS[1], tmp_path / "cells.xyz", "-o", tmp_path / "out.xyz", "--json")
+    assert done.exit_code == 0, done.output
+    given, written = (read(path, index=":") for path in (tmp_path / "cells.xyz", tmp_path / "out.xyz"))
+    difference = np.array([b.get_stress() - a.get_stress() for a, b in zip(given, written, strict=True)])
+    errors = {each["column"]: each for each in json.loads(done.stdout)["errors"] if each["of"] == "mean"}
+    assert (errors["stress"]["unit"], errors["stress"]["frames"]) == ("eV/Å³", 2)
+    assert errors["stress"]["components_mae"] == pytest.approx(np.abs(difference).mean(), rel=1e-4)
+    norms = np.sqrt((difference**2) @ [1, 1, 1, 2, 2, 2])
+    assert errors["stress"]["norm_mae"] == pytest.approx(norms.mean(), rel=1e-4)
+    assert all(atoms.pbc.all() for atoms in written)
 
 
 def test_one_trial_predicts_and_says_how_far_it_is_from_the_labels(storage, tmp_path):

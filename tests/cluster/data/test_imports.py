@@ -14,6 +14,7 @@ from tesseral.models.data.reference_file import read_reference
 from tesseral.study.configuration.quantities import Label
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.irreps import parse_irreps
+from tests.support.periodic_structures import labelled, periodic_row
 
 MAPPING = """
 [reference]
@@ -284,3 +285,64 @@ def test_an_import_without_a_target_is_a_whole_sentence(mapping, tmp_path):
     (tmp_path / "made.xyz").write_text("1\nProperties=species:S:1:pos:R:3:q:R:1\nHe 0 0 0 0.5\n")
     done = tesseral("reference", "import", mapping, "--storage", tmp_path / "runs")
     assert "Imported: 1 structure with no label that a study can predict: " in done.output
+
+
+STRESS = """name = "{name}"
+column = "stress"
+unit = "{unit}"
+{more}"""
+
+
+def test_periodic_frames_of_ase_are_imported_with_their_cell_and_stress(tmp_path):
+    """Energies, forces and stresses of ASE, in eV and Å, become hartree and bohr; cells keep Å."""
+    frames = [labelled(seed) for seed in range(3)]
+    write_frames(tmp_path / "made.xyz", frames, format="extxyz")
+    labels = [("energy", "eV"), ("forces", "eV/angstrom"), ("stress", "eV/angstrom^3")]
+    tables = "".join(f'[[labels]]\nname = "{n}"\ncolumn = "{n}"\nunit = "{unit}"\n' for n, unit in labels)
+    (tmp_path / "mapping.toml").write_text(f'[reference]\nname = "made"\n[source]\nfile = "made.xyz"\n{tables}')
+    # These cells are none of nature: the distances are looked at across the boundary too.
+    with pytest.warns(UserWarning, match=r"atoms are 1\.7. bond lengths from their neighbours"):
+        done = import_mapping(tmp_path / "mapping.toml", str(tmp_path / "runs"))
+    assert done.columns == ("energy", "forces", "stress")
+    assert done.notes == ("periodic: 3 of 3 structures",)
+    for seed, row in enumerate(read_reference(done.location).table.to_pylist()):
+        expected = periodic_row(seed)
+        np.testing.assert_allclose(row["cell"], expected["cell"], atol=1e-7)
+        np.testing.assert_allclose(row["forces"], expected["forces"], atol=1e-8)
+        np.testing.assert_allclose(row["stress"], expected["stress"], rtol=1e-6, atol=1e-10)
+
+
+def test_conventions_of_the_stress_agree(imported):
+    """A pressure has the opposite sign; a virial is minus volume times stress: 9·8·7 Å³ here."""
+    cell = 'Lattice="9 0 0 0 8 0 0 0 7" '
+    stresses = []
+    for name, unit, scale, more in (
+        ("stress", "eV/angstrom^3", 1.0, ""),
+        ("stress", "GPa", 160.21766208, 'convention = "tension"'),
+        ("pressure", "kbar", -1602.1766208, 'convention = "compression"'),
+        ("virial", "eV", -9 * 8 * 7, 'convention = "virial"'),
+    ):
+        numbers = " ".join(str(scale * value) for value in (0.01, 0.002, 0.003, 0.002, 0.02, 0, 0.003, 0, -0.01))
+        label = STRESS.format(name=name, unit=unit, more=more)
+        _, table = imported(f'{cell}{name}="{numbers}"', label=label)
+        stresses.append(table["stress"].to_pylist()[0])
+    for stress in stresses[1:]:
+        np.testing.assert_allclose(stress, stresses[0], rtol=1e-7, atol=1e-12)
+    assert stresses[0][0] == pytest.approx(0.02 / 3**0.5 / 27.211386245988 * 0.52917721092**3, rel=1e-8)
+
+
+def test_what_has_no_meaning_is_refused(imported):
+    cell, dipole = 'Lattice="9 0 0 0 8 0 0 0 7" ', 'name = "mu"\ncolumn = "dipole"\nunit = "debye"'
+    with pytest.raises(
+        DataError, match=r"expected no dipole of periodic structures, .* the label mu is one of frame 0"
+    ):
+        imported(f'{cell}mu="0 0 1"', label=dipole)
+    imported(f'{cell}mu="0 0 1"', label=dipole, source="ignore_cell = true")
+    stress = STRESS.format(name="s", unit="GPa", more='order = "voigt"')
+    for comment, axes in (("", 0), (f'{cell}pbc="T F T" ', 2)):
+        with pytest.raises(DataError, match=f"repeat along three axes for the label s, .* repeats along {axes}"):
+            imported(f'{comment}s="1 2 3 4 5 6"', label=stress)
+    with pytest.raises(
+        StudyFileError, match=r"'tension', 'compression' or 'virial' and no origin for a stress, got 'mom"
+    ):
+        imported(cell, label=STRESS.format(name="s", unit="GPa", more='convention = "moment"'))

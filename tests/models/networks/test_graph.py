@@ -7,9 +7,10 @@ import torch
 from e3nn.math import soft_one_hot_linspace
 from torch import Tensor
 
-from tesseral.models.networks.graph import EdgeBasis, at_positions, build_graph, radial_functions, smooth_cutoff
+from tesseral.models.networks.graph import EdgeBasis, at_positions, build_graph, join, radial_functions, smooth_cutoff
 from tesseral.study.configuration.network import Network
 from tesseral.study.errors import DataError
+from tests.support.periodic_structures import CELL, PLACES
 
 BASES = ["gaussian", "bessel", "cosine"]
 ENVELOPES = ["sine", "polynomial"]
@@ -131,3 +132,36 @@ def test_edges_join_neighbours_both_ways():
 def test_two_atoms_at_one_place_are_refused():
     with pytest.raises(DataError, match="two at one place"):
         build_graph(SPECIES[:2], torch.zeros(2, 3), 2, EdgeBasis(cutoff=2.0, lmax=1, number=3))
+
+
+def test_a_cell_joins_a_molecule_in_a_batch():
+    """The molecule's edges have no shift; both keep their own edges, and both vanish together at the cutoff."""
+    basis, species = EdgeBasis(3.0, 2, 6), torch.tensor([0, 1, 1])
+    places = torch.tensor(PLACES)
+    cell, molecule = (build_graph(species, places, 2, basis, cell=box) for box in (CELL, None))
+    both = join([molecule, cell, molecule])
+    assert molecule.shift.shape == (0, 3)
+    edges = len(molecule.source)
+    assert both.shift.shape == (len(both.source), 3)
+    assert not both.shift[:edges].any()
+    assert not both.shift[-edges:].any()
+    torch.testing.assert_close(both.shift[edges:-edges], cell.shift)
+    again = at_positions(both, both.positions, basis)
+    torch.testing.assert_close(again.harmonics[edges:-edges], cell.harmonics, rtol=0, atol=1e-14)
+    torch.testing.assert_close(both.cell[1], torch.tensor(CELL))
+    assert not both.cell[[0, 2]].any()
+    assert (both.destination.diff() >= 0).all()
+    assert torch.equal(both.reverse[both.reverse], torch.arange(len(both.source)))
+
+
+def test_a_strain_is_that_of_the_cell_and_its_atoms():
+    """ε on the graph is the graph of (1 + ε) r and (1 + ε) a, for every vector r and lattice vector a."""
+    basis, species = EdgeBasis(3.0, 2, 6), torch.tensor([0, 1, 1])
+    strain = 1e-3 * torch.tensor([[1.0, 0.4, 0.2], [0.4, -0.3, 0.7], [0.2, 0.7, 0.5]], dtype=torch.float64)
+    stretched = (torch.eye(3) + strain).numpy()
+    graph = build_graph(species, torch.tensor(PLACES), 2, basis, cell=CELL)
+    found = at_positions(graph, graph.positions, basis, strain[None])
+    expected = build_graph(species, torch.tensor(PLACES @ stretched), 2, basis, cell=CELL @ stretched)
+    torch.testing.assert_close(found.harmonics, expected.harmonics, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.radial, expected.radial, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.positions, expected.positions, rtol=0, atol=1e-14)

@@ -4,11 +4,13 @@ import ase.units
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.fd import calculate_numerical_forces
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.verlet import VelocityVerlet
 
 from tesseral.models.reference.structure import Structure
 from tesseral.study.errors import DataError, StudyFileError
+from tests.support.periodic_structures import CELL, NUMBERS, PLACES
 from tests.support.synthetic_density import WATER
 from tests.support.trained_model import trained_model
 
@@ -57,7 +59,38 @@ def test_a_dipole_is_that_of_the_model_in_e_angstrom():
 def test_what_it_cannot_calculate_is_one_sentence():
     with pytest.raises(StudyFileError, match=r"one of forces, energy, .*, got one of gap"):
         trained_model("gap").calculator()
-    atoms = water(trained_model("energy").calculator())
+    atoms = water(trained_model("dipole").calculator())
+    atoms.set_cell([9, 9, 9])
     atoms.pbc = True
-    with pytest.raises(DataError, match="expected a molecule in empty space"):
-        atoms.get_potential_energy()
+    with pytest.raises(DataError, match=r"expected a molecule in empty space, .* for which the dipole has no meaning"):
+        atoms.get_dipole_moment()
+
+
+@pytest.mark.parametrize("quantity", ["forces", "energy"])
+def test_forces_and_stress_of_a_crystal_are_derivatives_of_its_energy(quantity):
+    """By ASE's own differences; a slab has forces and no stress."""
+    atoms = Atoms(NUMBERS, PLACES, cell=CELL, pbc=True)
+    atoms.calc = trained_model(quantity, dtype="float64").calculator()
+    forces, stress = calculate_numerical_forces(atoms, eps=1e-4), calculate_numerical_stress(atoms, eps=1e-4)
+    np.testing.assert_allclose(atoms.get_forces(), forces, rtol=0, atol=1e-4 * np.abs(forces).max())
+    np.testing.assert_allclose(atoms.get_stress(), stress, rtol=0, atol=1e-4 * np.abs(stress).max())
+    assert np.abs(stress).max() > 1e-4
+    atoms.pbc = [True, True, False]
+    assert np.abs(atoms.get_forces() - forces).max() > 1e-3
+    with pytest.raises(PropertyNotImplementedError):
+        atoms.get_stress()
+
+
+def test_a_supercell_has_the_same_stress_and_a_box_far_larger_than_the_cutoff_that_of_a_molecule():
+    atoms = Atoms(NUMBERS, PLACES, cell=CELL, pbc=True)
+    calculator = trained_model("forces", dtype="float64").calculator()
+    atoms.calc = calculator
+    many = atoms.repeat((2, 1, 2))
+    many.calc = calculator
+    assert many.get_potential_energy() == pytest.approx(4 * atoms.get_potential_energy(), rel=1e-10)
+    np.testing.assert_allclose(many.get_stress(), atoms.get_stress(), rtol=0, atol=1e-10)
+    alone, boxed = water(calculator), water(calculator)
+    boxed.set_cell([20, 21, 22])
+    boxed.pbc = True
+    assert boxed.get_potential_energy() == pytest.approx(alone.get_potential_energy(), rel=1e-12)
+    np.testing.assert_allclose(boxed.get_forces(), alone.get_forces(), rtol=0, atol=1e-11)

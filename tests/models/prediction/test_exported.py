@@ -6,14 +6,18 @@ import pytest
 import torch
 
 from tesseral.models.prediction.exported import INPUTS, METADATA, export_program, sample, save_program
+from tesseral.models.reference.structure import Structure
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError, StudyFileError
 from tests.models.prediction.test_trained_model import structures
+from tests.support.periodic_structures import CELL, NUMBERS, PLACES
 from tests.support.trained_model import trained_model
 
 
 def inputs(graph) -> dict[str, torch.Tensor]:
-    return {name: getattr(graph, name) for name in INPUTS}
+    """Of molecules, whose edges have no shift."""
+    given = {name: getattr(graph, name) for name in INPUTS}
+    return given | {"shift": given["shift"] if len(graph.shift) else graph.positions.new_zeros(len(graph.source), 3)}
 
 
 def test_a_program_gives_energy_and_forces(tmp_path):
@@ -24,7 +28,8 @@ def test_a_program_gives_energy_and_forces(tmp_path):
     told = json.loads(found[METADATA])
     assert (told["elements"], told["predicts"], told["unit"]) == (["H", "O"], "energy", "hartree")
     assert list(told["inputs"]) == list(INPUTS)
-    for chosen in (structures()[:1], structures()):
+    crystal = Structure("crystal", NUMBERS, PLACES, cell=CELL)
+    for chosen in (structures()[:1], structures(), [crystal, *structures()]):
         graph = model.graph(chosen)
         expected = model(graph)
         given = inputs(graph)

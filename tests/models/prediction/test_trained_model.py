@@ -8,6 +8,7 @@ from tesseral.models.data.data_set import DataSet
 from tesseral.models.reference.structure import Structure
 from tesseral.models.targets.forces import EnergyForces
 from tesseral.study.errors import DataError
+from tests.support.periodic_structures import CELL, NUMBERS, PLACES
 from tests.support.synthetic_properties import property_reference
 from tests.support.trained_model import trained_model
 
@@ -43,6 +44,25 @@ def test_what_the_trial_never_saw_is_refused_by_the_name_of_the_molecule():
     with pytest.raises(DataError, match=r"^x: expected a molecule of a charge that the trial's data holds, 0, got one"):
         model.predict([Structure("x", (8, 1, 1), water.positions, charge=1)])
     assert "none: dipole" in repr(model)
+
+
+def test_a_crystal_has_a_stress_beside_its_forces_and_the_molecule_beside_it_none():
+    model = trained_model("forces", dtype="float64")
+    crystal = Structure("crystal", NUMBERS, PLACES, cell=CELL)
+    slab = Structure("slab", NUMBERS, PLACES, cell=CELL * np.array([[1.0], [1.0], [0.0]]))
+    predicted = model.predict([structures()[0], crystal, slab])
+    assert [list(each) for each in predicted] == [
+        ["energy", "forces"],
+        ["energy", "forces", "stress"],
+        ["energy", "forces"],
+    ]
+    (alone,) = model.predict([crystal])
+    for name, values in alone.items():
+        np.testing.assert_allclose(predicted[1][name], values, rtol=0, atol=1e-10)
+    with pytest.raises(
+        DataError, match=r"^crystal: expected a molecule in empty space, .* for which the HOMO energy has"
+    ):
+        trained_model("homo").predict([crystal])
 
 
 def test_the_charge_of_an_ion_counts():

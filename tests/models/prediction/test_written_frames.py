@@ -3,13 +3,14 @@
 import ase.units
 import numpy as np
 import pytest
-from ase.io import read
+from ase.io import read, write
 
 from tesseral.models.prediction.predicted_frames import PredictedFrame
 from tesseral.models.prediction.written_frames import write_frame
 from tesseral.models.reference.exchange.extended_xyz import read_frames
 from tesseral.models.reference.structure import Structure
 from tesseral.study.configuration.quantities import QUANTITIES
+from tests.support.periodic_structures import labelled, periodic_row
 from tests.support.synthetic_density import WATER
 
 
@@ -35,6 +36,23 @@ def test_energies_and_forces_have_the_keys_and_units_of_ase(tmp_path):
     np.testing.assert_allclose(atoms.arrays["forces_spread"], 0.02**0.5 * ase.units.Hartree / ase.units.Bohr, rtol=1e-6)
     assert atoms.info["note"] == "two words"
     np.testing.assert_allclose(atoms.positions, WATER, atol=1e-8)
+
+
+def test_a_periodic_frame_keeps_its_cell_and_has_a_stress(tmp_path):
+    """As ASE reads it, in Voigt's order; a vector that does not repeat is completed for the file alone."""
+    write(tmp_path / "in.xyz", labelled(0), format="extxyz")
+    frame = next(read_frames(tmp_path / "in.xyz"))
+    row = periodic_row(0)
+    members = ({name: np.array(row[name]) for name in ("energy", "forces", "stress")},)
+    for cell, pbc in ((frame.cell, [True] * 3), (frame.cell * np.array([[1.0], [0.0], [1.0]]), [True, False, True])):
+        structure = Structure("c", frame.atomic_numbers, frame.positions, cell=cell)
+        with (tmp_path / "out.xyz").open("w") as file:
+            write_frame(file, PredictedFrame(frame, structure, members), QUANTITIES["forces"])
+        atoms = read(tmp_path / "out.xyz")
+        assert atoms.pbc.tolist() == pbc
+        np.testing.assert_allclose(atoms.cell.array[pbc], frame.cell[pbc], atol=1e-7)
+        np.testing.assert_allclose(atoms.get_stress(), labelled(0).get_stress(), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(atoms.get_forces(), labelled(0).get_forces(), atol=1e-6)
 
 
 def test_a_polarizability_is_a_matrix_and_a_dipole_in_e_angstrom(tmp_path):

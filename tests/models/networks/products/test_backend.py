@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.compiled.library import NoLibraryError
-from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions, join
+from tesseral.models.networks.graph import EdgeBasis, Graph, at_positions, build_graph, join
 from tesseral.models.networks.products import backend as backend_module
 from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.networks.products.channel_product import BACKENDS, ChannelProduct
 from tesseral.study import configuration
 from tesseral.study.configuration.network import Fusion
 from tesseral.study.errors import TesseralError
+from tests.support.periodic_structures import CELL, PLACES
 from tests.support.small_networks import POSITIONS, SPECIES, asked, built, graph
 
 CPU = torch.device("cpu")
@@ -29,14 +30,18 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 """Relative to the largest number of each tensor."""
 
 
-def two_structures(settings: configuration.Network, dtype: torch.dtype) -> Graph:
-    joined = join([graph(settings), graph(settings, 1.1 * POSITIONS[:3], SPECIES[:3])])
+def three_structures(settings: configuration.Network, dtype: torch.dtype) -> Graph:
+    """Two molecules, and a cell so small that atoms are their own neighbours and pairs are joined by several edges."""
+    edges = EdgeBasis.from_settings(settings)
+    cell = build_graph(torch.tensor([0, 1, 1]), torch.tensor(PLACES), 2, edges, cell=CELL)
+    assert (cell.source == cell.destination).any()
+    joined = join([graph(settings), cell, graph(settings, 1.1 * POSITIONS[:3], SPECIES[:3])])
     return Graph(*(part.to(dtype) if part.is_floating_point() else part for part in joined))
 
 
 def numbers(network: Module, settings: configuration.Network, dtype: torch.dtype) -> list[Tensor]:
     """Outputs; forces; the gradients of a loss of both by every weight."""
-    still = two_structures(settings, dtype)
+    still = three_structures(settings, dtype)
     positions = still.positions.clone().requires_grad_()
     moved = at_positions(still, positions, EdgeBasis.from_settings(settings))
     outputs = network(moved)

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from tesseral.models.networks.sizing.symmetry import TOLERANCE, asymmetry
+from tesseral.models.networks.sizing.symmetry import TOLERANCE, Sample, asymmetry
 from tesseral.study.configuration.network import Hidden, Network
 from tesseral.study.parsing.irreps import parse_irreps
+from tests.support.periodic_structures import CELL, PLACES
 from tests.support.small_networks import POSITIONS, SPECIES
 
 OURS = "tesseral.models.networks.network:Network"
@@ -24,8 +25,12 @@ class Sums(Module):
         super().__init__()
         self.weight = Parameter(torch.ones(1))
 
-    def forward(self, graph):
+    def vectors(self, graph):
         vectors = graph.positions[graph.source] - graph.positions[graph.destination]
+        return vectors + graph.shift if len(graph.shift) else vectors
+
+    def forward(self, graph):
+        vectors = self.vectors(graph)
         lengths = vectors.norm(dim=1, keepdim=True)
         sums = vectors.new_zeros(len(graph.species), 4)
         sums = sums.index_add(0, graph.destination, torch.cat([lengths, lengths * vectors], 1))
@@ -44,7 +49,7 @@ class Mirrored(Sums):
     """Pseudovectors, which do not change under inversion, in place of vectors."""
 
     def wrong(self, outputs, graph):
-        arms = graph.positions[graph.source] - graph.positions[graph.destination]
+        arms = self.vectors(graph)
         others = arms.norm(dim=1, keepdim=True) ** 3 * arms
         others = torch.zeros_like(outputs[:, 1:]).index_add(0, graph.destination, others)
         return torch.cat([outputs[:, :1], torch.linalg.cross(outputs[:, 1:], others)], 1)
@@ -67,6 +72,14 @@ class Rough(Sums):
         return outputs.float().double()
 
 
+class Unshifted(Sums):
+    """As a network that takes the atom for its image."""
+
+    def wrong(self, outputs, graph):
+        lengths = (graph.positions[graph.source] - graph.positions[graph.destination]).square().sum(dim=1)
+        return outputs * (1 + outputs.new_zeros(len(outputs)).index_add(0, graph.destination, lengths))[:, None]
+
+
 class Random(Sums):
     def wrong(self, outputs, graph):
         return outputs * (1 + 0.1 * torch.rand(1))
@@ -83,7 +96,8 @@ def wrong(tmp_path_factory):
 
 
 def measured(define: str, **settings: object):
-    structures = [(SPECIES, POSITIONS, 0.0), (SPECIES[:4], 1.1 * POSITIONS[:4], 1.0)]
+    crystal = Sample(torch.tensor([0, 1, 1]), torch.tensor(PLACES), 0.0, torch.tensor(CELL))
+    structures = [Sample(SPECIES, POSITIONS, 0.0), Sample(SPECIES[:4], 1.1 * POSITIONS[:4], 1.0), crystal]
     return asymmetry(Network(define=define, radial_cutoff=4.0, **settings), OUTPUTS, 2, structures)
 
 
@@ -93,7 +107,8 @@ def measured(define: str, **settings: object):
         ("Sums", set()),
         ("Turned", {"rotation"}),
         ("Mirrored", {"inversion"}),
-        ("Moved", {"rotation", "translation"}),
+        ("Moved", {"rotation", "translation", "lattice_shift"}),
+        ("Unshifted", {"lattice_shift"}),
         ("Listed", {"permutation"}),
         ("Rough", set()),
     ],
@@ -104,7 +119,7 @@ def test_each_symmetry_is_judged_by_itself(wrong, name, broken):
     assert beyond <= broken
     assert bool(beyond) == bool(broken) == found.broken
     for symmetry in beyond:
-        assert f"under {symmetry}" in str(found)
+        assert f"under {symmetry.replace('_', ' ')}" in str(found)
 
 
 def test_a_vector_of_which_a_component_is_half_as_long_again_is_off_by_that(wrong):

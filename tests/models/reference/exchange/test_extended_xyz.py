@@ -225,7 +225,17 @@ def test_what_is_no_file_of_frames_is_a_sentence(tmp_path):
         ("0\n\n", "frame 0 of .* begins with '0'"),
         ("id,energy\n1,2\n", "frame 0 of .* begins with 'id,energy'"),
         ("\n\n", "expected extended XYZ, .* holds no frame"),
-        (PLAIN.replace("hydrogen", 'Lattice="9 0 0 0 9 0 0 0 9"'), r"frame 0 of .* is periodic; .* pbc=\"F F F\""),
+        (
+            PLAIN.replace("hydrogen", 'Lattice="9 0 0"'),
+            r"9 numbers in Lattice .*, frame 0 of .* has 3; .* pbc=\"F F F\"",
+        ),
+        (PLAIN.replace("hydrogen", 'pbc="T T T"'), r"9 numbers in Lattice of a periodic frame, frame 0 of .* has 0"),
+        (PLAIN.replace("hydrogen", 'Lattice="9 0 0 0 9 0 0 0 9" pbc=T'), r"3 values of pbc .*, frame 0 of .* has 1"),
+        (PLAIN.replace("hydrogen", 'Lattice="9 0 0 0 9 0 9 9 0"'), "lattice vectors that span a cell, .*, in frame 0"),
+        (
+            PLAIN.replace("hydrogen", 'Lattice="9 0 0 0 9 0 0 0 .74"'),
+            "place of its own, frame 0 .* has two at one, across",
+        ),
     ],
 )
 def test_a_bad_frame_is_named(write, text, sentence):
@@ -253,7 +263,22 @@ def test_a_frame_is_counted_in_its_own_file(tmp_path):
 def test_a_cell_is_ignored_if_asked(write):
     path = write(PLAIN.replace("hydrogen", 'Lattice="9 0 0 0 9 0 0 0 9"'))
     (frame,) = read_frames(path, ignore_cell=True)
+    assert frame.cell is None
     np.testing.assert_array_equal(frame.positions, [[0, 0, 0], [0, 0, 0.74]])
+
+
+@pytest.mark.parametrize(
+    ("pbc", "repeats"),
+    [("", [1, 1, 1]), (' pbc="T T T"', [1, 1, 1]), (' pbc="T F T"', [1, 0, 1]), (' pbc="F F F"', None)],
+)
+def test_a_cell_has_the_lattice_vectors_that_repeat(write, pbc, repeats):
+    (frame,) = read_frames(write(PLAIN.replace("hydrogen", f'Lattice="9 0 0 1 8 0 0 2 7"{pbc}')))
+    if repeats is None:
+        assert frame.cell is None
+    else:
+        np.testing.assert_array_equal(
+            frame.cell, np.array([[9, 0, 0], [1, 8, 0], [0, 2, 7]]) * np.array(repeats)[:, None]
+        )
 
 
 @pytest.mark.parametrize("lattice", ['"0 0 0 0 0 0 0 0.0 0"', "[0,0,0,0,0,0,0,0,0]", '"[[0, 0, 0], [0, 0, 0]]"'])
