@@ -1,9 +1,11 @@
 """A study that grows: what a later study file may ask for beside what was asked at the start, and what it may not.
 
-More blocks or replicates and further arms add trials; another baseline, `within` or description changes none. All that
-is there already is kept. Anything else would change trials.
+More blocks or replicates and further arms add trials; another baseline, `within`, metric or description changes none,
+unless a search or a sequential allocation followed the metric. All that is there already is kept. Anything else would
+change trials.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ from tesseral.study.wording import count, listed_labels
 
 _MORE = {"replication.blocks": "block", "replication.replicates": "replicate"}
 """Setting that may become larger → what there is more of."""
-_TOLD = {"study.baseline": "the baseline", "study.within": "study.within"}
+_TOLD = {"study.baseline": "the baseline", "study.within": "study.within", "study.metric": "the metric"}
 """Setting that changes how arms are compared and no trial → its name in words."""
 
 
@@ -51,6 +53,10 @@ def changes(now: Study, before: Study) -> Changes:
             grown.append(f"{count(mine, _MORE[path])} instead of {other}")
         elif path in _TOLD and not sequential:
             grown.append(f"{_TOLD[path]} {_text(mine)} instead of {_text(other)}")
+        elif path == "search.objectives" and mine and other and now.file.search and not now.file.search.objectives:
+            refused.append(
+                f"its search followed another metric, which search.objectives = {json.dumps([*other])} keeps"
+            )
         elif not (path == "design.where" and added):
             refused.append(f"{path} is {mine!r} and was {other!r}")
     return Changes(tuple(grown), tuple(refused))

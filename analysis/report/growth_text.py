@@ -55,11 +55,16 @@ def _more_arms(study: StudyInfo) -> list[str]:
 
 
 def _other_comparisons(study: StudyInfo) -> list[str]:
-    """If the baseline or the groups were chosen after results were known."""
+    """If the baseline, the groups or the metric were chosen after results were known."""
     chosen = [change for each in study.grown if each["complete"] for change in each["changes"]]
-    if not any(change.startswith(("the baseline", "study.within")) for change in chosen):
-        return []
-    return ["Comparisons were chosen after results were known; p-values are corrected for those shown here only."]
+    told = []
+    if any(change.startswith(("the baseline", "study.within")) for change in chosen):
+        told.append(
+            "Comparisons were chosen after results were known; p-values are corrected for those shown here only."
+        )
+    if any(change.startswith("the metric") for change in chosen):
+        told.append("The metric was chosen after results were known; p-values are not corrected for the choice.")
+    return told
 
 
 def _day(moment: str) -> str:

@@ -26,6 +26,7 @@ def now(old: str, new: str) -> Study:
             ("the baseline lmax=1, loss=raw instead of lmax=0, loss=raw",),
         ),
         ("seed = 7", 'seed = 7\nwithin = ["loss.name"]', ("study.within loss.name instead of none",)),
+        ("seed = 7", 'seed = 7\nmetric = "l2_error"', ("the metric l2_error instead of epsilon",)),
         ("seed = 7", 'seed = 7\ndescription = "why"', ("another description",)),
         ("[data]", "[resources]\ncpus = 2\n\n[data]", ()),
     ],
@@ -48,13 +49,24 @@ def test_what_a_study_may_grow_by(old, new, grown):
             "'lmax=2, loss=overlap'` would drop",
         ),
         ("[0, 1, 2]", "[0, 1, 3]", "without lmax=2, loss=raw; lmax=2, loss=overlap"),
-        ("seed = 7", 'seed = 7\nmetric = "l2_error"', "study.metric is 'l2_error' and was 'epsilon'"),
     ],
 )
 def test_what_would_change_trials(old, new, refused):
     found = changes(now(old, new), BEFORE)
     assert found.grown == () or "epochs" not in new
     assert any(refused in phrase for phrase in found.refused), found.refused
+
+
+def test_a_metric_that_a_search_followed_stays():
+    """Unless the study file says what the search minimises: then its trials are the same."""
+    search = "[search]\ntrials = 3\n[search.space]\ntraining.learning_rate = { low = 1e-3, high = 1e-1, log = true }\n"
+    text = STUDY.replace("test = 4", "test = 4\nvalidation = 3") + search
+    before = Study.parse(text.replace("seed = 7", 'seed = 7\nmetric = "l2_error"'), "")
+    other = text.replace("seed = 7", 'seed = 7\nmetric = "relative_error"')
+    found = changes(Study.parse(other, ""), before)
+    assert found.refused == ('its search followed another metric, which search.objectives = ["l2_error"] keeps',)
+    kept = changes(Study.parse(other.replace("[search]", '[search]\nobjectives = ["l2_error"]'), ""), before)
+    assert (kept.grown, kept.refused) == (("the metric relative_error instead of l2_error",), ())
 
 
 def test_a_sequential_allocation_decided_its_blocks_by_its_baseline():
