@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from tesseral.analysis.statistics.comparisons.paired import ArmError, Comparison, arm_errors, compare_pairs, corrected
+from tesseral.analysis.tables.in_units import in_units
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.sampling import Sampling
 from tesseral.analysis.terms.targets import TargetLabel
@@ -86,19 +87,27 @@ def label(study: str, arm: str) -> str:
 
 
 def compare_studies(
-    studies: Sequence[StudyTables], metric: str | None = None, baseline: str | None = None
+    studies: Sequence[StudyTables],
+    metric: str | None = None,
+    baseline: str | None = None,
+    units: Sequence[str] = (),
 ) -> list[StudyArm]:
     """The arms of several studies, each compared with one baseline.
 
-    p-values are corrected by Holm over the comparisons made here.
+    p-values are corrected by Holm over the comparisons made here. Errors are in the units of the first study.
 
     :param studies: two or more, each once.
     :param metric: such as `test.epsilon`; None: the one that all are judged by.
     :param baseline: label of an arm such as `quickstart: lmax=1`; None: the first study's own.
+    :param units: names of units to take in the place of the first study's, such as `eV`; `atomic` stands for those of
+        the data.
     :returns: the arms, in the order of the studies.
-    :raises TesseralError: if the studies have different metrics and none is given, or there is no such arm; see
+    :raises TesseralError: if the studies have different metrics and none is given, there is no such arm or no such
+        unit; see
         `tesseral.analysis.statistics.comparisons.paired.trial_errors` for what else is raised.
     """
+    shown = studies[0].study.units.asked(units)
+    studies = [in_units(tables, shown) for tables in studies]
     metrics = dict.fromkeys(tables.study.metric for tables in studies)
     if metric is None and len(metrics) > 1:
         raise TesseralError(f"expected studies of one metric, or --metric, got {', '.join(metrics)}")

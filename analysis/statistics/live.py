@@ -11,6 +11,7 @@ search or a sequential allocation adds no trial.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +20,11 @@ from typing import Any
 import polars as pl
 
 from tesseral.analysis.statistics.progress import state_counts
+from tesseral.analysis.tables.in_units import in_units
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.open import open_trials
 from tesseral.analysis.tables.running import RunningTrial, running_trials
+from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.configuration.trial import State
 from tesseral.study.records.lease import driver
 from tesseral.study.records.ledger import Ledger
@@ -43,6 +46,8 @@ class ArmNow:
     """State → number of trials in it."""
     best: float | None
     """Lowest error of a complete trial; None before the first. The lowest of many is no result: a report has those."""
+    unit: str
+    """Unit of that error, such as `meV/Å`; empty if it has none."""
 
     @property
     def ended(self) -> int:
@@ -90,10 +95,12 @@ class LiveStudy:
 
     :param storage: folder or URL that holds the study.
     :param name: of the study.
+    :param units: names of units to take in the place of the study's, such as `eV`; `atomic` stands for those of the
+        data.
     """
 
-    def __init__(self, storage: str | Path, name: str) -> None:
-        self._storage, self._name = storage, name
+    def __init__(self, storage: str | Path, name: str, units: Sequence[str] = ()) -> None:
+        self._storage, self._name, self._units = storage, name, tuple(units)
         self._store = Store(storage).child(name)
         self._ledger = Ledger(self._store)
 
@@ -102,9 +109,11 @@ class LiveStudy:
 
         :param time: the present time; None asks the clock.
         :raises StudyFileError: if no study of that name was started there.
+        :raises TesseralError: if a unit is none that errors are shown in.
         """
         time = time or datetime.now(UTC)
         tables = open_trials(self._storage, self._name, self._ledger)
+        tables = in_units(tables, tables.study.units.asked(self._units))
         running = running_trials(self._store, self._ledger.entries())
         holder = driver(self._store)
         counts = state_counts(tables)
@@ -120,6 +129,7 @@ class LiveStudy:
                     states.total(),
                     {state.value: number for state, number in states.items()},
                     _best(tables, stage, arm),
+                    describe(_metric(tables, stage), tables.study.target_of(arm)).unit,
                 )
                 for stage, arms in counts.items()
                 for arm, states in arms.items()
@@ -132,13 +142,18 @@ class LiveStudy:
 
 
 def _best(tables: StudyTables, stage: str, arm: str) -> float | None:
-    study = tables.study
-    column = f"metric.{study.objectives[0] if stage == 'search' else study.metric}"
+    column = f"metric.{_metric(tables, stage)}"
     if column not in tables.trials.columns:
         return None
     own = (pl.col("stage") == stage) & (pl.col("arm") == arm) & (pl.col("state") == State.COMPLETE.value)
     errors: list[float] = tables.trials.filter(own)[column].drop_nulls().to_list()
     return min(errors, default=None)
+
+
+def _metric(tables: StudyTables, stage: str) -> str:
+    """What a stage is judged by, such as `validation.error`."""
+    study = tables.study
+    return study.objectives[0] if stage == "search" else study.metric
 
 
 def _rate(trials: pl.DataFrame, time: datetime) -> float | None:

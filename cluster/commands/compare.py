@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tesseral.cluster.commands.display import console, table
-from tesseral.cluster.commands.options import AsJson, Storage, records_name, study_names
+from tesseral.cluster.commands.options import AsJson, ShownIn, Storage, records_name, study_names, unit_names
 from tesseral.cluster.commands.streams import printed
 from tesseral.study.errors import DataError
 from tesseral.study.wording import duration, listed_labels
@@ -38,6 +38,7 @@ def compare(
         str | None,
         typer.Option(help="Metric, such as epsilon; by default that of all the studies.", show_default=False),
     ] = None,
+    units: ShownIn = "",
     storage: Storage = "runs",
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +58,7 @@ def compare(
 
     tables = [open_trials(storage, name) for name in names]
     wanted = metric if metric is None or "." in metric else f"test.{metric}"
-    arms = compare_studies(tables, wanted, baseline)
+    arms = compare_studies(tables, wanted, baseline, unit_names(units))
     if as_json:
         rows = [asdict(arm) | {"target": arm.target.to_dict(), "label": arm.label} for arm in arms]
         print(json.dumps(rows, indent=2, default=str))

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tesseral.cluster.commands.display import console, table
-from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
+from tesseral.cluster.commands.options import AsJson, Preset, ShownIn, Storage, StudyName, records_name, unit_names
 from tesseral.cluster.commands.signals import raised
 from tesseral.cluster.commands.streams import printed
 from tesseral.study.configuration.trial import State
@@ -31,6 +31,7 @@ RUNNING = 20
 def watch(
     study: StudyName,
     preset: Preset = None,
+    units: ShownIn = "",
     storage: Storage = "runs",
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two readings, at least.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Print the present state and end.")] = False,
@@ -46,7 +47,7 @@ def watch(
 
     from tesseral.analysis.statistics.live import LiveStudy
 
-    live = LiveStudy(storage, name)
+    live = LiveStudy(storage, name, unit_names(units))
     if as_json or once or not console.is_terminal:
         now = live.now()
         if as_json:
@@ -101,14 +102,18 @@ def _arms(now: "Now") -> RenderableType:
     several = len({arm.stage for arm in now.arms}) > 1
     states = [state for state in State if any(arm.states.get(state) for arm in now.arms)]
     others = [state for state in states if state not in (State.COMPLETE, State.PLANNED)]
-    columns = ["arm", *(["stage"] if several else []), State.COMPLETE, *others, "lowest error"]
+    # A heading names the unit that all have; else each error does.
+    shared = {arm.unit for arm in now.arms}
+    unit = shared.pop() if len(shared) == 1 else ""
+    lowest = f"lowest error, {unit}" if unit else "lowest error"
+    columns = ["arm", *(["stage"] if several else []), State.COMPLETE, *others, lowest]
     rows = [
         [
             arm.arm,
             *([arm.stage] if several else []),
             f"{arm.states.get(State.COMPLETE, 0)} of {arm.due}",
             *(str(arm.states.get(state, 0)) for state in others),
-            "" if arm.best is None else f"{arm.best:.3g}",
+            "" if arm.best is None else f"{arm.best:.3g}{'' if unit or not arm.unit else f' {arm.unit}'}",
         ]
         for arm in now.arms
     ]

@@ -13,7 +13,7 @@ from tests.support.synthetic_properties import LABELS, property_reference
 ARMS = ("lmax=0", "lmax=1")
 
 
-def train_study(storage: Path, quantity: str, name: str = "trained") -> None:
+def train_study(storage: Path, quantity: str, name: str = "trained", metric: str | None = None) -> None:
     """A study of two arms and two blocks, on reference data of its own in the storage."""
     rows = property_reference(24).table.to_pylist()
     (storage / "reference").mkdir(exist_ok=True)
@@ -23,6 +23,7 @@ def train_study(storage: Path, quantity: str, name: str = "trained") -> None:
         [study]
         name = "{name}"
         allow_unreachable = true
+        {"" if metric is None else f'metric = "{metric}"'}
         [factors]
         network.hidden.lmax = [0, 1]
         [replication]
