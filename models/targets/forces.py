@@ -139,16 +139,11 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
 
         :param settings: of which the weights of forces, energy and stress count.
         :param structures: of the training split.
-        :raises DataError: if nothing that has a weight is in the reference.
+        :raises DataError: if only energies have a weight, and the reference has none.
         """
+        if not settings.forces and structures[0].energy is None:
+            raise DataError("loss.forces: expected a weight above 0, for the reference data have no energies, got 0")
         stresses = [structure.stress for structure in structures if structure.stress is not None]
-        trained = settings.forces or (settings.energy and structures[0].energy is not None)
-        if not trained and not (settings.stress and stresses):
-            lacking = [name for name, weight in (("energies", settings.energy), ("stress", settings.stress)) if weight]
-            raise DataError(
-                f"loss.forces: expected a weight above 0, for the reference data have no {' and no '.join(lacking)}, "
-                "got 0"
-            )
         size = torch.cat(stresses).square().sum(dim=1).mean() if stresses else self.spread.new_zeros(())
         return ForceLoss(self.spread, size, forces=settings.forces, energy=settings.energy, stress=settings.stress)
 

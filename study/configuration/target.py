@@ -80,10 +80,10 @@ class Loss(Section):
             expected = " or ".join(("auto", *declared.losses))
             raise StudyFileError("loss.name", f"expected {expected} with the target {quantity}, got {name!r}")
         weights = {field: getattr(self, field) for field in declared.loss_weights}
-        if weights and not any(weights.values()):
+        alone = [field for field in weights if field != "stress"]  # which says nothing of most structures
+        if alone and not any(weights[field] for field in alone):
             raise StudyFileError(
-                f"loss.{declared.loss_weights[0]}",
-                f"expected a weight of {' or of '.join(weights)} above 0, got 0 for each",
+                f"loss.{alone[0]}", f"expected a weight of {' or of '.join(alone)} above 0, got 0 for each"
             )
         if self.orders is not None:
             known = declared.irreps
