@@ -6,6 +6,7 @@ Small data are in memory. Large data are made once a machine, in files that its 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -75,8 +76,12 @@ class DataSet:
         columns = ["id", "atomic_numbers", "positions", "charge", "cell"]
         columns += [*self.quantity.columns, *self.quantity.columns_optional]
         table = self.reference.table.select(columns)
+        # Where some structures have a stress, all have one, if only NaN.
+        stressed = "stress" in columns and table["stress"].null_count < len(table)
         # A few rows at a time: as Python objects, overlap matrices take many times their size in the table.
         for row in (record for part in table.to_batches(max_chunksize=16) for record in part.to_pylist()):
+            if stressed and row["stress"] is None:
+                row["stress"] = [nan] * 6
             yield self._structure(row, known, coulomb).to(device, dtype)
 
     def _mapped(

@@ -144,7 +144,9 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         if not settings.forces and structures[0].energy is None:
             raise DataError("loss.forces: expected a weight above 0, for the reference data have no energies, got 0")
         stresses = [structure.stress for structure in structures if structure.stress is not None]
-        size = torch.cat(stresses).square().sum(dim=1).mean() if stresses else self.spread.new_zeros(())
+        known = torch.cat(stresses) if stresses else self.spread.new_zeros(0, 6)
+        known = known[known.isfinite().all(dim=1)]
+        size = known.square().sum(dim=1).mean() if len(known) else self.spread.new_zeros(())
         return ForceLoss(self.spread, size, forces=settings.forces, energy=settings.energy, stress=settings.stress)
 
     def sums(self, error: EnergyForces, batch: PropertyBatch) -> dict[str, Tensor]:

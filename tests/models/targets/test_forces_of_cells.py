@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tesseral.models.data import data_set
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.networks.graph import EdgeBasis, build_graph
 from tesseral.models.targets.forces import EnergyForces
@@ -19,7 +20,7 @@ from tesseral.study.configuration.target import Loss
 from tesseral.study.constants import BOHR
 from tests.support.periodic_structures import CELL, PLACES, periodic_reference, repeated
 from tests.support.synthetic_density import Memory, synthetic_trial
-from tests.support.synthetic_properties import property_configuration, property_reference
+from tests.support.synthetic_properties import property_configuration, property_reference, property_table
 
 CPU = torch.device("cpu")
 REFERENCE = periodic_reference()
@@ -184,3 +185,19 @@ def test_training_learns_the_stress_of_a_pair_potential():
         trained = replace(configuration, loss=replace(configuration.loss, stress=stress)).resolved()
         errors.append(train(synthetic_trial(reference, trained), reference, Memory(), device="cpu").metrics)
     assert errors[0]["test.stress_error"] < 0.6 * errors[1]["test.stress_error"]
+
+
+def test_large_data_of_crystals_and_molecules_are_those_in_memory(monkeypatch):
+    """Mapped from files, structures without a stress beside others with one."""
+    rows = [*REFERENCE.table.to_pylist()[:3], *property_reference(3).table.to_pylist()]
+    rows = [row | {"id": str(number)} for number, row in enumerate(rows)]
+    table = property_table([{"label.strain": None, "label.shift": None} | row for row in rows])
+    made = []
+    for large in (4096, 2):
+        monkeypatch.setattr(data_set, "LARGE", large)
+        data = DataSet(table, CONFIGURATION.network, torch.float64, CPU, CONFIGURATION.target)
+        made.append(data.batch(range(6)))
+    assert torch.equal(made[0].graph.shift, made[1].graph.shift)
+    assert torch.equal(made[0].graph.cell, made[1].graph.cell)
+    torch.testing.assert_close(made[0].stress, made[1].stress, rtol=0, atol=0, equal_nan=True)
+    assert made[0].stress.isfinite().all(dim=1).tolist() == [True] * 3 + [False] * 3
