@@ -16,9 +16,19 @@ from tesseral.study.errors import DeviceLostError, StoreError, TesseralError
 STORE_TRIALS = 3
 """How often a worker tries a trial whose storage fails, with pauses in between."""
 REPORT_EVERY = 0.5
-"""Seconds between a trial's progress reports to Tune."""
+"""Seconds between a trial's progress reports to Tune; more beside many trials, see `pause`."""
+REPORTS = 100.0
+"""Progress reports a second by all trials together: each takes the driver a millisecond."""
 LEAVING = b"tesseral-leaving-"
 """Key in Ray's head, followed by the job's id, by which the driver asks its trials to keep their state and end."""
+
+
+def pause(beside: int) -> float:
+    """Seconds between a trial's progress reports, so that those of all trials leave the driver nine tenths of its core.
+
+    :param beside: trials that run.
+    """
+    return max(REPORT_EVERY, beside / REPORTS)
 
 
 def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
@@ -36,20 +46,23 @@ def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
             job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
         address, node = here()
         job = replace(job, address=address, node=node, node_folder=node_folder())
-        last, done, cut = 0.0, 0, False
+        asked, told, done, cut = 0.0, 0.0, 0, False
         said = _overheard()
 
         def progress(step: int, steps: int) -> None:
-            nonlocal last, done, cut
-            done = step
-            if step < steps and time.monotonic() - last >= REPORT_EVERY:
-                last = time.monotonic()
-                try:
-                    leaving = _leaving()
-                except Exception:  # noqa: BLE001 - Ray's head is gone or cut off, which is not the trial's failure
-                    leaving = cut = True
-                if leaving:
-                    raise KeyboardInterrupt
+            nonlocal asked, told, done, cut
+            done, now = step, time.monotonic()
+            if step >= steps or now - asked < REPORT_EVERY:
+                return
+            asked = now
+            try:
+                leaving = _leaving()
+            except Exception:  # noqa: BLE001 - Ray's head is gone or cut off, which is not the trial's failure
+                leaving = cut = True
+            if leaving:
+                raise KeyboardInterrupt
+            if now - told >= pause(config["beside"]):
+                told = now
                 tune.report({"trial": job.trial, "step": step, "said": _taken(said)})
 
         def rung(epoch: int, value: float) -> None:

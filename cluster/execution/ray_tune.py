@@ -209,7 +209,8 @@ class _Calls:
             self.needs.alone(node["Resources"] for node in ray.nodes() if node["Alive"]) if job.alone else self.needs
         )
         where = {} if LOCAL else self.nodes.selector(job.trial)
-        return {"job": asdict(job), "needs": needs.bundle, "where": where, "code": code_hash()}
+        beside = len(self.running)
+        return {"job": asdict(job), "needs": needs.bundle, "where": where, "code": code_hash(), "beside": beside}
 
     def lost(self, job: Job, error: BaseException | None) -> None:
         """Take the loss of a job's worker: the job goes on elsewhere, if need be alone."""

@@ -36,7 +36,7 @@ WRITES, READS = 3500.0, 5500.0
 """Requests a second that S3 serves below one prefix before it divides it."""
 LATENCY = 0.02
 """Seconds of a request to an object store in the same region, assumed; a local disk takes a thousandth of it."""
-REPORT_EVERY, SEAL_EVERY, CHECKPOINT_EVERY, SNAPSHOT_EVERY = 0.5, 5.0, 30.0, 5.0
+SEAL_EVERY, CHECKPOINT_EVERY, SNAPSHOT_EVERY = 5.0, 30.0, 5.0
 """Seconds; the defaults of a study."""
 SNAPSHOT_SHARE = 0.05
 """Largest share of the driver's time that snapshots take."""
@@ -195,6 +195,8 @@ def simulate(costs: Costs, durations: Sequence[float], gpus: int, latency: float
     :param latency: seconds of a request to the storage, for which the driver waits.
     :returns: how the study went.
     """
+    from tesseral.cluster.execution.ray_trial import pause
+
     free, ends, now = gpus, [], 0.0
     order = iter(durations)
     busy: Counter[int] = Counter()
@@ -204,7 +206,7 @@ def simulate(costs: Costs, durations: Sequence[float], gpus: int, latency: float
     waits = latency * sum(costs.waited.values())
 
     def serve(at: float, work: float) -> float:
-        share = min(running * costs.told / REPORT_EVERY, 0.99)
+        share = min(running * costs.told / pause(running), 0.99)
         took = work / (1 - share)
         busy[int(at // 60)] += work
         waiting[int(at // 60)] += waits / 2
@@ -216,7 +218,7 @@ def simulate(costs: Costs, durations: Sequence[float], gpus: int, latency: float
         while last < until:
             minute = int(last // 60)
             step = min(until, 60.0 * (minute + 1)) - last
-            busy[minute] += step * running * costs.told / REPORT_EVERY
+            busy[minute] += step * running * costs.told / pause(running)
             for kind, times in asked.items():
                 rate = costs.seal.get(kind, 0.0) / CHECKPOINT_EVERY
                 rate += (1 / SEAL_EVERY - 1 / CHECKPOINT_EVERY) if kind == "PUT" else 0.0
