@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tesseral.cluster.commands.display import console, table
+from tesseral.cluster.commands.display import console, show_results
 from tesseral.cluster.commands.options import AsJson, ShownIn, Storage, records_name, study_names, unit_names
 from tesseral.cluster.commands.streams import printed
 from tesseral.study.errors import DataError
@@ -89,7 +89,7 @@ def _show(arms: "list[StudyArm]", metric: str) -> None:
                 "time": "–" if arm.seconds is None else duration(arm.seconds),
             }
         )
-    console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
+    show_results(rows, "use --json")
     reasons: dict[str, list[str]] = {}
     for arm in arms:
         if arm.unpaired:

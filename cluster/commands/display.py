@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tesseral.study.records.lease import Holder
-from tesseral.study.wording import duration, printable
+from tesseral.study.wording import duration, listed, printable
 
 
 class Screen(Console):
@@ -47,6 +47,9 @@ errors = Screen(stderr=True)
 
 TEXT = ("arm", "hidden irreps", "unreachable outputs", "dead hidden irreps", "notes")
 """Columns of text: aligned left, and wrapped where they are long."""
+
+_LABELS = ("trial", "arm", "baseline")
+"""Headings of columns that are never left out."""
 
 UNWRAPPED = 24
 """Longest arm label that is kept on one line, in characters."""
@@ -215,6 +218,23 @@ def drop_columns(rows: Sequence[dict[str, str]], spare: Sequence[str]) -> list[d
         if sum(map(least, [*kept, column])) <= console.width:
             kept.append(column)
     return [{column: row[column] for column in row if column in kept} for row in rows]
+
+
+def show_results(rows: Sequence[dict[str, str]], instead: str) -> None:
+    """Print a table of results; columns for which the terminal has no room are left out, and named below it.
+
+    Labels, the first error and the changes stay.
+
+    :param rows: heading → cell, all with the same headings; at least one.
+    :param instead: what shows all columns, such as `see the page`.
+    """
+    errors = [heading for heading in rows[0] if heading.startswith("error")]
+    kept = {*_LABELS, *errors[:1]}
+    shown = drop_columns(rows, [each for each in rows[0] if each not in kept and not each.startswith("change")])
+    console.print(table("", list(shown[0]), [list(row.values()) for row in shown]))
+    if dropped := [heading for heading in rows[0] if heading not in shown[0]]:
+        room = f"{listed(dropped)} {'have' if len(dropped) > 1 else 'has'} no room here"
+        console.print(f"{room}: widen the terminal, or {instead}.", soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

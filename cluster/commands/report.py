@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tesseral.cluster.commands.display import console, drop_columns, table
+from tesseral.cluster.commands.display import console, show_results
 from tesseral.cluster.commands.options import AsJson, Preset, ShownIn, Storage, StudyName, records_name, unit_names
 from tesseral.study.configuration.trial import digest
 from tesseral.study.records.store import Store
-from tesseral.study.wording import count, listed
+from tesseral.study.wording import count
 
 if TYPE_CHECKING:
     from tesseral.analysis.statistics.results import Results
@@ -48,7 +48,7 @@ def report(
 
     Example, against another arm: `tesseral report quickstart --baseline lmax=2`
     """
-    from tesseral.analysis.report.arm_table import CHANGE, flag_lines, short_table
+    from tesseral.analysis.report.arm_table import flag_lines, short_table
     from tesseral.analysis.report.findings import cautions
     from tesseral.analysis.report.notes import chosen_baseline
     from tesseral.analysis.report.report import render
@@ -75,16 +75,9 @@ def report(
         )
     else:
         rows = short_table(results)
-        kept = ("arm", list(rows[0])[1])
-        whole = rows
-        rows = drop_columns(rows, [key for key in rows[0] if key not in kept and not key.startswith(CHANGE)])
-        dropped = [key for key in whole[0] if key not in rows[0]]
         title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
         console.print(title, style="bold", soft_wrap=True)
-        console.print(table("", list(rows[0]), [list(row.values()) for row in rows]))
-        if dropped:
-            room = f"{listed(dropped)} {'have' if len(dropped) > 1 else 'has'} no room here"
-            console.print(f"{room}: widen the terminal, or see the page.", soft_wrap=True)
+        show_results(rows, "see the page")
         for line in (
             *step_lines(results),
             *cautions(results),

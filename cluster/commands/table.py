@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from tesseral.cluster.commands.display import console
-from tesseral.cluster.commands.display import table as plain
+from tesseral.cluster.commands.display import console, show_results
 from tesseral.cluster.commands.options import Preset, ShownIn, Storage, StudyName, records_name, unit_names
 from tesseral.cluster.commands.report import Baseline
 from tesseral.cluster.commands.streams import printed
@@ -112,4 +111,4 @@ def _show(results: "Results", kind: "Kind") -> None:
     if not rows:
         console.print(f"{results.study.name} has no {kind} yet.", soft_wrap=True)
         return
-    console.print(plain("", list(rows[0]), [list(row.values()) for row in rows]))
+    show_results(rows, "choose a format, such as --markdown")

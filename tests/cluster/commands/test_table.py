@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from tesseral.cluster.commands import display
 from tesseral.cluster.commands.app import app
 from tesseral.study.errors import DataError
 from tesseral.study.records.store import Store
@@ -33,6 +34,17 @@ def test_csv_and_parquet_hold_the_same_numbers(storage, tmp_path):
     trials = pl.read_csv(io.StringIO(table(storage, "trials", "--csv").stdout))
     assert {"trial", "arm", "stage"} <= set(trials.columns)
     assert any(column.startswith("metric.test.") for column in trials.columns)
+
+
+def test_a_narrow_terminal_shows_whole_columns_and_names_those_left_out(storage, monkeypatch):
+    """Never halves of labels and numbers."""
+    monkeypatch.setattr(display.console, "width", 60)
+    wide, narrow = table(storage, "--markdown").stdout.splitlines(), table(storage).stdout
+    for line in wide[2:]:
+        label, error = (cell.strip() for cell in line.strip("|").split("|")[0:3:2])
+        assert label.replace("\\", "") in narrow
+        assert error.replace("\\", "") in narrow
+    assert "parameters have no room here: widen the terminal, or choose a format, such as --markdown." in narrow
 
 
 def test_text_is_printed_or_written(storage, tmp_path):

@@ -4,7 +4,6 @@ import ase.units
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
 from tesseral.cluster.data.recipe_run import inline, run_recipe
@@ -74,9 +73,8 @@ def energies(trained: tuple[TrainedCalculator, Atoms], step: float, length: floa
     calculator, atoms = trained
     atoms = atoms.copy()
     atoms.calc = calculator
-    MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(3))
-    Stationary(atoms)
-    ZeroRotation(atoms)
+    scale = np.sqrt(atoms.get_masses() * ase.units.kB * 300)[:, None]
+    atoms.set_momenta(scale * np.random.default_rng(3).normal(size=(len(atoms), 3)))
     dynamics, found = VelocityVerlet(atoms, step * ase.units.fs), []
     dynamics.attach(lambda: found.append(atoms.get_total_energy()), interval=round(0.5 / step))
     dynamics.run(round(length / step))
