@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import scipy  # its modules are imported when they are used: scipy.stats takes a second
-from scipy import special
 
 from tesseral.study.design.allocation import CONFIDENCE
 from tesseral.study.errors import TesseralError
@@ -135,8 +134,8 @@ def _bounds(mean: float, error: float, freedom: int) -> Bounds:
     if error == 0.0:
         return Bounds(mean, mean, 1.0 if mean == 0.0 else 0.0)
     # Quantile and distribution of Student's t; those of `scipy.stats` take a hundred times as long a call.
-    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
-    return Bounds(mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)))
+    half = float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    return Bounds(mean - half, mean + half, float(2 * scipy.special.stdtr(freedom, -abs(mean) / error)))
 
 
 def decimals(*values: float | None) -> int:

@@ -19,7 +19,6 @@ from math import exp, isfinite
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import Estimate
@@ -54,12 +53,12 @@ def places_taken(per_trial: pl.DataFrame) -> pl.DataFrame:
     :param per_trial: from `features.hidden_features`.
     :returns: arm, trial, layer, l, share, epoch, sorted; without orders whose last share is zero.
     """
-    below = pl.col("epoch").filter(pl.col("share") < pl.col("share").last() / 2).max().fill_null(-1)
+    last = pl.col("share").get(pl.col("epoch").arg_max())
+    below = pl.col("epoch").filter(pl.col("share") < last / 2).max().fill_null(-1)
     return (
         per_trial.lazy()
-        .sort("epoch")
         .group_by(*_SERIES, "l")
-        .agg(last=pl.col("share").last(), epoch=pl.col("epoch").filter(pl.col("epoch") > below).min())
+        .agg(last=last, epoch=pl.col("epoch").filter(pl.col("epoch") > below).min())
         .filter(pl.col("last") > 0)
         .rename({"last": "share"})
         .sort(*_SERIES, "l")
@@ -106,26 +105,28 @@ _VALUES = ("slope", "with_epoch", "with_share")
 
 
 def _of_trials(taken: pl.DataFrame) -> pl.DataFrame:
-    """arm, trial, layer and the three values of each; null where undefined."""
-    rows = [(*key, *_values(part)) for key, part in taken.group_by(_SERIES, maintain_order=True)]
-    words, numbers = dict.fromkeys(("arm", "trial"), pl.String), dict.fromkeys(_VALUES, pl.Float64)
-    frame = pl.DataFrame(rows, schema={**words, "layer": pl.Int64, **numbers}, orient="row")
-    return frame.with_columns(pl.col(_VALUES).fill_nan(None)).drop_nulls("slope")
-
-
-def _values(part: pl.DataFrame) -> tuple[float, float, float]:
-    """Slope and rank correlations over the orders of one layer; NaN where undefined."""
-    orders, shares, epochs = (part[name].to_numpy() for name in ("l", "share", "epoch"))
-    if orders.size < 2:
-        return (np.nan,) * 3
-    slope = float(np.polynomial.polynomial.polyfit(orders, np.log(shares), 1)[1])
-    if orders.size < _FEWEST_ORDERS:
-        return slope, np.nan, np.nan
-    return slope, _tau(orders, epochs), _tau(orders, shares)
-
-
-def _tau(x: np.ndarray, y: np.ndarray) -> float:
-    return float(stats.kendalltau(x, y, method="asymptotic").statistic) if np.ptp(y) > 0 else np.nan
+    """arm, trial, layer and the three values of each, of those with two orders or more; null where undefined."""
+    log, order = pl.col("share").log(), pl.col("l").cast(pl.Float64)
+    slopes = (
+        taken.group_by(_SERIES, maintain_order=True)
+        .agg(slope=pl.cov(order, log) / order.var(), orders=pl.len())
+        .filter(pl.col("orders") > 1)
+    )
+    # Of each pair of orders, the second is the higher one; no two are equal.
+    pairs = taken.join(taken, on=_SERIES, suffix="_higher").filter(pl.col("l") < pl.col("l_higher"))
+    signs = [(pl.col(f"{name}_higher") - pl.col(name)).sign() for name in ("epoch", "share")]
+    untied = [(sign != 0).sum() for sign in signs]
+    taus = [
+        pl.when(few > 0).then(sign.sum() / (few * pl.len()).sqrt()).alias(f"with_{name}")
+        for name, sign, few in zip(("epoch", "share"), signs, untied, strict=True)
+    ]
+    ranks = pairs.group_by(_SERIES).agg(*taus)
+    known = [pl.when(pl.col("orders") >= _FEWEST_ORDERS).then(name).alias(name) for name in _VALUES[1:]]
+    return (
+        slopes.join(ranks, on=_SERIES, how="left", maintain_order="left")
+        .with_columns(known)
+        .select(pl.col("arm", "trial").cast(pl.String), pl.col("layer").cast(pl.Int64), *_VALUES)
+    )
 
 
 def _layers(rows: pl.DataFrame, arm: str, against: str | None, sampling: Sampling) -> Iterator[Hierarchy]:
