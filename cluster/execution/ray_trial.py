@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tesseral.cluster.execution.executor import threads
+from tesseral.cluster.execution.freed_memory import free_memory
 from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner
 from tesseral.cluster.nodes.code import code_hash, other_code
 from tesseral.cluster.nodes.ray_session import here, internal_kv, node_folder, ray, tune
@@ -83,6 +84,7 @@ def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
                 end = {"step": done, "lost": _first_line(error)}
             except TesseralError as error:
                 end = {"step": done, "unfit": _first_line(error)}
+        free_memory()  # before the end is reported, after which Tune may begin the next trial
         tune.report({"trial": job.trial, "said": _taken(said)} | end)
 
     return trial
