@@ -161,8 +161,7 @@ class _Sums:
         """
         # Every position along the axis holds equally many weights of the tensor.
         each = below if isinstance(below, np.ndarray) else np.full(len(above), below / len(above))
-        for key, where in groups:
-            part = above[where].sum(), each[where].sum()
+        for (key, _), *part in zip(groups, _sums(above, groups), _sums(each, groups), strict=True):
             for under in {key, key._replace(path=None)}:
                 self._of[edges, under][statistic] += part
 
@@ -176,6 +175,16 @@ class _Sums:
             ):
                 if below > 0:
                     yield Measurement(layer, key.path, key.l, key.p, name, (above / below) ** 0.5)
+
+
+def _sums(values: np.ndarray, groups: Sequence[Group]) -> Sequence[float]:
+    """The sum over each group's positions; in one call where they follow one another, as they mostly do."""
+    places = [where for _, where in groups if isinstance(where, slice) and where.start < where.stop]
+    ends = [0, *(where.stop for where in places)]
+    if len(places) == len(groups) and [where.start for where in places] == ends[:-1] and ends[-1] == len(values):
+        sums: Sequence[float] = np.add.reduceat(values, ends[:-1]).tolist() if places else []
+        return sums
+    return [float(values[where].sum()) for _, where in groups]
 
 
 def _feature_rows(layer: int, batches: Sequence[tuple[o3.Irreps, Tensor, Tensor | None]]) -> Iterator[Measurement]:

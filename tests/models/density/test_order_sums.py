@@ -26,7 +26,8 @@ def molecule(largest: int, atoms: int = 5) -> tuple:
     generator = torch.Generator().manual_seed(largest)
     mine, numbers = basis(largest), tuple((8, 1, 1, 8, 1)[:atoms])
     positions = 6 * torch.rand(atoms, 3, dtype=torch.float64, generator=generator)
-    positions[-1] += 6
+    positions -= positions[0].clone()
+    positions[-1] += 6 * (atoms > 1)
     parts = [torch.randn(mine.size(number), dtype=torch.float64, generator=generator) for number in numbers]
     reference = [part.abs() for part in parts]
     return mine, numbers, positions, [1.01 * part + 0.01 for part in reference], reference
