@@ -26,9 +26,10 @@ from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.reference.geometries.water_clusters import water_cluster
 from tesseral.study import configuration
-from tesseral.study.configuration.network import Hidden
+from tesseral.study.configuration.network import Fusion, Hidden
 from tesseral.study.examples.gate_points import GatePoints
 from tesseral.study.parsing.irreps import parse_irreps
+from tests.benchmarks.direct import direct
 from tests.benchmarks.figures import Figure, report
 
 DENSITY = parse_irreps("12x0e+5x1o+4x2e+2x3o+1x4e")
@@ -50,6 +51,8 @@ class Case(NamedTuple):
     width: int = 128
     backend: str = "fused"
     forces: bool = False
+    interaction: str = "gated"
+    diagram: str = "none"
 
 
 CASES = {
@@ -65,13 +68,21 @@ CASES = {
     "portable rackers-240": Case(3, RACKERS, 8, 10, 3, backend="portable"),
     "forces lmax2-90": Case(2, (32,), 3, 10, 4, forces=True),
     "forces rackers-90": Case(3, RACKERS, 3, 10, 4, forces=True),
+    "mace-90": Case(2, (32,), 3, 10, 3, interaction="mace"),
+    "cormorant-90": Case(2, (32,), 3, 10, 3, interaction="cormorant"),
+    "fusion-90": Case(2, (32,), 3, 10, 3, diagram="((neighbours neighbours) centre)"),
 }
 """By name: l_max or widths, and atoms."""
 
 
 def settings_of(case: Case) -> configuration.Network:
     """The `network` section of a case."""
-    return configuration.Network(hidden=Hidden(lmax=case.lmax, mul=case.mul), radial_width=case.width).resolve()
+    return configuration.Network(
+        interaction=case.interaction,
+        hidden=Hidden(lmax=case.lmax, mul=case.mul, parity="both" if case.interaction == "gated" else "natural"),
+        fusion=Fusion(diagram=case.diagram),
+        radial_width=case.width,
+    ).resolve()
 
 
 def batch(case: Case, settings: configuration.Network) -> Graph:
@@ -83,13 +94,30 @@ def batch(case: Case, settings: configuration.Network) -> Graph:
 
 
 def networks(case: Case, settings: configuration.Network) -> tuple[Module, Module]:
-    """Stock's network and ours, in float32."""
+    """Stock's network and ours, in float32; of layers that multiply features, the same network in e3nn and ours."""
     outputs = ENERGY if case.forces else DENSITY
-    with initialising(0):
-        stock = GatePoints(settings, elements=2, irreps_out=e3nn_irreps(outputs), num_neighbors=8.0).float()
-    ours = build_network(settings, 2, outputs, num_neighbors=8.0, seed=0).float()
+    ours = build_network(settings, 2, outputs, num_neighbors=8.0, seed=0)
+    if case.interaction == "gated" and case.diagram == "none":
+        with initialising(0):
+            stock: Module = GatePoints(settings, elements=2, irreps_out=e3nn_irreps(outputs), num_neighbors=8.0).float()
+        ours = ours.float()
+    else:
+        with initialising(0):
+            stock = direct(ours).float()
+        ours = ours.float()
     choose_backend(ours, case.backend, torch.device("cpu"))
     return stock, ours
+
+
+@torch.no_grad()
+def check_equal(case: Case, both: tuple[Module, Module], graph: Graph) -> None:
+    """Check that a direct build gives our outputs. Stock's own network has other weights."""
+    if case.interaction == "gated" and case.diagram == "none":
+        return
+    theirs, ours = (each(graph) for each in both)
+    error = float((theirs - ours).abs().max() / theirs.abs().max())
+    if not error < 1e-4:
+        raise RuntimeError(f"expected equal outputs of both networks, got a relative difference of {error:.1e}")
 
 
 def step(network: Module, graph: Graph, basis: EdgeBasis, *, forces: bool) -> Callable[[], None]:
@@ -131,7 +159,9 @@ def figures(names: list[str], turns: int) -> Iterator[Figure]:
         case = CASES[name]
         settings = settings_of(case)
         graph, basis = batch(case, settings), EdgeBasis.from_settings(settings)
-        steps = tuple(step(each, graph, basis, forces=case.forces) for each in networks(case, settings))
+        both = networks(case, settings)
+        check_equal(case, both, graph)
+        steps = tuple(step(each, graph, basis, forces=case.forces) for each in both)
         stock, ours = alternating(steps, turns)
         print(f"{len(graph.species)} atoms, {len(graph.source)} edges: {1e3 * stock:.1f} ms over {1e3 * ours:.1f} ms")
         yield Figure(f"step {name}: e3nn's time over ours", stock / ours, "×", least=case.least)
