@@ -9,6 +9,7 @@
 # make simulate     10,000 trials on 1,000 GPUs, simulated: where driver and storage saturate. Figures in build/simulate.json
 # make calibrate    how often intervals hold and equal arms are told apart: half an hour. Figures in build/calibrate.json
 # make bench        speed and scale, as ratios. Figures in build/bench.json
+# make bench-gpu    agreement, speed and resume on a GPU: at most ten minutes. Figures in build/bench.json
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 SIZE ?=
@@ -18,7 +19,7 @@ STUDY := quickstart$(if $(SIZE),_$(SIZE))
 WATER := water$(if $(SIZE),_$(SIZE))
 TESSERAL := .venv/bin/tesseral
 
-.PHONY: quickstart test install check schemas docs chaos faults slurm-test cluster-test simulate calibrate bench clean
+.PHONY: quickstart test install check schemas docs chaos faults slurm-test cluster-test simulate calibrate bench bench-gpu clean
 
 quickstart: install
 	@$(TESSERAL) reference make study/examples/$(WATER).toml --storage $(STORAGE)
@@ -70,6 +71,9 @@ bench: install
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.density --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.traces --figures build/bench.json
 	@.venv/bin/python -m tests.benchmarks.reference --structures 1000 --sample 30 --figures build/bench.json
+
+bench-gpu: install
+	@.venv/bin/python -m tests.benchmarks.gpu --figures build/bench.json
 
 install: .venv/installed
 
