@@ -27,7 +27,7 @@ quickstart: install
 	@$(TESSERAL) report $(STUDY) --storage $(STORAGE)
 
 test: install check
-	@.venv/bin/pytest -n 3 --dist loadfile  # a third of the time is waiting; each file in one process
+	@.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder  # a third of the time is waiting; each file in one process
 
 check: install
 	@.venv/bin/ruff check .

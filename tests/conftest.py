@@ -18,7 +18,8 @@ torch.set_num_threads(1)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long files first, so that all processes end together."""
-    items.sort(key=lambda item: not {"system", "execution"} & set(item.path.parts))
+    long = {"system", "execution", "nodes", "test_recipe_run.py"}
+    items.sort(key=lambda item: not long & set(item.path.parts))
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,14 @@ another name and renamed, so that processes which build at once see whole files 
 """
 
 import ctypes
+import errno
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +23,7 @@ from tesseral.study.errors import TesseralError
 FLAGS = ("-std=c++17", "-O2", "-march=native", "-shared", "-fPIC")
 OPENMP = "-fopenmp"
 """Left out where the compiler has none; one thread then does all."""
+_OWN = "tesseral-operators-"
 PATIENCE = 600.0
 """Seconds that a compiler may take."""
 
@@ -36,24 +40,38 @@ def open_library(source: str) -> ctypes.CDLL:
     :raises NoLibraryError: if there is no compiler, it fails, or no folder can be written.
     """
     compiler = find_compiler()
-    try:
-        folder = cache_folder()
-    except RuntimeError as error:  # a user without an entry among the system's, and without HOME
-        raise NoLibraryError(f"expected XDG_CACHE_HOME or a home folder for compiled code, got {error}") from error
     made_of = "\0".join((source, *compiler, *FLAGS, processor()))
-    path = folder / f"{sha256(made_of.encode()).hexdigest()[:32]}.so"
-    try:
-        if not intact(path):
-            folder.mkdir(parents=True, exist_ok=True)
-            _build(source, compiler[0], path)
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise NoLibraryError(f"expected to keep compiled code in {folder}, got {error}") from error
+    name, failed = f"{sha256(made_of.encode()).hexdigest()[:32]}.so", []
+    for folder in cache_folders():
+        path = folder / name
+        try:
+            _make(folder)
+            if not intact(path):
+                _build(source, compiler[0], path)
+            return ctypes.CDLL(str(path))
+        except OSError as error:
+            failed.append(str(error))
+    raise NoLibraryError(f"expected a folder in which compiled code can be kept, got {'; '.join(failed)}")
 
 
-def cache_folder() -> Path:
-    """The folder of the libraries: `tesseral/operators` in `XDG_CACHE_HOME`, or in `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tesseral" / "operators"
+def cache_folders() -> list[Path]:
+    """Folders for the libraries, the first of which that can be written is used.
+
+    `tesseral/operators` in `XDG_CACHE_HOME`, or in `~/.cache`; then, for users without a home and containers that can
+    write nowhere else, a folder of the user's own among temporary files.
+    """
+    folders = [Path(tempfile.gettempdir()) / f"{_OWN}{os.getuid()}"]
+    with suppress(RuntimeError):  # a user without an entry among the system's, and without HOME
+        folders.insert(0, Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tesseral" / "operators")
+    return folders
+
+
+def _make(folder: Path) -> None:
+    """Make a folder. Among temporary files others may have made it before, with code of theirs: that is refused."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = folder.lstat()
+    if folder.name.startswith(_OWN) and (state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) != 0o700):
+        raise PermissionError(errno.EPERM, "others may write in it", str(folder))
 
 
 def intact(path: Path) -> bool:

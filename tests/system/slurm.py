@@ -147,6 +147,8 @@ class Slurm:
         command = ["sbatch", "--parsable", *([f"--uid={user}"] if user else []), f"--chdir={folder}", *options]
         command += [str(SCRIPTS / script), f"{study}.toml"]
         environment = self.environment | {"TESSERAL_ENV": str(self.python), "TESSERAL_STORAGE": str(folder)}
+        if user:
+            environment["HOME"] = str(folder)
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip().split(";")[0]

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tesseral.models.compiled.library import (
     NoLibraryError,
-    cache_folder,
+    cache_folders,
     find_compiler,
     intact,
     open_library,
@@ -21,8 +22,10 @@ OTHER = f"import sys; from {open_library.__module__} import open_library; print(
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
     open_library.cache_clear()
-    return cache_folder()
+    return cache_folders()[0]
 
 
 def test_a_library_is_built_once_and_kept(cache):
@@ -82,11 +85,29 @@ def test_a_program_that_does_not_compile_says_why(cache):
     assert not list(cache.iterdir())
 
 
-def test_a_user_without_a_home_is_told(monkeypatch):
-    def home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
+def without_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
+
+def test_without_a_home_that_can_be_written_a_folder_of_the_users_own_serves(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", home)
-    with pytest.raises(NoLibraryError, match="expected XDG_CACHE_HOME or a home folder for compiled code, got Could"):
+    monkeypatch.setattr(Path, "home", without_home)
+    assert open_library(SOURCE).answer() == 42
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    open_library.cache_clear()
+    assert open_library(SOURCE).answer() == 42
+    (own,) = (tmp_path / "temporary").iterdir()
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert len(list(own.glob("*.so"))) == 1
+
+
+def test_a_folder_among_temporary_files_in_which_others_may_write_is_refused(monkeypatch):
+    """It may hold code of theirs."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", without_home)
+    (own,) = cache_folders()
+    own.mkdir()
+    own.chmod(0o777)
+    with pytest.raises(NoLibraryError, match=r"in which compiled code can be kept, got .*others may write in it: "):
         open_library(SOURCE)
