@@ -20,8 +20,8 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
     """
 
     def __init__(self, irreps_in: o3.Irreps, elements: int, irreps_out: o3.Irreps) -> None:
-        # e3nn's program takes longer to compile than many a trial trains, and is only run as the reference.
-        super().__init__(irreps_in, o3.Irreps([(elements, "0e")]), irreps_out, compile_left_right=False)
+        # Optimising the einsums of e3nn's program is most of the time to build; without a program, none can be copied.
+        super().__init__(irreps_in, o3.Irreps([(elements, "0e")]), irreps_out, _optimize_einsums=False)
         self.backend = "portable"
         self._stock: list[o3.FullyConnectedTensorProduct] = []  # a list hides it from the state dict
         # Plain numbers for `forward`: torch.compile cannot trace irreps.

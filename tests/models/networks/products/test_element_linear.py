@@ -1,5 +1,7 @@
 """The self-connection against e3nn's product with the one-hot."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from e3nn import o3
@@ -23,6 +25,14 @@ def test_it_is_e3nns_product(made):
         results.append(derivatives(linear(features, elements), [features, linear.weight]))
     for theirs, ours in zip(*results, strict=True):
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-12 * max(1.0, float(theirs.abs().max())))
+
+
+def test_a_copy_is_equal():
+    """Averaged weights are kept in one."""
+    with initialising(0):
+        linear = ElementLinear(o3.Irreps("2x0e+1x1o"), 2, o3.Irreps("2x0e+1x1o"))
+    features, elements = torch.randn(3, 5, dtype=torch.float64), torch.eye(2, dtype=torch.float64)[[0, 1, 1]]
+    assert torch.equal(deepcopy(linear)(features, elements), linear(features, elements))
 
 
 def derivatives(outputs: Tensor, arguments: list[Tensor]) -> list[Tensor]:
