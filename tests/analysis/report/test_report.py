@@ -147,7 +147,7 @@ def test_an_unfinished_study_says_so(tmp_path):
             del row["metric.test.epsilon"]
     page = report(study_tables(tmp_path, rows))
     assert "Preliminary: 24 of 32 trials are complete." in page
-    assert "24 of 32 trials complete, 8 running" in page
+    assert "24 of 32 trials complete, 8 begun" in page
     assert "(6 pairs in 3 blocks; 2 trials incomplete)" in page
 
 

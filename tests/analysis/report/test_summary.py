@@ -65,4 +65,4 @@ def test_both_stages_stand_in_a_sentence(tuned_results):
     rows = trial_rows()
     rows[0]["state"], rows[1]["state"] = "running", "failed"
     alone = load(table(rows), [], [], info())
-    assert summary.progress_text(analyse(alone)) == "30 of 32 trials complete, 1 running, 1 failed"
+    assert summary.progress_text(analyse(alone)) == "30 of 32 trials complete, 1 begun, 1 failed"
