@@ -18,7 +18,8 @@ from tesseral.study.wording import failures
 def progress_text(results: Results) -> str:
     """The progress of both stages; the search only if the study has one.
 
-    A report is read later, so what has begun is not said to be running. Such as `6 of 6 trials complete · search: 11 of 11 trials ended (3 stopped early, 1 failed)`.
+    A report is read later, so what has begun is not said to be running. Such as
+    `6 of 6 trials complete · search: 11 of 11 trials ended (3 stopped early, 1 failed)`.
     """
     confirm, search = results.progress, results.search_progress
     text = f"{confirm.complete:,} of {confirm.planned:,} trials complete"

@@ -45,7 +45,7 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
         if self.backend == "reference":
             return self._reference(features, elements)
         if not self._made:
-            return features.new_zeros(len(features), 0)
+            return features.new_zeros(features.shape[0], 0)
         blocks = to_blocks(features, self._entering)
         outputs: list[Tensor | None] = [None] * len(self._made)
         kinds, sizes = self.elements, [path.rows * self.elements * path.columns for path in self.paths]
@@ -56,7 +56,7 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
             outputs[path.made] = part if before is None else before + part
         return from_blocks(
             [
-                features.new_zeros(len(features), *shape) if output is None else output
+                features.new_zeros(features.shape[0], *shape) if output is None else output
                 for output, shape in zip(outputs, self._made, strict=True)
             ]
         )
