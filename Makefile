@@ -66,6 +66,7 @@ bench: install
 	@.venv/bin/python -m tests.benchmarks.scale --figures build/bench.json
 	@.venv/bin/python -m tests.benchmarks.analysis --figures build/bench.json
 	@.venv/bin/python -m tests.benchmarks.records --figures build/bench.json
+	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.data --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.steps --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.epochs --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.density --figures build/bench.json
