@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from vesin import NeighborList
 
 from tesseral.study.errors import DataError
 
@@ -40,6 +39,8 @@ def periodic_neighbors(positions: Array, cell: Array, cutoff: float) -> Neighbor
     :param cutoff: Å.
     :raises DataError: if two atoms are at one place, or the lattice vectors span no cell.
     """
+    from vesin import NeighborList  # here: it imports torch, and a driver has no use for its 200 MB
+
     box, repeats = whole_cell(cell), cell.any(axis=1)
     # One thread: sums of a process must not depend on the machine's cores, and structures are small.
     pairs = NeighborList(cutoff=cutoff, full_list=False, n_threads=1)

@@ -74,6 +74,8 @@ class Entry:
 _REPEATS = re.compile(rb"\n# search\.repeats = ([0-9]+)(, with a hold-out)?\n\Z")
 _FROZEN = re.compile(rb"\n# sha256 ([0-9a-f]{64})\n")
 _FROZEN_LENGTH = len(b"\n# sha256 \n") + 64
+_OWN = ("files", "metrics")
+"""Parts of a record that no other trial has."""
 
 
 def freeze(store: Store, study: Study) -> Study | None:
@@ -252,11 +254,19 @@ class Ledger:
         shared = {}
         for key, value in tree.items():
             if isinstance(value, dict):
-                value = self._shared(value)
-                if not any(isinstance(leaf, dict) for leaf in value.values()):
-                    value = self._parts.setdefault(canonical(value), value)
+                value = self._part(key, value)
             shared[intern(key)] = intern(value) if isinstance(value, str) else value
         return shared
+
+    def _part(self, key: str, tree: Json) -> Json:
+        """As `_shared`, for a part of a tree. A configuration is that of its arm's other trials, as a whole."""
+        nested = any(isinstance(leaf, dict) for leaf in tree.values())
+        if key in _OWN or (nested and key != "configuration"):
+            return self._shared(tree)
+        text = canonical(tree)
+        if text not in self._parts:
+            self._parts[text] = self._shared(tree)
+        return self._parts[text]
 
     def sources(self, table: str) -> list[Source]:
         """Return the files of `curves` or `traces` that count, as paths or URLs that Polars can scan.
