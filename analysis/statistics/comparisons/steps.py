@@ -86,7 +86,7 @@ class Step:
     verdict: Verdict
     """For new data of the same kind."""
     verdict_here: Verdict
-    """For these data alone."""
+    """For these data alone; none between tuned arms of fewer than three searches."""
     more: int | None
     """Further units (`comparison.unit`) that would decide it for new data with a chance of 80 %; None if decided, or if
     no number up to `further_units.MOST_MORE` would."""
@@ -141,8 +141,10 @@ def steps(tables: StudyTables, questions: int = 1) -> tuple[Step, ...]:
     for i, (pair, comparison) in enumerate(zip(found, compared, strict=True)):
         change = comparison.change
         new = _verdict(change, comparison.p_holm, small[i], dearer[i])
-        here = _verdict(change, comparison.p_holm_here, small_here[i], dearer[i])
         units = study.sampling.units(ratios[i], ratios[i]["ratio"].to_numpy())
+        here = _verdict(change, comparison.p_holm_here, small_here[i], dearer[i])
+        if study.sampling.unit == "search" and units.size < FEWEST_UNITS:
+            here = "no verdict"  # on the settings found: other searches would find others
         overlap = study.sampling.widening(ratios[i], pair.upper, pair.lower)
         more, more_here = (
             further_units(units, margin, SIGNIFICANCE / tested, widening, both=dearer[i])

@@ -162,6 +162,7 @@ def test_one_search_an_arm_gives_no_verdict(tuned_results):
     (comparison,) = tuned_results.comparisons
     assert verdict(comparison) == "without an interval"
     assert comparison.change.here.high < 0  # for the settings found the arms differ
+    assert {(step.verdict, step.verdict_here) for step in tuned_results.steps} == {("no verdict", "no verdict")}
     told = findings(tuned_results)
     assert any("changes" in one and "for the settings found" in one and "no verdict" in one for one in told)
     assert any(one.startswith("Each arm was tuned by one search, and the luck of a search is part") for one in told)
