@@ -12,7 +12,7 @@ from tesseral.study.design.arm import Arm, Excluded
 from tesseral.study.design.factorial import Designed, make_design
 from tesseral.study.design.match import MatchedArm, check_match, check_within, match_arms
 from tesseral.study.design.search_budget import default_repeats
-from tesseral.study.design.stages import objectives
+from tesseral.study.design.stages import objective_names
 from tesseral.study.design.study_file import CONFIGURATION, Header, Replication, Search, StudyFile
 from tesseral.study.design.widths import CountSize
 from tesseral.study.errors import StudyFileError, numbered
@@ -233,7 +233,7 @@ class Study:
             "study": header | {"baseline": self.baseline.label},
             "design": asdict(file.design),
             "match": asdict(file.match),
-            "search": asdict(file.search) | {"repeats": self.repeats, "objectives": self._objectives()}
+            "search": asdict(file.search) | {"repeats": self.repeats, "objectives": objective_names(file, self.arms)}
             if file.search
             else {},
             "replication": asdict(file.replication),
@@ -244,7 +244,3 @@ class Study:
             del configuration["data"]["recipe"]
             tree[f"arm '{arm.label}'"] = configuration
         return flatten(tree)
-
-    def _objectives(self) -> list[str]:
-        """What its search minimises, by name."""
-        return [name.removeprefix("validation.") for name in objectives(self.file, self.arms)]

@@ -182,6 +182,21 @@ def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
     :param arms: its arms.
     :raises StudyFileError: if one is neither, or an arm has nothing to validate on.
     """
+    names = objective_names(file, arms)
+    for arm in arms if names else ():
+        if arm.configuration.data.validation == 0:
+            message = f"expected structures to validate on, for the search, got 0 in arm {arm.label!r}"
+            raise StudyFileError("data.validation", message)
+    return tuple(name if name in COSTS else f"validation.{name}" for name in names)
+
+
+def objective_names(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
+    """The metrics and `COSTS` that a search minimises, as a study file names them; empty without a search.
+
+    :param file: the study file.
+    :param arms: its arms.
+    :raises StudyFileError: if one is neither a metric of all arms nor a cost, or is written twice.
+    """
     if file.search is None:
         return ()
     valid = [
@@ -196,11 +211,7 @@ def objectives(file: StudyFile, arms: Sequence[Arm]) -> tuple[str, ...]:
             raise StudyFileError(f"search.objectives[{index}]", f"expected one of {expected}, got {name!r}")
         if name in names[:index]:
             raise StudyFileError(f"search.objectives[{index}]", f"objective {name!r} is written twice")
-    for arm in arms:
-        if arm.configuration.data.validation == 0:
-            message = f"expected structures to validate on, for the search, got 0 in arm {arm.label!r}"
-            raise StudyFileError("data.validation", message)
-    return tuple(name if name in COSTS else f"validation.{name}" for name in names)
+    return tuple(names)
 
 
 def rung_epochs(asha: Asha | None, epochs: int) -> tuple[int, ...]:

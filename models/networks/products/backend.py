@@ -47,6 +47,16 @@ def choose_backend(network: Module, backend: str, device: torch.device) -> None:
             module.backend = "portable" if backend == "auto" else backend
 
 
+def count_as_e3nn(network: Module) -> None:
+    """Have self-connections computed by e3nn's products, whose operations are those that are counted as FLOPs.
+
+    :param network: whose `ElementLinear` are changed.
+    """
+    for module in network.modules():
+        if isinstance(module, ElementLinear):
+            module.backend = "reference"
+
+
 @cache
 def say(reason: str) -> None:
     """Warn that the operator is not to be had, once in a process for each reason.

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join
 from tesseral.models.networks.irreps import e3nn_irreps
+from tesseral.models.networks.products.backend import count_as_e3nn
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.sizing.size import Shape, Size
 from tesseral.models.networks.user_network import DEFINE, UserNetwork, raised_as_study_error, resolve_hidden
@@ -66,6 +67,7 @@ def measure_size(configuration: Configuration, shape: Shape) -> Size:
             largest = max((float(gradient.max()) for gradient in gradients if gradient.numel()), default=0.0)
             live = [mask | (gradient > DEAD * largest) for mask, gradient in zip(live, gradients, strict=True)]
         graph = _random_graph(settings, shape)
+        count_as_e3nn(network)
         with FlopCounterMode(display=False) as counter:
             _backward(_step(network, graph, quantity_of(configuration.target.quantity).differentiated))
     return Size(

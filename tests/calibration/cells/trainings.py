@@ -74,8 +74,8 @@ WHOLE = {
     "test": 12,
     "epochs": 15,
 }
-"""As the quickstart, but for an eighth of its epochs, and for structures that are left to a hold-out of two test splits:
-were there one alone, searches would leave no verdict for new data."""
+"""As the quickstart, but for an eighth of its epochs, and a hold-out as large as two test splits: were it one, searches
+would leave no verdict for new data."""
 STORAGE = Path("build/calibrate")
 """Of the reference data and the records."""
 

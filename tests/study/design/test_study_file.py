@@ -125,7 +125,6 @@ min_epochs = 2
         ("high = 1e-2", "high = 2e-2", "search.space.training.learning_rate.high is 0.02 and was 0.01"),
         ("min_epochs = 2", "min_epochs = 3", "search.asha.min_epochs is 3 and was 2"),
         ("[search.asha]\nmin_epochs = 2", "", "search.asha.min_epochs is None and was 2"),
-        ("trials = 4", 'trials = 4\nobjectives = ["mse"]', "search.objectives is ('mse',) and was None"),
         ("[network]", "[match]\nby = 'flops'\n[network]", "match.by is 'flops' and was 'none'"),
         ("[network]", "[match]\nwithin = ['loss.name']\n[network]", "match.within is ('loss.name',) and was ()"),
         ("[network]", "[design]\nwhere = ['true']\n[network]", "design.where is ('true',) and was ()"),

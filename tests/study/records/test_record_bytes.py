@@ -38,7 +38,7 @@ SCHEMAS = {
     "TRIALS": "d1b9f577714af73940bced9fe4f926d932be55706d3981a85878fb22dc91e0e4",
     "CURVES": "26ffd23cc4e96fcd12fcde72f39a3d5c0a2763b8c47bfe7f886225f92245396a",
     "TRACES": "c50a92ae2738841a8ef0dbd7c617e5ae771cb141cbbe53b756af95edd26aa775",
-    "REFERENCE": "342ae9989718e6f975088bf4473809bfe9b42b3ec90ca5971b8f74f62af5f5ba",
+    "REFERENCE": "762c2052fca9bbc10b1f1291226192825eafd997983e0207dda1ded301d7f9f6",
 }
 """Table → SHA-256 of its fields and metadata. A new column changes it; those that are there keep their bytes."""
 

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph
 from tesseral.models.networks.network import Network
+from tesseral.models.networks.products.backend import count_as_e3nn
 from tesseral.models.networks.sizing.probe import measure_size
 from tesseral.models.networks.sizing.size import FORCES, Shape, Size, size
 from tesseral.study.configuration.configuration import Configuration
@@ -89,6 +90,7 @@ def read_components(network: Network, graph: Graph) -> list[torch.Tensor]:
 
 
 def operations(network: Network, graph: Graph) -> int:
+    count_as_e3nn(network)
     with FlopCounterMode(display=False) as counter:
         output = network(graph)
         if output.requires_grad:
