@@ -3,6 +3,7 @@
 Small data are in memory. Large data are made once a machine, in files that its processes map (`packed.py`).
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -98,7 +99,8 @@ class DataSet:
                 folder = Path(self._folder.name)
             made = partial(self._made, known, dtype, torch.device("cpu"), coulomb=coulomb)
             return open_packed(folder, name, made, device)
-        except OSError:
+        except OSError as error:
+            warnings.warn(f"data that processes could share are kept in the memory of each: {error}", stacklevel=2)
             return list(self._made(known, dtype, device, coulomb=coulomb))
 
     def _structure(self, row: dict[str, Any], known: Reference, coulomb: bool) -> Batch:

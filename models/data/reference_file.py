@@ -28,9 +28,9 @@ CONTENT = b"tesseral.content"
 MAKE = "make it or import it (`tesseral reference`), or restore it from a copy"
 """What to do where there is no file."""
 _AGAIN = "restore the file from a copy, or remove it and make or import it again"
-# What a training can see. Timings and provenance may differ between two files of equal content.
 _LATER = ("cell", "stress")
 """Columns that came later: they count where they hold a value, so that data without one keep their hash."""
+# What a training can see. Timings and provenance may differ between two files of equal content.
 _CONTENT = ("atomic_numbers", "positions", "charge", "converged", "overlap", *TARGETS)
 
 

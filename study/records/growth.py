@@ -79,6 +79,13 @@ class HoldOut(TypedDict):
     size: Natural
 
 
+class HoldOuts(TypedDict):
+    """`holdouts.json`, of earlier records."""
+
+    sizes: dict[str, Natural]
+    """`holdout_name` → structures."""
+
+
 def holdout_name(content_hash: str, groups: str | None) -> str:
     """What a hold-out is recorded under: the data, and what one split holds together.
 
@@ -95,7 +102,10 @@ def read_holdouts(store: Store) -> dict[str, int]:
     :raises RecordError: if a record is damaged.
     """
     records = (read_document(store, path, HoldOut, RESTORE) for path in store.paths("holdouts"))
-    return {record["data"]: record["size"] for record in records if record is not None}
+    own = {record["data"]: record["size"] for record in records if record is not None}
+    # Earlier records have one file for all data.
+    first = read_document(store, "holdouts.json", HoldOuts, RESTORE)
+    return own if first is None else first["sizes"] | own
 
 
 def keep_holdouts(store: Store, sizes: dict[str, int]) -> None:

@@ -148,4 +148,5 @@ def test_a_disk_without_room_leaves_a_data_set_in_memory(mapped, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(data_set, "open_packed", full)
-    assert isinstance(made("dipole").structures, list)
+    with pytest.warns(UserWarning, match="kept in the memory of each: .*No space left on device"):
+        assert isinstance(made("dipole").structures, list)

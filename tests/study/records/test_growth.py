@@ -3,6 +3,7 @@
 import pytest
 
 from tesseral.study.errors import RecordError, TesseralError
+from tesseral.study.records.document import seal
 from tesseral.study.records.growth import drop, droppable, grow, keep_holdouts, read_dropped, read_growth, read_holdouts
 from tesseral.study.records.ledger import freeze, frozen
 from tesseral.study.study import Study
@@ -56,6 +57,14 @@ def test_hold_outs_are_those_of_the_first_start(store):
     with pytest.raises(RecordError, match=r"holdouts/\w{16}\.json was written by another driver"):
         keep_holdouts(store, {"abc": 10})
     assert read_holdouts(store)["abc"] == 12
+
+
+def test_hold_outs_of_earlier_records_are_read(store):
+    """One file for all data; those that come with growth lie beside it."""
+    store.create("holdouts.json", seal({"sizes": {"abc": 12}}))
+    assert read_holdouts(store) == {"abc": 12}
+    keep_holdouts(store, {"abc": 12, "another": 7})
+    assert read_holdouts(store) == {"abc": 12, "another": 7}
 
 
 def test_another_file_beside_the_growth_is_passed_over(store):
