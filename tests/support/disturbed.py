@@ -31,11 +31,11 @@ FAULTS = (
 
 RECIPE = """
 [reference]
-name = "water_tiny"
+name = "{name}"
 [[structures]]
 kind = "water_clusters"
 molecules = 1
-count = 6
+count = {count}
 seed = 1
 [method]
 method = "HF"
@@ -103,6 +103,18 @@ class Found:
         """What was tried and how it went wrong."""
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+    def add(self, other: "Found") -> None:
+        """Add what another process tried and found."""
+        self.tried += other.tried
+        self.faults.update(other.faults)
+        self.sentences += other.sentences
+
     def count(self, what: str) -> None:
         """Count a fault that was tried."""
         with self._lock:
@@ -135,7 +147,7 @@ class Studies:
     def __init__(self, commands: Commands) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="faults-"))
         self.runs = self.folder / "runs"
-        (self.folder / "recipe.toml").write_text(RECIPE)
+        (self.folder / "recipe.toml").write_text(RECIPE.format(name="water_tiny", count=6))
         for name, search in (("plain", ""), ("searching", SEARCH)):
             (self.folder / f"{name}.toml").write_text(STUDY.format(name=name) + search)
         self.made = commands.run("reference", "make", self.folder / "recipe.toml", *self.at(self.runs), seconds=300)

@@ -18,7 +18,8 @@ from tests.support.failing_files import Failure, Watched
 
 LIBRARIES = (
     *("torch", "e3nn", "pandas", "polars", "altair", "vl_convert", "obstore", "optuna"),
-    *("pyscf.dft", "pyscf.df", "ase.io"),
+    *("pyarrow.dataset", "pyarrow.pandas_compat", "narwhals._polars.namespace", "rich._emoji_codes"),
+    *("pyscf.dft", "pyscf.df", "pyscf.__all__", "ase.io"),
 )
 """What commands import, besides tesseral itself. None of it starts a thread, which a fork would lose."""
 
@@ -124,23 +125,32 @@ def _import() -> None:
     torch.set_num_threads(1)
     page()  # compiled, which takes half a second
     _build_validators()
+    _keep_what_stays()
     gc.disable()  # a short command ends before it has garbage worth collecting: a sixth of its time
 
 
 def _build_validators() -> None:
     """Build what checks studies, records and options, which each command would build again: a tenth of its time."""
-    from typer.main import get_command
-
-    from tesseral.cluster.commands.app import app
     from tesseral.study.records import document
     from tesseral.study.study import Study
     from tests.support.disturbed import SEARCH, STUDY
 
-    get_command(app)
     Study.parse(STUDY.format(name="searching") + SEARCH, "searching.toml")
     kinds = (value for name, value in vars(document).items() if name.endswith("Record") and name != "Record")
     for kind in kinds:
         document._adapter(kind)
+
+
+def _keep_what_stays() -> None:
+    """Build the parser of the command line once, and ask Git for the commit once: a tenth of a command's time."""
+    import typer.main
+
+    from tesseral.cluster.commands.app import app
+    from tesseral.cluster.nodes import provenance
+
+    command, commit = typer.main.get_command(app), provenance.commit_of(Path(provenance.__file__))
+    typer.main.get_command = lambda _: command
+    provenance.commit_of = lambda _: commit
 
 
 def _command(request: dict[str, Any]) -> dict[str, Any]:
@@ -226,13 +236,13 @@ def _child(request: dict[str, Any], facts: int) -> None:
 
 def _stand_in() -> None:
     """Leave out what takes seconds and touches no record: the training's numbers, and the drawing of charts."""
-    import vl_convert
-
+    from tesseral.analysis.report import report
+    from tesseral.analysis.report.report_figures import ReportFigures
     from tesseral.models.training import training
     from tests.support import stand_in_training
 
     training.train = stand_in_training.train
-    vl_convert.vegalite_to_svg = lambda *_, **__: '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
+    report.report_figures = lambda _: ReportFigures(None, None, [], [], [], [], [], [])
 
 
 if __name__ == "__main__":

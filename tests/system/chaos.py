@@ -31,6 +31,7 @@ from tesseral.cluster.execution.executor import threads
 from tesseral.cluster.execution.worker import Job, run_trial
 from tesseral.study.records.lease import newest
 from tesseral.study.records.store import Store
+from tests.support.processes import training
 from tests.support.water_study import make_water, water_study
 
 SEARCH = """
@@ -160,14 +161,6 @@ class Chaos:
         environment = self.environment | {"RAY_ADDRESS": self.address}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
-    def _running(self) -> list[int]:
-        pids = []
-        for path in self.records.glob("trials/*/attempts/*.json"):
-            attempt = json.loads(path.read_text())
-            if not (path.parent.parent / "outcome.json").exists() and Path(f"/proc/{attempt['pid']}").exists():
-                pids.append(attempt["pid"])
-        return pids
-
     def _wait_for_work(self, driver: subprocess.Popen) -> None:
         """Until a trial has begun that had not when the driver started, or the study ends."""
         known = len(list(self.records.glob("trials/*/attempts/*.json")))
@@ -180,7 +173,7 @@ class Chaos:
         if driver.poll() is not None:
             return self._start()
         if victim == "worker":
-            for pid in self.random.sample(running := sorted(self._running()), min(1, len(running))):
+            for pid in self.random.sample(running := training(self.records), min(1, len(running))):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     self.done["worker"] += 1

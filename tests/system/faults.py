@@ -10,13 +10,15 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.support.disturbed import Found, figures
 from tests.system.faults_of_files import try_files
 from tests.system.faults_of_processes import try_processes
+from tests.system.faults_of_ray import try_ray
 from tests.system.faults_of_records import try_bits, try_records
 from tests.system.faults_of_storage import try_storage
 
@@ -26,6 +28,7 @@ PARTS = {
     "records": try_records,
     "bits": try_bits,
     "processes": try_processes,
+    "ray": try_ray,
 }
 
 MEMORY = Path("/dev/shm")
@@ -43,23 +46,26 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", type=Path, default=Path("build/faults.json"))
     options = parser.parse_args()
-    if MEMORY.is_dir():
-        tempfile.tempdir = str(MEMORY)
     found = Found()
-
-    def try_parts(names: Iterable[str]) -> None:
-        for name in names:
-            began = time.monotonic()
-            PARTS[name](found, options.share, options.seed)
-            print(f"{name}: {time.monotonic() - began:.0f} s, {dict(found.tried)}, {dict(found.faults)}", flush=True)
-
-    with ThreadPoolExecutor() as threads:
-        beside = threads.submit(try_parts, [name for name in options.parts if name in WAITING])
-        try_parts(name for name in options.parts if name not in WAITING)
-        beside.result()
+    parts = [[name for name in options.parts if (name in WAITING) == waiting] for waiting in (True, False)]
+    with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn")) as processes:
+        for ended in [processes.submit(try_parts, names, options.share, options.seed) for names in parts]:
+            found.add(ended.result())
     holds = figures(found, options.figures)
     print(f"{found.tried.total()} faults; figures in {options.figures}")
     sys.exit(not holds)
+
+
+def try_parts(names: Sequence[str], share: float, seed: int) -> Found:
+    """Some parts, one after the other. Filters of warnings, which tell damage, are a process's: so is a part."""
+    found = Found()
+    with tempfile.TemporaryDirectory(prefix="tesseral-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        tempfile.tempdir = folder
+        for name in names:
+            began = time.monotonic()
+            PARTS[name](found, share, seed)
+            print(f"{name}: {time.monotonic() - began:.0f} s, {dict(found.tried)}, {dict(found.faults)}", flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from tesseral.models.data.reference_file import read_reference
-from tests.support.disturbed import Found, Studies, difference, each, numbers
+from tests.support.disturbed import RECIPE, Found, Studies, difference, each, numbers
 from tests.support.failing_files import ERRORS, Failure
 from tests.support.forked_commands import Commands, Ended
 
@@ -70,6 +70,7 @@ def try_files(found: Found, share: float = 1.0, seed: int = 0) -> None:
         studies = Studies(commands)
         (studies.folder / "mapping.toml").write_text(MAPPING)
         (studies.folder / "frames.xyz").write_text(FRAMES)
+        (studies.folder / "few.toml").write_text(RECIPE.format(name="few", count=2))
         empty = studies.folder.with_name(studies.folder.name + "-empty")
         shutil.copytree(studies.folder, empty, ignore=shutil.ignore_patterns("runs"))
         done = studies.folder.with_name(studies.folder.name + "-done")
@@ -78,7 +79,7 @@ def try_files(found: Found, share: float = 1.0, seed: int = 0) -> None:
         inline = ("--executor", "inline")
         tried = [
             _Command(studies, commands, "searching", studies.folder, "run", "FOLDER/searching.toml", *inline),
-            _Command(studies, commands, "plain", empty, "reference", "make", "FOLDER/recipe.toml", *inline),
+            _Command(studies, commands, "plain", empty, "reference", "make", "FOLDER/few.toml", *inline),
             _Command(studies, commands, "plain", empty, "reference", "import", "FOLDER/mapping.toml"),
             _Command(studies, commands, "searching", done, "status", "searching"),
             _Command(studies, commands, "searching", done, "report", "searching"),

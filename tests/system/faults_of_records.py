@@ -202,18 +202,18 @@ def try_bits(found: Found, share: float = 1.0, seed: int = 0) -> None:
         ]
     for kind, pattern in KINDS.items():
         records = [path for name, folder in folders for path in (folder / "runs" / name).glob(pattern)]
+        whole = {path: _read(kind, path) for path in records}
         for _ in range(round(2000 * share)):
             path = chosen.choice(records)
             data = path.read_bytes()
             bit = chosen.randrange(len(data) * 8)
-            before = _read(kind, path)
             path.write_bytes(flipped(data, bit))
             try:
                 after = _read(kind, path)
             except Exception as error:  # noqa: BLE001 - whatever a reader raises is what is looked for
                 found.failed("tracebacks", f"{kind}: bit {bit} of {path}", why=repr(error))
             else:
-                if after is not None and after != before:
+                if after is not None and after != whole[path]:
                     found.failed(FAULTS[0], f"{kind}: bit {bit} of {path}")
             finally:
                 path.write_bytes(data)

@@ -66,7 +66,7 @@ def try_storage(found: Found, share: float = 1.0, seed: int = 0) -> None:
             cases.append((f"away at {kind}", _going_away(part)))
         cases += [(f"random {n}", _meeting(lambda n=n: at_random(seed + n))) for n in range(round(20 * share) or 1)]
         cases = [case for case in cases if case[0].startswith("random") or chosen.random() < share]
-        each(cases, lambda commands, case: _try(found, studies, environment, undisturbed, commands, *case), threads=3)
+        each(cases, lambda commands, case: _try(found, studies, environment, undisturbed, commands, *case), threads=6)
 
 
 def _meeting(fault: Callable[[], Fault]) -> Callable[[Proxy], None]:

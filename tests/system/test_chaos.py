@@ -4,7 +4,6 @@ Here without a search, where the set of trials must be that of an undisturbed ru
 search and confirm on a cluster of two nodes, for long.
 """
 
-import json
 import os
 import random
 import signal
@@ -26,6 +25,7 @@ from tesseral.study.configuration.trial import State
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tests.support.processes import training
 
 EPOCHS = 24
 
@@ -44,15 +44,6 @@ def start(study_file: Path, storage: Path) -> subprocess.Popen:
 
 def outcomes(study: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in study.glob("trials/*/outcome.json")}
-
-
-def running_workers(study: Path) -> list[int]:
-    pids = []
-    for path in study.glob("trials/*/attempts/*.json"):
-        attempt = json.loads(path.read_text())
-        if not (path.parent.parent / "outcome.json").exists() and Path(f"/proc/{attempt['pid']}").exists():
-            pids.append(attempt["pid"])
-    return pids
 
 
 def wait_while(driver: subprocess.Popen, condition, seconds: float = 240.0) -> None:
@@ -89,9 +80,9 @@ def test_kills_of_workers_and_drivers(storage, long_study, tmp_path_factory):
     monkey = random.Random(20261121)
     records = storage / "small"
     with start(long_study, storage) as driver:
-        wait_while(driver, lambda: not running_workers(records))
+        wait_while(driver, lambda: not training(records))
         time.sleep(monkey.uniform(0.0, 1.5))
-        for pid in running_workers(records)[:1]:
+        for pid in training(records)[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         before = outcomes(records)

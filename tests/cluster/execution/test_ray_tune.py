@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.execution.worker import Job, run_trial
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.study import Study
+from tests.support.processes import children
 
 
 class Nothing(InlineExecutor):
@@ -117,14 +117,10 @@ def test_a_signal_to_the_group_keeps_the_trials_and_says_how_to_go_on(storage, s
     assert not list(short.glob("tess-*"))
 
 
-@pytest.mark.skipif(shutil.which("pgrep") is None, reason="finds Ray's servers by pgrep")
 @pytest.mark.parametrize(("server", "words"), [("raylet", "raylet"), ("gcs_server", "head (GCS)")])
 def test_a_driver_whose_ray_is_lost_stops_and_says_so(storage, study_file, short, server, words):
     with driving(storage, study_file, short) as driver:
-        found = subprocess.run(
-            ["pgrep", "-P", str(driver.pid), "-x", server], capture_output=True, text=True, check=True
-        )
-        victim = int(found.stdout)
+        (victim,) = children(driver.pid, server)
         os.kill(victim, signal.SIGKILL)
         output, errors = driver.communicate(timeout=45)  # Ray itself waits for 60 s, or without end
     assert driver.returncode == 1, errors
