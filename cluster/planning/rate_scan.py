@@ -35,24 +35,24 @@ MOST = 5
 def scan_rates(
     plan: StudyPlan, share: float = SHARE, on_progress: Callable[[int, int], None] | None = None
 ) -> RateScan:
-    """Scan the learning rate of every arm in this process, on the device and threads of a trial. Nothing is recorded.
+    """Scan the learning rate of every arm in this process, on a trial's device, threads and backend; record nothing.
 
     :param plan: prepared: its reference data must be there.
     :param share: epochs of a short training as a share of the study's, above 0, at most 1.
     :param on_progress: called with the number of trainings that are done, and of all that are known to be needed.
     :returns: errors of every arm by rate.
     :raises StudyFileError: if the search tunes the rate, or there is nothing to validate on.
-    :raises TesseralError: if this machine lacks the device.
+    :raises TesseralError: if this machine lacks the device, or cannot build the backend.
     """
-    metric = _metric(plan)
+    metric, resources = _metric(plan), plan.study.file.resources
     arms, done = [], 0
-    with as_a_trial(plan.study.file.resources) as device:
+    with as_a_trial(resources) as device:
         for waiting, arm in zip(reversed(range(len(plan.arms))), plan.arms, strict=True):
             reference = open_data(plan.storage, arm.configuration.data)
             own = arm.configuration.training.learning_rate
             errors: dict[float, float | None] = {}
             for rate in _rates(own, errors):
-                errors[rate] = _error(_short(plan, arm, rate, share), reference, device, metric)
+                errors[rate] = _error(_short(plan, arm, rate, share), reference, device, resources.backend, metric)
                 done += 1
                 if on_progress:
                     on_progress(done, done + max(FIRST - len(errors), 0) + FIRST * waiting)
@@ -86,14 +86,14 @@ def _short(plan: StudyPlan, arm: PlannedArm, rate: float, share: float) -> Trial
     return plan.plan_search(replace(arm, configuration=replace(arm.configuration, training=training))).trial
 
 
-def _error(trial: Trial, reference: "Reference", device: str, metric: str) -> float | None:
+def _error(trial: Trial, reference: "Reference", device: str, backend: str, metric: str) -> float | None:
     from tesseral.models.training.recorder import DivergedError
     from tesseral.models.training.training import train
 
     try:
         # Traced at the start and end alone.
         traces = Traces(dense_epochs=0, growth=1e9, probe=1)
-        result = train(trial, reference, _Unrecorded(), device=device, traces=traces, test=False)
+        result = train(trial, reference, _Unrecorded(), device=device, traces=traces, test=False, backend=backend)
     except DivergedError:
         return None
     return result.metrics[f"validation.{metric}"]

@@ -15,6 +15,7 @@ from tesseral.models.networks.layers.cormorant import CormorantLayer
 from tesseral.models.networks.layers.gated import GatedLayer
 from tesseral.models.networks.layers.layer import Layer, Residual, shared_irreps
 from tesseral.models.networks.layers.mace import MaceLayer
+from tesseral.models.networks.products.linear import Linear
 from tesseral.models.networks.seeding import initialising
 from tesseral.models.networks.user_network import DEFINE, UserNetwork
 from tesseral.study import configuration
@@ -64,7 +65,7 @@ class LinearReadout(Module):
         super().__init__()
         self.irreps_in = o3.Irreps([mul_ir for irreps in layers for mul_ir in irreps])
         self.irreps_out = o3.Irreps(irreps_out)
-        self.linear = o3.Linear(self.irreps_in, self.irreps_out)
+        self.linear = Linear(self.irreps_in, self.irreps_out)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.irreps_in} -> {self.irreps_out})"

@@ -10,6 +10,7 @@ from tesseral.models.networks.layers.layer_fusion import LayerFusion, diagram_ir
 from tesseral.models.networks.layers.messages import Messages, message_irreps
 from tesseral.models.networks.layers.nonlinearity import saturation
 from tesseral.models.networks.products.fusion_product import FusionProduct
+from tesseral.models.networks.products.linear import Linear
 from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import Tree
 
@@ -53,7 +54,7 @@ class CormorantLayer(Layer):
         reached = message_irreps(self.irreps_in, settings.harmonics_lmax)
         own = o3.Irreps([(channels, ir) for _, ir in self.irreps_in])
         gathered = o3.Irreps([(channels, ir) for _, ir in irreps_hidden if ir in reached])
-        self.own = o3.Linear(self.irreps_in, own)
+        self.own = Linear(self.irreps_in, own)
         self.messages = Messages(self.irreps_in, gathered, settings, elements=elements, num_neighbors=num_neighbors)
         self.centre, self.neighbours = saturation(own, settings), saturation(gathered, settings)
         self.product = FusionProduct(SQUARES, {"centre": own, "neighbours": gathered}, irreps_hidden, channels)
@@ -62,8 +63,8 @@ class CormorantLayer(Layer):
         self.irreps_out = o3.Irreps(
             [(mul, ir) for mul, ir in irreps_hidden if ir in carried or ir in products or ir in further]
         )
-        self.linear = o3.Linear(carried, self.irreps_out)
-        self.mix = o3.Linear(products, self.irreps_out)
+        self.linear = Linear(carried, self.irreps_out)
+        self.mix = Linear(products, self.irreps_out)
         linear, squares = {ir for _, ir in carried}, {ir for _, ir in products}
         keep, take = mixing_factors(self.irreps_out, linear, squares)
         self.register_buffer("keep", keep, persistent=False)

@@ -12,6 +12,7 @@ from tesseral.models.networks.irreps import irrep_set, uniform
 from tesseral.models.networks.layers.messages import RadialNetwork
 from tesseral.models.networks.paths.selection_rules import IrrepSet
 from tesseral.models.networks.products.fusion_product import FusionProduct
+from tesseral.models.networks.products.linear import Linear
 from tesseral.study.parsing.fusion_tree import Tree
 
 
@@ -45,8 +46,8 @@ class FusionBlock(Module):
         self.product = FusionProduct(tree, inside, self.irreps_out, channels, k_max)
         self.reached: IrrepSet = frozenset(self.product.paths)
         if self.reached:
-            self.maps = ModuleDict({name: o3.Linear(irreps, inside[name]) for name, irreps in self.irreps_in.items()})
-            self.root = o3.Linear(self.product.irreps_out, self.irreps_out)
+            self.maps = ModuleDict({name: Linear(irreps, inside[name]) for name, irreps in self.irreps_in.items()})
+            self.root = Linear(self.product.irreps_out, self.irreps_out)
 
     def extra_repr(self) -> str:
         """Irreps, in -> out."""

@@ -13,6 +13,7 @@ from tesseral.models.networks.layers.nonlinearity import saturation
 from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.paths.selection_rules import IrrepSet
 from tesseral.models.networks.products.element_linear import ElementLinear
+from tesseral.models.networks.products.linear import Linear
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import comb
@@ -67,7 +68,7 @@ class MaceLayer(Layer):
             self.contraction = SymmetricContraction(
                 gathered, powers, correlation=settings.correlation, elements=elements
             )
-            self.update = o3.Linear(powers, self.irreps_out)
+            self.update = Linear(powers, self.irreps_out)
         self.self_connection = ElementLinear(self.irreps_in, elements, self.irreps_out)
         both = [ir in powers and ir in self.irreps_in for mul, ir in self.irreps_out for _ in range(mul * ir.dim)]
         keep = torch.where(torch.tensor(both, dtype=torch.bool), 0.5**0.5, 1.0)

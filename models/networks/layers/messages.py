@@ -77,6 +77,7 @@ class Messages(Module):
         self.irreps_in = o3.Irreps(irreps_in)
         self.irreps_out = o3.Irreps(irreps_out)
         self.elements = elements
+        self._plan = ""
         self.width = self.irreps_out.dim  # a plain number for `forward`: torch.compile cannot trace irreps
         self.register_buffer("scale", torch.tensor(num_neighbors**-0.5 / elements))
         self.product = ChannelProduct(self.irreps_in, settings.harmonics_lmax, self.irreps_out)
@@ -103,7 +104,8 @@ class Messages(Module):
         if not self.reaches:
             return features.new_zeros(features.shape[0], self.width)
         if self.fuses(features, graph):
-            return self.convolve(self.plan().text(), features, graph)
+            self._plan = self._plan or self.plan().text()
+            return self.convolve(self._plan, features, graph)
         sent = self.before(to_blocks(features, self.product.shapes))
         # Weights depend on the distance alone: the fused product takes those of an edge for its reverse as well.
         halved = self.product.backend == "fused" and len(graph.half) > 0

@@ -9,14 +9,21 @@ from torch.nn import Module
 from tesseral.models.compiled.library import NoLibraryError
 from tesseral.models.networks.products.channel_product import BACKENDS, ChannelProduct
 from tesseral.models.networks.products.element_linear import ElementLinear
+from tesseral.models.networks.products.fused.linear import open_linear
 from tesseral.models.networks.products.fused.operator import open_operator
+from tesseral.models.networks.products.fused.path_product import open_path_product
+from tesseral.models.networks.products.fusion_product import FusionProduct
+from tesseral.models.networks.products.linear import Linear
+from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
 from tesseral.study.errors import TesseralError
 
 KEY = "resources.backend"
 
 
 def choose_backend(network: Module, backend: str, device: torch.device) -> None:
-    """Have every `ChannelProduct` and `ElementLinear` of a network computed in one way.
+    """Have every linear map and product of a network computed in one way.
+
+    `reference` is e3nn's own modules for all but products of features with features, which are `portable` then.
 
     `auto` is `fused` on a CPU if the operator can be built, which is tried here. Else it is `portable`; a warning says
     so, once in a process.
@@ -30,11 +37,17 @@ def choose_backend(network: Module, backend: str, device: torch.device) -> None:
         raise TesseralError(f"{KEY}: expected auto or one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "fused" and device.type != "cpu":
         raise TesseralError(f"{KEY}: expected auto, reference or portable on {device}, got 'fused', which is for CPUs")
-    products = [module for module in network.modules() if isinstance(module, ChannelProduct) and module.paths]
     if backend in ("auto", "fused") and device.type == "cpu":
         try:
-            for product in products:
-                open_operator("couple", product.plan, str(product.entries.dtype).removeprefix("torch."))
+            for product in network.modules():
+                if isinstance(product, ChannelProduct) and product.paths:
+                    open_operator("couple", product.plan, str(product.entries.dtype).removeprefix("torch."))
+                elif isinstance(product, FusionProduct) and product.program:
+                    open_path_product(product.program, str(product.coupling0.dtype).removeprefix("torch."))
+                elif isinstance(product, ElementLinear | Linear):
+                    open_linear(product.program, str(product.weight.dtype).removeprefix("torch."))
+                elif isinstance(product, SymmetricContraction):
+                    open_path_product(product.program, str(product.scales.dtype).removeprefix("torch."))
         except NoLibraryError as error:
             if backend == "fused":
                 raise
@@ -43,7 +56,7 @@ def choose_backend(network: Module, backend: str, device: torch.device) -> None:
         else:
             backend = "fused"
     for module in network.modules():
-        if isinstance(module, ChannelProduct | ElementLinear):
+        if isinstance(module, ChannelProduct | ElementLinear | FusionProduct | Linear | SymmetricContraction):
             module.backend = "portable" if backend == "auto" else backend
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.networks.products.fused.convolution import LinearPath
+from tesseral.models.networks.products.fused.linear import LinearPath
 
 
 class BlockLinear(o3.Linear):

@@ -32,6 +32,8 @@ class Root(NamedTuple):
     """Sorted by degree, then by the irreps of their leaves."""
     blocks: tuple[Block, ...]
     """Together they cover all paths, and all monomials of the root's parity by degree, each in order."""
+    scales: tuple[float, ...]
+    """Of each path, what makes the second moment of its product, with √(2l+1) at each vertex, 1."""
 
 
 class Plan(NamedTuple):
@@ -67,16 +69,18 @@ def contraction_plan(irreps: tuple[Irrep, ...], roots: tuple[Irrep, ...], correl
     for root in roots:
         ordered: list[Path] = []
         blocks: list[Block] = []
+        scales: list[float] = []
         for run in (run for basis in bases for run in basis.runs(root[1])):
             group = by_content[root, tuple(run.contents[0])]
             rows = np.zeros((len(group), 2 * root[0] + 1, len(run)))
             for rank, path in enumerate(group):
                 row = polynomial(_tensor(path, tensors), [starts[leaf.irrep] for leaf in path.leaves], run)
                 # All components of an equivariant polynomial have the same second moment: the first one tells it.
-                rows[rank] = row / second_moment(row[0], run) ** 0.5
+                rows[rank] = row / (size := second_moment(row[0], run) ** 0.5)
+                scales.append(1 / (size * _roots(path)))
             ordered += group
             blocks[-1:] = _join(*blocks[-1:], Block(len(group), rows))
-        planned.append(Root(tuple(ordered), tuple(blocks)))
+        planned.append(Root(tuple(ordered), tuple(blocks), tuple(scales)))
     return Plan(bases, tuple(planned))
 
 
@@ -92,6 +96,13 @@ def _join(*blocks: Block) -> list[Block]:
     joined[: first.paths, :, : first.coefficients.shape[2]] = first.coefficients
     joined[first.paths :, :, first.coefficients.shape[2] :] = second.coefficients
     return [Block(number, joined)]
+
+
+def _roots(path: Path) -> float:
+    """The product of √(2l+1) over a path's vertices."""
+    if isinstance(path, Leaf):
+        return 1.0
+    return (2 * path.irrep[0] + 1) ** 0.5 * _roots(path.left) * _roots(path.right)
 
 
 def _tensor(path: Path, known: dict[Path, np.ndarray]) -> np.ndarray:

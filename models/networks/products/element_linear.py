@@ -1,9 +1,10 @@
 """The equivariant linear map with separate weights for each element: a self-connection."""
 
+import torch
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.networks.products.fused.convolution import LinearPath
+from tesseral.models.networks.products.fused.linear import LinearPath, LinearPlan, linear
 from tesseral.models.networks.products.layout import from_blocks, to_blocks
 from tesseral.models.networks.seeding import initialising
 
@@ -12,7 +13,8 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
     """`o3.FullyConnectedTensorProduct` with the one-hot of the elements, its weights and its normalisation.
 
     e3nn makes a matrix of weights for each atom. Here each irrep takes one matrix product: of the features beside zeros
-    in the places of all other elements. With `backend` `reference` e3nn's own module computes it.
+    in the places of all other elements. With `backend` `reference` e3nn's own module computes it, with `fused` one
+    operation.
 
     :param irreps_in: features of each atom.
     :param elements: number of elements.
@@ -34,6 +36,8 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
             first = sum(path.rows * elements * path.columns for path in self.paths)
             scale = float(ins.path_weight * self._made[ins.i_out][0] ** -0.5)
             self.paths.append(LinearPath(ins.i_in1, ins.i_out, rows, columns, first, scale))
+        terms = [(dim, mul) for mul, dim in self._entering]
+        self.program = LinearPlan(terms, self._made, self.paths, elements).text()
 
     def forward(self, features: Tensor, elements: Tensor) -> Tensor:
         """Mix the channels of each irrep, by the element of each atom.
@@ -46,6 +50,8 @@ class ElementLinear(o3.FullyConnectedTensorProduct):
             return self._reference(features, elements)
         if not self._made:
             return features.new_zeros(features.shape[0], 0)
+        if self.backend == "fused" and not torch.compiler.is_compiling():
+            return linear(self.program, features, self.weight, elements.argmax(dim=1))
         blocks = to_blocks(features, self._entering)
         outputs: list[Tensor | None] = [None] * len(self._made)
         kinds, sizes = self.elements, [path.rows * self.elements * path.columns for path in self.paths]

@@ -12,6 +12,7 @@ from tesseral.models.networks.irreps import irrep_set
 from tesseral.models.networks.paths.fusion_paths import paths
 from tesseral.models.networks.paths.path import Path
 from tesseral.models.networks.paths.selection_rules import Irrep
+from tesseral.models.networks.products.fused.path_product import PathPlan, Result, path_product, plan_nodes
 from tesseral.models.networks.products.fusion_plan import Spread, Stack, plan
 from tesseral.study.errors import TesseralError
 from tesseral.study.parsing.fusion_tree import Tree, leaf_names
@@ -55,6 +56,8 @@ class FusionProduct(Module):
         self.irreps_out = o3.Irreps([(channels * len(to_irrep), irrep) for irrep, to_irrep in self.paths.items()])
         for number, spread in enumerate(self.plan.spreads):
             self.register_buffer(f"coupling{number}", _coupling(spread), persistent=False)
+        self.backend = "portable"
+        self.program = self._program() if self.plan.spreads else ""
         # Plain numbers for `forward`: torch.compile cannot trace irreps.
         self._inputs = {
             name: [Stack(name, (ir.l, ir.p)) for _, ir in irreps] for name, irreps in self.irreps_leaves.items()
@@ -86,6 +89,10 @@ class FusionProduct(Module):
         :param features: for each leaf, (atoms, irreps.dim).
         :returns: (atoms, irreps_out.dim); for each irrep (channels, paths, 2l+1), its paths in the order of `paths`.
         """
+        if self.backend == "fused" and self.program and not torch.compiler.is_compiling():
+            entering = [features[name] for name in self.irreps_leaves]
+            empty = entering[0].new_empty(0)
+            return path_product(self.program, entering, empty.long(), empty)
         atoms = next(iter(features.values())).shape[0]
         stacks = self._leaves(features, atoms)
         pieces: dict[Stack, list[Tensor]] = defaultdict(list)
@@ -121,6 +128,17 @@ class FusionProduct(Module):
         return torch.cat(
             [output.reshape(atoms, self.channels * output.shape[1] * output.shape[2]) for output in outputs], dim=1
         )
+
+    def _program(self) -> str:
+        """What one operation computes: `PathPlan.text`."""
+        leaves, vertices, numbers = plan_nodes((path for of in self.paths.values() for path in of), self.irreps_leaves)
+        results: list[Result] = []
+        offset = 0
+        for irrep, of in self.paths.items():
+            dim = 2 * irrep[0] + 1
+            results += [Result(numbers[path], offset + dim * n, len(of) * dim, 1) for n, path in enumerate(of)]
+            offset += self.channels * len(of) * dim
+        return PathPlan(self.channels, leaves, vertices, [], results, offset).text()
 
     def _leaves(self, features: Mapping[str, Tensor], atoms: int) -> dict[Stack, Tensor]:
         """The features of each irrep of each leaf as a stack of one node, (rows, 1, 2l+1)."""

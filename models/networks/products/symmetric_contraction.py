@@ -11,6 +11,7 @@ from torch.nn import Module, Parameter, ParameterList
 from tesseral.models.networks.irreps import irrep_tuple
 from tesseral.models.networks.paths.path import Path
 from tesseral.models.networks.products.contraction_plan import contraction_plan
+from tesseral.models.networks.products.fused.path_product import PathPlan, Result, path_product, plan_nodes
 
 
 class SymmetricContraction(Module):
@@ -35,6 +36,7 @@ class SymmetricContraction(Module):
     """
 
     first: Tensor
+    scales: Tensor
 
     def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps, *, correlation: int, elements: int) -> None:
         super().__init__()
@@ -64,6 +66,10 @@ class SymmetricContraction(Module):
             last = torch.from_numpy(plan.bases[0].find(factors[:, -1:]))
             self.register_buffer(f"prefix{degree}", prefix, persistent=False)
             self.register_buffer(f"last{degree}", last, persistent=False)
+        self.backend = "portable"
+        self.program = self._program()
+        shares = [by * share for root in plan.roots for by, share in zip(root.scales, _scales(root.paths), strict=True)]
+        self.register_buffer("scales", torch.tensor(shares)[:, None, None], persistent=False)
         self.register_buffer("first", torch.from_numpy(plan.bases[0].factors[:, 0]), persistent=False)
 
     def __repr__(self) -> str:
@@ -76,6 +82,9 @@ class SymmetricContraction(Module):
         :param elements: (atoms, elements), one-hot.
         :returns: (atoms, irreps_out.dim).
         """
+        if self.backend == "fused" and not torch.compiler.is_compiling():
+            weights = (torch.cat(list(self.weights)) * self.scales).permute(2, 0, 1)
+            return path_product(self.program, [features], elements.argmax(dim=1), weights)
         atoms = features.shape[0]
         outputs: dict[int, Tensor] = {}
         powers = self._powers(features)
@@ -93,6 +102,20 @@ class SymmetricContraction(Module):
             outputs |= dict(zip(roots, selected.split(dims, dim=1), strict=True))
         # e3nn's layout of an irrep: channels outside, components inside.
         return torch.cat([outputs[root].permute(2, 0, 1).flatten(1) for root in range(len(self.dims_out))], dim=1)
+
+    def _program(self) -> str:
+        """What one operation computes: `PathPlan.text`."""
+        leaves, vertices, numbers = plan_nodes((path for of in self.paths for path in of), {"x": self.irreps_in})
+        first, ends = len(leaves) + len(vertices), self.irreps_out.slices()
+        reached = [number for number, of in enumerate(self.paths) if of]
+        return PathPlan(
+            channels=self.channels,
+            leaves=leaves,
+            vertices=vertices,
+            sums=[[numbers[path] for path in self.paths[number]] for number in reached],
+            results=[Result(first + n, ends[k].start, self.dims_out[k], 1) for n, k in enumerate(reached)],
+            width=self.irreps_out.dim,
+        ).text()
 
     def _powers(self, features: Tensor) -> list[Tensor]:
         """All monomials of each degree, (monomials, channels, atoms)."""

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from math import log
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,6 +79,21 @@ def test_a_scan_that_is_really_trained(storage):
     for arm in scan.arms:
         assert all(0 < error < 200 for error in arm.errors)
     assert sorted(storage.rglob("*")) == before
+
+
+def test_trainings_use_the_backend_of_the_study(storage, monkeypatch):
+    asked = []
+
+    def train(trial, *_, backend, **__):
+        asked.append(backend)
+        return SimpleNamespace(metrics={"validation.l2_error": 1.0})
+
+    monkeypatch.setattr("tesseral.models.training.training.train", train)
+    scan_rates(planned(storage))
+    own = water_study("scanned").replace("[resources]", '[resources]\nbackend = "reference"')
+    scan_rates(prepare(Study.parse(own, "scanned.toml"), storage))
+    assert asked == [backend for backend in ("auto", "reference") for _ in range(len(asked) // 2)]
+    assert asked
 
 
 def test_what_cannot_be_scanned(storage):

@@ -17,20 +17,8 @@ from torch.autograd.function import once_differentiable
 from tesseral.models.compiled.blas import matrix_product
 from tesseral.models.compiled.library import open_library
 from tesseral.models.networks.products.fused.convolution_program import convolution_source
+from tesseral.models.networks.products.fused.linear import LinearPath
 from tesseral.models.networks.products.fused.operator import open_operator, read_plan
-
-
-class LinearPath(NamedTuple):
-    """A path of a linear map: a matrix of weights, from one block to another."""
-
-    entering: int
-    made: int
-    rows: int
-    columns: int
-    first: int
-    """Its first weight."""
-    scale: float
-    """By which its weights are multiplied."""
 
 
 class ConvolutionPlan(NamedTuple):
