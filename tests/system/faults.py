@@ -34,7 +34,7 @@ PARTS = {
 MEMORY = Path("/dev/shm")
 """Folder in memory, where there is one: thousands of records are written through to the disk otherwise."""
 
-WAITING = ("storage",)
+WAITING = ("storage", "ray")
 """Parts that wait more than they work: beside the others."""
 
 
