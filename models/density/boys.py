@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 _SMALLEST = 1e-12  # below this x, F_n is its value at 0 to double precision, where x^(−n−½) would overflow
 _SERIES = 1e-7  # below this x, two terms of the series are exact: their error is x²/(2(2n+5))
+_FAR = 64.0  # above this x and 4 more for each order above 8, P(n+½, x) is 1 to double precision
 
 
 def boys(order: int, x: Tensor) -> Tensor:
@@ -29,7 +30,10 @@ def boys(order: int, x: Tensor) -> Tensor:
     """
     half = order + 0.5
     x = x.clamp(min=_SMALLEST)
-    return 0.5 * gamma(half) * torch.special.gammainc(torch.full_like(x, half), x) * x ** (-half)
+    within = x < _FAR + 4 * max(order - 8, 0)
+    near = x[within]
+    part = torch.ones_like(x).masked_scatter(within, torch.special.gammainc(torch.full_like(near, half), near))
+    return 0.5 * gamma(half) * part * x ** (-half)
 
 
 def boys_orders(most: int, x: Array) -> Array:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import sqrt
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -60,6 +61,7 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         self.quantity = quantity
         self.outputs = basis.layout
         self.scale = scale
+        self._fixed: WeakKeyDictionary[DensityBatch, dict[str, Tensor]] = WeakKeyDictionary()
         widths = [2 * order + 1 for mul, order, _ in basis.layout for _ in range(mul)]
         shell = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
         tables = torch.zeros(3, len(basis.shells), len(shell), dtype=torch.float64)
@@ -123,6 +125,7 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         :param coefficients: (atoms, columns), electron · bohr^(−3/2).
         :param species: (atoms,) int64, index of each atom's element.
         """
+        self._fixed.clear()
         scalar = self.order == 0
         widths = torch.bincount(self.shell).double()
         for element in species.unique().tolist():
@@ -171,26 +174,38 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         :param batch: the structures that it is for.
         :returns: name → (), or (largest l + 1,) for sums by l; float64.
         """
-        species = batch.graph.species
+        species, fixed = batch.graph.species, self._fixed_sums(batch)
         charges = (error * self.charge[species]).double().sum(dim=1)
         electrons = charges.new_zeros(batch.size).index_add(0, batch.graph.structure, charges).abs().sum()
-        deviation = batch.values - self.mean[species]
-        squares = [
-            charges.new_zeros(int(self.order.max()) + 1).index_add(0, self.order, y.double().square().sum(dim=0))
-            for y in (error * self.to_y[species], self.y(batch.values, species))
-        ]
         return {
             "error": batch.squared_norms(error).double().sum(),
-            "norm": batch.squared_norms(batch.values).double().sum(),
-            "spread": batch.squared_norms(deviation).double().sum(),
+            "norm": fixed["norm"],
+            "spread": fixed["spread"],
             "error_by_order": batch.squared_norms_by_order(error, self.order).double().sum(dim=0),
-            "spread_by_order": batch.squared_norms_by_order(deviation, self.order).double().sum(dim=0),
-            "wrong": squares[0],
-            "total": squares[1],
+            "spread_by_order": fixed["spread_by_order"],
+            "wrong": self._squares_by_order(error * self.to_y[species]),
+            "total": fixed["total"],
             "electrons": electrons,
             "structures": charges.new_tensor(batch.size),
             "elements": charges.new_tensor(error.numel()),
         }
+
+    def _fixed_sums(self, batch: DensityBatch) -> dict[str, Tensor]:
+        """The sums that no prediction changes, computed once for each batch."""
+        if batch not in self._fixed:
+            deviation = batch.values - self.mean[batch.graph.species]
+            self._fixed[batch] = {
+                "norm": batch.squared_norms(batch.values).double().sum(),
+                "spread": batch.squared_norms(deviation).double().sum(),
+                "spread_by_order": batch.squared_norms_by_order(deviation, self.order).double().sum(dim=0),
+                "total": self._squares_by_order(self.y(batch.values, batch.graph.species)),
+            }
+        return self._fixed[batch]
+
+    def _squares_by_order(self, y: Tensor) -> Tensor:
+        """Σy² of each order l, float64."""
+        squares = y.double().square().sum(dim=0)
+        return squares.new_zeros(int(self.order.max()) + 1).index_add(0, self.order, squares)
 
     def values(self, sums: dict[str, Tensor]) -> list[Value]:
         """`l2_error`, `block_error` by l, `mse`, `electrons`, `relative_error` of the whole and by l.

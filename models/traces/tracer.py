@@ -6,7 +6,7 @@ evaluation mode, and the random generators are restored.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -18,6 +18,9 @@ from torch import Tensor
 from torch.nn import Module
 
 from tesseral.models.data.batch import Batch
+from tesseral.models.networks.graph import Graph
+from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.products.fused.convolution import EdgeWeights
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.model import Model, partial_losses
 from tesseral.models.targets.target import Loss
@@ -74,7 +77,7 @@ class Tracer:
     def __init__(self, model: Model, loss: Loss[Any, Any], probe: Sequence[Batch], *, strict: bool) -> None:
         self.model, self.loss, self.strict = model, loss, strict
         # Each edge gets weights of its own: where it shared them with its reverse, so would it their gradient.
-        self.probe = [replace(batch, graph=batch.graph._replace(half=batch.graph.half[:0])) for batch in probe]
+        self.probe = [replace(batch, graph=_each_edge(batch.graph)) for batch in probe]
         self.device = probe[0].values.device
         with seeded(0, self.device):
             layers = find_layers(model.network, probe[0].graph)
@@ -107,7 +110,7 @@ class Tracer:
         losses = partial_losses(self.model, self.loss, self.probe)
         with _gradients_aside(self.model) as gradients:
             for _ in self.probe:
-                with keeping_outputs(hidden) as returned, _keeping_weights(self.products) as passed:
+                with keeping_outputs(hidden) as returned, _keeping_weights(self.products) as (passed, seen):
                     loss = next(losses)
                 features = feature_tensors(hidden, returned, strict=self.strict)
                 # Features and edge weights are no leaves of the graph: without this, backward would drop their
@@ -121,6 +124,10 @@ class Tracer:
                     probed.features[layer].append((irreps, values.detach(), _gradient(values)))
                 for product, values in passed:
                     probed.edges[product].append((values.detach(), _gradient(values)))
+                for product, weights in ((product, each) for product, calls in seen.items() for each in calls):
+                    unreached = torch.zeros_like(weights.values) if loss.requires_grad else None
+                    gradient = unreached if weights.gradient is None else weights.gradient
+                    probed.edges[product].append((weights.values, gradient))
             probed.gradients = gradients()
         return probed
 
@@ -219,10 +226,22 @@ def _gradients_aside(model: Module) -> Iterator[Callable[[], dict[int, Tensor]]]
             weight.grad = gradient
 
 
+def _each_edge(graph: Graph) -> Graph:
+    """The graph with every edge in `half`, where edges have a reverse; else with none."""
+    whole = len(graph.reverse) == len(graph.source)
+    return graph._replace(half=torch.arange(len(graph.source) if whole else 0, device=graph.half.device))
+
+
 @contextmanager
-def _keeping_weights(products: Sequence[Module] | dict[Module, Any]) -> Iterator[list[tuple[Module, Tensor]]]:
-    """Collect, in the order of the calls, each product that is called and the weights that are passed to it."""
+def _keeping_weights(
+    products: Iterable[Module],
+) -> Iterator[tuple[list[tuple[Module, Tensor]], dict[ChannelProduct, list[EdgeWeights]]]]:
+    """Collect, in the order of the calls, each product that is called and the weights that are passed to it; and for
+    each product those that a whole convolution, which does not call it, computes."""
     passed: list[tuple[Module, Tensor]] = []
+    seen: dict[ChannelProduct, list[EdgeWeights]] = {
+        product: [] for product in products if isinstance(product, ChannelProduct)
+    }
 
     def keep(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Products of e3nn and ours are called with features, harmonics and weights, in this order or by name.
@@ -231,8 +250,12 @@ def _keeping_weights(products: Sequence[Module] | dict[Module, Any]) -> Iterator
             passed.append((module, weights))
 
     hooks = [product.register_forward_pre_hook(keep, with_kwargs=True) for product in products]
+    for product, calls in seen.items():
+        product.seen = calls
     try:
-        yield passed
+        yield passed, seen
     finally:
+        for product in seen:
+            product.seen = None
         for hook in hooks:
             hook.remove()

@@ -116,14 +116,14 @@ class Messages(Module):
 
     def fuses(self, features: Tensor, graph: Graph) -> bool:
         """Whether one operation computes all of it, and what a layer adds: on fixed geometry, whose edges all have a
-        reverse, outside torch's compiler.
+        reverse, outside torch's compiler. `half` names one edge of each pair, or all, each with weights of its own.
 
         :param features: (atoms, irreps_in.dim).
         :param graph: elements and edges.
         """
         return (
             self.product.backend == "fused"
-            and 2 * graph.half.shape[0] == graph.source.shape[0]
+            and graph.source.shape[0] in (2 * graph.half.shape[0], graph.half.shape[0])
             and not (graph.harmonics.requires_grad or graph.radial.requires_grad)
             and not torch.compiler.is_compiling()
         )
@@ -155,7 +155,8 @@ class Messages(Module):
         edges = Edges(graph.source, graph.destination, graph.reverse, graph.half, graph.harmonics, graph.radial)
         own = features.new_empty(0) if own is None else own
         weights = [self.before.weight, self.after.weight, own, *self.radial.weights]
-        return convolve(plan, features, graph.species, edges, self.product.entries, float(self.scale), weights)
+        entries, seen = self.product.entries, self.product.seen
+        return convolve(plan, features, graph.species, edges, entries, float(self.scale), weights, seen)
 
 
 def radial_sizes(settings: configuration.Network) -> list[int]:

@@ -13,6 +13,7 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
+from tesseral.models.networks.products.fused.convolution import EdgeWeights
 from tesseral.models.networks.products.fused.coupling import entries
 from tesseral.models.networks.products.fused.operator import couple
 from tesseral.models.networks.products.layout import from_blocks, to_blocks
@@ -55,6 +56,8 @@ class ChannelProduct(Module):
     def __init__(self, irreps_in: o3.Irreps, lmax: int, irreps_kept: o3.Irreps) -> None:
         super().__init__()
         self.backend = "portable"
+        self.seen: list[EdgeWeights] | None = None
+        """Takes the weights of edges that a whole convolution computes; set by who looks at them."""
         self.irreps_in = irreps_in
         self.irreps_edge = o3.Irreps.spherical_harmonics(lmax)
         self.paths = [

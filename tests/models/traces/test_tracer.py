@@ -14,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from tesseral.models.data.data_set import open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.networks.layers.fusion_block import FusionBlock
-from tesseral.models.networks.layers.messages import RadialNetwork
+from tesseral.models.networks.layers.messages import Messages, RadialNetwork
+from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.products.layout import from_blocks, to_blocks
 from tesseral.models.networks.products.symmetric_contraction import SymmetricContraction
@@ -95,6 +96,19 @@ def test_a_probe_in_parts_is_the_same_probe():
     reference = structures(np.eye(3))
     whole, parted = (by_name(tracer(reference, small(), parts).measure()) for parts in (1, 4))
     assert parted == pytest.approx(whole, rel=1e-9, abs=1e-18)
+
+
+def test_a_whole_convolution_is_traced_as_its_operations_are(monkeypatch):
+    """Each edge has weights of its own in both, and a gradient of them."""
+    made, calls = tracer(structures(np.eye(3)), small()), []
+    choose_backend(made.model.network, "portable", CPU)
+    expected = by_name(made.measure(made.weights()))
+    choose_backend(made.model.network, "fused", CPU)
+    run = Messages.convolve
+    monkeypatch.setattr(Messages, "convolve", lambda *given: calls.append(given[0]) or run(*given))
+    assert by_name(made.measure(made.weights())) == pytest.approx(expected, rel=1e-9, abs=1e-18)
+    assert len(calls) == len(made.products)
+    assert all(product.seen is None for product in made.products)
 
 
 def test_gradients_and_weights_are_those_of_autograd():

@@ -7,6 +7,7 @@ what is compiled or exported, takes the operations one by one instead, of which 
 import ctypes
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -63,6 +64,16 @@ class Edges(NamedTuple):
     half: Tensor
     harmonics: Tensor
     radial: Tensor
+
+
+@dataclass
+class EdgeWeights:
+    """The weights that one call of a convolution gave its edges, to be looked at."""
+
+    values: Tensor
+    """(rows, weights): a row for each edge of `half`."""
+    gradient: Tensor | None = None
+    """Of what the backward pass began with; None before it."""
 
 
 _INTEGER, _REAL, _POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
@@ -130,7 +141,8 @@ def open_convolution(text: str, real: str) -> _Convolution:
     """
     told = ConvolutionPlan(*json.loads(text))
     library = open_library(convolution_source(real))
-    library.kept_size.restype = library.spare_size.restype = _INTEGER
+    for name in ("kept_size", "spare_size", "kept_weights", "spare_weights"):
+        getattr(library, name).restype = _INTEGER
     library.convolve.restype = library.convolve_back.restype = None
     product = read_plan(told.product)
     couple, pull = (open_operator(of, told.product, real) for of in ("couple", "pull"))
@@ -177,6 +189,7 @@ def convolve(
     entries: Tensor,
     scale: float,
     weights: Sequence[Tensor],
+    seen: list[EdgeWeights] | None = None,
 ) -> Tensor:
     """Convolve features, and gate the result if the plan has a gate.
 
@@ -188,9 +201,10 @@ def convolve(
     :param scale: factor of the messages.
     :param weights: of the map before, the map after, the self-connection (empty without one), and the matrices of the
         radial network.
+    :param seen: takes the weights of the edges, where someone looks at them.
     :returns: (atoms, components of the result).
     """
-    result: Tensor = _Convolve.apply(text, features, species, edges, entries, scale, *weights)
+    result: Tensor = _Convolve.apply(text, features, species, edges, entries, scale, seen, *weights)
     return result
 
 
@@ -204,6 +218,7 @@ class _Convolve(torch.autograd.Function):
         edges: Edges,
         entries: Tensor,
         scale: float,
+        seen: list[EdgeWeights] | None,
         *weights: Tensor,
     ) -> Tensor:
         operation = open_convolution(text, str(features.dtype).removeprefix("torch."))
@@ -216,7 +231,10 @@ class _Convolve(torch.autograd.Function):
         result = features.new_empty(len(features), operation.width)
         call.kept, call.spare, call.y = kept.data_ptr(), spare.data_ptr(), result.data_ptr()
         operation.library.convolve(of, to)
-        ctx.text, ctx.scale = text, scale
+        ctx.text, ctx.scale, ctx.seen = text, scale, None
+        if seen is not None:
+            seen.append(EdgeWeights(_rows(kept, operation.library.kept_weights(of, to), edges, weights)))
+            ctx.seen = seen[-1]
         ctx.save_for_backward(kept, *fixed, *learned)
         return result
 
@@ -238,7 +256,15 @@ class _Convolve(torch.autograd.Function):
         needed = ctx.needs_input_grad[1]
         call.dx = by_features if needed else None
         operation.library.convolve_back(of, to)
-        return None, made[0] if needed else None, None, None, None, None, *made[1:]
+        if ctx.seen is not None:
+            ctx.seen.gradient = _rows(spare, operation.library.spare_weights(of, to), Edges(*fixed[:6]), made[1:])
+        return None, made[0] if needed else None, None, None, None, None, None, *made[1:]
+
+
+def _rows(array: Tensor, start: int, edges: Edges, weights: Sequence[Tensor]) -> Tensor:
+    """The part of an array with a row for each edge of `half`, and a column for each of the last layer of `weights`."""
+    shape = len(edges.half), weights[-1].shape[1]
+    return array[start : start + shape[0] * shape[1]].view(shape)
 
 
 def _call(fixed: Sequence[Tensor], learned: Sequence[Tensor], scale: float) -> _Pass:

@@ -11,7 +11,7 @@ from tesseral.models.networks.products.fused.kernels import shares
 
 
 def convolution_source(real: str) -> str:
-    """The program with the functions `kept_size`, `spare_size`, `convolve` and `convolve_back`.
+    """The program with the functions `convolve` and `convolve_back`, and others that tell sizes and places.
 
     :param real: a key of `kernels.REALS`.
     """
@@ -180,6 +180,17 @@ extern "C" int64_t spare_size(const Plan* p, const Pass* c) {
     Arena arena{nullptr, 0};
     Spare(*p, *c, arena);
     return arena.used;
+}
+
+// Where the weights of the edges stand in `kept`, and their gradient in `spare`.
+extern "C" int64_t kept_weights(const Plan* p, const Pass* c) {
+    Arena arena{nullptr, 0};
+    return Kept(*p, *c, arena).weights - arena.start;
+}
+
+extern "C" int64_t spare_weights(const Plan* p, const Pass* c) {
+    Arena arena{nullptr, 0};
+    return Spare(*p, *c, arena).weights - arena.start;
 }
 
 static void product(const Plan& p, const Pass& c, Kept& kept, Blocks& g, Blocks* dx, Real* dw) {

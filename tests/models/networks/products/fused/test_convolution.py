@@ -80,6 +80,19 @@ def test_every_call_gives_the_same_bits():
         assert all(torch.equal(one, other) for one, other in zip(numbers(network, given), first, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["gated", "mace"])
+def test_edges_may_each_have_weights_of_their_own(kind, calls):
+    """As traces ask; the same numbers, which are equal for both directions."""
+    settings = NETWORKS[kind]
+    network, given = built(settings, outputs=OUTPUTS), structures(settings, torch.float64)
+    choose_backend(network, "fused", CPU)
+    expected = numbers(network, given)
+    apart = numbers(network, given._replace(half=torch.arange(len(given.source))))
+    assert len(calls) >= 2 * settings.layers
+    for ours, theirs in zip(apart, expected, strict=True):
+        assert torch.allclose(ours, theirs if theirs.numel() else torch.zeros_like(ours), rtol=1e-9, atol=1e-12)
+
+
 def test_a_graph_without_edges():
     settings = NETWORKS["gated"]
     network, lone = built(settings, outputs=OUTPUTS), graph(settings, POSITIONS[:1], SPECIES[:1])
@@ -90,7 +103,7 @@ def test_a_graph_without_edges():
 
 
 def test_it_stands_aside_where_more_is_asked(calls):
-    """Of geometry that a gradient is to reach, and of edges that each count by themselves, as traces ask."""
+    """Of geometry that a gradient is to reach, and of edges of which no half is named."""
     settings = NETWORKS["gated"]
     network, given = built(settings, outputs=OUTPUTS), structures(settings, torch.float64)
     choose_backend(network, "fused", CPU)
