@@ -50,7 +50,7 @@ class Graph(NamedTuple):
     where some have no reverse."""
     half: Tensor
     """(edges/2,) int64, of each edge and its reverse the first. What depends on the distance alone is equal for both.
-    Empty where each edge is to count by itself."""
+    Every edge, or empty, where each is to count by itself."""
     shift: Tensor
     """(edges, 3), Å, the lattice vector from the source to the image of it that is the neighbour. Empty where no
     structure is periodic."""
