@@ -38,7 +38,7 @@ class Graph(NamedTuple):
     harmonics: Tensor
     """(edges, (lmax+1)²), u(r/cutoff)·Y_lm of the vector from destination to source, l = 0..lmax."""
     radial: Tensor
-    """(edges, radial functions), φ_k(r)."""
+    """(edges, radial functions), φ_k(r); (edges, 1), r in Å, where the radial network is tabulated."""
     positions: Tensor
     """(atoms, 3), Å. In a data set they are relative to the structure's centre of nuclear charge, as multipoles are."""
     structure: Tensor
@@ -81,7 +81,7 @@ class EdgeBasis(NamedTuple):
     number: int
     """Number of radial functions."""
     functions: str = "gaussian"
-    """Kind of radial functions; see `radial_functions`."""
+    """Kind of radial functions; see `radial_functions`; or `distance`, r itself."""
     envelope: str = "sine"
     """Kind of cutoff function; see `smooth_cutoff`."""
 
@@ -91,11 +91,12 @@ class EdgeBasis(NamedTuple):
 
         :param settings: the `network` section.
         """
+        tabulated = settings.radial_knots is not None
         return cls(
             settings.radial_cutoff,
             settings.harmonics_lmax,
-            settings.radial_functions,
-            settings.radial_basis,
+            1 if tabulated else settings.radial_functions,
+            "distance" if tabulated else settings.radial_basis,
             settings.radial_envelope,
         )
 
@@ -267,6 +268,7 @@ def radial_functions(distances: Tensor, cutoff: float, number: int, functions: s
     - `bessel`: √(c³/3) · √(2/c) sin(kπr/c)/r, as in DimeNet (Gasteiger et al., arXiv 2003.03123) times the first
       factor, which makes the mean of φ_k² over the ball of radius c exactly 1. Below r = c/√3 the mean over k is
       larger, c²/(3r²).
+    - `distance`: r itself, of which a table makes what a radial network needs.
     - `cosine`: √(4n/3) · ½(1 + cos(π(r − c_k)/δ)) where |r − c_k| < δ, else 0. The mean of φ_k² over k and r is 1 away
       from both ends. These are squares of e3nn's 'cosine' functions: their slope is continuous, so forces are too.
 
@@ -276,6 +278,8 @@ def radial_functions(distances: Tensor, cutoff: float, number: int, functions: s
     :param functions: one of the names above.
     :returns: (edges, number).
     """
+    if functions == "distance":
+        return distances[:, None]
     orders = torch.arange(1, number + 1, dtype=distances.dtype, device=distances.device)
     if functions == "bessel":
         return (cutoff * (2 / 3) ** 0.5) * (orders * (pi / cutoff) * distances[:, None]).sin() / distances[:, None]

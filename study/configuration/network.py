@@ -147,6 +147,11 @@ class Network(Section):
     """Neurons in each hidden layer of the radial network, which turns a distance into the weights of a convolution."""
     radial_layers: Annotated[int, Range(ge=0, le=20)] = 1
     """Number of hidden layers of the radial network."""
+    radial_knots: Annotated[int | None, Range(ge=16, le=10_000), Later] = None
+    """Knots between 0 and the cutoff at which the radial network is computed, in place of every edge; edges interpolate
+    by cubic splines, whose error falls with the fourth power of the number (of `cosine` functions, the second). With
+    128, weights differ by less than 1e-4 of their size, of `gaussian` functions; by 1e-2 of others. Default: no knots.
+    Sizes count the radial network of every edge in either case. Not for a network of your own."""
     num_neighbors: Annotated[float, Range(gt=0)] | None = None
     """Normalisation of messages: their sum is divided by the square root of this number. Default: the mean number of
     neighbours in the training split."""
@@ -167,6 +172,10 @@ class Network(Section):
         if self.options and self.define is None:
             raise StudyFileError(
                 "network.options", f"expected none without network.define, got {', '.join(map(repr, self.options))}"
+            )
+        if self.radial_knots is not None and self.define is not None:
+            raise StudyFileError(
+                "network.radial_knots", "expected none with network.define, which sees φ of every edge"
             )
         readout = self.readout
         if readout == "auto":

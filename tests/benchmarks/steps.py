@@ -53,6 +53,8 @@ class Case(NamedTuple):
     forces: bool = False
     interaction: str = "gated"
     diagram: str = "none"
+    knots: int | None = None
+    """Of a table of our radial network."""
 
 
 CASES = {
@@ -63,6 +65,7 @@ CASES = {
     "rackers-30": Case(3, RACKERS, 1, 10, 8),
     "rackers-90": Case(3, RACKERS, 3, 10, 9),
     "rackers-240": Case(3, RACKERS, 8, 10, 9.5),
+    "tabulated rackers-240": Case(3, RACKERS, 8, 10, 13, knots=128),
     "quickstart-24": Case(3, (24, 12, 8, 4), 4, 2, 8, width=32),
     "portable lmax2-240": Case(2, (32,), 8, 10, 3, backend="portable"),
     "portable rackers-240": Case(3, RACKERS, 8, 10, 3, backend="portable"),
@@ -82,6 +85,7 @@ def settings_of(case: Case) -> configuration.Network:
         hidden=Hidden(lmax=case.lmax, mul=case.mul, parity="both" if case.interaction == "gated" else "natural"),
         fusion=Fusion(diagram=case.diagram),
         radial_width=case.width,
+        radial_knots=case.knots,
     ).resolve()
 
 
@@ -107,6 +111,16 @@ def networks(case: Case, settings: configuration.Network) -> tuple[Module, Modul
         ours = ours.float()
     choose_backend(ours, case.backend, torch.device("cpu"))
     return stock, ours
+
+
+@torch.no_grad()
+def table_error(case: Case, tabulated: Module, graph: Graph, exact_graph: Graph) -> float:
+    """The largest difference that a table makes to the outputs, as a share of their root mean square."""
+    settings = settings_of(case._replace(knots=None))
+    exact = build_network(settings, 2, DENSITY, num_neighbors=8.0, seed=0).float()
+    exact.load_state_dict(tabulated.state_dict())
+    expected = exact(exact_graph)
+    return float((tabulated(graph) - expected).abs().max() / expected.square().mean().sqrt())
 
 
 @torch.no_grad()
@@ -161,10 +175,15 @@ def figures(names: list[str], turns: int) -> Iterator[Figure]:
         graph, basis = batch(case, settings), EdgeBasis.from_settings(settings)
         both = networks(case, settings)
         check_equal(case, both, graph)
-        steps = tuple(step(each, graph, basis, forces=case.forces) for each in both)
+        exact = graph if case.knots is None else batch(case, settings_of(case._replace(knots=None)))
+        steps = tuple(step(each, of, basis, forces=case.forces) for each, of in zip(both, (exact, graph), strict=True))
         stock, ours = alternating(steps, turns)
         print(f"{len(graph.species)} atoms, {len(graph.source)} edges: {1e3 * stock:.1f} ms over {1e3 * ours:.1f} ms")
         yield Figure(f"step {name}: e3nn's time over ours", stock / ours, "×", least=case.least)
+        if case.knots is not None:
+            yield Figure(
+                f"step {name}: largest error of an output", table_error(case, both[1], graph, exact), "", most=1e-3
+            )
 
 
 def main() -> None:

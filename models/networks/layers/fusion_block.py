@@ -13,6 +13,7 @@ from tesseral.models.networks.layers.messages import RadialNetwork
 from tesseral.models.networks.paths.selection_rules import IrrepSet
 from tesseral.models.networks.products.fusion_product import FusionProduct
 from tesseral.models.networks.products.linear import Linear
+from tesseral.study import configuration
 from tesseral.study.parsing.fusion_tree import Tree
 
 
@@ -76,13 +77,22 @@ class EdgeSum(Module):
     :param channels: channels of every l.
     :param radial: layer sizes of the radial network without the last; see `radial_sizes`.
     :param num_neighbors: typical number of neighbours.
+    :param settings: the `network` section, which may ask for a table of the radial network.
     """
 
-    def __init__(self, lmax: int, channels: int, *, radial: list[int], num_neighbors: float) -> None:
+    def __init__(
+        self,
+        lmax: int,
+        channels: int,
+        *,
+        radial: list[int],
+        num_neighbors: float,
+        settings: configuration.Network | None = None,
+    ) -> None:
         super().__init__()
         self.irreps_out = o3.Irreps([(channels, ir) for _, ir in o3.Irreps.spherical_harmonics(lmax)])
         self.channels, self.lmax = channels, lmax
-        self.radial = RadialNetwork([*radial, channels * (lmax + 1)])
+        self.radial = RadialNetwork([*radial, channels * (lmax + 1)], settings)
         self.scale = num_neighbors**-0.5
 
     def extra_repr(self) -> str:

@@ -60,7 +60,8 @@ class LayerFusion(Module):
         leaves = {"centre": o3.Irreps(irreps_in), "neighbours": o3.Irreps(gathered)}
         self.edges: EdgeSum | None = None
         if "edges" in tree.leaves:
-            self.edges = EdgeSum(lmax, channels, radial=radial_sizes(settings), num_neighbors=num_neighbors)
+            sizes = radial_sizes(settings)
+            self.edges = EdgeSum(lmax, channels, radial=sizes, num_neighbors=num_neighbors, settings=settings)
             leaves["edges"] = self.edges.irreps_out
         self.saturations = ModuleDict({name: saturation(leaves[name], settings) for name in sorted(set(tree.leaves))})
         self.block = FusionBlock(tree, leaves, self.irreps_out, channels, settings.fusion.bound)

@@ -9,6 +9,7 @@ from torch.nn import Module, Parameter, ParameterList
 
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.layers.nonlinearity import FACTORS, normalized_silu
+from tesseral.models.networks.layers.radial_table import interpolated, knots, places
 from tesseral.models.networks.products.block_linear import BlockLinear
 from tesseral.models.networks.products.channel_product import ChannelProduct
 from tesseral.models.networks.products.fused.convolution import ConvolutionPlan, Edges, convolve
@@ -23,12 +24,18 @@ class RadialNetwork(Module):
 
     with h_k the width that W_k acts on, and silu scaled to a second moment of 1.
 
+    With a table it is computed at knots alone, and distances take its values there (`layers.radial_table`).
+
     :param sizes: number of radial functions, neurons of each hidden layer, number of weights.
+    :param settings: the `network` section, which may ask for a table; None: none.
     """
 
-    def __init__(self, sizes: list[int]) -> None:
+    knots: Tensor | None
+
+    def __init__(self, sizes: list[int], settings: configuration.Network | None = None) -> None:
         super().__init__()
-        self.sizes = sizes
+        self.sizes, self.cutoff = sizes, settings.radial_cutoff if settings else 0.0
+        self.register_buffer("knots", knots(settings) if settings else None, persistent=False)
         self.weights = ParameterList(Parameter(torch.randn(rows, columns)) for rows, columns in pairwise(sizes))
 
     def __repr__(self) -> str:
@@ -37,9 +44,14 @@ class RadialNetwork(Module):
     def forward(self, radial: Tensor) -> Tensor:
         """The weights of each edge.
 
-        :param radial: φ(r), (edges, sizes[0]).
+        :param radial: φ(r), (edges, sizes[0]); with a table r, (edges, 1).
         :returns: (edges, sizes[-1]).
         """
+        if self.knots is not None:
+            return interpolated(self._computed(self.knots), places(radial[:, 0], self.cutoff, self.knots.shape[0]))
+        return self._computed(radial)
+
+    def _computed(self, radial: Tensor) -> Tensor:
         *hidden, last = self.weights
         for weight in hidden:
             radial = normalized_silu(radial @ (weight * len(weight) ** -0.5))
@@ -85,7 +97,7 @@ class Messages(Module):
         if not self.reaches:
             return
         self.before = BlockLinear(self.irreps_in, self.irreps_in)
-        self.radial = RadialNetwork([*radial_sizes(settings), self.product.weight_numel])
+        self.radial = RadialNetwork([*radial_sizes(settings), self.product.weight_numel], settings)
         with torch.no_grad():  # drawn by channel, then path; used by path, then channel
             last = self.radial.weights[-1]
             last.copy_(last.index_select(1, self.product.drawn()))
@@ -141,6 +153,8 @@ class Messages(Module):
             radial=self.radial.sizes,
             harmonics=self.product.irreps_edge.dim,
             factors=FACTORS,
+            knots=0 if self.radial.knots is None else len(self.radial.knots),
+            cutoff=self.radial.cutoff,
         )
 
     def convolve(self, plan: str, features: Tensor, graph: Graph, own: Tensor | None = None) -> Tensor:
@@ -155,8 +169,9 @@ class Messages(Module):
         edges = Edges(graph.source, graph.destination, graph.reverse, graph.half, graph.harmonics, graph.radial)
         own = features.new_empty(0) if own is None else own
         weights = [self.before.weight, self.after.weight, own, *self.radial.weights]
-        entries, seen = self.product.entries, self.product.seen
-        return convolve(plan, features, graph.species, edges, entries, float(self.scale), weights, seen)
+        knots = features.new_empty(0) if self.radial.knots is None else self.radial.knots
+        fixed = self.product.entries, knots
+        return convolve(plan, features, graph.species, edges, fixed, float(self.scale), weights, self.product.seen)
 
 
 def radial_sizes(settings: configuration.Network) -> list[int]:

@@ -180,7 +180,7 @@ def _random_graph(settings: configuration.Network, shape: Shape) -> Graph:
         source=torch.randint(atoms, (edges,)),
         destination=torch.randint(atoms, (edges,)),
         harmonics=torch.randn(edges, (settings.harmonics_lmax + 1) ** 2),
-        radial=torch.randn(edges, settings.radial_functions),
+        radial=torch.rand(edges, EdgeBasis.from_settings(settings).number),
         positions=torch.randn(atoms, 3),
         structure=torch.zeros(atoms, dtype=torch.int64),
         charge=torch.zeros(1),

@@ -49,6 +49,10 @@ class ConvolutionPlan(NamedTuple):
     """2l+1 and channels of each irrep that a gate multiplies; None without a gate."""
     scalars: tuple[int, int, int] = (0, 0, 0)
     """Even scalars, gating scalars and odd scalars that enter the gate, in this order."""
+    knots: int = 0
+    """At which the radial network is computed, see `layers.radial_table`; 0 where it is computed for each edge."""
+    cutoff: float = 0.0
+    """Å."""
 
     def text(self) -> str:
         """The plan as JSON."""
@@ -97,6 +101,8 @@ class _Plan(ctypes.Structure):
         ("gate", _POINTER),
         *((name, _INTEGER) for name in ("even", "gates", "odd")),
         *((name, _REAL) for name in ("silu", "tanh", "sigmoid")),
+        ("knots", _INTEGER),
+        ("cutoff", _REAL),
     ]
 
 
@@ -112,7 +118,7 @@ class _Pass(ctypes.Structure):
     _fields_ = [
         *((name, _INTEGER) for name in ("atoms", "edges", "rows", "threads")),
         *((name, _POINTER) for name in ("source", "destination", "reverse", "half", "species")),
-        *((name, _POINTER) for name in ("harmonics", "radial", "entries", "x", "before", "after", "own")),
+        *((name, _POINTER) for name in ("harmonics", "radial", "entries", "knots", "x", "before", "after", "own")),
         ("network", _POINTER),
         ("scale", _REAL),
         *((name, _POINTER) for name in ("kept", "y", "dy", "spare", "dx", "dbefore", "dafter", "down")),
@@ -173,6 +179,8 @@ def open_convolution(text: str, real: str) -> _Convolution:
         couplings=product.couplings,
         paths=couple.number,
         gated=-1 if told.gate is None else len(told.gate),
+        knots=told.knots,
+        cutoff=told.cutoff,
         **dict(zip(("even", "gates", "odd"), told.scalars, strict=True)),
         **dict(zip(("silu", "tanh", "sigmoid"), told.factors, strict=True)),
         **{name: ctypes.addressof(array) for name, array in arrays.items()},
@@ -186,7 +194,7 @@ def convolve(
     features: Tensor,
     species: Tensor,
     edges: Edges,
-    entries: Tensor,
+    fixed: tuple[Tensor, Tensor],
     scale: float,
     weights: Sequence[Tensor],
     seen: list[EdgeWeights] | None = None,
@@ -197,14 +205,14 @@ def convolve(
     :param features: (atoms, components), in e3nn's layout.
     :param species: (atoms,) int64, the element of each.
     :param edges: geometry without gradient, each edge with its reverse.
-    :param entries: as `coupling.entries`.
+    :param fixed: the entries of `coupling.entries`, and φ at the knots, (knots, functions), empty without knots.
     :param scale: factor of the messages.
     :param weights: of the map before, the map after, the self-connection (empty without one), and the matrices of the
         radial network.
     :param seen: takes the weights of the edges, where someone looks at them.
     :returns: (atoms, components of the result).
     """
-    result: Tensor = _Convolve.apply(text, features, species, edges, entries, scale, seen, *weights)
+    result: Tensor = _Convolve.apply(text, features, species, edges, fixed, scale, seen, *weights)
     return result
 
 
@@ -216,13 +224,13 @@ class _Convolve(torch.autograd.Function):
         features: Tensor,
         species: Tensor,
         edges: Edges,
-        entries: Tensor,
+        constant: tuple[Tensor, Tensor],
         scale: float,
         seen: list[EdgeWeights] | None,
         *weights: Tensor,
     ) -> Tensor:
         operation = open_convolution(text, str(features.dtype).removeprefix("torch."))
-        fixed = [part.contiguous() for part in (*edges, species, entries)]
+        fixed = [part.contiguous() for part in (*edges, species, *constant)]
         learned = [part.contiguous() for part in (features, *weights)]
         call = _call(fixed, learned, scale)
         of, to = ctypes.byref(operation.plan), ctypes.byref(call)
@@ -242,7 +250,7 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kept, *rest = ctx.saved_tensors
-        fixed, learned = rest[: len(Edges._fields) + 2], rest[len(Edges._fields) + 2 :]
+        fixed, learned = rest[: len(Edges._fields) + 3], rest[len(Edges._fields) + 3 :]
         operation = open_convolution(ctx.text, str(kept.dtype).removeprefix("torch."))
         gradient = gradient.contiguous()
         made = [torch.zeros_like(part) for part in learned]
@@ -269,13 +277,13 @@ def _rows(array: Tensor, start: int, edges: Edges, weights: Sequence[Tensor]) ->
 
 def _call(fixed: Sequence[Tensor], learned: Sequence[Tensor], scale: float) -> _Pass:
     """The numbers and addresses that both passes need."""
-    source, destination, reverse, half, harmonics, radial, species, entries = (part.data_ptr() for part in fixed)
+    source, destination, reverse, half, harmonics, radial, species, entries, knots = (p.data_ptr() for p in fixed)
     x, before, after, own, *matrices = (part.data_ptr() for part in learned)
     network = (_POINTER * len(matrices))(*matrices)
     call = _Pass(
         len(fixed[6]), len(fixed[0]), len(fixed[3]), torch.get_num_threads(),
         source, destination, reverse, half, species,
-        harmonics, radial, entries, x, before, after, own, ctypes.addressof(network), scale,
+        harmonics, radial, entries, knots, x, before, after, own, ctypes.addressof(network), scale,
     )  # fmt: skip
     call.alive = network
     return call

@@ -46,12 +46,14 @@ struct Plan {
     const Term* gate;
     int64_t even, gates, odd;
     double silu, tanh, sigmoid;  // their normalisations
+    int64_t knots;               // at which the radial network is computed; 0 for each edge
+    double cutoff;
 };
 
 struct Pass {
     int64_t atoms, edges, rows, threads;
     const int64_t *source, *destination, *reverse, *half, *species;
-    const Real *harmonics, *radial, *entries;
+    const Real *harmonics, *radial, *entries, *knots;
     const Real *x, *before, *after, *own;
     const Real* const* network;  // the matrices of the radial network
     double scale;                // of the messages
@@ -134,6 +136,40 @@ struct Sorted {
     }
 };
 
+// Rows that the radial network is computed for.
+static int64_t computed(const Plan& p, const Pass& c) { return p.knots ? p.knots : c.rows; }
+
+// The eight knots about a distance, and what each is multiplied by: `places` of `layers.radial_table`.
+struct Place {
+    int64_t first;
+    Real weights[8] = {};
+    Place(const Plan& p, Real distance) {
+        const Real along = distance * (Real)((p.knots - 7) / p.cutoff);
+        first = (int64_t)along;
+        first = first > p.knots - 8 ? p.knots - 8 : first;
+        const Real t = along - first, u = 1 - t;
+        const Real splines[4] = {u * u * u / 6, (3 * t - 6) * t * t / 6 + (Real)2 / 3,
+                                 (3 * u - 6) * u * u / 6 + (Real)2 / 3, t * t * t / 6};
+        const Real filter[5] = {1, -10, 54, -10, 1};
+        for (int n = 0; n < 4; n++)
+            for (int k = 0; k < 5; k++) weights[n + k] += filter[k] * splines[n] / 36;
+    }
+};
+
+static void add(Real* to, const Real* from, Real scale, int64_t number) {
+    typedef Real V __attribute__((vector_size(32)));
+    constexpr int64_t N = 32 / sizeof(Real);
+    int64_t u = 0;
+    for (; u + N <= number; u += N) {
+        V sum, part;
+        memcpy(&sum, to + u, sizeof sum);
+        memcpy(&part, from + u, sizeof part);
+        sum += scale * part;
+        memcpy(to + u, &sum, sizeof sum);
+    }
+    for (; u < number; u++) to[u] += scale * from[u];
+}
+
 // What the forward pass leaves to the backward pass.
 struct Kept {
     Blocks x, sorted, sent, gathered, inner, outer;  // `inner` enters a silu of the radial network, `outer` leaves it
@@ -144,8 +180,8 @@ struct Kept {
           sent(arena.blocks(p.terms, p.term, c.atoms)),
           gathered(arena.blocks(p.blocks, p.block, c.atoms)) {
         for (int64_t n = 0; n < p.layers; n++) {
-            inner.push_back(n ? arena.take(c.rows * p.sizes[n]) : nullptr);
-            outer.push_back(arena.take(c.rows * p.sizes[n]));
+            inner.push_back(n ? arena.take(computed(p, c) * p.sizes[n]) : nullptr);
+            outer.push_back(arena.take(computed(p, c) * p.sizes[n]));
         }
         weights = arena.take(c.rows * p.sizes[p.layers]);
         couplings = arena.take(c.edges * p.couplings);
@@ -156,7 +192,7 @@ struct Kept {
 // What the backward pass needs for itself, of which the forward pass uses the first two.
 struct Spare {
     Blocks out, own, gathered, sent, x, sorted, radial;
-    Real *weights, *y;
+    Real *weights, *table, *y;
     Spare(const Plan& p, const Pass& c, Arena& arena)
         : out(arena.blocks(p.outs, p.out, c.atoms)),
           own(arena.blocks(p.outs, p.out, c.atoms)),
@@ -164,8 +200,9 @@ struct Spare {
           sent(arena.blocks(p.terms, p.term, c.atoms)),
           x(arena.blocks(p.terms, p.term, c.atoms)),
           sorted(arena.blocks(p.terms, p.term, c.atoms)) {
-        for (int64_t n = 0; n < p.layers; n++) radial.push_back(arena.take(c.rows * p.sizes[n]));
+        for (int64_t n = 0; n < p.layers; n++) radial.push_back(arena.take(computed(p, c) * p.sizes[n]));
         weights = arena.take(c.rows * p.sizes[p.layers]);
+        table = arena.take(p.knots * p.sizes[p.layers]);
         y = arena.take(c.atoms * width(p.outs, p.out));
     }
 };
@@ -239,16 +276,25 @@ extern "C" void convolve(const Plan* plan, Pass* pass) {
         multiply(p, false, false, c.atoms * p.term[t.from].dim, t.columns, t.rows, t.scale, kept.x[t.from], t.rows,
                  c.before + t.weight, t.columns, kept.sent[t.to], t.columns, true);
     }
-    for (int64_t row = 0; row < c.rows; row++)
-        memcpy(kept.outer[0] + row * p.sizes[0], c.radial + c.half[row] * p.sizes[0], sizeof(Real) * p.sizes[0]);
+    const int64_t number = computed(p, c), wide = p.sizes[p.layers];
+    for (int64_t row = 0; row < number; row++) {
+        const Real* from = p.knots ? c.knots + row * p.sizes[0] : c.radial + c.half[row] * p.sizes[0];
+        memcpy(kept.outer[0] + row * p.sizes[0], from, sizeof(Real) * p.sizes[0]);
+    }
     for (int64_t n = 0; n < p.layers; n++) {
         const int64_t rows = p.sizes[n], columns = p.sizes[n + 1];
-        Real* made = n + 1 < p.layers ? kept.inner[n + 1] : kept.weights;
-        multiply(p, false, false, c.rows, columns, rows, 1 / std::sqrt((double)rows), kept.outer[n], rows,
+        Real* made = n + 1 < p.layers ? kept.inner[n + 1] : p.knots ? spare.table : kept.weights;
+        multiply(p, false, false, number, columns, rows, 1 / std::sqrt((double)rows), kept.outer[n], rows,
                  c.network[n], columns, made, columns, false);
         if (n + 1 < p.layers)
-            for (int64_t i = 0; i < c.rows * columns; i++)
+            for (int64_t i = 0; i < number * columns; i++)
                 kept.outer[n + 1][i] = made[i] * sigmoid(made[i]) * (Real)p.silu;
+    }
+    for (int64_t row = 0; p.knots && row < c.rows; row++) {
+        const Place place(p, c.radial[c.half[row]]);
+        Real* to = kept.weights + row * wide;
+        memset(to, 0, sizeof(Real) * wide);
+        for (int n = 0; n < 8; n++) add(to, spare.table + (place.first + n) * wide, place.weights[n], wide);
     }
     multiply(p, false, false, c.edges, p.couplings, p.harmonics, 1, c.harmonics, p.harmonics, c.entries, p.couplings,
              kept.couplings, p.couplings, false);
@@ -347,14 +393,21 @@ extern "C" void convolve_back(const Plan* plan, Pass* pass) {
     clear(spare.sent, p.term, c.atoms);
     memset(spare.weights, 0, sizeof(Real) * c.rows * columns);
     product(p, c, kept, spare.gathered, &spare.sent, spare.weights);
-    const Real* d = spare.weights;
+    const int64_t number = computed(p, c);
+    if (p.knots) memset(spare.table, 0, sizeof(Real) * p.knots * columns);
+    for (int64_t row = 0; p.knots && row < c.rows; row++) {
+        const Place place(p, c.radial[c.half[row]]);
+        for (int n = 0; n < 8; n++)
+            add(spare.table + (place.first + n) * columns, spare.weights + row * columns, place.weights[n], columns);
+    }
+    const Real* d = p.knots ? spare.table : spare.weights;
     for (int64_t n = p.layers - 1; n >= 0; n--) {
         const int64_t rows = p.sizes[n], wide = p.sizes[n + 1];
         const double scale = 1 / std::sqrt((double)rows);
-        multiply(p, true, false, rows, wide, c.rows, scale, kept.outer[n], rows, d, wide, c.dnetwork[n], wide, false);
+        multiply(p, true, false, rows, wide, number, scale, kept.outer[n], rows, d, wide, c.dnetwork[n], wide, false);
         if (!n) break;
-        multiply(p, false, true, c.rows, rows, wide, scale, d, wide, c.network[n], wide, spare.radial[n], rows, false);
-        for (int64_t i = 0; i < c.rows * rows; i++) {
+        multiply(p, false, true, number, rows, wide, scale, d, wide, c.network[n], wide, spare.radial[n], rows, false);
+        for (int64_t i = 0; i < number * rows; i++) {
             const Real x = kept.inner[n][i], open = sigmoid(x);
             spare.radial[n][i] *= open * (1 + x * (1 - open)) * (Real)p.silu;
         }
