@@ -1,5 +1,6 @@
 # make quickstart   sets up .venv, runs a study on this machine, writes its report
-# make test         the same set-up, then every check and test
+# make test         the same set-up, then every check and the tests
+# make test-long    the tests that take half a minute or more each: kills of drivers and workers, real clusters
 # make schemas      renew the JSON Schemas of study files, recipes and mappings in study/examples
 # make docs         build the documentation to build/docs; a warning is an error
 # make chaos        30 kills over 5 studies, and what they cost: nothing. Figures in build/chaos.json
@@ -19,7 +20,7 @@ STUDY := quickstart$(if $(SIZE),_$(SIZE))
 WATER := water$(if $(SIZE),_$(SIZE))
 TESSERAL := .venv/bin/tesseral
 
-.PHONY: quickstart test install check schemas docs chaos faults slurm-test cluster-test simulate calibrate bench bench-gpu clean
+.PHONY: quickstart test test-long install check schemas docs chaos faults slurm-test cluster-test simulate calibrate bench bench-gpu clean
 
 quickstart: install
 	@$(TESSERAL) reference make study/examples/$(WATER).toml --storage $(STORAGE)
@@ -28,6 +29,9 @@ quickstart: install
 
 test: install check
 	@.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder  # a third of the time is waiting; each file in one process
+
+test-long: install
+	@.venv/bin/pytest -m long -n 2 --dist load
 
 check: install
 	@.venv/bin/ruff check .

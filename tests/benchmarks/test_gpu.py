@@ -1,8 +1,11 @@
 """The check of an accelerator, rehearsed on the CPU at a small size: all that it runs is whole."""
 
+import pytest
+
 from tests.benchmarks.gpu import figures
 
 
+@pytest.mark.long
 def test_a_rehearsal_on_the_cpu():
     made = {figure.what: figure for figure in figures("cpu", ["quickstart-24"], turns=1)}
     assert sum("disagreement" in what for what in made) == 8

@@ -75,6 +75,7 @@ def numbers(storage: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     return curves.sort(curves.columns), traces.sort(traces.columns)
 
 
+@pytest.mark.long
 def test_kills_of_workers_and_drivers(storage, long_study, tmp_path_factory):
     study = Study.load(long_study)
     monkey = random.Random(20261121)

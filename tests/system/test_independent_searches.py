@@ -171,6 +171,7 @@ def test_killed_after_every_trial_all_searches_propose_the_same(storage, searche
     assert records(storage) == before
 
 
+@pytest.mark.long
 def test_two_workers_of_ray_come_to_the_same_records(storage, searched, tmp_path_factory):
     """Without early stopping, which compares what has come so far."""
     text = searched.read_text().replace("[search.asha]\nmin_epochs = 1\nreduction = 2\n", "")

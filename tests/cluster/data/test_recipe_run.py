@@ -86,6 +86,7 @@ def drive(
     return done.returncode, [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.long
 def test_killed_twice_and_resumed_is_the_same_file_as_unbroken(tmp_path):
     """Killed on Ray, then inline, and ended on Ray; the unbroken one is made inline. So either makes the same rows."""
     file = recipe(tmp_path, WATERS.format(1, 6), HYDROGEN, WATERS.format(2, 2))

@@ -54,6 +54,7 @@ with explained():
 """
 
 
+@pytest.mark.long
 def test_a_driver_that_loses_its_lease_stops_its_trials_and_exits_with_3(storage, study_file):
     study_file.write_text(study_file.read_text().replace("epochs = 6", "epochs = 300"))
     command = [sys.executable, "-c", LOST, str(study_file), str(storage)]
@@ -99,7 +100,7 @@ def short() -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("number", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.long), (signal.SIGTERM, 143, "terminated")],
 )
 def test_a_signal_to_the_group_keeps_the_trials_and_says_how_to_go_on(storage, study_file, short, number, code, word):
     with driving(storage, study_file, short) as driver:
@@ -117,7 +118,9 @@ def test_a_signal_to_the_group_keeps_the_trials_and_says_how_to_go_on(storage, s
     assert not list(short.glob("tess-*"))
 
 
-@pytest.mark.parametrize(("server", "words"), [("raylet", "raylet"), ("gcs_server", "head (GCS)")])
+@pytest.mark.parametrize(
+    ("server", "words"), [("raylet", "raylet"), pytest.param("gcs_server", "head (GCS)", marks=pytest.mark.long)]
+)
 def test_a_driver_whose_ray_is_lost_stops_and_says_so(storage, study_file, short, server, words):
     with driving(storage, study_file, short) as driver:
         (victim,) = children(driver.pid, server)
@@ -130,6 +133,7 @@ def test_a_driver_whose_ray_is_lost_stops_and_says_so(storage, study_file, short
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
+@pytest.mark.long
 def test_what_a_machine_lacks_is_said_and_costs_no_trial(storage, study_file):
     study_file.write_text(study_file.read_text() + 'device = "cuda"\n')
     command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(study_file), "--storage", str(storage)]
@@ -141,6 +145,7 @@ def test_what_a_machine_lacks_is_said_and_costs_no_trial(storage, study_file):
     assert not list(storage.glob("small/trials/*/outcome.json"))
 
 
+@pytest.mark.long
 def test_what_a_worker_warns_of_is_said_by_its_driver(storage, study_file):
     jobs = Nothing()
     run_study(prepare(Study.load(study_file), str(storage)), jobs, Silent())
@@ -223,6 +228,7 @@ print(json.dumps(work.told))
 """
 
 
+@pytest.mark.long
 def test_what_needs_room_runs_again_alone_and_what_is_lost_runs_again(tmp_path):
     """Trials of a stand-in, packed by a probe that is made up: two at a time, of 0.2 GB each."""
     script = tmp_path / "rooms.py"

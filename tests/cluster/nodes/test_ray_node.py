@@ -148,6 +148,7 @@ print("seen", *seen)
 """
 
 
+@pytest.mark.long
 def test_two_jobs_on_one_machine_have_two_clusters_and_end_their_own():
     heads = [node("head", "--job", "5", RAY_AUTH_TOKEN=character * 64) for character in "ab"]
     addresses = [head.stdout.readline().strip() for head in heads]

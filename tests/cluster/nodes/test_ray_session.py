@@ -55,7 +55,7 @@ def _is_ray(path: Path, mark: bytes) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's table of sockets")
-@pytest.mark.parametrize("address", ["", "local"])
+@pytest.mark.parametrize("address", ["", pytest.param("local", marks=pytest.mark.long)])
 def test_nothing_listens_beyond_loopback_and_nothing_outlives_the_driver(address):
     before, mark = listening(), f"TESSERAL_TEST={os.getpid()}{address}"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}

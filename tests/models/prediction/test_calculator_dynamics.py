@@ -81,6 +81,7 @@ def energies(trained: tuple[TrainedCalculator, Atoms], step: float, length: floa
     return np.array(found)
 
 
+@pytest.mark.long
 def test_energy_is_conserved_to_the_square_of_the_time_step(trained):
     """The fluctuation of velocity Verlet is a quarter for half the step, and no drift is seen beside it.
 

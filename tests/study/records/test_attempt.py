@@ -297,7 +297,7 @@ def test_counting_drops_an_older_lease_after_a_newer_one():
     assert counting(begins) == {1: 5, 2: 7, 4: None}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(lives=st.lists(st.tuples(st.integers(1, 12), st.sets(st.integers(0, 30), max_size=4)), max_size=5))
 def test_every_step_stands_once_after_any_kills(tmp_path_factory, lives):
     """Each life trains some steps with checkpoints at some of them and is killed; the last one finishes."""

@@ -26,7 +26,7 @@ from tests.support.synthetic_density import small_configuration
 
 SHAPE = Shape(2, WATER, atoms=6.0, edges=20.0)
 NO_FUSION = st.just(Fusion())
-FEW = settings(max_examples=10, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+FEW = settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 """Examples take a second each: shrinking would take minutes."""
 
 

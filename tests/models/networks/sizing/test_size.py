@@ -112,7 +112,7 @@ def measured(configuration: Configuration, elements: int, layout: tuple[MulIrrep
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     hidden=irreps(5, 3, 4),
     layout=irreps(4, 4, 3),
