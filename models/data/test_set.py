@@ -1,5 +1,7 @@
 """A test set of its own: other reference data than those trained on, with the same target and elements."""
 
+from collections.abc import Iterable
+
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import check_values
 from tesseral.study import configuration
@@ -15,8 +17,8 @@ def check_test_set(name: str, tested: Reference, trained: Reference, target: con
     :param tested: its data.
     :param trained: the data that the network is trained on.
     :param target: what is predicted.
-    :raises DataError: if no structure converged, or there are elements that the network has no input for, the target is
-        missing or another one, or the auxiliary basis differs.
+    :raises DataError: if no structure converged, or there are elements or charges that the network was not trained on,
+        the target is missing or another one, or the auxiliary basis differs.
     """
     if not len(tested.converged):
         raise _refused(name, "expected at least one converged structure, got none")
@@ -26,6 +28,13 @@ def check_test_set(name: str, tested: Reference, trained: Reference, target: con
             name,
             f"expected the elements of the data that is trained on, {_symbols(trained.elements)}, got "
             f"{_symbols(others)} too",
+        )
+    charges, known = ({*each.converged.table["charge"].to_pylist()} for each in (tested, trained))
+    if strange := sorted(charges - known):
+        raise _refused(
+            name,
+            f"expected total charges of the data that is trained on, {_numbers(known)}, got {_numbers(strange)} too: a "
+            "network has no input for them",
         )
     try:
         theirs, ours = (find_quantity(target.quantity, each.labels) for each in (tested, trained))
@@ -46,6 +55,10 @@ def check_test_set(name: str, tested: Reference, trained: Reference, target: con
 
 def _refused(name: str, message: str) -> DataError:
     return DataError(f"data.tests.{name}: {message}")
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(values)))
 
 
 def _symbols(numbers: tuple[int, ...] | list[int]) -> str:

@@ -12,7 +12,7 @@ from tesseral.models.prediction.ase_units import to_ase
 from tesseral.models.prediction.trained_model import TrainedModel
 from tesseral.models.reference.structure import Structure
 from tesseral.models.targets.forces import differentiated
-from tesseral.study.errors import StudyFileError
+from tesseral.study.errors import DataError, StudyFileError
 
 PROPERTIES = {
     "forces": ["energy", "free_energy", "forces", "stress"],
@@ -54,12 +54,12 @@ class TrainedCalculator(Calculator):
         :param atoms: periodic or in empty space.
         :param properties: any; all are computed.
         :param system_changes: any.
-        :raises DataError: if the trial's data have no such element or charge, or the atoms are periodic and what the
-            model predicts has no meaning there.
+        :raises DataError: if the trial's data have no such element or charge, the charge is no whole number, or the
+            atoms are periodic and what the model predicts has no meaning there.
         """
         super().calculate(atoms, properties, system_changes)
         own: Any = self.atoms
-        charge = int(own.info.get("charge", 0)) if self.charge is None else self.charge
+        charge = _stated_charge(own) if self.charge is None else self.charge
         name = own.get_chemical_formula()
         cell = own.cell.array * own.pbc[:, None] if own.pbc.any() else None
         structure = Structure(name, tuple(own.numbers.tolist()), own.positions.copy(), charge, cell=cell)
@@ -80,3 +80,17 @@ class TrainedCalculator(Calculator):
             if value is not None and bool(value.isfinite().all()):
                 values[name] = value[0]
         return {name: value.cpu().numpy() for name, value in values.items()}
+
+
+def _stated_charge(atoms: Atoms) -> int:
+    """The charge in `atoms.info`, e; 0 without one."""
+    stated = atoms.info.get("charge", 0)
+    try:
+        value = float(stated)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not value.is_integer():
+        raise DataError(
+            f'expected a whole number as atoms.info["charge"], got {stated!r}; calculator(charge=…) states it instead'
+        )
+    return int(value)

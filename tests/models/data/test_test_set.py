@@ -34,6 +34,17 @@ def test_an_element_without_an_input_is_refused():
         check_test_set("oh", hydroxyl, hydrogen, ENERGY)
 
 
+def test_a_charge_that_is_not_trained_on_is_refused():
+    """A network has no input for the charge: ions would be predicted as what they are not."""
+    place = WATERS.table.schema.get_field_index("charge")
+    field = WATERS.table.schema.field(place)
+    charged = pa.array([0, 1] + [-1] * (len(WATERS) - 2), field.type)
+    ions = replace(WATERS, table=WATERS.table.set_column(place, field, charged))
+    with pytest.raises(DataError, match=r"data\.tests\.ions: expected total charges of the data .*, 0, got -1, 1 too"):
+        check_test_set("ions", ions, WATERS, ENERGY)
+    check_test_set("ions", WATERS, ions, ENERGY)
+
+
 def test_a_target_that_is_missing_or_another_one_is_refused():
     place = WATERS.table.schema.get_field_index("energy")
     empty = pa.nulls(len(WATERS), pa.float64())

@@ -56,6 +56,13 @@ def test_a_dipole_is_that_of_the_model_in_e_angstrom():
         np.testing.assert_allclose(atoms.get_dipole_moment(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("charge", [0.5, "none", [1], float("nan")])
+def test_a_charge_that_is_no_whole_number_is_refused(charge):
+    atoms = Atoms("OHH", WATER, info={"charge": charge}, calculator=trained_model("energy").calculator())
+    with pytest.raises(DataError, match=r'expected a whole number as atoms.info\["charge"\], got .*; calc'):
+        atoms.get_potential_energy()
+
+
 def test_what_it_cannot_calculate_is_one_sentence():
     with pytest.raises(StudyFileError, match=r"one of forces, energy, .*, got one of gap"):
         trained_model("gap").calculator()
