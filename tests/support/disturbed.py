@@ -17,7 +17,7 @@ from tesseral.study.errors import TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.segments import TABLES, Source, read_segment
 from tesseral.study.records.store import Store
-from tests.support.forked_commands import Commands, Ended
+from tests.support.forked_commands import Commands, Ended, forked
 
 FAULTS = (
     "rows lost silently, counted twice, or changed",
@@ -227,7 +227,7 @@ def each(items: Sequence[T], act: Callable[[Commands, T], None], threads: int = 
     errors: list[str] = []
 
     def work() -> None:
-        with Commands() as commands:
+        with forked() as commands:
             while not errors:
                 try:
                     item = waiting.get_nowait()

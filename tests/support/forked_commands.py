@@ -1,6 +1,6 @@
 """Commands of tesseral, each in a fork of one process that has imported everything: a second instead of ten.
 
-`Commands` starts that process and hands it one command after another.
+`forked` gives such a process, which is handed one command after another.
 """
 
 import gc
@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from tests.support.failing_files import Failure, Watched
 
@@ -55,17 +56,11 @@ class Ended(NamedTuple):
 
 
 class Commands:
-    """A process that forks for each command."""
+    """A process that forks for each command. It ends with the process that started it."""
 
-    def __enter__(self) -> Self:
+    def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.support.forked_commands"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(60)
 
     def run(
         self,
@@ -97,6 +92,20 @@ class Commands:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return Ended(**json.loads(self._process.stdout.readline()))
+
+
+_IDLE: list[Commands] = []
+
+
+@contextmanager
+def forked() -> Iterator[Commands]:
+    """A process for commands that nobody uses, or a new one: its imports take ten seconds, so the next user gets it."""
+    try:
+        found = _IDLE.pop()
+    except IndexError:
+        found = Commands()
+    yield found
+    _IDLE.append(found)
 
 
 def _serve() -> None:

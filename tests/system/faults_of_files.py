@@ -7,7 +7,7 @@ from pathlib import Path
 from tesseral.models.data.reference_file import read_reference
 from tests.support.disturbed import RECIPE, Found, Studies, difference, each, numbers
 from tests.support.failing_files import ERRORS, Failure
-from tests.support.forked_commands import Commands, Ended
+from tests.support.forked_commands import Commands, Ended, forked
 
 MAPPING = """
 [reference]
@@ -66,7 +66,7 @@ def try_files(found: Found, share: float = 1.0, seed: int = 0) -> None:
     :param share: of the operations that are tried.
     """
     chosen = random.Random(seed)
-    with Commands() as commands:
+    with forked() as commands:
         studies = Studies(commands)
         (studies.folder / "mapping.toml").write_text(MAPPING)
         (studies.folder / "frames.xyz").write_text(FRAMES)

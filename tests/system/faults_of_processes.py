@@ -5,7 +5,7 @@ import signal
 
 from tests.support.disturbed import Found, Studies, difference, each, numbers
 from tests.support.failing_files import Failure
-from tests.support.forked_commands import Commands
+from tests.support.forked_commands import Commands, forked
 
 SIGNALS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "SIGINT": 130}
 """Signal → the exit code that it leads to."""
@@ -15,7 +15,7 @@ MOMENTS = 30
 def try_processes(found: Found, share: float = 1.0, seed: int = 0) -> None:
     """Send each signal at moments that are spread over a run; the same command then goes on."""
     chosen = random.Random(seed)
-    with Commands() as commands:
+    with forked() as commands:
         studies = Studies(commands)
         with studies.copy() as folder:
             quiet = studies.run(commands, folder, "searching", watched=folder)

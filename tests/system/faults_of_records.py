@@ -17,7 +17,7 @@ from tesseral.study.records.segments import TABLES, altered, read_segment
 from tesseral.study.records.store import Store
 from tests.support.disturbed import FAULTS, Found, Numbers, Studies, difference, each, numbers
 from tests.support.failing_files import Failure
-from tests.support.forked_commands import Commands
+from tests.support.forked_commands import Commands, forked
 
 KINDS = {
     "trial": "trials/*/trial.json",
@@ -91,7 +91,7 @@ def flipped(data: bytes, bit: int) -> bytes:
 def try_records(found: Found, share: float = 1.0, seed: int = 0) -> None:
     """Damage every kind of record of a finished, a half-finished and a searching study; then follow the advice."""
     chosen = random.Random(seed)
-    with Commands() as commands:
+    with forked() as commands:
         studies = Studies(commands)
         undisturbed = {name: _finished(studies, commands, name) for name in ("plain", "searching")}
         states = {
@@ -194,7 +194,7 @@ def _remove(path: Path) -> None:
 def try_bits(found: Found, share: float = 1.0, seed: int = 0) -> None:
     """Flip bits in every kind of record, 2,000 each: its reader must say so, or return what it did before."""
     chosen = random.Random(seed)
-    with Commands() as commands:
+    with forked() as commands:
         studies = Studies(commands)
         folders = [
             (name, _started(studies, commands, name, checkpoints))

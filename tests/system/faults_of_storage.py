@@ -10,7 +10,7 @@ import boto3
 
 from tests.support.disturbed import Found, Numbers, Studies, difference, each, numbers
 from tests.support.faulty_proxy import FAULTS, Fault, Proxy, first, proxy_of
-from tests.support.forked_commands import Commands, Ended
+from tests.support.forked_commands import Commands, Ended, forked
 from tests.support.s3_server import s3
 
 PLACES = {
@@ -53,7 +53,7 @@ def try_storage(found: Found, share: float = 1.0, seed: int = 0) -> None:
     """Run a searching study whose requests meet each fault at each kind of record, then at random."""
     chosen = random.Random(seed)
     with s3() as environment:
-        with Commands() as commands:
+        with forked() as commands:
             studies = Studies(commands)
             with studies.copy() as folder:
                 assert studies.run(commands, folder, "searching").code == 0

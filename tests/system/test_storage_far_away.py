@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.disturbed import Studies, difference, numbers
 from tests.support.faulty_proxy import proxy_of
-from tests.support.forked_commands import Commands, Ended
+from tests.support.forked_commands import Ended, forked
 from tests.support.s3_server import s3
 from tests.system.faults_of_storage import put
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def far():
     """Commands, studies, the environment that leads to a server, and the numbers of an undisturbed run."""
-    with s3() as environment, Commands() as commands:
+    with s3() as environment, forked() as commands:
         studies = Studies(commands)
         with studies.copy() as folder:
             assert studies.run(commands, folder, "plain").code == 0
