@@ -9,6 +9,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,7 @@ def test_the_readme_shows_the_quickstarts_study_file():
     assert (ROOT / "study" / "examples" / "quickstart.toml").read_text() in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_quickstart_in_a_fresh_copy(tmp_path):
     """`make quickstart SIZE=tiny`, with this test run's packages in place of new ones, but with the copy's code."""
     checkout = copy(tmp_path / "checkout")

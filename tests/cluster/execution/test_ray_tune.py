@@ -118,9 +118,8 @@ def test_a_signal_to_the_group_keeps_the_trials_and_says_how_to_go_on(storage, s
     assert not list(short.glob("tess-*"))
 
 
-@pytest.mark.parametrize(
-    ("server", "words"), [("raylet", "raylet"), pytest.param("gcs_server", "head (GCS)", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("server", "words"), [("raylet", "raylet"), ("gcs_server", "head (GCS)")])
 def test_a_driver_whose_ray_is_lost_stops_and_says_so(storage, study_file, short, server, words):
     with driving(storage, study_file, short) as driver:
         (victim,) = children(driver.pid, server)

@@ -69,6 +69,7 @@ def test_other_versions_where_it_was_submitted_are_said(monkeypatch):
     assert other_versions() == f"the cluster has Python {here['python']}; submitted from Python 3.13.0"
 
 
+@pytest.mark.long
 def test_real_nodes_are_asked_each(tmp_path, monkeypatch):
     """On Ray: the node answers, also without a core free; one that does not exist is told, and work avoids a node."""
     monkeypatch.setattr(ray_check, "CHECK_WITHIN", 240.0)
