@@ -41,7 +41,8 @@ class Campaign:
 
     It implements `tesseral.cluster.execution.executor.Work`. All of its state is derived from the records, and every
     decision that a restart could not repeat is sealed before it is acted on. Before each write it checks that its
-    lease was not superseded: this fences off a driver that was paused while another took over.
+    lease was not superseded: this fences off a driver that was paused while another took over. Before the record of a
+    trial, which any driver would write alike, a check of a moment ago will do.
 
     :param plan: the study, prepared.
     :param store: the study's records.
@@ -160,7 +161,7 @@ class Campaign:
             self._place(planned)
             entry = self._entries.get(trial)
             if entry is None or (entry.outcome is None and trial not in self._running):
-                self._check()
+                self._lease.check(fresh=False)
                 entry = self._record(planned, arm, facts)
                 # A searched batch size changes the steps; a trial that was copied takes none, and no time.
                 taken = steps if entry.outcome is None else 0
@@ -260,7 +261,7 @@ class Campaign:
     def _record(self, planned: PlannedTrial, arm: PlannedArm, facts: dict[str, Any]) -> Entry:
         """Write the trial's record; its outcome too, if another study has trained it or its network is refused."""
         trial = planned.trial.id
-        write_plan(
+        written = write_plan(
             self._store,
             planned,
             self.plan.study.name,
@@ -282,6 +283,8 @@ class Campaign:
             seal_outcome(self._store, trial, 0, State.FAILED, [], 0, steps=0, **facts)
         elif name := self._reusable.copy(self._store, trial, self._traces):
             self.reused[name] += 1
+        elif written is not None:
+            return written
         return self._read(trial)
 
     def _read(self, trial: str) -> Entry:

@@ -3,7 +3,7 @@
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,8 @@ REPORTS = 100.0
 """Progress reports a second by all trials together: each takes the driver a millisecond."""
 LEAVING = b"tesseral-leaving-"
 """Key in Ray's head, followed by the job's id, by which the driver asks its trials to keep their state and end."""
+EVERYWHERE = "everywhere"
+"""What the key says, where it does not name nodes."""
 
 
 def pause(beside: int) -> float:
@@ -42,25 +44,24 @@ def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
         if why := other_code(code_hash(), config["code"]):
             tune.report({"trial": config["job"]["trial"], "unfit": why, "certain": True, "step": 0})
             return
+        address, node = here()
+        if _asked_to_leave(node) == node:
+            tune.report({"trial": config["job"]["trial"], "cut": True, "step": 0})
+            return
         job = Job(**config["job"])
         if job.gpus == 0 and job.device == "auto":
             job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
-        address, node = here()
         job = replace(job, address=address, node=node, node_folder=node_folder())
-        asked, told, done, cut = 0.0, 0.0, 0, False
+        asked, told, done, left = 0.0, 0.0, 0, ""
         said = _overheard()
 
         def progress(step: int, steps: int) -> None:
-            nonlocal asked, told, done, cut
+            nonlocal asked, told, done, left
             done, now = step, time.monotonic()
             if step >= steps or now - asked < REPORT_EVERY:
                 return
             asked = now
-            try:
-                leaving = _leaving()
-            except Exception:  # noqa: BLE001 - Ray's head is gone or cut off, which is not the trial's failure
-                leaving = cut = True
-            if leaving:
+            if left := _asked_to_leave(node):
                 raise KeyboardInterrupt
             if now - told >= pause(config["beside"]):
                 told = now
@@ -79,7 +80,7 @@ def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
             except NeedsRoomError as error:
                 end = {"step": done, "crowded": str(error)}
             except KeyboardInterrupt:
-                end = {"step": done} | ({"cut": True} if cut else {"lost": "its driver was interrupted"})
+                end = {"step": done} | ({"cut": True} if left == node else {"lost": "its driver was interrupted"})
             except StoreError as error:
                 end = {"step": done, "lost": _first_line(error)}
             except TesseralError as error:
@@ -125,13 +126,24 @@ def _with_retries(run: Callable[[], Any]) -> None:
     run()
 
 
-def ask_to_leave() -> None:
-    """Ask all running trials of this driver to keep their state and end."""
-    internal_kv._internal_kv_put(_key(), b"1")
+def ask_to_leave(nodes: Collection[str] = ()) -> None:
+    """Ask running trials of this driver to keep their state and end.
+
+    :param nodes: ids of the nodes on which they are asked; everywhere without any.
+    """
+    internal_kv._internal_kv_put(_key(), ",".join(nodes) or EVERYWHERE)
 
 
-def _leaving() -> bool:
-    return bool(internal_kv._internal_kv_exists(_key()))
+def _asked_to_leave(node: str) -> str:
+    """Where this driver's trials are asked to leave, if that is here: this node, or `EVERYWHERE`. Empty if it is not.
+
+    :param node: id of this node.
+    """
+    try:
+        where = (internal_kv._internal_kv_get(_key()) or b"").decode().split(",")
+    except Exception:  # noqa: BLE001 - Ray's head is gone or cut off, which is not the trial's failure
+        return node
+    return next((each for each in where if each in (node, EVERYWHERE)), "")
 
 
 def _key() -> bytes:

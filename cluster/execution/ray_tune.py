@@ -29,7 +29,7 @@ from tesseral.cluster.nodes.code import code_hash
 from tesseral.cluster.nodes.needs import GB, Needs, describe
 from tesseral.cluster.nodes.packing import Usage, pack
 from tesseral.cluster.nodes.ray_check import check_nodes
-from tesseral.cluster.nodes.ray_room import check_room, node_types, nodes, probe, unused_gpus
+from tesseral.cluster.nodes.ray_room import check_room, ending, node_types, nodes, probe, unused_gpus
 from tesseral.cluster.nodes.ray_session import LOCAL, answered, ray, session, tune
 from tesseral.cluster.nodes.unfit_nodes import Nodes
 
@@ -39,6 +39,8 @@ PENDING = 100
 """Most trials that wait for room on a cluster, where they are the demand for which it grows."""
 FEW = 3
 """How often a trial is run again after an error that is no loss, such as a worker that cannot import its code."""
+HEED_EVERY = 1.0
+"""Seconds between two questions to Ray whether a node is about to end."""
 UNSTARTED = "creation task"
 """Part of Ray's message where a worker could not even begin, because its node lacks a package for example."""
 
@@ -178,6 +180,7 @@ class _Calls:
         """Ids of the trials that were handed out and have not ended."""
         self.leaving = False
         """Whether no further trial is handed out."""
+        self._heeded = 0.0
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -211,6 +214,15 @@ class _Calls:
         where = {} if LOCAL else self.nodes.selector(job.trial)
         beside = len(self.running)
         return {"job": asdict(job), "needs": needs.bundle, "where": where, "code": code_hash(), "beside": beside}
+
+    def heed(self) -> None:
+        """Have trials leave the nodes that are about to end."""
+        if LOCAL or self.leaving or time.monotonic() - self._heeded < HEED_EVERY:
+            return
+        self._heeded, within = time.monotonic(), ending()
+        if within.keys() - self.nodes.ending:
+            self.nodes.end(within, {trial: _node_of(actor) for trial, actor in self.actors.items()})
+            ask_to_leave(self.nodes.ending)
 
     def lost(self, job: Job, error: BaseException | None) -> None:
         """Take the loss of a job's worker: the job goes on elsewhere, if need be alone."""
@@ -323,6 +335,9 @@ class _RungScheduler(_Caller, tune.schedulers.FIFOScheduler):
 class _Reporter(_Caller, tune.Callback):
     """Reports the progress and the ends of jobs to the work."""
 
+    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        self.calls.heed()
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         for sentence in result.get("said", "").splitlines():
             warnings.warn(sentence, stacklevel=1)
@@ -340,6 +355,7 @@ class _Reporter(_Caller, tune.Callback):
             calls.alone(job, reason)
             return
         if last.get("cut"):
+            calls.running.discard(job.trial)
             calls.again.append(job)
             return
         if reason := last.get("unfit"):

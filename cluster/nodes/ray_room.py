@@ -1,5 +1,6 @@
 """Room for trials on the nodes of Ray: said before work starts, waited for where nodes may still join."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,6 +32,16 @@ def node_types() -> list[dict[str, float]]:
     config = answered(ray._private.state.state.get_cluster_config)
     groups = config.node_group_configs if config is not None else ()
     return [dict(group.resources) for group in groups if group.max_count]
+
+
+def ending() -> dict[str, float]:
+    """Id of each node that is about to end → seconds that it has; infinite without a deadline.
+
+    Ray drains a node that is preempted, that its autoscaler ends, or whose `ray start --block` gets SIGTERM.
+    """
+    deadlines = ray._private.state.state.get_draining_nodes()  # ms since 1970; 0 if there is none
+    now = time.time()
+    return {node: max(0.0, at / 1000 - now) if at else math.inf for node, at in deadlines.items()}
 
 
 def check_room(needs: Needs, within: float = JOIN_WITHIN) -> None:

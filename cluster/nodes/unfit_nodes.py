@@ -1,8 +1,9 @@
-"""Which nodes of a cluster trials are kept from, because they were lost again and again or lack what trials need."""
+"""Which nodes of a cluster trials are kept from: they are lost again and again, lack something, or are about to end."""
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from tesseral.cluster.nodes.needs import Needs
@@ -51,6 +52,8 @@ class Nodes:
         """Address → why no trial runs there."""
         self._avoided: dict[str, set[str]] = defaultdict(set)
         """Trial → addresses on which it could not run."""
+        self.ending: set[str] = set()
+        """Ids of the nodes that are about to end, or have."""
 
     def lost(self, trial: str, node: str) -> None:
         """A trial was lost with its worker, or with the whole node, which `settle` finds out.
@@ -97,6 +100,24 @@ class Nodes:
         self._say(f"node {address} is lost; {gone} elsewhere from {self._from(trials)}")
         if self._deaths[address] >= FLAPS:
             self._leave_out(address, f"it was lost {self._deaths[address]} times")
+
+    def end(self, within: Mapping[str, float], where: Mapping[str, str]) -> None:
+        """Some nodes are about to end. From now on no trial is handed out to them.
+
+        :param within: id of each → seconds that it has; infinite without a deadline.
+        :param where: trial that runs → id of its node.
+        """
+        for name, seconds in within.items():
+            if name in self.ending:
+                continue
+            self.ending.add(name)
+            number, node = sum(each == name for each in where.values()), self._find(name)
+            if number and node is not None:
+                soon = f" in {seconds:.0f} s" if isfinite(seconds) else ""
+                gone = "the trial there keeps a checkpoint and goes on"
+                if number > 1:
+                    gone = f"{number} trials there keep a checkpoint and go on"
+                self._say(f"node {node['NodeManagerAddress']} is to end{soon}; {gone} elsewhere")
 
     def _from(self, trials: list[str]) -> str:
         """Where these trials go on, in words."""
@@ -150,9 +171,15 @@ class Nodes:
         """
         own = self._avoided.get(trial, set())
         avoided = own | self.left_out.keys()
-        if not avoided or not self._others(own):
+        if avoided and not self._others(own):
+            avoided = set()
+        if not avoided and not self.ending:
             return {}
-        ids = [node["NodeID"] for node in self._look() if node["NodeManagerAddress"] in avoided]
+        ids = [
+            node["NodeID"]
+            for node in self._look()
+            if node["NodeManagerAddress"] in avoided or (node["Alive"] and node["NodeID"] in self.ending)
+        ]
         return {NODE: f"!in({','.join(ids)})"} if ids else {}
 
     def _find(self, node: str) -> Node | None:
@@ -162,6 +189,7 @@ class Nodes:
         """Whether trials can run on a node that is alive at another address."""
         return any(
             node["Alive"]
+            and node["NodeID"] not in self.ending
             and node["NodeManagerAddress"] not in without | self.left_out.keys()
             and self._needs.fits(node["Resources"])
             for node in self._look()

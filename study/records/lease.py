@@ -6,6 +6,7 @@ need not agree. It need not wait if the holder has left, or if boot id, process 
 the holder of n writes afterwards does not count.
 """
 
+import math
 import os
 import socket
 import threading
@@ -23,6 +24,9 @@ from tesseral.study.records.store import Store
 
 LENGTH = 30.0
 """Seconds without a beat after which a lease may be taken over."""
+
+FRESH = 1 / 30
+"""Part of a lease's length for which it counts as seen that no other driver came, where a write is harmless."""
 
 _LEFT = "left"
 
@@ -94,6 +98,7 @@ class Lease:
         self.length = length
         self.lost = threading.Event()
         self._trouble: StoreError | RecordError | None = None
+        self._seen = -math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{number}", daemon=True)
         self._thread.start()
@@ -170,17 +175,22 @@ class Lease:
             return
         self.lost.set()
 
-    def check(self) -> None:
+    def check(self, fresh: bool = True) -> None:
         """Check that this process still holds the lease, by what the store holds now.
 
+        :param fresh: whether the store must be asked. If not, an answer that is `FRESH` may stand.
         :raises LeaseLostError: if another driver has taken over.
         :raises StoreError: if the storage has failed for longer than the lease.
         :raises RecordError: if something else stands in the lease's place.
         """
         if self._trouble is not None:
             raise self._trouble
+        now = _now()
+        if not fresh and now - self._seen < FRESH * self.length and not self.lost.is_set():
+            return
         if self.lost.is_set() or newest(self.store) > self.number:
             raise LeaseLostError("another driver took the study over; this one stops")
+        self._seen = now
 
     def release(self) -> None:
         """Stop the beats and record that the holder has left."""
@@ -208,6 +218,11 @@ def _holder(store: Store, number: int) -> Holder | None:
         warnings.warn(f"{error} (its lease counts as free)", stacklevel=3)
         return None
     return None if tree is None else Holder(**{item.name: tree[item.name] for item in fields(Holder)})
+
+
+def _now() -> float:
+    """Seconds from any moment on. On Linux they pass while the machine is suspended, too."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _boot() -> str:

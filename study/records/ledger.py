@@ -130,13 +130,14 @@ def frozen(store: Store) -> Study | None:
         raise damaged(store, "study.toml", f"it is torn, or no study file ({error.message})") from None
 
 
-def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) -> None:
+def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) -> Entry | None:
     """Write `trial.json`, before the trial is launched.
 
     :param store: the study's records.
     :param planned: the trial, with its arm and its place in the design.
     :param study: name of the study.
     :param facts: further keys of the record.
+    :returns: the trial as it is recorded now; None if another record was there first.
     """
     record = {
         "study": study,
@@ -149,7 +150,8 @@ def write_plan(store: Store, planned: PlannedTrial, study: str, **facts: Any) ->
         "trial": planned.trial.to_dict(),
         **facts,
     }
-    store.create(f"trials/{planned.trial.id}/trial.json", seal(record))
+    written = store.create(f"trials/{planned.trial.id}/trial.json", seal(record))
+    return Entry(planned.trial.id, json.loads(canonical(record)), (), None) if written else None
 
 
 def write_arm(store: Store, planned: PlannedTrial, **facts: Any) -> None:
@@ -186,7 +188,10 @@ class Ledger:
         for path in paths:
             _, trial, *rest = path.split("/")
             by_trial.setdefault(trial, []).append("/".join(rest))
-        return [entry for trial, names in by_trial.items() if (entry := self._entry(trial, names)) is not None]
+        due = {trial: names for trial, names in by_trial.items() if trial not in self._finished}
+        read = dict(zip(due, self.store.each(lambda item: self._entry(*item), due.items()), strict=True))
+        found = (read[trial] if trial in read else self._entry(trial, names) for trial, names in by_trial.items())
+        return [entry for entry in found if entry is not None]
 
     def read(self, trial: str) -> Entry | None:
         """Return the current records of one trial; None if it has none.

@@ -10,9 +10,10 @@ answering is raised: `StoreError` if the storage fails, `RecordError` if a folde
 import hashlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from tesseral.study.errors import RecordError, StoreError
 from tesseral.study.records.bucket import Bucket, refuse_credentials, temporary
@@ -20,6 +21,12 @@ from tesseral.study.records.folder import Folder
 
 ABANDONED = 3600.0
 """Seconds after which an unfinished file is abandoned: its writer was killed."""
+
+SIDE_BY_SIDE = 32
+"""Requests to an object store that are under way at the same time."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _CONFLICTS = 20
 """Times that a create is tried which is refused although nothing is there. S3 refuses one beside another so (409)."""
@@ -101,6 +108,18 @@ class Store:
     def paths(self, prefix: str = "") -> list[str]:
         """Return the sorted paths of all records below the folder `prefix`."""
         return sorted(self._place.paths(prefix))
+
+    def each(self, read: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Return what a function reads for each item; several at the same time where each answer crosses a network.
+
+        :param read: reads records of this store. Any thread may call it.
+        :param items: what it is called with.
+        :raises Exception: what `read` raised for the first of the items.
+        """
+        if isinstance(self._place, Folder):
+            return [read(item) for item in items]
+        with ThreadPoolExecutor(SIDE_BY_SIDE, "store") as threads:
+            return list(threads.map(read, items))
 
     def folders(self, prefix: str = "") -> list[str]:
         """Return the sorted names of the folders directly below `prefix`."""

@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,16 +61,13 @@ class Host:
 
     def call(self, function: Callable[[], R]) -> R:
         """Call a function of this process on the host: its sockets are the host's."""
-        results: list[R] = []
 
-        def run() -> None:
+        def run() -> R:
             _enter(self.name)
-            results.append(function())
+            return function()
 
-        thread = threading.Thread(target=run)  # a namespace is a thread's own
-        thread.start()
-        thread.join()
-        return results[0]
+        with ThreadPoolExecutor(1) as thread:  # a namespace is a thread's own
+            return thread.submit(run).result()
 
     def processes(self) -> list[int]:
         """Ids of the processes that run on it."""

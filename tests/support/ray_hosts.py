@@ -89,6 +89,12 @@ class Node:
         """Kill every process of the node at once. A node that is kept comes back."""
         self._kill()
 
+    def terminate(self) -> None:
+        """Ask it to end for good, as Kubernetes and Docker do: by SIGTERM to `ray start --block`."""
+        assert self._process is not None
+        self.kept = False
+        self._process.terminate()
+
     def stop(self) -> None:
         """Kill it for good."""
         self.kept = False

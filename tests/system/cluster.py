@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import boto3
 import polars as pl
@@ -33,6 +34,7 @@ from tesseral.cluster.planning.plan import prepare
 from tesseral.study.study import Study
 from tests.benchmarks.figures import Figure, report
 from tests.support.network import possible
+from tests.support.ray_head import head
 from tests.support.ray_hosts import RAY, ROOT, Hosts, ray_hosts
 from tests.support.water_study import make_water, water_study
 
@@ -146,7 +148,7 @@ class Run:
         self.driver = self.hosts.drive(*self._command, log=self.log)
         self.disturbed += 1
 
-    def end(self, seconds: float = 600.0) -> None:
+    def end(self, seconds: float = 1800.0) -> None:
         """Let it end."""
         code = self.driver.wait(seconds)
         self.look()
@@ -214,7 +216,7 @@ def s3_on(hosts: Hosts) -> Iterator[str]:
         hosts.head_host.command(sys.executable, "-c", code), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while True:
             try:
                 hosts.head_host.call(lambda: _make_bucket(endpoint))
@@ -345,6 +347,42 @@ def of_lacks(base: Path, reference: Path) -> dict[str, bool]:
     return said
 
 
+def of_a_stop(base: Path, reference: Path) -> list[Figure]:
+    """`ray job stop`, 3 s after which Ray kills the driver: the release, what trials kept, and the next start."""
+    storage = base / "stopped"
+    (storage / "reference").mkdir(parents=True)
+    shutil.copy(reference, storage / "reference" / reference.name)
+    study = write_study(base / "stopping", blocks=1, epochs=400)
+    study.write_text(study.read_text().replace("checkpoint_every = 0.0", "checkpoint_every = 600.0"))
+    with head() as cluster:
+        words = ("submit", str(study), "--address", cluster.address, "--storage", str(storage))
+        cache = {"XDG_CACHE_HOME": str(base / "cache")}
+        submitted = cluster.tesseral(*words, "--no-wait", **cache)
+        assert submitted.returncode == 0, submitted.stderr
+        job = submitted.stdout.split()[1].rstrip(".")
+        end = time.monotonic() + 240
+        while len(list(storage.glob(f"{NAME}/trials/*/attempts/1.json"))) < 2:
+            assert time.monotonic() < end, "no trial has begun"
+            time.sleep(0.2)
+        time.sleep(3.0)
+        asked = time.time()
+        stop = Request(f"{cluster.address}/api/jobs/{job}/stop", b"", {"Authorization": f"Bearer {cluster.token}"})
+        urlopen(stop, timeout=30).close()
+        left, released = storage / NAME / "lease" / "1" / "left", 30.0
+        while time.time() < asked + 30.0 and not left.exists():
+            time.sleep(0.1)
+        if left.exists():
+            released = left.stat().st_mtime - asked
+        kept = len({path.parent for path in storage.glob(f"{NAME}/trials/*/checkpoint/1-*")})
+        again = cluster.tesseral(*words, **cache)
+        print(again.stdout, again.stderr, flush=True)
+    return [
+        Figure("time from `ray job stop` to the release of the study", released, "s", 3.0),
+        Figure("trials that kept a checkpoint at `ray job stop`", kept, "", least=1),
+        Figure("trials complete after the next start", int("2 of 2 trials complete" in again.stdout) * 2, "", least=2),
+    ]
+
+
 SCENES: Mapping[str, Callable[[Path, Path, Path], tuple[Path, Run]]] = {"a shared folder": on_a_folder, "S3": on_s3}
 
 
@@ -353,7 +391,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--only", choices=[*SCENES, "lacks"])
+    parser.add_argument("--only", choices=[*SCENES, "lacks", "stop"])
     parser.add_argument("--figures", type=Path, default=Path("build/cluster.json"))
     options = parser.parse_args()
     if not possible():
@@ -380,9 +418,11 @@ def main() -> None:
                 figures += [Figure(f"{what}, on {where}", value, "", 0) for what, value in zero.items()]
                 figures.append(Figure(f"disturbances, on {where}", run.disturbed, "", least=3))
                 figures.append(Figure(f"time, on {where}", time.monotonic() - start, "s"))
-        if options.only is None or options.only == "lacks":
+        if options.only in (None, "lacks"):
             said = of_lacks(base, reference)
             figures += [Figure(f"said of a worker with {what}", good, "", least=1) for what, good in said.items()]
+        if options.only in (None, "stop"):
+            figures += of_a_stop(base, reference)
         figures.append(Figure("time of the cluster test", time.monotonic() - began, "s", 900))
         sys.exit(not report(figures, options.figures))
     finally:

@@ -3,8 +3,11 @@
 `make cluster-test` does more of it: late nodes, a partition, a slow network, a head that restarts, S3.
 """
 
+import json
+import re
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -68,4 +71,30 @@ def test_a_node_that_is_killed_costs_nothing(shared, tiny_reference):
         hosts.nodes["b"].kill()
         run.end()
     assert "node 10.77.0.3" in run.text()
+    assert compare(storage, quiet, run.changed) == dict.fromkeys(compare(quiet, quiet, 0), 0)
+
+
+@pytest.mark.cluster
+def test_trials_leave_a_node_that_is_asked_to_end(shared, tiny_reference):
+    """No checkpoint is due for ten minutes: what the other node goes on from was kept because of the notice."""
+    study = write_study(shared, blocks=1, epochs=400)
+    study.write_text(study.read_text().replace("checkpoint_every = 0.0", "checkpoint_every = 600.0"))
+    storage = shared / "storage"
+    with ray_hosts("a", "b") as hosts:
+        hosts.start("a")
+        hosts.start("b")
+        run = Run(hosts, study, str(storage), Records(storage), shared / "log")
+        assert run.wait_for_work("b"), run.text()
+        time.sleep(3.0)
+        (trial,) = run.running("b")
+        hosts.nodes["b"].terminate()
+        run.end()
+    said = r"node 10\.77\.0\.3 is to end in (2\d|30) s; the trial there keeps a checkpoint and goes on elsewhere"
+    assert re.search(said, run.text()), run.text()
+    assert "is lost" not in run.text()
+    begins = [json.loads(path.read_text()) for path in (storage / "cluster/trials" / trial / "attempts").glob("?.json")]
+    first, second = sorted(begins, key=lambda begin: begin["attempt"])
+    assert (first["address"], second["address"]) == ("10.77.0.3", "10.77.0.2")
+    assert second["start"] > 1
+    quiet = undisturbed(study, tiny_reference, shared / "quiet")
     assert compare(storage, quiet, run.changed) == dict.fromkeys(compare(quiet, quiet, 0), 0)

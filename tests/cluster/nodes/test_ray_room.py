@@ -1,6 +1,7 @@
 """Room on the nodes of a cluster: waited for where one may join, refused at once where none ever can."""
 
 import json
+import math
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import pytest
 
 from tesseral.cluster.nodes import ray_room
 from tesseral.cluster.nodes.needs import Needs
-from tesseral.cluster.nodes.ray_room import check_room, unused_gpus
+from tesseral.cluster.nodes.ray_room import check_room, ending, unused_gpus
 from tesseral.study.errors import ClusterError
 from tests.support.ray_head import clean, free_port, head
 
@@ -79,6 +80,13 @@ def test_gpus_that_nothing_was_said_about_are_not_left_out_silently(cluster, gpu
         '= "cpu" if this is meant'
     )
     assert unused_gpus(gpus, device) == (sentence if said else "")
+
+
+def test_a_node_is_to_end_by_a_deadline_or_without_one(monkeypatch):
+    monkeypatch.setattr(ray_room.time, "time", lambda: 1000.0)
+    told = {"a": 1_030_000, "b": 0, "c": 990_000}
+    monkeypatch.setattr(ray_room.ray._private.state.state, "get_draining_nodes", lambda: told)
+    assert ending() == {"a": 30.0, "b": math.inf, "c": 0.0}
 
 
 AUTOSCALER = {

@@ -1,5 +1,7 @@
 """Nodes that are lost, that flap, and that lack what trials need: who is left out, and what is said."""
 
+import math
+
 import pytest
 
 from tesseral.cluster.nodes.needs import Needs
@@ -97,6 +99,26 @@ def test_another_version_leaves_a_node_out_at_once(cluster):
     assert cluster.nodes.unfit("a", "n1", "it has tesseral 0.0.9, the driver 0.1.0", certain=True)
     assert cluster.sentences == ["node 10.0.0.2 is left out from now on: it has tesseral 0.0.9, the driver 0.1.0"]
     assert cluster.nodes.selector("b") == {"ray.io/node-id": "!in(n1)"}
+
+
+def test_a_node_that_is_about_to_end_is_said_once_and_gets_no_further_trial(cluster):
+    cluster.nodes.end({"n1": 29.7}, {"a": "n1", "b": "n0", "c": "n1"})
+    cluster.nodes.end({"n1": 28.7, "n2": math.inf}, {"d": "n2"})
+    assert cluster.sentences == [
+        "node 10.0.0.2 is to end in 30 s; 2 trials there keep a checkpoint and go on elsewhere",
+        "node 10.0.0.3 is to end; the trial there keeps a checkpoint and goes on elsewhere",
+    ]
+    assert cluster.nodes.selector("a") == {"ray.io/node-id": "!in(n1,n2)"}
+    assert not cluster.nodes.unfit("b", "n0", "no module", certain=True), "it is the last node that stays"
+    cluster.there["n1"][1] = False
+    cluster.joins("n3", "10.0.0.2")
+    assert cluster.nodes.selector("a") == {"ray.io/node-id": "!in(n2)"}, "the machine may come back"
+    assert not cluster.nodes.left_out
+
+
+def test_a_node_that_ends_without_trials_is_not_spoken_of(cluster):
+    cluster.nodes.end({"n1": 30.0}, {"a": "n0"})
+    assert cluster.sentences == []
 
 
 def test_a_worker_whose_node_is_not_known_is_said_too(cluster):

@@ -99,6 +99,22 @@ def test_a_superseded_holder_notices(tmp_path):
     assert "lease/1/left" not in store.paths("lease")
 
 
+def test_a_check_of_a_moment_ago_stands_where_that_will_do(tmp_path, monkeypatch):
+    """For a thirtieth of the lease, by a clock that goes on while the machine is suspended."""
+    now, store = [100.0], Store(tmp_path)
+    monkeypatch.setattr(lease, "_now", lambda: now[0])
+    with Lease.acquire(store, 60.0) as first:
+        first.check(fresh=False)
+        store.create("lease/2/0", b"{}")
+        now[0] += 1.9
+        first.check(fresh=False)
+        with pytest.raises(LeaseLostError):
+            first.check()
+        now[0] += 0.2
+        with pytest.raises(LeaseLostError):
+            first.check(fresh=False)
+
+
 def test_old_beats_are_cleared(tmp_path):
     store = Store(tmp_path)
     with Lease.acquire(store, 0.06):

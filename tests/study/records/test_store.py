@@ -85,6 +85,29 @@ def test_a_url_of_no_known_kind_is_refused():
         Store("gopher://somewhere")
 
 
+def test_records_of_an_object_store_are_read_side_by_side(monkeypatch):
+    """Four requests wait for one another. The answers keep their order, and the first error is raised."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    together = threading.Barrier(4)
+
+    def read(number: int) -> int:
+        together.wait(30)
+        if number > 5:
+            raise RecordError(f"record {number} is damaged")
+        return 10 * number
+
+    store = Store("s3://nowhere/studies")
+    assert store.each(read, [3, 1, 2, 0]) == [30, 10, 20, 0]
+    with pytest.raises(RecordError, match="record 7 is damaged"):
+        store.each(read, [0, 7, 6, 1])
+
+
+def test_records_of_a_folder_are_read_one_after_the_other(tmp_path):
+    threads = Store(tmp_path).each(lambda _: threading.current_thread(), range(3))
+    assert threads == [threading.current_thread()] * 3
+
+
 def test_folders(store):
     assert store.folders() == []
     for path in ("b/x/1", "a/2", "c", ".hidden/3"):
