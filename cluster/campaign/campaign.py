@@ -78,6 +78,8 @@ class Campaign:
         self._durations: list[tuple[str, float]] = []
         self._entries = self._recover()
         self._running: dict[str, tuple[int, list[OnEnd]]] = {}
+        self._ends: dict[str, Entry | None] = {}
+        """Records of trials whose jobs have ended, that are read already."""
         self._waiting = 0
         self._judges: dict[str, SearchStage] = {}
         self._placed = {
@@ -343,15 +345,25 @@ class Campaign:
         seal_pruning(self._store, trial, self._lease.number, epoch, step, reason)
         return True
 
+    def read(self, trial: str) -> None:
+        """Read the records of a trial whose job has ended, so that `ended` need not wait for the storage.
+
+        :param trial: the trial's id.
+        :raises LeaseLostError: if another driver has taken over.
+        """
+        self._check()
+        self._ends[trial] = self._ledger.read(trial)
+
     def ended(self, trial: str) -> None:
         """Take the end of a trial's job, which ended or was stopped as `judge` decided. Its records say how.
 
         :param trial: the trial's id.
         :raises LeaseLostError: if another driver has taken over.
         """
-        self._check()
+        if trial not in self._ends:
+            self.read(trial)
         steps, callbacks = self._running.pop(trial)
-        entry = self._ledger.read(trial)
+        entry = self._ends.pop(trial)
         if entry is not None and entry.outcome is None and prune(self._store, trial, self._lease.number):
             entry = self._ledger.read(trial)
         if entry is None or entry.outcome is None:

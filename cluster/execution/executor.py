@@ -62,6 +62,12 @@ class Work(Protocol):
         :returns: True stops the trial, which then counts as pruned; False lets it train on.
         """
 
+    def read(self, trial: str) -> None:
+        """Read the records of a trial whose job has ended, so that `ended` need not wait. Any thread may call this.
+
+        :param trial: the trial's id.
+        """
+
     def ended(self, trial: str) -> None:
         """The trial's job has ended, or was stopped as `judge` decided. Its records say how.
 

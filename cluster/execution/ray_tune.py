@@ -13,6 +13,7 @@ import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -39,6 +40,8 @@ PENDING = 100
 """Most trials that wait for room on a cluster, where they are the demand for which it grows."""
 FEW = 3
 """How often a trial is run again after an error that is no loss, such as a worker that cannot import its code."""
+READERS = 16
+"""Trials whose records are read at the same time when they have ended."""
 HEED_EVERY = 1.0
 """Seconds between two questions to Ray whether a node is about to end."""
 UNSTARTED = "creation task"
@@ -96,7 +99,10 @@ class RayExecutor:
                 ),
             )
             with exported(work, needs.gpus, lambda: len(calls.running) - len(calls.waiting)):
-                _to_the_end(lambda: answered(tuner.fit, calls.leave), work)
+                try:
+                    _to_the_end(lambda: answered(tuner.fit, calls.leave), work)
+                finally:
+                    calls.threads.shutdown(wait=False, cancel_futures=True)
             calls.nodes.settle(last=True)
         if calls.faults:
             raise calls.faults[0]
@@ -181,6 +187,9 @@ class _Calls:
         self.leaving = False
         """Whether no further trial is handed out."""
         self._heeded = 0.0
+        self._reading: dict[str, Future[None]] = {}
+        """Id of a trial whose job has ended → that its records are being read."""
+        self.threads = ThreadPoolExecutor(READERS, "records")
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -214,6 +223,19 @@ class _Calls:
         where = {} if LOCAL else self.nodes.selector(job.trial)
         beside = len(self.running)
         return {"job": asdict(job), "needs": needs.bundle, "where": where, "code": code_hash(), "beside": beside}
+
+    def read(self, trial: str) -> None:
+        """Have the records of a trial read whose job has ended. Others are read, and jobs handed out, meanwhile."""
+        self._reading[trial] = self.threads.submit(self.work.read, trial)
+
+    def take_ends(self) -> None:
+        """Take the ends of the trials whose records are read. Where nothing else is left to do, wait for one."""
+        if self._reading.keys() >= self.running:
+            wait(self._reading.values(), HEED_EVERY, FIRST_COMPLETED)
+        for trial in [trial for trial, reading in self._reading.items() if reading.done()]:
+            del self._reading[trial]
+            self.call(self.work.ended, trial)
+            self.running.discard(trial)
 
     def heed(self) -> None:
         """Have trials leave the nodes that are about to end."""
@@ -336,6 +358,7 @@ class _Reporter(_Caller, tune.Callback):
     """Reports the progress and the ends of jobs to the work."""
 
     def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        self.calls.take_ends()
         self.calls.heed()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
@@ -368,7 +391,8 @@ class _Reporter(_Caller, tune.Callback):
         else:
             if calls.nodes.troubled:
                 calls.nodes.ended(_node_of(actor))
-            self.call(self.work.ended, job.trial)
+            calls.read(job.trial)
+            return
         calls.running.discard(job.trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:

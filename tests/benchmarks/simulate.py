@@ -65,20 +65,23 @@ class Costs:
     """Requests of a trial with one checkpoint, by its worker."""
     waited: dict[str, float]
     """Requests of a trial by the driver, which waits for each."""
+    aside: dict[str, float]
+    """Requests of a trial by the driver that are made beside its other work, once the trial has ended."""
     seal: dict[str, float]
     """Requests of a further checkpoint, by the worker."""
     page: float
     """CPU seconds of a snapshot for each key."""
 
 
-WORKER = "worker's "
-_working = False
-"""Whether a worker makes the requests now."""
+WORKER, ASIDE = "worker's ", "beside other work: "
+_who = ""
+"""Who makes the requests now: `WORKER`, `ASIDE`, or the driver."""
 
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
     """Count the requests of all stores on a disk as those of an object store; a worker's by names of their own."""
+    from tesseral.cluster.campaign.campaign import Campaign
     from tesseral.study.records.folder import Folder
 
     requests: Counter[str] = Counter()
@@ -90,16 +93,26 @@ def counted() -> Iterator[Counter[str]]:
             if name == "paths":
                 answer = list(answer)
                 pages += len(answer) // PAGE
-            requests[(WORKER if _working else "") + KINDS.get(name, "DELETE")] += pages
+            requests[_who + KINDS.get(name, "DELETE")] += pages
             return answer
 
         return call
 
+    read = Campaign.read
+
+    def aside(self: Campaign, trial: str) -> None:
+        global _who
+        _who = ASIDE
+        read(self, trial)
+        _who = ""
+
+    setattr(Campaign, "read", aside)  # noqa: B010 - mypy takes an assignment for a mistake
     for name in before:
         setattr(Folder, name, counting(name))
     try:
         yield requests
     finally:
+        setattr(Campaign, "read", read)  # noqa: B010
         for name, function in before.items():
             setattr(Folder, name, function)
 
@@ -112,8 +125,8 @@ def sealing(seals: int) -> Any:
         from tesseral.study.records.attempt import Attempt
         from tesseral.study.records.store import Store
 
-        global _working
-        _working = True
+        global _who
+        _who = WORKER
         store = Store(job.storage).child(job.study)
         options = {"seal_every": 0.0, "checkpoint_every": 0.0, "on_progress": on_progress}
         attempt = Attempt.begin(store, job.trial, job.lease, {"pid": os.getpid()}, **options)
@@ -122,7 +135,7 @@ def sealing(seals: int) -> Any:
             attempt.curves([{"step": step, "epoch": seal, "split": "train", "metric": "loss", "l": None, "value": 1.0}])
             attempt.boundary(step, job.steps, lambda: b"nothing", {})
         attempt.finish(State.COMPLETE, job.steps, metrics={"test.l2_error": 1.0}, seconds=0.0, device="cpu")
-        _working = False
+        _who = ""
 
     return run
 
@@ -149,21 +162,16 @@ def study(storage: Path, trials: int, seals: int) -> Counter[str]:
     return requests
 
 
-def requests(storage: Path) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Requests of a trial by its worker and by the driver, and of a further checkpoint: differences of studies."""
-    few, many, more = (study(storage, *size) for size in ((10, 1), (30, 1), (10, 4)))
-    kinds = ("PUT", "GET", "LIST", "DELETE")
-    return (
-        {kind: (many[WORKER + kind] - few[WORKER + kind]) / 20 for kind in kinds},
-        {kind: (many[kind] - few[kind]) / 20 for kind in kinds},
-        {kind: (more[WORKER + kind] - few[WORKER + kind]) / 30 for kind in kinds},
-    )
-
-
 def measured(storage: Path) -> Costs:
-    """The costs: requests counted here, the driver's time as recorded."""
-    trial, waited, seal = requests(storage)
-    return Costs(START, TOLD, 0.0, trial, waited, seal, KEY)
+    """The costs: requests counted here as differences of studies, the driver's time as recorded."""
+    few, many, more = (study(storage, *size) for size in ((10, 1), (30, 1), (10, 4)))
+
+    def of(who: str, larger: Counter[str], times: int) -> dict[str, float]:
+        return {kind: (larger[who + kind] - few[who + kind]) / times for kind in ("PUT", "GET", "LIST", "DELETE")}
+
+    return Costs(
+        START, TOLD, 0.0, of(WORKER, many, 20), of("", many, 20), of(ASIDE, many, 20), of(WORKER, more, 30), KEY
+    )
 
 
 @dataclass(frozen=True)
@@ -205,12 +213,12 @@ def simulate(costs: Costs, durations: Sequence[float], gpus: int, latency: float
     running, left, last = 0, len(durations), 0.0
     waits = latency * sum(costs.waited.values())
 
-    def serve(at: float, work: float) -> float:
+    def serve(at: float, work: float, waits: float = 0.0) -> float:
         share = min(running * costs.told / pause(running), 0.99)
         took = work / (1 - share)
         busy[int(at // 60)] += work
-        waiting[int(at // 60)] += waits / 2
-        return at + took + waits / 2
+        waiting[int(at // 60)] += waits
+        return at + took + waits
 
     def pass_time(until: float) -> None:
         """Requests and reports of the trials that run until then."""
@@ -227,7 +235,7 @@ def simulate(costs: Costs, durations: Sequence[float], gpus: int, latency: float
 
     while left:
         while free and (duration := next(order, None)) is not None:
-            now = serve(now, costs.start / 2)
+            now = serve(now, costs.start / 2, waits)
             pass_time(now)
             running, free = running + 1, free - 1
             heapq.heappush(ends, now + costs.worker + duration)
@@ -236,7 +244,7 @@ def simulate(costs: Costs, durations: Sequence[float], gpus: int, latency: float
         running -= 1
         now = serve(now, costs.start / 2)
         for kind, times in asked.items():
-            times[int(now // 60)] += costs.trial.get(kind, 0.0) + costs.waited.get(kind, 0.0)
+            times[int(now // 60)] += sum(each.get(kind, 0.0) for each in (costs.trial, costs.waited, costs.aside))
         free, left = free + 1, left - 1
     keys = 5.0 * len(durations)
     span = 60.0 if now > 60.0 else max(now, 1e-9)
@@ -263,6 +271,7 @@ def figures(costs: Costs, trials: int, gpus: int, bench: Path) -> list[Figure]:
         for what, counts in (
             ("a trial by its worker", costs.trial),
             ("a trial by the driver", costs.waited),
+            ("a trial by the driver, beside its other work", costs.aside),
             ("a further checkpoint", costs.seal),
         )
         for kind, number in counts.items()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.benchmarks.simulate import KEY, LATENCY, START, TOLD, Costs, drawn, simulate
 
-FREE = Costs(start=0.0, told=0.0, worker=0.0, trial={}, waited={}, seal={}, page=0.0)
+FREE = Costs(start=0.0, told=0.0, worker=0.0, trial={}, waited={}, aside={}, seal={}, page=0.0)
 
 
 def costs(**given: object) -> Costs:
@@ -53,7 +53,8 @@ COUNTED = Costs(
     TOLD,
     worker=0.0,
     trial={"PUT": 7.0, "GET": 9.0, "LIST": 16.0, "DELETE": 2.0},
-    waited={"PUT": 1.0, "GET": 5.05, "LIST": 4.05},
+    waited={"PUT": 1.0, "GET": 0.05, "LIST": 0.05},
+    aside={"GET": 3.0, "LIST": 2.0},
     seal={"PUT": 3.0, "GET": 3.0, "LIST": 2.0, "DELETE": 3.0},
     page=KEY,
 )

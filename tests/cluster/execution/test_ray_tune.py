@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.execution.worker import Job, run_trial
 from tesseral.cluster.planning.plan import prepare
+from tesseral.study.errors import RecordError
 from tesseral.study.study import Study
 from tests.support.processes import children
 
@@ -54,7 +56,6 @@ with explained():
 """
 
 
-@pytest.mark.long
 def test_a_driver_that_loses_its_lease_stops_its_trials_and_exits_with_3(storage, study_file):
     study_file.write_text(study_file.read_text().replace("epochs = 6", "epochs = 300"))
     command = [sys.executable, "-c", LOST, str(study_file), str(storage)]
@@ -100,7 +101,7 @@ def short() -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("number", "code", "word"),
-    [pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.long), (signal.SIGTERM, 143, "terminated")],
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
 def test_a_signal_to_the_group_keeps_the_trials_and_says_how_to_go_on(storage, study_file, short, number, code, word):
     with driving(storage, study_file, short) as driver:
@@ -132,7 +133,6 @@ def test_a_driver_whose_ray_is_lost_stops_and_says_so(storage, study_file, short
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
-@pytest.mark.long
 def test_what_a_machine_lacks_is_said_and_costs_no_trial(storage, study_file):
     study_file.write_text(study_file.read_text() + 'device = "cuda"\n')
     command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "run", str(study_file), "--storage", str(storage)]
@@ -144,7 +144,6 @@ def test_what_a_machine_lacks_is_said_and_costs_no_trial(storage, study_file):
     assert not list(storage.glob("small/trials/*/outcome.json"))
 
 
-@pytest.mark.long
 def test_what_a_worker_warns_of_is_said_by_its_driver(storage, study_file):
     jobs = Nothing()
     run_study(prepare(Study.load(study_file), str(storage)), jobs, Silent())
@@ -197,6 +196,9 @@ class Work:
     def progress(self, trial, step):
         pass
 
+    def read(self, trial):
+        pass
+
     def ended(self, trial):
         self.running.discard(trial)
         self.told["ended"].append(trial)
@@ -227,7 +229,6 @@ print(json.dumps(work.told))
 """
 
 
-@pytest.mark.long
 def test_what_needs_room_runs_again_alone_and_what_is_lost_runs_again(tmp_path):
     """Trials of a stand-in, packed by a probe that is made up: two at a time, of 0.2 GB each."""
     script = tmp_path / "rooms.py"
@@ -254,6 +255,39 @@ def test_what_needs_room_runs_again_alone_and_what_is_lost_runs_again(tmp_path):
         "trial crowded ran out of memory on a node's memory (a batch of 3 GB); it is tried again alone, once",
     ]
     assert done.stderr == ""
+
+
+def test_jobs_are_handed_out_while_the_records_of_ended_trials_are_read():
+    """The records of two trials are read at the same time. One is damaged, which is raised when its end is taken."""
+    from tesseral.cluster.execution.ray_tune import _Calls
+    from tesseral.cluster.nodes.needs import Needs
+
+    both, told = threading.Barrier(3), []
+
+    def read(trial):
+        both.wait(30)
+
+    def ended(trial):
+        if trial == "torn":
+            raise RecordError("a record is damaged")
+        told.append(trial)
+
+    work = SimpleNamespace(read=read, ended=ended, suggest=lambda waiting: None, say=print, kept=None)
+    calls = _Calls(work, Needs(1), shared=False)
+    calls.running |= {"whole", "torn", "other"}
+    for trial in ("whole", "torn"):
+        calls.read(trial)
+    calls.take_ends()
+    assert calls.next() is None
+    assert (told, calls.running) == ([], {"whole", "torn", "other"})
+    calls.running.remove("other")
+    both.wait(30)
+    end = time.monotonic() + 30
+    while calls.running and time.monotonic() < end:
+        calls.take_ends()
+    assert (told, calls.running) == (["whole"], set())
+    assert [str(fault) for fault in calls.faults] == ["a record is damaged"]
+    calls.threads.shutdown()
 
 
 def test_a_working_folder_that_has_gone_matters_only_while_work_is_left():
