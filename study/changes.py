@@ -66,7 +66,7 @@ def _missing(now: Study, added: list[str], missing: list[str]) -> str:
     """A phrase about arms that the study had and the file does not."""
     if added:
         return f"its arms are {', '.join(arm.label for arm in now.arms)}, without {listed_labels(missing)}"
-    options = " ".join(f"--arm '{label}'" for label in missing[:3])
+    options = " ".join(f"--arm '{label}'" for label in missing)
     return f"it lacks {listed_labels(missing)}, which `tesseral drop {now.name} {options}` would drop"
 
 

@@ -123,7 +123,7 @@ def target_sizes(arms: Sequence[Arm], match: Match, count: CountSize) -> dict[st
     targets: dict[str, float | None] = {arm.key: None for arm in arms}
     for members in groups.values():
         by = members[0].match
-        named = [_counterpart(arms, match, members[0])] if isinstance(match.to, str) else []
+        named = [counterpart(arms, match, members[0])] if isinstance(match.to, str) else []
         if by == "components" and len({arm.configuration.network.define is None for arm in (*members, *named)}) > 1:
             raise StudyFileError(
                 "match.by",
@@ -200,8 +200,14 @@ def _levels(arm: Arm, match: Match) -> dict[str, Any]:
     return {path: arm.factors.get(path) for path in match.within if path != "match.by"}
 
 
-def _counterpart(arms: Sequence[Arm], match: Match, member: Arm) -> Arm:
-    """The arm with the levels of `member` in the factors `match.within`, and of the arm `match.to` in all others."""
+def counterpart(arms: Sequence[Arm], match: Match, member: Arm) -> Arm:
+    """The arm that another is matched to: its levels in the factors `match.within`, in all others those of `match.to`.
+
+    :param arms: of the study.
+    :param match: the table `[match]`, whose `to` is the label of an arm.
+    :param member: the arm that is matched.
+    :raises StudyFileError: if there is none.
+    """
     named = next(arm for arm in arms if match.to in (arm.label, *arm.labels))
     free = _levels(member, match)
     if _levels(named, match) == free:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from typing_extensions import TypedDict
 
 from tesseral.study.design.arm import Arm
+from tesseral.study.design.match import counterpart
 from tesseral.study.errors import RecordError, TesseralError
 from tesseral.study.records.document import Moment, Natural, read_document, seal
 from tesseral.study.records.store import Store
@@ -147,7 +148,7 @@ def droppable(study: Study, label: str) -> Arm:
 
     :param study: as it is.
     :param label: of the arm.
-    :raises TesseralError: if there is no such arm, it is the baseline, or others are matched to the largest arm.
+    :raises TesseralError: if there is no such arm, it is the baseline, or others are matched to it or to the largest.
     """
     arm = next((arm for arm in study.arms if label in (arm.label, *arm.labels)), None)
     if arm is None:
@@ -158,7 +159,13 @@ def droppable(study: Study, label: str) -> Arm:
             f"--arm: expected another arm than the baseline {arm.label!r}, with which the others are compared; name "
             "another one as study.baseline first, and run the study"
         )
-    if any(each.match != "none" for each in study.arms) and study.file.match.to is None:
+    match, others = study.file.match, [each for each in study.arms if each.match != "none" and each != arm]
+    if isinstance(match.to, str) and arm in [counterpart(study.arms, match, each) for each in others]:
+        raise TesseralError(
+            f"--arm: expected another arm than {arm.label!r}, to which others are matched; a study of another name "
+            "without the arm copies the trials that both have"
+        )
+    if any(each.match != "none" for each in study.arms) and match.to is None:
         raise TesseralError(
             "--arm: expected a study whose arms are not matched to the largest of them, which dropping one may change; "
             "a study of another name without the arm copies the trials that both have"

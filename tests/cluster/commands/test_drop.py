@@ -19,10 +19,10 @@ def test_an_arm_is_dropped_after_a_question(storage, study_file, monkeypatch):
     refused = tesseral("drop", "small", "--arm", "lmax=2", "--storage", storage)
     assert refused.returncode == 2
     assert "Drop arm lmax=2 of small, with 3 complete trials? It cannot be taken back." in refused.stderr
-    assert "arm 'lmax=2' of small was not dropped" in refused.stderr
+    assert "arm lmax=2 of small was not dropped" in refused.stderr
     assert len(package.open_study(storage, "small").study.arms) == 3
     done = tesseral("drop", "small", "--arm", "lmax=2", "--yes", "--storage", storage, "--json")
-    assert json.loads(done.stdout) == {"study": "small", "arm": "lmax=2", "complete": 3}
+    assert json.loads(done.stdout) == {"study": "small", "dropped": [{"arm": "lmax=2", "complete": 3}]}
     tables = package.open_study(storage, "small")
     assert tables.study.arms == ("lmax=0", "lmax=1")
     assert set(tables.trials["arm"]) == {"lmax=0", "lmax=1"}
@@ -38,3 +38,16 @@ def test_it_says_what_cannot_be_dropped(storage, study_file):
     assert_refused(done, "expected another arm than the baseline 'lmax=0'")
     done = tesseral("drop", "small", "--arm", "lmax=7", "--yes", "--storage", storage)
     assert_refused(done, "expected the label of an arm of small, got 'lmax=7'; there are: lmax=0; lmax=1")
+
+
+def test_several_arms_are_dropped_at_once_as_a_refused_growth_says(storage, study_file):
+    text = water_study("small", "network.hidden.lmax = [0, 1, 2]", epochs=1, hidden="{ mul = [4, 2, 2] }")
+    study_file.write_text(text)
+    package.run(study_file, storage, "inline")
+    study_file.write_text(text.replace("[0, 1, 2]", "[0]"))
+    done = tesseral("run", str(study_file), "--storage", storage, "--executor", "inline")
+    assert_refused(done, "which `tesseral drop small --arm 'lmax=1' --arm 'lmax=2'` would drop")
+    done = tesseral("drop", "small", "--arm", "lmax=1", "--arm", "lmax=2", "--yes", "--storage", storage)
+    assert "small: arms lmax=1; lmax=2 are dropped; the records keep 6 trials." in done.stdout
+    assert package.open_study(storage, "small").study.arms == ("lmax=0",)
+    assert package.run(study_file, storage, "inline").states == {State.COMPLETE: 3}

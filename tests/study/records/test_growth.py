@@ -47,6 +47,13 @@ def test_the_baseline_and_an_arm_that_others_are_matched_to_stay():
     with pytest.raises(TesseralError, match="not matched to the largest of them"):
         droppable(matched, "lmax=2, loss=raw")
     assert droppable(Study.parse(STUDY + '[match]\nby = "parameters"\nto = 5000\n', ""), "lmax=2, loss=raw")
+    named = Study.parse(STUDY + '[match]\nby = "parameters"\nto = "lmax=1, loss=raw"\n', "")
+    with pytest.raises(TesseralError, match="another arm than 'lmax=1, loss=raw', to which others are matched"):
+        droppable(named, "lmax=1, loss=raw")
+    assert droppable(named, "lmax=1, loss=overlap")
+    within = '[match]\nby = "parameters"\nto = "lmax=1, loss=raw"\nwithin = ["loss.name"]\n'
+    with pytest.raises(TesseralError, match="another arm than 'lmax=1, loss=overlap', to which others are matched"):
+        droppable(Study.parse(STUDY + within, ""), "lmax=1, loss=overlap")
 
 
 def test_hold_outs_are_those_of_the_first_start(store):
