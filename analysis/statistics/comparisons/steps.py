@@ -75,7 +75,8 @@ class Step:
     lower: str
     """The level below it."""
     where: str
-    """Levels of the other factors, such as `layers=3`; empty if there are none."""
+    """Target, if the study has several, and levels of the other factors, such as `dipole, layers=3`; empty if there are
+    none."""
     comparison: Comparison
     """The arm of the upper level against that of the lower one; `p_holm` and `p_holm_here` are multiplied by the number
     of steps, and of questions beside them."""
@@ -184,8 +185,8 @@ class _Pair:
 
 
 def _pairs(study: StudyInfo) -> Iterator[_Pair]:
-    names = short_names(study.factors)
-    for arms in study.groups.values():
+    names, several = short_names(study.factors), len({group.target for group in study.groups}) > 1
+    for group, arms in study.groups.items():
         for path in study.factors:
             if path in FACTORS:
                 continue
@@ -197,11 +198,11 @@ def _pairs(study: StudyInfo) -> Iterator[_Pair]:
                     alike.setdefault(tuple(sorted(others.items())), {})[level] = arm
             for others_, of_level in alike.items():
                 varied = [
-                    (names[other], level)
+                    f"{names[other]}={level}"
                     for other, level in others_
                     if other not in FACTORS and len(study.factors.get(other, ())) > 1
                 ]
-                where = ", ".join(f"{name}={level}" for name, level in varied)
+                where = ", ".join([group.target.name, *varied] if several else varied)
                 for lower, upper in _covers(path, list(of_level)):
                     yield _Pair(of_level[upper], of_level[lower], (names[path], upper, lower, where))
 

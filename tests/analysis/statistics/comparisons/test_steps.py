@@ -98,7 +98,7 @@ def test_levels_are_ordered_as_numbers_or_as_sets():
 def test_steps_are_made_at_equal_levels_of_other_factors(crossed):
     found = steps(crossed)
     assert len(found) == 8  # two steps for each of four targets
-    assert {s.where for s in found} == {""}
+    assert {s.where for s in found} == {"energy", "density", "dipole", "quadrupole"}
     assert len(crossed_rows()) == 96
 
 
@@ -169,3 +169,10 @@ def test_equal_arms_are_called_different_in_five_studies_of_a_hundred():
         wrong += min(holm(shifted)) < 0.05
     assert claims / 800 < 0.065
     assert wrong / 800 < 0.065
+
+
+def test_a_step_of_one_of_several_targets_names_it(crossed):
+    assert [(step.upper, step.lower, step.where) for step in steps(crossed)][:2] == [
+        ("1", "0", "energy"),
+        ("2", "1", "energy"),
+    ]
