@@ -27,7 +27,7 @@ def result_frame(results: Results, kind: Kind) -> pl.DataFrame:
 
 def _arms(results: Results) -> pl.DataFrame:
     metric = results.study.metric
-    name = metric.removeprefix("test.")
+    name = metric.partition(".")[2]
     rows = []
     for arm in results.arms:
         unit = arm.target.unit_of(METRICS[name]) if name in METRICS else ""

@@ -4,6 +4,8 @@ import polars as pl
 import pytest
 
 from tesseral.analysis.report.result_frames import result_frame
+from tesseral.analysis.statistics.results import analyse
+from tests.analysis.statistics.test_test_sets import tables_of
 
 
 def test_arms_have_their_errors_and_bounds(results):
@@ -17,6 +19,12 @@ def test_arms_have_their_errors_and_bounds(results):
         assert row["l2_error"] == pytest.approx(0.8 * row["error"])
     assert set(frame["unit"]) == {"%"}
     assert frame["parameters"].to_list() == [91_000, 163_000, 228_000, 281_000]
+
+
+def test_the_unit_of_an_error_on_a_test_set_is_that_of_its_metric():
+    frame = result_frame(analyse(tables_of("md.epsilon")), "arms")
+    assert (set(frame["metric"]), set(frame["unit"])) == ({"md.epsilon"}, {"%"})
+    assert "epsilon" not in frame.columns
 
 
 def test_arms_of_several_targets_share_columns(crossed_results):
