@@ -43,8 +43,8 @@ def report(figures: Iterable[Figure], path: Path) -> bool:
     known = {row["what"]: row for row in json.loads(path.read_text())} if path.exists() else {}
     all_hold = True
     for figure in figures:
-        row = {"what": figure.what, "value": round(figure.value, 3), "unit": figure.unit}
-        row |= {"error": round(figure.error, 3)} if figure.error else {}
+        row = {"what": figure.what, "value": _rounded(figure.value), "unit": figure.unit}
+        row |= {"error": _rounded(figure.error)} if figure.error else {}
         known[figure.what] = row | {"threshold": figure.threshold, "holds": figure.holds}
         all_hold &= figure.holds
         bounds = [f"at {word} {bound}" for word in ("least", "most") if (bound := getattr(figure, word)) is not None]
@@ -55,3 +55,8 @@ def report(figures: Iterable[Figure], path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(list(known.values()), indent=2) + "\n")
     return all_hold
+
+
+def _rounded(value: float) -> float:
+    """Three decimals, or three digits of what is smaller than a tenth."""
+    return round(value, 3) if abs(value) >= 0.1 else float(f"{value:.3g}")
