@@ -63,7 +63,7 @@ def _top(
 ) -> None:
     """Fair studies of E(3)-equivariant networks: which irreps earn their cost?
 
-    Example, from nothing to a report in six minutes:
+    Example, from nothing to a report:
 
     `tesseral reference make study/examples/water.toml`
 
