@@ -364,8 +364,10 @@ class Campaign:
             self.read(trial)
         steps, callbacks = self._running.pop(trial)
         entry = self._ends.pop(trial)
-        if entry is not None and entry.outcome is None and prune(self._store, trial, self._lease.number):
-            entry = self._ledger.read(trial)
+        if entry is not None and entry.outcome is None:
+            self._check()  # the records may have been read a while ago
+            if prune(self._store, trial, self._lease.number):
+                entry = self._ledger.read(trial)
         if entry is None or entry.outcome is None:
             self._give_up("its worker left it to another")
             return

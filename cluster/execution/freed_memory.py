@@ -21,9 +21,8 @@ def free_memory() -> None:
     if not gc.get_freeze_count():
         gc.freeze()  # the libraries' objects, some 400,000, need not be looked at again
     if (generated := sys.modules.get("torch.fx.graph_module")) is not None:
-        with suppress(
-            AttributeError
-        ):  # no public name: another torch may keep it elsewhere, and a trial ends all the same
+        # No public name: another torch may keep it elsewhere, and a trial ends all the same.
+        with suppress(AttributeError):
             generated._loader.eval_cache.clear()
     for name in [name for name in linecache.cache if name.startswith(GENERATED)]:
         del linecache.cache[name]

@@ -140,9 +140,10 @@ def _asked_to_leave(node: str) -> str:
     :param node: id of this node.
     """
     try:
-        where = (internal_kv._internal_kv_get(_key()) or b"").decode().split(",")
+        told = internal_kv._internal_kv_get(_key())
     except Exception:  # noqa: BLE001 - Ray's head is gone or cut off, which is not the trial's failure
         return node
+    where = told.decode().split(",") if told else []
     return next((each for each in where if each in (node, EVERYWHERE)), "")
 
 

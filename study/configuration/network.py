@@ -150,8 +150,9 @@ class Network(Section):
     radial_knots: Annotated[int | None, Range(ge=16, le=10_000), Later] = None
     """Knots between 0 and the cutoff at which the radial network is computed, in place of every edge; edges interpolate
     by cubic splines, whose error falls with the fourth power of the number (of `cosine` functions, the second). With
-    128, weights differ by less than 1e-4 of their size, of `gaussian` functions; by 1e-2 of others. Default: no knots.
-    Sizes count the radial network of every edge in either case. Not for a network of your own."""
+    128, weights of an untrained network differed by less than 1e-4 of their root mean square with `gaussian` functions,
+    by less than 1e-2 with others. Default: no knots. Sizes count the radial network of every edge in either case. Not
+    for a network of your own."""
     num_neighbors: Annotated[float, Range(gt=0)] | None = None
     """Normalisation of messages: their sum is divided by the square root of this number. Default: the mean number of
     neighbours in the training split."""

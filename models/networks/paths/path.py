@@ -4,6 +4,7 @@ Paths are values: two that couple the same irreps in the same way are equal, so 
 found by comparison and computed once.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -59,3 +60,21 @@ class Vertex:
 
 Path = Leaf | Vertex
 """A labelled tree; its `irrep` is that of its root."""
+
+
+def nodes(paths: Iterable[Path]) -> list[Path]:
+    """The leaves and vertices of paths, each once, and each after those that it is made of.
+
+    :param paths: of one tree or several.
+    """
+    found: dict[Path, None] = {}  # keeps the order of insertion
+
+    def visit(node: Path) -> None:
+        if isinstance(node, Vertex) and node not in found:
+            visit(node.left)
+            visit(node.right)
+        found[node] = None
+
+    for path in paths:
+        visit(path)
+    return list(found)

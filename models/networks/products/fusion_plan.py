@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-from tesseral.models.networks.paths.path import Path, Vertex
+from tesseral.models.networks.paths.path import Path, Vertex, nodes
 from tesseral.models.networks.paths.selection_rules import Irrep, IrrepSet, in_order
 from tesseral.study.parsing.fusion_tree import Tree, size
 
@@ -138,21 +138,12 @@ def plan(paths: Iterable[Path]) -> Plan:
 
     :param paths: independent ones.
     """
-    nodes: dict[Path, None] = {}
-
-    # A dict keeps the order of insertion: children are visited first, so a node stands after those it is made of.
-    def visit(node: Path) -> None:
-        if isinstance(node, Vertex) and node not in nodes:
-            visit(node.left)
-            visit(node.right)
-        nodes[node] = None
-
     roots: dict[Irrep, list[Path]] = {}
     for path in sorted(paths, key=lambda path: (path.irrep[0], -path.irrep[1])):  # stable: keeps the order of trees
         roots.setdefault(path.irrep, []).append(path)
-        visit(path)
+    needed = nodes(path for of in roots.values() for path in of)
     stacks: dict[Stack, list[Path]] = {}
-    for node in nodes:
+    for node in needed:
         stacks.setdefault(Stack(node.shape, node.irrep), []).append(node)
     # A tree is larger than its subtrees: by ascending size, each stack stands after those it is computed from.
     shapes = sorted({stack.shape for stack in stacks}, key=lambda shape: (size(shape), str(shape)))
@@ -165,7 +156,7 @@ def plan(paths: Iterable[Path]) -> Plan:
     for shape in shapes:
         if isinstance(shape, Tree):
             right = [stack for stack in ordered if stack.shape == shape.right]
-            vertices = [node for node in nodes if isinstance(node, Vertex) and node.shape == shape]
+            vertices = [node for node in needed if isinstance(node, Vertex) and node.shape == shape]
             # A leaf's irreps have one node each and can stand beside each other; stacks of vertices differ in length.
             for together in [right] if isinstance(shape.right, str) else [[stack] for stack in right]:
                 blocks = tuple(_blocks(vertices, {stack.irrep for stack in together}, ordered))

@@ -4,12 +4,21 @@ import pytest
 
 import tesseral
 from tesseral.analysis.report.notes import notes
+from tesseral.cluster.campaign import campaign
 from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.models.data.references import open_reference
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import ClusterError, DataError, RecordError, StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import (
+    ClusterError,
+    DataError,
+    LeaseLostError,
+    RecordError,
+    StoreError,
+    StudyFileError,
+    TesseralError,
+)
 from tesseral.study.records.growth import read_growth
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
@@ -51,6 +60,28 @@ def test_what_is_left_is_told(storage, study_file):
     ended = tesseral.run(study_file, storage, Nothing(), display=shown)
     assert (ended.left, ended.given_up) == (6, ("the machine is gone",))
     assert shown.trials == 0
+
+
+class Superseded(InlineExecutor):
+    """An executor whose driver is superseded between the reading of a trial's records and its end."""
+
+    def __init__(self, records: Store) -> None:
+        super().__init__()
+        self.records = records
+
+    def run(self, work):
+        job = work.suggest()
+        work.read(job.trial)
+        self.records.create("lease/2/0", b"{}")
+        work.ended(job.trial)
+
+
+def test_a_driver_asks_for_its_lease_again_before_it_seals_an_outcome(storage, study_file, monkeypatch):
+    sealed: list[str] = []
+    monkeypatch.setattr(campaign, "prune", lambda store, trial, lease: bool(sealed.append(trial)))
+    with pytest.raises(LeaseLostError):
+        tesseral.run(study_file, storage, Superseded(Store(storage).child("small")))
+    assert not sealed
 
 
 def test_why_trials_failed_is_told_once(storage, study_file):

@@ -250,7 +250,8 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kept, *rest = ctx.saved_tensors
-        fixed, learned = rest[: len(Edges._fields) + 3], rest[len(Edges._fields) + 3 :]
+        geometry, others = len(Edges._fields), len(Edges._fields) + 3  # species and what is constant
+        fixed, learned = rest[:others], rest[others:]
         operation = open_convolution(ctx.text, str(kept.dtype).removeprefix("torch."))
         gradient = gradient.contiguous()
         made = [torch.zeros_like(part) for part in learned]
@@ -265,7 +266,9 @@ class _Convolve(torch.autograd.Function):
         call.dx = by_features if needed else None
         operation.library.convolve_back(of, to)
         if ctx.seen is not None:
-            ctx.seen.gradient = _rows(spare, operation.library.spare_weights(of, to), Edges(*fixed[:6]), made[1:])
+            ctx.seen.gradient = _rows(
+                spare, operation.library.spare_weights(of, to), Edges(*fixed[:geometry]), made[1:]
+            )
         return None, made[0] if needed else None, None, None, None, None, None, *made[1:]
 
 

@@ -8,6 +8,7 @@ self-connection are sorted by element, so that each element takes one matrix pro
 """
 
 from tesseral.models.networks.products.fused.kernels import shares
+from tesseral.models.networks.products.fused.matrices import MATRICES
 
 
 def convolution_source(real: str) -> str:
@@ -15,15 +16,11 @@ def convolution_source(real: str) -> str:
 
     :param real: a key of `kernels.REALS`.
     """
-    return "#include <cmath>\n#include <vector>\n" + shares(real) + _MAPS + _FORWARD + _BACKWARD
+    return "#include <cmath>\n#include <vector>\n" + shares(real) + MATRICES + _MAPS + _FORWARD + _BACKWARD
 
 
 _MAPS = r"""
-typedef void (*Gemm)(const char*, const char*, const int*, const int*, const int*, const Real*, const Real*,
-                     const int*, const Real*, const int*, const Real*, Real*, const int*);
 typedef std::vector<Real*> Blocks;
-
-struct Term { int64_t dim, channels; };
 
 struct Linear {  // one path of a linear map: a matrix of weights
     int64_t from, to, rows, columns, weight;
@@ -63,15 +60,6 @@ struct Pass {
     Real* const* dnetwork;
 };
 
-// c = scale op(a) op(b), rows one after another; or that added to c.
-static void multiply(const Plan& p, bool turn_a, bool turn_b, int64_t m, int64_t n, int64_t k, double scale,
-                     const Real* a, int64_t next_a, const Real* b, int64_t next_b, Real* c, int64_t next_c, bool add) {
-    if (!m || !n || !k) return;
-    const int M = n, N = m, K = k, LA = next_b, LB = next_a, LC = next_c;  // BLAS has columns one after another
-    const Real alpha = scale, beta = add;
-    p.gemm(turn_b ? "T" : "N", turn_a ? "T" : "N", &M, &N, &K, &alpha, b, &LA, a, &LB, &beta, c, &LC);
-}
-
 struct Arena {
     Real* start;
     int64_t used;
@@ -90,12 +78,6 @@ struct Arena {
 static void clear(Blocks& parts, const Term* terms, int64_t atoms) {
     for (size_t n = 0; n < parts.size(); n++)
         memset(parts[n], 0, sizeof(Real) * atoms * terms[n].dim * terms[n].channels);
-}
-
-static int64_t width(int64_t number, const Term* terms) {
-    int64_t sum = 0;
-    for (int64_t n = 0; n < number; n++) sum += terms[n].dim * terms[n].channels;
-    return sum;
 }
 
 // Rows of e3nn's layout, (channels, 2l+1), to blocks, (2l+1, channels); `place` is the row of each atom there.
@@ -125,16 +107,6 @@ static void from_blocks(Blocks& parts, Blocks& sorted, int64_t number, const Ter
                 for (int64_t m = 0; m < dim; m++) to[u * dim + m] = from[m * channels + u] + other[m * channels + u];
         }
 }
-
-// Atoms sorted by element: the row of each, and the first row of each element.
-struct Sorted {
-    std::vector<int64_t> place, first;
-    Sorted(const Plan& p, const Pass& c) : place(c.atoms), first(p.elements + 2) {
-        for (int64_t atom = 0; atom < c.atoms; atom++) first[c.species[atom] + 2]++;
-        for (int64_t z = 2; z < p.elements + 2; z++) first[z] += first[z - 1];
-        for (int64_t atom = 0; atom < c.atoms; atom++) place[atom] = first[c.species[atom] + 1]++;
-    }
-};
 
 // Rows that the radial network is computed for.
 static int64_t computed(const Plan& p, const Pass& c) { return p.knots ? p.knots : c.rows; }
@@ -268,7 +240,7 @@ extern "C" void convolve(const Plan* plan, Pass* pass) {
     Arena arena{c.kept, 0}, other{c.spare, 0};
     Kept kept(p, c, arena);
     Spare spare(p, c, other);
-    Sorted sorted(p, c);
+    Sorted sorted(p.elements, c.atoms, c.species);
     to_blocks(c.x, p.terms, p.term, c.atoms, nullptr, kept.x);
     clear(kept.sent, p.term, c.atoms);
     for (int64_t n = 0; n < p.befores; n++) {
@@ -358,7 +330,7 @@ extern "C" void convolve_back(const Plan* plan, Pass* pass) {
     Arena arena{c.kept, 0}, other{c.spare, 0};
     Kept kept(p, c, arena);
     Spare spare(p, c, other);
-    Sorted sorted(p, c);
+    Sorted sorted(p.elements, c.atoms, c.species);
     const Real* dy = c.dy;
     if (p.gated >= 0) {
         gate_back(p, c, kept.y, spare.y);

@@ -51,9 +51,16 @@ def source(kernel: Kernel, real: str) -> str:
         (m, [(number, pair[1]) for number, pair in pairs])
         for m, pairs in groupby(enumerate(pattern(kernel.triple)), key=lambda pair: pair[1][0])
     ]
-    vectors = f"constexpr int N = {kernel.lanes} < NATIVE ? {kernel.lanes} : NATIVE;\n"
     maps = [write(first, last, rows) for write in (_couple, _pull, _steer)]
-    return "\n".join([_TYPES.replace("REAL", REALS[real]), vectors + _VECTORS, *maps])
+    return "\n".join([_TYPES.replace("REAL", REALS[real]), vectors(kernel.lanes), _VECTORS, *maps])
+
+
+def vectors(most: int) -> str:
+    """The type `V` of vectors of `N` numbers of type `Real`: so many, or as many as the processor has.
+
+    :param most: a power of two.
+    """
+    return _LANES.replace("MOST", str(most))
 
 
 Rows = list[tuple[int, list[tuple[int, int]]]]
@@ -186,7 +193,9 @@ struct Call {
     Real* const* dx;                                // what is added to: like x, w and k
     Real *dw, *dk;
 };
+"""
 
+_LANES = r"""
 #if defined(__AVX512F__)
 constexpr int NATIVE = 64 / sizeof(Real);
 #elif defined(__AVX__)
@@ -194,13 +203,13 @@ constexpr int NATIVE = 32 / sizeof(Real);
 #else
 constexpr int NATIVE = 16 / sizeof(Real);
 #endif
-"""
-
-_VECTORS = r"""
+constexpr int N = MOST < NATIVE ? MOST : NATIVE;
 template <int M> struct Lanes { typedef Real Vector __attribute__((vector_size(M * sizeof(Real)))); };
 template <> struct Lanes<1> { typedef Real Vector; };
 typedef Lanes<N>::Vector V;
+"""
 
+_VECTORS = r"""
 static inline V load(const Real* from) {
     V values;
     memcpy(&values, from, sizeof values);

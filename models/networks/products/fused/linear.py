@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from tesseral.models.compiled.blas import matrix_product
 from tesseral.models.compiled.library import open_library
 from tesseral.models.networks.products.fused.kernels import REALS
+from tesseral.models.networks.products.fused.matrices import MATRICES
 
 
 class LinearPath(NamedTuple):
@@ -90,7 +91,7 @@ def open_linear(text: str, real: str) -> _Map:
     :raises NoLibraryError: if it cannot be built.
     """
     terms, outs, paths, elements = json.loads(text)
-    library = open_library(_SOURCE.replace("REAL", REALS[real]))
+    library = open_library(_HEAD.replace("REAL", REALS[real]) + MATRICES + _MAPS)
     library.there.restype = library.back.restype = None
     flat = [(_INTEGER * (2 * len(of)))(*(number for pair in of for number in pair)) for of in (terms, outs)]
     arrays: tuple[Any, ...] = *flat, (_Path * len(paths))(*(_Path(*path) for path in paths))
@@ -162,49 +163,24 @@ def _call(opened: _Map, run: Any, given: Sequence[Tensor], made: Sequence[Tensor
     run(ctypes.byref(opened.plan), _INTEGER(len(kept[0])), *addresses)
 
 
-_SOURCE = r"""
+_HEAD = r"""
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 typedef REAL Real;
-typedef void (*Gemm)(const char*, const char*, const int*, const int*, const int*, const Real*, const Real*,
-                     const int*, const Real*, const int*, const Real*, Real*, const int*);
+"""
+
+_MAPS = r"""
 typedef std::vector<std::vector<Real>> Blocks;
 
-struct Term { int64_t dim, channels; };
 struct Path { int64_t from, to, rows, columns, weight; double scale; };
 struct Plan {
     Gemm gemm;
     int64_t terms, outs, paths, elements;
     const Term *term, *out;
     const Path* path;
-};
-
-// c = scale op(a) op(b), rows one after another; or that added to c.
-static void multiply(const Plan& p, bool turn_a, bool turn_b, int64_t m, int64_t n, int64_t k, double scale,
-                     const Real* a, int64_t next_a, const Real* b, int64_t next_b, Real* c, int64_t next_c, bool add) {
-    if (!m || !n) return;
-    const int M = n, N = m, K = k, LA = next_b, LB = next_a, LC = next_c;  // BLAS has columns one after another
-    const Real alpha = scale, beta = add;
-    p.gemm(turn_b ? "T" : "N", turn_a ? "T" : "N", &M, &N, &K, &alpha, b, &LA, a, &LB, &beta, c, &LC);
-}
-
-static int64_t width(int64_t number, const Term* terms) {
-    int64_t sum = 0;
-    for (int64_t n = 0; n < number; n++) sum += terms[n].dim * terms[n].channels;
-    return sum;
-}
-
-// Atoms sorted by element: the row of each, and the first row of each element.
-struct Sorted {
-    std::vector<int64_t> place, first;
-    Sorted(const Plan& p, int64_t atoms, const int64_t* species) : place(atoms), first(p.elements + 2) {
-        for (int64_t atom = 0; atom < atoms; atom++) first[species[atom] + 2]++;
-        for (int64_t z = 2; z < p.elements + 2; z++) first[z] += first[z - 1];
-        for (int64_t atom = 0; atom < atoms; atom++) place[atom] = first[species[atom] + 1]++;
-    }
 };
 
 static Blocks empty(int64_t number, const Term* terms, int64_t atoms) {
@@ -234,7 +210,7 @@ template <bool BACK> static void turn(Real* rows, int64_t number, const Term* te
 
 extern "C" void there(const Plan* plan, int64_t atoms, Real* x, const Real* w, const int64_t* species, Real* y) {
     const Plan& p = *plan;
-    Sorted sorted(p, atoms, species);
+    Sorted sorted(p.elements, atoms, species);
     Blocks in = empty(p.terms, p.term, atoms), out = empty(p.outs, p.out, atoms);
     turn<false>(x, p.terms, p.term, atoms, sorted.place, in);
     for (int64_t n = 0; n < p.paths; n++)
@@ -251,7 +227,7 @@ extern "C" void there(const Plan* plan, int64_t atoms, Real* x, const Real* w, c
 extern "C" void back(const Plan* plan, int64_t atoms, Real* x, const Real* w, const int64_t* species, Real* dy,
                      Real* dx, Real* dw) {
     const Plan& p = *plan;
-    Sorted sorted(p, atoms, species);
+    Sorted sorted(p.elements, atoms, species);
     Blocks in = empty(p.terms, p.term, atoms), out = empty(p.outs, p.out, atoms), din = empty(p.terms, p.term, atoms);
     turn<false>(x, p.terms, p.term, atoms, sorted.place, in);
     turn<false>(dy, p.outs, p.out, atoms, sorted.place, out);

@@ -15,7 +15,7 @@ from itertools import groupby
 from e3nn import o3
 from torch import float64
 
-from tesseral.models.networks.products.fused.kernels import REALS, Kernel
+from tesseral.models.networks.products.fused.kernels import REALS, Kernel, vectors
 
 Products = list[tuple[int, int, list[tuple[int, float]]]]
 """For each pair (m₁, m₂) that couples: each m that it makes, with its coefficient."""
@@ -89,7 +89,7 @@ def _lines(statements: Iterable[str]) -> str:
 
 
 def _numbers(lanes: int, real: str) -> str:
-    return _NUMBERS.replace("REAL", REALS[real]).replace("LANES", str(lanes))
+    return _NUMBERS.replace("REAL", REALS[real]) + vectors(lanes) + _DUALS
 
 
 _NUMBERS = r"""
@@ -97,18 +97,9 @@ _NUMBERS = r"""
 #include <cstring>
 
 typedef REAL Real;
-#if defined(__AVX512F__)
-constexpr int NATIVE = 64 / sizeof(Real);
-#elif defined(__AVX__)
-constexpr int NATIVE = 32 / sizeof(Real);
-#else
-constexpr int NATIVE = 16 / sizeof(Real);
-#endif
-constexpr int N = LANES < NATIVE ? LANES : NATIVE;
-template <int M> struct Lanes { typedef Real Vector __attribute__((vector_size(M * sizeof(Real)))); };
-template <> struct Lanes<1> { typedef Real Vector; };
-typedef Lanes<N>::Vector V;
+"""
 
+_DUALS = r"""
 struct Dual { V value, change; };
 static inline Dual operator+(const Dual& a, const Dual& b) { return {a.value + b.value, a.change + b.change}; }
 static inline Dual operator*(Real a, const Dual& b) { return {a * b.value, a * b.change}; }

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from tesseral.models.compiled.library import open_library
 from tesseral.models.networks.paths.path import Leaf as Node
-from tesseral.models.networks.paths.path import Path, Vertex
+from tesseral.models.networks.paths.path import Path, Vertex, nodes
 from tesseral.models.networks.products.fused.kernels import Kernel, lanes
 from tesseral.models.networks.products.fused.path_kernels import tree_source, vertex_source
 
@@ -86,18 +86,9 @@ def plan_nodes(
         for name, irreps in leaves.items()
         for (_, ir), part in zip(irreps, irreps.slices(), strict=True)
     }
-    nodes: dict[Path, None] = {}
-
-    def visit(node: Path) -> None:
-        if isinstance(node, Vertex) and node not in nodes:
-            visit(node.left)
-            visit(node.right)
-        nodes[node] = None
-
-    for path in paths:
-        visit(path)
-    first = [node for node in nodes if isinstance(node, Node)]
-    vertices = [node for node in nodes if isinstance(node, Vertex)]
+    needed = nodes(paths)
+    first = [node for node in needed if isinstance(node, Node)]
+    vertices = [node for node in needed if isinstance(node, Vertex)]
     ordered: list[Path] = [*first, *vertices]
     numbers = {node: number for number, node in enumerate(ordered)}
     return (
