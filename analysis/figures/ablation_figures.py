@@ -38,7 +38,8 @@ def ablation_figures(results: Results) -> Iterator[Figure]:
         metric = describe(f"validation.{name}", target)
         judged = describe(study.metric, target).noun
         other = "" if study.metric == f"test.{name}" else f" Arms are compared by another error, {judged}."
-        bars = "lines are 95 % intervals of the rise of the error, not corrected for multiple comparisons."
+        holds = results.study.sampling.shown
+        bars = f"lines are 95 % intervals of the rise of the error {holds}, not corrected for multiple comparisons."
         sentences = [
             "An ablation removes the features of one order l, of both parities, in one layer of a trained network. "
             "Each bar runs from the error without an ablation to the error with it. Full colour: the features are "
@@ -47,7 +48,11 @@ def ablation_figures(results: Results) -> Iterator[Figure]:
             f"all of them if there are fewer.{other}",
             "Errors are geometric means over the complete trials of an arm; "
             + (bars if own["low"].is_not_null().any() else "there are too few trials for intervals."),
-            *(_finding(own.filter(pl.col("arm") == arm), results.layers.needs[arm], metric) for arm in arms),
+            *(
+                _finding(own.filter(pl.col("arm") == arm), results.layers.needs[arm], metric)
+                for arm in arms
+                if results.study.sampling.for_new_data
+            ),
         ]
         yield Figure(f"ablation-{number}", ablation_chart(own, arms, metric), " ".join(filter(None, sentences)))
 

@@ -25,7 +25,7 @@ def epoch_figures(tables: StudyTables, changes: pl.DataFrame) -> Iterator[Figure
     if own["epoch"].n_unique() < 2:
         return
     metric = describe(f"{own['split'][0]}.{own['metric'][0]}", study.target)
-    told = " ".join(epoch_sentences(own))
+    told = " ".join(epoch_sentences(own)) if study.sampling.for_new_data else ""
     where = f"the {metric.split} split"
     if study.densities and own["metric"][0] == study.metric.partition(".")[2]:
         where = f"{count(study.densities, 'structure')} of {where}, or on all if it has fewer,"
@@ -33,8 +33,8 @@ def epoch_figures(tables: StudyTables, changes: pl.DataFrame) -> Iterator[Figure
         "change-by-epoch",
         change_by_epoch(own, study.arms, f"{metric.name}: change, %"),
         f"Paired change of {metric.noun} on {where} against the baseline, as if training had stopped "
-        "at an epoch of this one schedule. Bands are 95 % intervals for new data, each epoch by itself; verdicts rest "
-        f"on the end of training alone. {told}".rstrip(),
+        f"at an epoch of this one schedule. Bands are 95 % intervals {study.sampling.shown}, each epoch by itself; "
+        f"verdicts rest on the end of training alone. {told}".rstrip(),
     )
 
 

@@ -30,6 +30,7 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
     study, metric = tables.study, describe(tables.study.metric, tables.study.target)
     summaries = [summary for summary in arms if summary.arm in study.arms]
     floor, note = floor_line(study, study.metric), floor_note(study)
+    holds = study.sampling.shown
     line = note if floor is None else " Dashed: the fit floor, ε of the fitted density against the SCF density."
     measured = trial_errors(tables.trials, study.metric)
     if measured.height:
@@ -37,7 +38,7 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             "error-by-arm",
             error_by_arm(measured, [summary.error for summary in summaries], metric, floor),
             "Each point is a trial. A line joins the trials of one block and replicate, which share data and seeds. "
-            f"Diamonds are means; bars are their 95 % intervals.{line}",
+            f"Diamonds are means; bars are their 95 % intervals {holds}.{line}",
         )
     comparisons = [
         summary.comparison
@@ -49,7 +50,8 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             "change-by-arm",
             change_by_arm(comparisons, study.arms, metric),
             "The change is the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has a "
-            f"lower error than {study.baseline}. Bars are 95 % intervals, not corrected for multiple comparisons.",
+            f"lower error than {study.baseline}. Bars are 95 % intervals {holds}, not corrected for multiple "
+            "comparisons.",
         )
     for name in ("test.block_error", "test.relative_error"):
         outputs = output_errors(tables.trials, name, study.arms, study.sampling)
@@ -57,15 +59,15 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             yield Figure(
                 "error-by-order",
                 error_by_order(outputs, study.arms, describe(name, study.target)),
-                f"Means over trials with 95 % intervals, on a logarithmic axis.{note}",
+                f"Means over trials with 95 % intervals {holds}, on a logarithmic axis.{note}",
             )
             break
     if measured.height:
         yield Figure(
             "error-against-cost",
             error_against_cost(_costs(summaries), study.arms, metric, floor),
-            "Means over trials with 95 % intervals, against the number of parameters (left) and the median training "
-            f"time of a trial (right).{_varied(summaries)}{line}",
+            f"Means over trials with 95 % intervals {holds}, against the number of parameters (left) and the median "
+            f"training time of a trial (right).{_varied(summaries)}{line}",
         )
 
 
@@ -187,9 +189,7 @@ def _floor(value: float | None, along: Literal["x", "y"], metric: MetricLabel) -
 
 def _estimates(rows: Sequence[tuple[str, Estimate | None]], unit: str, *, signed: bool = False) -> pl.DataFrame:
     """arm, value, low, high and `tooltip` of the arms that have an estimate."""
-    known = [
-        (arm, e.value, e.low, e.high, f"{arm}: {interval(e, unit, signed=signed)}") for arm, e in rows if e is not None
-    ]
+    known = [(arm, e.value, *e.shown, f"{arm}: {interval(e, unit, signed=signed)}") for arm, e in rows if e is not None]
     kinds = {"arm": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "tooltip": pl.String}
     return pl.DataFrame(known, schema=kinds, orient="row")
 
@@ -198,7 +198,7 @@ def _costs(summaries: Sequence[ArmSummary]) -> pl.DataFrame:
     costs = []
     for summary in summaries:
         error = summary.error.error
-        bounds = (error.value, error.low, error.high) if error else (None, None, None)
+        bounds = (error.value, *error.shown) if error else (None, None, None)
         fewest, most = summary.spans.get("parameters", (None, None))
         costs.append((summary.arm, summary.parameters, fewest, most, summary.seconds, *bounds))
     kinds: dict[str, type[pl.DataType]] = {"arm": pl.String}

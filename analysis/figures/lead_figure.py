@@ -11,7 +11,7 @@ from tesseral.analysis.statistics.comparisons.paired import Comparison
 from tesseral.analysis.statistics.comparisons.steps import Step
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.terms.estimate import bounds_here, interval
+from tesseral.analysis.terms.estimate import intervals
 
 _MOST_ROWS = 12
 """With more changes than this, the figures further down show them."""
@@ -66,8 +66,7 @@ def _figure(
             "high": change.high,
             "low_here": change.here.low if change.here else None,
             "high_here": change.here.high if change.here else None,
-            "told": f"{label}: {interval(change, '%', signed=True)}"
-            f"{f', {bounds_here(change, signed=True)} {study.sampling.here}' if change.differs_here else ''}{verdict}",
+            "told": f"{label}: {intervals(change, study.sampling.here, '%', signed=True)}{verdict}",
         }
         for label, verdict, change in changes
     ]
@@ -91,12 +90,15 @@ def _figure(
     chart = alt.layer(*drawn).properties(
         width=_WIDTH, height=(2 * _LINE + 4 if lines < 3 else (lines + 1) * _LINE) * table.height
     )
+    bars = f"Bars: 95 % intervals {study.sampling.here}."
+    if study.sampling.for_new_data:
+        bars = f"Thin bars: 95 % intervals for new data of the same kind. Thick bars: {study.sampling.here}."
     told = f" Grey: ±δ, {margin:g} %." if margin is not None else ""
     return Figure(
         name,
         chart,
-        f"Change of the error; below zero it is lower. Thin bars: 95 % intervals for new data of the same kind. Thick "
-        f"bars: {study.sampling.here}.{told} Bars are not corrected for multiple comparisons; verdicts are.",
+        f"Change of the error; below zero it is lower. {bars}{told} Bars are not corrected for multiple comparisons"
+        f"{'; verdicts are' if study.sampling.for_new_data else ''}.",
     )
 
 

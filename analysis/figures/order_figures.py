@@ -32,7 +32,8 @@ def benefit_figures(results: Results) -> Iterator[Figure]:
             benefit_by_order(benefits),
             "Each point is the change of an arm’s relative error against its baseline, an arm that differs in hidden "
             "features only: the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has the "
-            "lower error. Bars are 95 % intervals, not corrected for multiple comparisons. "
+            f"lower error. Bars are 95 % intervals {results.study.sampling.shown}, not corrected for multiple "
+            "comparisons. "
             + ("The findings at the top of this page state" if tested else "It is not tested")
             + " whether the change depends on the order."
             + _left_out(results),

@@ -27,8 +27,9 @@ def size_figures(study: StudyInfo, curves: Sequence[SizeCurve]) -> Iterator[Figu
             f"error-by-size-{number}" if len(targets) > 1 else "error-by-size",
             error_by_size(own, describe(study.metric, target)),
             "Diamonds are geometric means over the places (block, replicate) that are complete at every size. Bars are "
-            "their 95 % intervals for new data, drawn side by side. Lines are the fitted power laws, error ∝ N^−α; the "
-            "legend gives α with its interval. Both axes are logarithmic, so that a power law is a straight line.",
+            f"their 95 % intervals {study.sampling.shown}, drawn side by side. Lines are the fitted power laws, "
+            "error ∝ N^−α; the legend gives α with its interval. Both axes are logarithmic, so that a power law is a "
+            "straight line.",
         )
 
 
@@ -42,7 +43,7 @@ def error_by_size(curves: Sequence[SizeCurve], metric: MetricLabel) -> alt.Layer
     sizes = sorted({size for curve in curves for size in curve.arms})
     points = pl.DataFrame(
         [
-            (label, size, error.value, error.low, error.high, f"{arm}: {interval(error, metric.unit)}")
+            (label, size, error.value, *error.shown, f"{arm}: {interval(error, metric.unit)}")
             for label, curve in zip(named, curves, strict=True)
             for (size, arm), error in zip(curve.arms.items(), curve.errors.values(), strict=True)
         ],

@@ -5,19 +5,17 @@ The report and the terminal both show it.
 
 from collections.abc import Callable
 
+from tesseral.analysis.report.change_columns import change_columns
 from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.comparisons.paired import Comparison
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import bounds_here, interval, p_value, signed_percent
+from tesseral.analysis.terms.estimate import interval, p_value, signed_percent
 from tesseral.analysis.terms.metric_label import describe, typeset
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.wording import duration, scaled
 
 WORDS = ("arm", "matched in", "notes")
 """Columns that hold words; the others hold numbers."""
-
-CHANGE = "change, %"
-"""The column of changes against the baseline."""
 
 _LEFT_OUT = (
     "trials",
@@ -40,34 +38,27 @@ def arm_table(results: Results) -> list[dict[str, str]]:
     other = _other_heading(results)
     units = {arm.match for arm in arms} - {"none"}
     flops = any(arm.flops is not None for arm in arms)
-    two = any(arm.comparison and arm.comparison.change and arm.comparison.change.differs_here for arm in arms)
+    changes = change_columns([arm.comparison.change if arm.comparison else None for arm in arms], study.sampling)
     return [
         {
             "arm": arm.arm,
             "trials": str(arm.error.trials),
             metric.heading: interval(arm.error.error) if arm.error.error else "–",
             **({other: _other_error(arm, study.metric, other)} if other else {}),
-            CHANGE: _change(arm),
-            **({study.sampling.here: _change_here(arm)} if two else {}),
+            **(change | {next(iter(change)): "baseline"} if arm.baseline == arm.arm else change),
             "Holm p": _p(arm.comparison),
             **_size(arm, units),
             **({"FLOPs per step": _in_all(arm, "flops", scaled)} if flops else {}),
             "time": "–" if arm.seconds is None else duration(arm.seconds),
             "notes": "; ".join(arm.flags),
         }
-        for arm in arms
+        for arm, change in zip(arms, changes, strict=True)
     ]
 
 
 def short_table(results: Results) -> list[dict[str, str]]:
-    """The columns of `arm_table` that a terminal has room for; where there are two intervals, each is named."""
-    changes = [arm.comparison.change for arm in results.arms if arm.comparison]
-    new = any(change is not None and change.low is not None for change in changes)
-    headings = {CHANGE: f"{CHANGE}, new data"} if new else {}
-    return [
-        {headings.get(key, key): cell for key, cell in row.items() if key not in _LEFT_OUT}
-        for row in arm_table(results)
-    ]
+    """The columns of `arm_table` that a terminal has room for."""
+    return [{key: cell for key, cell in row.items() if key not in _LEFT_OUT} for row in arm_table(results)]
 
 
 def flag_lines(results: Results) -> list[str]:
@@ -156,19 +147,6 @@ def _in_all(arm: ArmSummary, size: str, text: Callable[[int], str] = "{:,}".form
     if value is None:
         return "–"
     return text(value) if span is None else f"{text(value)} ({text(span[0])}–{text(span[1])})"
-
-
-def _change(arm: ArmSummary) -> str:
-    if arm.baseline == arm.arm:
-        return "baseline"
-    change = arm.comparison.change if arm.comparison else None
-    return interval(change, signed=True) if change else "–"
-
-
-def _change_here(arm: ArmSummary) -> str:
-    """The interval of the change for these data alone."""
-    change = arm.comparison.change if arm.comparison else None
-    return (bounds_here(change, signed=True) if change else "") or "–"
 
 
 def _p(comparison: Comparison | None) -> str:

@@ -1,14 +1,15 @@
 """The main effects and two-factor interactions of a study as a table."""
 
+from tesseral.analysis.report.change_columns import change_columns
 from tesseral.analysis.statistics.comparisons.factors import Effect
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import SIGNIFICANCE, bounds_here, interval, p_value
+from tesseral.analysis.terms.estimate import SIGNIFICANCE, p_value
 
 
 def effect_table(results: Results) -> list[dict[str, str]]:
     """One dictionary (heading → cell) for each effect; empty if fewer than two factors vary."""
-    found, here = results.effects, results.study.sampling.here
-    two = any(effect.change.differs_here for effect in found)
+    found = results.effects
+    changes = change_columns([effect.change for effect in found], results.study.sampling)
     grouped = any(effect.where for effect in found)
     aliased = any(effect.aliases for effect in found)
     return [
@@ -16,13 +17,12 @@ def effect_table(results: Results) -> list[dict[str, str]]:
             "effect": effect.name,
             **({"group": effect.where} if grouped else {}),
             "arms": str(effect.arms),
-            "change, %": interval(effect.change, signed=True),
-            **({here: bounds_here(effect.change, signed=True) or "–"} if two else {}),
+            **change,
             "Holm p": "" if effect.p_holm is None else p_value(effect.p_holm),
             "verdict": _verdict(effect),
             **({"aliases": "; ".join(effect.aliases)} if aliased else {}),
         }
-        for effect in found
+        for effect, change in zip(found, changes, strict=True)
     ]
 
 

@@ -56,7 +56,12 @@ def verdicts(results: Results) -> list[str]:
         which = "trial of the confirm stage" if results.search_progress else "trial"
         return [*sentences, f"There is nothing to compare yet, because no {which} is complete."]
     answers = step_sentences(results) or _against_baselines(results) or _lowest(results)
-    return sentences + answers + trend_sentences(results.trends) + scaling_sentences(results.scaling)
+    return (
+        sentences
+        + answers
+        + trend_sentences(results.trends)
+        + scaling_sentences(results.scaling, results.study.sampling.shown)
+    )
 
 
 def of_arms(results: Results) -> list[str]:

@@ -9,7 +9,7 @@ from tesseral.study.configuration.metrics import METRICS
 def metric_table(results: Results) -> list[dict[str, str]]:
     """One dictionary (heading → cell) for each arm, with a column for each metric and unit; empty without a trial.
 
-    Errors are geometric means over units with 95 % intervals for new data, as in the table of arms.
+    Errors are geometric means over units with 95 % intervals (see `Estimate.shown`), as in the table of arms.
     """
     cells: dict[str, dict[str, str]] = {}
     for arm in results.arms:

@@ -2,12 +2,13 @@
 
 from collections import Counter
 
+from tesseral.analysis.report.change_columns import change_columns
 from tesseral.analysis.statistics.comparisons.costs import COSTS, deciding_costs
 from tesseral.analysis.statistics.comparisons.further_units import MOST_MORE
 from tesseral.analysis.statistics.comparisons.precision import POWER
 from tesseral.analysis.statistics.comparisons.steps import Step
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import Estimate, bounds_here, interval, interval_here, intervals
+from tesseral.analysis.terms.estimate import Estimate, interval, interval_here, intervals
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.wording import count, listed, plural
 
@@ -67,8 +68,8 @@ def step_lines(results: Results) -> list[str]:
         change = step.comparison.change
         facts = []
         if change:
-            new = " for new data" if change.low is not None else ""
-            facts.append(f"{interval(change, '%', signed=True)}{new}")
+            holds = "for new data" if change.low is not None else results.study.sampling.here
+            facts.append(interval(change, "%", signed=True) + (f" {holds}" if change.shown[0] is not None else ""))
         facts += [f"{_times(step.costs[cost])} × the {COSTS[cost]}" for cost in deciding_costs(step.costs)]
         verdict = step.verdict.replace("δ", f"{results.study.margin:g} %")
         lines.append(f"{step_name(step)}: {verdict} ({', '.join(facts)})")
@@ -78,18 +79,16 @@ def step_lines(results: Results) -> list[str]:
 def step_table(results: Results) -> list[dict[str, str]]:
     """The steps as text: one dictionary (heading → cell) for each."""
     study, steps = results.study, results.steps
-    two = any(step.comparison.change and step.comparison.change.differs_here for step in steps)
+    changes = change_columns([step.comparison.change for step in steps], study.sampling)
     costs = [name for name in COSTS if any(name in step.costs for step in steps)]
     return [
         {
             "step": step_name(step),
-            "change, %": interval(change, signed=True) if change else "–",
-            **({study.sampling.here: (bounds_here(change, signed=True) if change else "") or "–"} if two else {}),
+            **change,
             **{f"{COSTS[name]}, ratio": _ratio(step.costs.get(name)) for name in costs},
             "verdict": step.verdict.replace("δ", f"{study.margin:g} %"),
         }
-        for step in steps
-        for change in [step.comparison.change]
+        for step, change in zip(steps, changes, strict=True)
     ]
 
 

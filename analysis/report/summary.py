@@ -61,7 +61,8 @@ def to_dict(results: Results) -> dict[str, Any]:
 
     `effects` holds each `factors.Effect`.
 
-    An estimate holds value, low and high (95 %) and p; `change` is in percent of the error of the arm's baseline.
+    An estimate holds value, low and high (95 %, for new data) and p; `change` is in percent of the error of the arm's
+    baseline. `intervals` says what `low` and `high` hold for in rows that have one interval alone.
     `unit` is empty if targets have different units: then see `groups`, and the `errors` of an arm.
     """
     study, search, saved = results.study, results.search_progress, results.saved
@@ -84,6 +85,7 @@ def to_dict(results: Results) -> dict[str, Any]:
         ],
         "epochs": results.epochs.to_dicts(),
         "progress": asdict(results.progress),
+        "intervals": study.sampling.shown,
         "arms": [asdict(arm) | {"target": arm.target.to_dict(), "flags": arm.flags} for arm in results.arms],
         "search": search
         and {

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from tesseral.analysis.report.arm_table import arm_table
+from tesseral.analysis.report.change_columns import change_columns
 from tesseral.analysis.report.result_frames import Kind
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import Estimate, bounds_here, interval, p_value
+from tesseral.analysis.terms.estimate import Estimate, interval, p_value
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.wording import duration
 
@@ -25,16 +26,16 @@ def text_rows(results: Results, kind: Kind) -> Rows:
 
 
 def _comparisons(results: Results) -> Rows:
+    changes = change_columns([each.change for each in results.comparisons], results.study.sampling)
     return [
         {
             "arm": each.arm,
             "baseline": each.baseline,
             "pairs": str(each.pairs),
-            "change, %": interval(each.change, signed=True) if each.change else "–",
-            results.study.sampling.here: (bounds_here(each.change, signed=True) if each.change else "") or "–",
+            **change,
             "Holm p": "–" if each.p_holm is None else p_value(each.p_holm),
         }
-        for each in results.comparisons
+        for each, change in zip(results.comparisons, changes, strict=True)
     ]
 
 

@@ -69,9 +69,16 @@ class Estimate:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     @property
+    def shown(self) -> tuple[float, float] | tuple[None, None]:
+        """The bounds that figures and tables show first: for new data, else for these data; see `Sampling.shown`."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        return (self.here.low, self.here.high) if self.here else (None, None)
+
+    @property
     def differs_here(self) -> bool:
-        """Whether there is an interval for these data that is not that for new data."""
-        return self.here is not None and (self.here.low, self.here.high) != (self.low, self.high)
+        """Whether there is an interval for these data beside another one for new data."""
+        return self.here is not None and (self.here.low, self.here.high) != self.shown
 
     def transformed(self, function: Callable[[float], float]) -> "Estimate":
         """The estimate of a rising function of the mean; p stays.
@@ -163,11 +170,12 @@ def number(value: float, places: int, *, signed: bool = False) -> str:
 
 
 def interval(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str:
-    """An estimate with its interval for new data, such as `0.302 % [0.283, 0.321]`, or `2.1 [1.4, 2.9]·10⁻⁵`.
+    """An estimate with the interval that is `shown`, such as `0.302 % [0.283, 0.321]`, or `2.1 [1.4, 2.9]·10⁻⁵`.
 
     :param signed: whether a positive value gets a plus sign, for changes.
     """
-    return _text(estimate.value, estimate.low, estimate.high, unit, signed)
+    low, high = estimate.shown
+    return _text(estimate.value, low, high, unit, signed)
 
 
 def interval_here(estimate: Estimate, unit: str = "", *, signed: bool = False) -> str:

@@ -68,7 +68,12 @@ class Sampling:
     @property
     def for_new_data(self) -> bool:
         """Whether there are intervals for new data."""
-        return not (self.fixed or self.unit == "trial")
+        return not (self.fixed or self.unit == "trial" or self._few_searches)
+
+    @property
+    def _few_searches(self) -> bool:
+        """Whether searches are too few to be the units of an interval, so that it holds for the settings they found."""
+        return 0 < self.searches < FEWEST_UNITS
 
     @property
     def unit(self) -> Unit:
@@ -115,7 +120,7 @@ class Sampling:
         """
         units = self.units(rows, values)
         estimate = t_estimate(units, self.aggregate, self.widening(rows, *arms))
-        if self.unit == "search" and units.size < FEWEST_UNITS:
+        if self._few_searches:
             conditional = t_estimate(self.units(rows, values, "block"), self.aggregate)
             return Estimate(estimate.value, here=conditional.here)
         if not self.for_new_data:  # the data at hand are all that these units vary over
@@ -127,7 +132,12 @@ class Sampling:
         """What the interval beside that for new data holds for."""
         if self.unit == "trial":
             return "for these splits"
-        return "for the settings found" if 0 < self.searches < FEWEST_UNITS else "for these data"
+        return "for the settings found" if self._few_searches else "for these data"
+
+    @property
+    def shown(self) -> str:
+        """What the interval that figures and tables show first holds for; see `Estimate.shown`."""
+        return "for new data of the same kind" if self.for_new_data else self.here
 
 
 def _means(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

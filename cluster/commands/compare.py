@@ -1,7 +1,7 @@
 """`tesseral compare`: the arms of several studies in one storage."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +14,7 @@ from tesseral.study.wording import duration, listed_labels
 
 if TYPE_CHECKING:  # Polars takes a second
     from tesseral.analysis.statistics.across_studies import StudyArm
+    from tesseral.analysis.terms.estimate import Estimate
 
 
 def compare(
@@ -67,8 +68,15 @@ def compare(
     printed()
 
 
+def _new_data(estimate: "Estimate", *, signed: bool = False) -> str:
+    """An estimate with its interval for new data, and none where there is none: a column of its own has the other."""
+    from tesseral.analysis.terms.estimate import interval
+
+    return interval(replace(estimate, here=None), signed=signed)
+
+
 def _show(arms: "list[StudyArm]", metric: str) -> None:
-    from tesseral.analysis.terms.estimate import bounds_here, interval, p_value
+    from tesseral.analysis.terms.estimate import bounds_here, p_value
     from tesseral.analysis.terms.metric_label import describe
 
     targets = {arm.target for arm in arms}
@@ -80,8 +88,8 @@ def _show(arms: "list[StudyArm]", metric: str) -> None:
         rows.append(
             {
                 "arm": arm.label,
-                heading: interval(arm.error.error) if arm.error.error else "–",
-                "change, %": interval(change, signed=True) if change else "not paired" if arm.unpaired else "baseline",
+                heading: _new_data(arm.error.error) if arm.error.error else "–",
+                "change, %": _new_data(change, signed=True) if change else "not paired" if arm.unpaired else "baseline",
                 "these data": (bounds_here(change, signed=True) if change else "") or "–",
                 "Holm p": "–" if compared is None or compared.p_holm is None else p_value(compared.p_holm),
                 "pairs": str(compared.pairs) if compared else "–",

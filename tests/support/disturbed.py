@@ -219,8 +219,11 @@ def difference(storage: Path | str, name: str, undisturbed: Numbers) -> str:
     return ""
 
 
-def each(items: Sequence[T], act: Callable[[Commands, T], None], threads: int = 2) -> None:
-    """Do `act` for every item, in a few threads with a process for commands each."""
+def each(items: Sequence[T], act: Callable[[Commands, T], None], threads: int = 3) -> None:
+    """Do `act` for every item, in a few threads with a process for commands each: one more than cores, since a
+    command waits a quarter of its time. A process takes a while to start, so few items get fewer threads.
+    """
+    threads = min(threads, 1 + len(items) // 10)
     waiting: SimpleQueue[T] = SimpleQueue()
     for item in items:
         waiting.put(item)
@@ -238,7 +241,7 @@ def each(items: Sequence[T], act: Callable[[Commands, T], None], threads: int = 
                 except Exception:  # noqa: BLE001 - raised again below, in the thread that waits
                     errors.append(f"{item}\n{traceback.format_exc()}")
 
-    workers = [threading.Thread(target=work) for _ in range(min(threads, len(items)))]
+    workers = [threading.Thread(target=work) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:

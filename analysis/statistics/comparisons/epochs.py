@@ -3,8 +3,8 @@
 At each epoch, arms are compared in pairs (block, replicate) as at the end (`paired`), by the validation error that
 stands for the study's metric during training (`tables.learning_curves.curve_metrics`): ε itself is measured during
 training only where `traces.densities` asks for it, on that many validation structures. Pairs of complete trials count.
-Intervals are for new data, and pointwise: each epoch covers at 95 % by itself, no correction is made over epochs, and
-errors of successive epochs are not independent.
+Intervals are for new data, or where there is none for these data, and pointwise: each epoch covers at 95 % by itself,
+no correction is made over epochs, and errors of successive epochs are not independent.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ def epoch_changes(tables: StudyTables, curves: pl.DataFrame) -> pl.DataFrame:
     """The change of each arm against its baseline at the epochs that its curves hold.
 
     :param curves: from `tables.learning_curves.learning_curves`.
-    :returns: arm, baseline, split, metric, epoch, pairs, change, low, high (percent; for new data), in the order of the
-        study's arms, epochs ascending.
+    :returns: arm, baseline, split, metric, epoch, pairs, change, low, high (percent; see `Estimate.shown`), in the
+        order of the study's arms, epochs ascending.
     """
     rows = [row for part in tables.by_group() for row in _of_group(part, curves)]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
@@ -67,7 +67,7 @@ def _of_group(tables: StudyTables, curves: pl.DataFrame) -> list[tuple[object, .
             part = by_epoch[epoch,]
             change = relative_change(part, part["ratio"].to_numpy(), study.sampling, arm, base)
             place = (arm, base, part["split"][0], metric, epoch, part.height)
-            rows.append((*place, change.value, change.low, change.high))
+            rows.append((*place, change.value, *change.shown))
     return rows
 
 
@@ -80,7 +80,7 @@ def _chosen(epochs: Sequence[int]) -> list[int]:
 def epoch_sentences(changes: pl.DataFrame) -> list[str]:
     """Whether the change at the end was there before: a phrase for each arm, or a count if there are many.
 
-    :param changes: from `epoch_changes`. Arms without an interval for new data at the last epoch are left out.
+    :param changes: from `epoch_changes`, with intervals for new data. Arms without one at the last epoch are left out.
     """
     runs = {
         (arm, base): _runs(part)

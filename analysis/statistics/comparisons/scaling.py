@@ -197,10 +197,12 @@ def _name(study: StudyInfo, arm: str) -> str:
     return ", ".join(f"{names.get(path, path)}={level}" for path, level in others.items()) or "all"
 
 
-def scaling_sentences(curves: Sequence[SizeCurve]) -> list[str]:
+def scaling_sentences(curves: Sequence[SizeCurve], holds: str) -> list[str]:
     """How the error falls with the training set: exponents, which differ from the baseline's, and what is no power law.
 
     Curves without an interval for new data are told without a verdict.
+
+    :param holds: what intervals hold for; see `Sampling.shown`.
     """
     if not curves:
         return []
@@ -210,7 +212,8 @@ def scaling_sentences(curves: Sequence[SizeCurve]) -> list[str]:
         each = [f"{interval(curve.exponent)} for {curve.name}" for curve in curves]
         sizes = sorted({size for curve in curves for size in curve.arms})
         sentences = [
-            f"The error changes with the size N of the training set ({listed(sizes)}) as N^−α: α = {listed(each)}.",
+            f"The error changes with the size N of the training set ({listed(sizes)}) as N^−α: α = {listed(each)}"
+            f"{f' (intervals {holds})' if curves[0].exponent.shown[0] is not None else ''}.",
             *(
                 _difference(curve, curve.difference)
                 for curve in curves

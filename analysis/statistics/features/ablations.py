@@ -48,13 +48,14 @@ def ablations(rows: pl.DataFrame, sampling: Sampling) -> pl.DataFrame:
     :param rows: from `layers.layer_traces`. Trials in which one of both errors is not positive are left out.
     :param sampling: of the study.
     :returns: arm, layer, l, kind (zero or shuffle), error and intact (geometric means over trials, with and without the
-        ablation), rise, low, high (of error over intact, percent; bounds are null with too few units), sorted.
+        ablation), rise, low, high (of error over intact, percent; bounds are those of `Estimate.shown`, null with too
+        few units), sorted.
     """
     ablated = []
     for (arm, kind, layer, order), part in _logs(rows).partition_by("arm", "kind", *_PLACE, as_dict=True).items():
         rise = relative_change(part, (part["error"] - part["intact"]).to_numpy(), sampling, part["arm"][0])
         means = [float(np.exp(part[name].to_numpy().mean())) for name in ("error", "intact")]
-        ablated.append((arm, layer, order, kind, *means, rise.value, rise.low, rise.high))
+        ablated.append((arm, layer, order, kind, *means, rise.value, *rise.shown))
     numbers = dict.fromkeys(("error", "intact", "rise", "low", "high"), pl.Float64)
     kinds = {"arm": pl.String, "layer": pl.Int64, "l": pl.Int64, "kind": pl.String, **numbers}
     frame = pl.DataFrame(ablated, schema=kinds, orient="row")

@@ -51,7 +51,7 @@ def benefit(tables: StudyTables) -> pl.DataFrame:
 
     :raises RecordError: if an arm has several complete trials of one block and replicate.
     :returns: l, target (name of the group), arm, hidden (its levels as text), reachable (by the arm and its baseline),
-        pairs, change, low, high (percent); sorted by l, otherwise in the study's order.
+        pairs, change, low, high (percent; see `Estimate.shown`); sorted by l, otherwise in the study's order.
     """
     rows: list[tuple[Any, ...]] = []
     for part, arm, base, order, metric, reachable in contrasts(tables):
@@ -59,7 +59,7 @@ def benefit(tables: StudyTables) -> pl.DataFrame:
         (comparison,) = compare_arms(part.trials, metric, (arm, base), base, part.study.sampling)
         if (change := comparison.change) is not None:
             place = (order, next(iter(part.study.groups)).name, arm, hidden_text(part.study, arm), reachable)
-            rows.append((*place, comparison.pairs, change.value, change.low, change.high))
+            rows.append((*place, comparison.pairs, change.value, *change.shown))
     orders = {name: {order for order, other, *_ in rows if other == name} for _, name, *_ in rows}
     # Within an order, targets of that order alone come before one of several.
     rows.sort(key=lambda row: (row[0], len(orders[row[1]]) > 1))

@@ -44,7 +44,8 @@ def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], sampli
     :param metric: such as `test.block_error`, recorded by order as `metric.test.block_error.l0`, `….l1`, ….
     :param sampling: of the study.
     :returns: arm, l, reachable, trials, error, low, high; in the order of `arms`, without the orders for which an arm
-        has no error. The error is in the metric's unit.
+        has no error. The error is in the metric's unit; bounds are those
+        of `Estimate.shown`.
     """
     orders = recorded_orders(trials, metric)
     confirm = trials.filter(pl.col("stage") == "confirm")
@@ -62,7 +63,7 @@ def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], sampli
 
 
 def _bounds(estimate: Estimate) -> tuple[float, float | None, float | None]:
-    return estimate.value, estimate.low, estimate.high
+    return estimate.value, *estimate.shown
 
 
 @dataclass(frozen=True)

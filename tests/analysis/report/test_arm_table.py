@@ -44,7 +44,7 @@ def test_a_terminal_names_both_intervals():
         "time",
     ]
     few = analyse(load(table(trial_rows(blocks=2)), [], [], info(blocks=2)))
-    assert list(short_table(few)[0])[2:4] == ["change, %", "for these splits"]
+    assert list(short_table(few)[0])[2:4] == ["change, %, for these splits", "parameters"]
 
 
 def test_errors_stand_in_units_and_as_a_share_of_the_spread(crossed_results):
@@ -54,7 +54,7 @@ def test_errors_stand_in_units_and_as_a_share_of_the_spread(crossed_results):
         "trials",
         "error, % of spread",
         "error in its unit",
-        "change, %",
+        "change, %, new data",
     ]
     for quantity, unit in (("energy", "hartree"), ("dipole", "e bohr"), ("quadrupole", "e bohr²")):
         row = rows[label(1, quantity)]

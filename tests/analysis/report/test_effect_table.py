@@ -18,7 +18,7 @@ def test_each_effect_has_its_intervals_verdict_and_aliases(results):
     assert rows[0] == {
         "effect": "lmax 1 against 0",
         "arms": "4",
-        "change, %": "−20 [−30, −10]",
+        "change, %, new data": "−20 [−30, −10]",
         "for these data": "[−25, −15]",
         "Holm p": "0.002",
         "verdict": "lower",

@@ -155,7 +155,7 @@ def test_new_data_may_leave_undecided_what_these_data_decide():
     (sentence,) = (told for told in findings(far) if told.startswith("lmax=1 against"))
     assert sentence.endswith("(6 pairs in 3 blocks). For these data alone it is lower.")
     headings = list(arm_table(far)[0])
-    assert headings.index("for these data") == headings.index("change, %") + 1
+    assert headings.index("for these data") == headings.index("change, %, new data") + 1
 
 
 def test_one_search_an_arm_gives_no_verdict(tuned_results):

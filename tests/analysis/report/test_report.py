@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from tesseral.analysis.report import summary
+from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.report import render, report
+from tesseral.analysis.report.step_text import step_lines
 from tesseral.analysis.statistics.comparisons.paired import Comparison, arm_errors, compare_arms
 from tesseral.analysis.statistics.orders.benefit import benefit
 from tesseral.analysis.statistics.results import analyse
@@ -239,3 +241,29 @@ def test_a_column_that_would_say_nothing_is_a_sentence(results):
         places = results.layers.places.with_columns(epoch=pl.lit(epoch, dtype=pl.Float64))
         shown = words(render(replace(results, layers=replace(results.layers, places=places))))
         assert (heading in shown, sentence in shown) == (epoch > 0, epoch == 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "holds"),
+    [
+        ({"published": True}, "for these data"),
+        ({"tests": ("md",), "metric": "md.epsilon"}, "for these data"),
+        ({"blocks": 2}, "for these splits"),
+        ({}, "for new data of the same kind"),
+    ],
+)
+def test_captions_say_what_their_intervals_hold_for(tmp_path, changes, holds):
+    levels = {f"lmax={k}": {"network.hidden.lmax": str(k)} for k in range(4)}
+    rows = [row | {"metric.md.epsilon": row["metric.test.epsilon"]} for row in trial_rows()]
+    results = analyse(study_tables(tmp_path, rows, levels=levels, **changes))
+    assert results.study.sampling.shown == holds
+    page = render(results)
+    text = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page.split("<h2>How intervals are")[0])).split())
+    captions = re.findall(r"(?<!Brackets are )95 % intervals?\b[^.]*", text)
+    captions = [caption for caption in captions if "where the ratio varies" not in caption]  # of costs
+    assert len(captions) > 5
+    assert [caption for caption in captions if holds not in caption] == []
+    if "new data" not in holds:
+        assert "intervals for new data" not in text
+        assert all(f"] {holds}" in line or "[" not in line for line in step_lines(results))
+        assert any("[" in cell for row in arm_table(results) for cell in row.values())

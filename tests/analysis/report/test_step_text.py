@@ -98,7 +98,8 @@ def test_a_terminal_gets_fewer_words(results):
 def test_an_interval_for_these_splits_alone_is_not_called_one_for_new_data(results):
     alone = replace(STEP.comparison, change=Estimate(-40.0, here=CHANGE.here))
     step = replace(STEP, comparison=alone, verdict="no verdict", costs={})
-    assert step_lines(replace(results, steps=(step,))) == ["lmax 1 against 0: no verdict (−40.0 %)"]
+    two_blocks = replace(results, tables=replace(results.tables, study=info(blocks=2)), steps=(step,))
+    assert step_lines(two_blocks) == ["lmax 1 against 0: no verdict (−40.0 % [−48.0, −32.0] for these splits)"]
 
 
 def test_many_steps_are_counted(results):

@@ -35,7 +35,16 @@ def test_summary_is_json_and_text(tables, results):
     seconds = tables.trials.filter(pl.col("arm") == "lmax=1")["seconds"].median()
     assert tree["arms"][1]["seconds"] == pytest.approx(seconds)
     rows = arm_table(results)
-    assert list(rows[0]) == ["arm", "trials", "error, %", "change, %", "Holm p", "parameters", "time", "notes"]
+    assert list(rows[0]) == [
+        "arm",
+        "trials",
+        "error, %",
+        "change, %, new data",
+        "Holm p",
+        "parameters",
+        "time",
+        "notes",
+    ]
     assert rows[1]["time"] == "77 s"
 
 

@@ -20,7 +20,7 @@ def test_markdown_has_a_row_for_each_arm(results):
 def test_latex_is_ascii_and_whole(results):
     text = to_latex(text_rows(results, "comparisons"), ("arm", "baseline"))
     assert text.isascii()
-    assert text.startswith("\\begin{tabular}{llrrrr}\n\\toprule\n")
+    assert text.startswith("\\begin{tabular}{llrrr}\n\\toprule\n")
     assert text.count(r" \\") == 1 + len(results.comparisons)
     change = results.comparisons[0].change
     assert latex(interval(change, signed=True)) in text

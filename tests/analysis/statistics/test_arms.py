@@ -62,7 +62,7 @@ def test_an_arm_without_a_baseline_is_compared_with_none(tmp_path):
         assert summaries[label(lmax, "dipole")].comparison is None
         assert any("not compared: no arm of its group" in flag for flag in summaries[label(lmax, "dipole")].flags)
     assert summaries[label(2, "energy")].comparison.baseline == label(0, "energy")
-    cells = {row["arm"]: row["change, %"] for row in arm_table(results)}
+    cells = {row["arm"]: row["change, %, new data"] for row in arm_table(results)}
     assert cells[label(1, "dipole")] == "–"
     assert cells[label(0, "energy")] == "baseline"
     page = words(report(tables))

@@ -18,6 +18,7 @@ from tests.support.synthetic_study import info, table, trial_row
 
 SIZES = (50, 100, 200, 400)
 BLOCKS = 6
+NEW = "for new data of the same kind"
 
 
 def of_errors(errors: dict[str, np.ndarray], **changes) -> StudyTables:
@@ -116,14 +117,14 @@ def test_a_floor_bends_the_curve():
     straight, bent = size_curves(of_errors({"0": power(draw, 0.4), "1": power(draw, 0.8, floor=0.02)}))
     assert not straight.curvature.excludes_zero
     assert bent.curvature.low > 0
-    told = scaling_sentences((straight, bent))
+    told = scaling_sentences((straight, bent), NEW)
     assert told[-1] == "One exponent does not describe lmax=1: the slope changes with N."
 
 
 def test_what_is_decided_is_told():
     draw = np.random.default_rng(1)
     curves = size_curves(of_errors({"0": power(draw, 0.3), "1": power(draw, 0.5), "2": power(draw, 0.3)}))
-    first, faster, alike = scaling_sentences(curves)
+    first, faster, alike = scaling_sentences(curves, NEW)
     assert first.startswith(
         "The error changes with the size N of the training set (50, 100, 200 and 400) as N^−α: α = 0."
     )
@@ -131,8 +132,8 @@ def test_what_is_decided_is_told():
     assert faster.endswith("; 6 pairs).")
     assert alike.startswith("Whether the error of lmax=2 or lmax=0 falls faster with N is undecided (α ")
     slower = replace(curves[1], difference=curves[1].difference.negative())
-    assert "falls more slowly than" in scaling_sentences([slower])[1]
-    assert scaling_sentences([*curves, *curves[1:]]) == [
+    assert "falls more slowly than" in scaling_sentences([slower], NEW)[1]
+    assert scaling_sentences([*curves, *curves[1:]], NEW) == [
         "The error against the size N of the training set is described by N^−α in 5 curves. Against that of its "
         "baseline, the exponent is: 2 larger, 2 undecided."
     ]
@@ -156,7 +157,7 @@ def test_a_place_counts_where_every_size_is_complete():
 
 def test_a_study_of_one_size_has_no_curve(tables):
     assert size_curves(tables) == ()
-    assert scaling_sentences([]) == []
+    assert scaling_sentences([], NEW) == []
 
 
 @pytest.mark.parametrize(
