@@ -72,6 +72,7 @@ bench: install
 	@.venv/bin/python -m tests.benchmarks.records --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.data --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.steps --figures build/bench.json
+	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.growth --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.epochs --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.density --figures build/bench.json
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks.traces --figures build/bench.json

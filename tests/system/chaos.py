@@ -53,14 +53,23 @@ CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
 
+def add():
+    for _ in range(3):  # Ray gives a node 30 s to start, which on a busy machine may be too few
+        try:
+            return cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+        except Exception as late:
+            if "timed out during startup" not in str(late):
+                raise
+    raise TimeoutError("a node of Ray did not start in three tries")
+
 if __name__ == "__main__":
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False,
                                                             "object_store_memory": 100 * 2**20})
-    node = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    node = add()
     print(cluster.address, flush=True)
     for line in sys.stdin:
         cluster.remove_node(node, allow_graceful=False)
-        node = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+        node = add()
         print("replaced", flush=True)
     cluster.shutdown()
 """
