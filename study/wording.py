@@ -137,9 +137,9 @@ _DEAD = {
 
 
 def dead_text(recorded: str) -> str:
-    """Dead hidden irreps as a reader sees them, from the phrase that records store.
+    """Dead hidden irreps in today's words, from the phrase that a record stores.
 
-    Records keep the words that they were written with: `0o in layer 3 is read by nothing` is shown as never read.
+    Records keep the words that they were written with: `0o in layer 3 is read by nothing` was written for never read.
 
     :param recorded: the phrase, as `dead` of a trial's record.
     """

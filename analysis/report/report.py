@@ -29,7 +29,7 @@ from tesseral.analysis.tables.endings import endings
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.estimate import FEWEST_UNITS, Estimate, interval, p_value
 from tesseral.analysis.terms.metric_label import MetricLabel, describe, typeset
-from tesseral.study.wording import dead_text, failure, printable
+from tesseral.study.wording import failure, printable
 
 
 def report(tables: StudyTables) -> str:
@@ -116,7 +116,6 @@ def render(results: Results) -> str:
         blocks=blocks_planned,
         words=(*WORDS, "step", "verdict", "effect", "group", "aliases", "metric", "on"),
         typeset=typeset,
-        dead_text=dead_text,
         failure=failure,
         digits=lambda value: interval(Estimate(value)),
     )

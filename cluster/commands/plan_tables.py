@@ -13,7 +13,7 @@ from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.cluster.planning.precision import Precision, precision_sentences
 from tesseral.study.records.rate_scan import RateScan, scan_sentences
-from tesseral.study.wording import amount, dead_text, duration, scaled
+from tesseral.study.wording import amount, duration, scaled
 
 if TYPE_CHECKING:  # it imports torch
     from tesseral.models.training.timed_step import Step
@@ -142,7 +142,7 @@ def _sizes(plan: StudyPlan) -> Table:
 
 def _reach(plan: StudyPlan) -> Table:
     rows = [
-        [arm.label, ", ".join(arm.unreachable) or "none", dead_text(arm.dead_by_layer) or "none"] for arm in plan.arms
+        [arm.label, ", ".join(arm.unreachable) or "none", arm.dead_by_layer or "none"] for arm in plan.arms
     ]
     return table("", ["arm", "unreachable outputs", "dead hidden irreps"], rows)
 

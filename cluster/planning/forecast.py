@@ -21,7 +21,7 @@ from tesseral.study.design.match import LOOSE
 from tesseral.study.design.search_budget import share_out, shares_text
 from tesseral.study.errors import numbered
 from tesseral.study.parsing.irreps import parse_irreps
-from tesseral.study.wording import count, dead_text, listed_labels
+from tesseral.study.wording import count, listed_labels
 
 COUNTED = ("network.", "training.batch_size")
 """Prefixes of settings that change the operations of a step."""
@@ -290,7 +290,7 @@ def _arm(plan: StudyPlan, forecast: Forecast) -> dict[str, Any]:
         "steps": arm.steps,
         "rungs": plan.rungs(arm),
         "unreachable": arm.unreachable,
-        "dead": dead_text(arm.dead),
+        "dead": arm.dead,
         "search_trials": forecast.search,
         "confirm_trials": forecast.confirm,
         "confirm_trials_most": forecast.most,

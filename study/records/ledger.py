@@ -35,6 +35,7 @@ from tesseral.study.records.schemas import TRIALS
 from tesseral.study.records.segments import Source, begin_of, encode, failed_attempts, folder, missing, tile
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tesseral.study.wording import dead_text
 
 
 @dataclass(frozen=True)
@@ -333,7 +334,7 @@ def _row(entry: Entry, plan_: Json) -> Json:
         "trial": entry.id,
         "state": entry.state,
         "unreachable": plan_.get("unreachable") or None,
-        "dead": plan_.get("dead") or None,
+        "dead": dead_text(plan_.get("dead") or "") or None,
         "dead_irreps": plan_.get("dead_irreps"),
         "attempts": len(entry.begins),
         "started": datetime.fromisoformat(entry.begins[0]["began"]) if entry.begins else None,

@@ -22,8 +22,8 @@ def test_lists_are_short():
     assert (count(1, "arm"), count(1200, "arm")) == ("1 arm", "1,200 arms")
 
 
-def test_dead_irreps_have_the_words_of_readers():
-    """Records keep other words, which readers do not see."""
+def test_dead_irreps_have_todays_words():
+    """Earlier records keep other ones."""
     assert dead_text("0o in layer 3 is read by nothing") == "0o in layer 3 is never read"
     assert dead_text("1e in every layer is made or read by nothing").startswith("1e in every layer is dead: never ")
 

@@ -605,7 +605,7 @@ def test_dead_irreps_are_those_of_the_trial_itself(storage, searched):
     trials = open_study(storage, "small").trials
     vectors = trials.filter(pl.col("arm") == "lmax=1", pl.col("stage") == "search")
     told = dict(vectors.group_by("setting.network.layers").agg(pl.col("dead").unique()).iter_rows())
-    assert told[1] == ["0o+1e in layer 1 are made by nothing"]
+    assert told[1] == ["0o+1e in layer 1 are never produced"]
     assert len(told[3]) == 1
     assert told[3] != told[1]
 

@@ -9,6 +9,9 @@ from tesseral.models.networks.sizing.blueprint import Blueprint, irreps_of
 from tesseral.study.configuration.configuration import Configuration
 from tesseral.study.parsing.irreps import MulIrrep
 
+NOWHERE = "dead: never produced in some layers, never read in the others"
+"""Why an irrep that is dead in every layer is so, where the reason is not one."""
+
 
 class Dead(NamedTuple):
     """A hidden irrep of the configuration that is dead in one layer: no weights of it count."""
@@ -16,8 +19,8 @@ class Dead(NamedTuple):
     layer: int
     """Counted from 1 at the input."""
     irrep: MulIrrep
-    reason: Literal["made by nothing", "read by nothing"]
-    """It is never produced, or no output of the network depends on it. The words are stored in records."""
+    reason: Literal["never produced", "never read"]
+    """Whether no path makes it, or no output of the network depends on it. The words are stored in records."""
 
 
 def unreachable(configuration: Configuration, layout: tuple[MulIrrep, ...]) -> tuple[MulIrrep, ...]:
@@ -53,14 +56,14 @@ def dead_irreps(network: Blueprint, terms: Iterable[MulIrrep]) -> list[Dead]:
     for number, (produced, live) in enumerate(network.layers, start=1):
         for term in terms:
             if (term.l, term.p) not in irreps_of(produced):
-                dead.append(Dead(number, term, "made by nothing"))
+                dead.append(Dead(number, term, "never produced"))
             elif (term.l, term.p) not in irreps_of(live):
-                dead.append(Dead(number, term, "read by nothing"))
+                dead.append(Dead(number, term, "never read"))
     return dead
 
 
 def describe_dead(dead: Iterable[Dead], depth: int, joined: bool = True) -> str:
-    """Describe the dead hidden irreps in one phrase, such as `0o in layer 3 is read by nothing`; empty without any.
+    """Describe the dead hidden irreps in one phrase, such as `0o in layer 3 is never read`; empty without any.
 
     Irreps that are dead in the same layers for the same reason share a clause. The phrase is stored in records.
 
@@ -77,7 +80,7 @@ def describe_dead(dead: Iterable[Dead], depth: int, joined: bool = True) -> str:
     clauses: dict[tuple[tuple[int, ...], str], list[str]] = {}
     for (order, parity), of_irrep in where.items():
         if joined and len(of_irrep) == 2 and sum(map(len, of_irrep.values())) == len(layers):
-            of_irrep = {"made or read by nothing": layers}
+            of_irrep = {NOWHERE: layers}
         for why, numbers in of_irrep.items():
             clauses.setdefault((numbers, why), []).append(str(MulIrrep(1, order, parity))[2:])
     return "; ".join(

@@ -155,11 +155,10 @@ def _check_meaning(mapping: Mapping, frame: Frame) -> None:
 def _ask(mapping: Mapping, frame: Frame, charge: int | None, spin: int | None, electrons: int) -> None:
     """Ask for charge and spin where a multipole would be wrong by the one that is not stated.
 
-    :raises DataError: if a structure that would have an odd number of electrons has no stated charge, or one that has
-        an odd number no stated spin.
+    :raises DataError: if a structure with an odd number of electrons has no stated charge or spin.
     """
     multipole = next((label.column for label in mapping.labels if label.multipole is not None), None)
-    if multipole is None or sum(frame.atomic_numbers) % 2 == 0:
+    if multipole is None or electrons % 2 == 0:
         return
     if charge is None:
         raise DataError(
@@ -167,7 +166,7 @@ def _ask(mapping: Mapping, frame: Frame, charge: int | None, spin: int | None, e
             f"which would have {electrons} electrons, an odd number, if it were neutral; a neutral radical has charge "
             "0 and source.spin = 1"
         )
-    if spin is None and electrons % 2:
+    if spin is None:
         raise DataError(
             f"expected source.spin, a number or the key that holds it, beside the {multipole} of {frame.where}, which "
             f"has {electrons} electrons, an odd number"

@@ -106,7 +106,7 @@ def searched(searches: int, **changes):
         if row["arm"] == "lmax=1":
             row |= {name: sizes[row["block"] % searches] for name, sizes in SEARCHED.items()} | changes
             row["residual"] = (0.001, -0.03, 0.02)[row["block"] % searches]
-            row["dead"] = ("0o in layer 2 is read by nothing", None, "1e in layer 1 is made by nothing")[
+            row["dead"] = ("0o in layer 2 is never read", None, "1e in layer 1 is never produced")[
                 row["block"] % searches
             ]
     return load(table(rows), [], [], info(arms=("lmax=0", "lmax=1"), blocks=6, searches=searches))
@@ -120,7 +120,7 @@ def test_sizes_are_the_median_and_range_over_what_searches_chose():
     assert (arm.bounds("components"), arm.bounds("parameters_live")) == ((120, 120), None)
     assert (base.parameters, base.spans) == (10_000, {})
     assert arm.residual == -0.03
-    assert arm.dead == "0o in layer 2 is read by nothing; 1e in layer 1 is made by nothing"
+    assert arm.dead == "0o in layer 2 is never read; 1e in layer 1 is never produced"
     assert to_dict(results)["arms"][1]["spans"]["parameters"] == (9_000, 14_000)
     first, second = arm_table(results)
     assert (first["parameters"], second["parameters"]) == ("10,000", "11,000 (9,000–14,000)")

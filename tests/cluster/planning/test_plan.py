@@ -115,8 +115,7 @@ def test_arms_are_shown_as_they_are_matched(write, tmp_path):
         assert arm["steps"] == arm["configuration"]["training"]["epochs"] * 2
         assert arm["seconds"] == pytest.approx(3 * arm["seconds_trial"])
     assert tree["arms"][0]["hidden_natural"] == "8x0e+8x0o"
-    assert "never" in tree["arms"][0]["dead"]
-    assert "by nothing" not in tree["arms"][0]["dead"]
+    assert "is never produced" in tree["arms"][0]["dead"]
     assert f"8x0e+8x0o\n{' ' * len(shown.split('8x0e+8x0o')[0].splitlines()[-1])}→ {tree['arms'][0]['hidden']}" in (
         "\n".join(line.rstrip() for line in shown.splitlines())
     )

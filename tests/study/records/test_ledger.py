@@ -9,6 +9,7 @@ import pytest
 
 from tesseral.study.changes import Changes, changes
 from tesseral.study.errors import RecordError
+from tesseral.study.records.document import seal
 from tesseral.study.records.ledger import Ledger, freeze, frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -83,3 +84,17 @@ def test_a_trial_without_its_first_record_is_named(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Ledger(store, strict=True).entries()
+
+
+def test_dead_irreps_of_earlier_records_have_todays_words(tmp_path):
+    golden = json.loads((Path(__file__).parents[2] / "support" / "records.json").read_text())
+    store = Store(tmp_path)
+    for path, text in golden.items():
+        store.create(path, text.encode())
+    trial = next(entry.id for entry in Ledger(store).entries())
+    dead = "0o in layer 1 is made by nothing; 1e in layer 2 is read by nothing"
+    told = {"arm": "dead", "factors": {}, "match": "none", "dead": dead}
+    store.create(f"trials/{trial}/arms/0123456789.json", seal(told))
+    rows = {row["arm"]: row["dead"] for row in Ledger(store).table().to_pylist()}
+    assert rows.pop("dead") == "0o in layer 1 is never produced; 1e in layer 2 is never read"
+    assert {*rows.values()} == {None}

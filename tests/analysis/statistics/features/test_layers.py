@@ -125,7 +125,7 @@ def test_the_audit_compares_with_the_plan():
     assert find_dead_irreps(read(traced(), TRIALS), [odd, LayerIrrep(1, 1, -1)]).alive == (odd, LayerIrrep(1, 1, -1))
     wasted = find_dead_irreps(read(traced(zero_paths=(message(1, -1),)), TRIALS), ()).wasted
     assert wasted == ("messages: 0e x 1o -> 1o in layer 1",)
-    # What is made by nothing is not among the features, and a gradient in one trial is a gradient.
+    # What is never produced is not among the features, and a gradient in one trial is a gradient.
     assert find_dead_irreps(read(traced(), TRIALS), [LayerIrrep(1, 2, 1)]).alive == ()
     rows = [{**each, "value": 1.0} if each["trial"] == TWO else each for each in traced(zero=(odd,))]
     assert find_dead_irreps(read(rows, TRIALS), ()).dead == ()

@@ -83,9 +83,9 @@ def check_reach(
         for term in parse_irreps(configuration.network.hidden.irreps):
             part = parts.get(o3.Irrep(term.l, term.p))
             if part is None or (values[:, part] == 0).all():
-                expected.append((number, term, "made by nothing"))
+                expected.append((number, term, "never produced"))
             elif gradient is None or (gradient[:, part] == 0).all():
-                expected.append((number, term, "read by nothing"))
+                expected.append((number, term, "never read"))
     assert dead(configuration, layout) == expected
 
 

@@ -79,9 +79,9 @@ def test_built_networks_agree(hidden, layers, harmonics, seed):
         for term in parse_irreps(hidden):
             part = parts.get(o3.Irrep(term.l, term.p))
             if part is None or (values[:, part] == 0).all():
-                expected.append((number, term, "made by nothing"))
+                expected.append((number, term, "never produced"))
             elif (gradient[:, part] == 0).all():
-                expected.append((number, term, "read by nothing"))
+                expected.append((number, term, "never read"))
     assert dead(configuration, BASIS.layout) == expected
 
 
@@ -89,21 +89,22 @@ def test_built_networks_agree(hidden, layers, harmonics, seed):
     ("hidden", "changes", "text"),
     [
         ("4x0e+2x1o+2x2e", {"layers": 3}, ""),
-        ("4x0e+2x0o+2x1o", {"layers": 3}, "0o in every layer is made by nothing"),
-        ("4x0e+2x0o+2x1o", {"layers": 1}, "0o in layer 1 is made by nothing"),
+        ("4x0e+2x0o+2x1o", {"layers": 3}, "0o in every layer is never produced"),
+        ("4x0e+2x0o+2x1o", {"layers": 1}, "0o in layer 1 is never produced"),
         (
             "4x0e+2x0o+2x1e+2x1o",
             {"layers": 3},
-            "0o in every layer is made or read by nothing; 1e in layer 1 is made by nothing",
+            "0o in every layer is dead: never produced in some layers, never read in the others; "
+            "1e in layer 1 is never produced",
         ),
         (
             "4x0e+2x0o+2x1e+2x1o+2x2e+2x2o",
             {"layers": 4},
-            "0o in layers 1 and 2 is made by nothing; 0o in layer 4 is read by nothing; "
-            "1e+2o in layer 1 are made by nothing",
+            "0o in layers 1 and 2 is never produced; 0o in layer 4 is never read; "
+            "1e+2o in layer 1 are never produced",
         ),
-        ("4x0e+2x3o", {"layers": 2, "harmonics_lmax": 2}, "3o in every layer is made by nothing"),
-        ("4x1e", {"layers": 2}, "1e in every layer is made by nothing"),
+        ("4x0e+2x3o", {"layers": 2, "harmonics_lmax": 2}, "3o in every layer is never produced"),
+        ("4x1e", {"layers": 2}, "1e in every layer is never produced"),
     ],
 )
 def test_a_phrase_on_the_dead(hidden, changes, text):
@@ -115,11 +116,11 @@ def test_dead_for_want_of_outputs():
     """Vectors reach no hexadecapole with harmonics of l ≤ 2; scalars are read for the gates of vectors, if anything."""
     configuration = small_configuration(hidden="4x0e+2x1o", layers=1, harmonics_lmax=2)
     layout = parse_irreps("1x3o")
-    assert dead(configuration, layout) == [(1, MulIrrep(4, 0, 1), "read by nothing")]
+    assert dead(configuration, layout) == [(1, MulIrrep(4, 0, 1), "never read")]
     assert unreachable(configuration, parse_irreps("1x4e")) == parse_irreps("1x4e")
-    assert [row.reason for row in dead(configuration, parse_irreps("1x4e"))] == 2 * ["read by nothing"]
+    assert [row.reason for row in dead(configuration, parse_irreps("1x4e"))] == 2 * ["never read"]
     deeper = small_configuration(hidden="4x0e+2x1o", layers=2, harmonics_lmax=2)
-    assert dead(deeper, layout) == [(2, MulIrrep(4, 0, 1), "read by nothing")]
+    assert dead(deeper, layout) == [(2, MulIrrep(4, 0, 1), "never read")]
 
 
 @pytest.mark.parametrize("formula", ["ij=ji", "ijk=jik=jki"])

@@ -295,6 +295,8 @@ DIPOLE = label("dipole", "debye", name="d", origin="coordinates")
         ([DIPOLE], {"charge": "q", "spin": "s"}, "q=0 s=1", None),
         ([DIPOLE], {"charge": -1}, "", None),
         ([DIPOLE], {}, "charge=1", None),
+        ([DIPOLE], {}, "total_charge=2", r"expected source\.spin, .* has 7 electrons, an odd"),
+        ([DIPOLE], {"charge": 2, "spin": 1}, "", None),
         ([ENERGY], {}, "", None),
     ],
 )
