@@ -31,6 +31,17 @@ def test_both_targets_run_without_root_and_with_the_pinned_versions():
         assert len(installs) == text.count("--constraint /opt/constraints.txt") == text.count("--no-cache-dir") == 2
 
 
+def test_ray_up_finds_its_programs():
+    """Its head starts machines by boto3 and reaches them by ssh and rsync, all from the container, and each command
+    runs in a login shell, which sets PATH anew."""
+    assert "openssh-client rsync" in stages()["base"]
+    assert all(" boto3 " in stages()[target] for target in ("cpu", "cuda"))
+    (line,) = re.findall(r"(echo .*) >/etc/profile.d/tesseral.sh", stages()["base"])
+    script = f'PATH=/usr/bin:/bin; eval "$({line})"; printf %s "$PATH"'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "/opt/tesseral/bin:/usr/bin:/bin"
+
+
 def test_the_context_holds_what_the_wheel_is_built_from_and_nothing_else():
     lines = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tesseral.cluster.submission.jobs import Request
+from tesseral.cluster.submission.shipment import Shipment
+
 FOLDER = Path(__file__).parents[2] / "infra" / "kuberay"
 CLUSTER = yaml.safe_load((FOLDER / "raycluster.yaml").read_text())
 JOB = yaml.safe_load((FOLDER / "rayjob.yaml").read_text())
@@ -90,20 +93,28 @@ def test_a_job_is_tried_again_on_a_new_cluster_with_nothing_of_its_own_but_the_v
 
 
 def test_before_the_head_ends_its_drivers_are_asked_to(tmp_path):
-    """The script itself, on two processes: one that is a driver by its command line, one that is not."""
+    """The script itself, among processes that are drivers by their command lines, as a job begins them, and one that is
+    none."""
     command = pods(SPECS["rayjob"])[0]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert command == pods(SPECS["raycluster"])[0]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-    script = command[2].replace("sleep 15", "").replace("/tesseral run ", f"{tmp_path}/tesseral run ")
+    submitted = Request(Shipment("study", tmp_path, "study.toml"), ("run", "study.toml"), "/studies").entrypoint
     program = tmp_path / "tesseral"
     program.write_text(f"#!{sys.executable}\nprint('ready', flush=True)\nimport time; time.sleep(60)\n")
     program.chmod(0o755)
+    python = tmp_path / "python"
+    python.symlink_to("tesseral")
+    path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     processes = [
-        subprocess.Popen([program, word, "study.toml"], stdout=subprocess.PIPE, text=True) for word in ("run", "status")
+        subprocess.Popen(line, shell=True, stdout=subprocess.PIPE, text=True, env=os.environ | path)
+        for line in (f"exec {JOB['spec']['entrypoint']}", submitted, "exec tesseral status study.toml")
     ]
-    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
-    subprocess.run(["/bin/sh", "-c", script], check=False, env=os.environ)
-    assert processes[0].wait(20) == -signal.SIGTERM
-    assert processes[1].poll() is None
-    processes[1].kill()
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    own = "".join(f" /proc/{process.pid}" for process in processes)
+    script = command[2].replace(" /proc/[0-9]*", f" /proc/$${own}").replace("sleep 15", "echo waits")
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "waits\n")  # it has not ended itself
+    assert [process.wait(20) for process in processes[:2]] == [-signal.SIGTERM] * 2
+    assert processes[2].poll() is None
+    processes[2].kill()
     for process in processes:
         process.communicate()
