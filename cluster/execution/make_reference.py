@@ -55,5 +55,5 @@ def _on_ray(
     from tesseral.cluster.nodes.ray_session import as_completed, session
 
     with session():
-        unfit = check_nodes(storage, ("pyscf",)).unfit
+        unfit = check_nodes(storage, ("pyscf",), packages=("pyscf", "numpy")).unfit
         yield from as_completed(function, items, lost, memory, unfit.keys())

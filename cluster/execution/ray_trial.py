@@ -11,6 +11,7 @@ from tesseral.cluster.execution.executor import threads
 from tesseral.cluster.execution.freed_memory import free_memory
 from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner
 from tesseral.cluster.nodes.code import code_hash, other_code
+from tesseral.cluster.nodes.provenance import TRAINING, other_packages, versions_of
 from tesseral.cluster.nodes.ray_session import here, internal_kv, node_folder, ray, tune
 from tesseral.study.errors import DeviceLostError, StoreError, TesseralError
 
@@ -41,7 +42,8 @@ def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
     """
 
     def trial(config: dict[str, Any]) -> None:
-        if why := other_code(code_hash(), config["code"]):
+        why = other_code(code_hash(), config["code"]) or other_packages(versions_of(TRAINING), config["versions"])
+        if why:
             tune.report({"trial": config["job"]["trial"], "unfit": why, "certain": True, "step": 0})
             return
         address, node = here()

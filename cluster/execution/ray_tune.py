@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -29,10 +29,12 @@ from tesseral.cluster.execution.worker import Job, Runner, run_trial
 from tesseral.cluster.nodes.code import code_hash
 from tesseral.cluster.nodes.needs import GB, Needs, describe
 from tesseral.cluster.nodes.packing import Usage, pack
-from tesseral.cluster.nodes.ray_check import check_nodes
-from tesseral.cluster.nodes.ray_room import check_room, ending, node_types, nodes, probe, unused_gpus
+from tesseral.cluster.nodes.provenance import TRAINING, versions_of
+from tesseral.cluster.nodes.ray_check import Checked, check_nodes
+from tesseral.cluster.nodes.ray_room import check_room, ending, node_types, nodes, probe, too_small, unused_gpus
 from tesseral.cluster.nodes.ray_session import LOCAL, answered, ray, session, tune
 from tesseral.cluster.nodes.unfit_nodes import Nodes
+from tesseral.study.design.study_file import Resources
 
 RESTARTS = 1000
 """How often a lost trial is run again. In practice its records fail a trial that makes no progress long before."""
@@ -71,13 +73,14 @@ class RayExecutor:
         # Tune would rewrite its whole state, 10 kB per trial, every few seconds, and nothing reads it.
         os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(10**9)
         with session(), _scratch() as folder:
-            needs = self._needs(work)
-            if sentence := unused_gpus(needs.gpus, work.resources.device):
-                work.say(sentence)
+            needs, checked = self._needs(work)
+            for sentence in (unused_gpus(needs.gpus, work.resources.device), too_small(needs)):
+                if sentence:
+                    work.say(sentence)
             most = _most(needs, work.resources.max_concurrent)
             calls = _Calls(work, needs, shared=needs.shares and most != 1)
-            for node, why in _check(work, needs).items():
-                calls.nodes.refuse(node, why)
+            for node, why in checked.unfit.items():
+                calls.nodes.refuse(checked.addresses[node], why)
             if not LOCAL:
                 os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(PENDING, most or PENDING))
             tuner = tune.Tuner(
@@ -107,24 +110,28 @@ class RayExecutor:
         if calls.faults:
             raise calls.faults[0]
 
-    def _needs(self, work: Work) -> Needs:
-        """What each trial reserves, once there is room for it."""
+    def _needs(self, work: Work) -> tuple[Needs, Checked]:
+        """What each trial reserves, once there is room for it, and what nodes lack."""
         resources = work.resources
-        if "auto" not in (resources.gpus, resources.memory):
-            needs = pack(resources)
-            check_room(needs)
-            return needs
-        gpu = bool(resources.gpus) and resources.device != "cpu"
-        if resources.gpus == "auto":
-            offers = [node["Resources"] for node in nodes()] + node_types()
-            gpu = gpu and any(offer.get("GPU") for offer in offers)
-        one = Needs(resources.cpus, float(gpu), custom=resources.custom)
-        check_room(one)
-        usage = probe(one, partial(self._measure, work.sample, gpu))
-        needs = pack(resources, usage)
+        auto = "auto" in (resources.gpus, resources.memory)
+        needs = _unmeasured(resources) if auto else pack(resources)
         check_room(needs)
-        work.say(_packed(needs, usage))
-        return needs
+        checked = _check(work, needs)
+        if auto:
+            usage = probe(needs, partial(self._measure, work.sample, needs.gpus > 0), checked.unfit.keys())
+            needs = pack(resources, usage)
+            check_room(needs)
+            work.say(_packed(needs, usage))
+        return needs, checked
+
+
+def _unmeasured(resources: Resources) -> Needs:
+    """What the process reserves that measures a trial's memory."""
+    gpu = bool(resources.gpus) and resources.device != "cpu"
+    if resources.gpus == "auto":
+        offers = [node["Resources"] for node in nodes()] + node_types()
+        gpu = gpu and any(offer.get("GPU") for offer in offers)
+    return Needs(resources.cpus, float(gpu), custom=resources.custom)
 
 
 def _to_the_end(fit: Callable[[], Any], work: Work) -> None:
@@ -139,12 +146,11 @@ def _to_the_end(fit: Callable[[], Any], work: Work) -> None:
             raise
 
 
-def _check(work: Work, needs: Needs) -> Mapping[str, str]:
-    """Address of each node on which no trial can run → why."""
+def _check(work: Work, needs: Needs) -> Checked:
+    """What nodes lack on which a trial would have room."""
     defines = [configuration.network.define for configuration in work.sample.configurations]
     modules = dict.fromkeys(define.partition(":")[0] for define in defines if define is not None)
-    checked = check_nodes(work.sample.storage, tuple(modules), work.sample.folder, needs.fits)
-    return {checked.addresses[node]: why for node, why in checked.unfit.items()}
+    return check_nodes(work.sample.storage, tuple(modules), work.sample.folder, needs.fits)
 
 
 def _packed(needs: Needs, usage: Usage) -> str:
@@ -187,6 +193,7 @@ class _Calls:
         self.leaving = False
         """Whether no further trial is handed out."""
         self._heeded = 0.0
+        self._versions = versions_of(TRAINING)
         self._reading: dict[str, Future[None]] = {}
         """Id of a trial whose job has ended → that its records are being read."""
         self.threads = ThreadPoolExecutor(READERS, "records")
@@ -221,8 +228,8 @@ class _Calls:
             self.needs.alone(node["Resources"] for node in ray.nodes() if node["Alive"]) if job.alone else self.needs
         )
         where = {} if LOCAL else self.nodes.selector(job.trial)
-        beside = len(self.running)
-        return {"job": asdict(job), "needs": needs.bundle, "where": where, "code": code_hash(), "beside": beside}
+        same = {"code": code_hash(), "versions": self._versions}
+        return {"job": asdict(job), "needs": needs.bundle, "where": where, "beside": len(self.running), **same}
 
     def read(self, trial: str) -> None:
         """Have the records of a trial read whose job has ended. Others are read, and jobs handed out, meanwhile."""

@@ -4,12 +4,19 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tesseral.study.wording import listed
+
 PACKAGES = ("tesseral", "torch", "e3nn", "numpy", "pyarrow", "ray", "optuna", "polars", "pyscf")
 """Packages whose versions are recorded with every trial."""
+TRAINING = ("torch", "e3nn", "numpy")
+"""Packages that make a trial's numbers: its records name the driver's versions, so a worker must have the same."""
 SUBMITTED = "TESSERAL_SUBMITTED"
 """Environment variable by which `tesseral submit` tells a job where its code comes from, as JSON."""
 
@@ -20,13 +27,39 @@ def provenance() -> dict[str, Any]:
     :returns: `versions`, package → version; `commit`, a hash with `+` appended if tracked files were edited since, or
         None outside a checkout.
     """
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue  # an optional package that is not installed has no version
+    versions = {"python": platform.python_version(), **versions_of(PACKAGES)}
     return {"versions": versions, "commit": commit_of(Path(__file__)) or submitted().get("commit")}
+
+
+@cache
+def versions_of(packages: tuple[str, ...]) -> Mapping[str, str]:
+    """The versions that are installed here. An optional package that is not installed has none.
+
+    :param packages: names of packages.
+    """
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def other_packages(seen: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """Why numbers from a node would not be the driver's; empty if they would. Builds of one version are the same.
+
+    :param seen: package → version on the node.
+    :param expected: package → version where the driver is.
+    """
+    both = [package for package in expected if package in seen]
+    others = [package for package in both if _release(seen[package]) != _release(expected[package])]
+    if not others:
+        return ""
+    there, here = (listed([f"{name} {versions[name]}" for name in others]) for versions in (seen, expected))
+    return f"it has {there}, the driver {here}; install the same on every node"
+
+
+def _release(version: str) -> str:
+    return version.partition("+")[0]  # 2.13.0+cpu and 2.13.0+cu130 are builds of 2.13.0
 
 
 def submitted() -> dict[str, Any]:

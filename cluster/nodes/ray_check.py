@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from tesseral.cluster.nodes.code import code_hash, other_code
-from tesseral.cluster.nodes.provenance import submitted
+from tesseral.cluster.nodes.provenance import TRAINING, other_packages, submitted, versions_of
 from tesseral.cluster.nodes.ray_session import LOCAL, answered, ray
 from tesseral.study.errors import ClusterError, RecordError, StoreError
 from tesseral.study.parsing.user_function import make_importable
@@ -36,6 +36,8 @@ class Look:
     """Name of the file that it wrote for the driver; empty if it reads nothing."""
     trouble: str = ""
     """Why it cannot use the storage."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Package → version that it has."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Asked:
     modules: tuple[str, ...] = ()
     folder: str = ""
     """Folder of the study file, where the user's own modules may be."""
+    packages: tuple[str, ...] = ()
+    """Packages whose versions are asked for."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def check_nodes(
     modules: Sequence[str] = (),
     folder: str = "",
     fits: Callable[[Mapping[str, float]], bool] = lambda node: node.get("CPU", 0) >= 1,
+    packages: Sequence[str] = TRAINING,
 ) -> Checked:
     """Check that the nodes of a cluster have what work needs. Those that have not are named in a warning.
 
@@ -75,6 +80,7 @@ def check_nodes(
     :param modules: names of modules that work imports.
     :param folder: of the study file, where modules of the user's own may be.
     :param fits: whether a node has what one process reserves, by Ray's names of resources.
+    :param packages: packages of which each node must have the driver's version.
     :returns: the nodes on which nothing can run.
     :raises ClusterError: if that holds for each of them.
     """
@@ -88,11 +94,11 @@ def check_nodes(
     store, names = Store(storage), [_name()]
     try:
         store.create(names[0], b"the driver")
-        looks = _looks(nodes, Asked(store.url, names[0], tuple(modules), folder))
+        looks = _looks(nodes, Asked(store.url, names[0], tuple(modules), folder, tuple(packages)))
         names += [look.wrote for look in looks.values() if isinstance(look, Look) and look.wrote]
         unfit = {}
         for node, look in looks.items():
-            if why := _lacks(look, store):
+            if why := _lacks(look, store, versions_of(tuple(packages))):
                 unfit[node] = why
                 warnings.warn(f"node {nodes[node]['NodeManagerAddress']} is left out: {why}", stacklevel=2)
     finally:
@@ -143,14 +149,15 @@ def look(asked: Asked) -> Look:
     """
     make_importable(asked.folder)
     missing = tuple(name for name in asked.modules if not _found(name))
+    versions = versions_of(asked.packages)
     store, name = Store(asked.storage), _name()
     try:
         reads = store.read(asked.probe) is not None
         if reads:
             store.create(name, b"a node")
     except (StoreError, RecordError) as error:
-        return Look(code_hash(), missing, False, "", str(error))
-    return Look(code_hash(), missing, reads, name if reads else "")
+        return Look(code_hash(), missing, False, "", str(error), versions)
+    return Look(code_hash(), missing, reads, name if reads else "", versions=versions)
 
 
 def _found(module: str) -> bool:
@@ -160,8 +167,11 @@ def _found(module: str) -> bool:
         return False
 
 
-def _lacks(seen: "Look | Exception", store: Store) -> str:
-    """Why nothing can run on a node; empty if something can."""
+def _lacks(seen: "Look | Exception", store: Store, versions: Mapping[str, str]) -> str:
+    """Why nothing can run on a node; empty if something can.
+
+    :param versions: package → version that the driver has.
+    """
     if isinstance(seen, Exception):
         lines = str(seen).strip().splitlines()
         modules = [line for line in lines if "No module named" in line]
@@ -170,6 +180,8 @@ def _lacks(seen: "Look | Exception", store: Store) -> str:
         return why
     if seen.missing:
         return f"it has no module {' and no module '.join(map(repr, seen.missing))}"
+    if why := other_packages(seen.versions, versions):
+        return why
     if seen.trouble:
         return f"it cannot use the storage: {seen.trouble}"
     if not seen.reads or not _arrives(store, seen.wrote):

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from tesseral.cluster.nodes.needs import Needs, describe
 from tesseral.cluster.nodes.packing import Usage
 from tesseral.cluster.nodes.ray_session import LOCAL, answered, ray
+from tesseral.cluster.nodes.unfit_nodes import NODE
 from tesseral.study.errors import ClusterError, StudyFileError
+from tesseral.study.wording import listed
 
 JOIN_WITHIN = 300.0
 """Seconds that a cluster without an autoscaler has to grow a node on which a trial can run. A driver often starts when
@@ -92,15 +94,18 @@ def _check_here(needs: Needs) -> None:
             )
 
 
-def probe(needs: Needs, measure: Callable[[], Usage]) -> Usage:
+def probe(needs: Needs, measure: Callable[[], Usage], without: Collection[str] = ()) -> Usage:
     """Have the use of memory measured on a node, in a process of its own.
 
     :param needs: what the process reserves.
     :param measure: measures.
+    :param without: ids of nodes on which it is not to run.
     :raises ClusterError: if the process was lost.
     :raises Exception: what `measure` raised.
     """
-    task = ray.remote(max_calls=1, max_retries=1, num_cpus=needs.cpus, num_gpus=needs.gpus, resources=needs.custom)
+    where = {NODE: f"!in({','.join(without)})"} if without else None
+    reserved = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "resources": needs.custom}
+    task = ray.remote(max_calls=1, max_retries=1, label_selector=where, **reserved)
     reference = task(_call).remote(measure)
     try:
         return answered(partial(ray.get, reference))
@@ -115,6 +120,19 @@ def probe(needs: Needs, measure: Callable[[], Usage]) -> Usage:
 
 def _call(measure: Callable[[], Usage]) -> Usage:
     return measure()
+
+
+def too_small(needs: Needs) -> str:
+    """What to say where nodes have cores, and yet too little for any trial; empty if there are none.
+
+    :param needs: of a trial.
+    """
+    small = [node for node in nodes() if node["Resources"].get("CPU") and not needs.fits(node["Resources"])]
+    if LOCAL or not small:
+        return ""
+    names = listed(sorted(node["NodeManagerAddress"] for node in small))
+    which, have = ("node", "has") if len(small) == 1 else ("nodes", "have")
+    return f"no trial runs on {which} {names}, which {have} less than one needs, {describe(needs.bundle)}"
 
 
 def unused_gpus(gpus: float, device: str) -> str:

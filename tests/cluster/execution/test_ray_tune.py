@@ -22,7 +22,11 @@ from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.execution.worker import Job, run_trial
+from tesseral.cluster.nodes.needs import Needs
+from tesseral.cluster.nodes.packing import Usage
+from tesseral.cluster.nodes.ray_check import Checked
 from tesseral.cluster.planning.plan import prepare
+from tesseral.study.design.study_file import Resources
 from tesseral.study.errors import RecordError
 from tesseral.study.study import Study
 from tests.support.processes import children
@@ -256,6 +260,25 @@ def test_what_needs_room_runs_again_alone_and_what_is_lost_runs_again(tmp_path):
         "trial crowded ran out of memory on a node's memory (a batch of 3 GB); it is tried again alone, once",
     ]
     assert done.stderr == ""
+
+
+def test_memory_is_measured_on_a_node_that_lacks_nothing(monkeypatch):
+    from tesseral.cluster.execution import ray_tune
+
+    asked, said = [], []
+
+    def probe(needs, measure, without):
+        asked.append((needs, list(without)))
+        return Usage(resident=10**9)
+
+    lacking = Checked({"id": "it has no module 'mine'"}, {"id": "10.0.0.2"})
+    monkeypatch.setattr(ray_tune, "check_room", lambda needs: None)
+    monkeypatch.setattr(ray_tune, "_check", lambda work, needs: lacking)
+    monkeypatch.setattr(ray_tune, "probe", probe)
+    work = SimpleNamespace(resources=Resources(cpus=2, memory="auto"), sample=None, say=said.append)
+    assert ray_tune.RayExecutor()._needs(work) == (Needs(2, memory=1_300_000_000), lacking)
+    assert asked == [(Needs(2), ["id"])]
+    assert len(said) == 1
 
 
 def test_jobs_are_handed_out_while_the_records_of_ended_trials_are_read():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tesseral.cluster.nodes import provenance as module
-from tesseral.cluster.nodes.provenance import commit_of, provenance
+from tesseral.cluster.nodes.provenance import commit_of, other_packages, provenance, versions_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -52,3 +52,14 @@ def test_a_package_installed_inside_another_projects_checkout_has_no_commit(tmp_
 
 def test_versions_are_those_of_the_packages():
     assert {"python", "tesseral", "torch", "e3nn", "numpy"} <= provenance()["versions"].keys()
+
+
+def test_a_node_with_another_version_gives_other_numbers_and_another_build_does_not():
+    ours = {"torch": "2.13.0", "e3nn": "0.6.0", "numpy": "2.4.0"}
+    assert (
+        other_packages(ours, ours) == other_packages({}, ours) == other_packages({"torch": "2.13.0+cu130"}, ours) == ""
+    )
+    assert other_packages({"torch": "2.12.1", "numpy": "2.4.0", "e3nn": "0.5.1"}, ours) == (
+        "it has torch 2.12.1 and e3nn 0.5.1, the driver torch 2.13.0 and e3nn 0.6.0; install the same on every node"
+    )
+    assert versions_of(("torch", "no-such-package")).keys() == {"torch"}

@@ -1,13 +1,17 @@
 """What a node lacks is told in a sentence; `make cluster-test` asks real nodes."""
 
 import json
+from functools import partial
 
 import pytest
 
 from tesseral.cluster.nodes import ray_check
 from tesseral.cluster.nodes.code import code_hash
+from tesseral.cluster.nodes.needs import Needs
+from tesseral.cluster.nodes.packing import Usage
 from tesseral.cluster.nodes.provenance import SUBMITTED
 from tesseral.cluster.nodes.ray_check import Asked, Look, look, other_versions
+from tesseral.cluster.nodes.ray_room import probe
 from tesseral.study.errors import StoreError
 from tesseral.study.records.store import Store
 
@@ -20,7 +24,7 @@ def test_a_node_that_shares_all_lacks_nothing(store, tmp_path):
     seen = look(Asked(store.url, PROBE, ("own_of_this_test", "json", "os.path"), str(tmp_path)))
     assert (seen.code, seen.missing, seen.reads, seen.trouble) == (code_hash(), (), True, "")
     assert store.read(seen.wrote) == b"a node"
-    assert ray_check._lacks(seen, store) == ""
+    assert ray_check._lacks(seen, store, {}) == ""
 
 
 def test_a_storage_that_is_not_shared_is_seen_from_either_side(tmp_path, monkeypatch):
@@ -32,9 +36,9 @@ def test_a_storage_that_is_not_shared_is_seen_from_either_side(tmp_path, monkeyp
     assert (seen.reads, seen.wrote, theirs.paths()) == (False, "", []), (
         "nothing is written to a folder of the node's own"
     )
-    assert ray_check._lacks(seen, ours) == sentence
+    assert ray_check._lacks(seen, ours, {}) == sentence
     theirs.create(PROBE, b"the driver")  # a copy that goes one way only
-    assert ray_check._lacks(look(Asked(theirs.url, PROBE)), ours) == sentence
+    assert ray_check._lacks(look(Asked(theirs.url, PROBE)), ours, {}) == sentence
 
 
 @pytest.mark.parametrize(
@@ -42,12 +46,18 @@ def test_a_storage_that_is_not_shared_is_seen_from_either_side(tmp_path, monkeyp
     [
         (Look("0" * 64, (), True, "x"), "its code of tesseral (000000000000) is not that of the driver ("),
         (Look(code_hash(), ("my_network", "pyscf"), True, "x"), "it has no module 'my_network' and no module 'pyscf'"),
+        (
+            Look(code_hash(), (), True, "x", "", {"torch": "2.12.1+cpu", "numpy": "2.0"}),
+            "it has torch 2.12.1+cpu, the driver torch 2.13.0; install the same on every node",
+        ),
         (Look(code_hash(), (), False, "", "no credentials"), "it cannot use the storage: no credentials"),
         (RuntimeError("The function failed:\n  No module named 'tesseral'\nraylet"), "No module named 'tesseral'"),
     ],
 )
 def test_what_a_node_lacks_is_one_sentence(tmp_path, seen, sentence):
-    assert ray_check._lacks(seen, Store(tmp_path)).startswith(sentence)
+    assert ray_check._lacks(seen, Store(tmp_path), {"torch": "2.13.0", "numpy": "2.0", "e3nn": "0.6"}).startswith(
+        sentence
+    )
 
 
 def test_a_missing_module_and_a_storage_in_trouble_stop_no_look(tmp_path, monkeypatch):
@@ -82,8 +92,9 @@ def test_real_nodes_are_asked_each(tmp_path, monkeypatch):
         there = {node["NodeID"]: node, "e" * 56: node}
         looks = ray_check._looks(there, Asked(store.url, PROBE, ("nowhere",)))
         results = dict(as_completed(lambda item: item + 1, [1, 2], lambda item, why: 0, without=["e" * 56]))
-    assert results == {1: 2, 2: 3}
+        used = probe(Needs(), partial(Usage, 5), ["e" * 56])
+    assert (results, used) == ({1: 2, 2: 3}, Usage(5))
     seen = looks[node["NodeID"]]
     assert (seen.missing, seen.reads) == (("nowhere",), True)
-    assert ray_check._lacks(seen, store) == "it has no module 'nowhere'"
-    assert ray_check._lacks(looks["e" * 56], store)
+    assert ray_check._lacks(seen, store, {}) == "it has no module 'nowhere'"
+    assert ray_check._lacks(looks["e" * 56], store, {})

@@ -10,7 +10,7 @@ import pytest
 
 from tesseral.cluster.nodes import ray_room
 from tesseral.cluster.nodes.needs import Needs
-from tesseral.cluster.nodes.ray_room import check_room, ending, unused_gpus
+from tesseral.cluster.nodes.ray_room import check_room, ending, too_small, unused_gpus
 from tesseral.study.errors import ClusterError
 from tests.support.ray_head import clean, free_port, head
 
@@ -29,7 +29,8 @@ def cluster(monkeypatch):
         asked.append({})
 
     def nodes():
-        return [{"Resources": one} for one in (looks.pop(0) if len(looks) > 1 else looks[0])]
+        there = looks.pop(0) if len(looks) > 1 else looks[0]
+        return [{"Resources": one, "NodeManagerAddress": f"10.0.0.{n}"} for n, one in enumerate(there, 1)]
 
     monkeypatch.setattr(ray_room, "LOCAL", False)
     monkeypatch.setattr(ray_room, "LOOK_EVERY", 0.0)
@@ -80,6 +81,21 @@ def test_gpus_that_nothing_was_said_about_are_not_left_out_silently(cluster, gpu
         '= "cpu" if this is meant'
     )
     assert unused_gpus(gpus, device) == (sentence if said else "")
+
+
+def test_nodes_that_are_too_small_for_any_trial_are_named_in_one_sentence(cluster):
+    """A head without cores is none of them."""
+    looks, *_ = cluster
+    large, small = {"CPU": 4.0, "memory": 8e9}, {"CPU": 4.0, "memory": 1e9}
+    needs = Needs(2, memory=2 * 10**9)
+    said = "no trial runs on {}, which {} less than one needs, 2 CPUs and 2.0 GB of memory"
+    for there, sentence in (
+        ([{}, large], ""),
+        ([{}, large, small], said.format("node 10.0.0.3", "has")),
+        ([small, large, {"CPU": 1.0, "memory": 8e9}], said.format("nodes 10.0.0.1 and 10.0.0.3", "have")),
+    ):
+        looks[:] = [there]
+        assert too_small(needs) == sentence
 
 
 def test_a_node_is_to_end_by_a_deadline_or_without_one(monkeypatch):
