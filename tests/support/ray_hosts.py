@@ -6,14 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support import ray_head
 from tests.support.network import Host, Network, network
-from tests.support.ray_head import clean
 
 ROOT = Path(__file__).parents[2]
 PORT = 6379
@@ -21,6 +22,8 @@ RAY = Path("/tmp/ray")
 """Ray's own temporary folder."""
 STORE = 80 * 2**20
 """Size of each node's shared memory, bytes."""
+START_WITHIN = 600.0
+"""Seconds in which a node starts, on a machine that is busy with other work too."""
 
 
 class Node:
@@ -34,7 +37,7 @@ class Node:
     def __init__(self, host: Host, folder: Path, environment: Mapping[str, str], *options: str) -> None:
         self.host, self.starts, self.kept = host, 0, True
         self._folder, self._environment = folder / host.name, dict(environment)
-        self._command = [str(Path(sys.executable).with_name("ray")), "start", *options, "--block"]
+        self._command = [*ray_head.RAY, "start", *options, "--block"]
         self._command += [f"--node-ip-address={host.address}", "--disable-usage-stats"]
         self._command += [f"--object-store-memory={STORE}"]
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,9 +79,10 @@ class Node:
 
     @property
     def up(self) -> bool:
-        """Whether it has started."""
-        log = self._folder / f"{self.starts}.log"
-        return log.exists() and "Ray runtime started" in log.read_text()
+        """Whether it runs and has started: a head listens before that, and on a busy machine may yet give up."""
+        log, process = self._folder / f"{self.starts}.log", self._process
+        runs = process is not None and process.poll() is None
+        return runs and log.exists() and "Ray runtime started" in log.read_text()
 
     def inside(self, *arguments: str) -> list[str]:
         """A command that runs beside the node: on its host, with its temporary folder."""
@@ -110,7 +114,7 @@ class Hosts:
         self.head_host = next(iter(net.hosts.values()))
         self.address = f"{self.head_host.address}:{PORT}"
         self.environment = (
-            clean()
+            ray_head.clean()
             | {
                 "RAY_AUTH_MODE": "token",
                 "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -129,13 +133,15 @@ class Hosts:
         options = ["--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false"]
         self.nodes["head"] = Node(self.head_host, self._folder, self._of_a_node(), *options)
 
-    def start(self, name: str, **environment: str) -> Node:
+    def start(self, name: str, *options: str, cpus: int = 1, **environment: str) -> Node:
         """Start the node of a host, which joins the head's cluster.
 
+        :param options: further ones of `ray start`.
+        :param cpus: its cores.
         :param environment: variables of this node alone.
         """
-        options = [f"--address={self.address}", "--num-cpus=1"]
-        node = Node(self.net.hosts[name], self._folder, self._of_a_node() | environment, *options)
+        joins = [f"--address={self.address}", f"--num-cpus={cpus}"]
+        node = Node(self.net.hosts[name], self._folder, self._of_a_node() | environment, *joins, *options)
         self.nodes[name] = node
         return node
 
@@ -151,29 +157,25 @@ class Hosts:
                 self.nodes["head"].inside(*command), stdout=file, stderr=subprocess.STDOUT, env=environment
             )
 
-    def wait_for_nodes(self, seconds: float = 240.0) -> None:
+    def wait_for_nodes(self) -> None:
         """Until all nodes have started."""
-        end = time.monotonic() + seconds
-        while not all(node.up for node in self.nodes.values()):
-            assert time.monotonic() < end, "a node does not start"
-            time.sleep(0.5)
+        self._wait(list(self.nodes))
 
-    def wait_for_head(self, seconds: float = 120.0) -> None:
-        """Until the head listens."""
-        probe = f"import socket; socket.create_connection(('{self.head_host.address}', {PORT}), 1)"
-        end = time.monotonic() + seconds
-        while subprocess.run(
-            self.head_host.command(sys.executable, "-c", probe), capture_output=True, check=False
-        ).returncode:
-            assert time.monotonic() < end, "the head does not start"
+    def wait_for_head(self) -> None:
+        """Until the head has started."""
+        self._wait(["head"])
+
+    def _wait(self, names: list[str]) -> None:
+        end = time.monotonic() + START_WITHIN
+        while missing := [name for name in names if not self.nodes[name].up]:
+            assert time.monotonic() < end, f"not started: {', '.join(missing)}"
             time.sleep(0.5)
 
 
 @contextmanager
 def ray_hosts(*names: str, environment: Mapping[str, str] = {}) -> Iterator[Hosts]:
     """A head and hosts for worker nodes of these names, which are started by `Hosts.start`."""
-    folder = Path(f"/var/tmp/tess-{os.getpid()}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="tess-", dir="/var/tmp"))
     RAY.mkdir(exist_ok=True)
     try:
         with network("head", *names) as net:

@@ -18,9 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import Request, urlopen
 
 import boto3
@@ -44,6 +47,8 @@ PARTITION = 45.0
 DELAY, LOSS = 0.1, 0.02
 """Seconds of each way, so 200 ms there and back; share of the frames that are lost."""
 LEASE = 10.0
+WAIT = 1200.0
+"""Seconds after which an event has failed to come: far more than it takes on a machine that is busy with other work."""
 S3_PORT = 5000
 BUCKET = "studies"
 KEYS = {
@@ -117,18 +122,18 @@ class Run:
         }
         return [trial for trial, begin in begins.items() if trial not in ended and begin.get("pid") in here]
 
-    def wait_for_work(self, host: str, seconds: float = 480.0) -> bool:
+    def wait_for_work(self, host: str) -> bool:
         """Until a trial runs on a host, and a moment more.
 
         :returns: False if the study ended before.
         """
-        self.wait(lambda: bool(self.running(host)), seconds)
+        self.wait(lambda: bool(self.running(host)))
         time.sleep(self._random.uniform(0.0, 1.5))
         return self.driver.poll() is None
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 480.0) -> None:
+    def wait(self, condition: Callable[[], bool]) -> None:
         """Until a condition holds, or the driver ends."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + WAIT
         while not condition() and self.driver.poll() is None:
             assert time.monotonic() < end, f"waited in vain; {self.text()[-3000:]}"
             time.sleep(0.5)
@@ -142,15 +147,15 @@ class Run:
     def restart_head(self) -> None:
         """Kill the head, which comes back; the driver must end by itself, and the same command goes on."""
         self.hosts.nodes["head"].kill()
-        code = self.driver.wait(240)
+        code = self.driver.wait(WAIT)
         assert code == 1, f"expected the driver to end with 1 once its head was gone, got {code}: {self.text()[-3000:]}"
         self.hosts.wait_for_head()
         self.driver = self.hosts.drive(*self._command, log=self.log)
         self.disturbed += 1
 
-    def end(self, seconds: float = 1800.0) -> None:
+    def end(self) -> None:
         """Let it end."""
-        code = self.driver.wait(seconds)
+        code = self.driver.wait(2 * WAIT)
         self.look()
         assert code == 0, self.text()[-4000:]
 
@@ -216,7 +221,7 @@ def s3_on(hosts: Hosts) -> Iterator[str]:
         hosts.head_host.command(sys.executable, "-c", code), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        end = time.monotonic() + 240
+        end = time.monotonic() + WAIT
         while True:
             try:
                 hosts.head_host.call(lambda: _make_bucket(endpoint))
@@ -292,59 +297,77 @@ def on_s3(base: Path, study: Path, reference: Path) -> tuple[Path, Run]:
     return copied, run
 
 
-def package(folder: Path, name: str, **files: str) -> str:
-    """A folder for PYTHONPATH: `name/<file>` for each file, with `_` for its dots."""
-    (folder / name).mkdir(parents=True)
-    for file, text in files.items():
-        (folder / name / file.replace("_py", ".py")).write_text(text)
-    return str(folder)
+def of_unequal_nodes(base: Path, reference: Path) -> list[Figure]:
+    """Nodes that lack something, each another thing, one that is too small, and one that has room for two trials.
 
-
-def of_lacks(base: Path, reference: Path) -> dict[str, bool]:
-    """A worker with another version, one without a user's module, one without PySCF: whether each is said."""
-    shared = os.pathsep.join([str(ROOT / "infra" / "namespace"), str(ROOT)])
-    old = base / "old"
+    Whether each is told in a sentence, and how many trials the last one ran at the same time.
+    """
+    shared, mine, home = [str(ROOT / "infra" / "namespace"), str(ROOT)], base / "mine", base / "home"
+    old, without, other = base / "old", base / "without", base / "other"
     shutil.copytree(ROOT / "infra" / "namespace", old)
     with (old / "tesseral" / "cluster" / "__init__.py").open("a") as file:
         file.write("# older\n")
-    without = package(base / "without", "pyscf", __init___py="raise ModuleNotFoundError('No module', name='pyscf')\n")
-    storage = base / "lacks"
+    _write(without / "sitecustomize.py", WITHOUT_PYSCF)
+    _write(other / "torch-0.1.dist-info" / "METADATA", "Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n")
+    _write(mine / "my_points.py", (ROOT / "study" / "examples" / "gate_points.py").read_text())
+    storage = base / "unequal"
     (storage / "reference").mkdir(parents=True)
     shutil.copy(reference, storage / "reference" / reference.name)
-    study = write_study(base / "lacking", blocks=2, epochs=6)
-    said: dict[str, bool] = {}
-    with ray_hosts("a", "b") as hosts:
-        hosts.start("a", PYTHONPATH=os.pathsep.join([str(old), without, shared]))
-        hosts.start("b")
+    with ray_hosts("a", "b", "c", "d", "e") as hosts:
+        text = write_study(home, blocks=4, epochs=6).read_text()
+        text = text.replace("[network]", '[network]\ndefine = "my_points:GatePoints"')
+        own = hosts.nodes["head"].temporary / "mine"  # no other node has it
+        _write(own / f"{NAME}.toml", text.replace("[resources]", "[resources]\nmemory = 0.5"))
+        shutil.copy(mine / "my_points.py", own)
+        hosts.start("a", PYTHONPATH=os.pathsep.join([str(old), str(mine), *shared]))
+        hosts.start("b", PYTHONPATH=os.pathsep.join([str(without), *shared]))
+        hosts.start("c", PYTHONPATH=os.pathsep.join([str(other), str(mine), *shared]))
+        hosts.start("d", f"--memory={300 * 10**6}")
+        hosts.start("e", f"--memory={1200 * 10**6}", cpus=3, PYTHONPATH=os.pathsep.join([str(mine), *shared]))
         hosts.wait_for_nodes()
-        run = Run(hosts, study, str(storage), Records(storage), base / "lacks.log")
+        run = Run(hosts, RAY / "mine" / f"{NAME}.toml", str(storage), Records(storage), base / "unequal.log")
         run.end()
-        said["other code"] = "node 10.77.0.2 is left out: its code of tesseral (" in run.text()
-        print(run.text(), flush=True)
-        hosts.nodes["b"].stop()
         log = base / "made.log"
         recipe = ROOT / "study" / "examples" / "water_tiny.toml"
-        code = hosts.drive("reference", "make", str(recipe), "--storage", str(base / "new"), log=log).wait(300)
-        said["no PySCF"] = code == 1 and "node 10.77.0.2 lacks pyscf" in log.read_text()
-        print(log.read_text(), flush=True)
-    with ray_hosts("a", "b") as hosts:
-        own = hosts.nodes["head"].temporary / "mine"  # no other node has it
-        text = write_study(own, blocks=4, epochs=2).read_text()
-        (own / f"{NAME}.toml").write_text(text.replace("[network]", '[network]\ndefine = "my_points:GatePoints"'))
-        (own / "my_points.py").write_text((ROOT / "study" / "examples" / "gate_points.py").read_text())
-        there = package(base / "there", "nothing")
-        shutil.copy(own / "my_points.py", there)
-        hosts.start("a")
-        hosts.start("b", PYTHONPATH=os.pathsep.join([there, shared]))
-        hosts.wait_for_nodes()
-        storage = base / "mine"
-        (storage / "reference").mkdir(parents=True)
-        shutil.copy(reference, storage / "reference" / reference.name)
-        run = Run(hosts, RAY / "mine" / f"{NAME}.toml", str(storage), Records(storage), base / "mine.log")
-        run.end()
-        said["no module of the user's"] = "node 10.77.0.2 is left out: it has no module 'my_points'" in run.text()
-        print(run.text(), flush=True)
-    return said
+        made = hosts.drive("reference", "make", str(recipe), "--storage", str(base / "new"), log=log).wait(WAIT)
+        a, b, c, d, e = (hosts.net.hosts[name].address for name in "abcde")
+    print(run.text(), log.read_text(), sep="\n", flush=True)
+    said = {
+        "other code": f"node {a} is left out: its code of tesseral (" in run.text(),
+        "no module of the user's": f"node {b} is left out: it has no module 'my_points'" in run.text(),
+        "another version of torch": f"node {c} is left out: it has torch 0.1, the driver torch " in run.text(),
+        "less memory than a trial needs": f"no trial runs on node {d}, which has less than one needs" in run.text(),
+        "no PySCF": made == 0 and f"node {b} is left out: it has no module 'pyscf'" in log.read_text(),
+    }
+    begins = [json.loads(path.read_text()) for path in storage.glob(f"{NAME}/trials/*/attempts/1.json")]
+    figures = [Figure(f"said of a worker with {what}", good, "", least=1) for what, good in said.items()]
+    figures.append(Figure("trials on other nodes", sum(begin["address"] != e for begin in begins), "", 0))
+    return [*figures, Figure("trials at once on 3 CPUs with memory for 2", at_once(storage), "", 2, least=2)]
+
+
+WITHOUT_PYSCF = """
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pyscf":
+            raise ModuleNotFoundError("No module named 'pyscf'", name="pyscf")
+
+sys.meta_path.insert(0, Without())
+"""
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def at_once(storage: Path) -> int:
+    """The most trials that ran at the same time: from the begin of the first attempt to the outcome."""
+    trials = [path.parent for path in storage.glob(f"{NAME}/trials/*/outcome.json")]
+    times = [(trial / "attempts" / "1.json", trial / "outcome.json") for trial in trials]
+    spans = [tuple(path.stat().st_mtime for path in each) for each in times]
+    return max((sum(begin <= moment < end for begin, end in spans) for moment, _ in spans), default=0)
 
 
 def of_a_stop(base: Path, reference: Path) -> list[Figure]:
@@ -352,7 +375,7 @@ def of_a_stop(base: Path, reference: Path) -> list[Figure]:
     storage = base / "stopped"
     (storage / "reference").mkdir(parents=True)
     shutil.copy(reference, storage / "reference" / reference.name)
-    study = write_study(base / "stopping", blocks=1, epochs=400)
+    study = write_study(base / "stopping", blocks=1, epochs=200)
     study.write_text(study.read_text().replace("checkpoint_every = 0.0", "checkpoint_every = 600.0"))
     with head() as cluster:
         words = ("submit", str(study), "--address", cluster.address, "--storage", str(storage))
@@ -360,11 +383,10 @@ def of_a_stop(base: Path, reference: Path) -> list[Figure]:
         submitted = cluster.tesseral(*words, "--no-wait", **cache)
         assert submitted.returncode == 0, submitted.stderr
         job = submitted.stdout.split()[1].rstrip(".")
-        end = time.monotonic() + 240
-        while len(list(storage.glob(f"{NAME}/trials/*/attempts/1.json"))) < 2:
-            assert time.monotonic() < end, "no trial has begun"
+        end = time.monotonic() + WAIT
+        while len({path.parent for path in storage.glob(f"{NAME}/curves/*/1-*.parquet")}) < 2:
+            assert time.monotonic() < end, "no trial has ended an epoch"
             time.sleep(0.2)
-        time.sleep(3.0)
         asked = time.time()
         stop = Request(f"{cluster.address}/api/jobs/{job}/stop", b"", {"Authorization": f"Bearer {cluster.token}"})
         urlopen(stop, timeout=30).close()
@@ -384,50 +406,80 @@ def of_a_stop(base: Path, reference: Path) -> list[Figure]:
 
 
 SCENES: Mapping[str, Callable[[Path, Path, Path], tuple[Path, Run]]] = {"a shared folder": on_a_folder, "S3": on_s3}
+OTHERS: Mapping[str, Callable[[Path, Path], list[Figure]]] = {"unequal nodes": of_unequal_nodes, "stop": of_a_stop}
+AT_ONCE = 3
+"""Scenes that are played at the same time: most of a scene is waiting."""
+
+
+class Ended(NamedTuple):
+    """What a disturbed study left."""
+
+    storage: Path
+    changed: int
+    """Finished trials that changed."""
+    disturbances: int
+    said: str
+    seconds: float
+
+
+def disturb(where: str, base: Path, study: Path, reference: Path) -> Ended:
+    """Play a scene to its end."""
+    start = time.monotonic()
+    storage, run = SCENES[where](base, study, reference)
+    return Ended(storage, run.changed, run.disturbed, run.text(), time.monotonic() - start)
+
+
+def play(names: Collection[str], base: Path, blocks: int, epochs: int) -> Iterator[Figure]:
+    """Play scenes, each in a process of its own, and yield their figures."""
+    reference = make_water(base / "made")
+    study, quiet = write_study(base, blocks, epochs), base / "quiet"
+    with ProcessPoolExecutor(AT_ONCE, get_context("spawn"), end_cleanly, max_tasks_per_child=1) as pool:
+        alone = pool.submit(undisturbed, study, reference, quiet) if SCENES.keys() & set(names) else None
+        scenes = {where: pool.submit(disturb, where, base, study, reference) for where in SCENES if where in names}
+        others = [pool.submit(scene, base, reference) for name, scene in OTHERS.items() if name in names]
+        for where, scene in scenes.items():
+            ended = scene.result()
+            print(f"{where}: {ended.disturbances} disturbances", ended.said, sep="\n", flush=True)
+            if alone is not None:
+                alone.result()
+            for what, value in compare(ended.storage, quiet, ended.changed).items():
+                yield Figure(f"{what}, on {where}", value, "", 0)
+            yield Figure(f"disturbances, on {where}", ended.disturbances, "", least=3)
+            yield Figure(f"time, on {where}", ended.seconds, "s")
+        for other in others:
+            yield from other.result()
+
+
+def end_cleanly() -> None:
+    """End at SIGTERM with all that was started: nodes, servers, namespaces, and the processes of scenes."""
+
+    def end(*_: object) -> None:
+        for child in active_children():
+            child.terminate()
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def main() -> None:
-    """Both storages, one after the other; the figures as JSON."""
+    """All scenes; the figures as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--only", choices=[*SCENES, "lacks", "stop"])
+    parser.add_argument("--only", choices=[*SCENES, *OTHERS])
     parser.add_argument("--figures", type=Path, default=Path("build/cluster.json"))
     options = parser.parse_args()
     if not possible():
         sys.exit("tests.system.cluster needs root and /dev/net/tun")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
+    end_cleanly()
     base = Path(tempfile.mkdtemp(prefix="tess-cluster-", dir="/var/tmp"))
     began = time.monotonic()
-    figures: list[Figure] = []
-    alone: subprocess.Popen[bytes] | None = None
     try:
-        reference = make_water(base / "made")
-        study = write_study(base, options.blocks, options.epochs)
-        code = "import sys; from pathlib import Path; from tests.system.cluster import undisturbed"
-        code += "; undisturbed(*map(Path, sys.argv[1:]))"
-        quiet = base / "quiet"
-        alone = subprocess.Popen([sys.executable, "-c", code, str(study), str(reference), str(quiet)], cwd=ROOT)
-        for where, scene in SCENES.items():
-            if options.only in (None, where):
-                start = time.monotonic()
-                storage, run = scene(base, study, reference)
-                print(f"{where}: {run.disturbed} disturbances", run.text(), sep="\n", flush=True)
-                assert alone.wait(900) == 0
-                zero = compare(storage, quiet, run.changed)
-                figures += [Figure(f"{what}, on {where}", value, "", 0) for what, value in zero.items()]
-                figures.append(Figure(f"disturbances, on {where}", run.disturbed, "", least=3))
-                figures.append(Figure(f"time, on {where}", time.monotonic() - start, "s"))
-        if options.only in (None, "lacks"):
-            said = of_lacks(base, reference)
-            figures += [Figure(f"said of a worker with {what}", good, "", least=1) for what, good in said.items()]
-        if options.only in (None, "stop"):
-            figures += of_a_stop(base, reference)
+        names = [options.only] if options.only else [*SCENES, *OTHERS]
+        figures = list(play(names, base, options.blocks, options.epochs))
         figures.append(Figure("time of the cluster test", time.monotonic() - began, "s", 900))
         sys.exit(not report(figures, options.figures))
     finally:
-        if alone is not None:
-            alone.kill()
         shutil.rmtree(base, ignore_errors=True)
 
 
