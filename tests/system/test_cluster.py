@@ -18,7 +18,7 @@ from tests.system.cluster import Records, Run, compare, undisturbed, write_study
 
 pytestmark = [
     pytest.mark.skipif(not possible(), reason="needs root and /dev/net/tun for hosts of its own"),
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(2400),
 ]
 
 

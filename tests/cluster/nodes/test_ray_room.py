@@ -134,6 +134,7 @@ with session():
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(1200)
 def test_a_group_of_no_nodes_grows_for_a_study(tmp_path):
     config, port = tmp_path / "autoscaler.json", free_port()
     address = f"127.0.0.1:{port}"
