@@ -182,6 +182,8 @@ class _Training:
             traced = list(self.tracer.measure(before)) if due else []
             if self.ended:
                 self.optimization.finish()
+                if self.settings.keep == "best":  # what is judged by its validation error has that of its own weights
+                    self._note("validation", measure(self.model, self.validation))
             if self.test and self.ended:
                 for name, data, indices in self._tested():
                     self._record(name, self._measure_all(data, indices))
@@ -250,9 +252,12 @@ class _Training:
             if not math.isfinite(value.value):
                 reason = f"{name} {value.key} became {value.value} in epoch {self.epoch}"
                 raise DivergedError(reason, self.step, self.metrics)
-        self.metrics |= {f"{name}.{value.key}": value.value for value in values}
+        self._note(name, values)
         where = {"step": self.step, "epoch": self.epoch, "split": name}
         self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in values])
+
+    def _note(self, name: str, values: list[Value]) -> None:
+        self.metrics |= {f"{name}.{value.key}": value.value for value in values}
 
     def _ablate(self) -> None:
         began = time.perf_counter()

@@ -53,7 +53,8 @@ class Training(Section):
     patience: Annotated[int | None, Range(ge=1, le=10**6), Later] = None
     """Epochs without a lower validation error after which training ends (early stopping). Default: none end it."""
     keep: Annotated[Literal["last", "best"], Later] = "last"
-    """Weights that are tested and kept: those of the `last` epoch, or of the epoch with the `best` validation error."""
+    """Weights that are tested and kept, and that a search chooses by: those of the `last` epoch, or of the epoch with
+    the `best` validation error."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point precision of weights and features."""
 

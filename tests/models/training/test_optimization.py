@@ -171,6 +171,7 @@ def test_the_kept_weights_are_those_that_were_judged(name):
     expected = min(seen) if trial.configuration.training.keep == "best" else seen[-1]
     kept = {value.key: value.value for value in measure(model, evaluation_batches(data, split.validation))}
     assert kept["l2_error"] == pytest.approx(expected, rel=1e-6)
+    assert result.metrics["validation.l2_error"] == expected, "a search would judge other weights than are kept"
     if name == "best":
         assert expected < seen[-1], "the last epoch is not the best, or this test sees nothing"
     tested = {value.key: value.value for value in measure(model, evaluation_batches(data, split.test))}
