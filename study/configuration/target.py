@@ -95,4 +95,11 @@ class Loss(Section):
             if not any(self.orders):
                 raise StudyFileError("loss.orders", f"expected a weight above 0, got {[*self.orders]}")
         # Other weights go back to their defaults: what has no effect must not give trials different ids.
-        return type(self)(name=name, orders=self.orders, **weights)
+        return type(self)(name=name, orders=self._order_weights(), **weights)
+
+    def _order_weights(self) -> tuple[float, ...] | None:
+        """`orders` without last weights that repeat the one before, which holds for them too; None for 1 alone."""
+        orders = self.orders
+        while orders is not None and len(orders) > 1 and orders[-1] == orders[-2]:
+            orders = orders[:-1]
+        return None if orders == (1,) else orders

@@ -162,6 +162,8 @@ def test_orders_have_weights_where_there_are_several(quantity, orders, sentence)
     if sentence is None:
         resolved = Loss(orders=orders).resolve(quantity)
         assert resolved.orders == orders
+        assert Loss(orders=(*orders, orders[-1])).resolve(quantity) == resolved, "the last one holds for higher orders"
+        assert Loss(orders=(1.0, 1.0)).resolve(quantity) == Loss().resolve(quantity)
         assert "orders" not in pruned(Loss, asdict(Loss()))
         return
     with pytest.raises(StudyFileError, match=sentence):
