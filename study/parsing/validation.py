@@ -177,6 +177,9 @@ def validate(kind: type[T], tree: dict[str, Any], file: str | None = None) -> T:
     dotted = ".".join(map(str, path))
     if unknown:
         message = _unknown_key(str(path[-1]), _keys(kind, tree, path[:-1]))
+    elif first["type"] == "missing" and isinstance(path[-1], int):
+        dotted = ".".join(map(str, path[:-1]))
+        message = _too_few(first, mistakes)
     elif first["type"] == "missing":
         message = f"expected this key, it is missing; {_valid(_keys(kind, tree, path[:-1]))}"
     elif first["type"].startswith("union_tag"):
@@ -193,7 +196,7 @@ def _walk(tree: Any, mistake: Any) -> Iterator[int | str]:
     for position, key in enumerate(location):
         if isinstance(tree, dict) and key in tree:
             tree = tree[str(key)]
-        elif isinstance(tree, list) and isinstance(key, int):
+        elif isinstance(tree, list) and isinstance(key, int) and key < len(tree):
             tree = tree[key]
         elif mistake["type"] != "missing" or position < len(location) - 1:
             continue
@@ -250,6 +253,13 @@ def _unknown_key(key: str, valid: list[str]) -> str:
     return f"unknown key {key!r}; {_nearest(key, valid)}{_valid(valid)}"
 
 
+def _too_few(first: Any, mistakes: Sequence[Any]) -> str:
+    """A sentence on a list that lacks its last entries: pydantic names each of them."""
+    lacking = [mistake["loc"] for mistake in mistakes if mistake["type"] == "missing"]
+    entries = 1 + max(location[-1] for location in lacking if location[:-1] == first["loc"][:-1])
+    return f"expected a list of {entries} entries, got {json.dumps(first['input'], ensure_ascii=False)}"
+
+
 def _wrong_kind(came: str | None, kinds: list[str]) -> str:
     expected = f"expected {' or '.join(map(repr, kinds))}"
     if came is None:
@@ -263,6 +273,7 @@ def _valid(keys: list[str]) -> str:
 
 def _nearest(word: str, valid: list[str]) -> str:
     close = difflib.get_close_matches(word, valid, n=1, cutoff=0.65)
+    close = close or [name for name in valid if name.endswith(f"_{word}") or word.endswith(f"_{name}")]
     return f"did you mean {close[0]!r}? " if close else ""
 
 

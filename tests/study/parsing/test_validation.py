@@ -69,3 +69,19 @@ def test_control_characters_are_refused_where_a_user_writes_them(text, sentence,
 def test_numbers_that_no_machine_has_are_refused(text, sentence):
     with pytest.raises(StudyFileError, match=sentence):
         Study.parse(STUDY + text, "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[training]\nbetas = [0.9]", r"^mine: training\.betas: expected a list of 2 entries, got \[0\.9\]$"),
+        ("[training]\nbetas = []", r"training\.betas: expected a list of 2 entries, got \[\]$"),
+        ("[training]\nbetas = [0.9, 0.9, 0.9]", r"training\.betas: expected .*at most 2"),
+        ("[factors]\ntraining.betas = [[0.9]]", r"training\.betas.*: expected a list of 2 entries, got \[0\.9\]$"),
+        ("[training]\nmax_epochs = 3", "unknown key 'max_epochs'; did you mean 'epochs'"),
+        ("[factors]\nnetwork.cutoff = [3.0]", "unknown key 'cutoff'; did you mean 'radial_cutoff'"),
+    ],
+)
+def test_short_lists_and_parts_of_names_are_answered(text, sentence):
+    with pytest.raises(StudyFileError, match=sentence):
+        Study.parse(f"{STUDY}{text}\n", "mine")
