@@ -27,7 +27,7 @@ START_WITHIN = 600.0
 
 
 class Node:
-    """One Ray node. While it is `kept`, it is started again when it ends, as a service would be.
+    """One Ray node. While it is `kept`, it is started again when it ends, as a service would be, unless it is `held`.
 
     :param host: where it runs.
     :param folder: for what it logs, and for its temporary folder.
@@ -35,7 +35,7 @@ class Node:
     """
 
     def __init__(self, host: Host, folder: Path, environment: Mapping[str, str], *options: str) -> None:
-        self.host, self.starts, self.kept = host, 0, True
+        self.host, self.starts, self.kept, self.held = host, 0, True, False
         self._folder, self._environment = folder / host.name, dict(environment)
         self._command = [*ray_head.RAY, "start", *options, "--block"]
         self._command += [f"--node-ip-address={host.address}", "--disable-usage-stats"]
@@ -59,6 +59,8 @@ class Node:
                 self._process.wait()
             self._kill()
             time.sleep(0.5)
+            while self.held and self.kept:
+                time.sleep(0.1)
 
     def _kill(self) -> None:
         for pid in self.host.processes():

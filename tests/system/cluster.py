@@ -146,9 +146,12 @@ class Run:
 
     def restart_head(self) -> None:
         """Kill the head, which comes back; the driver must end by itself, and the same command goes on."""
-        self.hosts.nodes["head"].kill()
+        head = self.hosts.nodes["head"]
+        head.held = True  # Ray aborts a driver that is slow to end where another head answers by then
+        head.kill()
         code = self.driver.wait(WAIT)
         assert code == 1, f"expected the driver to end with 1 once its head was gone, got {code}: {self.text()[-3000:]}"
+        head.held = False
         self.hosts.wait_for_head()
         self.driver = self.hosts.drive(*self._command, log=self.log)
         self.disturbed += 1
