@@ -141,9 +141,7 @@ def _sizes(plan: StudyPlan) -> Table:
 
 
 def _reach(plan: StudyPlan) -> Table:
-    rows = [
-        [arm.label, ", ".join(arm.unreachable) or "none", arm.dead_by_layer or "none"] for arm in plan.arms
-    ]
+    rows = [[arm.label, ", ".join(arm.unreachable) or "none", arm.dead_by_layer or "none"] for arm in plan.arms]
     return table("", ["arm", "unreachable outputs", "dead hidden irreps"], rows)
 
 

@@ -103,7 +103,8 @@ def test_dead_irreps_are_told_a_sentence_an_arm(page):
     dead = "0o in every layer is never produced; 1e in layer 3 is never read"
     rows = [row | ({"dead": dead} if row["arm"] == "lmax=1" else {}) for row in trial_rows()]
     told = page_of(rows).split("<h2>Out of reach</h2>")[1].split("</section>")[0]
-    assert f"lmax=1: {dead}.</p>" in told
+    shown = f"lmax=1: {dead}.</p>"
+    assert shown in told
     assert "<code>1x4e</code>" in told
     reached = page_of([row | {"unreachable": None} for row in rows])
     assert shown in reached

@@ -100,8 +100,7 @@ def test_built_networks_agree(hidden, layers, harmonics, seed):
         (
             "4x0e+2x0o+2x1e+2x1o+2x2e+2x2o",
             {"layers": 4},
-            "0o in layers 1 and 2 is never produced; 0o in layer 4 is never read; "
-            "1e+2o in layer 1 are never produced",
+            "0o in layers 1 and 2 is never produced; 0o in layer 4 is never read; 1e+2o in layer 1 are never produced",
         ),
         ("4x0e+2x3o", {"layers": 2, "harmonics_lmax": 2}, "3o in every layer is never produced"),
         ("4x1e", {"layers": 2}, "1e in every layer is never produced"),
