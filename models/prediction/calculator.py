@@ -1,7 +1,7 @@
 """A trained model as an ASE calculator: energy, forces and stress, or a dipole, for dynamics and spectra."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from ase import Atoms
@@ -10,6 +10,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from tesseral.models.prediction.ase_units import to_ase
 from tesseral.models.prediction.trained_model import TrainedModel
+from tesseral.models.reference.exchange.extended_xyz import CHARGES
 from tesseral.models.reference.structure import Structure
 from tesseral.models.targets.forces import differentiated
 from tesseral.study.errors import DataError, StudyFileError
@@ -24,6 +25,9 @@ PROPERTIES = {
 """Quantity that a model predicts → what ASE can ask of it. Forces of an energy are its gradient."""
 
 
+_REMEDY = "calculator(charge=…) states it instead"
+
+
 class TrainedCalculator(Calculator):
     """Energies in eV, forces in eV/Å, a stress in eV/Å³, a dipole in e Å about the centre of nuclear charge.
 
@@ -32,9 +36,12 @@ class TrainedCalculator(Calculator):
     dynamics conserve energy. Those of `forces_direct` need not.
 
     :param model: that predicts one of `PROPERTIES`.
-    :param charge: of the molecule, e; None: `atoms.info["charge"]`, else 0.
+    :param charge: of the molecule, e; None: that of `stated_charge`. `set(charge=…)` changes it.
     :raises StudyFileError: if the model predicts something else.
     """
+
+    default_parameters: ClassVar[dict[str, Any]] = {"charge": None}
+    discard_results_on_any_change = True
 
     def __init__(self, model: TrainedModel, charge: int | None = None) -> None:
         if model.quantity.name not in PROPERTIES:
@@ -43,8 +50,19 @@ class TrainedCalculator(Calculator):
                 f"expected a trial that predicts one of {', '.join(PROPERTIES)}, got one of {model.quantity.name}",
             )
         self.implemented_properties = PROPERTIES[model.quantity.name]
-        super().__init__()
-        self.model, self.charge = model, charge
+        super().__init__(charge=charge)
+        self.model = model
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What changed since the last calculation: as ASE says it, which leaves out the charge in `atoms.info`.
+
+        :param atoms: to compute.
+        :param tol: as ASE's.
+        """
+        changes: list[str] = super().check_state(atoms, tol)
+        if not changes and self.parameters.charge is None and stated_charge(atoms) != stated_charge(self.atoms):
+            return ["charge"]
+        return changes
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Sequence[str] = (), system_changes: Sequence[str] = all_changes
@@ -59,7 +77,7 @@ class TrainedCalculator(Calculator):
         """
         super().calculate(atoms, properties, system_changes)
         own: Any = self.atoms
-        charge = _stated_charge(own) if self.charge is None else self.charge
+        charge = stated_charge(own) if self.parameters.charge is None else self.parameters.charge
         name = own.get_chemical_formula()
         cell = own.cell.array * own.pbc[:, None] if own.pbc.any() else None
         structure = Structure(name, tuple(own.numbers.tolist()), own.positions.copy(), charge, cell=cell)
@@ -82,15 +100,29 @@ class TrainedCalculator(Calculator):
         return {name: value.cpu().numpy() for name, value in values.items()}
 
 
-def _stated_charge(atoms: Atoms) -> int:
-    """The charge in `atoms.info`, e; 0 without one."""
-    stated = atoms.info.get("charge", 0)
+def stated_charge(atoms: Atoms) -> int:
+    """The total charge that atoms state, e: under a key of `atoms.info`, else by the sum of their initial charges.
+
+    Keys are those of a file's comment line, `charge`, `total_charge`, `tot_charge` or `net_charge`.
+
+    :param atoms: without initial charges their sum is 0.
+    :raises DataError: if the charge is no whole number, or two keys contradict each other.
+    """
+    stated = {f'atoms.info["{key}"]': atoms.info[key] for key in CHARGES if key in atoms.info}
+    if not stated:
+        stated["the sum of the initial charges"] = round(float(atoms.get_initial_charges().sum()), 6)
+    charges = {_whole(value, where) for where, value in stated.items()}
+    if len(charges) > 1:
+        found = " and ".join(f"{where} = {value}" for where, value in stated.items())
+        raise DataError(f"expected one total charge, got {found}; {_REMEDY}")
+    return charges.pop()
+
+
+def _whole(stated: Any, where: str) -> int:
     try:
         value = float(stated)
     except (TypeError, ValueError):
         value = float("nan")
     if not value.is_integer():
-        raise DataError(
-            f'expected a whole number as atoms.info["charge"], got {stated!r}; calculator(charge=…) states it instead'
-        )
+        raise DataError(f"expected a whole number as {where}, got {stated!r}; {_REMEDY}")
     return int(value)

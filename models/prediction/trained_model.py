@@ -148,7 +148,7 @@ class TrainedModel(Module):
 
         >>> atoms.calc = load("runs", "acac", "3f2a91").calculator()  # doctest: +SKIP
 
-        :param charge: of the molecule, e; None: `atoms.info["charge"]`, else 0.
+        :param charge: of the molecule, e; None: that of `calculator.stated_charge`.
         :raises StudyFileError: if the model predicts something else.
         :raises TesseralError: if ASE is not installed.
         """

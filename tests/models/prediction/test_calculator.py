@@ -56,6 +56,42 @@ def test_a_dipole_is_that_of_the_model_in_e_angstrom():
         np.testing.assert_allclose(atoms.get_dipole_moment(), expected, atol=1e-5)
 
 
+def stating(way: str, charge: int) -> Atoms:
+    """A molecule that states its charge in one of the ways of ASE."""
+    atoms = Atoms("OHH", WATER)
+    if way == "initial charges":
+        atoms.set_initial_charges([charge - 0.4, 0.2, 0.2])
+    else:
+        atoms.info[way] = charge
+    return atoms
+
+
+@pytest.mark.parametrize("way", ["charge", "total_charge", "initial charges"])
+def test_a_charge_counts_however_it_is_stated_and_when_it_changes(way):
+    model = trained_model("dipole", charged=True)
+    expected = [
+        model.predict([Structure("w", (8, 1, 1), WATER, charge)])[0]["dipole"] * ase.units.Bohr for charge in (0, 1)
+    ]
+    assert np.abs(expected[1] - expected[0]).max() > 1e-3
+    calculator = model.calculator()
+    for charge in (0, 1, 0):
+        atoms = stating(way, charge)
+        atoms.calc = calculator
+        np.testing.assert_allclose(atoms.get_dipole_moment(), expected[charge], atol=1e-5)
+    calculator.set(charge=1)
+    np.testing.assert_allclose(atoms.get_dipole_moment(), expected[1], atol=1e-5)
+
+
+def test_charges_that_contradict_each_other_or_are_no_whole_number_are_refused():
+    atoms = Atoms("OHH", WATER, info={"charge": 1, "total_charge": 0}, calculator=trained_model("energy").calculator())
+    with pytest.raises(DataError, match=r'got atoms.info\["charge"\] = 1 and atoms.info\["total_charge"\] = 0; calc'):
+        atoms.get_potential_energy()
+    atoms.info.clear()
+    atoms.set_initial_charges([0.5, 0.0, 0.0])
+    with pytest.raises(DataError, match=r"expected a whole number as the sum of the initial charges, got 0.5; calc"):
+        atoms.get_potential_energy()
+
+
 @pytest.mark.parametrize("charge", [0.5, "none", [1], float("nan")])
 def test_a_charge_that_is_no_whole_number_is_refused(charge):
     atoms = Atoms("OHH", WATER, info={"charge": charge}, calculator=trained_model("energy").calculator())
