@@ -16,8 +16,9 @@ def result_frame(results: Results, kind: Kind) -> pl.DataFrame:
     """The results of a study, one row for each arm, trial or comparison.
 
     Of an estimate there are its value, `_low` and `_high` for new data of the same kind, `_low_here` and `_high_here`
-    for these data. Errors are in the unit that stands beside them, changes in percent of the baseline's error, times in
-    s. The columns of trials are those of the records.
+    for these data. Of an arm, `error` is by the study's metric, which stands beside it; every other metric has its full
+    name, such as `test.component_mae`. Errors are in the unit that stands beside them, changes in percent of the
+    baseline's error, times in s. The columns of trials are those of the records.
 
     :param results: of the study.
     :param kind: which of its tables.
@@ -27,7 +28,7 @@ def result_frame(results: Results, kind: Kind) -> pl.DataFrame:
 
 def _arms(results: Results) -> pl.DataFrame:
     metric = results.study.metric
-    name = metric.partition(".")[2]
+    split, _, name = metric.partition(".")
     rows = []
     for arm in results.arms:
         unit = arm.target.unit_of(METRICS[name]) if name in METRICS else ""
@@ -39,7 +40,8 @@ def _arms(results: Results) -> pl.DataFrame:
         row |= {"seconds": arm.seconds, "unreachable": arm.unreachable, "dead": arm.dead}
         for other, measured in arm.errors.items():
             if other != name:
-                row |= _estimate(other, measured.error) | {f"{other}_unit": measured.unit}
+                whole = f"{split}.{other}"  # of a metric that is called `error` too
+                row |= _estimate(whole, measured.error) | {f"{whole}_unit": measured.unit}
         rows.append(row)
     return pl.DataFrame(_level(rows), infer_schema_length=None)
 

@@ -15,8 +15,8 @@ def test_arms_have_their_errors_and_bounds(results):
         error = arm.error.error
         assert (row["error"], row["error_low"], row["error_high"]) == (error.value, error.low, error.high)
         assert (row["error_low_here"], row["error_high_here"]) == (error.here.low, error.here.high)
-        assert row["l2_error"] == arm.errors["l2_error"].error.value
-        assert row["l2_error"] == pytest.approx(0.8 * row["error"])
+        assert row["test.l2_error"] == arm.errors["l2_error"].error.value
+        assert row["test.l2_error"] == pytest.approx(0.8 * row["error"])
     assert set(frame["unit"]) == {"%"}
     assert frame["parameters"].to_list() == [91_000, 163_000, 228_000, 281_000]
 
@@ -24,13 +24,22 @@ def test_arms_have_their_errors_and_bounds(results):
 def test_the_unit_of_an_error_on_a_test_set_is_that_of_its_metric():
     frame = result_frame(analyse(tables_of("md.epsilon")), "arms")
     assert (set(frame["metric"]), set(frame["unit"])) == ({"md.epsilon"}, {"%"})
-    assert "epsilon" not in frame.columns
+    assert "md.epsilon" not in frame.columns
+    assert set(frame["md.l2_error_unit"]) == {"%"}
+
+
+def test_the_error_is_by_the_metric_of_the_study_beside_one_that_is_called_error(crossed_results):
+    for row, arm in zip(result_frame(crossed_results, "arms").to_dicts(), crossed_results.arms, strict=True):
+        assert (row["metric"], row["unit"], row["error"]) == ("test.relative_error", "%", arm.error.error.value)
+        if (measured := arm.errors.get("error")) is not None:
+            assert (row["test.error"], row["test.error_unit"]) == (measured.error.value, measured.unit)
+            assert row["test.error"] != row["error"]
 
 
 def test_arms_of_several_targets_share_columns(crossed_results):
     frame = result_frame(crossed_results, "arms")
-    assert frame.filter(pl.col("target") == "energy")["error_unit"].unique().to_list() == ["hartree"]
-    assert frame.filter(pl.col("target") == "density")["error_unit"].null_count() == 3
+    assert frame.filter(pl.col("target") == "energy")["test.error_unit"].unique().to_list() == ["hartree"]
+    assert frame.filter(pl.col("target") == "density")["test.error_unit"].null_count() == 3
 
 
 def test_comparisons_are_in_percent_of_the_baseline(results):
