@@ -38,7 +38,7 @@ def arm_table(results: Results) -> list[dict[str, str]]:
     other = _other_heading(results)
     units = {arm.match for arm in arms} - {"none"}
     flops = any(arm.flops is not None for arm in arms)
-    changes = change_columns([arm.comparison.change if arm.comparison else None for arm in arms], study.sampling)
+    changes = change_columns([arm.comparison.change if arm.comparison else None for arm in arms], study.sampling.here)
     return [
         {
             "arm": arm.arm,

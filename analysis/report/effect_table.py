@@ -9,7 +9,7 @@ from tesseral.analysis.terms.estimate import SIGNIFICANCE, p_value
 def effect_table(results: Results) -> list[dict[str, str]]:
     """One dictionary (heading → cell) for each effect; empty if fewer than two factors vary."""
     found = results.effects
-    changes = change_columns([effect.change for effect in found], results.study.sampling)
+    changes = change_columns([effect.change for effect in found], results.study.sampling.here)
     grouped = any(effect.where for effect in found)
     aliased = any(effect.aliases for effect in found)
     return [

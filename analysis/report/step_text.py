@@ -79,7 +79,7 @@ def step_lines(results: Results) -> list[str]:
 def step_table(results: Results) -> list[dict[str, str]]:
     """The steps as text: one dictionary (heading → cell) for each."""
     study, steps = results.study, results.steps
-    changes = change_columns([step.comparison.change for step in steps], study.sampling)
+    changes = change_columns([step.comparison.change for step in steps], study.sampling.here)
     costs = [name for name in COSTS if any(name in step.costs for step in steps)]
     return [
         {

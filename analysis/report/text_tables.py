@@ -26,7 +26,7 @@ def text_rows(results: Results, kind: Kind) -> Rows:
 
 
 def _comparisons(results: Results) -> Rows:
-    changes = change_columns([each.change for each in results.comparisons], results.study.sampling)
+    changes = change_columns([each.change for each in results.comparisons], results.study.sampling.here)
     return [
         {
             "arm": each.arm,

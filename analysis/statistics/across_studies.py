@@ -38,6 +38,8 @@ class Shared(NamedTuple):
     folds: bool
     seed: int | None
     """Of the study."""
+    tests: str | None
+    """Reference data of the test set of its own that the metric is measured on."""
 
 
 DIFFERS = {
@@ -49,6 +51,7 @@ DIFFERS = {
     "held": "the hold-outs have other sizes",
     "folds": "blocks are split otherwise",
     "seed": "the studies have other seeds",
+    "tests": "the test sets are others",
 }
 """What is said where one of them differs."""
 
@@ -70,6 +73,10 @@ class StudyArm:
     """Why it is not compared with the baseline; empty if it is, or is the baseline."""
     same: bool
     """Whether its pairs with the baseline are the same trials, which one study copied from the other."""
+    error_holds: str
+    """What the interval of `error` that is shown holds for; see `Sampling.shown`."""
+    change_here: str
+    """What the interval of the change beside that for new data holds for; empty without a comparison."""
 
     @property
     def label(self) -> str:
@@ -124,15 +131,17 @@ def compare_studies(
         study = tables.study
         (error,) = arm_errors(tables.trials, metric, [arm], study.sampling_of(metric))
         own = _trials(tables, arm)
-        comparison, unpaired = None, ""
+        comparison, unpaired, here = None, "", ""
         if label(study.name, arm) != baseline:
-            unpaired = _difference(_shared(tables, arm, own), _shared(base_tables, base, base_trials))
+            unpaired = _difference(_shared(tables, arm, own, metric), _shared(base_tables, base, base_trials, metric))
             if not unpaired:
                 both = pl.concat([own, base_trials], how="diagonal_relaxed")
                 names = (label(study.name, arm), baseline)
-                (comparison,) = compare_pairs(both, metric, [names], _sampling(metric, tables, arm, base_tables, base))
+                sampling = _sampling(metric, tables, arm, base_tables, base)
+                (comparison,) = compare_pairs(both, metric, [names], sampling)
+                here = sampling.here
                 if not comparison.pairs:
-                    comparison, unpaired = None, "no block and replicate is complete in both"
+                    comparison, unpaired, here = None, "no block and replicate is complete in both", ""
         facts = own.filter(pl.col("state") == State.COMPLETE.value)
         parameters = facts["parameters"].drop_nulls()
         made.append(
@@ -146,6 +155,8 @@ def compare_studies(
                 comparison=comparison,
                 unpaired=unpaired,
                 same=comparison is not None and set(facts["trial"]) <= set(base_trials["trial"]),
+                error_holds=study.sampling_of(metric).shown,
+                change_here=here,
             )
         )
     return _holm(made)
@@ -157,8 +168,8 @@ def _trials(tables: StudyTables, arm: str) -> pl.DataFrame:
     return own.with_columns(arm=pl.lit(label(tables.study.name, arm)))
 
 
-def _shared(tables: StudyTables, arm: str, trials: pl.DataFrame) -> Shared:
-    study = tables.study
+def _shared(tables: StudyTables, arm: str, trials: pl.DataFrame, metric: str) -> Shared:
+    study, tests = tables.study, metric.partition(".")[0]
     return Shared(
         target=study.target_of(arm),
         data=_only(trials, "data_hash"),
@@ -168,6 +179,7 @@ def _shared(tables: StudyTables, arm: str, trials: pl.DataFrame) -> Shared:
         held=_only(trials, "held"),
         folds=study.folds,
         seed=study.seed,
+        tests=_only(trials, f"setting.data.tests.{tests}"),
     )
 
 

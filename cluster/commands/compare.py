@@ -1,7 +1,7 @@
 """`tesseral compare`: the arms of several studies in one storage."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +14,6 @@ from tesseral.study.wording import duration, listed_labels
 
 if TYPE_CHECKING:  # Polars takes a second
     from tesseral.analysis.statistics.across_studies import StudyArm
-    from tesseral.analysis.terms.estimate import Estimate
 
 
 def compare(
@@ -68,29 +67,27 @@ def compare(
     printed()
 
 
-def _new_data(estimate: "Estimate", *, signed: bool = False) -> str:
-    """An estimate with its interval for new data, and none where there is none: a column of its own has the other."""
-    from tesseral.analysis.terms.estimate import interval
-
-    return interval(replace(estimate, here=None), signed=signed)
-
-
 def _show(arms: "list[StudyArm]", metric: str) -> None:
-    from tesseral.analysis.terms.estimate import bounds_here, p_value
+    from tesseral.analysis.report.change_columns import change_columns
+    from tesseral.analysis.terms.estimate import interval, p_value
     from tesseral.analysis.terms.metric_label import describe
 
     targets = {arm.target for arm in arms}
     heading = describe(metric, targets.pop() if len(targets) == 1 else None).heading
+    changes = change_columns(
+        [arm.comparison.change if arm.comparison else None for arm in arms],
+        " or ".join(dict.fromkeys(arm.change_here for arm in arms if arm.change_here)),
+    )
     rows = []
-    for arm in arms:
+    for arm, change in zip(arms, changes, strict=True):
         compared = arm.comparison
-        change = compared.change if compared else None
+        if compared is None:
+            change[next(iter(change))] = "not paired" if arm.unpaired else "baseline"
         rows.append(
             {
                 "arm": arm.label,
-                heading: _new_data(arm.error.error) if arm.error.error else "–",
-                "change, %": _new_data(change, signed=True) if change else "not paired" if arm.unpaired else "baseline",
-                "these data": (bounds_here(change, signed=True) if change else "") or "–",
+                heading: interval(arm.error.error) if arm.error.error else "–",
+                **change,
                 "Holm p": "–" if compared is None or compared.p_holm is None else p_value(compared.p_holm),
                 "pairs": str(compared.pairs) if compared else "–",
                 "parameters": "–" if arm.parameters is None else f"{arm.parameters:,}",
@@ -106,9 +103,14 @@ def _show(arms: "list[StudyArm]", metric: str) -> None:
         console.print(f"Not paired with the baseline, because {reason}: {listed_labels(labels)}.", soft_wrap=True)
     if same := [arm.label for arm in arms if arm.same]:
         console.print(f"The same trials as the baseline's: {listed_labels(same)}.", soft_wrap=True)
-    if any(arm.comparison for arm in arms):
+    holds: dict[str, list[str]] = {}
+    for arm in arms:
+        if arm.error.error and arm.error.error.shown[0] is not None:
+            holds.setdefault(arm.error_holds, []).append(arm.label)
+    for what, labels in holds.items():
+        of = "errors" if len(holds) == 1 else f"the errors of {listed_labels(labels)}"
+        console.print(f"Intervals of {of} are 95 % {what}.", soft_wrap=True)
+    if any(arm.comparison and arm.comparison.p_holm is not None for arm in arms):
         console.print(
-            "Intervals are 95 %, the first for new data of the same kind. p-values are corrected over these "
-            "comparisons alone, which were chosen after the studies.",
-            soft_wrap=True,
+            "p-values are corrected over these comparisons alone, which were chosen after the studies.", soft_wrap=True
         )

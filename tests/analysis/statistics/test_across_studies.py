@@ -55,6 +55,25 @@ def test_what_is_no_pair_is_said(changes, row, reason):
     assert arms[1].error.error.value == pytest.approx(0.26, rel=0.2)
 
 
+def test_pairs_are_tested_on_one_test_set_and_hold_for_these_data():
+    def on(name: str, path: str, arm: int):
+        rows = [
+            row | {"metric.md.epsilon": row["metric.test.epsilon"], "setting.data.tests.md": path}
+            for row in trial_rows(blocks=6)
+        ]
+        return study(name, (arm,), rows, tests=("md",))
+
+    one, same = on("one", "reference/hot.parquet", 0), on("two", "reference/hot.parquet", 2)
+    other = on("three", "reference/cold.parquet", 2)
+    arms = compare_studies([one, same, other], "md.epsilon")
+    assert [arm.unpaired for arm in arms] == ["", "", "the test sets are others"]
+    assert arms[1].comparison.change.low is None
+    assert (arms[1].error_holds, arms[1].change_here) == ("for these data", "for these data")
+    arms = compare_studies([one, same, other], "test.epsilon")
+    assert [arm.unpaired for arm in arms] == ["", "", ""]
+    assert arms[1].error_holds == "for new data of the same kind"
+
+
 def test_copied_trials_are_the_same():
     arms = compare_studies([study("one", (0, 1)), study("two", (0,))])
     assert [arm.same for arm in arms] == [False, False, True]
