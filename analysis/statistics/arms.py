@@ -95,7 +95,7 @@ class ArmSummary:
             flags.append(f"{count(self.failed, 'trial')} failed")
         if self.failing and (note := outlier_note(self.failing)):
             flags.append(note)
-        if self.error.units and self.error.error is not None and self.error.error.low is None:
+        if self.error.units and self.error.error is not None and self.error.error.shown[0] is None:
             flags.append(f"too few {plural(self.error.unit)} for an interval")
         return tuple(flags)
 

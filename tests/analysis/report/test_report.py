@@ -262,7 +262,19 @@ def test_captions_say_what_their_intervals_hold_for(tmp_path, changes, holds):
     captions = [caption for caption in captions if "where the ratio varies" not in caption]  # of costs
     assert len(captions) > 5
     assert [caption for caption in captions if holds not in caption] == []
+    assert "too few" not in text
+    assert f"Means on {'the test set md' if 'tests' in changes else 'the test split'} with" in text
     if "new data" not in holds:
         assert "intervals for new data" not in text
         assert all(f"] {holds}" in line or "[" not in line for line in step_lines(results))
         assert any("[" in cell for row in arm_table(results) for cell in row.values())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_page_says_once_what_searches_saw(tuned_results, kept):
+    study = replace(tuned_results.study, holds_out=kept, held=(20,) if kept else ())
+    page = words(render(replace(tuned_results, tables=replace(tuned_results.tables, study=study))))
+    assert ("No search saw the hold-out of 20 structures" in page) == kept
+    assert ("None of the structures that it sees is in a test split" in page) == kept
+    assert ("that the confirm stage may test on" in page) != kept
+    assert ("Its searches may have seen structures" in page) != kept
