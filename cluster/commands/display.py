@@ -185,7 +185,7 @@ class StudyProgress:
 
     def _as_line(self, task: Task) -> str:
         words = [f"{self._name}: {self._ended} of {self._trials} trials", f"{task.percentage:.0f} % of the steps"]
-        words += [] if task.time_remaining is None else [f"about {duration(task.time_remaining)} left"]
+        words += [f"about {duration(task.time_remaining)} left"] if task.time_remaining else []
         return ", ".join(words)
 
     def _text(self) -> str:

@@ -60,7 +60,10 @@ def test_a_log_tells_the_progress_in_lines(monkeypatch):
         monkeypatch.setattr(display, "LINE_EVERY", 0.0)
         shown.ended("a", 100)
         lines = screen.file.getvalue().splitlines()
-    assert lines[1].startswith("small: 2 of 4 trials, 33 % of the steps")
+        assert lines[1].startswith("small: 2 of 4 trials, 33 % of the steps")
+        shown.progress("b", 200)
+        last = screen.file.getvalue().splitlines()[-1]
+    assert last == "small: 2 of 4 trials, 100 % of the steps", "no time is left, and the trial has not ended"
 
 
 def test_copied_trials_do_not_make_the_rest_look_quick(monkeypatch):
