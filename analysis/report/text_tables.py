@@ -25,6 +25,18 @@ def text_rows(results: Results, kind: Kind) -> Rows:
     return _ROWS[kind](results)
 
 
+def brackets(results: Results, rows: Rows) -> str:
+    """What the intervals in a table of arms hold for, as a sentence; empty where no error has one.
+
+    Headings of changes say it themselves, so tables of comparisons need no sentence.
+
+    :param results: of the study.
+    :param rows: as `text_rows` gives them.
+    """
+    told = any("[" in cell for row in rows for heading, cell in row.items() if heading.startswith("error"))
+    return f"Brackets after errors: 95 % intervals {results.study.sampling.shown}." if told else ""
+
+
 def _comparisons(results: Results) -> Rows:
     changes = change_columns([each.change for each in results.comparisons], results.study.sampling.here)
     return [
@@ -67,16 +79,18 @@ _ROWS: dict[Kind, Callable[[Results], Rows]] = {
 }
 
 
-def to_markdown(rows: Rows, words: Sequence[str]) -> str:
+def to_markdown(rows: Rows, words: Sequence[str], note: str = "") -> str:
     """A table in Markdown, as GitHub and most programs read it.
 
     :param rows: heading → cell, all with the same headings; at least one.
     :param words: headings of columns of words; the others hold numbers and are aligned right.
+    :param note: a sentence for below the table; empty for none.
     """
     heads = list(rows[0])
     rule = [":--" if head in words else "--:" for head in heads]
     lines = [heads, rule, *(list(row.values()) for row in rows)]
-    return "".join(f"| {' | '.join(map(_markdown, line))} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(map(_markdown, line))} |\n" for line in lines)
+    return f"{table}\n{note}\n" if note else table
 
 
 def _markdown(cell: str) -> str:
@@ -103,18 +117,20 @@ _LATEX = {
 _RAISED = dict(zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True))
 
 
-def to_latex(rows: Rows, words: Sequence[str]) -> str:
+def to_latex(rows: Rows, words: Sequence[str], note: str = "") -> str:
     """A `tabular` of LaTeX with the rules of the package booktabs, in ASCII.
 
     :param rows: heading → cell, all with the same headings; at least one.
     :param words: headings of columns of words; the others hold numbers and are aligned right.
+    :param note: a sentence for the caption, which follows as a comment; empty for none.
     """
     heads = list(rows[0])
     columns = "".join("l" if head in words else "r" for head in heads)
     lines = [" & ".join(map(latex, row.values())) + r" \\" for row in rows]
     head = " & ".join(map(latex, heads)) + r" \\"
     parts = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule"]
-    return "\n".join([*parts, r"\end{tabular}", ""])
+    comment = [f"% {note}"] if note else []
+    return "\n".join([*parts, r"\end{tabular}", *comment, ""])
 
 
 def latex(text: str) -> str:

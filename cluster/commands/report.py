@@ -75,7 +75,9 @@ def report(
         )
     else:
         rows = short_table(results)
-        title = f"{study_info.name}: {progress_text(results)}; 95 % intervals"
+        intervals = any(arm.error.error and arm.error.error.shown[0] is not None for arm in results.arms)
+        title = f"{study_info.name}: {progress_text(results)}"
+        title += f"; 95 % intervals {study_info.sampling.shown}" if intervals else ""
         console.print(title, style="bold", soft_wrap=True)
         show_results(rows, "see the page")
         for line in (

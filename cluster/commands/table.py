@@ -76,7 +76,7 @@ def _content(results: "Results", kind: "Kind", form: str) -> bytes:
 
     from tesseral.analysis.report.arm_table import WORDS
     from tesseral.analysis.report.result_frames import result_frame
-    from tesseral.analysis.report.text_tables import text_rows, to_latex, to_markdown
+    from tesseral.analysis.report.text_tables import brackets, text_rows, to_latex, to_markdown
 
     if form in ("csv", "parquet"):
         frame = result_frame(results, kind)
@@ -90,7 +90,8 @@ def _content(results: "Results", kind: "Kind", form: str) -> bytes:
         return file.getvalue()
     rows = text_rows(results, kind)
     words = (*WORDS, "baseline", "trial", "stage", "state")
-    return (to_latex if form == "latex" else to_markdown)(rows, words).encode() if rows else b""
+    written = to_latex if form == "latex" else to_markdown
+    return written(rows, words, brackets(results, rows)).encode() if rows else b""
 
 
 def _write(content: bytes, output: Path | None) -> None:
@@ -105,10 +106,12 @@ def _write(content: bytes, output: Path | None) -> None:
 
 
 def _show(results: "Results", kind: "Kind") -> None:
-    from tesseral.analysis.report.text_tables import text_rows
+    from tesseral.analysis.report.text_tables import brackets, text_rows
 
     rows = text_rows(results, kind)
     if not rows:
         console.print(f"{results.study.name} has no {kind} yet.", soft_wrap=True)
         return
     show_results(rows, "choose a format, such as --markdown")
+    if note := brackets(results, rows):
+        console.print(note, soft_wrap=True)
