@@ -28,11 +28,12 @@ class Precision:
     blocks: int
     """Planned blocks; with a sequential allocation, the least."""
     half_width: float | None
-    """Half-width of the 95 % interval for new data of the same kind."""
+    """Half-width of the 95 % interval for new data of the same kind; None where all blocks test the same structures."""
     half_width_here: float | None
     """The same for these data."""
     needed: dict[int, int | None]
-    """Change, percent → blocks that tell it for new data with a chance of 80 %; None if no number does."""
+    """Change, percent → blocks that tell it for new data with a chance of 80 %; None if no number does. Empty where all
+    blocks test the same structures."""
     needed_here: dict[int, int | None]
     """The same for these data."""
 
@@ -65,13 +66,14 @@ def expected_precision(plan: StudyPlan, spread: float | None = None) -> Precisio
 
     deviation, blocks = log1p(spread / 100), plan.study.file.replication.blocks
     overlap = max(arm.configuration.data.test / arm.configuration.data.train for arm in plan.arms)
+    new = not _fixed(plan)
     return Precision(
         spread=spread,
         source=source,
         blocks=blocks,
-        half_width=half_width(deviation, blocks, overlap),
+        half_width=half_width(deviation, blocks, overlap) if new else None,
         half_width_here=half_width(deviation, blocks),
-        needed={change: units_to_tell(change, deviation, overlap) for change in CHANGES},
+        needed={change: units_to_tell(change, deviation, overlap) for change in CHANGES if new},
         needed_here={change: units_to_tell(change, deviation) for change in CHANGES},
     )
 
@@ -97,15 +99,25 @@ def _alike(one: Study, other: Study) -> bool:
     return one.file.search is None and one.file.study.metric == other.file.study.metric and bool(data[0] & data[1])
 
 
+def _fixed(plan: StudyPlan) -> bool:
+    """Whether all blocks are judged on the same structures, those of a test set of its own or of a published split."""
+    data = [arm.configuration.data for arm in plan.arms]
+    judged = (plan.study.file.study.metric or "").partition(".")[0]
+    return any(each.split is not None or judged in each.tests for each in data)
+
+
 def block_notes(plan: StudyPlan) -> list[str]:
-    """A note if a study without a search has too few blocks for a verdict.
+    """A note if a study will give no verdict: too few blocks without a search, or one set of test structures.
 
     :param plan: the study's.
     """
     replication = plan.study.file.replication
     most = max(replication.blocks, replication.max_blocks or 0)
-    if plan.study.file.search is not None or len(plan.arms) < 2 or most >= FEWEST_UNITS:
+    if len(plan.arms) < 2:
         return []
+    if plan.study.file.search is not None or most >= FEWEST_UNITS:
+        sentence = "all blocks test the same structures, so there will be no verdict for new data"
+        return [sentence] if _fixed(plan) else []
     return [
         f"{count(most, 'block')}: intervals will hold for {'this split' if most == 1 else 'these splits'} only, and no "
         f"verdict will be given; that takes replication.blocks = {FEWEST_UNITS} or more"
@@ -119,19 +131,20 @@ def precision_sentences(precision: Precision) -> list[str]:
     """
     basis = f"if a change spreads by {precision.spread:.2g} % between blocks, {precision.source}"
     lines = []
-    if precision.half_width is not None and precision.half_width_here is not None:
+    if precision.half_width_here is not None:
+        wide = precision.half_width
+        first = "" if wide is None else f"±{wide:.2g} % for new data of the same kind and "
         lines.append(
             f"with {count(precision.blocks, 'block')}, expect the 95 % interval of a change to be about "
-            f"±{precision.half_width:.2g} % for new data of the same kind and ±{precision.half_width_here:.2g} % for "
-            f"these data, {basis}"
+            f"{first}±{precision.half_width_here:.2g} % for these data, {basis}"
         )
     here = [f"{n} for {change} %" for change, n in precision.needed_here.items() if n is not None]
     new = [f"{n} for {change} %" for change, n in precision.needed.items() if n is not None]
     never = [f"{change} %" for change, n in precision.needed.items() if n is None]
     if here:
         lines.append(
-            f"blocks that tell a change with a chance of 80 %: for these data {listed(here)}; for new data "
-            f"{listed(new) if new else 'none does'}"
+            f"blocks that tell a change with a chance of 80 %: for these data {listed(here)}"
+            + (f"; for new data {listed(new) if new else 'none does'}" if precision.needed else "")
             + (f", and no number for {listed(never)}, which takes more data" if new and never else "")
         )
     return lines

@@ -67,6 +67,24 @@ def test_too_few_blocks_for_a_verdict_are_noted(storage):
     assert len(precision_sentences(few)) == 1
 
 
+def test_nothing_is_foretold_of_new_data_where_all_blocks_test_the_same_structures(storage):
+    own = '[data.tests]\nhot = "reference/hot.parquet"\n'
+    assert block_notes(planned(storage, own)) == [], "judged on the test split"
+    text = water_study("new", blocks=6).replace('"l2_error"', '"hot.l2_error"') + own
+    judged = plan(Study.parse(text, "new.toml"), storage)
+    note = "all blocks test the same structures, so there will be no verdict for new data"
+    assert block_notes(judged) == [note]
+    expected = expected_precision(judged, 10.0)
+    assert expected is not None
+    assert (expected.half_width, expected.needed) == (None, {})
+    assert precision_sentences(expected) == [
+        "with 6 blocks, expect the 95 % interval of a change to be about ±11 % for these data, if a change spreads by "
+        "10 % between blocks, as stated",
+        "blocks that tell a change with a chance of 80 %: for these data 184 for 2 %, 32 for 5 %, 10 for 10 % and 5 "
+        "for 20 %",
+    ]
+
+
 def test_the_command_prints_it(storage, study_file):
     done = tesseral("plan", study_file, "--spread", "5", "--storage", storage)
     assert done.returncode == 0, done.stderr
