@@ -1,7 +1,7 @@
 """A trained model as an ASE calculator: energy, forces and stress, or a dipole, for dynamics and spectra."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from ase import Atoms
@@ -40,7 +40,6 @@ class TrainedCalculator(Calculator):
     :raises StudyFileError: if the model predicts something else.
     """
 
-    default_parameters: ClassVar[dict[str, Any]] = {"charge": None}
     discard_results_on_any_change = True
 
     def __init__(self, model: TrainedModel, charge: int | None = None) -> None:
@@ -60,9 +59,10 @@ class TrainedCalculator(Calculator):
         :param tol: as ASE's.
         """
         changes: list[str] = super().check_state(atoms, tol)
-        if not changes and self.parameters.charge is None and stated_charge(atoms) != stated_charge(self.atoms):
-            return ["charge"]
-        return changes
+        if changes or self.parameters["charge"] is not None:
+            return changes
+        computed: Any = self.atoms
+        return [] if stated_charge(atoms) == stated_charge(computed) else ["charge"]
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Sequence[str] = (), system_changes: Sequence[str] = all_changes
@@ -77,7 +77,7 @@ class TrainedCalculator(Calculator):
         """
         super().calculate(atoms, properties, system_changes)
         own: Any = self.atoms
-        charge = stated_charge(own) if self.parameters.charge is None else self.parameters.charge
+        charge = stated_charge(own) if (given := self.parameters["charge"]) is None else given
         name = own.get_chemical_formula()
         cell = own.cell.array * own.pbc[:, None] if own.pbc.any() else None
         structure = Structure(name, tuple(own.numbers.tolist()), own.positions.copy(), charge, cell=cell)
