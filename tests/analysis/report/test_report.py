@@ -107,7 +107,7 @@ def test_dead_irreps_are_told_a_sentence_an_arm(page):
     assert shown in told
     assert "<code>1x4e</code>" in told
     reached = page_of([row | {"unreachable": None} for row in rows])
-    assert shown in reached
+    assert f"lmax=1: {dead}.</p>" in reached
     assert "predicted as zero, which counts" not in reached
     tables = load(table(rows), [], [], info())
     assert [arm["dead"] for arm in summary.to_dict(analyse(tables))["arms"]] == [None, dead, None, None]
