@@ -66,6 +66,16 @@ def test_all_pods_share_a_volume_and_run_without_root(spec):
 
 
 @both
+def test_a_namespace_that_is_restricted_admits_all_pods(spec):
+    """What the Pod Security Standard `restricted` asks for, of the autoscaler's container too."""
+    confined = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert spec["autoscalerOptions"]["securityContext"] == confined
+    for pod in pods(spec):
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert [container["securityContext"] for container in pod["containers"]] == [confined]
+
+
+@both
 def test_probes_ask_what_ray_answers_without_a_token(spec):
     from ray.dashboard import http_server_agent
 

@@ -258,7 +258,7 @@ def test_captions_say_what_their_intervals_hold_for(tmp_path, changes, holds):
     assert results.study.sampling.shown == holds
     page = render(results)
     text = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page.split("<h2>How intervals are")[0])).split())
-    captions = re.findall(r"(?<!Brackets are )95 % intervals?\b[^.]*", text)
+    captions = re.findall(r"95 % intervals?\b[^.]*", text)
     captions = [caption for caption in captions if "where the ratio varies" not in caption]  # of costs
     assert len(captions) > 5
     assert [caption for caption in captions if holds not in caption] == []
