@@ -17,8 +17,8 @@ def change_columns(changes: Sequence[Estimate | None], here: str) -> list[dict[s
     known = [change for change in changes if change is not None]
     new = any(change.low is not None for change in known)
     two = new and any(change.differs_here or (change.low is None and change.here) for change in known)
-    holds = ", new data" if new else f", {here}"
-    heading = CHANGE + (holds if any(change.shown[0] is not None for change in known) else "")
+    holds = "new data" if new else here.removeprefix("for ").removeprefix("the ")
+    heading = f"{CHANGE}, {holds}" if any(change.shown[0] is not None for change in known) else CHANGE
     return [
         {
             heading: interval(_new(change) if new else change, signed=True) if change else "–",

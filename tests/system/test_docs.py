@@ -43,7 +43,7 @@ FETCHED = re.compile(
     r"""|<link\b[^>]*\shref=["'](?:https?:)?//|<link\b[^>]*rel=["']preconnect|@import\s+(?:url\()?["']?(?:https?:)?//"""
     r"""|url\(\s*["']?(?:https?:)?//""",
 )
-PLAIN = ("docker", "export", "kubectl", "pip", "pytest", "sbatch")
+PLAIN = ("docker", "export", "kubectl", "openssl", "pip", "pytest", "sbatch", "umask")
 """Programs in console blocks that are not ours to check."""
 
 

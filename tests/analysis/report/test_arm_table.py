@@ -44,7 +44,7 @@ def test_a_terminal_names_both_intervals():
         "time",
     ]
     few = analyse(load(table(trial_rows(blocks=2)), [], [], info(blocks=2)))
-    assert list(short_table(few)[0])[2:4] == ["change, %, for these splits", "parameters"]
+    assert list(short_table(few)[0])[2:4] == ["change, %, these splits", "parameters"]
 
 
 def test_errors_stand_in_units_and_as_a_share_of_the_spread(crossed_results):

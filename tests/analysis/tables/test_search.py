@@ -69,7 +69,7 @@ def test_the_page_shows_the_search(tuned_page):
     assert "from epoch 2, with one trial in 3 continuing at each rung" in text
     assert "The search sees validation errors only" in text
     assert "Nothing of it enters the errors and intervals of this page" in text
-    assert "hyperparameters are tuned on structures that the confirm stage may test on" in text
+    assert "None of the structures that it sees is in a test split of the confirm stage" in text
     assert "6 of 6 trials complete · search: 11 of 11 trials ended (3 stopped early, 1 failed)" in text
     assert 'id="search"' in tuned_page
 

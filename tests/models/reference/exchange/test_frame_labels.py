@@ -217,13 +217,13 @@ def test_a_charge_is_a_whole_number(tmp_path, stated):
 
 
 def test_rows_hold_what_the_file_says(tmp_path):
-    save(tmp_path, [[0.1 * i, 0, 0] for i in range(7)], title="w", homo=-0.4, lumo=0.1, charge=-1)
+    save(tmp_path, [[0.1 * i, 0, 0] for i in range(7)], title="w", homo=-0.4, lumo=0.1, charge=-2)
     orbitals = [label("homo", "au", name="homo"), label("lumo", "au", name="lumo")]
     made = mapping(label("dipole", "e bohr", origin="coordinates"), *orbitals, first=1, every=2, count=2)
     rows = import_frames(made, tmp_path).rows
     assert [row["id"] for row in rows] == ["made-000001", "made-000003"]
     assert [json.loads(row["provenance"]) for row in rows][1] == {"source": "made.xyz", "frame": 3}
-    assert {row["charge"] for row in rows} == {-1}
+    assert {row["charge"] for row in rows} == {-2}
     assert rows[0]["gap"] == pytest.approx(0.5)
     assert rows[0]["spin"] is None
     assert rows[0]["positions"] == POINTS.tolist()
