@@ -20,6 +20,7 @@ from tesseral.cluster.campaign.suggest import DEFINE
 from tesseral.cluster.execution.executor import Executor, InlineExecutor
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
+from tesseral.cluster.planning.overlap import overlaps
 from tesseral.cluster.planning.plan import StudyPlan, prepare
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.changes import changes
@@ -150,7 +151,7 @@ def run_study(
             grow(store, plan.study, before, grown, told)
             display.said(f"the study grows: {'; '.join(grown)}; its report says so")
         _refuse_other_proposer(plan, store)
-        for sentence in undetermined(plan):
+        for sentence in (*undetermined(plan), *overlaps(plan)):
             display.said(sentence)
         campaign = Campaign(plan, store, lease, ledger, display, mirror)
         try:

@@ -85,7 +85,7 @@ def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[s
     numbers = [row["atomic_numbers"] for row in rows]
     positions = [np.array(row["positions"]) for row in rows]
     charges = [row["charge"] for row in rows]
-    checks, doubts = [], list(structure_doubts(rows))
+    checks, doubts = [], list(structure_doubts(rows, charge_stated=mapping.source.charge is not None))
     for label in mapping.labels:
         unit = _dipole_unit(label)
         if unit is not None:

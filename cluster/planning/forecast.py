@@ -12,6 +12,7 @@ from tesseral.analysis.terms.estimate import FEWEST_UNITS
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.fusion_notes import fusion_notes
+from tesseral.cluster.planning.overlap import overlaps
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
 from tesseral.cluster.planning.precision import block_notes
@@ -139,6 +140,7 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     lines += block_notes(plan)
     lines += fusion_notes(plan)
     lines += undetermined(plan)
+    lines += overlaps(plan)
     for arm in plan.arms:
         if abs(arm.residual) > LOOSE:
             scalars = any((term.l, term.p) == (0, 1) for term in parse_irreps(arm.natural))

@@ -80,9 +80,10 @@ def _rates(own: float, errors: dict[float, float | None]) -> Iterator[float]:
 
 
 def _short(plan: StudyPlan, arm: PlannedArm, rate: float, share: float) -> Trial:
-    """The short training of an arm at a rate: the trial of a search, with fewer epochs."""
+    """The short training of an arm at a rate: the trial of a search, with fewer epochs, also of the warm-up."""
     training = arm.configuration.training
-    training = replace(training, learning_rate=rate, epochs=ceil(share * training.epochs))
+    epochs, warm_up = (ceil(share * each) for each in (training.epochs, training.warmup_epochs))
+    training = replace(training, learning_rate=rate, epochs=epochs, warmup_epochs=warm_up)
     return plan.plan_search(replace(arm, configuration=replace(arm.configuration, training=training))).trial
 
 

@@ -73,7 +73,7 @@ class Training(Section):
 
         :param train: structures in the training split.
         :param validation: structures in the validation split.
-        :raises StudyFileError: if a setting needs a validation split or another optimizer.
+        :raises StudyFileError: if a setting needs a validation split, another optimizer or more epochs.
         """
         if self.validates and not validation:
             name = f"training.{self.validates}"
@@ -88,4 +88,9 @@ class Training(Section):
         if self.schedule != "plateau":
             patience, factor = Training.plateau_patience, Training.plateau_factor
             resolved = replace(resolved, plateau_patience=patience, plateau_factor=factor)
+        if resolved.warmup_epochs > resolved.epochs:
+            raise StudyFileError(
+                "training.warmup_epochs",
+                f"expected at most the {resolved.epochs} epochs of the training, got {resolved.warmup_epochs}",
+            )
         return resolved

@@ -22,26 +22,31 @@ SQUEEZED = 0.7
 """The same for atoms that are too near; molecules in Å, taken for bohr, have 0.5."""
 
 
-def doubts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def doubts(rows: Sequence[dict[str, Any]], *, charge_stated: bool) -> Iterator[str]:
     """A sentence on each thing that may be wrong with the structures.
 
     :param rows: of schema `tesseral.study.records.schemas.REFERENCE`.
+    :param charge_stated: whether the mapping says what their charges are.
     """
-    yield from _electrons(rows)
+    yield from _electrons(rows, charge_stated)
     yield from _distances(rows)
     yield from _copies(rows)
 
 
-def _electrons(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _electrons(rows: Sequence[dict[str, Any]], charge_stated: bool) -> Iterator[str]:
     """An odd number of electrons without a stated spin: more often a charge that was not stated than a radical."""
     molecules = [row for row in rows if row.get("cell") is None]  # crystals of radicals and metals are common
     odd = [row for row in molecules if row["spin"] is None and (sum(row["atomic_numbers"]) - row["charge"]) % 2]
     if odd:
         electrons = sum(odd[0]["atomic_numbers"]) - odd[0]["charge"]
+        way_out = (
+            "if the charges are right, they are radicals: state source.spin"
+            if charge_stated
+            else "if they are ions, state source.charge, if they are radicals, source.spin"
+        )
         yield (
-            f"{count(len(odd), 'structure')} of {len(rows):,} have an odd number of electrons ({odd[0]['id']}: "
-            f"{electrons} at charge {odd[0]['charge']}); if they are ions, state source.charge, if they are radicals, "
-            "source.spin"
+            f"{count(len(odd), 'structure')} of {len(rows):,} {'has' if len(odd) == 1 else 'have'} an odd number of "
+            f"electrons ({odd[0]['id']}: {electrons} at charge {odd[0]['charge']}); {way_out}"
         )
 
 

@@ -211,11 +211,15 @@ def test_the_charge_and_the_electrons_are_questioned(imported):
     _, table = imported("energy=-76 total_charge=1", "energy=-75 charge=0", source="ignore_cell = true")
     assert table["charge"].to_pylist() == [1, 0]
     for source, sentence in (
-        ("charge = 1", "1 structure of 1 have an odd number of electrons"),
-        ('charge = "q"', "1 structure of 1 have an odd number of electrons .*: 9 at charge 1"),
+        (
+            "charge = 1",
+            "1 structure of 1 has an odd number of electrons .*; if the charges are right, they are radicals",
+        ),
+        ('charge = "q"', "1 structure of 1 has an odd number of electrons .*: 9 at charge 1"),
+        ("every = 1", "1 structure of 1 has an odd .* at charge 1.; if they are ions, state source.charge"),
     ):
         with pytest.warns(UserWarning, match=sentence):
-            imported("energy=-76 q=1", source=source)
+            imported("energy=-76 q=1 charge=1", source=source)
     done, table = imported("energy=-76", source="charge = 1\nspin = 1")
     assert (done.doubts, table["spin"].to_pylist()) == ((), [1])
     for source, sentence in (("spin = 1", "10 electrons allow, .* has 1"), ("charge = 11", "nuclei allow, .* has 11")):

@@ -18,8 +18,9 @@ from tests.support.command_line import assert_refused, tesseral
 from tests.support.water_study import water_study
 
 
-def planned(storage, text: str = "") -> StudyPlan:
-    return prepare(Study.parse(water_study("scanned") + text, "scanned.toml"), storage)
+def planned(storage, text: str = "", training: str = "") -> StudyPlan:
+    file = water_study("scanned").replace("[training]\n", f"[training]\n{training}\n") + text
+    return prepare(Study.parse(file, "scanned.toml"), storage)
 
 
 @pytest.mark.parametrize(
@@ -59,15 +60,15 @@ def test_divergence_asks_for_lower_rates(storage, monkeypatch):
 def test_a_short_training_is_that_of_a_search_with_fewer_epochs(storage, monkeypatch):
     trials = []
     monkeypatch.setattr(rate_scan, "_error", lambda trial, *_: trials.append(trial) or 1.0)
-    plan = planned(storage)
+    plan = planned(storage, training="warmup_epochs = 4")
     scan_rates(plan, share=0.25)
     assert {trial.configuration.training.epochs for trial in trials} == {2}  # a quarter of 6, rounded up
+    assert {trial.configuration.training.warmup_epochs for trial in trials} == {1}
     assert {trial.seeds for trial in trials} == {plan.plan_search(plan.arms[0]).trial.seeds}
     for trial in trials:
         arm = plan.arms[trial.configuration.network.hidden.irreps != plan.arms[0].configuration.network.hidden.irreps]
-        training = replace(
-            arm.configuration.training, epochs=2, learning_rate=trial.configuration.training.learning_rate
-        )
+        rate = trial.configuration.training.learning_rate
+        training = replace(arm.configuration.training, epochs=2, warmup_epochs=1, learning_rate=rate)
         assert trial.configuration == replace(arm.configuration, training=training)
 
 

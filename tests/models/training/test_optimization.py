@@ -233,3 +233,7 @@ def test_settings_that_cannot_be_met_are_refused():
     with pytest.raises(StudyFileError) as caught:
         Training(weight_decay=0.1).resolve(10, 2)
     assert str(caught.value) == ('training.weight_decay: expected 0 but with training.optimizer = "adamw", got 0.1')
+    with pytest.raises(StudyFileError) as caught:
+        Training(steps=20, batch_size=4, warmup_epochs=8).resolve(10, 2)
+    assert str(caught.value) == "training.warmup_epochs: expected at most the 7 epochs of the training, got 8"
+    assert Training(steps=20, batch_size=4, warmup_epochs=7).resolve(10, 2).epochs == 7
