@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_columns, axis, in_panels, order_scale
-from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.figures.figure import Figure, about_intervals
 from tesseral.analysis.figures.svg import INK
 from tesseral.analysis.statistics.features.ablations import Needs, Place
 from tesseral.analysis.statistics.results import Results
@@ -39,15 +39,14 @@ def ablation_figures(results: Results) -> Iterator[Figure]:
         judged = describe(study.metric, target).noun
         other = "" if study.metric == f"test.{name}" else f" Arms are compared by another error, {judged}."
         holds = results.study.sampling.shown
-        bars = f"lines are 95 % intervals of the rise of the error {holds}, not corrected for multiple comparisons."
+        lines = f"Lines are 95 % intervals of the rise of the error {holds}, not corrected for multiple comparisons."
         sentences = [
             "An ablation removes the features of one order l, of both parities, in one layer of a trained network. "
             "Each bar runs from the error without an ablation to the error with it. Full colour: the features are "
             "set to zero. Pale: they are exchanged among the atoms of the same element in a batch of structures.",
             f"The error is {metric.noun} on the first {ABLATION_STRUCTURES} structures of the validation split, or on "
             f"all of them if there are fewer.{other}",
-            "Errors are geometric means over the complete trials of an arm; "
-            + (bars if own["low"].is_not_null().any() else "there are too few trials for intervals."),
+            "Errors are geometric means over the complete trials of an arm. " + about_intervals(own["low"], lines),
             *(
                 _finding(own.filter(pl.col("arm") == arm), results.layers.needs[arm], metric)
                 for arm in arms

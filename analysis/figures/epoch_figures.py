@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour
-from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.figures.figure import Figure, about_intervals
 from tesseral.analysis.figures.svg import MUTED
 from tesseral.analysis.statistics.comparisons.epochs import epoch_sentences
 from tesseral.analysis.tables.load import StudyTables
@@ -26,6 +26,7 @@ def epoch_figures(tables: StudyTables, changes: pl.DataFrame) -> Iterator[Figure
         return
     metric = describe(f"{own['split'][0]}.{own['metric'][0]}", study.target)
     told = " ".join(epoch_sentences(own)) if study.sampling.for_new_data else ""
+    bands = about_intervals(own["low"], f"Bands are 95 % intervals {study.sampling.shown}, each epoch by itself.")
     where = f"the {metric.split} split"
     if study.densities and own["metric"][0] == study.metric.partition(".")[2]:
         where = f"{count(study.densities, 'structure')} of {where}, or on all if it has fewer,"
@@ -33,8 +34,7 @@ def epoch_figures(tables: StudyTables, changes: pl.DataFrame) -> Iterator[Figure
         "change-by-epoch",
         change_by_epoch(own, study.arms, f"{metric.name}: change, %"),
         f"Paired change of {metric.noun} on {where} against the baseline, as if training had stopped "
-        f"at an epoch of this one schedule. Bands are 95 % intervals {study.sampling.shown}, each epoch by itself; "
-        f"verdicts rest on the end of training alone. {told}".rstrip(),
+        f"at an epoch of this one schedule; verdicts rest on the end of training alone. {bands} {told}".rstrip(),
     )
 
 

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis
-from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.figures.figure import Figure, about_intervals
 from tesseral.analysis.figures.order_figures import error_by_order
 from tesseral.analysis.figures.svg import INK, MUTED
 from tesseral.analysis.statistics.arms import ArmSummary
@@ -33,12 +33,13 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
     holds = study.sampling.shown
     line = note if floor is None else " Dashed: the fit floor, ε of the fitted density against the SCF density."
     measured = trial_errors(tables.trials, study.metric)
+    lows = [summary.error.error.shown[0] for summary in summaries if summary.error.error]
     if measured.height:
         yield Figure(
             "error-by-arm",
             error_by_arm(measured, [summary.error for summary in summaries], metric, floor),
             "Each point is a trial. A line joins the trials of one block and replicate, which share data and seeds. "
-            f"Diamonds are means; bars are their 95 % intervals {holds}.{line}",
+            f"Diamonds are means. {about_intervals(lows, f'Bars are their 95 % intervals {holds}.')}{line}",
         )
     comparisons = [
         summary.comparison
@@ -50,8 +51,11 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             "change-by-arm",
             change_by_arm(comparisons, study.arms, metric),
             "The change is the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has a "
-            f"lower error than {study.baseline}. Bars are 95 % intervals {holds}, not corrected for multiple "
-            "comparisons.",
+            f"lower error than {study.baseline}. "
+            + about_intervals(
+                [each.change.shown[0] for each in comparisons if each.change],
+                f"Bars are 95 % intervals {holds}, not corrected for multiple comparisons.",
+            ),
         )
     for name in ("test.block_error", "test.relative_error"):
         outputs = output_errors(tables.trials, name, study.arms, study.sampling)
@@ -59,15 +63,16 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             yield Figure(
                 "error-by-order",
                 error_by_order(outputs, study.arms, describe(name, study.target)),
-                f"Means over trials with 95 % intervals {holds}, on a logarithmic axis.{note}",
+                "Means over trials, on a logarithmic axis. "
+                f"{about_intervals(outputs['low'], f'Bars are 95 % intervals {holds}.')}{note}",
             )
             break
     if measured.height:
         yield Figure(
             "error-against-cost",
             error_against_cost(_costs(summaries), study.arms, metric, floor),
-            f"Means over trials with 95 % intervals {holds}, against the number of parameters (left) and the median "
-            f"training time of a trial (right).{_varied(summaries)}{line}",
+            "Means over trials against the number of parameters (left) and the median training time of a trial "
+            f"(right). {about_intervals(lows, f'Vertical bars are 95 % intervals {holds}.')}{_varied(summaries)}{line}",
         )
 
 

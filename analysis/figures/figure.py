@@ -41,6 +41,15 @@ class FigureGroup:
     figures: list[Figure]
 
 
+def about_intervals(lows: Iterable[float | None], sentence: str) -> str:
+    """The sentence of a caption on the intervals that are drawn; where there are none, that trials are too few.
+
+    :param lows: the lower end of each interval, None where there is none.
+    :param sentence: what the intervals are.
+    """
+    return sentence if any(low is not None for low in lows) else "There are too few trials for intervals."
+
+
 def by_group(tables: StudyTables, make: Callable[[StudyTables], Iterable[Figure]]) -> list[FigureGroup]:
     """The figures of each group of arms.
 

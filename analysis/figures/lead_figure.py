@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.figures.figure import Figure, about_intervals
 from tesseral.analysis.figures.svg import INK, MUTED
 from tesseral.analysis.statistics.comparisons.paired import Comparison
 from tesseral.analysis.statistics.comparisons.steps import Step
@@ -93,13 +93,13 @@ def _figure(
     bars = f"Bars: 95 % intervals {study.sampling.here}."
     if study.sampling.for_new_data:
         bars = f"Thin bars: 95 % intervals for new data of the same kind. Thick bars: {study.sampling.here}."
-    told = f" Grey: ±δ, {margin:g} %." if margin is not None else ""
-    return Figure(
-        name,
-        chart,
-        f"Change of the error; below zero it is lower. {bars}{told} Bars are not corrected for multiple comparisons"
-        f"{'; verdicts are' if study.sampling.for_new_data else ''}.",
+    corrected = "; verdicts are" if study.sampling.for_new_data else ""
+    bars = about_intervals(
+        [change.shown[0] for _, _, change in changes],
+        f"{bars} They are not corrected for multiple comparisons{corrected}.",
     )
+    told = f" Grey: ±δ, {margin:g} %." if margin is not None else ""
+    return Figure(name, chart, f"Change of the error; below zero it is lower. {bars}{told}")
 
 
 def _step_label(step: Step) -> str:

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, axis, order_scale
-from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.figures.figure import Figure, about_intervals
 from tesseral.analysis.figures.svg import MUTED
 from tesseral.analysis.statistics.orders.order_trend import trend_sentences
 from tesseral.analysis.statistics.results import Results
@@ -32,8 +32,12 @@ def benefit_figures(results: Results) -> Iterator[Figure]:
             benefit_by_order(benefits),
             "Each point is the change of an arm’s relative error against its baseline, an arm that differs in hidden "
             "features only: the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has the "
-            f"lower error. Bars are 95 % intervals {results.study.sampling.shown}, not corrected for multiple "
-            "comparisons. "
+            "lower error. "
+            + about_intervals(
+                benefits["low"],
+                f"Bars are 95 % intervals {results.study.sampling.shown}, not corrected for multiple comparisons.",
+            )
+            + " "
             + ("The findings at the top of this page state" if tested else "It is not tested")
             + " whether the change depends on the order."
             + _left_out(results),

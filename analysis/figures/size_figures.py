@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from tesseral.analysis.figures.axes import WIDTH, arm_colour, log_axis
-from tesseral.analysis.figures.figure import Figure
+from tesseral.analysis.figures.figure import Figure, about_intervals
 from tesseral.analysis.statistics.comparisons.scaling import SizeCurve
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import interval
@@ -26,10 +26,13 @@ def size_figures(study: StudyInfo, curves: Sequence[SizeCurve]) -> Iterator[Figu
         yield Figure(
             f"error-by-size-{number}" if len(targets) > 1 else "error-by-size",
             error_by_size(own, describe(study.metric, target)),
-            "Diamonds are geometric means over the places (block, replicate) that are complete at every size. Bars are "
-            f"their 95 % intervals {study.sampling.shown}, drawn side by side. Lines are the fitted power laws, "
-            "error ∝ N^−α; the legend gives α with its interval. Both axes are logarithmic, so that a power law is a "
-            "straight line.",
+            "Diamonds are geometric means over the places (block, replicate) that are complete at every size. "
+            + about_intervals(
+                [error.shown[0] for curve in own for error in curve.errors.values()],
+                f"Bars, drawn side by side, and brackets after α are 95 % intervals {study.sampling.shown}.",
+            )
+            + " Lines are the fitted power laws, error ∝ N^−α; the legend gives α. Both axes are logarithmic, so that "
+            "a power law is a straight line.",
         )
 
 

@@ -73,6 +73,7 @@ def render(results: Results) -> str:
         step_figure=drawn.steps,
         effects=effect_table(results),
         frontier=frontier_table(results),
+        bracketed=any(arm.error.error and arm.error.error.shown[0] is not None for arm in arms),
         error_note=error_note(results),
         metrics=metric_table(results),
         metric_meanings=metric_meanings(results),

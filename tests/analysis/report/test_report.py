@@ -11,6 +11,7 @@ import pytest
 from tesseral.analysis.report import summary
 from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.report import render, report
+from tesseral.analysis.report.report_figures import report_figures
 from tesseral.analysis.report.step_text import step_lines
 from tesseral.analysis.statistics.comparisons.paired import Comparison, arm_errors, compare_arms
 from tesseral.analysis.statistics.orders.benefit import benefit
@@ -268,6 +269,19 @@ def test_captions_say_what_their_intervals_hold_for(tmp_path, changes, holds):
         assert "intervals for new data" not in text
         assert all(f"] {holds}" in line or "[" not in line for line in step_lines(results))
         assert any("[" in cell for row in arm_table(results) for cell in row.values())
+
+
+def test_no_caption_promises_intervals_before_there_are_any(tmp_path):
+    """A study whose first two blocks have ended."""
+    levels = {f"lmax={k}": {"network.hidden.lmax": str(k)} for k in range(4)}
+    rows = [row for row in trial_rows() if row["block"] < 2]
+    results = analyse(study_tables(tmp_path, rows, levels=levels))
+    assert results.study.sampling.for_new_data
+    text = words(render(results).split("<h2>How intervals are")[0])
+    assert re.findall(r"[^.]*95 %[^.]*\bintervals?\b[^.]*", text) == []
+    drawn = report_figures(results)
+    told = [each.name for each in drawn if "There are too few trials for intervals." in each.caption]
+    assert {"changes", "error-by-arm", "change-by-arm", "error-against-cost"} <= {*told}
 
 
 @pytest.mark.parametrize("kept", [True, False])
