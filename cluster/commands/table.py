@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # Polars takes a second
 
 KINDS = ("arms", "trials", "comparisons")
 FORMATS = ("csv", "parquet", "latex", "markdown")
+ENDINGS = {".csv": "csv", ".parquet": "parquet", ".tex": "latex", ".md": "markdown"}
+"""Ending of a file → its format, where no other is asked for."""
 
 
 def table(
@@ -39,9 +41,9 @@ def table(
     """Print the arms, trials or comparisons of a study as a table. Safe at any moment, also while the study runs.
 
     CSV and Parquet hold numbers with the bounds of both intervals in columns of their own, LaTeX and Markdown what the
-    report shows.
+    report shows. Without a format, the ending of the file decides: .csv, .parquet, .tex or .md.
 
-    Example: `tesseral table quickstart --latex -o arms.tex`
+    Example: `tesseral table quickstart -o arms.tex`
 
     Example: `tesseral table quickstart trials --csv`
     """
@@ -50,6 +52,10 @@ def table(
         raise DataError(f"expected one of {', '.join(KINDS)}, got {kind!r}")
     if len(chosen) > 1:
         raise DataError(f"expected one format, got --{' and --'.join(chosen)}")
+    if not chosen and output is not None:
+        if output.suffix not in ENDINGS:
+            raise DataError(f"expected a file that ends in {', '.join(ENDINGS)}, or a format, got {output}")
+        chosen = [ENDINGS[output.suffix]]
     if parquet and output is None:
         raise DataError("expected a file to write with --parquet, --output, got none")
 
@@ -59,9 +65,8 @@ def table(
     in_units = partial(analyse, units=unit_names(units))
     results = read_study(storage, records_name(study, preset), in_units, baseline)
     shape = cast("Kind", kind)  # one of KINDS
-    form = chosen[0] if chosen else ""
-    if form or output is not None:
-        content = _content(results, shape, form or "markdown")
+    if chosen:
+        content = _content(results, shape, chosen[0])
         if not content:
             raise DataError(f"expected {kind} to write, {results.study.name} has none")
         _write(content, output)

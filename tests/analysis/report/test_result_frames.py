@@ -1,10 +1,13 @@
 """Frames of numbers hold what the results hold, each estimate with both of its intervals."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
 from tesseral.analysis.report.result_frames import result_frame
 from tesseral.analysis.statistics.results import analyse
+from tesseral.analysis.terms.estimate import Estimate
 from tests.analysis.statistics.test_test_sets import tables_of
 
 
@@ -50,4 +53,32 @@ def test_comparisons_are_in_percent_of_the_baseline(results):
 
 
 def test_trials_are_those_of_the_records(results):
-    assert result_frame(results, "trials").equals(results.tables.trials)
+    frame, trials = result_frame(results, "trials"), results.tables.trials
+    assert frame.select(trials.columns).equals(trials)
+    added = set(frame.columns) - set(trials.columns)
+    assert added == {f"{column}_unit" for column in trials.columns if column.startswith("metric.")}
+    assert frame["metric.test.epsilon_unit"].unique().to_list() == ["%"]
+
+
+def test_the_unit_shown_stands_beside_each_error_of_trials_and_comparisons(crossed_results):
+    shown = analyse(crossed_results.tables, units=["eV"])
+    energies, recorded = (
+        result_frame(each, "trials").filter(target="energy").drop_nulls("metric.test.error")
+        for each in (shown, crossed_results)
+    )
+    assert len(energies) > 0
+    assert set(recorded["metric.test.error_unit"]) == {"hartree"}
+    assert set(energies["metric.test.error_unit"]) == {"eV"}
+    assert set(energies["metric.test.relative_error_unit"]) == {"%"}
+    ratios = energies["metric.test.error"] / recorded["metric.test.error"]
+    assert ratios.to_list() == pytest.approx([27.211386245988] * len(ratios), rel=1e-12)
+    assert set(result_frame(shown, "comparisons")["difference_unit"]) == {"%"}
+
+
+def test_bounds_that_no_arm_has_are_numbers_all_the_same(results):
+    """Tables of several studies can then be stacked."""
+    none = [replace(arm, error=replace(arm.error, error=Estimate(1.0)), unreachable=None) for arm in results.arms]
+    frame = result_frame(replace(results, arms=none), "arms")
+    assert {frame.schema[name] for name in ("error_low", "error_high", "error_low_here")} == {pl.Float64}
+    assert frame.schema["unreachable"] == pl.String
+    assert pl.concat([frame, result_frame(results, "arms")]).height == 2 * len(results.arms)

@@ -61,11 +61,23 @@ def test_text_is_printed_or_written(storage, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "begins"),
+    [("t.csv", b"arm,"), ("t.parquet", b"PAR1"), ("t.tex", rb"\begin{tabular}"), ("t.md", b"| arm |")],
+)
+def test_the_ending_of_the_file_decides_the_format(storage, tmp_path, name, begins):
+    assert table(storage, "-o", tmp_path / name).exit_code == 0
+    assert (tmp_path / name).read_bytes().startswith(begins)
+    assert table(storage, "--markdown", "-o", tmp_path / name).exit_code == 0
+    assert (tmp_path / name).read_bytes().startswith(b"| arm |"), "what is asked for comes first"
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("arm",), "expected one of arms, trials, comparisons, got 'arm'"),
         (("--csv", "--latex"), "expected one format, got --csv and --latex"),
         (("--parquet",), "expected a file to write with --parquet"),
+        (("-o", "arms.txt"), r"expected a file that ends in \.csv, \.parquet, \.tex, \.md, or a format, got arms\.txt"),
     ],
 )
 def test_a_mistake_is_one_sentence(storage, words, sentence):
