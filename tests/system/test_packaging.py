@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,16 @@ def test_the_wheel_holds_every_tracked_module(tmp_path):
     expected = {f"tesseral/{name}" for name in shipped()}
     assert {"study", "models", "analysis", "cluster"} <= {name.split("/")[1] for name in expected}
     assert expected <= names, sorted(expected - names)
+
+
+def test_the_package_runs_as_the_command():
+    run = partial(subprocess.run, capture_output=True, text=True, check=False)
+    ran = run([sys.executable, "-m", "tesseral", "schema", "nonsense"])
+    command = run(
+        [sys.executable, "-c", "from tesseral.cluster.commands.cli import main; main()", "schema", "nonsense"]
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", command.stderr)
+    assert "Usage: tesseral schema" in ran.stderr
 
 
 def test_the_readme_begins_with_the_makefiles_commands():
