@@ -6,7 +6,7 @@ from typing import Self, get_args, get_type_hints
 
 from tesseral.study.design.study_file import Units
 from tesseral.study.errors import TesseralError
-from tesseral.study.parsing.units import size_of, unit_name
+from tesseral.study.parsing.units import nearest_unit, size_of, unit_name
 
 ATOMIC = "atomic"
 """Name that stands for the units of reference data."""
@@ -22,6 +22,7 @@ CONVERTED = (
     "stress_component_mae",
 )
 """Metrics whose values are converted."""
+_MANY = {"energy": "energies", "forces": "forces", "dipole": "dipoles", "stress": "stresses"}
 _SMALLER = {"eV/angstrom": "meV/angstrom", "eV/angstrom^3": "meV/angstrom^3"}
 """Unit of imported labels → unit of their errors."""
 VALID = {
@@ -63,17 +64,22 @@ class ShownUnits:
         """These units with others in the place of some.
 
         :param names: of units, such as `eV` or `debye`; `atomic` stands for those of reference data.
-        :raises TesseralError: if a name is none of a valid unit.
+        :raises TesseralError: if a name is none of a valid unit, or two are of one kind of quantity.
         """
         units = self
+        given: dict[str, str] = {}  # kind → its unit
         for name in names:
             if name == ATOMIC:
                 units = type(self)()
                 continue
             found = [(kind, unit) for kind, valid in VALID.items() for unit in valid if _same(name, unit, kind)]
             if not found:
-                valid = ", ".join(unit for units in VALID.values() for unit in units)
-                raise TesseralError(f"expected units of {valid}, or {ATOMIC}, got {name!r}")
+                valid = [*(unit for units in VALID.values() for unit in units), ATOMIC]
+                hint = nearest_unit(name, valid)
+                raise TesseralError(f"expected units, got {name!r}; {hint}valid are {', '.join(valid)}")
+            for kind, unit in found:
+                if given.setdefault(kind, unit) != unit:
+                    raise TesseralError(f"expected one unit for {_MANY[kind]}, got {given[kind]} and {unit}")
             units = replace(units, **dict(found))
         return units
 

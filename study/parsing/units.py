@@ -1,5 +1,8 @@
 """Units of imported labels, and their size in the unit of a column of reference data."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from tesseral.study.constants import BOHR
 from tesseral.study.errors import TesseralError
 
@@ -54,7 +57,10 @@ def size_of(unit: str, within: str) -> float:
     for name, size in known.items():
         if _plain(name) == _plain(unit):
             return size
-    raise TesseralError(f"expected a unit that can be turned into {within}, got {unit!r}; valid are {', '.join(known)}")
+    raise TesseralError(
+        f"expected a unit that can be turned into {within}, got {unit!r}; {nearest_unit(unit, known)}valid are "
+        f"{', '.join(known)}"
+    )
 
 
 def unit_name(unit: str, within: str) -> str:
@@ -71,6 +77,18 @@ def unit_name(unit: str, within: str) -> str:
         return within
     size_of(unit, within)
     return next(name for name in _UNITS[within] if _plain(name) == _plain(unit))
+
+
+def nearest_unit(unit: str, valid: Iterable[str]) -> str:
+    """Return `did you mean 'eV/angstrom'? `, or nothing where no valid unit is near.
+
+    :param unit: that is none of the valid ones. What begins with it is nearest.
+    :param valid: names of units.
+    """
+    names = {_plain(name): name for name in valid}
+    begun = [name for name in names if name.startswith(_plain(unit) or " ")]
+    close = begun or get_close_matches(_plain(unit), names, n=1, cutoff=0.65)
+    return f"did you mean {names[close[0]]!r}? " if close else ""
 
 
 def _plain(unit: str) -> str:

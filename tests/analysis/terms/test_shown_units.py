@@ -22,8 +22,23 @@ def test_what_is_asked_for_comes_last():
     units = ShownUnits("eV", "meV/angstrom", "e bohr")
     assert units.asked(["debye", "kcal/mol"]) == ShownUnits("kcal/mol", "meV/angstrom", "debye")
     assert units.asked(["atomic", "MEV/Å"]) == ShownUnits(forces="meV/angstrom")
-    with pytest.raises(TesseralError, match=r"expected units of hartree, eV, .*, or atomic, got 'furlong'"):
-        units.asked(["furlong"])
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["furlong"], r"expected units, got 'furlong'; valid are hartree, eV, .*, kbar, atomic$"),
+        (["kcal"], r"got 'kcal'; did you mean 'kcal/mol'\? valid are"),
+        (["Ha"], r"did you mean 'hartree'\?"),
+        (["ev/A"], r"did you mean 'eV/angstrom'\?"),
+        (["meV/ang"], r"did you mean 'meV/angstrom'\?"),
+        (["debey"], r"did you mean 'debye'\?"),
+        (["eV", "debye", "kcal/mol"], r"expected one unit for energies, got eV and kcal/mol$"),
+    ],
+)
+def test_a_wrong_unit_is_answered_with_the_nearest(names, sentence):
+    with pytest.raises(TesseralError, match=sentence):
+        ShownUnits().asked(names)
 
 
 def test_factors_are_those_of_ase():

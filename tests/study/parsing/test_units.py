@@ -30,3 +30,7 @@ def test_every_column_knows_its_own_unit():
         assert size_of(unit, unit) == size_of("au", unit) == 1
     with pytest.raises(TesseralError, match="got 'bohr'; valid are hartree, eV"):
         size_of("bohr", "hartree")
+    with pytest.raises(TesseralError, match=r"got 'Ha'; did you mean 'hartree'\? valid are hartree, eV"):
+        size_of("Ha", "hartree")
+    with pytest.raises(TesseralError, match=r"got ''; valid are hartree, eV"):
+        size_of("", "hartree")
