@@ -5,9 +5,19 @@ import gc
 import linecache
 import sys
 from contextlib import suppress
+from functools import cache
 
 GENERATED = "<eval_with_key>"
 """How torch.fx begins the file names of the code that it generates."""
+
+
+@cache
+def _freeze() -> None:
+    """Once a process: the libraries' objects, some 400,000, need not be looked at again.
+
+    `gc.get_freeze_count` would tell, but it walks over all of them: 25 ms a trial.
+    """
+    gc.freeze()
 
 
 def free_memory() -> None:
@@ -18,8 +28,7 @@ def free_memory() -> None:
     gives it back when asked.
     """
     gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()  # the libraries' objects, some 400,000, need not be looked at again
+    _freeze()
     if (generated := sys.modules.get("torch.fx.graph_module")) is not None:
         # No public name: another torch may keep it elsewhere, and a trial ends all the same.
         with suppress(AttributeError):
