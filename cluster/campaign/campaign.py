@@ -1,7 +1,7 @@
 """What a study does next: trials that a kill interrupted, then each arm's searches, then the confirm stage."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -48,6 +48,7 @@ class Campaign:
     :param store: the study's records.
     :param lease: held by this driver.
     :param ledger: of the same records.
+    :param entries: what it holds since the lease was taken.
     :param display: shows the progress.
     :param mirror: shows searches in an Optuna storage; None for no mirror.
     """
@@ -58,6 +59,7 @@ class Campaign:
         store: Store,
         lease: Lease,
         ledger: Ledger,
+        entries: Iterable[Entry],
         display: Display,
         mirror: Mirror | None = None,
     ) -> None:
@@ -76,7 +78,7 @@ class Campaign:
         """Why trials were given up without an outcome, each reason once."""
         self._traces = file.traces.to_dict()
         self._durations: list[tuple[str, float]] = []
-        self._entries = self._recover()
+        self._entries = self._recover(entries)
         self._running: dict[str, tuple[int, list[OnEnd]]] = {}
         self._ends: dict[str, Entry | None] = {}
         """Records of trials whose jobs have ended, that are read already."""
@@ -109,13 +111,13 @@ class Campaign:
         self._show_start()
         self._ahead = self._find_job()  # so that `done` is known before the first `suggest`
 
-    def _recover(self) -> dict[str, Entry]:
-        """Read the records, and complete what a killed driver had begun.
+    def _recover(self, recorded: Iterable[Entry]) -> dict[str, Entry]:
+        """Complete what a killed driver had begun.
 
         Outcomes are sealed last: a trial can have files that its outcome replaced, which are swept away, or a decision
         to stop it without the outcome that follows, which is sealed here.
         """
-        entries = {entry.id: entry for entry in self._ledger.entries()}
+        entries = {entry.id: entry for entry in recorded}
         sweep(self._store, {entry.id: entry.outcome for entry in entries.values() if entry.outcome is not None})
         for entry in [entry for entry in entries.values() if entry.outcome is None]:
             if prune(self._store, entry.id, self._lease.number, adopt=True):

@@ -6,6 +6,7 @@ Begin with `run`, which is what `tesseral run` does; `run_study` is the same for
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.document import read_document, seal
 from tesseral.study.records.growth import grow, keep_holdouts
 from tesseral.study.records.lease import LENGTH, Lease
-from tesseral.study.records.ledger import Ledger, freeze
+from tesseral.study.records.ledger import Entry, Ledger, freeze
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
@@ -142,18 +143,19 @@ def run_study(
     ledger = Ledger(store, strict=True)
     above = max((begin["lease"] for entry in ledger.entries() for begin in entry.begins), default=0)
     with Lease.acquire(store, lease_length, above=above, on_wait=display.waiting) as lease:
-        _refuse_other_content(plan, ledger)
+        recorded = ledger.entries()
+        _refuse_other_content(plan, recorded)
         if plan.holdouts:
             keep_holdouts(store, plan.holdout_names)
         if before is not None and grown:
-            complete = [entry for entry in ledger.entries() if entry.state is State.COMPLETE]
+            complete = [entry for entry in recorded if entry.state is State.COMPLETE]
             told = sum(entry.plan["stage"] == "confirm" for entry in complete)
             grow(store, plan.study, before, grown, told)
             display.said(f"the study grows: {'; '.join(grown)}; its report says so")
         _refuse_other_proposer(plan, store)
         for sentence in (*undetermined(plan), *overlaps(plan)):
             display.said(sentence)
-        campaign = Campaign(plan, store, lease, ledger, display, mirror)
+        campaign = Campaign(plan, store, lease, ledger, recorded, display, mirror)
         try:
             with _Snapshots(ledger):
                 executor.run(campaign)
@@ -166,7 +168,7 @@ def run_study(
         states = Counter(entry.state for entry in entries for each in entry.plans if each["arm"] in labels)
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
         with suppress(StoreError):  # a derived number, which only the next plan uses
-            record_rate(plan.storage, plan.study.name, ledger)
+            record_rate(plan.storage, plan.study.name, entries)
         failed = [
             entry.outcome
             for entry in entries
@@ -205,10 +207,10 @@ def _growth(plan: StudyPlan, before: Study) -> tuple[str, ...]:
     return found.grown
 
 
-def _refuse_other_content(plan: StudyPlan, ledger: Ledger) -> None:
+def _refuse_other_content(plan: StudyPlan, entries: Iterable[Entry]) -> None:
     """Reject other data, numerics or network sources than at the first start: arms would no longer be comparable."""
     known, sources = set(plan.data_hashes.values()), plan.sources
-    for entry in ledger.entries():
+    for entry in entries:
         trial = entry.plan["trial"]
         if trial["numerics"] != NUMERICS:
             changed = f"by numerics {trial['numerics']} of tesseral; this version computes numerics {NUMERICS}"

@@ -117,18 +117,19 @@ def read_rate(storage: str, resources: Resources) -> Rate | None:
     return max(rates, key=lambda rate: rate.trials, default=None)
 
 
-def record_rate(storage: str, study: str, ledger: Ledger | None = None) -> list[Rate]:
+def record_rate(storage: str, study: str, entries: Iterable[Entry] | None = None) -> list[Rate]:
     """Fit the rates of the devices that a study's finished trials ran on, together with other studies' trials there.
 
     Called at the end of a run; called again, it counts no trial twice.
 
     :param storage: folder or URL that holds the study's records.
     :param study: its name.
-    :param ledger: of the study, if it was read already.
+    :param entries: of the study, if they were read already.
     """
     store = Store(storage)
     rates = []
-    for device, rows in _timings((ledger or Ledger(store.child(study))).entries()).items():
+    entries = Ledger(store.child(study)).entries() if entries is None else entries
+    for device, rows in _timings(entries).items():
         document = _read(store, _path(device))
         sums = {"trials": len(rows), "xx": (rows.T @ rows).tolist(), "x": rows.sum(0).tolist()}
         studies: dict[str, Any] = (document["studies"] if document else {}) | {study: sums}

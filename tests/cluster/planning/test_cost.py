@@ -170,7 +170,7 @@ def test_the_estimate_of_a_study_that_was_run_is_within_a_factor_of_two(storage)
     display: Display = Silent()
     run_study(plan, InlineExecutor(), display)
     ledger = Ledger(Store(storage).child(study.name))
-    record_rate(str(storage), study.name, ledger)
+    record_rate(str(storage), study.name, ledger.entries())
     rate = read_rate(str(storage), study.file.resources)
     assert rate is not None
     assert rate.trials == 6
