@@ -32,12 +32,13 @@ from tesseral.study.design.arm import Arm
 from tesseral.study.design.baselines import baselines
 from tesseral.study.design.labels import text_of
 from tesseral.study.design.stages import objectives
-from tesseral.study.errors import RecordError, StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import RecordError, StoreError, TesseralError
 from tesseral.study.records.growth import read_dropped, read_growth
 from tesseral.study.records.ledger import Ledger, frozen
 from tesseral.study.records.parquet import open_parquet
 from tesseral.study.records.rate_scan import RateScan, read_scan
 from tesseral.study.records.schemas import FIT_ERRORS
+from tesseral.study.records.started import not_started
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 
@@ -100,10 +101,7 @@ def _open(
     store = Store(storage).child(name)
     study = frozen(store)
     if study is None:
-        if "://" not in str(storage) and not Path(storage).is_dir():
-            raise StudyFileError("", f"expected a storage with the study {name!r}, found no folder {storage}")
-        known = ", ".join(started(storage)) or "none"
-        raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}; there are: {known}")
+        raise not_started(storage, name)
     ledger = ledger or Ledger(store)
     dropped = read_dropped(store)
     trials = trials_frame(ledger.table()).filter(~pl.col("arm").is_in([each["arm"] for each in dropped]))
@@ -114,19 +112,6 @@ def _open(
     search = read_search(store, info.arms, trials, info.searches) if info.search else None
     curves, traces = (ledger.sources(kind) if files else () for kind in ("curves", "traces"))
     return load(trials, curves, traces, info, search)
-
-
-def started(storage: str | Path) -> list[str]:
-    """Names of the studies in a storage.
-
-    :param storage: folder or URL that holds studies.
-    """
-    store = Store(storage)
-    names = []
-    for name in store.folders():
-        with suppress(RecordError, StoreError):  # a neighbour that cannot be read is no study that can be opened
-            names += [name] if store.read(f"{name}/study.toml") is not None else []
-    return names
 
 
 def study_info(

@@ -11,11 +11,12 @@ from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName
 from tesseral.cluster.commands.streams import printed
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.arm import Arm
-from tesseral.study.errors import StudyFileError, TesseralError
+from tesseral.study.errors import TesseralError
 from tesseral.study.records.growth import drop as drop_from
 from tesseral.study.records.growth import droppable
 from tesseral.study.records.lease import LENGTH, Lease
 from tesseral.study.records.ledger import Entry, Ledger, frozen
+from tesseral.study.records.started import not_started
 from tesseral.study.records.store import Store
 from tesseral.study.wording import count, listed_labels
 
@@ -45,7 +46,7 @@ def drop(
     store = Store(storage).child(name)
     current = frozen(store)
     if current is None:
-        raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}")
+        raise not_started(storage, name)
     chosen: list[Arm] = []
     for wanted in dict.fromkeys(arm):
         chosen.append(droppable(current.without([each.label for each in chosen]), wanted))

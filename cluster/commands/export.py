@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # it imports torch
 
 MISSED_ELECTRONS = 0.02
 """Share of the electrons that a cube's points may miss before a warning."""
+MISSES = "The points miss some electrons: reduce --spacing for the atoms' cores, or raise --margin."
+Margin = Annotated[float, typer.Option(min=0.0, help="Distance from the atoms to the cube's edge, in angstrom.")]
 
 
 def export(
@@ -49,9 +51,7 @@ def export(
     ] = False,
     cube: Annotated[Path | None, typer.Option(help="Cube file to write.", show_default=False)] = None,
     spacing: Annotated[float, typer.Option(min=0.001, help="Distance of the cube's points, in angstrom.")] = 0.1,
-    margin: Annotated[
-        float, typer.Option(min=0.0, help="Distance from the atoms to the cube's edge, in angstrom.")
-    ] = 3.0,
+    margin: Margin = 3.0,
     pyscf: Annotated[
         Path | None, typer.Option(help="NumPy file (.npz) to write, for use in PySCF.", show_default=False)
     ] = None,
@@ -170,7 +170,7 @@ def _density(
     name, folder = records_name(source, preset), ""
     if source.endswith(".toml"):
         folder = str(Path(source).resolve().parent)
-    entry = find_trial(Store(storage).child(name), name, trial)
+    entry = find_trial(storage, name, trial)
     if xyz is not None:
         if difference:
             raise DataError(
@@ -194,7 +194,17 @@ def _show(written: dict[str, Any]) -> None:
         points_file = written["cube"]
         points = " × ".join(map(str, points_file["points"]))
         say(f"Cube: {points_file['file']}, {points} points, {points_file['electrons']:.4f} electrons on them")
-        if abs(points_file["electrons"] - written["electrons"]) > MISSED_ELECTRONS * max(written["expected"], 1):
-            say("The points miss some electrons: reduce --spacing for the atoms' cores, or raise --margin.")
+        if misses_electrons(points_file["electrons"], written["electrons"], written["expected"]):
+            say(MISSES)
     if "pyscf" in written:
         say(f"PySCF: {written['pyscf']['file']}, to be used like this:\n\n{written['pyscf']['snippet']}")
+
+
+def misses_electrons(on_points: float, electrons: float, expected: int) -> bool:
+    """Whether the points of a cube miss more than `MISSED_ELECTRONS` of a density's electrons.
+
+    :param on_points: electrons that the points add up to.
+    :param electrons: of the density.
+    :param expected: that the density should have; 0 for a difference of two.
+    """
+    return abs(on_points - electrons) > MISSED_ELECTRONS * max(expected, 1)

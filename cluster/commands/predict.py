@@ -11,11 +11,11 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from tesseral.cluster.commands.display import console, counted, table
+from tesseral.cluster.commands.export import MISSES, Margin, misses_electrons
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
 from tesseral.cluster.commands.streams import printed
 from tesseral.study.configuration.quantities import COLUMNS
 from tesseral.study.errors import DataError
-from tesseral.study.records.store import Store
 from tesseral.study.wording import amount, count
 
 if TYPE_CHECKING:  # they import torch
@@ -43,9 +43,10 @@ def predict(
     ] = None,
     cube: Annotated[
         Path | None,
-        typer.Option(help="Folder to write a cube file of each density to.", show_default=False),
+        typer.Option(help="Folder to write a cube file of each density to; it is made.", show_default=False),
     ] = None,
     spacing: Annotated[float, typer.Option(min=0.001, help="Distance of a cube's points, in angstrom.")] = 0.1,
+    margin: Margin = 3.0,
     charge: Annotated[
         int | None,
         typer.Option(help="Charge of every molecule, e; by default each frame's `charge`, else 0.", show_default=False),
@@ -99,12 +100,14 @@ def predict(
     labels = _labels(mapping, first, storage)
     total = sum(1 for _ in read_frames(path, ignore_cell))
     sums: dict[tuple[str, str], ErrorSums] = defaultdict(ErrorSums)
+    cubes: list[dict[str, Any]] = []
     with nullcontext() if as_json else counted("structures") as progress, _replaced(output) as file:
         frames = predict_frames(models, read_frames(path, ignore_cell), charge=charge, batch=batch)
         for number, predicted in enumerate(frames):
             if first.basis is not None and cube is not None:
                 cube_file = cube / f"{path.name.split('.')[0]}-{number:06d}.cube"
-                _write_cube(cube_file, predicted, models, first.basis, spacing)
+                of = f"frame {number} of {path.name}"
+                cubes.append(_write_cube(cube_file, of, predicted, models, first.basis, spacing, margin))
             else:
                 names = tuple(predicted.members[0])
                 known = frame_values(predicted.frame, labels, names, first.quantity, predicted.structure.charge)
@@ -120,7 +123,7 @@ def predict(
                 write_frame(file, predicted, first.quantity)
             if progress is not None:
                 progress(number + 1, total)
-    _show(sums, models, total, output or cube, which, as_json)
+    _show(sums, cubes, models, total, output or cube, which, as_json)
     printed()
 
 
@@ -130,7 +133,7 @@ def _models(study: str, name: str, which: str | None, storage: str, device: str)
     from tesseral.study.records.trained import find_trials
 
     folder = str(Path(study).resolve().parent) if study.endswith(".toml") else ""
-    entries = find_trials(Store(storage).child(name), name, which)
+    entries = find_trials(storage, name, which)
     return [load_entry(storage, name, entry, device=device, folder=folder) for entry in entries]
 
 
@@ -177,25 +180,42 @@ def _replaced(output: Path | None) -> Iterator[IO[str] | None]:
 
 
 def _write_cube(
-    path: Path, predicted: "PredictedFrame", models: "list[TrainedModel]", basis: "AuxiliaryBasis", spacing: float
-) -> None:
-    """The mean density of the models as a cube file."""
+    path: Path,
+    name: str,
+    predicted: "PredictedFrame",
+    models: "list[TrainedModel]",
+    basis: "AuxiliaryBasis",
+    spacing: float,
+    margin: float,
+) -> dict[str, Any]:
+    """The mean density of the models as a cube file, and how many electrons the density and the file hold."""
     import torch
 
     from tesseral.models.reference.exchange.cube import write_cube
 
     structure = predicted.structure
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"expected a folder for --cube, {path.parent} cannot be made: {error.strerror}") from None
     rows = zip(structure.atomic_numbers, predicted.mean("coefficients"), strict=True)
     coefficients = [torch.from_numpy(row[list(basis.columns(number))]) for number, row in rows]
-    trials = models[0].trial.id[:10] if len(models) == 1 else f"the mean of {len(models)} trials"
-    title = f"electron density of {structure.id}, predicted by {trials} of {models[0].study}"
+    trials = f"trial {models[0].trial.id[:10]}" if len(models) == 1 else f"the mean of {len(models)} trials"
+    title = f"electron density of {name}, predicted by {trials} of {models[0].study}"
     numbers, positions = structure.atomic_numbers, structure.positions
-    write_cube(path, basis, numbers, positions, coefficients, spacing=spacing, title=title)
+    written = write_cube(path, basis, numbers, positions, coefficients, spacing, margin, title)
+    return {
+        "file": str(path),
+        "points": written.points,
+        "expected": sum(numbers) - structure.charge,
+        "electrons": basis.electrons(numbers, (part.tolist() for part in coefficients)),
+        "on_points": written.electrons,
+    }
 
 
 def _show(
     sums: "dict[tuple[str, str], ErrorSums]",
+    cubes: list[dict[str, Any]],
     models: "list[TrainedModel]",
     total: int,
     written: Path | None,
@@ -212,6 +232,7 @@ def _show(
             "trials": [model.trial.id for model in models],
             "structures": total,
             "written": None if written is None else str(written),
+            "cubes": cubes,
             "errors": [
                 {"column": column, "of": of, "unit": units[column]} | asdict(each)
                 for (column, of), each in errors.items()
@@ -222,6 +243,8 @@ def _show(
     whose = f"trial {models[0].trial.id[:10]}" if len(models) == 1 else f"{count(len(models), 'trial')} of {which}"
     to = "" if written is None else f", written to {written}"
     console.print(f"{count(total, 'structure')} predicted by {whose}{to}", soft_wrap=True)
+    if cubes:
+        _show_electrons(cubes)
     if not errors:
         return
     words = {"mean": "mean of the trials" if len(models) > 1 else "trial", "each": "each trial, on average"}
@@ -237,3 +260,16 @@ def _show(
     ]
     heads = ["errors against the labels", "structures", "MAE", "RMSE", "mean norm"]
     console.print(table("", heads, rows))
+
+
+def _show_electrons(cubes: list[dict[str, Any]]) -> None:
+    """How far the densities and their points are from the numbers of electrons that molecules have."""
+    off = max(cubes, key=lambda each: abs(each["electrons"] - each["expected"]))
+    console.print(
+        f"{'Electrons' if len(cubes) == 1 else 'Electrons of the worst density'}: {off['electrons']:.4f} of "
+        f"{off['expected']}, {off['on_points']:.4f} on the points of {off['file']}",
+        soft_wrap=True,
+    )
+    missing = [each for each in cubes if misses_electrons(each["on_points"], each["electrons"], each["expected"])]
+    if missing:
+        console.print(f"{'' if len(cubes) == 1 else f'{len(missing)} of {len(cubes)} cubes: '}{MISSES}", soft_wrap=True)

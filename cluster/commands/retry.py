@@ -11,8 +11,8 @@ from tesseral.cluster.commands.exit_codes import resumable
 from tesseral.cluster.commands.options import AsJson, Preset, Storage, StudyName, records_name
 from tesseral.cluster.commands.streams import printed
 from tesseral.study.configuration.trial import Cause
-from tesseral.study.errors import StudyFileError
 from tesseral.study.records.ledger import frozen
+from tesseral.study.records.started import not_started
 from tesseral.study.records.store import Store
 from tesseral.study.wording import count, failure, listed_labels
 
@@ -54,7 +54,7 @@ def retry(
     name = records_name(study, preset)
     store = Store(storage).child(name)
     if frozen(store) is None:
-        raise StudyFileError("", f"expected the name of a study started in {storage}, got {name!r}")
+        raise not_started(storage, name)
     with resumable():
         done = retried_in(store, trials or (), arm, causes or ())
     if as_json:

@@ -59,14 +59,7 @@ class Density:
     @property
     def electrons(self) -> float:
         """∫ρ, by the closed form of each function's integral."""
-        charges = [
-            torch.tensor(
-                [shell.charge for shell in self.basis.shells[number] for _ in range(2 * shell.l + 1)],
-                dtype=torch.float64,
-            )
-            for number in self.molecule.atomic_numbers
-        ]
-        return float(sum(part @ values for part, values in zip(charges, self.coefficients, strict=True)))
+        return self.basis.electrons(self.molecule.atomic_numbers, (part.tolist() for part in self.coefficients))
 
 
 def stored_density(reference: Reference, structure: str | None, name: str) -> Density:
@@ -99,10 +92,9 @@ def predicted_density(storage: str, study: str, trial: str, molecule: Molecule, 
         of the molecule.
     :raises StudyFileError: if the trial does not predict the density, or its network is the user's own and was edited.
     """
-    store = Store(storage).child(study)
-    entry = find_trial(store, study, trial)
+    entry = find_trial(storage, study, trial)
     trained, reference = trial_data(storage, entry)
-    content = read_weights(store, entry)
+    content = read_weights(Store(storage).child(study), entry)
     make_importable(folder)
     check_trial(trained, reference)
     charges = sorted(set(reference.converged.table["charge"].to_pylist()))

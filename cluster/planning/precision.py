@@ -81,7 +81,8 @@ def expected_precision(plan: StudyPlan, spread: float | None = None) -> Precisio
 def _earlier(plan: StudyPlan) -> dict[str, float]:
     """Studies of the storage with the same metric and data, not tuned → their spread, percent."""
     from tesseral.analysis.statistics.comparisons.precision import paired_spread
-    from tesseral.analysis.tables.open import open_trials, started
+    from tesseral.analysis.tables.open import open_trials
+    from tesseral.study.records.started import started
 
     spreads: dict[str, float] = {}
     for name in started(plan.storage):

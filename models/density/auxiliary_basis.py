@@ -8,6 +8,7 @@ number here, in PySCF and in Psi4.
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import gamma, pi, sqrt
 from typing import Any, Self
@@ -91,6 +92,21 @@ class AuxiliaryBasis:
         :param atomic_number: one of `shells`.
         """
         return sum(2 * shell.l + 1 for shell in self.shells[atomic_number])
+
+    def electrons(self, atomic_numbers: Iterable[int], coefficients: Iterable[Sequence[float]]) -> float:
+        """∫ρ, by the closed form of each function's integral.
+
+        :param atomic_numbers: of each atom, all of `shells`.
+        :param coefficients: of each atom, in the order of the stored coefficients, electron · bohr^(−3/2).
+        """
+        return sum(
+            charge * float(value)
+            for number, values in zip(atomic_numbers, coefficients, strict=True)
+            for charge, value in zip(self._charges(number), values, strict=True)
+        )
+
+    def _charges(self, atomic_number: int) -> list[float]:
+        return [shell.charge for shell in self.shells[atomic_number] for _ in range(2 * shell.l + 1)]
 
     def columns(self, atomic_number: int) -> list[int]:
         """Column in `layout` of each coefficient on an atom of this element.

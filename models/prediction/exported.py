@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.nn import Module
 
+from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.networks.graph import Graph
 from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.prediction.trained_model import TrainedModel
@@ -32,6 +33,12 @@ INPUTS = {
     "charge": "(structures,), total charge, e",
 }
 """Inputs of a program, in order; floats are in the precision of the weights."""
+DENSITY = (
+    "an atom's coefficients are those at its element's `columns`, 2l+1 of each of its `shells` in turn; a shell is "
+    "Σ coefficients · N r^l exp(−exponents r²) Y_lm, primitives and shell of unit norm, exponents in bohr^-2; Y_lm are "
+    "e3nn's real harmonics, m = −l..l about the polar axis y, so that l = 1 is x, y, z"
+)
+"""What the coefficients of a density mean, without this package."""
 METADATA = "tesseral.json"
 """Extra file in a program that describes it."""
 
@@ -122,6 +129,7 @@ def describe(model: TrainedModel) -> dict[str, Any]:
     :param model: that is exported.
     """
     quantity = QUANTITIES["energy"] if model.quantity.differentiated else model.quantity
+    basis = model.basis
     return {
         "study": model.study,
         "trial": model.trial.id,
@@ -130,10 +138,24 @@ def describe(model: TrainedModel) -> dict[str, Any]:
         "charges": model.charges,
         "cutoff": model.edges.cutoff,
         "predicts": quantity.name,
-        "irreps": "+".join(map(str, model.basis.layout if model.basis is not None else quantity.irreps or ())),
+        "irreps": "+".join(map(str, basis.layout if basis is not None else quantity.irreps or ())),
         "per": quantity.per,
         "unit": quantity.unit,
         "dtype": str(model.dtype).removeprefix("torch."),
+    } | ({} if basis is None else _described(basis))
+
+
+def _described(basis: AuxiliaryBasis) -> dict[str, Any]:
+    """What turns the coefficients of a density into the density: the shells of each element and their columns."""
+    parts = ("l", "exponents", "coefficients")
+    return {
+        "basis": basis.name,
+        "density": DENSITY,
+        "columns": {SYMBOLS[number - 1]: basis.columns(number) for number in basis.shells},
+        "shells": {
+            SYMBOLS[number - 1]: [{part: getattr(shell, part) for part in parts} for shell in shells]
+            for number, shells in basis.shells.items()
+        },
     }
 
 

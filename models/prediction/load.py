@@ -28,11 +28,11 @@ def load(storage: str | Path, study: str, trial: str, *, device: str = "cpu", fo
     :param folder: of the user's own modules, where the trial has a network of the user's own.
     :raises RecordError: if no complete trial of the study has that id, or its weights are missing or altered.
     :raises DataError: if the trial's reference data are missing or differ.
-    :raises StudyFileError: if the network is the user's own, and cannot be loaded or was edited.
+    :raises StudyFileError: if no study of that name was started in the storage; if the network is the user's own, and
+        cannot be loaded or was edited.
     :raises TesseralError: if there is no such device.
     """
-    store = Store(storage).child(study)
-    return load_entry(str(storage), study, find_trial(store, study, trial), device=device, folder=folder)
+    return load_entry(str(storage), study, find_trial(storage, study, trial), device=device, folder=folder)
 
 
 def load_entry(storage: str, study: str, entry: Entry, *, device: str, folder: str | Path) -> TrainedModel:

@@ -1,35 +1,40 @@
 """Complete trials of a study, found by their id or their arm, and the weights that they ended with."""
 
+from pathlib import Path
+
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import RecordError
 from tesseral.study.records.document import damaged
 from tesseral.study.records.ledger import Entry, Ledger
 from tesseral.study.records.segments import altered
+from tesseral.study.records.started import not_started
 from tesseral.study.records.store import Store
 from tesseral.study.wording import listed_labels
 
 
-def find_trial(store: Store, study: str, trial: str) -> Entry:
+def find_trial(storage: str | Path, study: str, trial: str) -> Entry:
     """The complete trial whose id begins with `trial`.
 
-    :param store: the study's records.
-    :param study: its name, for errors.
+    :param storage: folder or URL that holds the study.
+    :param study: its name.
     :param trial: an id or its first digits.
+    :raises StudyFileError: if no study of that name was started there.
     :raises RecordError: if there is none or more than one, or it is not complete.
     """
-    return _by_id(Ledger(store).entries(), study, trial)
+    return _by_id(_entries(storage, study), study, trial)
 
 
-def find_trials(store: Store, study: str, which: str | None) -> list[Entry]:
+def find_trials(storage: str | Path, study: str, which: str | None) -> list[Entry]:
     """The complete trials of an arm in the confirm stage, or the one trial whose id begins with `which`.
 
-    :param store: the study's records.
-    :param study: its name, for errors.
+    :param storage: folder or URL that holds the study.
+    :param study: its name.
     :param which: label of an arm, or an id or its first digits; None: the only arm of the study.
     :returns: at least one, in the order of blocks and replicates.
+    :raises StudyFileError: if no study of that name was started there.
     :raises RecordError: if there is no such trial, or the arm has no complete one.
     """
-    entries = Ledger(store).entries()
+    entries = _entries(storage, study)
     arms: dict[str, list[Entry]] = {}
     for entry in entries:
         for plan in entry.plans:
@@ -46,6 +51,13 @@ def find_trials(store: Store, study: str, which: str | None) -> list[Entry]:
     if not complete:
         raise RecordError(f"expected a complete trial of the arm {which} of {study}, it has none yet")
     return sorted(complete, key=lambda entry: (entry.plan["block"] or 0, entry.plan["replicate"] or 0))
+
+
+def _entries(storage: str | Path, study: str) -> list[Entry]:
+    store = Store(storage).child(study)
+    if store.read("study.toml") is None:
+        raise not_started(storage, study)
+    return Ledger(store).entries()
 
 
 def _by_id(entries: list[Entry], study: str, trial: str, arms: dict[str, list[Entry]] | None = None) -> Entry:

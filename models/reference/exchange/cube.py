@@ -91,7 +91,6 @@ def write_cube(
     :param margin: least distance from an atom to the edge, Å.
     :param title: first line of the file; what follows a line break is left out.
     :returns: number of points, and the electrons that their values add up to.
-    :raises DataError: as `box_around`; if the file cannot be written.
     :raises DataError: if spacing or margin is out of range, the grid has more than `MOST_POINTS` points, or the file
         cannot be written.
     """

@@ -13,7 +13,7 @@ from tesseral.cluster.commands.app import app
 from tesseral.models import load
 from tesseral.models.reference.structure import Structure
 from tesseral.study.constants import BOHR
-from tesseral.study.errors import DataError, RecordError, TesseralError
+from tesseral.study.errors import DataError, RecordError, StudyFileError, TesseralError
 from tesseral.study.parsing.units import HARTREE
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
@@ -105,6 +105,12 @@ def test_what_cannot_be_predicted_is_one_sentence(storage, tmp_path):
     refused(predict(storage, "lmax=7", here), "or an arm, got 'lmax=7', .*; arms are: lmax=0; lmax=1", RecordError)
     refused(predict(storage, ARMS[0], here, "--cube", tmp_path), "expected a trial that predicts the density with")
     refused(predict(storage, ARMS[0], here, "-o", here), "expected another file to write")
+    unknown = r"a study started in .*, got 'nosuch'; there are: trained$"
+    for words in (("predict", "nosuch", here), ("export", "nosuch", "3f", "--weights", tmp_path / "m.pt2")):
+        done = CliRunner().invoke(app, [*map(str, words), "--storage", str(storage)])
+        refused(done, unknown, StudyFileError)
+    with pytest.raises(StudyFileError, match=unknown):
+        load(storage, "nosuch", "3f")
     write(tmp_path / "n2.xyz", [Atoms("OHH", np.eye(3)), Atoms("N2", np.eye(3)[:2])], format="extxyz")
     out = tmp_path / "out.xyz"
     refused(predict(storage, ARMS[0], tmp_path / "n2.xyz", "-o", out), r"frame 1 of .*n2\.xyz: expected the elements")

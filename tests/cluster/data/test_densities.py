@@ -8,6 +8,8 @@ import torch
 from ase import Atoms
 from ase.io import write as write_frames
 from ase.io.cube import read_cube_data
+from e3nn import o3
+from scipy.special import gamma
 from typer.testing import CliRunner
 
 from tesseral.cluster.campaign.display import Silent
@@ -16,9 +18,14 @@ from tesseral.cluster.commands.app import app
 from tesseral.cluster.data.densities import read_molecule
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
+from tesseral.models import load
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.reference_file import read_reference
+from tesseral.models.density.density import density_on_points
+from tesseral.models.prediction.exported import INPUTS, METADATA
+from tesseral.models.reference.structure import Structure
 from tesseral.models.training.checkpoint import restore_model
+from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError, RecordError, TesseralError
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
@@ -183,3 +190,73 @@ def test_what_cannot_be_exported_is_one_sentence(trained, tiny_reference, tmp_pa
         refused(export("export", one.id, "--structure", "dimer-0000", *cube, *here), "the weights of", RecordError)
     finally:
         weights.write_bytes(content)
+
+
+def test_cubes_of_a_file_say_how_many_electrons_they_hold(trained, tmp_path):
+    one = entry(trained, (0, 1, 2, 3, 4))
+    places = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
+    write_frames(tmp_path / "w.xyz", [Atoms("OHH", places), Atoms("OHH", 1.05 * places)], format="extxyz")
+    words = ["predict", "export", one.id[:8], tmp_path / "w.xyz", "--storage", trained]
+
+    def predict(*more: object):
+        return CliRunner().invoke(app, [str(word) for word in (*words, *more)])
+
+    cubes = tmp_path / "new" / "cubes"
+    done = predict("--cube", cubes, "--spacing", 0.2, "--margin", 2, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)["cubes"]
+    model = load(trained, "export", one.id)
+    for each, factor in zip(told, (1, 1.05), strict=True):
+        (predicted,) = model.predict([Structure("w", (8, 1, 1), factor * places)])
+        rows = zip((8, 1, 1), predicted["coefficients"], strict=True)
+        parts = [row[model.basis.columns(number)] for number, row in rows]
+        assert each["electrons"] == pytest.approx(model.basis.electrons((8, 1, 1), parts), rel=1e-12)
+        values, atoms = read_cube_data(each["file"])
+        assert each["expected"] == 10
+        assert each["points"] == list(values.shape)
+        volume = (0.2 / BOHR) ** 3
+        assert each["on_points"] == pytest.approx(values.sum() * volume, rel=1e-4)
+        assert atoms.numbers.tolist() == [8, 1, 1]
+    title = (cubes / "w-000001.cube").read_text().splitlines()[0]
+    assert title == f"electron density of frame 1 of w.xyz, predicted by trial {one.id[:10]} of export"
+    worst = max(told, key=lambda each: abs(each["electrons"] - 10))
+    coarse = predict("--cube", cubes, "--spacing", 0.5)
+    assert f"Electrons of the worst density: {worst['electrons']:.4f} of 10, " in coarse.output
+    assert "2 of 2 cubes: The points miss some electrons: reduce --spacing" in coarse.output
+    (tmp_path / "file").touch()
+    refused(predict("--cube", tmp_path / "file"), "expected a folder for --cube, .*file cannot be made: File exists")
+
+
+def test_a_density_program_says_what_its_coefficients_mean(trained, tmp_path):
+    """The number of electrons and a value of the density, from the file alone."""
+    one = entry(trained, (0, 1, 2, 3, 4))
+    done = export("export", one.id, "--weights", tmp_path / "m.pt2", "--storage", trained)
+    assert done.exit_code == 0, done.output
+    found = {METADATA: ""}
+    program = torch.export.load(tmp_path / "m.pt2", extra_files=found).module()
+    told = json.loads(found[METADATA])
+    model = load(trained, "export", one.id)
+    places = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
+    graph = model.graph([Structure("w", (8, 1, 1), places)])
+    graph = graph._replace(shift=graph.positions.new_zeros(len(graph.source), 3))
+    rows = program(*[getattr(graph, name) for name in INPUTS]).detach().double().numpy()
+    electrons, density, point = 0.0, 0.0, np.array([0.5, -0.3, 0.4])  # bohr
+    for symbol, row, place in zip("OHH", rows, places / BOHR, strict=True):
+        coefficients = iter(row[told["columns"][symbol]])
+        for shell in told["shells"][symbol]:
+            order, a, d = shell["l"], np.array(shell["exponents"]), np.array(shell["coefficients"])
+            own = np.array([next(coefficients) for _ in range(2 * order + 1)])
+            norms = np.sqrt(2 * (2 * a) ** (order + 1.5) / gamma(order + 1.5))
+            electrons += own[0] * (d * norms * (np.pi / a) ** 1.5).sum() / np.sqrt(4 * np.pi) if order == 0 else 0.0
+            r = torch.from_numpy(point - place)
+            harmonics = o3.spherical_harmonics(order, r, normalize=True, normalization="integral").numpy()
+            distance = float(r.norm())
+            density += (d * norms * distance**order * np.exp(-a * distance**2)).sum() * (harmonics @ own)
+        assert not list(coefficients)
+    (predicted,) = model.predict([Structure("w", (8, 1, 1), places)])
+    paired = zip((8, 1, 1), predicted["coefficients"], strict=True)
+    parts = [torch.from_numpy(row[model.basis.columns(number)]) for number, row in paired]
+    assert electrons == pytest.approx(model.basis.electrons((8, 1, 1), [part.tolist() for part in parts]), rel=1e-6)
+    points = torch.from_numpy(point * BOHR)[None]
+    expected = density_on_points(model.basis, (8, 1, 1), torch.from_numpy(places), parts, points)
+    assert density == pytest.approx(float(expected), rel=1e-5)
