@@ -28,13 +28,22 @@ def growth_sentences(study: StudyInfo) -> list[str]:
     ]
 
 
+def growth_line(study: StudyInfo) -> str | None:
+    """For a terminal: that the page has more to tell; None for a study that did not grow after results were known."""
+    known = any(each["complete"] for each in study.grown)
+    return "The study grew after results were known: the page says what that does to p-values." if known else None
+
+
 def _more_blocks(study: StudyInfo) -> list[str]:
-    """If blocks were added after results were known."""
+    """If blocks or replicates were added after results were known."""
     looks = sorted({each["blocks"] for each in study.grown if each["complete"]} | {study.blocks})
-    if len(looks) < 2 or study.sequential:
+    blocks = len(looks) > 1 and not study.sequential
+    replicates = any(" replicate" in change for each in study.grown if each["complete"] for change in each["changes"])
+    if not blocks and not replicates:
         return []
-    told = "If blocks were added because of the results that were known, p-values are too small"
-    if study.sampling.unit != "block":
+    added = " or ".join(["blocks"] * blocks + ["replicates"] * replicates)
+    told = f"If {added} were added because of the results that were known, p-values are too small"
+    if replicates or study.sampling.unit != "block":
         return [f"{told}."]
     chance = chance_of_claim(looks)
     return [

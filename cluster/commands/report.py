@@ -50,6 +50,7 @@ def report(
     """
     from tesseral.analysis.report.arm_table import flag_lines, short_table
     from tesseral.analysis.report.findings import cautions
+    from tesseral.analysis.report.growth_text import growth_line
     from tesseral.analysis.report.notes import chosen_baseline
     from tesseral.analysis.report.report import render
     from tesseral.analysis.report.step_text import step_lines
@@ -84,6 +85,7 @@ def report(
             *step_lines(results),
             *cautions(results),
             *study_info.doubts,
+            growth_line(study_info),
             *chosen_baseline(study_info),
             *flag_lines(results),
             retry_line(results),

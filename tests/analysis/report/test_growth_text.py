@@ -1,6 +1,6 @@
 """What is told of a study that grew."""
 
-from tesseral.analysis.report.growth_text import growth_sentences
+from tesseral.analysis.report.growth_text import growth_line, growth_sentences
 from tests.support.synthetic_study import info
 
 
@@ -17,6 +17,20 @@ def test_more_blocks_make_p_values_too_small():
         "If blocks were added because of the results that were known, p-values are too small: of a comparison of equal "
         "arms, p < 0.05 at one of 2 looks, at 3 and 6 blocks, has a chance of 8 % in place of 5 %.",
     ]
+
+
+def test_more_replicates_are_further_looks_too():
+    more = grown(changes=["another description", "2 replicates instead of 1"])
+    told = "were added because of the results that were known, p-values are too small."
+    assert growth_sentences(info(blocks=3, grown=(more,)))[1:] == [f"If replicates {told}"]
+    assert growth_sentences(info(blocks=6, grown=(grown(), more)))[2:] == [f"If blocks or replicates {told}"]
+
+
+def test_a_terminal_points_to_the_page():
+    assert growth_line(info(grown=(grown(),))) == (
+        "The study grew after results were known: the page says what that does to p-values."
+    )
+    assert growth_line(info(grown=(grown(complete=0),))) is None
 
 
 def test_a_study_that_grew_before_it_had_results_is_as_good_as_a_larger_one():
