@@ -10,7 +10,7 @@ from tesseral.analysis.statistics.arms import ArmSummary
 from tesseral.analysis.statistics.comparisons.paired import Comparison
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.terms.estimate import interval, p_value, signed_percent
-from tesseral.analysis.terms.metric_label import describe, typeset
+from tesseral.analysis.terms.metric_label import describe, error_cell, typeset
 from tesseral.study.configuration.metrics import METRICS
 from tesseral.study.wording import duration, scaled
 
@@ -43,7 +43,7 @@ def arm_table(results: Results) -> list[dict[str, str]]:
         {
             "arm": arm.arm,
             "trials": str(arm.error.trials),
-            metric.heading: interval(arm.error.error) if arm.error.error else "–",
+            metric.heading: error_cell(study.metric, arm.error.error, arm.target, metric),
             **({other: _other_error(arm, study.metric, other)} if other else {}),
             **(change | {next(iter(change)): "baseline"} if arm.baseline == arm.arm else change),
             "Holm p": _p(arm.comparison),

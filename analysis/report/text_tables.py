@@ -9,8 +9,8 @@ from tesseral.analysis.report.arm_table import arm_table
 from tesseral.analysis.report.change_columns import change_columns
 from tesseral.analysis.report.result_frames import Kind
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import Estimate, interval, p_value
-from tesseral.analysis.terms.metric_label import describe
+from tesseral.analysis.terms.estimate import Estimate, p_value
+from tesseral.analysis.terms.metric_label import describe, error_cell
 from tesseral.study.wording import duration
 
 Rows = list[dict[str, str]]
@@ -65,7 +65,12 @@ def _trials(results: Results) -> Rows:
             "block": "–" if row["block"] is None else str(row["block"]),
             "replicate": "–" if row["replicate"] is None else str(row["replicate"]),
             "state": row["state"],
-            metric.heading: "–" if row["error"] is None else interval(Estimate(row["error"])),
+            metric.heading: error_cell(
+                study.metric,
+                None if row["error"] is None else Estimate(row["error"]),
+                study.target_of(row["arm"]),
+                metric,
+            ),
             "time": "–" if row["seconds"] is None else duration(row["seconds"]),
         }
         for row in shown.sort("arm", "block", "replicate").to_dicts()

@@ -102,6 +102,19 @@ def describe(metric: str, target: TargetLabel | None = None) -> MetricLabel:
     return MetricLabel(_WORDS.get(name, name), split, typeset(unit), of, share, definition)
 
 
+def error_cell(metric: str, estimate: Estimate | None, target: TargetLabel, heading: MetricLabel) -> str:
+    """An error in a table, with its unit where the targets of the column have different ones; `–` if there is none.
+
+    :param metric: of a split.
+    :param estimate: of the error.
+    :param target: that the error is of.
+    :param heading: of the column.
+    """
+    if estimate is None:
+        return "–"
+    return interval(estimate) if heading.unit else describe(metric, target).with_unit(estimate)
+
+
 def typeset(unit: str) -> str:
     """A unit with raised powers and signs: 'e bohr^2' becomes 'e bohr²', 'eV/angstrom' 'eV/Å'."""
     raised = re.sub(r"\^(-?\d+)", lambda power: power[1].translate(SUPERSCRIPT), unit)

@@ -69,11 +69,11 @@ def compare(
 
 def _show(arms: "list[StudyArm]", metric: str) -> None:
     from tesseral.analysis.report.change_columns import change_columns
-    from tesseral.analysis.terms.estimate import interval, p_value
-    from tesseral.analysis.terms.metric_label import describe
+    from tesseral.analysis.terms.estimate import p_value
+    from tesseral.analysis.terms.metric_label import describe, error_cell
 
     targets = {arm.target for arm in arms}
-    heading = describe(metric, targets.pop() if len(targets) == 1 else None).heading
+    label = describe(metric, targets.pop() if len(targets) == 1 else None)
     changes = change_columns(
         [arm.comparison.change if arm.comparison else None for arm in arms],
         " or ".join(dict.fromkeys(arm.change_here for arm in arms if arm.change_here)),
@@ -86,7 +86,7 @@ def _show(arms: "list[StudyArm]", metric: str) -> None:
         rows.append(
             {
                 "arm": arm.label,
-                heading: interval(arm.error.error) if arm.error.error else "–",
+                label.heading: error_cell(metric, arm.error.error, arm.target, label),
                 **change,
                 "Holm p": "–" if compared is None or compared.p_holm is None else p_value(compared.p_holm),
                 "pairs": str(compared.pairs) if compared else "–",

@@ -264,6 +264,8 @@ def test_captions_say_what_their_intervals_hold_for(tmp_path, changes, holds):
     assert len(captions) > 5
     assert [caption for caption in captions if holds not in caption] == []
     assert "too few" not in text
+    drawn = "draw from a published split" if "published" in changes else "split of the data"
+    assert f"A block is one {drawn} with one data order;" in text
     assert f"Means on {'the test set md' if 'tests' in changes else 'the test split'} with" in text
     if "new data" not in holds:
         assert "intervals for new data" not in text

@@ -1,10 +1,14 @@
 """Tables as text: every cell of the report is in them, and LaTeX gets what a plain installation sets."""
 
+from dataclasses import replace
+
 import pytest
 
 from tesseral.analysis.report.arm_table import WORDS, arm_table
 from tesseral.analysis.report.text_tables import latex, text_rows, to_latex, to_markdown
+from tesseral.analysis.statistics.results import analyse
 from tesseral.analysis.terms.estimate import interval
+from tesseral.analysis.terms.metric_label import typeset
 
 
 def test_markdown_has_a_row_for_each_arm(results):
@@ -37,6 +41,18 @@ def test_latex_is_ascii_and_whole(results):
 )
 def test_characters_of_latex(text, set_as):
     assert latex(text) == set_as
+
+
+def test_targets_of_different_units_have_them_in_their_cells(crossed_results):
+    """Not one unit for all, and none unsaid."""
+    study = replace(crossed_results.study, metric="test.error")
+    of_error = analyse(replace(crossed_results.tables, study=study))
+    for kind in ("arms", "trials"):
+        cells = {row["arm"]: row["error"] for row in text_rows(of_error, kind) if row["error"] != "–"}
+        units = {arm: study.target_of(arm).unit for arm in cells}
+        assert len({*units.values()}) > 1
+        assert all(typeset(unit) in cells[arm] for arm, unit in units.items())
+    assert all("%" not in row["error, % of spread"] for row in text_rows(crossed_results, "arms"))
 
 
 def test_trials_show_their_error(results):

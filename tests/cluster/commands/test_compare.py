@@ -57,6 +57,16 @@ def test_errors_are_in_the_units_that_are_asked_for(storage):
     assert "lowest error, debye" in shown
 
 
+def test_errors_of_different_quantities_have_their_units_beside_them(storage):
+    train_study(storage, "polarizability", "other", metric="error")
+    lines = compare(storage, "one", "other").stdout.splitlines()
+    assert lines[0].split()[:2] == ["arm", "error"]
+    (dipole,) = (line for line in lines if line.startswith("one: lmax=1"))
+    (other,) = (line for line in lines if line.startswith("other: lmax=1"))
+    assert " e bohr [" in dipole or " e bohr " in dipole
+    assert " bohr³" in other
+
+
 def test_one_study_is_not_several(storage):
     with pytest.raises(DataError, match="expected two or more different studies, got one, one"):
         raise compare(storage, "one", "one").exception
