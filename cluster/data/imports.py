@@ -5,11 +5,11 @@ import json
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from tesseral.models.data.reference_file import encode_reference, read_reference
+from tesseral.models.data.reference_file import encode_reference, encode_table, read_reference, rows_of
 from tesseral.study.errors import DataError, TesseralError
 from tesseral.study.parsing.units import size_of
 from tesseral.study.parsing.validation import validate
@@ -67,29 +67,27 @@ def import_mapping(file: Path, storage: str) -> Import:
 
     imported = import_frames(mapping, file.parent)
     name = mapping.reference.name
-    content = encode_reference(
-        imported.rows, None, name, imported.labels, mapping=json.dumps(asdict(mapping), ensure_ascii=False)
-    )
-    checks, doubts = _check_frames(mapping, imported.rows)
+    recorded = json.dumps(asdict(mapping), ensure_ascii=False)
+    content = encode_table(imported.table, None, name, imported.labels, mapping=recorded)
+    checks, doubts = _check_frames(mapping, imported.table)
     for doubt in doubts:
         warnings.warn(doubt, stacklevel=2)
     return _stored(content, name, storage, (*imported.notes, *checks), doubts)
 
 
-def _check_frames(mapping: Mapping, rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _check_frames(mapping: Mapping, table: pa.Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Results and doubts of the frame check (`check_frame`) for each label that is a dipole of the structure; doubts
     about the structures too."""
     from tesseral.models.reference.exchange.frame_check import check_frame
     from tesseral.models.reference.exchange.structure_check import doubts as structure_doubts
 
-    numbers = [row["atomic_numbers"] for row in rows]
-    positions = [np.array(row["positions"]) for row in rows]
-    charges = [row["charge"] for row in rows]
-    checks, doubts = [], list(structure_doubts(rows, charge_stated=mapping.source.charge is not None))
+    checks, doubts = [], list(structure_doubts(table, charge_stated=mapping.source.charge is not None))
     for label in mapping.labels:
         unit = _dipole_unit(label)
         if unit is not None:
-            check = check_frame(numbers, positions, charges, unit * np.array([row[label.target] for row in rows]))
+            numbers, charges, dipoles = (table[name].to_pylist() for name in ("atomic_numbers", "charge", label.target))
+            positions = [np.array(row["positions"]) for row in rows_of(table, "positions")]
+            check = check_frame(numbers, positions, charges, unit * np.array(dipoles))
             if check is None:
                 checks.append(f"{label.name}: too few neutral structures to check its axes")
                 continue

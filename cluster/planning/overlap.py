@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 from tesseral.cluster.planning.plan import StudyPlan
-from tesseral.models.data.groups import same_geometry
+from tesseral.models.data.groups import GEOMETRY, same_geometry
 from tesseral.models.data.published_split import published_split
-from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.reference_file import Reference, rows_of
 from tesseral.study.configuration.configuration import Data
-
-_GEOMETRY = ["atomic_numbers", "positions", "charge", "cell"]
 
 
 def overlaps(plan: StudyPlan) -> Iterator[str]:
@@ -38,13 +36,13 @@ def copied(tested: Reference, reference: Reference, data: Data) -> list[str]:
     :param reference: data that splits are drawn from.
     :param data: which of them are; with a published split, those of its training part.
     """
-    tests = tested.converged.table.select(["id", *_GEOMETRY]).to_pylist()
+    tests = list(rows_of(tested.converged.table, "id", *GEOMETRY))
     compositions = {tuple(row["atomic_numbers"]) for row in tests}
-    rows = reference.converged.table.select(_GEOMETRY).to_pylist()
-    published = published_split(data, reference) or ["train"] * len(rows)
+    table = reference.converged.table
+    published = published_split(data, reference) or ["train"] * len(table)
     trained = [
         row
-        for row, part in zip(rows, published, strict=True)
+        for row, part in zip(rows_of(table, *GEOMETRY), published, strict=True)
         if part == "train" and tuple(row["atomic_numbers"]) in compositions
     ]
     numbers = same_geometry([*trained, *tests])

@@ -8,12 +8,14 @@ import numpy as np
 import scipy  # its modules are imported when they are used, which few data need
 from numpy.typing import NDArray
 
-from tesseral.models.data.reference_file import Reference
+from tesseral.models.data.reference_file import Reference, rows_of
 from tesseral.study.configuration.quantities import LABEL
 from tesseral.study.errors import StudyFileError
 
 Array = NDArray[np.float64]
 
+GEOMETRY = ("atomic_numbers", "positions", "charge", "cell")
+"""The columns that say what a structure is."""
 SAME = 1e-4
 """Structures are the same if their atoms are at the same places about their mean to this, Å."""
 
@@ -67,7 +69,7 @@ def group_structures(reference: Reference, by: str | None) -> list[int]:
     if by is None:
         return list(range(len(table)))
     if by == "geometry":
-        return same_geometry(table.select(["atomic_numbers", "positions", "charge", "cell"]).to_pylist())
+        return same_geometry(rows_of(table, *GEOMETRY))
     if by == "composition":
         return _numbered(tuple(sorted(numbers)) for numbers in table["atomic_numbers"].to_pylist())
     if by.removeprefix(LABEL) in reference.labels and by.startswith(LABEL):

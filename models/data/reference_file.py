@@ -3,9 +3,10 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +28,8 @@ CONTENT = b"tesseral.content"
 """Metadata that holds the content hash of the file's rows. Files of earlier versions have none."""
 MAKE = "make it or import it (`tesseral reference`), or restore it from a copy"
 """What to do where there is no file."""
+_AT_ONCE = 1000
+"""Rows that are dictionaries at the same time."""
 _AGAIN = "restore the file from a copy, or remove it and make or import it again"
 _LATER = ("cell", "stress")
 """Columns that came later: they count where they hold a value, so that data without one keep their hash."""
@@ -210,8 +213,36 @@ def _refuse_renamed(schema: pa.Schema, name: str) -> None:
         )
 
 
+def reference_table(rows: Iterable[dict[str, Any]], labels: Mapping[str, Label]) -> pa.Table:
+    """Rows of schema `REFERENCE` as a table, `_AT_ONCE` of them at a time: dictionaries take ten times its memory.
+
+    :param rows: dictionaries by column; a column that is left out is null.
+    :param labels: what the columns `label.<name>` of the rows hold, by name.
+    :raises DataError: if a value does not fit its column.
+    """
+    schema, rows = _schema(labels), iter(rows)
+    tables = [schema.empty_table()]
+    while part := list(islice(rows, _AT_ONCE)):
+        try:
+            tables.append(to_table(part, schema))
+        except (pa.ArrowException, TypeError) as error:
+            raise DataError(
+                f"expected the columns and types of reference data (documentation: Records): {error}"
+            ) from None
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def rows_of(table: pa.Table, *columns: str) -> Iterator[dict[str, Any]]:
+    """The rows of a table as dictionaries, few at a time.
+
+    :param columns: those that they hold.
+    """
+    for batch in table.select(columns).to_batches(_AT_ONCE):
+        yield from batch.to_pylist()
+
+
 def encode_reference(
-    rows: Sequence[dict[str, Any]],
+    rows: Iterable[dict[str, Any]],
     basis: AuxiliaryBasis | None,
     name: str = "the new file",
     labels: Mapping[str, Label] | None = None,
@@ -227,15 +258,21 @@ def encode_reference(
     :raises DataError: if the rows are none, or contradict the basis, the labels or themselves.
     """
     labels = dict(labels or {})
+    return encode_table(reference_table(rows, labels), basis, name, labels, **metadata)
+
+
+def encode_table(
+    table: pa.Table, basis: AuxiliaryBasis | None, name: str, labels: Mapping[str, Label], **metadata: str
+) -> bytes:
+    """As `encode_reference`, of a table.
+
+    :param table: from `reference_table`, of the same labels.
+    """
     if basis is not None:
         metadata["auxiliary"] = basis.to_json()
     if labels:
         metadata["labels"] = json.dumps({key: label.to_dict() for key, label in labels.items()})
-    try:
-        table = to_table(list(rows), _schema(labels))
-    except (pa.ArrowException, TypeError) as error:
-        raise DataError(f"expected the columns and types of reference data (documentation: Records): {error}") from None
-    reference = Reference(table, basis, labels)
+    reference = Reference(table, basis, dict(labels))
     _check(reference, name)
     content = reference.content_hash
     table = table.replace_schema_metadata(with_metadata(table.schema, **metadata, content=content).metadata)

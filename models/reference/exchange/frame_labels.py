@@ -2,6 +2,7 @@
 
 import glob
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from tesseral.models.data.reference_file import reference_table
 from tesseral.models.reference.exchange.extended_xyz import Frame, read_frames
 from tesseral.models.reference.exchange.label_values import LEFT_OUT, Array, format_terms, label_values
 from tesseral.study.configuration.configuration import SPLITS
@@ -27,8 +30,8 @@ _VALIDATION = ("val", "valid")
 class Imported:
     """Rows and columns that a mapping makes of a file."""
 
-    rows: list[dict[str, Any]]
-    """Rows of schema `tesseral.study.records.schemas.REFERENCE`, plus a column `label.<name>` for each other label."""
+    table: pa.Table
+    """Of schema `tesseral.study.records.schemas.REFERENCE`, plus a column `label.<name>` for each other label."""
     labels: dict[str, Label]
     """Name → irreps, unit and owner of each of those further columns."""
     notes: list[str] = field(default_factory=list)
@@ -49,49 +52,58 @@ def import_frames(mapping: Mapping, folder: Path) -> Imported:
     """
     source, files = mapping.source, find_files(mapping.source.file, folder)
     path = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} others" if len(files) > 3 else "")
-    own = [label for label in mapping.labels if not label.standard]
-    imported = Imported([], {label.column: Label(label.kept, label.unit, label.of) for label in own})
+    labels = {label.column: Label(label.kept, label.unit, label.of) for label in mapping.labels if not label.standard}
     dropped: dict[str, list[float]] = {label.column: [] for label in mapping.labels}
-    lacking: dict[str, int] = {}
+    lacking: Counter[str] = Counter()
     isotopes = 0
-    for frame in islice(read_frames(files, source.ignore_cell), source.first, None, source.every):
-        if len(imported.rows) == source.count:
-            break
-        lacks = [label.name for label in mapping.labels if not frame.has(label.name, label.of)]
-        if lacks and source.only_complete:
-            lacking[lacks[0]] = lacking.get(lacks[0], 0) + 1
-            continue
-        if source.unit == "bohr":
-            cell = None if frame.cell is None else frame.cell * BOHR
-            frame = replace(frame, positions=frame.positions * BOHR, cell=cell)
-        isotopes += frame.isotopes
-        row = _row(frame, mapping)
-        _check_meaning(mapping, frame)
-        for label in mapping.labels:
-            values, left_out = label_values(frame, label, row["charge"], frame.where)
-            dropped[label.column].append(left_out)
-            row[label.target] = _plain(values, label)
-        columns = {label.column for label in mapping.labels}
-        if {"homo", "lumo"} <= columns and "gap" not in columns:
-            row["gap"] = row["lumo"] - row["homo"]
-        imported.rows.append(row)
+
+    def selected() -> Iterator[Frame]:
+        nonlocal isotopes
+        for frame in islice(read_frames(files, source.ignore_cell), source.first, None, source.every):
+            lacks = [label.name for label in mapping.labels if not frame.has(label.name, label.of)]
+            if lacks and source.only_complete:
+                lacking[lacks[0]] += 1
+                continue
+            isotopes += frame.isotopes
+            yield frame
+
+    table = reference_table((_row(frame, mapping, dropped) for frame in islice(selected(), source.count)), labels)
     incomplete = [f"{count(n, 'frame')} without {name}" for name, n in lacking.items()]
     wanted = source.count or 1
-    if len(imported.rows) < wanted:
+    if len(table) < wanted:
         but = f", and {' and '.join(incomplete)}" if incomplete else ""
         raise DataError(
             f"expected {count(wanted, 'frame')} of {path} from number {source.first} on by steps of {source.every}, it "
-            f"has {len(imported.rows)}{but}"
+            f"has {len(table)}{but}"
         )
-    periodic = sum(row["cell"] is not None for row in imported.rows)
-    imported.notes += [f"periodic: {periodic:,} of {count(len(imported.rows), 'structure')}"] if periodic else []
-    imported.notes += [f"left out {' and '.join(incomplete)}"] if incomplete else []
-    imported.notes += [f"{count(isotopes, 'atom')} written as D or T became hydrogen"] if isotopes else []
-    imported.notes += list(_dropped(mapping, dropped))
-    return imported
+    periodic = len(table) - table["cell"].null_count
+    notes = [f"periodic: {periodic:,} of {count(len(table), 'structure')}"] if periodic else []
+    notes += [f"left out {' and '.join(incomplete)}"] if incomplete else []
+    notes += [f"{count(isotopes, 'atom')} written as D or T became hydrogen"] if isotopes else []
+    return Imported(table, labels, [*notes, *_dropped(mapping, dropped)])
 
 
-def _row(frame: Frame, mapping: Mapping) -> dict[str, Any]:
+def _row(frame: Frame, mapping: Mapping, dropped: dict[str, list[float]]) -> dict[str, Any]:
+    """Columns of a frame.
+
+    :param dropped: column → share of the norm that was left out of each structure; that of this one is added.
+    """
+    if mapping.source.unit == "bohr":
+        cell = None if frame.cell is None else frame.cell * BOHR
+        frame = replace(frame, positions=frame.positions * BOHR, cell=cell)
+    row = _facts(frame, mapping)
+    _check_meaning(mapping, frame)
+    for label in mapping.labels:
+        values, left_out = label_values(frame, label, row["charge"], frame.where)
+        dropped[label.column].append(left_out)
+        row[label.target] = _plain(values, label)
+    columns = dropped.keys()
+    if {"homo", "lumo"} <= columns and "gap" not in columns:
+        row["gap"] = row["lumo"] - row["homo"]
+    return row
+
+
+def _facts(frame: Frame, mapping: Mapping) -> dict[str, Any]:
     """Columns of a frame other than its labels."""
     source = mapping.source
     name = f"{mapping.reference.name}-{frame.index:06d}"

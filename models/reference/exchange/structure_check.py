@@ -1,14 +1,15 @@
 """Checks that imported structures are those of nature: electrons, distances of the atoms, and copies among them."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from tesseral.models.data.groups import same_geometry
+from tesseral.models.data.groups import GEOMETRY, same_geometry
+from tesseral.models.data.reference_file import rows_of
 from tesseral.models.networks.neighbors import periodic_neighbors
 from tesseral.study.constants import BOHR
 from tesseral.study.wording import count
@@ -22,40 +23,43 @@ SQUEEZED = 0.7
 """The same for atoms that are too near; molecules in Å, taken for bohr, have 0.5."""
 
 
-def doubts(rows: Sequence[dict[str, Any]], *, charge_stated: bool) -> Iterator[str]:
+def doubts(table: pa.Table, *, charge_stated: bool) -> Iterator[str]:
     """A sentence on each thing that may be wrong with the structures.
 
-    :param rows: of schema `tesseral.study.records.schemas.REFERENCE`.
+    :param table: of schema `tesseral.study.records.schemas.REFERENCE`.
     :param charge_stated: whether the mapping says what their charges are.
     """
-    yield from _electrons(rows, charge_stated)
-    yield from _distances(rows)
-    yield from _copies(rows)
+    yield from _electrons(table, charge_stated)
+    yield from _distances(table)
+    yield from _copies(table)
 
 
-def _electrons(rows: Sequence[dict[str, Any]], charge_stated: bool) -> Iterator[str]:
+def _electrons(table: pa.Table, charge_stated: bool) -> Iterator[str]:
     """An odd number of electrons without a stated spin: more often a charge that was not stated than a radical."""
-    molecules = [row for row in rows if row.get("cell") is None]  # crystals of radicals and metals are common
-    odd = [row for row in molecules if row["spin"] is None and (sum(row["atomic_numbers"]) - row["charge"]) % 2]
+    odd = []
+    for row in rows_of(table, "id", "atomic_numbers", "charge", "spin", "cell"):
+        electrons = sum(row["atomic_numbers"]) - row["charge"]
+        # Crystals of radicals and metals are common.
+        if row["cell"] is None and row["spin"] is None and electrons % 2:
+            odd.append(f"{row['id']}: {electrons} at charge {row['charge']}")
     if odd:
-        electrons = sum(odd[0]["atomic_numbers"]) - odd[0]["charge"]
         way_out = (
             "if the charges are right, they are radicals: state source.spin"
             if charge_stated
             else "if they are ions, state source.charge, if they are radicals, source.spin"
         )
         yield (
-            f"{count(len(odd), 'structure')} of {len(rows):,} {'has' if len(odd) == 1 else 'have'} an odd number of "
-            f"electrons ({odd[0]['id']}: {electrons} at charge {odd[0]['charge']}); {way_out}"
+            f"{count(len(odd), 'structure')} of {len(table):,} {'has' if len(odd) == 1 else 'have'} an odd number of "
+            f"electrons ({odd[0]}); {way_out}"
         )
 
 
-def _distances(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _distances(table: pa.Table) -> Iterator[str]:
     """Neighbours at distances that no molecule has: positions in another unit than Å."""
     ratios: list[Array] = []
-    for row in rows:
+    for row in rows_of(table, "atomic_numbers", "positions", "cell"):
         positions, radii = np.array(row["positions"]), covalent_radii[row["atomic_numbers"]]
-        if row.get("cell") is not None:
+        if row["cell"] is not None:
             ratios.append(_nearest(positions, np.array(row["cell"]), radii))
         elif len(positions) > 1:
             distances, nearest = cKDTree(positions).query(positions, k=2)
@@ -83,18 +87,19 @@ def _nearest(positions: Array, cell: Array, radii: Array) -> Array:
     return distances[chosen] / (radii[found.destination[chosen]] + radii[found.source[chosen]])
 
 
-def _copies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _copies(table: pa.Table) -> Iterator[str]:
     """Structures with the same geometry, which can be in the training and the test split."""
     first: dict[int, str] = {}
     copies = []
-    for row, geometry in zip(rows, same_geometry(rows), strict=True):
+    geometries = same_geometry(rows_of(table, *GEOMETRY))
+    for name, geometry in zip(table["id"].to_pylist(), geometries, strict=True):
         if geometry in first:
-            copies.append((first[geometry], row["id"]))
-        first.setdefault(geometry, row["id"])
+            copies.append((first[geometry], name))
+        first.setdefault(geometry, name)
     if copies:
         one, other = copies[0]
         yield (
-            f"{count(len(copies), 'structure')} of {len(rows):,} {'has' if len(copies) == 1 else 'have'} the same "
+            f"{count(len(copies), 'structure')} of {len(table):,} {'has' if len(copies) == 1 else 'have'} the same "
             f"geometry as an earlier one ({other} as {one}): a test split may hold what the training split "
             'holds, unless the study keeps copies together: data.groups = "geometry"'
         )

@@ -152,11 +152,11 @@ def test_an_asymmetric_stress_is_refused_too(tmp_path, key):
     with pytest.raises(DataError, match=f"expected {key} to hold 1x0e\\+1x2e alone, in frame 0 .* asymmetric part"):
         import_frames(mapping(made), tmp_path)
     path.write_text(f'1\n{key}="1 2 3 2 5 6 3 6 9"\nH 0 0 0\n')
-    (row,) = import_frames(mapping(made), tmp_path).rows
+    (row,) = import_frames(mapping(made), tmp_path).table.to_pylist()
     matrix = np.array([[1.0, 2, 3], [2, 5, 6], [3, 6, 9]])
     np.testing.assert_allclose(row["label.mine"], values(frame(mine=matrix), column="mine", irreps="0e+2e"))
     path.write_text(f'1\n{key}="0 0 0 0 0 1 0 -1 0"\nH 0 0 0\n')
-    (row,) = import_frames(mapping(made | {"irreps": "1e"}), tmp_path).rows
+    (row,) = import_frames(mapping(made | {"irreps": "1e"}), tmp_path).table.to_pylist()
     turn = np.array([[0.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # by rows, and not its transpose
     np.testing.assert_allclose(row["label.mine"], values(frame(mine=turn), column="mine", irreps="1e"))
 
@@ -173,7 +173,7 @@ def test_labels_of_a_turned_file_are_turned(tmp_path, rank, irreps):
     moment = moments(CHARGES, PLACES, rank)
     rotation = Rotation.random(random_state=3).as_matrix()
     save(tmp_path, [moment, turned(moment, rotation)])
-    rows = import_frames(mapping(label("mine", irreps=irreps)), tmp_path).rows
+    rows = import_frames(mapping(label("mine", irreps=irreps)), tmp_path).table.to_pylist()
     first, second = (np.array(row["label.mine"]) for row in rows)
     wigner = o3.Irreps(irreps).D_from_matrix(torch.from_numpy(rotation)).numpy()
     np.testing.assert_allclose(second, wigner @ first, atol=1e-6 * np.abs(first).max())
@@ -212,7 +212,7 @@ def test_a_charge_is_a_whole_number(tmp_path, stated):
     (tmp_path / "made.xyz").write_text(f"1\ncharge={stated} energy=-1\nH 0 0 0\n")
     with pytest.raises(DataError, match="expected a whole number under charge, frame 0 of"):
         import_frames(mapping(label("energy") | {"name": "energy"}), tmp_path)
-    (row,) = import_frames(mapping(label("energy") | {"name": "energy"}, charge=1), tmp_path).rows
+    (row,) = import_frames(mapping(label("energy") | {"name": "energy"}, charge=1), tmp_path).table.to_pylist()
     assert row["charge"] == 1
 
 
@@ -220,7 +220,7 @@ def test_rows_hold_what_the_file_says(tmp_path):
     save(tmp_path, [[0.1 * i, 0, 0] for i in range(7)], title="w", homo=-0.4, lumo=0.1, charge=-2)
     orbitals = [label("homo", "au", name="homo"), label("lumo", "au", name="lumo")]
     made = mapping(label("dipole", "e bohr", origin="coordinates"), *orbitals, first=1, every=2, count=2)
-    rows = import_frames(made, tmp_path).rows
+    rows = import_frames(made, tmp_path).table.to_pylist()
     assert [row["id"] for row in rows] == ["made-000001", "made-000003"]
     assert [json.loads(row["provenance"]) for row in rows][1] == {"source": "made.xyz", "frame": 3}
     assert {row["charge"] for row in rows} == {-2}
@@ -228,7 +228,7 @@ def test_rows_hold_what_the_file_says(tmp_path):
     assert rows[0]["spin"] is None
     assert rows[0]["positions"] == POINTS.tolist()
     made = mapping(*orbitals, id="title", charge=0, spin=2, count=1)
-    (row,) = import_frames(made, tmp_path).rows
+    (row,) = import_frames(made, tmp_path).table.to_pylist()
     assert (row["id"], row["charge"], row["spin"]) == ("w", 0, 2)
     for source, sentence in (
         ({"first": 7}, "expected 1 frame of .* from number 7 on"),
@@ -249,14 +249,14 @@ def test_several_files_and_patterns_are_read_as_one(tmp_path):
         (tmp_path / name).write_text(f"1\ne=-{index}\nH 0 0 0\n")
 
     def read(named: object) -> list[float]:
-        return [row["energy"] for row in import_frames(mapping(ENERGY, file=named), tmp_path).rows]
+        return [row["energy"] for row in import_frames(mapping(ENERGY, file=named), tmp_path).table.to_pylist()]
 
     assert read("md_*.xyz") == [-1, 0], "by their names"
     assert read(["md_2.xyz", "md_1.xyz"]) == [0, -1], "as they are listed"
     assert read(["md_2.xyz", "md_*.xyz"]) == [0, -1], "each once"
     assert read("**/md_*.xyz") == [-1, 0, -2]
     assert read("other[1].xyz") == [-3], "a name with brackets is a name if there is such a file"
-    rows = import_frames(mapping(ENERGY, file=["md_1.xyz", "runs/b"]), tmp_path).rows
+    rows = import_frames(mapping(ENERGY, file=["md_1.xyz", "runs/b"]), tmp_path).table.to_pylist()
     assert [json.loads(row["provenance"]) for row in rows] == [
         {"source": "md_1.xyz", "frame": 0},
         {"source": "b", "frame": 1},
@@ -269,9 +269,9 @@ def test_several_files_and_patterns_are_read_as_one(tmp_path):
 def test_a_published_split_comes_from_a_key(tmp_path):
     words = ["train", "val", "valid", "validation", "test"]
     (tmp_path / "made.xyz").write_text("".join(f"1\ne=-1 set={word}\nH 0 0 0\n" for word in words))
-    rows = import_frames(mapping(ENERGY, split="set"), tmp_path).rows
+    rows = import_frames(mapping(ENERGY, split="set"), tmp_path).table.to_pylist()
     assert [row["split"] for row in rows] == ["train", "validation", "validation", "validation", "test"]
-    assert {row["split"] for row in import_frames(mapping(ENERGY), tmp_path).rows} == {None}
+    assert {row["split"] for row in import_frames(mapping(ENERGY), tmp_path).table.to_pylist()} == {None}
     (tmp_path / "made.xyz").write_text("1\ne=-1 set=holdout\nH 0 0 0\n")
     with pytest.raises(DataError, match=r"expected train, validation, test under set, frame 0 of .* has 'holdout'"):
         import_frames(mapping(ENERGY, split="set"), tmp_path)
@@ -303,7 +303,7 @@ DIPOLE = label("dipole", "debye", name="d", origin="coordinates")
 def test_charge_and_spin_are_asked_for_where_a_multipole_rests_on_them(tmp_path, labels, source, line, sentence):
     (tmp_path / "made.xyz").write_text(f'2\ne=-75 d="0 0 1" {line}\nO 0 0 0\nH 0 0 0.97\n')
     if sentence is None:
-        assert len(import_frames(mapping(*labels, **source), tmp_path).rows) == 1
+        assert len(import_frames(mapping(*labels, **source), tmp_path).table.to_pylist()) == 1
         return
     with pytest.raises(DataError, match=sentence):
         import_frames(mapping(*labels, **source), tmp_path)
