@@ -11,6 +11,7 @@ from tesseral.analysis.terms.targets import Group, TargetLabel
 from tesseral.study.design.arm import Excluded
 from tesseral.study.design.baselines import FACTORS
 from tesseral.study.design.labels import short_names
+from tesseral.study.design.search_space import tunes
 from tesseral.study.design.study_file import Match, Search
 from tesseral.study.records.growth import Dropped, Grown
 from tesseral.study.records.rate_scan import SETTING, RateScan
@@ -139,7 +140,7 @@ class StudyInfo:
     @property
     def shares_rate(self) -> bool:
         """Whether arms differ in their network and are trained at one learning rate, which nothing tunes."""
-        tuned = self.search is not None and (self.search.define is not None or SETTING in self.search.space)
+        tuned = self.search is not None and tunes(self.search, SETTING)
         networks = any(path.startswith("network.") for path in self.factors)
         return networks and not tuned and SETTING not in self.factors
 

@@ -102,8 +102,7 @@ def _error(trial: Trial, reference: "Reference", device: str, backend: str, metr
 
 def _metric(plan: StudyPlan) -> str:
     """The study's metric, or what is measured on a validation split in its place."""
-    search = plan.study.file.search
-    if search is not None and SETTING in search.space:
+    if any(SETTING in parameter.touches for parameter in plan.space):
         raise StudyFileError(
             f"search.space.{SETTING}",
             "expected a study whose learning rate is set, for a scan of it; the search tunes it",

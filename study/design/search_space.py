@@ -72,6 +72,19 @@ def read_space(search: Search, factors: Iterable[str], matched: bool, arms: Sequ
     return tuple(ordered)
 
 
+def tunes(search: Search, path: str) -> bool:
+    """Whether a search may propose a value of a setting, by itself or in tables to choose from.
+
+    A user's own function may propose any.
+
+    :param search: the table `[search]`, of a valid study.
+    :param path: dotted path of the setting.
+    """
+    definitions = _definitions(search.space, set())
+    own = (read_parameter(f"search.space.{name}", name, definition) for name, definition in definitions)
+    return search.define is not None or any(path in parameter.touches for parameter in own)
+
+
 def apply(configuration: Configuration, settings: Mapping[str, Any]) -> Configuration:
     """Return the configuration with settings applied, validated and resolved.
 

@@ -292,6 +292,8 @@ def test_a_terminal_gets_cautions_in_few_words():
     "changes",
     [
         {"search": Search(trials=5, space={RATE: [1e-3, 1e-2]}), "searches": 3},
+        {"search": Search(trials=5, space={"training": {"learning_rate": {"low": 1e-3, "high": 1e-2}}}), "searches": 3},
+        {"search": Search(trials=5, space={"training": {"choices": [{"learning_rate": 1e-3}, {}]}}), "searches": 3},
         {"factors": {RATE: ("0.001", "0.01", "0.02", "0.03")}},
         {"factors": {"data.train": ("10", "20", "30", "40")}},
     ],

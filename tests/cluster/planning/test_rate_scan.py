@@ -98,11 +98,12 @@ def test_trainings_use_the_backend_of_the_study(storage, monkeypatch):
 
 
 def test_what_cannot_be_scanned(storage):
-    tuned = '[search]\ntrials = 2\nspace."training.learning_rate" = { low = 1e-3, high = 1e-1 }\n'
-    with pytest.raises(
-        StudyFileError, match=r"search.space.training.learning_rate: expected a study whose learning rate"
-    ):
-        scan_rates(planned(storage, tuned))
+    for path in ('space."training.learning_rate"', "space.training.learning_rate"):
+        tuned = f"[search]\ntrials = 2\n{path} = {{ low = 1e-3, high = 1e-1 }}\n"
+        with pytest.raises(
+            StudyFileError, match=r"search.space.training.learning_rate: expected a study whose learning rate"
+        ):
+            scan_rates(planned(storage, tuned))
     blind = water_study("scanned").replace("validation = 2", "validation = 0")
     with pytest.raises(StudyFileError, match=r"data.validation: expected structures to validate on"):
         scan_rates(prepare(Study.parse(blind, "scanned.toml"), storage))
