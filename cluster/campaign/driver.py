@@ -21,12 +21,12 @@ from tesseral.cluster.campaign.suggest import DEFINE
 from tesseral.cluster.execution.executor import Executor, InlineExecutor
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
+from tesseral.cluster.planning.growth import growth
 from tesseral.cluster.planning.overlap import overlaps
 from tesseral.cluster.planning.plan import StudyPlan, prepare
 from tesseral.models.training.numerics import NUMERICS
-from tesseral.study.changes import changes
 from tesseral.study.configuration.trial import State
-from tesseral.study.errors import RecordError, StoreError, StudyFileError, TesseralError
+from tesseral.study.errors import RecordError, StoreError, TesseralError
 from tesseral.study.parsing.user_function import source_hash
 from tesseral.study.records.document import read_document, seal
 from tesseral.study.records.growth import grow, keep_holdouts
@@ -139,7 +139,7 @@ def run_study(
     display.doing("reading the records")
     store = Store(plan.storage).child(plan.study.name)
     before = freeze(store, plan.study)
-    grown = () if before is None else _growth(plan, before)
+    grown = () if before is None else growth(plan, before)
     ledger = Ledger(store, strict=True)
     above = max((begin["lease"] for entry in ledger.entries() for begin in entry.begins), default=0)
     with Lease.acquire(store, lease_length, above=above, on_wait=display.waiting) as lease:
@@ -178,33 +178,6 @@ def run_study(
         failures = dict.fromkeys(outcome["reason"] for outcome in failed if "reason" in outcome)
         causes = Counter(outcome.get("cause") for outcome in failed)
         return Ended(+states, campaign.reused, tuple(failures), tuple(campaign.given_up), causes)
-
-
-def _growth(plan: StudyPlan, before: Study) -> tuple[str, ...]:
-    """What a study grows by, a phrase each.
-
-    :param before: the study as it was.
-    :raises StudyFileError: if its trials would change.
-    """
-    name = plan.study.name
-    found = changes(plan.study, before)
-    refused = list(found.refused)
-    if not refused and len(plan.arms) > len(before.arms):
-        earlier = {arm.label: arm for arm in before.matched(plan.measure.count)}
-        refused = [
-            f"with the further arms, arm {arm.label!r} would have {arm.configuration.network.hidden.irreps} in place "
-            f"of {old.configuration.network.hidden.irreps}, since arms are matched to the largest of them"
-            for arm in plan.arms
-            if (old := earlier.get(arm.label)) is not None and old.configuration != arm.configuration
-        ]
-    if refused:
-        raise StudyFileError(
-            "",
-            f"the study {name!r} was started with other settings: {'; '.join(refused[:3])}"
-            f"{f'; and {len(refused) - 3} more' if len(refused) > 3 else ''}; restore them, or give the study another "
-            "name, under which the trials that both have are copied",
-        )
-    return found.grown
 
 
 def _refuse_other_content(plan: StudyPlan, entries: Iterable[Entry]) -> None:
