@@ -189,7 +189,8 @@ class StudyProgress:
         return ", ".join(words)
 
     def _text(self) -> str:
-        what = "steps" if any(self._steps.values()) else "processes start"
+        starting = self._ended < self._trials and not any(self._steps.values())
+        what = "processes start" if starting else "steps"
         return f"{self._name}: {self._ended} of {self._trials} trials, {what}"
 
 

@@ -84,3 +84,9 @@ def test_copied_trials_do_not_make_the_rest_look_quick(monkeypatch):
         shown.progress("c", 50)
         assert (task.completed, task.total) == (50, 200)
         assert task.description == "small: 2 of 4 trials, steps"
+    with display.bar() as progress:
+        shown = display.StudyProgress(progress, "small")
+        shown.started(trials=1, finished=0, steps=100)
+        shown.added(0, -100)
+        shown.ended("a", 0)
+        assert progress.tasks[0].description == "small: 1 of 1 trials, steps", "all copied: no process starts"
