@@ -21,8 +21,8 @@ from tests.support.water_study import water_study
             "blocks = 2",
             [
                 "tesseral run refuses this file: the study 'small' was started with other settings: replication.blocks "
-                "is 2 and was 3; restore them, or give the study another name, under which the trials that both have are "
-                "copied"
+                "is 2 and was 3; restore them, or give the study another name, under which the trials that both have "
+                "are copied"
             ],
         ),
     ],
