@@ -229,7 +229,7 @@ class Campaign:
 
     def _seconds(self, arm: PlannedArm) -> float:
         """What a trial that is trained to the end is expected to take, s."""
-        return self._rate.trial(arm.size.flops, arm.steps, arm.passes)
+        return self._rate.trial(arm.size.flops, arm.steps, arm.overheads)
 
     def _searching(self, stage: SearchStage, trial: str, arm: PlannedArm) -> DueTrial:
         planned = self.plan.plan_search(arm, stage.repeat)

@@ -4,10 +4,9 @@ A trial of n steps of f operations each takes
 
     T = setup + n · (p · overhead + f · per_flop),
 
-where the overhead of a step holds its share of the evaluations and records too, and p is 1, or `FORCES` where the
-target is a gradient: each pass has its overhead. (Steps on forces took 2.2 to 2.7 times the CPU seconds of steps on
-energies, also where overhead was nearly all of them: gated and MACE networks of l_max 1 and 2, batches of 4 and 12.)
-Coefficients z = (setup, overhead, per_flop) ≥ 0 minimise
+where the overhead of a step holds its share of the evaluations and records too, and p says how many small operations
+the step has beside those of a gated network on energies (see `overheads`). Coefficients
+z = (setup, overhead, per_flop) ≥ 0 minimise
 
     Σ_trials (1 − x·z)² + λ Σ_k (z_k / (c·d_k) − 1)²,   x = (1, n·p, n·f) / T,
 
@@ -22,15 +21,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
+from tesseral.cluster.planning.overheads import overheads
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.models.data.references import open_data
-from tesseral.models.networks.sizing.size import FORCES
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.configuration.trial import State
 from tesseral.study.design.study_file import Resources
@@ -45,6 +44,8 @@ if TYPE_CHECKING:  # it imports torch, which takes seconds
 
 FOLDER = "rates"
 """Folder of a storage with a file for each device. Rates are derived from the records of its studies."""
+MODEL = 2
+"""Version of what x holds. Rates of another are left out, as if no trial were recorded."""
 PRIOR = 0.1
 """λ: the weight of the shipped proportions, in trials."""
 
@@ -60,28 +61,28 @@ class Rate:
     setup: float
     """Seconds of a trial besides its steps: reading the data, building the network, the test split."""
     overhead: float
-    """Seconds of a step of any size, with its share of evaluations and records."""
+    """Seconds of a step of a gated network on energies of any size, with its share of evaluations and records."""
     per_flop: float
     """Seconds of one floating-point operation."""
     trials: int = 0
     """Number of trials that it is fitted to; 0 for the shipped rate."""
 
-    def step(self, flops: float, passes: float = 1.0) -> float:
+    def step(self, flops: float, overheads: float = 1.0) -> float:
         """Seconds of a training step of so many operations.
 
         :param flops: floating-point operations of the step.
-        :param passes: its overheads, as `tesseral.models.networks.sizing.size.passes` counts them.
+        :param overheads: from `tesseral.cluster.planning.overheads.overheads`.
         """
-        return passes * self.overhead + flops * self.per_flop
+        return overheads * self.overhead + flops * self.per_flop
 
-    def trial(self, flops: float, steps: float, passes: float = 1.0) -> float:
+    def trial(self, flops: float, steps: float, overheads: float = 1.0) -> float:
         """Seconds of a trial of so many steps.
 
         :param flops: floating-point operations of a step.
         :param steps: optimizer steps of the trial.
-        :param passes: as for `step`.
+        :param overheads: as for `step`.
         """
-        return self.setup + steps * self.step(flops, passes)
+        return self.setup + steps * self.step(flops, overheads)
 
     @property
     def source(self) -> str:
@@ -91,14 +92,12 @@ class Rate:
         return f"{count(self.trials, 'trial')} recorded in this storage, on {self.device}"
 
 
-SHIPPED = Rate("cpu", setup=0.7, overhead=8e-3, per_flop=9e-11)
+SHIPPED = Rate("cpu", setup=0.43, overhead=2.3e-3, per_flop=4.2e-11)
 """The rate of one thread on one core of a 2020s server CPU.
 
-Fitted by least squares of relative errors to CPU seconds of whole trainings of 10 and of 40 epochs, without records:
-the quickstart's four arms, its l_max 1 with batches of 16, l_max 2 at twice the widths (64, 32, 16), and l_max 3 at
-those of Rackers & Rao. A step takes 4·10⁶ to 4.7·10⁸ operations there, and 5.6 to 39 ms. Residuals are −36 to +42 %:
-the overhead grows with the number of paths of the tensor products, which a count of operations does not contain. The
-setup lies between those with 4 test structures (0.5 s) and with 12 (1.3 to 1.9 s)."""
+Fitted by least squares of relative errors to whole trials of gated networks on a quiet core. For the arms of the small
+presets `hierarchy`, `skipped_orders` and `angular` it foretells 0.78 to 1.23 of the seconds that their trials took, two
+at a time; for `fusion`, by `overheads`, 0.95 to 1.40."""
 
 
 def read_rate(storage: str, resources: Resources) -> Rate | None:
@@ -134,7 +133,7 @@ def record_rate(storage: str, study: str, entries: Iterable[Entry] | None = None
         sums = {"trials": len(rows), "xx": (rows.T @ rows).tolist(), "x": rows.sum(0).tolist()}
         studies: dict[str, Any] = (document["studies"] if document else {}) | {study: sums}
         rate = _fit(device, studies.values())
-        store.replace(_path(device), seal({**vars(rate), "studies": studies}))
+        store.replace(_path(device), seal({**vars(rate), "model": MODEL, "studies": studies}))
         rates.append(rate)
     return rates
 
@@ -184,8 +183,11 @@ def _timings(entries: Iterable[Entry]) -> dict[str, Vector]:
         seconds, steps, flops = outcome.get("seconds"), outcome.get("steps"), entry.plan.get("flops")
         if entry.state is State.COMPLETE and "reused" not in outcome and seconds and steps and flops:
             target = QUANTITIES.get(entry.plan.get("target", ""))  # None for a label, which is no gradient
-            overheads = steps * (FORCES if target is not None and target.differentiated else 1.0)
-            rows[outcome["device"]].append((1 / seconds, overheads / seconds, steps * flops / seconds))
+            network = entry.plan["trial"]["configuration"]["network"]
+            beside = overheads(
+                network["interaction"], network["fusion"]["diagram"], target is not None and target.differentiated
+            )
+            rows[outcome["device"]].append((1 / seconds, steps * beside / seconds, steps * flops / seconds))
     return {device: np.array(terms) for device, terms in rows.items()}
 
 
@@ -215,15 +217,17 @@ class RateRecord(TypedDict):
     per_flop: float
     trials: Natural
     studies: Json
+    model: NotRequired[Natural]
 
 
 def _read(store: Store, path: str) -> Json | None:
     """The record of a rate. It is derived from the trials' records, so a damaged one is left out, with a warning."""
     try:
-        return read_document(store, path, RateRecord)
+        document = read_document(store, path, RateRecord)
     except RecordError as error:
         warnings.warn(str(error), stacklevel=2)
         return None
+    return document if document is not None and document.get("model") == MODEL else None
 
 
 def _rate(document: Json) -> Rate:

@@ -66,12 +66,14 @@ def _forecast(plan: StudyPlan, arm: PlannedArm, rate: Rate | None) -> Forecast:
     most = (plan.study.file.replication.max_blocks or replication.blocks) * replication.replicates
     if rate is None:
         return Forecast(arm, proposals, confirm, most, None, None, None, None)
-    flops, passes = arm.size.flops, arm.passes
-    trial = rate.trial(flops, arm.steps, passes)
+    flops, overheads = arm.size.flops, arm.overheads
+    trial = rate.trial(flops, arm.steps, overheads)
     shares = share_out(proposals, plan.study.repeats) if search else ()
-    halved = sum(n * rate.trial(flops, arm.steps * share_of_epochs(plan, arm, n), passes) for n in shares)
+    halved = sum(n * rate.trial(flops, arm.steps * share_of_epochs(plan, arm, n), overheads) for n in shares)
     seconds = halved + confirm * trial
-    return Forecast(arm, proposals, confirm, most, rate.step(flops, passes), trial, seconds, (proposals + most) * trial)
+    return Forecast(
+        arm, proposals, confirm, most, rate.step(flops, overheads), trial, seconds, (proposals + most) * trial
+    )
 
 
 def share_of_epochs(plan: StudyPlan, arm: PlannedArm, trials: int) -> float:

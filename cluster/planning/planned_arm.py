@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 
 from tesseral.cluster.planning.measure import Measure
+from tesseral.cluster.planning.overheads import overheads
 from tesseral.models.networks.sizing.facts import NetworkFacts
 from tesseral.models.networks.sizing.reach import describe_dead
-from tesseral.models.networks.sizing.size import Size, passes
+from tesseral.models.networks.sizing.size import Size
+from tesseral.study.configuration.quantities import quantity_of
 from tesseral.study.design.arm import Arm
 from tesseral.study.design.match import MatchedArm
 from tesseral.study.errors import StudyFileError
@@ -23,9 +25,10 @@ class PlannedArm(MatchedArm):
         return self.facts.size
 
     @property
-    def passes(self) -> float:
-        """Overheads of a training step: 1, or more where the target is a gradient."""
-        return passes(self.configuration)
+    def overheads(self) -> float:
+        """Overhead of a training step, in those of a gated network on energies."""
+        network, target = self.configuration.network, quantity_of(self.configuration.target.quantity)
+        return overheads(network.interaction, network.fusion.diagram, target.differentiated)
 
     @property
     def unreachable(self) -> tuple[str, ...]:

@@ -76,16 +76,11 @@ def test_each_is_planned_from_its_recipe_and_says_its_cost(one, tmp_path):
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_small_preset_takes_at_most_twelve_minutes_on_two_cores(name, tmp_path):
-    """By the shipped rate, which is that of gated networks on one core: a forecast, which no machine's speed changes.
-
-    Layers with more and smaller products take up to 1.7 times as long as their operations and passes say, so `fusion`
-    is given half of the time.
-    """
+    """By the shipped rate: a forecast, which no machine's speed changes."""
     planned = plan(Shipped(name, "small").load(), tmp_path)
-    gated = all(arm.configuration.network.interaction == "gated" for arm in planned.arms)
     seconds = total_of(forecasts(planned, SHIPPED), "seconds")
     assert seconds is not None
-    assert seconds <= (MOST_SECONDS if gated else MOST_SECONDS / 2)
+    assert seconds <= MOST_SECONDS
 
 
 def test_displaced_molecules_are_planned_by_what_the_recipe_gives(monkeypatch):

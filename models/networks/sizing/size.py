@@ -82,13 +82,5 @@ def count_size(network: Blueprint, widths: Widths, configuration: Configuration,
         parameters=total.parameters,
         parameters_live=total.live,
         components=max(widths.components(live) for _, live in network.layers),
-        flops=operations * passes(configuration),
+        flops=operations * (FORCES if quantity_of(configuration.target.quantity).differentiated else 1.0),
     )
-
-
-def passes(configuration: Configuration) -> float:
-    """The factor of a step's operations: `FORCES` if the target is a gradient, else 1.
-
-    :param configuration: of which the target counts.
-    """
-    return FORCES if quantity_of(configuration.target.quantity).differentiated else 1.0

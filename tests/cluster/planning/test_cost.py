@@ -1,5 +1,6 @@
 """Rates: recovered from trials of known cost, kept by device and study, and true of a study that was really run."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from tesseral.cluster.campaign.display import Display, Silent
 from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.cost import PRIOR, SHIPPED, Rate, read_rate, record_rate
+from tesseral.cluster.planning.overheads import overheads
 from tesseral.cluster.planning.plan import prepare
-from tesseral.models.networks.sizing.size import FORCES
 from tesseral.study.design.study_file import Resources
 from tesseral.study.records.document import seal
 from tesseral.study.records.ledger import Ledger
@@ -28,14 +29,16 @@ def record(
     trials: list[tuple[float, int, float]],
     device: str = "cpu",
     target: str = "density",
+    interaction: str = "gated",
     **outcome,
 ) -> None:
     """Records of complete trials: (flops, steps, seconds)."""
     store = Store(storage).child(study)
     for number, (flops, steps, seconds) in enumerate(trials):
         trial = f"{device[:3]}{number:061d}"
-        plan = {"id": trial, "arm": "a", "factors": {}, "stage": "confirm", "trial": {}, "flops": flops}
-        plan["target"] = target
+        plan = {"id": trial, "arm": "a", "factors": {}, "stage": "confirm", "flops": flops, "target": target}
+        network = {"interaction": interaction, "fusion": {"diagram": "none"}}
+        plan["trial"] = {"configuration": {"network": network}}
         ended = {
             "state": "complete",
             "files": {},
@@ -65,15 +68,30 @@ def test_a_step_and_a_trial():
 
 
 def test_forces_and_energies_give_one_rate(tmp_path):
-    """A step on forces has 2.2 overheads, so that a rate fitted to one tells the other."""
+    """A step on forces has more overheads, so that a rate fitted to one tells the other."""
     true = Rate("cpu", setup=0.2, overhead=2e-3, per_flop=1e-10)
     record(tmp_path, "energies", cost(true, SIZES))
     (alone,) = record_rate(str(tmp_path), "energies")
     other = tmp_path / "forces"
-    record(other, "forces", [(f, n, true.trial(f, n, FORCES)) for f, n in SIZES], target="forces")
+    beside = overheads("mace", "none", differentiated=True)
+    times = [(f, n, true.trial(f, n, beside)) for f, n in SIZES]
+    record(other, "forces", times, target="forces", interaction="mace")
     (rate,) = record_rate(str(other), "forces")
-    for name in ("setup", "overhead", "per_flop"):
-        assert getattr(rate, name) == pytest.approx(getattr(alone, name), rel=0.05)
+    for flops, steps in SIZES:
+        assert rate.trial(flops, steps) == pytest.approx(alone.trial(flops, steps), rel=0.15)
+        assert rate.trial(flops, steps, beside) == pytest.approx(true.trial(flops, steps, beside), rel=0.1)
+
+
+def test_rates_of_an_earlier_model_are_left_out(tmp_path):
+    record(tmp_path, "one", cost(SHIPPED, SIZES))
+    record_rate(str(tmp_path), "one")
+    earlier = json.loads((tmp_path / "rates" / "cpu.json").read_text())
+    assert read_rate(str(tmp_path), CPU).trials == len(SIZES)
+    del earlier["model"], earlier["sha256"]
+    Store(tmp_path).replace("rates/cpu.json", seal(earlier))
+    assert read_rate(str(tmp_path), CPU) == SHIPPED
+    (rate,) = record_rate(str(tmp_path), "one")
+    assert rate.trials == len(SIZES)
 
 
 @pytest.mark.parametrize("faster", [1.0, 0.05, 30.0])
