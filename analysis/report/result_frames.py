@@ -37,7 +37,9 @@ def _arms(results: Results) -> pl.DataFrame:
         unit = _unit(arm.target, metric)
         row: dict[str, Any] = {"arm": arm.arm, "baseline": arm.baseline, "target": arm.target.quantity.name}
         row |= {"metric": metric, "unit": unit, "trials": arm.error.trials, "failed": arm.failed}
-        row |= {"independent": arm.error.unit, "units": arm.error.units} | _estimate("error", arm.error.error)
+        row |= {"independent": arm.error.unit, "independent_values": arm.error.units} | _estimate(
+            "error", arm.error.error
+        )
         row |= {"deviation": arm.error.deviation, "match": arm.match, "residual": arm.residual}
         row |= {size: getattr(arm, size) for size in ("parameters", "parameters_live", "components", "flops")}
         row |= {"seconds": arm.seconds, "unreachable": arm.unreachable, "dead": arm.dead}
@@ -59,7 +61,7 @@ def _unit(target: TargetLabel, metric: str) -> str:
 def _comparisons(results: Results) -> pl.DataFrame:
     rows = [
         {"arm": each.arm, "baseline": each.baseline, "pairs": each.pairs, "missing": each.missing}
-        | {"independent": each.unit, "units": each.units}
+        | {"independent": each.unit, "independent_values": each.units}
         | _estimate("change", each.change)
         | {"p": each.change and each.change.p, "p_holm": each.p_holm, "p_holm_here": each.p_holm_here}
         | _estimate("difference", each.difference)
