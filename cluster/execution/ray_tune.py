@@ -213,7 +213,11 @@ class _Calls:
                 return None
 
     def next(self) -> Job | None:
-        """The next job: first those that were lost, last those that need a device alone."""
+        """The next job: first those that were lost, last those that need a device alone.
+
+        Ends are taken here too: where no trial runs, Tune asks for the next one alone, for ten minutes.
+        """
+        self.take_ends()
         self.nodes.settle()
         if self.again:
             return self.again.popleft()

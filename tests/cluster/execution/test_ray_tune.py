@@ -313,6 +313,33 @@ def test_jobs_are_handed_out_while_the_records_of_ended_trials_are_read():
     calls.threads.shutdown()
 
 
+def test_ends_are_taken_while_tune_waits_for_the_next_trial():
+    """Where no trial runs, Tune asks the searcher alone, for ten minutes, and calls nothing else meanwhile."""
+    from tesseral.cluster.execution.ray_tune import _Calls, _JobSearcher
+    from tesseral.cluster.nodes.needs import Needs
+
+    go_on, left = threading.Event(), {"first", "last"}
+
+    def read(trial):
+        if trial == "last":
+            go_on.wait(30)
+
+    work = SimpleNamespace(read=read, ended=left.discard, suggest=lambda waiting: None, say=print, kept=None)
+    calls = _Calls(SimpleNamespace(**vars(work)), Needs(1), shared=False)
+    calls.work.done = False
+    calls.running |= left
+    for trial in ("first", "last"):
+        calls.read(trial)
+    searcher = _JobSearcher(calls)
+    assert searcher.suggest("a") is None, "the records of the last trial are being read"
+    go_on.set()
+    wait(calls._reading.values(), 30)
+    calls.work.done = True
+    assert searcher.suggest("b") == searcher.FINISHED
+    assert (left, calls.running) == (set(), set())
+    calls.threads.shutdown()
+
+
 def test_a_working_folder_that_has_gone_matters_only_while_work_is_left():
     from tesseral.cluster.execution import ray_tune
 
