@@ -97,7 +97,7 @@ SHIPPED = Rate("cpu", setup=0.43, overhead=2.3e-3, per_flop=4.2e-11)
 
 Fitted by least squares of relative errors to whole trials of gated networks on a quiet core. For the arms of the small
 presets `hierarchy`, `skipped_orders` and `angular` it foretells 0.78 to 1.23 of the seconds that their trials took, two
-at a time; for `fusion`, by `overheads`, 0.95 to 1.40."""
+at a time; for `fusion`, with which the factors of `overheads` were chosen, 0.95 to 1.40."""
 
 
 def read_rate(storage: str, resources: Resources) -> Rate | None:

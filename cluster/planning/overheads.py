@@ -5,9 +5,10 @@ def overheads(interaction: str, diagram: str, differentiated: bool) -> float:
     """The overhead of a step in those of a gated network on energies.
 
     Layers that multiply features, fusion diagrams and double backward passes are many small operations, whose number a
-    count of floating-point operations does not contain. Measured in steps of two layers on one core, l_max 1 and 2,
-    batches of 4 and 16 small molecules: 3.1 ms for gated, 9 to 14 for MACE and Cormorant, 4 to 10 more for a product of
-    a diagram; on forces 26 to 30, 45 to 70, and 15 to 25 more. This says 1, 3.5, +2; 6.7, 14.7, +6.4.
+    count of floating-point operations does not contain. Measured in steps of two layers on one core that was not quiet,
+    l_max 1 and 2, batches of 4 and 16 small molecules: 3 ms for gated, 9 to 14 for MACE and Cormorant, 4 to 10 more for
+    a product of a diagram; on forces 26 to 30, 45 to 70, and 15 to 25 more. This says 1, 3.5, +2; 6.7, 14.7, +6.4:
+    factors that fit whole trials as well.
 
     :param interaction: `network.interaction`.
     :param diagram: `network.fusion.diagram`, `none` for none.

@@ -44,8 +44,7 @@ def output_errors(trials: pl.DataFrame, metric: str, arms: Sequence[str], sampli
     :param metric: such as `test.block_error`, recorded by order as `metric.test.block_error.l0`, `….l1`, ….
     :param sampling: of the study.
     :returns: arm, l, reachable, trials, error, low, high; in the order of `arms`, without the orders for which an arm
-        has no error. The error is in the metric's unit; bounds are those of
-        `Estimate.shown`.
+        has no error. The error is in the metric's unit; bounds are those of `Estimate.shown`.
     """
     orders = recorded_orders(trials, metric)
     confirm = trials.filter(pl.col("stage") == "confirm")
