@@ -27,8 +27,9 @@ quickstart: install
 	@$(TESSERAL) run study/examples/$(STUDY).toml --storage $(STORAGE) || [ $$? = 1 ]  # some trials failed: report them
 	@$(TESSERAL) report $(STUDY) --storage $(STORAGE)
 
+# A third of the time is waiting. Each file stays in one process; one that crashes ends the run: xdist would wait on.
 test: install check
-	@.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder  # a third of the time is waiting; each file in one process
+	@.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-long: install
 	@.venv/bin/pytest -m long -n 2 --dist load

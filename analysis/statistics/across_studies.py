@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from tesseral.analysis.statistics.comparisons.paired import ArmError, Comparison, arm_errors, compare_pairs, corrected
-from tesseral.analysis.tables.in_units import in_units
+from tesseral.analysis.tables.in_units import asked_units, in_units
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.terms.sampling import Sampling
 from tesseral.analysis.terms.targets import TargetLabel
@@ -113,7 +113,7 @@ def compare_studies(
         unit; see
         `tesseral.analysis.statistics.comparisons.paired.trial_errors` for what else is raised.
     """
-    shown = studies[0].study.units.asked(units)
+    shown = asked_units(studies, units)
     studies = [in_units(tables, shown) for tables in studies]
     metrics = dict.fromkeys(tables.study.metric for tables in studies)
     if metric is None and len(metrics) > 1:

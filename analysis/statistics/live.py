@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from tesseral.analysis.statistics.progress import state_counts
-from tesseral.analysis.tables.in_units import in_units
+from tesseral.analysis.tables.in_units import asked_units, in_units
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.open import open_trials
 from tesseral.analysis.tables.running import RunningTrial, running_trials
@@ -113,7 +113,7 @@ class LiveStudy:
         """
         time = time or datetime.now(UTC)
         tables = open_trials(self._storage, self._name, self._ledger)
-        tables = in_units(tables, tables.study.units.asked(self._units))
+        tables = in_units(tables, asked_units([tables], self._units))
         running = running_trials(self._store, self._ledger.entries())
         holder = driver(self._store)
         counts = state_counts(tables)

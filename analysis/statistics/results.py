@@ -32,7 +32,7 @@ from tesseral.analysis.statistics.searches.importance import Importance, importa
 from tesseral.analysis.statistics.searches.search_value import search_values
 from tesseral.analysis.statistics.searches.slices import slices
 from tesseral.analysis.statistics.test_sets import SetError, errors_by_set
-from tesseral.analysis.tables.in_units import in_units
+from tesseral.analysis.tables.in_units import asked_units, in_units
 from tesseral.analysis.tables.learning_curves import learning_curves
 from tesseral.analysis.tables.load import StudyTables
 from tesseral.analysis.tables.search import Saved, SearchSummary, saved
@@ -130,7 +130,7 @@ def analyse(tables: StudyTables, units: Sequence[str] = ()) -> Results:
     :raises FileNotFoundError: if a file was compacted since `tables` were loaded: `tesseral.read_study(…, analyse)`
         then reads anew.
     """
-    tables = in_units(tables, tables.study.units.asked(units))
+    tables = in_units(tables, asked_units([tables], units))
     # Files are read first and at once, because a running study compacts them.
     curves, layers = learning_curves(tables), _layers(tables)
     by_order, by_size = trends(tables), size_curves(tables)

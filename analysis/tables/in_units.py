@@ -1,6 +1,6 @@
 """The tables of a study with errors in the units in which they are shown. Records stay as they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,13 +33,27 @@ def in_units(tables: StudyTables, units: ShownUnits) -> StudyTables:
     )
 
 
+def asked_units(studies: Sequence[StudyTables], names: Sequence[str]) -> ShownUnits:
+    """The units of the first study, with others in the place of some.
+
+    :param names: of units, such as `eV`; `atomic` stands for those of reference data.
+    :raises TesseralError: if a name is none of a unit that an error of these studies can have.
+    """
+    targets = [tables.study.target_of(arm) for tables in studies for arm in tables.study.arms]
+    return studies[0].study.units.asked(names, {unit for target in targets for unit in _recorded(target).values()})
+
+
 Factors = Mapping[str, Mapping[str, float]]
 """Arm → metric → what its values are multiplied by."""
 
 
 def _factors(target: TargetLabel) -> dict[str, float]:
-    units = {name: METRICS[name].unit_for(target.quantity) for name in CONVERTED if name in target.quantity.metrics}
-    return {name: target.units.factor(unit) for name, unit in units.items()}
+    return {name: target.units.factor(unit) for name, unit in _recorded(target).items()}
+
+
+def _recorded(target: TargetLabel) -> dict[str, str]:
+    """Metric whose values are converted → the unit in which they are recorded."""
+    return {name: METRICS[name].unit_for(target.quantity) for name in CONVERTED if name in target.quantity.metrics}
 
 
 def _trials(trials: pl.DataFrame, factors: Factors) -> pl.DataFrame:

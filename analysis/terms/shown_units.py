@@ -1,6 +1,6 @@
 """The units in which errors are shown: those of reference data, or those of the field that reads them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, get_args, get_type_hints
 
@@ -60,11 +60,13 @@ class ShownUnits:
                 units = replace(units, **{kind: unit})
         return units
 
-    def asked(self, names: Sequence[str]) -> Self:
+    def asked(self, names: Sequence[str], recorded: Collection[str]) -> Self:
         """These units with others in the place of some.
 
         :param names: of units, such as `eV` or `debye`; `atomic` stands for those of reference data.
-        :raises TesseralError: if a name is none of a valid unit, or two are of one kind of quantity.
+        :param recorded: units in which the errors to show are recorded.
+        :raises TesseralError: if a name is none of a valid unit, or of one that no error can have, or two are of one
+            kind of quantity.
         """
         units = self
         given: dict[str, str] = {}  # kind → its unit
@@ -77,6 +79,10 @@ class ShownUnits:
                 valid = [*(unit for units in VALID.values() for unit in units), ATOMIC]
                 hint = nearest_unit(name, valid)
                 raise TesseralError(f"expected units, got {name!r}; {hint}valid are {', '.join(valid)}")
+            if not any(RECORDED[kind] in recorded for kind, _ in found):
+                kinds = [_MANY[kind] for kind, unit in RECORDED.items() if unit in recorded]
+                what = f"units of {' or '.join(kinds)}" if kinds else "none: no error here has a unit that can change"
+                raise TesseralError(f"expected {what}, got {name}, a unit of {_MANY[found[0][0]]}")
             for kind, unit in found:
                 if given.setdefault(kind, unit) != unit:
                     raise TesseralError(f"expected one unit for {_MANY[kind]}, got {given[kind]} and {unit}")

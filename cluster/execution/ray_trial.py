@@ -9,7 +9,8 @@ from typing import Any
 
 from tesseral.cluster.execution.executor import threads
 from tesseral.cluster.execution.freed_memory import free_memory
-from tesseral.cluster.execution.worker import Job, NeedsRoomError, Runner
+from tesseral.cluster.execution.handed_job import HandedJob
+from tesseral.cluster.execution.worker import NeedsRoomError, Runner
 from tesseral.cluster.nodes.code import code_hash, other_code
 from tesseral.cluster.nodes.provenance import TRAINING, other_packages, versions_of
 from tesseral.cluster.nodes.ray_session import here, internal_kv, node_folder, ray, tune
@@ -36,21 +37,22 @@ def pause(beside: int) -> float:
 
 
 def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
-    """The function that Tune calls in a worker with what `config` says of a job.
+    """The function that Tune calls in a worker with the configuration of a trial, see `HandedJob`.
 
     :param runner: does the job.
     """
 
     def trial(config: dict[str, Any]) -> None:
-        why = other_code(code_hash(), config["code"]) or other_packages(versions_of(TRAINING), config["versions"])
+        handed = HandedJob.read(config)
+        why = other_code(code_hash(), handed.code) or other_packages(versions_of(TRAINING), handed.versions)
         if why:
-            tune.report({"trial": config["job"]["trial"], "unfit": why, "certain": True, "step": 0})
+            tune.report({"trial": handed.trial, "unfit": why, "certain": True, "step": 0})
             return
         address, node = here()
         if _asked_to_leave(node) == node:
-            tune.report({"trial": config["job"]["trial"], "cut": True, "step": 0})
+            tune.report({"trial": handed.trial, "cut": True, "step": 0})
             return
-        job = Job(**config["job"])
+        job = handed.job
         if job.gpus == 0 and job.device == "auto":
             job = replace(job, device="cpu")  # a GPU that this job did not ask for belongs to another trial
         job = replace(job, address=address, node=node, node_folder=node_folder())
@@ -65,7 +67,7 @@ def trainable(runner: Runner) -> Callable[[dict[str, Any]], None]:
             asked = now
             if left := _asked_to_leave(node):
                 raise KeyboardInterrupt
-            if now - told >= pause(config["beside"]):
+            if now - told >= pause(handed.beside):
                 told = now
                 tune.report({"trial": job.trial, "step": step, "said": _taken(said)})
 

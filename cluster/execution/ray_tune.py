@@ -21,6 +21,7 @@ from math import ceil
 from typing import Any
 
 from tesseral.cluster.execution.executor import Work
+from tesseral.cluster.execution.handed_job import HandedJob
 from tesseral.cluster.execution.interruption import keep_within
 from tesseral.cluster.execution.probe import Sample, measure_usage
 from tesseral.cluster.execution.ray_metrics import exported
@@ -162,9 +163,10 @@ def _packed(needs: Needs, usage: Usage) -> str:
 
 
 def _placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """Where a trial may run, from what its `config` says that it needs."""
-    selector = {"bundle_label_selector": [config["where"]]} if config["where"] else {}
-    return tune.PlacementGroupFactory([config["needs"]], **selector)
+    """Where a trial may run and what it reserves."""
+    handed = HandedJob.read(config)
+    selector = {"bundle_label_selector": [handed.where]} if handed.where else {}
+    return tune.PlacementGroupFactory([handed.bundle], **selector)
 
 
 class _Calls:
@@ -226,14 +228,13 @@ class _Calls:
             return replace(job, gpus=self.needs.gpus, shared=self._shared)
         return self.crowded.popleft() if self.crowded and not self.faults else None
 
-    def config(self, job: Job) -> dict[str, Any]:
-        """What Tune is told of a job: the job, what it reserves, and where it may run."""
+    def handed(self, job: Job) -> HandedJob:
+        """A job with what it reserves and where it may run."""
         needs = (
             self.needs.alone(node["Resources"] for node in ray.nodes() if node["Alive"]) if job.alone else self.needs
         )
         where = {} if LOCAL else self.nodes.selector(job.trial)
-        same = {"code": code_hash(), "versions": self._versions}
-        return {"job": asdict(job), "needs": needs.bundle, "where": where, "beside": len(self.running), **same}
+        return HandedJob(asdict(job), needs.bundle, where, len(self.running), code_hash(), self._versions)
 
     def read(self, trial: str) -> None:
         """Have the records of a trial read whose job has ended. Others are read, and jobs handed out, meanwhile."""
@@ -331,7 +332,7 @@ class _JobSearcher(_Caller, tune.search.Searcher):
         if job is not None:
             self.calls.running.add(job.trial)
             self.calls.waiting.add(job.trial)
-            return self.calls.config(job)
+            return self.calls.handed(job).config
         done = self.faults or self.call(lambda: self.work.done)
         return self.FINISHED if done or self.faults else None
 
@@ -378,12 +379,12 @@ class _Reporter(_Caller, tune.Callback):
         self.call(self.work.progress, result["trial"], result["step"])
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        name = trial.config["job"]["trial"]
+        name = HandedJob.read(trial.config).trial
         self.calls.waiting.discard(name)
         self.calls.actors[name] = trial.temporary_state.ray_actor._actor_id.hex()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        calls, job, last = self.calls, Job(**trial.config["job"]), trial.last_result or {}
+        calls, job, last = self.calls, HandedJob.read(trial.config).job, trial.last_result or {}
         actor = calls.actors.pop(job.trial, "")
         if reason := last.get("crowded"):
             calls.alone(job, reason)
@@ -407,7 +408,7 @@ class _Reporter(_Caller, tune.Callback):
         calls.running.discard(job.trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        job = Job(**trial.config["job"])
+        job = HandedJob.read(trial.config).job
         self.calls.waiting.discard(job.trial)
         self.calls.lost(job, trial.get_error())
 

@@ -467,8 +467,8 @@ def end_cleanly() -> None:
 def main() -> None:
     """All scenes; the figures as JSON."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--blocks", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--only", choices=[*SCENES, *OTHERS])
     parser.add_argument("--figures", type=Path, default=Path("build/cluster.json"))
     options = parser.parse_args()

@@ -5,8 +5,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from tesseral.analysis.tables.in_units import in_units
+from tesseral.analysis.tables.in_units import asked_units, in_units
 from tesseral.analysis.terms.shown_units import ShownUnits
+from tesseral.study.errors import TesseralError
 from tests.support.dipole_study import RELATIVE, dipole_tables
 
 DEBYE = ShownUnits(dipole="debye")
@@ -39,3 +40,10 @@ def test_units_of_the_data_change_nothing():
     tables = dipole_tables(RELATIVE)
     assert in_units(tables, ShownUnits()) is tables
     assert in_units(tables, ShownUnits(energy="eV")) is tables
+
+
+def test_units_are_asked_for_that_an_error_has():
+    tables = dipole_tables(RELATIVE)
+    assert asked_units([tables], ["debye"]) == DEBYE
+    with pytest.raises(TesseralError, match="expected units of dipoles, got eV, a unit of energies"):
+        asked_units([tables], ["eV"])

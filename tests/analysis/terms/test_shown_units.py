@@ -3,11 +3,12 @@
 import ase.units
 import pytest
 
-from tesseral.analysis.terms.shown_units import VALID, ShownUnits
+from tesseral.analysis.terms.shown_units import RECORDED, VALID, ShownUnits
 from tesseral.study.design.study_file import Units
 from tesseral.study.errors import TesseralError
 
 IMPORTED = {"energy": "EV", "forces": "eV/Å", "dipole": "au", "shift": "ppm"}
+ALL = RECORDED.values()
 
 
 def test_what_was_imported_decides():
@@ -20,8 +21,8 @@ def test_what_was_imported_decides():
 
 def test_what_is_asked_for_comes_last():
     units = ShownUnits("eV", "meV/angstrom", "e bohr")
-    assert units.asked(["debye", "kcal/mol"]) == ShownUnits("kcal/mol", "meV/angstrom", "debye")
-    assert units.asked(["atomic", "MEV/Å"]) == ShownUnits(forces="meV/angstrom")
+    assert units.asked(["debye", "kcal/mol"], ALL) == ShownUnits("kcal/mol", "meV/angstrom", "debye")
+    assert units.asked(["atomic", "MEV/Å"], ALL) == ShownUnits(forces="meV/angstrom")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,19 @@ def test_what_is_asked_for_comes_last():
 )
 def test_a_wrong_unit_is_answered_with_the_nearest(names, sentence):
     with pytest.raises(TesseralError, match=sentence):
-        ShownUnits().asked(names)
+        ShownUnits().asked(names, ALL)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "sentence"),
+    [
+        ({"hartree", "hartree/bohr"}, "expected units of energies or forces, got debye, a unit of dipoles"),
+        ({"%", "bohr^3"}, "expected none: no error here has a unit that can change, got debye, a unit of dipoles"),
+    ],
+)
+def test_a_unit_that_no_error_has_is_refused(recorded, sentence):
+    with pytest.raises(TesseralError, match=sentence):
+        ShownUnits().asked(["debye"], recorded)
 
 
 def test_factors_are_those_of_ase():
