@@ -19,6 +19,7 @@ from tesseral.cluster.campaign.display import Display, Silent
 from tesseral.cluster.campaign.mirror import Mirror
 from tesseral.cluster.campaign.suggest import DEFINE
 from tesseral.cluster.execution.executor import Executor, InlineExecutor
+from tesseral.cluster.nodes.ray_machine import in_job
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
 from tesseral.cluster.planning.growth import growth
@@ -227,7 +228,10 @@ def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
 
 
 class _Snapshots:
-    """Rewrites `trials.parquet` every few seconds while trials run, and once at the end."""
+    """Rewrites `trials.parquet` every few seconds while trials run, and once at the end.
+
+    A submitted job that is stopped leaves it: Ray kills the job soon, and the release of the study comes first.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -248,9 +252,11 @@ class _Snapshots:
         self._thread.start()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._stop.set()
+        if kind and in_job():
+            return
         if kind:
             self._ledger.store.hurry()
-        self._stop.set()
         self._thread.join()
         with suppress(
             *[StoreError, RecordError] if kind else []

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from tesseral.cluster.nodes.ray_machine import in_job
+
 KEEP_WITHIN = 10.0
 """Seconds that interrupted trials have to end their epoch and keep a checkpoint."""
 RELEASE_WITHIN = 1.5
@@ -19,7 +21,7 @@ def keep_within() -> float:
 
     RAY_JOB_STOP_WAIT_TIME_S, set where Ray is started, gives a job longer.
     """
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+    if not in_job():
         return KEEP_WITHIN
     return min(KEEP_WITHIN, max(0.5, float(os.environ.get("RAY_JOB_STOP_WAIT_TIME_S", "3")) - RELEASE_WITHIN))
 

@@ -230,9 +230,7 @@ class _Calls:
 
     def handed(self, job: Job) -> HandedJob:
         """A job with what it reserves and where it may run."""
-        needs = (
-            self.needs.alone(node["Resources"] for node in ray.nodes() if node["Alive"]) if job.alone else self.needs
-        )
+        needs = self.needs.alone(self.nodes.open_to(job.trial)) if job.alone else self.needs
         where = {} if LOCAL else self.nodes.selector(job.trial)
         return HandedJob(asdict(job), needs.bundle, where, len(self.running), code_hash(), self._versions)
 

@@ -38,6 +38,11 @@ PREFIX = "tess-"
 """Begin of the names of Ray's folders."""
 
 
+def in_job() -> bool:
+    """Whether this process is the driver of a submitted job. Ray kills it some seconds after the signal to stop."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
 def check_address(address: str) -> None:
     """Check that RAY_ADDRESS names a cluster that answers. Ray itself tries for minutes.
 

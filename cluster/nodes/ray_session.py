@@ -24,6 +24,7 @@ from tesseral.cluster.nodes.ray_machine import (
     check_limits,
     cores,
     head_of,
+    in_job,
     private_folder,
 )
 from tesseral.cluster.nodes.unfit_nodes import NODE
@@ -87,9 +88,7 @@ RETRIES = 3
 """How often Ray runs an item again after its process was killed."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at Ray's servers."""
-IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-"""Whether this process is the driver of a submitted job. Ray kills it some seconds after the signal that stops it."""
-LEAVE_WITHIN = 0.0 if IN_JOB else 8.0
+LEAVE_WITHIN = 0.0 if in_job() else 8.0
 """Seconds that a call has to return from Ray once its result is no longer waited for. Ray ends the workers of a job
 whose driver has gone."""
 JOIN_WITHIN = 10.0
@@ -302,7 +301,7 @@ def as_completed(
     :raises Exception: whatever `function` raised first.
     """
     with session():
-        bound = _bounded(memory)
+        bound = bounded(memory, ray.nodes(), without)
         where = {NODE: f"!in({','.join(without)})"} if without else None
         task = ray.remote(num_cpus=1, memory=bound, max_retries=RETRIES, label_selector=where)(_apply)
         shared, waiting = ray.put(function), iter(items)
@@ -337,10 +336,16 @@ def _apply(function: Callable[[T], R], item: T) -> R:
         ) from None
 
 
-def _bounded(memory: int) -> int:
-    """Bytes to reserve per item: at most what the largest machine has, or Ray would wait forever for a larger one."""
-    free = [int(node["Resources"].get("memory", 0)) for node in ray.nodes() if node["Alive"]]
-    bound = min(memory, max(free))
+def bounded(memory: int, nodes: Iterable[dict[str, Any]], without: Collection[str] = ()) -> int:
+    """Bytes to reserve per item: at most what the largest machine has, or Ray would wait forever for a larger one.
+
+    :param memory: bytes that an item may take.
+    :param nodes: what Ray says about each.
+    :param without: ids of nodes on which none is to run.
+    """
+    able = [node for node in nodes if node["Alive"] and node["NodeID"] not in without]
+    free = [int(node["Resources"].get("memory", 0)) for node in able]
+    bound = min(memory, max(free, default=memory))
     if LOCAL and bound and (fit := max(free) // bound) < cores():
         warnings.warn(
             f"memory for {fit} at a time on {cores()} cores: {max(free) / 2**20:.0f} MB are free, and each may take "

@@ -169,18 +169,30 @@ class Nodes:
 
         :param trial: its id.
         """
+        ids = [node["NodeID"] for node in self._barred(trial)]
+        return {NODE: f"!in({','.join(ids)})"} if ids else {}
+
+    def open_to(self, trial: str) -> list[Mapping[str, float]]:
+        """What each node has on which a trial may run now, by Ray's names of resources.
+
+        :param trial: its id.
+        """
+        barred = {node["NodeID"] for node in self._barred(trial)}
+        return [node["Resources"] for node in self._look() if node["Alive"] and node["NodeID"] not in barred]
+
+    def _barred(self, trial: str) -> list[Node]:
+        """Nodes from which a trial is kept: none that only was left out or avoided, if no other is left."""
         own = self._avoided.get(trial, set())
         avoided = own | self.left_out.keys()
         if avoided and not self._others(own):
             avoided = set()
         if not avoided and not self.ending:
-            return {}
-        ids = [
-            node["NodeID"]
+            return []
+        return [
+            node
             for node in self._look()
             if node["NodeManagerAddress"] in avoided or (node["Alive"] and node["NodeID"] in self.ending)
         ]
-        return {NODE: f"!in({','.join(ids)})"} if ids else {}
 
     def _find(self, node: str) -> Node | None:
         return next((each for each in self._look() if each["NodeID"] == node), None) if node else None

@@ -40,7 +40,7 @@ def test_every_node_asks_for_the_token():
         if "ray start" in command
     ]
     assert len(starts) == 2
-    assert all(command.startswith("RAY_AUTH_MODE=token ray start") for command in starts)
+    assert all(command.startswith("RAY_AUTH_MODE=token ") for command in starts)
     assert list(config["file_mounts"].values()) == ["~/.ray/auth_token"]
 
 

@@ -110,6 +110,20 @@ def test_an_error_of_the_last_snapshot_is_raised_and_hides_none_before_it(storag
     assert (storage / "small" / "lease" / "2" / "left").exists()
 
 
+@pytest.mark.parametrize("job", [True, False])
+def test_a_job_that_is_stopped_is_released_before_derived_data_are_written(storage, study_file, monkeypatch, job):
+    class Stopped(Nothing):
+        def run(self, work):
+            raise KeyboardInterrupt
+
+    if job:
+        monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(KeyboardInterrupt):
+        tesseral.run(study_file, storage, Stopped())
+    assert (storage / "small" / "lease" / "1" / "left").exists()
+    assert (storage / "small" / "trials.parquet").exists() is not job
+
+
 def test_mistakes_are_raised_before_anything_is_written(storage, study_file):
     with pytest.raises(TesseralError, match="executor: expected 'ray', 'inline' or an Executor, got 'slurm'"):
         tesseral.run(study_file, storage, "slurm")

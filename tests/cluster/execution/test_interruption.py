@@ -1,7 +1,9 @@
 """A signal ends a trial of this process at the end of its epoch, with a checkpoint; nothing is lost or changed."""
 
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from tesseral.cluster.campaign.display import Silent
 from tesseral.cluster.commands.exit_codes import resumable
 from tesseral.cluster.commands.signals import heard
 from tesseral.cluster.execution import interruption
-from tesseral.cluster.execution.interruption import held
+from tesseral.cluster.execution.interruption import KEEP_WITHIN, held, keep_within
 from tests.support.disturbed import difference, numbers
 from tests.support.water_study import water_study
 
@@ -89,3 +91,16 @@ def test_an_epoch_that_takes_too_long_is_not_waited_for(monkeypatch):
 def test_a_signal_without_a_handler_of_python_is_left_alone():
     with held():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+INFRA = Path(__file__).parents[3] / "infra"
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "kuberay/raycluster.yaml", "kuberay/rayjob.yaml", "ray-up.yaml"])
+def test_trials_of_a_job_that_is_stopped_have_as_long_as_any_on_our_clusters(monkeypatch, file):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    monkeypatch.delenv("RAY_JOB_STOP_WAIT_TIME_S", raising=False)
+    assert keep_within() == 1.5, "Ray's own limit is 3 s"
+    (seconds,) = re.findall(r"RAY_JOB_STOP_WAIT_TIME_S\W+(?:value\W+)?(\d+)", (INFRA / file).read_text())
+    monkeypatch.setenv("RAY_JOB_STOP_WAIT_TIME_S", seconds)
+    assert keep_within() == KEEP_WITHIN

@@ -74,6 +74,17 @@ def test_nothing_listens_beyond_loopback_and_nothing_outlives_the_driver(address
         time.sleep(0.2)
 
 
+@pytest.mark.filterwarnings("ignore:memory for")
+def test_an_item_reserves_what_a_node_has_on_which_it_may_run():
+    from tesseral.cluster.nodes.ray_session import bounded
+
+    sizes = {"small": 16, "large": 64}
+    nodes = [{"NodeID": name, "Alive": True, "Resources": {"memory": size}} for name, size in sizes.items()]
+    dead = {"NodeID": "dead", "Alive": False, "Resources": {"memory": 256}}
+    assert [bounded(memory, [*nodes, dead]) for memory in (0, 32, 100)] == [0, 32, 64]
+    assert bounded(32, [*nodes, dead], without=["large"]) == 16
+
+
 class TestAsCompleted:
     """One local Ray for all."""
 

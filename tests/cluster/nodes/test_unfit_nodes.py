@@ -21,7 +21,7 @@ class Cluster:
 
     def look(self):
         return [
-            {"NodeID": name, "NodeManagerAddress": address, "Alive": alive, "Resources": {"CPU": 1.0}}
+            {"NodeID": name, "NodeManagerAddress": address, "Alive": alive, "Resources": {"CPU": 1.0 + int(name[-1])}}
             for name, (address, alive) in self.there.items()
         ]
 
@@ -99,6 +99,15 @@ def test_another_version_leaves_a_node_out_at_once(cluster):
     assert cluster.nodes.unfit("a", "n1", "it has tesseral 0.0.9, the driver 0.1.0", certain=True)
     assert cluster.sentences == ["node 10.0.0.2 is left out from now on: it has tesseral 0.0.9, the driver 0.1.0"]
     assert cluster.nodes.selector("b") == {"ray.io/node-id": "!in(n1)"}
+
+
+def test_a_trial_is_sized_by_the_nodes_on_which_it_may_run(cluster):
+    assert [node["CPU"] for node in cluster.nodes.open_to("a")] == [1.0, 2.0, 3.0]
+    assert cluster.nodes.unfit("a", "n2", "it has other code", certain=True)
+    cluster.nodes.end({"n1": math.inf}, {})
+    assert [node["CPU"] for node in cluster.nodes.open_to("b")] == [1.0]
+    cluster.dies("n0", "b")
+    assert [node["CPU"] for node in cluster.nodes.open_to("b")] == [3.0], "the last one is used again"
 
 
 def test_a_node_that_is_about_to_end_is_said_once_and_gets_no_further_trial(cluster):
