@@ -29,6 +29,7 @@ from tesseral.models.training.numerics import NUMERICS
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import RecordError, StoreError, TesseralError
 from tesseral.study.parsing.user_function import source_hash
+from tesseral.study.records.counted import of_arms
 from tesseral.study.records.document import read_document, seal
 from tesseral.study.records.growth import grow, keep_holdouts
 from tesseral.study.records.lease import LENGTH, Lease
@@ -141,11 +142,11 @@ def run_study(
     store = Store(plan.storage).child(plan.study.name)
     before = freeze(store, plan.study)
     grown = () if before is None else growth(plan, before)
-    ledger = Ledger(store, strict=True)
+    ledger, labels = Ledger(store, strict=True), {arm.label for arm in plan.arms}
     above = max((begin["lease"] for entry in ledger.entries() for begin in entry.begins), default=0)
     with Lease.acquire(store, lease_length, above=above, on_wait=display.waiting) as lease:
         recorded = ledger.entries()
-        _refuse_other_content(plan, recorded)
+        _refuse_other_content(plan, of_arms(recorded, labels))
         if plan.holdouts:
             keep_holdouts(store, plan.holdout_names)
         if before is not None and grown:
@@ -182,7 +183,10 @@ def run_study(
 
 
 def _refuse_other_content(plan: StudyPlan, entries: Iterable[Entry]) -> None:
-    """Reject other data, numerics or network sources than at the first start: arms would no longer be comparable."""
+    """Reject other data, numerics or network sources than at the first start: arms would no longer be comparable.
+
+    :param entries: of the plan's arms, since those that were dropped are compared with none.
+    """
     known, sources = set(plan.data_hashes.values()), plan.sources
     for entry in entries:
         trial = entry.plan["trial"]

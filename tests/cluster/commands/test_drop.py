@@ -5,6 +5,8 @@ from io import StringIO
 
 import tesseral as package
 from tesseral.analysis.report.notes import notes
+from tesseral.models.data.reference_file import encode_reference, read_reference
+from tesseral.models.data.references import open_reference
 from tesseral.study.configuration.trial import State
 from tests.support.command_line import assert_refused, tesseral
 from tests.support.water_study import water_study
@@ -29,6 +31,21 @@ def test_an_arm_is_dropped_after_a_question(storage, study_file, monkeypatch):
     ended = package.run(study_file, storage, "inline")
     assert ended.states == {State.COMPLETE: 6}, "the file may still hold the arm"
     assert any(note.startswith("Arm lmax=2 was dropped on") for note in notes(tables))
+
+
+def test_a_study_goes_on_without_an_arm_that_alone_has_data_of_its_own(storage, study_file):
+    data = read_reference(storage / "reference" / "water_tiny.parquet")
+    fewer = encode_reference(data.table.slice(1).to_pylist(), data.basis)
+    (storage / "reference" / "fewer.parquet").write_bytes(fewer)
+    factors = 'data.reference = ["reference/water_tiny.parquet", "reference/fewer.parquet"]'
+    text = water_study("small", factors, epochs=1, hidden="{ lmax = 1 }")
+    study_file.write_text(text.replace("train = 8", "train = 7"))
+    assert package.run(study_file, storage, "inline").states == {State.COMPLETE: 6}
+    own = package.open_study(storage, "small").study.arms[1]
+    assert tesseral("drop", "small", "--arm", own, "--yes", "--storage", storage).returncode == 0
+    (storage / "reference" / "fewer.parquet").unlink()
+    open_reference.cache_clear()
+    assert package.run(study_file, storage, "inline").states == {State.COMPLETE: 3}
 
 
 def test_it_says_what_cannot_be_dropped(storage, study_file):

@@ -1,0 +1,20 @@
+"""The trials that count: those of arms that the study has. Records keep the trials of arms that were dropped, too."""
+
+from collections.abc import Container, Iterable
+from dataclasses import replace
+
+from tesseral.study.records.ledger import Entry
+
+
+def of_arms(entries: Iterable[Entry], arms: Container[str]) -> list[Entry]:
+    """The trials of some arms, each as if these alone shared it.
+
+    :param entries: from a ledger.
+    :param arms: labels of the arms.
+    """
+    own = []
+    for entry in entries:
+        plans = tuple(plan for plan in entry.plans if plan["arm"] in arms)
+        if plans:
+            own.append(replace(entry, plan=plans[0], others=plans[1:]))
+    return own
