@@ -166,14 +166,14 @@ def run_study(
                 mirror.close()
         lease.check()
         entries = ledger.entries()
-        labels = {arm.label for arm in plan.arms}  # without those that were dropped
-        states = Counter(entry.state for entry in entries for each in entry.plans if each["arm"] in labels)
+        own = of_arms(entries, labels)
+        states = Counter(entry.state for entry in own for _ in entry.plans)
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
         with suppress(StoreError):  # a derived number, which only the next plan uses
             record_rate(plan.storage, plan.study.name, entries)
         failed = [
             entry.outcome
-            for entry in entries
+            for entry in own
             for _ in entry.plans
             if entry.outcome is not None and entry.state is State.FAILED
         ]

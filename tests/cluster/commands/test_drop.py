@@ -7,7 +7,7 @@ import tesseral as package
 from tesseral.analysis.report.notes import notes
 from tesseral.models.data.reference_file import encode_reference, read_reference
 from tesseral.models.data.references import open_reference
-from tesseral.study.configuration.trial import State
+from tesseral.study.configuration.trial import Cause, State
 from tests.support.command_line import assert_refused, tesseral
 from tests.support.water_study import water_study
 
@@ -46,6 +46,17 @@ def test_a_study_goes_on_without_an_arm_that_alone_has_data_of_its_own(storage, 
     (storage / "reference" / "fewer.parquet").unlink()
     open_reference.cache_clear()
     assert package.run(study_file, storage, "inline").states == {State.COMPLETE: 3}
+
+
+def test_failures_of_a_dropped_arm_are_told_no_more(storage, study_file):
+    text = water_study("small", "training.learning_rate = [0.01, 1e30]", epochs=2, hidden="{ lmax = 1 }")
+    study_file.write_text(text.replace("epochs = 2", 'epochs = 2\nschedule = "constant"'))
+    ended = package.run(study_file, storage, "inline")
+    assert (ended.states, ended.causes) == ({State.COMPLETE: 3, State.FAILED: 3}, {Cause.TRAINING: 3})
+    failing = package.open_study(storage, "small").study.arms[1]
+    assert tesseral("drop", "small", "--arm", failing, "--yes", "--storage", storage).returncode == 0
+    ended = package.run(study_file, storage, "inline")
+    assert (ended.states, ended.causes, ended.failures) == ({State.COMPLETE: 3}, {}, ())
 
 
 def test_it_says_what_cannot_be_dropped(storage, study_file):
