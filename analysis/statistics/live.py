@@ -26,6 +26,7 @@ from tesseral.analysis.tables.open import open_trials
 from tesseral.analysis.tables.running import RunningTrial, running_trials
 from tesseral.analysis.terms.metric_label import describe
 from tesseral.study.configuration.trial import State
+from tesseral.study.records.counted import of_arms
 from tesseral.study.records.lease import driver
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
@@ -114,7 +115,7 @@ class LiveStudy:
         time = time or datetime.now(UTC)
         tables = open_trials(self._storage, self._name, self._ledger)
         tables = in_units(tables, asked_units([tables], self._units))
-        running = running_trials(self._store, self._ledger.entries())
+        running = running_trials(self._store, of_arms(self._ledger.entries(), tables.study.arms))
         holder = driver(self._store)
         counts = state_counts(tables)
         trials = tables.trials

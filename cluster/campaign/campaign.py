@@ -22,6 +22,7 @@ from tesseral.study.design.search_budget import share_out
 from tesseral.study.design.stages import PlannedTrial
 from tesseral.study.errors import RecordError
 from tesseral.study.records.attempt import furthest
+from tesseral.study.records.counted import of_arms
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger, write_arm, write_plan
 from tesseral.study.records.outcome import seal_outcome, sweep
@@ -126,11 +127,11 @@ class Campaign:
 
     def _show_start(self) -> None:
         """Tell the display how much is left. A trial that several arms share runs once and is shown once."""
-        entries = self._entries.values()
+        entries = of_arms(self._entries.values(), self._steps)
         steps = sum(self._steps.values()) * (self.trials // len(self.plan.arms))
         for entry in entries:
             times = len(entry.others) + (entry.outcome is not None)
-            steps -= self._steps.get(entry.plan["arm"], 0) * times
+            steps -= self._steps[entry.plan["arm"]] * times
         shared = sum(len(entry.others) for entry in entries)
         finished = sum(entry.outcome is not None for entry in entries)
         self.display.started(self.trials - shared, finished, max(steps, 0))
@@ -199,7 +200,12 @@ class Campaign:
             raise RecordError(f"expected a trial to be searched in one arm, got {entry.id[:10]} in two")
         self._check()
         write_arm(self._store, planned, hidden_natural=arm.natural, residual=arm.residual)
-        self.display.added(-1, -planned.trial.configuration.max_steps)
+        steps = planned.trial.configuration.max_steps
+        if of_arms([entry], self._steps):
+            self.display.added(-1, -steps)
+        elif entry.outcome is not None:  # of an arm that was dropped, so it was not counted before
+            self.display.added(0, -steps)
+            self.display.ended(entry.id, 0)
         return self._read(entry.id)
 
     def _next(self) -> DueTrial | None:
@@ -409,7 +415,8 @@ class Campaign:
 
     def tally(self) -> Tally:
         """What is known now of the study's trials; a trial that several arms share counts in each."""
-        ended = Counter(e.state for e in list(self._entries.values()) if e.outcome is not None for _ in e.plans)
+        own = of_arms(list(self._entries.values()), self._steps)
+        ended = Counter(entry.state for entry in own if entry.outcome is not None for _ in entry.plans)
         return Tally(self.plan.study.name, self.trials, ended, tuple(self._durations))
 
     def _give_up(self, reason: str) -> None:

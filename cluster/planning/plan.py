@@ -35,7 +35,7 @@ from tesseral.study.design.stages import (
 from tesseral.study.design.study_file import Search
 from tesseral.study.errors import DataError, StudyFileError
 from tesseral.study.parsing.user_function import make_importable, source_hash
-from tesseral.study.records.growth import holdout_name, read_dropped, read_holdouts
+from tesseral.study.records.growth import dropped_arms, holdout_name, read_holdouts
 from tesseral.study.records.ledger import frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -288,7 +288,7 @@ def _open(study: Study | str | Path, storage: str | Path) -> tuple[Study, Measur
     records = store.child(study.name)
     if study.file.search is not None:
         study = study.continuing(frozen(records))
-    study = study.without([dropped["arm"] for dropped in read_dropped(records)])
+    study = study.without(dropped_arms(records))
     # Absolute, because workers have working folders of their own.
     return study, Measure(store.url, study.folder)
 

@@ -3,7 +3,9 @@
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
+from tesseral.study.records.growth import dropped_arms
 from tesseral.study.records.ledger import Entry
+from tesseral.study.records.store import Store
 
 
 def of_arms(entries: Iterable[Entry], arms: Container[str]) -> list[Entry]:
@@ -18,3 +20,15 @@ def of_arms(entries: Iterable[Entry], arms: Container[str]) -> list[Entry]:
         if plans:
             own.append(replace(entry, plan=plans[0], others=plans[1:]))
     return own
+
+
+def counted(store: Store, entries: Iterable[Entry]) -> list[Entry]:
+    """The trials of the arms that were not dropped, as `of_arms`.
+
+    :param store: the study's records.
+    :param entries: from its ledger.
+    :raises RecordError: if the record of a dropped arm is damaged.
+    """
+    entries = list(entries)
+    recorded = {plan["arm"] for entry in entries for plan in entry.plans}
+    return of_arms(entries, recorded.difference(dropped_arms(store)))

@@ -72,6 +72,15 @@ def read_dropped(store: Store) -> list[Dropped]:
     return sorted(found, key=lambda each: each["when"])
 
 
+def dropped_arms(store: Store) -> list[str]:
+    """Labels of the arms that were dropped, as `read_dropped`.
+
+    :param store: the study's records.
+    :raises RecordError: if a record is damaged.
+    """
+    return [dropped["arm"] for dropped in read_dropped(store)]
+
+
 class HoldOut(TypedDict):
     """`holdouts/<data>.json`: how many structures no search of the study sees, as when their data came into it."""
 

@@ -30,7 +30,7 @@ from tesseral.study.records.document import (
     read_document,
     seal,
 )
-from tesseral.study.records.growth import read_dropped, read_growth
+from tesseral.study.records.growth import dropped_arms, read_growth
 from tesseral.study.records.schemas import TRIALS
 from tesseral.study.records.segments import Source, begin_of, encode, failed_attempts, folder, missing, tile
 from tesseral.study.records.store import Store
@@ -121,7 +121,7 @@ def frozen(store: Store) -> Study | None:
         held = study.file.search is None or (recorded is not None and recorded[2] is not None)
         if growth := read_growth(store):
             study = Study.parse(growth[-1]["study"], store.location(f"grown/{len(growth)}.json"))
-        study = study.without([dropped["arm"] for dropped in read_dropped(store)])
+        study = study.without(dropped_arms(store))
         return replace(study.with_repeats(int(recorded[1]) if recorded else 1), holds_out=held)
     except UnicodeDecodeError:
         raise damaged(store, "study.toml", "it is not UTF-8") from None

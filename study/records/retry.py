@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tesseral.study.configuration.trial import Cause, State, digest
 from tesseral.study.design.stages import Best, search_folder
 from tesseral.study.errors import StoreError, TesseralError
+from tesseral.study.records.counted import counted
 from tesseral.study.records.document import OutcomeRecord, damaged, read_document
 from tesseral.study.records.lease import LENGTH, Holder, Lease
 from tesseral.study.records.ledger import Entry, Ledger
@@ -56,6 +57,8 @@ def retry(
 ) -> Retried:
     """Make failed trials due again. The next run trains them from step 0, as trials that never ran.
 
+    Those of arms that were dropped stay failed, since no run would train them.
+
     :param store: the study's records.
     :param trials: ids of failed trials, or their beginnings; none takes all of them.
     :param arm: label of the arm whose trials are taken; None takes those of all arms.
@@ -69,7 +72,7 @@ def retry(
     ledger = Ledger(store, strict=True)
     above = max((begin["lease"] for entry in ledger.entries() for begin in entry.begins), default=0)
     with Lease.acquire(store, lease, above=above, on_wait=on_wait) as held:
-        entries = Ledger(store, strict=True).entries()
+        entries = counted(store, Ledger(store, strict=True).entries())
         failed, refused, chosen = [], [], []
         for entry in _chosen(entries, trials, arm, causes):
             found = _failed(entry)

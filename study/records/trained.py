@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tesseral.study.configuration.trial import State
 from tesseral.study.errors import RecordError
+from tesseral.study.records.counted import counted
 from tesseral.study.records.document import damaged
 from tesseral.study.records.ledger import Entry, Ledger
 from tesseral.study.records.segments import altered
@@ -27,6 +28,8 @@ def find_trial(storage: str | Path, study: str, trial: str) -> Entry:
 def find_trials(storage: str | Path, study: str, which: str | None) -> list[Entry]:
     """The complete trials of an arm in the confirm stage, or the one trial whose id begins with `which`.
 
+    A trial of an arm that was dropped is found by its id alone.
+
     :param storage: folder or URL that holds the study.
     :param study: its name.
     :param which: label of an arm, or an id or its first digits; None: the only arm of the study.
@@ -36,7 +39,7 @@ def find_trials(storage: str | Path, study: str, which: str | None) -> list[Entr
     """
     entries = _entries(storage, study)
     arms: dict[str, list[Entry]] = {}
-    for entry in entries:
+    for entry in counted(Store(storage).child(study), entries):
         for plan in entry.plans:
             if plan["stage"] == "confirm":
                 arms.setdefault(plan["arm"], []).append(entry)

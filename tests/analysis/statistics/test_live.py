@@ -10,6 +10,7 @@ from tesseral.cluster.campaign.driver import run_study
 from tesseral.cluster.execution.executor import InlineExecutor
 from tesseral.cluster.planning.plan import prepare
 from tesseral.study.records.attempt import Attempt
+from tesseral.study.records.growth import drop
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
@@ -89,6 +90,15 @@ def test_an_arm_without_an_ended_trial_takes_the_time_of_its_operations(storage,
     rests = {trial: per_operation * work[trial] * share for trial, share in shares.items()}
     expected = max(sum(rests.values()) / 2, *(rests[trial] for trial in by_id))
     assert now.left == pytest.approx(expected, rel=1e-4)  # blocks of an arm differ a little in their operations
+
+
+def test_an_interrupted_trial_of_a_dropped_arm_runs_no_more(storage, study_file):
+    study = Study.load(study_file)
+    run_study(prepare(study, str(storage)), Partly(lambda: None, whole=3), Silent())
+    live = LiveStudy(storage, "small")
+    assert "lmax=1" in [trial.arm for trial in live.now().running]
+    drop(Store(storage / "small"), study.arms[1], 1)
+    assert "lmax=1" not in [trial.arm for trial in live.now().running]
 
 
 def test_before_the_first_end_a_running_trial_tells_the_time(storage, study_file):

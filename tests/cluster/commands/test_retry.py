@@ -15,6 +15,7 @@ from tesseral.models.training import training
 from tesseral.models.training.recorder import DivergedError
 from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.errors import LeaseHeldError, StoreError, TesseralError
+from tesseral.study.records.growth import drop
 from tesseral.study.records.lease import Lease
 from tesseral.study.records.ledger import Entry, Ledger
 from tesseral.study.records.retry import Retried, retry
@@ -210,6 +211,17 @@ def test_trials_are_chosen_by_id_arm_and_cause(storage, study_file, trained):
     done = again(storage, arm=memory[1].plan["arm"], causes=[Cause.MEMORY]).trials
     assert [each.trial for each in done] == [memory[1].id]
     assert run(study_file, storage).states[State.FAILED] == 3
+
+
+def test_trials_of_a_dropped_arm_stay_failed(storage, study_file, trained):
+    trained.errors = dict.fromkeys(range(6), RuntimeError("no luck"))
+    run(study_file, storage)
+    drop(Store(storage / "small"), Study.load(study_file).arms[1], 0)
+    done = again(storage)
+    assert [each.arm for each in done.trials] == ["lmax=0"] * 3
+    assert [entry.plan["arm"] for entry in entries(storage) if entry.state is State.FAILED] == ["lmax=1"] * 3
+    with pytest.raises(TesseralError, match="expected an arm with trials, got 'lmax=1'; there are: lmax=0"):
+        again(storage, arm="lmax=1")
 
 
 def test_a_search_that_found_nothing_chooses_again(storage, study_file, trained):
