@@ -51,6 +51,8 @@ class Study:
     """Where recipes and the user's own modules are: the folder of the study file."""
     holds_out: bool = True
     """Whether structures that arms are tested on are kept from its searches. Those of an earlier time keep none."""
+    dropped: tuple[str, ...] = ()
+    """Labels of arms of its file that it has no more, see `without`."""
 
     def __repr__(self) -> str:
         replication = self.file.replication
@@ -208,11 +210,13 @@ class Study:
         return replace(study, holds_out=before.holds_out)
 
     def without(self, labels: Collection[str]) -> Self:
-        """Return the study without some of its arms.
+        """Return the study without some of its arms, which were dropped.
 
         :param labels: of the arms; those that it does not have are ignored.
         """
-        return replace(self, arms=tuple(arm for arm in self.arms if arm.label not in labels))
+        kept = tuple(arm for arm in self.arms if arm.label not in labels)
+        dropped = [arm.label for arm in self.arms if arm.label in labels]
+        return replace(self, arms=kept, dropped=(*self.dropped, *dropped))
 
     def matched(self, count: CountSize) -> list[MatchedArm]:
         """Return the arms at their matched widths, see `tesseral.study.design.match.match_arms`.

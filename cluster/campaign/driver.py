@@ -22,7 +22,7 @@ from tesseral.cluster.execution.executor import Executor, InlineExecutor
 from tesseral.cluster.nodes.ray_machine import in_job
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import record_rate
-from tesseral.cluster.planning.growth import growth
+from tesseral.cluster.planning.growth import dropped_notes, growth
 from tesseral.cluster.planning.overlap import overlaps
 from tesseral.cluster.planning.plan import StudyPlan, prepare
 from tesseral.models.training.numerics import NUMERICS
@@ -155,7 +155,7 @@ def run_study(
             grow(store, plan.study, before, grown, told)
             display.said(f"the study grows: {'; '.join(grown)}; its report says so")
         _refuse_other_proposer(plan, store)
-        for sentence in (*undetermined(plan), *overlaps(plan)):
+        for sentence in (*dropped_notes(plan), *undetermined(plan), *overlaps(plan)):
             display.said(sentence)
         campaign = Campaign(plan, store, lease, ledger, recorded, display, mirror)
         try:

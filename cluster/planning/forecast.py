@@ -12,7 +12,7 @@ from tesseral.analysis.terms.estimate import FEWEST_UNITS
 from tesseral.cluster.planning.composition import undetermined
 from tesseral.cluster.planning.cost import Rate
 from tesseral.cluster.planning.fusion_notes import fusion_notes
-from tesseral.cluster.planning.growth import growth_notes
+from tesseral.cluster.planning.growth import dropped_notes, growth_notes
 from tesseral.cluster.planning.overlap import overlaps
 from tesseral.cluster.planning.plan import StudyPlan
 from tesseral.cluster.planning.planned_arm import PlannedArm
@@ -131,7 +131,7 @@ def notes(plan: StudyPlan, forecasts: list[Forecast]) -> list[str]:
     :param forecasts: of its arms.
     """
     study, file = plan.study, plan.study.file
-    lines = [*growth_notes(plan), *study.design_notes]
+    lines = [*growth_notes(plan), *dropped_notes(plan), *study.design_notes]
     left_out: dict[tuple[str, str], list[str]] = defaultdict(list)
     for excluded in study.excluded:
         left_out[excluded.where, excluded.condition].append(excluded.label)

@@ -1,4 +1,4 @@
-"""What a study that was started before grows by, and why its file is refused otherwise."""
+"""What a study that was started before grows by, why its file is refused otherwise, and which arms it has no more."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,7 @@ from tesseral.study.errors import StudyFileError
 from tesseral.study.records.ledger import frozen
 from tesseral.study.records.store import Store
 from tesseral.study.study import Study
+from tesseral.study.wording import count, listed_labels
 
 
 def growth(plan: StudyPlan, before: Study) -> tuple[str, ...]:
@@ -36,6 +37,16 @@ def growth(plan: StudyPlan, before: Study) -> tuple[str, ...]:
             "name, under which the trials that both have are copied",
         )
     return found.grown
+
+
+def dropped_notes(plan: StudyPlan) -> Iterator[str]:
+    """Say which arms of the study file are left out, because they were dropped; nothing where none was.
+
+    :param plan: of the study file.
+    """
+    if dropped := plan.study.dropped:
+        done = "was dropped and is" if len(dropped) == 1 else "were dropped and are"
+        yield f"{count(len(dropped), 'arm')} of the study file {done} left out: {listed_labels(dropped)}"
 
 
 def growth_notes(plan: StudyPlan) -> Iterator[str]:
