@@ -149,27 +149,40 @@ class Jobs:
         """
         written, lost = 0, None
         while True:
+            status = None
+            written, error = asyncio.run(self._tail(job, written, write))
             try:
-                written = asyncio.run(self._tail(job, written, write))
                 status = self.status(job)
-            except (OSError, RuntimeError) as error:  # aiohttp's errors of the connection are among them
+            except ClusterError as unanswered:
+                error = unanswered
+            if status is not None and status.live:
+                lost = None
+            elif status is not None and error is None:
+                return status
+            else:
                 lost = time.monotonic() if lost is None else lost
                 if time.monotonic() - lost > PATIENCE:
                     raise ClusterError(f"{self.address} no longer answers; the job {job} may go on") from error
-            else:
-                lost = None
-                if not status.live:
-                    return status
             time.sleep(REJOIN)
 
-    async def _tail(self, job: str, skip: int, write: Callable[[str], object]) -> int:
-        """Write what follows the first `skip` characters of a log; return how many there were."""
-        seen = 0
-        async for text in self._client.tail_job_logs(job):
+    async def _tail(self, job: str, skip: int, write: Callable[[str], object]) -> tuple[int, Exception | None]:
+        """Write what follows the first `skip` characters of a log, which each connection sends from its beginning.
+
+        :returns: how many are written now, and the error of the connection if it broke.
+        """
+        from aiohttp import ClientError  # here: it is there where Ray's job client is
+
+        pieces, seen = self._client.tail_job_logs(job), 0
+        while True:
+            try:
+                text = await anext(pieces)
+            except StopAsyncIteration:
+                return max(seen, skip), None
+            except (OSError, RuntimeError, ClientError) as error:  # not those of `write`, which are raised
+                return max(seen, skip), error
             new, seen = text[max(skip - seen, 0) :], seen + len(text)
             if new:
                 write(new)
-        return max(seen, skip)
 
     def stop(self, job: str) -> JobStatus:
         """Stop a job: its driver gets SIGTERM, and SIGKILL after 3 s. Return how it ended.
