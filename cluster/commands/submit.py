@@ -1,5 +1,6 @@
 """`tesseral submit`: a study is run, or reference data are made, by a job on a Ray cluster."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -52,7 +53,7 @@ def submit(
         )
     job = _begin(jobs, request)
     if wait:
-        _follow(jobs, job)
+        _follow(jobs, job, request.study)
 
 
 def shared_storage(storage: str) -> str:
@@ -94,8 +95,8 @@ def _attached(job: "JobStatus", request: "Request") -> str:
     return job.id
 
 
-def _follow(jobs: "Jobs", job: str) -> None:
-    """Write the job's log to its end, and exit with its code."""
+def _follow(jobs: "Jobs", job: str, study: str) -> None:
+    """Write the log of a study's job to its end, and exit with the job's code."""
 
     def write(text: str) -> None:
         console.print(text, end="", soft_wrap=True)
@@ -105,10 +106,9 @@ def _follow(jobs: "Jobs", job: str) -> None:
         with raised():
             ended = jobs.follow(job, write)
     except KeyboardInterrupt as error:
-        study = job.removeprefix("tesseral-").rsplit("-", 2)[0]
+        stop = shlex.join(["tesseral", "stop", study, "--address", jobs.address])
         console.print(
-            f"Detached: {job} goes on; the same command follows it again, and tesseral stop {study} stops it.",
-            soft_wrap=True,
+            f"Detached: {job} goes on; the same command follows it again, and {stop} stops it.", soft_wrap=True
         )
         sys.exit(error.code if isinstance(error, Interrupted) else 130)
     _finish(ended)

@@ -19,8 +19,9 @@ from tesseral.cluster.submission.shipment import ship
 from tesseral.study.records.ledger import Ledger
 from tesseral.study.records.store import Store
 from tests.support.command_line import assert_refused, tesseral
+from tests.support.job_client import ADDRESS, JobClient, join
 from tests.support.ray_head import Head, clean, head
-from tests.support.water_study import water_study
+from tests.support.water_study import EXAMPLES, water_study
 
 NETWORK = """
 from e3nn import o3
@@ -85,6 +86,28 @@ def test_what_cannot_be_submitted_is_refused_before_anything_is_sent(owned, lapt
     assert "secret" not in done.stderr
 
 
+class Interrupting(JobClient):
+    """A client whose user presses Ctrl-C while a log is followed."""
+
+    async def tail_job_logs(self, job: str):
+        yield "begun\n"
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("text", [water_study("my.study"), (EXAMPLES / "water_tiny.toml").read_text()])
+def test_the_hint_at_a_detached_job_stops_it(laptop, tmp_path, monkeypatch, text):
+    client = Interrupting()
+    join(monkeypatch, client)
+    (tmp_path / "mine.toml").write_text(text)
+    done = tesseral("submit", tmp_path / "mine.toml", "--address", ADDRESS, "--storage", "/studies")
+    assert done.returncode == 130
+    (job,) = client.jobs.values()
+    (hint,) = re.findall(r"follows it again, and tesseral (stop .*) stops it\.", done.stdout)
+    stopped = tesseral(*shlex.split(hint))
+    assert stopped.returncode == 0, stopped.stderr
+    assert job.status == "STOPPED"
+
+
 def test_where_no_job_server_answers_it_is_said(owned, laptop):
     done = tesseral("submit", owned, "--address", "http://127.0.0.1:1", "--storage", "/s")
     assert done.returncode == 1
@@ -126,7 +149,8 @@ def test_a_study_is_submitted_found_again_stopped_and_continued(owned, laptop, s
         said = second.communicate(timeout=60)[0]
     assert second.returncode == 130
     assert said.endswith(
-        f"Detached: {job} goes on; the same command follows it again, and tesseral stop owned stops it.\n"
+        f"Detached: {job} goes on; the same command follows it again, and "
+        f"tesseral stop owned --address {cluster.address} stops it.\n"
     )
     status = cluster.tesseral("status", "owned", "--storage", storage, "--address", cluster.address)
     assert f"{job} is running.\nDriven by process " in status.stdout

@@ -1,5 +1,6 @@
 """The log of a job: each character is written once, however often the connection breaks."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +9,12 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from tesseral.cluster.submission import jobs
-from tesseral.cluster.submission.jobs import Jobs
 from tesseral.study.errors import ClusterError
+from tests.support.job_client import ADDRESS, JobClient, join
 
+JOB = "tesseral-small-0123abcd-1"
 LOG = "one\ntwo\nthree\n"
-HEAD = URL("http://head:8265")
+HEAD = URL(ADDRESS)
 BREAKS = {
     5: RuntimeError("WebSocket connection closed unexpectedly with close code 1006"),
     0: ServerDisconnectedError(),
@@ -23,10 +25,12 @@ BREAKS = {
 """Characters after which a connection breaks → the error, in the order of the connections."""
 
 
-class Client:
-    """Ray's job client, whose connections break; the job runs until the last has broken."""
+class Breaking(JobClient):
+    """A client whose connections break. Its job ends once the last has broken."""
 
     def __init__(self, breaks: dict[int, Exception], answers: bool = True) -> None:
+        super().__init__()
+        self.add(JOB, "small", "/studies")
         self.breaks, self.answers = list(breaks.items()), answers
 
     async def tail_job_logs(self, job: str):
@@ -39,20 +43,19 @@ class Client:
     def get_job_info(self, job: str) -> SimpleNamespace:
         if not self.answers:
             raise RuntimeError("Request failed with status code 502: bad gateway.")
-        status = "RUNNING" if self.breaks else "SUCCEEDED"
-        told = {"metadata": {}, "driver_exit_code": 0, "message": "", "start_time": None}
-        return SimpleNamespace(submission_id=job, status=status, **told)
+        known = super().get_job_info(job)
+        known.status = "RUNNING" if self.breaks else "SUCCEEDED"
+        return known
 
 
 @pytest.fixture
-def followed(monkeypatch):
-    """Follow a job of a client, at once."""
+def followed(monkeypatch) -> Callable[[Breaking, Callable[[str], object]], jobs.JobStatus]:
+    """Follow the job of a client, without pauses."""
     monkeypatch.setattr(jobs, "REJOIN", 0.0)
 
-    def follow(client: Client, write) -> jobs.JobStatus:
-        known = object.__new__(Jobs)
-        known.address, known._client = "http://head:8265", client
-        return known.follow("tesseral-small-0-1", write)
+    def follow(client: Breaking, write: Callable[[str], object]) -> jobs.JobStatus:
+        join(monkeypatch, client)
+        return jobs.Jobs(ADDRESS).follow(JOB, write)
 
     return follow
 
@@ -60,14 +63,14 @@ def followed(monkeypatch):
 @pytest.mark.parametrize("breaks", [{}, BREAKS, dict(reversed(BREAKS.items()))])
 def test_a_log_goes_on_where_its_connection_broke(followed, breaks):
     written: list[str] = []
-    assert followed(Client(breaks), written.append).state == "SUCCEEDED"
+    assert followed(Breaking(breaks), written.append).state == "SUCCEEDED"
     assert "".join(written) == LOG
 
 
 def test_a_job_server_that_is_gone_is_given_up(followed, monkeypatch):
     monkeypatch.setattr(jobs, "PATIENCE", 0.0)
-    with pytest.raises(ClusterError, match="http://head:8265 no longer answers; the job tesseral-small-0-1 may go on"):
-        followed(Client(BREAKS, answers=False), lambda text: None)
+    with pytest.raises(ClusterError, match=f"{ADDRESS} no longer answers; the job {JOB} may go on"):
+        followed(Breaking(BREAKS, answers=False), lambda text: None)
 
 
 def test_an_error_of_the_output_is_no_error_of_the_connection(followed):
@@ -75,4 +78,4 @@ def test_an_error_of_the_output_is_no_error_of_the_connection(followed):
         raise OSError("no space left on device")
 
     with pytest.raises(OSError, match="no space left"):
-        followed(Client({}), full)
+        followed(Breaking({}), full)
