@@ -37,7 +37,7 @@ def status(
     Example: `tesseral status quickstart`
     """
     name = records_name(study, preset)
-    job = None if address is None else _job(address, name)
+    job = None if address is None else _job(address, name, storage)
 
     from tesseral.analysis.statistics.progress import state_counts
     from tesseral.analysis.tables.open import open_trials
@@ -83,8 +83,8 @@ def status(
     printed()
 
 
-def _job(address: str, study: str) -> "JobStatus | None":
-    """The study's last job that the cluster remembers; None if it has none."""
+def _job(address: str, study: str, storage: str) -> "JobStatus | None":
+    """The last job of the study in this storage that the cluster remembers; None if it has none."""
     from tesseral.cluster.submission.jobs import Jobs
 
-    return next(reversed(Jobs(address).of(study)), None)
+    return next(reversed(Jobs(address).of(study, storage)), None)

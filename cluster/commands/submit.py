@@ -67,7 +67,7 @@ def shared_storage(storage: str) -> str:
             "--storage: expected a storage that all nodes share, a URL such as s3://bucket/studies or an absolute path "
             f"on a shared file system, got the relative path {storage!r}"
         )
-    return storage.rstrip("/") if "://" not in storage else Store(storage).url
+    return Store(storage).url
 
 
 def _begin(jobs: "Jobs", request: "Request") -> str:

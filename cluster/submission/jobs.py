@@ -24,6 +24,7 @@ from tesseral.cluster.nodes.provenance import SUBMITTED, provenance
 from tesseral.cluster.submission.shipment import EXCLUDED, Shipment
 from tesseral.study.configuration.trial import digest
 from tesseral.study.errors import ClusterError, TesseralError
+from tesseral.study.records.store import Store
 
 ANSWER = 5.0
 """Seconds in which the job server must answer."""
@@ -101,12 +102,13 @@ class Jobs:
         """The jobs of a study that the cluster remembers, in order of their starts.
 
         :param study: its name; of a recipe, `reference <name>`.
-        :param storage: folder or URL; None for any.
+        :param storage: folder or URL, written in any way; None for any.
         """
         with self._asked():
             listed = self._client.list_jobs()
         known = [_status(job) for job in listed if job.submission_id and (job.metadata or {}).get("tesseral.study")]
-        own = [job for job in known if job.study == study and storage in (None, job.storage)]
+        place = None if storage is None else Store(storage).url
+        own = [job for job in known if job.study == study and place in (None, job.storage)]
         return sorted(own, key=lambda job: start_number(job.id))
 
     def status(self, job: str) -> JobStatus:
