@@ -84,11 +84,6 @@ class Jobs:
                 self._client = JobSubmissionClient(self.address)
 
     @property
-    def ray_version(self) -> str:
-        """Version of Ray in the cluster."""
-        return str(self._client._server_ray_version)
-
-    @property
     def open_to_all(self) -> bool:
         """Whether the job server takes jobs from anyone who reaches it: it asks for no token."""
         import requests
