@@ -112,7 +112,7 @@ def _legend(plan: StudyPlan) -> list[str]:
         lines.append("live: parameters that a gradient reaches; the others stay as they were initialised")
     lines.append("FLOPs: those of matrix products alone, of a training step")
     if _matched(plan):
-        lines.append("residual %: by how much the arm's size differs from the size that all arms are matched to")
+        lines.append("residual %: by how much the arm's size differs from the size that it is matched to")
     return lines
 
 

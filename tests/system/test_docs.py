@@ -33,6 +33,7 @@ from tesseral.study.errors import TesseralError
 from tesseral.study.recipe.mapping import read_mapping
 from tesseral.study.recipe.recipe import read_recipe
 from tesseral.study.study import Study
+from tests.support.command_line import tesseral
 from tests.support.water_study import EXAMPLES, water_study
 
 ROOT = Path(__file__).parents[2]
@@ -282,6 +283,14 @@ def test_the_readme_links_to_every_page():
     wanted = {page for page in (*DOCS.rglob("*.md"), *DOCS.rglob("*.rst")) if page.name != "index.md"}
     assert wanted - linked == set()
     assert all((ROOT / link).exists() for link in re.findall(r"\]\(([\w./-]+)\)", readme))
+
+
+def test_the_readme_shows_a_mistake_as_it_is_printed(tmp_path, monkeypatch):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (shown,) = re.findall(r"^(tesseral: mine\.toml: .*)…$", readme, re.M)
+    (tmp_path / "mine.toml").write_text(water_study("mine").replace("epochs = ", "epoch = "))
+    monkeypatch.chdir(tmp_path)
+    assert tesseral("run", "mine.toml").stderr.startswith(shown)
 
 
 def test_examples_of_the_readme_are_those_that_exist():
