@@ -166,6 +166,7 @@ def run_study(
                 mirror.close()
         lease.check()
         entries = ledger.entries()
+        ledger.snapshot(entries)
         own = of_arms(entries, labels)
         states = Counter(entry.state for entry in own for _ in entry.plans)
         states[State.PLANNED] += max(campaign.trials - sum(states.values()), 0)
@@ -232,7 +233,7 @@ def _refuse_other_proposer(plan: StudyPlan, store: Store) -> None:
 
 
 class _Snapshots:
-    """Rewrites `trials.parquet` every few seconds while trials run, and once at the end.
+    """Rewrites `trials.parquet` every few seconds while trials run, and once where an exception ends them.
 
     A submitted job that is stopped leaves it: Ray kills the job soon, and the release of the study comes first.
     """
@@ -246,9 +247,7 @@ class _Snapshots:
         pause = SNAPSHOT_EVERY
         while not self._stop.wait(pause):
             began = time.monotonic()
-            with suppress(
-                StoreError, RecordError
-            ):  # derived data: the next snapshot holds all that this one would have
+            with suppress(StoreError, RecordError):  # the next snapshot holds all that this one would have
                 self._ledger.snapshot()
             pause = max(SNAPSHOT_EVERY, (time.monotonic() - began) / SNAPSHOT_SHARE)
 
@@ -262,7 +261,6 @@ class _Snapshots:
         if kind:
             self._ledger.store.hurry()
         self._thread.join()
-        with suppress(
-            *[StoreError, RecordError] if kind else []
-        ):  # an error of the snapshot must not hide the first one
-            self._ledger.snapshot()
+        if kind:
+            with suppress(StoreError, RecordError):  # an error of the snapshot must not hide the first one
+                self._ledger.snapshot()

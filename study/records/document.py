@@ -6,7 +6,6 @@ types and ranges are checked alike, and a warning says once that they have none.
 """
 
 import hashlib
-import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic_core import from_json
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from tesseral.study.configuration.trial import canonical
@@ -188,8 +188,8 @@ def read_document(store: Store, path: str, kind: Any, advice: str = ADVICE, **ow
         if hashlib.sha256(data).hexdigest().encode() != sealed[1]:
             raise damaged(store, path, "its checksum does not match its content", advice)
     try:
-        tree = json.loads(data, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        tree = from_json(data, allow_inf_nan=False)
+    except ValueError:
         raise damaged(store, path, "it is torn, or not JSON", advice) from None
     try:
         _adapter(kind).validate_json(data, strict=True)
@@ -215,7 +215,3 @@ def damaged(store: Store, path: str, why: str, advice: str = ADVICE) -> RecordEr
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)

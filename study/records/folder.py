@@ -10,7 +10,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -99,24 +99,27 @@ class Folder:
         except OSError as error:
             raise self._explained(path, "deleted", error) from error
 
-    def _walk(self, folder: str) -> Iterator[str]:
+    def _walk(self, folder: str) -> list[str]:
         """Every file below a folder. `os.walk` would take a folder that cannot be read for an empty one."""
-        waiting = [folder]
+        waiting, files = [folder], []
         while waiting:
             here = waiting.pop()
             try:
                 with os.scandir(here) as entries:
                     for entry in entries:
-                        if entry.is_dir(follow_symlinks=False):
+                        if entry.is_file(follow_symlinks=False):
+                            files.append(entry.path)
+                        elif entry.is_dir(follow_symlinks=False):
                             waiting.append(entry.path)
-                        elif entry.is_symlink() and entry.is_dir():
+                        elif entry.is_dir():
                             raise RecordError(f"expected a folder of records, got a link to one: {entry.path}")
                         else:
-                            yield entry.path
+                            files.append(entry.path)
             except FileNotFoundError:
                 continue  # nothing was written there, or another process has just deleted it
             except OSError as error:
                 raise self._explained(here, "listed", error) from error
+        return files
 
     def _write(self, path: str, write: Callable[[IO[bytes]], object], *, replace: bool) -> bool:
         target = self.root / path

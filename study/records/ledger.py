@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -269,7 +270,7 @@ class Ledger:
         nested = any(isinstance(leaf, dict) for leaf in tree.values())
         if key in _OWN or (nested and key != "configuration"):
             return self._shared(tree)
-        text = canonical(tree)
+        text = repr(tree)
         if text not in self._parts:
             self._parts[text] = self._shared(tree)
         return self._parts[text]
@@ -297,22 +298,27 @@ class Ledger:
                     warnings.warn(f"{place} lacks a segment from step {lacked}: later rows are left out", stacklevel=2)
         return [Source(self.store.location(source.path), source.trial, source.below) for source in sources]
 
-    def table(self) -> pa.Table:
+    def table(self, entries: Iterable[Entry] | None = None) -> pa.Table:
         """Return the `trials` table: the columns of `TRIALS`, then `factor.<path>`, `setting.<path>`, `metric.<name>`.
 
         It has one row per trial and arm: several if arms share a trial. Settings are everything in the configuration,
         hyperparameters included.
+
+        :param entries: from `entries`, if they are known already.
         """
-        rows = [_row(entry, plan_) for entry in self.entries() for plan_ in entry.plans]
+        rows = [_row(entry, plan_) for entry in entries or self.entries() for plan_ in entry.plans]
         extra = sorted({key for row in rows for key in row} - set(TRIALS.names))
         fixed = pa.Table.from_pylist([{key: row.get(key) for key in TRIALS.names} for row in rows], schema=TRIALS)
         for key in extra:
             fixed = fixed.append_column(key, _column([row.get(key) for row in rows]))
         return fixed
 
-    def snapshot(self) -> None:
-        """Write `trials.parquet`, for readers without this library. It is derived, and so may be replaced."""
-        self.store.replace("trials.parquet", encode(self.table()))
+    def snapshot(self, entries: Iterable[Entry] | None = None) -> None:
+        """Write `trials.parquet`, for readers without this library. It is derived, and so may be replaced.
+
+        :param entries: from `entries`, if they are known already.
+        """
+        self.store.replace("trials.parquet", encode(self.table(entries)))
 
 
 def _trial_id(tree: Json) -> str | None:
