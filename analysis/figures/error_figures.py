@@ -15,7 +15,7 @@ from tesseral.analysis.statistics.comparisons.paired import ArmError, Comparison
 from tesseral.analysis.statistics.fit_floor import floor_line, floor_note
 from tesseral.analysis.statistics.orders.orders import output_errors
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.terms.estimate import Estimate, interval
+from tesseral.analysis.terms.estimate import AGGREGATES, Estimate, interval
 from tesseral.analysis.terms.metric_label import MetricLabel, describe
 
 _ROW = 46  # height of an arm's row, px
@@ -30,7 +30,7 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
     study, metric = tables.study, describe(tables.study.metric, tables.study.target)
     summaries = [summary for summary in arms if summary.arm in study.arms]
     floor, note = floor_line(study, study.metric), floor_note(study)
-    holds = study.sampling.shown
+    holds, means = study.sampling.shown, f"{AGGREGATES[study.aggregate]}s"
     line = note if floor is None else " Dashed: the fit floor, ε of the fitted density against the SCF density."
     measured = trial_errors(tables.trials, study.metric)
     lows = [summary.error.error.shown[0] for summary in summaries if summary.error.error]
@@ -39,7 +39,7 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             "error-by-arm",
             error_by_arm(measured, [summary.error for summary in summaries], metric, floor),
             "Each point is a trial. A line joins the trials of one block and replicate, which share data and seeds. "
-            f"Diamonds are means. {about_intervals(lows, f'Bars are their 95 % intervals {holds}.')}{line}",
+            f"Diamonds are {means}. {about_intervals(lows, f'Bars are their 95 % intervals {holds}.')}{line}",
         )
     comparisons = [
         summary.comparison
@@ -50,8 +50,8 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
         yield Figure(
             "change-by-arm",
             change_by_arm(comparisons, study.arms, metric),
-            "The change is the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has a "
-            f"lower error than {study.baseline}. "
+            f"The change is the geometric {AGGREGATES[study.aggregate]} of the ratios of paired errors, minus one. "
+            f"Below zero, the arm has a lower error than {study.baseline}. "
             + about_intervals(
                 [each.change.shown[0] for each in comparisons if each.change],
                 f"Bars are 95 % intervals {holds}, not corrected for multiple comparisons.",
@@ -63,7 +63,7 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
             yield Figure(
                 "error-by-order",
                 error_by_order(outputs, study.arms, describe(name, study.target)),
-                "Means over trials, on a logarithmic axis. "
+                f"{means.capitalize()} over trials, on a logarithmic axis. "
                 f"{about_intervals(outputs['low'], f'Bars are 95 % intervals {holds}.')}{note}",
             )
             break
@@ -71,8 +71,9 @@ def error_figures(tables: StudyTables, arms: Iterable[ArmSummary]) -> Iterator[F
         yield Figure(
             "error-against-cost",
             error_against_cost(_costs(summaries), study.arms, metric, floor),
-            "Means over trials against the number of parameters (left) and the median training time of a trial "
-            f"(right). {about_intervals(lows, f'Vertical bars are 95 % intervals {holds}.')}{_varied(summaries)}{line}",
+            f"{means.capitalize()} over trials against the number of parameters (left) and the median training time "
+            f"of a trial (right). {about_intervals(lows, f'Vertical bars are 95 % intervals {holds}.')}"
+            f"{_varied(summaries)}{line}",
         )
 
 

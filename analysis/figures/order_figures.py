@@ -10,7 +10,7 @@ from tesseral.analysis.figures.figure import Figure, about_intervals
 from tesseral.analysis.figures.svg import MUTED
 from tesseral.analysis.statistics.orders.order_trend import trend_sentences
 from tesseral.analysis.statistics.results import Results
-from tesseral.analysis.terms.estimate import Estimate, interval
+from tesseral.analysis.terms.estimate import AGGREGATES, Estimate, interval
 from tesseral.analysis.terms.metric_label import MetricLabel
 from tesseral.study.design.search_space import HIDDEN
 from tesseral.study.wording import count, listed
@@ -31,8 +31,9 @@ def benefit_figures(results: Results) -> Iterator[Figure]:
             "benefit-by-order",
             benefit_by_order(benefits),
             "Each point is the change of an arm’s relative error against its baseline, an arm that differs in hidden "
-            "features only: the geometric mean of the ratios of paired errors, minus one. Below zero, the arm has the "
-            "lower error. "
+            "features only: the geometric "
+            f"{AGGREGATES[results.study.aggregate]} of the ratios of paired errors, minus one. Below zero, the arm has "
+            "the lower error. "
             + about_intervals(
                 benefits["low"],
                 f"Bars are 95 % intervals {results.study.sampling.shown}, not corrected for multiple comparisons.",

@@ -9,7 +9,7 @@ from tesseral.analysis.figures.axes import WIDTH, arm_colour, log_axis
 from tesseral.analysis.figures.figure import Figure, about_intervals
 from tesseral.analysis.statistics.comparisons.scaling import SizeCurve
 from tesseral.analysis.tables.study_info import StudyInfo
-from tesseral.analysis.terms.estimate import interval
+from tesseral.analysis.terms.estimate import AGGREGATES, interval
 from tesseral.analysis.terms.metric_label import MetricLabel, describe
 
 _APART = 5  # distance of the curves' bars at one size, px
@@ -26,7 +26,8 @@ def size_figures(study: StudyInfo, curves: Sequence[SizeCurve]) -> Iterator[Figu
         yield Figure(
             f"error-by-size-{number}" if len(targets) > 1 else "error-by-size",
             error_by_size(own, describe(study.metric, target)),
-            "Diamonds are geometric means over the places (block, replicate) that are complete at every size. "
+            f"Diamonds are geometric {AGGREGATES[study.aggregate]}s over the places (block, replicate) that are "
+            "complete at every size. "
             + about_intervals(
                 [error.shown[0] for curve in own for error in curve.errors.values()],
                 f"Bars, drawn side by side, and brackets after α are 95 % intervals {study.sampling.shown}.",

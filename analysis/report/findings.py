@@ -20,8 +20,10 @@ from tesseral.analysis.statistics.orders.order_trend import trend_sentences
 from tesseral.analysis.statistics.results import Results
 from tesseral.analysis.tables.study_info import StudyInfo
 from tesseral.analysis.terms.estimate import (
+    AGGREGATES,
     FEWEST_UNITS,
     SIGNIFICANCE,
+    Aggregate,
     interval_here,
     intervals,
     p_value,
@@ -286,10 +288,10 @@ def _lowest(results: Results) -> list[str]:
     alone = len(study.groups) == 1
     for group, arms in study.groups.items():
         if (best := _best(results, arms)) is not None:
-            sentences.append(lowest_sentence(best, study.metric, group.target))
+            sentences.append(lowest_sentence(best, study.metric, group.target, study.aggregate))
             continue
         sentences += [
-            _mean_error(summary.error, study.metric, group.target, named=len(arms) > 1 or not alone)
+            _mean_error(summary.error, study, group.target, named=len(arms) > 1 or not alone)
             for summary in results.arms
             if summary.arm in arms and summary.error.error is not None
         ]
@@ -318,15 +320,17 @@ def _against_baselines(results: Results) -> list[str]:
     return [*told, f"{len(comparisons)} comparisons within groups in {noun}: {_verdicts(comparisons)}."]
 
 
-def lowest_sentence(best: Best, metric: str, target: TargetLabel | None = None) -> str:
+def lowest_sentence(best: Best, metric: str, target: TargetLabel | None = None, aggregate: Aggregate = "mean") -> str:
     """The lowest observed error of a group, and the arms that are not told from the best.
 
     :param metric: such as `test.epsilon`.
     :param target: what the arms predict.
+    :param aggregate: `study.aggregate`.
     """
     label, error = describe(metric, target), best.error
     mean = label.with_unit(error.error) if error.error else "unknown"
-    text = f"{_quoted(error.arm)} has the lowest observed mean of {label.noun}: {mean} ({_trials(error)})"
+    lowest = f"the lowest observed {AGGREGATES[aggregate]} of {label.noun}: {mean} ({_trials(error)})"
+    text = f"{_quoted(error.arm)} has {lowest}" + (", but in pairs it is told from the best" if best.told else "")
     if best.alike is None:
         return f"{text}."
     if not best.alike:
@@ -336,14 +340,15 @@ def lowest_sentence(best: Best, metric: str, target: TargetLabel | None = None) 
     return f"{text}; not told from the best: {listed([_quoted(arm) for arm in best.alike])}."
 
 
-def _mean_error(error: ArmError, metric: str, target: TargetLabel, *, named: bool) -> str:
+def _mean_error(error: ArmError, study: StudyInfo, target: TargetLabel, *, named: bool) -> str:
     """The mean error of an arm that has no other one to be compared with.
 
     :param named: whether the arm is named.
     """
-    label = describe(metric, target)
+    label, aggregate = describe(study.metric, target), AGGREGATES[study.aggregate]
     mean = label.with_unit(error.error) if error.error else "unknown"
-    return f"The mean of {label.noun} {f'in {_quoted(error.arm)} ' if named else ''}is {mean} ({_trials(error)})."
+    where = f"in {_quoted(error.arm)} " if named else ""
+    return f"The {aggregate} of {label.noun} {where}is {mean} ({_trials(error)})."
 
 
 def _trials(error: ArmError) -> str:

@@ -30,6 +30,9 @@ _MINUS = "\N{MINUS SIGN}"
 Aggregate = Literal["mean", "iqm"]
 """What is taken over units: their mean, or their interquartile mean."""
 
+AGGREGATES: dict[Aggregate, str] = {"mean": "mean", "iqm": "interquartile mean"}
+"""Aggregate → its words."""
+
 _CUT = 0.25
 """Share of the units that the interquartile mean leaves out at either end."""
 
@@ -96,6 +99,15 @@ class Estimate:
         return replace(self, value=-self.value, low=low, high=high, here=here)
 
 
+def aggregated(units: np.ndarray, aggregate: Aggregate) -> np.ndarray:
+    """The mean or the interquartile mean over the last axis.
+
+    :param units: one value for each unit along the last axis, at least one.
+    :param aggregate: which of the two.
+    """
+    return np.asarray(scipy.stats.trim_mean(units, _CUT, axis=-1) if aggregate == "iqm" else units.mean(axis=-1))
+
+
 def t_estimate(units: Sequence[float] | np.ndarray, aggregate: Aggregate = "mean", overlap: float = 0.0) -> Estimate:
     """Mean of units with Student's 95 % intervals, x̄ ± t(0.975, n − 1)·s·√(1/n + overlap) and, for these data, s/√n.
 
@@ -112,12 +124,8 @@ def t_estimate(units: Sequence[float] | np.ndarray, aggregate: Aggregate = "mean
     values = np.asarray(units, dtype=float)
     if values.size == 0:
         raise TesseralError("expected at least one value to average, got none")
-    kept = values.size
-    if aggregate == "iqm":
-        kept -= 2 * int(_CUT * values.size)
-        mean = float(scipy.stats.trim_mean(values, _CUT))
-    else:
-        mean = float(values.mean())
+    kept = values.size - (2 * int(_CUT * values.size) if aggregate == "iqm" else 0)
+    mean = float(aggregated(values, aggregate))
     if kept < FEWEST_UNITS:
         return Estimate(mean)
     if aggregate == "iqm":

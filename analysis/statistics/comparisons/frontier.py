@@ -1,7 +1,8 @@
 """The frontier of error against cost: arms that no other arm of their group beats in both.
 
 An arm is on the frontier if no other arm has an error and a cost that are at most its own, one of them lower. Errors
-and costs are geometric means over the blocks and replicates that all arms completed. FLOPs and parameters within 1 % of
+and costs are geometric means over the blocks and replicates that all arms completed, or interquartile means of the
+logarithms where the study's aggregate is that. FLOPs and parameters within 1 % of
 one another, the tolerance of matching, count as equal: what matching left over says nothing of an arm.
 
 How surely an arm is on it, for these data, is the share of bootstrap draws in which it is: units (blocks or searches,
@@ -18,7 +19,7 @@ import polars as pl
 from tesseral.analysis.statistics.comparisons.best import common_errors
 from tesseral.analysis.statistics.comparisons.paired import trial_errors
 from tesseral.analysis.tables.load import StudyTables
-from tesseral.analysis.terms.estimate import FEWEST_UNITS
+from tesseral.analysis.terms.estimate import FEWEST_UNITS, aggregated
 from tesseral.study.design.match import LOOSE
 
 _EQUAL = 1e-9
@@ -53,7 +54,7 @@ def frontier(tables: StudyTables, generator: np.random.Generator) -> pl.DataFram
     confirm = tables.trials.filter(pl.col("stage") == "confirm")
     rows: list[tuple[object, ...]] = []
     for members in study.groups.values():
-        shared = common_errors(errors, members)
+        shared = common_errors(errors, members, study.sampling)
         if shared is None:
             continue
         arms, trials = shared
@@ -68,14 +69,14 @@ def frontier(tables: StudyTables, generator: np.random.Generator) -> pl.DataFram
                     for name in ("error", "cost")
                 ]
             )
-            means = logs.mean(axis=2, keepdims=True)
+            means = aggregated(logs, study.aggregate)[..., None]
             equal = _EQUAL if cost == "seconds" else log1p(LOOSE)
             of_errors, of_costs = means
             front = on_frontier(of_errors, of_costs, equal)[:, 0]
             share: list[float | None] = [None] * len(arms)
             if logs.shape[2] >= FEWEST_UNITS:
                 drawn = generator.integers(logs.shape[2], size=(DRAWS, logs.shape[2]))
-                of_errors, of_costs = logs[:, :, drawn].mean(axis=3)
+                of_errors, of_costs = aggregated(logs[:, :, drawn], study.aggregate)
                 share = on_frontier(of_errors, of_costs, equal).mean(axis=1).tolist()
             values = np.exp(means[..., 0])
             rows += [(cost, arm, *values[:, i].tolist(), bool(front[i]), share[i]) for i, arm in enumerate(arms)]

@@ -130,6 +130,14 @@ def test_the_lowest_is_named_with_those_that_are_not_told_from_it(alike, tail):
     assert lowest_sentence(best, METRIC) == head + tail
 
 
+def test_the_lowest_is_named_by_the_aggregate_of_the_study_and_told_where_pairs_tell_it():
+    error = ArmError("a", 6, "block", 6, Estimate(0.4, 0.3, 0.5), 0.1)
+    assert lowest_sentence(Best(("a", "b"), error, ("b",), told=True), METRIC, aggregate="iqm") == (
+        "a has the lowest observed interquartile mean of the density error ε: 0.40 % [0.30, 0.50] (6 trials in "
+        "6 blocks), but in pairs it is told from the best; not told from the best: b."
+    )
+
+
 def test_few_blocks_make_intervals_conditional():
     few = load(table(trial_rows(blocks=1, replicates=3)), [], [], info(blocks=1, replicates=3))
     assert any(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tesseral.analysis.statistics.comparisons.best import best
 from tesseral.analysis.tables.load import load
@@ -19,6 +20,12 @@ def found(logs, **changes):
     given = {"arms": arms, "baseline": arms[0], "blocks": logs.shape[1], "replicates": 1}
     (result,) = best(load(table(rows), [], [], info(**(given | changes))))
     return result
+
+
+def failed_start(shared):
+    """Arm 0 is 10 % better than arm 1 in six blocks of these effects, but for the first, where its start fails."""
+    better = np.append(np.log(3), np.log(0.9) + 0.002 * np.arange(5))
+    return np.array([shared + better, shared])
 
 
 def draws(number, arms, blocks, seed):
@@ -44,6 +51,34 @@ def test_one_true_best_is_in_the_set():
         told += result.alike == ()
     assert inside / 200 >= 0.95
     assert told > 20  # and often it stands alone
+
+
+def test_a_failed_start_makes_no_best_of_the_other_arm():
+    """The plain mean of arm 0 is higher, its interquartile mean lower, as that of the pairs is."""
+    logs = failed_start(np.zeros(6))
+    assert logs[0].mean() > logs[1].mean()
+    result = found(logs, aggregate="iqm")
+    assert (result.arms, result.alike, result.told) == (("lmax=0", "lmax=1"), (), False)
+    assert result.error.error.value == pytest.approx(np.exp(stats.trim_mean(logs[0], 0.25)))
+    assert found(logs).arms == ("lmax=1", "lmax=0")
+
+
+def test_pairs_may_tell_the_arm_of_the_lowest_interquartile_mean():
+    """The failed start was in the easiest block, which the interquartile mean of the other arm leaves out."""
+    result = found(failed_start(np.array([0.0, 0.1, 0.7, 0.8, 0.9, 1.0])), aggregate="iqm")
+    assert (result.arms, result.alike, result.told) == (("lmax=1", "lmax=0"), ("lmax=0",), True)
+
+
+def test_replicates_that_are_missing_give_their_block_no_less_weight():
+    """Arm 1 is better in two blocks of three; the third has most trials."""
+    logs = {(0, 0): (0.0, -0.1), (1, 0): (0.0, -0.1)} | {(2, replicate): (0.0, 0.15) for replicate in range(4)}
+    rows = [
+        trial_row(arm, *place) | {"metric.test.epsilon": float(np.exp(value))}
+        for place, values in logs.items()
+        for arm, value in enumerate(values)
+    ]
+    (result,) = best(load(table(rows), [], [], info(arms=("lmax=0", "lmax=1"), blocks=3, replicates=4)))
+    assert result.arms == ("lmax=1", "lmax=0")
 
 
 def test_arms_of_other_blocks_are_compared_where_all_have_trials():

@@ -45,6 +45,23 @@ def test_shares_are_those_of_all_resamples():
     assert again.equals(found)
 
 
+def test_a_failed_start_takes_no_arm_of_interquartile_means_from_the_frontier():
+    errors = {0: (1.0, 1.0, 1.0, 1.0, 1.0, 1.0), 1: (0.9, 0.91, 0.92, 0.93, 0.94, 9.0)}
+    rows = [
+        trial_row(arm, block, 0) | {"metric.test.epsilon": value, "seconds": float(1 + arm)}
+        for arm, values in errors.items()
+        for block, value in enumerate(values)
+    ]
+    for aggregate, front in (("mean", False), ("iqm", True)):
+        given = info(arms=("lmax=0", "lmax=1"), blocks=6, replicates=1, aggregate=aggregate)
+        found = frontier(load(table(rows), [], [], given), np.random.default_rng(0))
+        row = found.filter(arm="lmax=1", cost="seconds").to_dicts()[0]
+        assert row["front"] is front
+    assert row["error"] == pytest.approx(stats.gmean((0.91, 0.92, 0.93, 0.94)))
+    once = (5 / 6) ** 6 + (5 / 6) ** 5  # the chance that the failed start is drawn at most once
+    assert row["share"] == pytest.approx(once, abs=3 * np.sqrt(once * (1 - once) / DRAWS))
+
+
 def test_each_trial_counts_with_the_network_that_its_search_chose():
     """Arm 1 is smaller than arm 0 by one of three searches alone; its errors are higher, so that size decides."""
     chosen = (50_000, 100_000, 120_000)
