@@ -4,6 +4,8 @@ from datetime import datetime
 
 from tesseral.analysis.statistics.comparisons.looks import chance_of_claim
 from tesseral.analysis.tables.study_info import StudyInfo
+from tesseral.analysis.terms.estimate import FEWEST_UNITS
+from tesseral.study.records.growth import Grown
 from tesseral.study.wording import count
 
 
@@ -17,9 +19,8 @@ def growth_sentences(study: StudyInfo) -> list[str]:
         f"{'; '.join(each['changes'])}."
         for each in study.grown
     ]
-    known = [each for each in study.grown if each["complete"]]
-    if known:
-        sentences += [*_more_blocks(study), *_more_arms(study), *_other_comparisons(study)]
+    if known := _known(study):
+        sentences += [*_more_blocks(study, known), *_more_arms(study, known), *_other_comparisons(known)]
     return sentences + [
         f"Arm {each['arm']} was dropped on {_day(each['when'])}, after {count(each['complete'], 'complete trial')}: "
         "its trials are kept and left out here. If its results were the reason, the other p-values are corrected for "
@@ -30,15 +31,21 @@ def growth_sentences(study: StudyInfo) -> list[str]:
 
 def growth_line(study: StudyInfo) -> str | None:
     """For a terminal: that the page has more to tell; None for a study that did not grow after results were known."""
-    known = any(each["complete"] for each in study.grown)
-    return "The study grew after results were known: the page says what that does to p-values." if known else None
+    told = "The study grew after results were known: the page says what that does to p-values."
+    return told if _known(study) else None
 
 
-def _more_blocks(study: StudyInfo) -> list[str]:
-    """If blocks or replicates were added after results were known."""
-    looks = sorted({each["blocks"] for each in study.grown if each["complete"]} | {study.blocks})
+def _known(study: StudyInfo) -> list[Grown]:
+    """The times when it grew after results were known."""
+    return [each for each in study.grown if each["complete"]]
+
+
+def _more_blocks(study: StudyInfo, known: list[Grown]) -> list[str]:
+    """If blocks or replicates were added after results were known; of fewer blocks than three nothing is claimed."""
+    seen = {each["blocks"] for each in known} | {study.blocks}
+    looks = sorted(blocks for blocks in seen if blocks >= FEWEST_UNITS)
     blocks = len(looks) > 1 and not study.sequential
-    replicates = any(" replicate" in change for each in study.grown if each["complete"] for change in each["changes"])
+    replicates = any(" replicate" in change for each in known for change in each["changes"])
     if not blocks and not replicates:
         return []
     added = " or ".join(["blocks"] * blocks + ["replicates"] * replicates)
@@ -52,9 +59,9 @@ def _more_blocks(study: StudyInfo) -> list[str]:
     ]
 
 
-def _more_arms(study: StudyInfo) -> list[str]:
+def _more_arms(study: StudyInfo, known: list[Grown]) -> list[str]:
     """If arms were added after results were known."""
-    before = min(len(each["arms"]) for each in study.grown)
+    before = min(len(each["arms"]) for each in known)
     if len(study.arms) <= before:
         return []
     return [
@@ -63,9 +70,9 @@ def _more_arms(study: StudyInfo) -> list[str]:
     ]
 
 
-def _other_comparisons(study: StudyInfo) -> list[str]:
+def _other_comparisons(known: list[Grown]) -> list[str]:
     """If the baseline, the groups or the metric were chosen after results were known."""
-    chosen = [change for each in study.grown if each["complete"] for change in each["changes"]]
+    chosen = [change for each in known for change in each["changes"]]
     told = []
     if any(change.startswith(("the baseline", "study.within")) for change in chosen):
         told.append(

@@ -19,6 +19,13 @@ def test_more_blocks_make_p_values_too_small():
     ]
 
 
+def test_a_look_at_fewer_blocks_than_a_claim_takes_is_none():
+    """A study of one block, then of three, then of six could claim something twice."""
+    twice = growth_sentences(info(blocks=6, grown=(grown(blocks=1, changes=["3 blocks instead of 1"]), grown())))
+    assert twice[2:] == growth_sentences(info(blocks=6, grown=(grown(),)))[1:]
+    assert len(growth_sentences(info(blocks=6, grown=(grown(blocks=2, changes=["6 blocks instead of 2"]),)))) == 1
+
+
 def test_more_replicates_are_further_looks_too():
     more = grown(changes=["another description", "2 replicates instead of 1"])
     told = "were added because of the results that were known, p-values are too small."
@@ -48,6 +55,12 @@ def test_further_arms_and_other_comparisons_are_told():
         "was significant then may not be now.",
         "Comparisons were chosen after results were known; p-values are corrected for those shown here only.",
     ]
+
+
+def test_arms_that_were_added_before_there_were_results_count_as_there_from_the_start():
+    early = grown(complete=0, changes=["arm lmax=1", "arm lmax=2", "arm lmax=3"], arms=["lmax=0"])
+    late = grown(changes=["another description"])
+    assert growth_sentences(info(blocks=3, grown=(early, late)))[2:] == []
 
 
 def test_a_dropped_arm_is_told():
