@@ -147,5 +147,6 @@ def precision_sentences(precision: Precision) -> list[str]:
             f"blocks that tell a change with a chance of 80 %: for these data {listed(here)}"
             + (f"; for new data {listed(new) if new else 'none does'}" if precision.needed else "")
             + (f", and no number for {listed(never)}, which takes more data" if new and never else "")
+            + ("" if lines else f", {basis}")
         )
     return lines
