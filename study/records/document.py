@@ -101,6 +101,7 @@ class AttemptRecord(TypedDict):
     node: NotRequired[str]
     pid: NotRequired[Natural]
     device: NotRequired[str]
+    cpus: NotRequired[Positive]
     alone: NotRequired[bool]
 
 
