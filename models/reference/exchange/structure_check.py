@@ -64,9 +64,10 @@ def _distances(table: pa.Table) -> Iterator[str]:
         elif len(positions) > 1:
             distances, nearest = cKDTree(positions).query(positions, k=2)
             ratios.append(distances[:, 1] / (radii + radii[nearest[:, 1]]))
-    if not ratios:
+    measured = np.concatenate(ratios) if ratios else np.empty(0)
+    if not measured.size:  # also of periodic structures, whose atoms may be far from each other and from their images
         return
-    median = float(np.median(np.concatenate(ratios)))
+    median = float(np.median(measured))
     if not SQUEEZED < median < STRETCHED:
         unit, guess = ("bohr", median * BOHR) if median > 1 else ("angstrom", median / BOHR)
         then = f'; with unit = "{unit}" of [source] it is {guess:.2f}' if SQUEEZED < guess < STRETCHED else ""

@@ -316,6 +316,20 @@ def test_periodic_frames_of_ase_are_imported_with_their_cell_and_stress(tmp_path
         np.testing.assert_allclose(row["stress"], expected["stress"], rtol=1e-6, atol=1e-10)
 
 
+def test_isolated_atoms_in_large_boxes_have_no_distances_to_doubt(tmp_path):
+    """No atom has a neighbour there, so nothing is told of the unit; one molecule beside them tells it."""
+    box = 'Lattice="20 0 0 0 20 0 0 0 20" pbc="T T T" '
+    atoms = [f"1\n{box}energy={-energy}\n{symbol} 0 0 0\n" for symbol, energy in (("He", 3), ("Ne", 128))]
+    path = tmp_path / "mapping.toml"
+    energy = '[[labels]]\nname = "energy"\ncolumn = "energy"\nunit = "hartree"\n'
+    path.write_text(f'[reference]\nname = "made"\n[source]\nfile = "made.xyz"\n{energy}')
+    (tmp_path / "made.xyz").write_text("".join(atoms))
+    assert import_mapping(path, str(tmp_path / "runs")).doubts == ()
+    (tmp_path / "made.xyz").write_text("".join(atoms) + f"2\n{box}energy=-1\nF 0 0 0\nH 0 0 1.73\n")
+    with pytest.warns(UserWarning, match='atoms are 1.9. bond lengths from their neighbours.*unit = "bohr" of'):
+        import_mapping(path, str(tmp_path / "again"))
+
+
 def test_conventions_of_the_stress_agree(imported):
     """A pressure has the opposite sign; a virial is minus volume times stress: 9·8·7 Å³ here."""
     cell = 'Lattice="9 0 0 0 8 0 0 0 7" '
