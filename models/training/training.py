@@ -276,8 +276,7 @@ class _Training:
             for value in measure_densities(self.optimization.evaluated, self.data, structures)
             if math.isfinite(value.value)
         ]
-        finite = [value for value in values if math.isfinite(value.value)]
-        self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in finite])
+        self.recorder.curves([where | {"metric": v.metric, "l": v.l, "value": v.value} for v in values])
         self.aside += time.perf_counter() - began  # not counted as training time
 
     def _trace(self, measured: Iterable[Measurement]) -> None:
