@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # they import torch
     from tesseral.models.prediction.label_errors import ErrorSums
     from tesseral.models.prediction.predicted_frames import PredictedFrame
     from tesseral.models.prediction.trained_model import TrainedModel
+    from tesseral.study.recipe.mapping import Mapping
 
 Words = Annotated[
     list[str],
@@ -49,13 +50,16 @@ def predict(
     margin: Margin = 3.0,
     charge: Annotated[
         int | None,
-        typer.Option(help="Charge of every molecule, e; by default each frame's `charge`, else 0.", show_default=False),
+        typer.Option(
+            help="Charge of every molecule, e. By default what the mapping states, or each frame's `charge`, else 0.",
+            show_default=False,
+        ),
     ] = None,
     mapping: Annotated[
         Path | None,
         typer.Option(
-            help="Mapping (TOML) that states the labels of the file. By default labels are read as in the trial's "
-            "data, or as ASE writes them where these were not imported.",
+            help="Mapping (TOML) that states the labels of the file, the unit of its positions and its charges. By "
+            "default it is read as the trial's data were, or as ASE writes files where these were not imported.",
             show_default=False,
         ),
     ] = None,
@@ -97,12 +101,13 @@ def predict(
         raise DataError(f"expected a trial that predicts the density with --cube, got one of {first.quantity.phrase}")
     if first.basis is not None and (cube is None or output is not None):
         raise DataError("expected --cube, and no --output, for trials that predict the density")
-    labels = _labels(mapping, first, storage)
+    form = _form(mapping, first, storage)
+    source, ignore_cell = form.source, ignore_cell or form.source.ignore_cell
     total = sum(1 for _ in read_frames(path, ignore_cell))
     sums: dict[tuple[str, str], ErrorSums] = defaultdict(ErrorSums)
     cubes: list[dict[str, Any]] = []
     with nullcontext() if as_json else counted("structures") as progress, _replaced(output) as file:
-        frames = predict_frames(models, read_frames(path, ignore_cell), charge=charge, batch=batch)
+        frames = predict_frames(models, read_frames(path, ignore_cell), source, charge=charge, batch=batch)
         for number, predicted in enumerate(frames):
             if first.basis is not None and cube is not None:
                 cube_file = cube / f"{path.name.split('.')[0]}-{number:06d}.cube"
@@ -110,7 +115,7 @@ def predict(
                 cubes.append(_write_cube(cube_file, of, predicted, models, first.basis, spacing, margin))
             else:
                 names = tuple(predicted.members[0])
-                known = frame_values(predicted.frame, labels, names, first.quantity, predicted.structure.charge)
+                known = frame_values(predicted.frame, form.labels, names, first.quantity, predicted.structure.charge)
                 for column, values in known.items():
                     _, size = ase_unit(column, first.quantity)
                     atoms = len(predicted.structure.atomic_numbers)
@@ -123,7 +128,7 @@ def predict(
                 write_frame(file, predicted, first.quantity)
             if progress is not None:
                 progress(number + 1, total)
-    _show(sums, cubes, models, total, output or cube, which, as_json)
+    _show(sums, cubes, models, total, output or cube, which, source.unit, as_json)
     printed()
 
 
@@ -137,15 +142,15 @@ def _models(study: str, name: str, which: str | None, storage: str, device: str)
     return [load_entry(storage, name, entry, device=device, folder=folder) for entry in entries]
 
 
-def _labels(mapping: Path | None, model: "TrainedModel", storage: str) -> tuple[Any, ...]:
-    """Where the file has which label."""
+def _form(mapping: Path | None, model: "TrainedModel", storage: str) -> "Mapping":
+    """In which form the file is: where it has which label, and in which unit its positions are."""
     from tesseral.models.data.references import open_reference
-    from tesseral.models.prediction.file_labels import recorded_labels
+    from tesseral.models.prediction.file_labels import recorded_mapping
     from tesseral.study.recipe.mapping import read_mapping
 
     if mapping is not None:
-        return read_mapping(mapping).labels
-    return recorded_labels(open_reference(storage, model.trial.configuration.data.reference))
+        return read_mapping(mapping)
+    return recorded_mapping(open_reference(storage, model.trial.configuration.data.reference))
 
 
 def _add(sums: "dict[tuple[str, str], ErrorSums]", column: str, of: str, difference: Any, atoms: int) -> None:
@@ -220,8 +225,13 @@ def _show(
     total: int,
     written: Path | None,
     which: str | None,
+    unit: str,
     as_json: bool,
 ) -> None:
+    """Print what was predicted and its errors.
+
+    :param unit: of the positions in the file that was read.
+    """
     from tesseral.models.prediction.ase_units import ase_unit
 
     quantity = models[0].quantity
@@ -231,6 +241,7 @@ def _show(
         tree = {
             "trials": [model.trial.id for model in models],
             "structures": total,
+            "positions_unit": unit,
             "written": None if written is None else str(written),
             "cubes": cubes,
             "errors": [
@@ -242,6 +253,7 @@ def _show(
         return
     whose = f"trial {models[0].trial.id[:10]}" if len(models) == 1 else f"{count(len(models), 'trial')} of {which}"
     to = "" if written is None else f", written to {written}"
+    to += "" if unit == "angstrom" else f"; its positions were read in {unit}, as the mapping states"
     console.print(f"{count(total, 'structure')} predicted by {whose}{to}", soft_wrap=True)
     if cubes:
         _show_electrons(cubes)

@@ -1,4 +1,4 @@
-"""Labels of the frames of a file, in the units of reference data, to compare predictions with."""
+"""How a file of structures is read, and its labels in the units of reference data, to compare predictions with."""
 
 import json
 
@@ -9,7 +9,7 @@ from tesseral.models.data.reference_file import Reference
 from tesseral.models.reference.exchange.extended_xyz import Frame
 from tesseral.models.reference.exchange.label_values import label_values
 from tesseral.study.configuration.quantities import Quantity
-from tesseral.study.recipe.mapping import LabelSource
+from tesseral.study.recipe.mapping import LabelSource, MappedReference, Mapping, Source
 
 Array = NDArray[np.float64]
 
@@ -20,17 +20,21 @@ ASE_LABELS = (
     LabelSource(name="dipole", column="dipole", unit="e angstrom", origin="nuclear_charge"),
 )
 """Labels as ASE writes them."""
+ASE = Mapping(reference=MappedReference(name="ase"), source=Source(file=""), labels=ASE_LABELS)
+"""Files as ASE writes them, whatever their name."""
 
 
-def recorded_labels(reference: Reference) -> tuple[LabelSource, ...]:
-    """The labels of the mapping by which reference data were imported; as ASE writes them where none is recorded.
+def recorded_mapping(reference: Reference) -> Mapping:
+    """The mapping by which reference data were imported; `ASE` where none is recorded.
 
     :param reference: a trial's data.
     """
     recorded = (reference.table.schema.metadata or {}).get(b"tesseral.mapping")
     if recorded is None:
-        return ASE_LABELS
-    return tuple(LabelSource(**label) for label in json.loads(recorded)["labels"])
+        return ASE
+    tree = json.loads(recorded)
+    labels = tuple(LabelSource(**label) for label in tree["labels"])
+    return Mapping(reference=MappedReference(**tree["reference"]), source=Source(**tree["source"]), labels=labels)
 
 
 def frame_values(

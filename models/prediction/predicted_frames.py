@@ -7,9 +7,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from tesseral.models.prediction.file_labels import ASE
 from tesseral.models.prediction.trained_model import TrainedModel
 from tesseral.models.reference.exchange.extended_xyz import Frame
+from tesseral.models.reference.exchange.stated_source import in_angstrom, stated_charge
 from tesseral.models.reference.structure import Structure
+from tesseral.study.recipe.mapping import Source
 
 Array = NDArray[np.float64]
 
@@ -19,6 +22,7 @@ class PredictedFrame:
     """A frame and its predictions, in the units of reference data."""
 
     frame: Frame
+    """Positions in Å."""
     structure: Structure
     members: tuple[dict[str, Array], ...]
     """What each model predicts, as `TrainedModel.predict` names it."""
@@ -33,31 +37,32 @@ class PredictedFrame:
 
 
 def predict_frames(
-    models: Sequence[TrainedModel], frames: Iterable[Frame], *, charge: int | None = None, batch: int = 16
+    models: Sequence[TrainedModel],
+    frames: Iterable[Frame],
+    source: Source = ASE.source,
+    *,
+    charge: int | None = None,
+    batch: int = 16,
 ) -> Iterator[PredictedFrame]:
     """Predict the frames of a file, one batch in memory at a time.
 
     :param models: at least one, of one quantity.
-    :param frames: positions in Å.
-    :param charge: of every structure, e; None: what the frame states under `charge` or a like key, else 0.
+    :param frames: as they are read.
+    :param source: what a mapping states of their unit and their charges.
+    :param charge: of every structure, e; None: what the source or the frame states, else 0.
     :param batch: structures of a batch.
     :raises DataError: as `TrainedModel.predict`; if a frame's charge is no whole number. It names the frame.
     """
     frames = iter(frames)
-    while part := list(islice(frames, batch)):
-        structures = [structure_of(frame, charge) for frame in part]
+    while part := [in_angstrom(frame, source) for frame in islice(frames, batch)]:
+        structures = [_structure(frame, source, charge) for frame in part]
         predictions = zip(*(model.predict(structures) for model in models), strict=True)
         for frame, structure, members in zip(part, structures, predictions, strict=True):
             yield PredictedFrame(frame, structure, members)
 
 
-def structure_of(frame: Frame, charge: int | None = None) -> Structure:
-    """The structure of a frame.
-
-    :param frame: positions in Å.
-    :param charge: total charge, e; None: what the frame states, else 0.
-    :raises DataError: if no charge is given, and that of the frame is no whole number.
-    """
+def _structure(frame: Frame, source: Source, charge: int | None) -> Structure:
+    """The structure of a frame in Å."""
     if charge is None:
-        charge = frame.charge("--charge states it instead") or 0
+        charge = stated_charge(frame, source, "--charge states it instead") or 0
     return Structure(frame.where, frame.atomic_numbers, frame.positions, charge, cell=frame.cell)

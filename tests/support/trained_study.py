@@ -13,11 +13,20 @@ from tests.support.synthetic_properties import LABELS, property_reference
 ARMS = ("lmax=0", "lmax=1")
 
 
-def train_study(storage: Path, quantity: str, name: str = "trained", metric: str | None = None) -> None:
-    """A study of two arms and two blocks, on reference data of its own in the storage."""
-    rows = property_reference(24).table.to_pylist()
-    (storage / "reference").mkdir(exist_ok=True)
-    (storage / "reference" / "synthetic.parquet").write_bytes(encode_reference(rows, None, labels=LABELS))
+def train_study(
+    storage: Path,
+    quantity: str,
+    name: str = "trained",
+    metric: str | None = None,
+    *,
+    orders: tuple[int, ...] = (0, 1),
+    data: str | None = None,
+) -> None:
+    """A study of two blocks with an arm of each order, on data of the storage, by default on those that it makes."""
+    if data is None:
+        rows = property_reference(24).table.to_pylist()
+        (storage / "reference").mkdir(exist_ok=True)
+        (storage / "reference" / "synthetic.parquet").write_bytes(encode_reference(rows, None, labels=LABELS))
     study = Study.parse(
         f"""
         [study]
@@ -25,12 +34,12 @@ def train_study(storage: Path, quantity: str, name: str = "trained", metric: str
         allow_unreachable = true
         {"" if metric is None else f'metric = "{metric}"'}
         [factors]
-        network.hidden.lmax = [0, 1]
+        network.hidden.lmax = {list(orders)}
         [replication]
         blocks = 2
         replicates = 1
         [data]
-        reference = "reference/synthetic.parquet"
+        reference = "reference/{data or "synthetic"}.parquet"
         train = 12
         validation = 4
         test = 6

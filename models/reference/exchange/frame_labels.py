@@ -4,7 +4,7 @@ import glob
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import pyarrow as pa
 from tesseral.models.data.reference_file import reference_table
 from tesseral.models.reference.exchange.extended_xyz import Frame, read_frames
 from tesseral.models.reference.exchange.label_values import LEFT_OUT, Array, format_terms, label_values
+from tesseral.models.reference.exchange.stated_source import in_angstrom, stated_charge
 from tesseral.study.configuration.configuration import SPLITS
 from tesseral.study.configuration.quantities import MOLECULAR, Label
-from tesseral.study.constants import BOHR
 from tesseral.study.errors import DataError
 from tesseral.study.recipe.mapping import LabelSource, Mapping
 from tesseral.study.wording import count
@@ -88,9 +88,7 @@ def _row(frame: Frame, mapping: Mapping, dropped: dict[str, list[float]]) -> dic
 
     :param dropped: column → share of the norm that was left out of each structure; that of this one is added.
     """
-    if mapping.source.unit == "bohr":
-        cell = None if frame.cell is None else frame.cell * BOHR
-        frame = replace(frame, positions=frame.positions * BOHR, cell=cell)
+    frame = in_angstrom(frame, mapping.source)
     row = _facts(frame, mapping)
     _check_meaning(mapping, frame)
     for label in mapping.labels:
@@ -108,19 +106,16 @@ def _facts(frame: Frame, mapping: Mapping) -> dict[str, Any]:
     source = mapping.source
     name = f"{mapping.reference.name}-{frame.index:06d}"
     if source.id is not None:
-        stated = frame.text(source.id)
-        if not stated:
+        name = frame.text(source.id) or ""
+        if not name:
             keys = ", ".join(frame.names("structure")) or "no key"
             raise DataError(f"expected the structure's name under {source.id}, {frame.where} has {keys}")
-        name = stated
     charges = np.array(frame.atomic_numbers, dtype=float)
-    stated_charge = frame.whole(source.charge) if isinstance(source.charge, str) else source.charge
-    if stated_charge is None:
-        stated_charge = frame.charge("source.charge states it, or names its key")
-    charge = stated_charge or 0
+    stated = stated_charge(frame, source, "source.charge states it, or names its key")
+    charge = stated or 0
     spin = frame.whole(source.spin) if isinstance(source.spin, str) else source.spin
     electrons = sum(frame.atomic_numbers) - charge
-    _ask(mapping, frame, stated_charge, spin, electrons)
+    _ask(mapping, frame, stated, spin, electrons)
     if electrons < 0 or abs(charge) > sum(frame.atomic_numbers):
         raise DataError(f"expected a charge that the nuclei allow, {frame.where} has {charge}")
     if spin is not None and (spin < 0 or spin > electrons or (electrons - spin) % 2):

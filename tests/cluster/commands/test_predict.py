@@ -10,6 +10,7 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from tesseral.cluster.commands.app import app
+from tesseral.cluster.data.imports import import_mapping
 from tesseral.models import load
 from tesseral.models.reference.structure import Structure
 from tesseral.study.constants import BOHR
@@ -95,6 +96,74 @@ def test_one_trial_predicts_and_says_how_far_it_is_from_the_labels(storage, tmp_
     assert f"5 structures predicted by trial {trial[:10]}, written to" in done.output
     assert "forces, eV/Å" in done.output
     assert "forces_spread" not in read(tmp_path / "out.xyz").arrays
+
+
+IONS = """
+[reference]
+name = "ions"
+[source]
+file = "ions.xyz"
+unit = "bohr"
+charge = "q"
+ignore_cell = true
+[[labels]]
+name = "D"
+column = "dipole"
+unit = "e bohr"
+origin = "nuclear_charge"
+"""
+
+
+@pytest.fixture(scope="module")
+def ions(tmp_path_factory):
+    """A study of one arm on ions that were imported from a file in bohr, whose cells say nothing."""
+    folder = tmp_path_factory.mktemp("ions")
+    frames = []
+    for row in property_reference(24, charged=True).table.to_pylist():
+        info = {"D": row["dipole"], "q": 2 * row["charge"]}
+        positions = np.array(row["positions"]) / BOHR
+        frames.append(Atoms(row["atomic_numbers"], positions, info=info, cell=[9, 9, 9], pbc=True))
+    write(folder / "ions.xyz", frames, format="extxyz")
+    (folder / "ions.toml").write_text(IONS)
+    import_mapping(folder / "ions.toml", str(folder))
+    train_study(folder, "dipole", orders=(1,), data="ions")
+    return folder
+
+
+def test_the_file_that_was_imported_is_read_as_it_was_imported(ions, tmp_path):
+    """By the mapping that the data keep: positions in bohr, the charge under its key, and no cell."""
+    out = tmp_path / "out.xyz"
+    done = predict(ions, ions / "ions.xyz", "-o", out, "--json")
+    assert done.exit_code == 0, done.output
+    tree = json.loads(done.stdout)
+    assert tree["positions_unit"] == "bohr"
+    models = [load(ions, "trained", trial) for trial in trials(ions, ARMS[1])]
+    rows = property_reference(24, charged=True).table.to_pylist()
+    misses = []
+    for row, after in zip(rows, read(out, index=":"), strict=True):
+        np.testing.assert_allclose(after.positions, row["positions"], atol=1e-7)
+        numbers, positions = tuple(row["atomic_numbers"]), np.array(row["positions"])
+        molecule = Structure("x", numbers, positions, 2 * row["charge"])
+        dipole = np.mean([model.predict([molecule])[0]["dipole"] for model in models], axis=0)
+        np.testing.assert_allclose(after.get_dipole_moment(), BOHR * dipole, atol=2e-6)
+        assert not after.pbc.any()
+        misses.append(BOHR * (dipole - row["dipole"]))
+    error = next(each for each in tree["errors"] if each["of"] == "mean")
+    assert error["components_mae"] == pytest.approx(np.abs(misses).mean(), rel=1e-4)
+    neutral = json.loads(predict(ions, ions / "ions.xyz", "--charge", 0, "--json").stdout)
+    assert neutral["errors"] != tree["errors"]
+
+
+def test_a_file_of_another_form_needs_a_mapping_or_a_charge(ions, tmp_path):
+    other = tmp_path / "other.xyz"
+    write(other, [Atoms("OHH", property_reference(1).table["positions"].to_pylist()[0])], format="extxyz")
+    refused(predict(ions, other), "expected a whole number under q, frame 0 of .* has none; --charge states it instead")
+    plain = tmp_path / "plain.toml"
+    plain.write_text(IONS.replace('unit = "bohr"\ncharge = "q"\n', ""))
+    mapped = predict(ions, other, "--mapping", plain)
+    assert "read in" not in mapped.output
+    taken = predict(ions, other, "--charge", 0)
+    assert "; its positions were read in bohr, as the mapping states" in taken.output
 
 
 def test_what_cannot_be_predicted_is_one_sentence(storage, tmp_path):

@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from tesseral.models.data.reference_file import encode_reference, read_reference
-from tesseral.models.prediction.file_labels import ASE_LABELS, frame_values, recorded_labels
+from tesseral.models.prediction.file_labels import ASE, ASE_LABELS, frame_values, recorded_mapping
 from tesseral.models.reference.exchange.extended_xyz import read_frames
 from tesseral.study.configuration.quantities import QUANTITIES
 from tesseral.study.constants import BOHR
@@ -40,11 +40,12 @@ def test_labels_of_ase_are_converted(frame):
 
 def test_the_mapping_that_imported_the_data_is_remembered(frame):
     label = LabelSource(name="U0", column="energy", unit="kcal/mol")
-    mapping = Mapping(reference=MappedReference(name="x"), source=Source(file="x.xyz"), labels=(label,))
+    source = Source(file="x.xyz", unit="bohr", charge="q")
+    mapping = Mapping(reference=MappedReference(name="x"), source=source, labels=(label,))
     rows, recorded = [row("a", [8, 1, 1], WATER)], json.dumps(asdict(mapping))
     rows = [{key: value for key, value in each.items() if not key.startswith("label.")} for each in rows]
     imported = read_reference(io.BytesIO(encode_reference(rows, None, mapping=recorded)))
-    assert recorded_labels(imported) == (label,)
-    found = frame_values(frame, recorded_labels(imported), ("energy",), QUANTITIES["energy"], 0)
+    assert recorded_mapping(imported) == mapping
+    found = frame_values(frame, recorded_mapping(imported).labels, ("energy",), QUANTITIES["energy"], 0)
     np.testing.assert_allclose(found["energy"], [-10 / KCAL])
-    assert recorded_labels(read_reference(io.BytesIO(encode_reference(rows, None)))) == ASE_LABELS
+    assert recorded_mapping(read_reference(io.BytesIO(encode_reference(rows, None)))) == ASE
