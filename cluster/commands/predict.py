@@ -251,7 +251,8 @@ def _show(
         }
         print(json.dumps(tree, indent=2))
         return
-    whose = f"trial {models[0].trial.id[:10]}" if len(models) == 1 else f"{count(len(models), 'trial')} of {which}"
+    many = count(len(models), "trial") + ("" if which is None else f" of {which}")
+    whose = f"trial {models[0].trial.id[:10]}" if len(models) == 1 else many
     to = "" if written is None else f", written to {written}"
     to += "" if unit == "angstrom" else f"; its positions were read in {unit}, as the mapping states"
     console.print(f"{count(total, 'structure')} predicted by {whose}{to}", soft_wrap=True)

@@ -161,9 +161,9 @@ def test_a_file_of_another_form_needs_a_mapping_or_a_charge(ions, tmp_path):
     plain = tmp_path / "plain.toml"
     plain.write_text(IONS.replace('unit = "bohr"\ncharge = "q"\n', ""))
     mapped = predict(ions, other, "--mapping", plain)
-    assert "read in" not in mapped.output
+    assert "1 structure predicted by 2 trials\n" in mapped.output, "the only arm need not be named"
     taken = predict(ions, other, "--charge", 0)
-    assert "; its positions were read in bohr, as the mapping states" in taken.output
+    assert "1 structure predicted by 2 trials; its positions were read in bohr, as the mapping states" in taken.output
 
 
 def test_what_cannot_be_predicted_is_one_sentence(storage, tmp_path):
