@@ -99,7 +99,7 @@ def test_an_error_of_the_last_snapshot_is_raised_and_hides_none_before_it(storag
         def run(self, work):
             raise ClusterError("the cluster is gone")
 
-    def snapshot(ledger):
+    def snapshot(ledger, entries=None):
         raise trouble
 
     monkeypatch.setattr(Ledger, "snapshot", snapshot)
