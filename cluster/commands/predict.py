@@ -4,9 +4,9 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # they import torch
     from tesseral.models.prediction.trained_model import TrainedModel
     from tesseral.study.recipe.mapping import Mapping
 
+Unit = Literal["angstrom", "bohr"]
 Words = Annotated[
     list[str],
     typer.Argument(
@@ -60,6 +61,14 @@ def predict(
         typer.Option(
             help="Mapping (TOML) that states the labels of the file, the unit of its positions and its charges. By "
             "default it is read as the trial's data were, or as ASE writes files where these were not imported.",
+            show_default=False,
+        ),
+    ] = None,
+    unit: Annotated[
+        Unit | None,
+        typer.Option(
+            help="Unit of the file's positions. By default what --mapping states, or angstrom; it is asked for where "
+            "the trial's data were imported in bohr.",
             show_default=False,
         ),
     ] = None,
@@ -101,7 +110,7 @@ def predict(
         raise DataError(f"expected a trial that predicts the density with --cube, got one of {first.quantity.phrase}")
     if first.basis is not None and (cube is None or output is not None):
         raise DataError("expected --cube, and no --output, for trials that predict the density")
-    form = _form(mapping, first, storage)
+    form = _form(mapping, unit, first, storage)
     source, ignore_cell = form.source, ignore_cell or form.source.ignore_cell
     total = sum(1 for _ in read_frames(path, ignore_cell))
     sums: dict[tuple[str, str], ErrorSums] = defaultdict(ErrorSums)
@@ -128,7 +137,7 @@ def predict(
                 write_frame(file, predicted, first.quantity)
             if progress is not None:
                 progress(number + 1, total)
-    _show(sums, cubes, models, total, output or cube, which, source.unit, as_json)
+    _show(sums, cubes, models, total, output or cube, which, as_json)
     printed()
 
 
@@ -142,15 +151,21 @@ def _models(study: str, name: str, which: str | None, storage: str, device: str)
     return [load_entry(storage, name, entry, device=device, folder=folder) for entry in entries]
 
 
-def _form(mapping: Path | None, model: "TrainedModel", storage: str) -> "Mapping":
+def _form(mapping: Path | None, unit: Unit | None, model: "TrainedModel", storage: str) -> "Mapping":
     """In which form the file is: where it has which label, and in which unit its positions are."""
     from tesseral.models.data.references import open_reference
     from tesseral.models.prediction.file_labels import recorded_mapping
     from tesseral.study.recipe.mapping import read_mapping
 
     if mapping is not None:
-        return read_mapping(mapping)
-    return recorded_mapping(open_reference(storage, model.trial.configuration.data.reference))
+        form = read_mapping(mapping)
+    else:
+        form = recorded_mapping(open_reference(storage, model.trial.configuration.data.reference))
+        if form.source.unit == "bohr" and unit is None:  # a file that another program wrote is in angstrom
+            raise DataError(
+                "expected --unit angstrom or bohr of the file, since the trial's data were imported in bohr"
+            )
+    return replace(form, source=replace(form.source, unit=unit or form.source.unit))
 
 
 def _add(sums: "dict[tuple[str, str], ErrorSums]", column: str, of: str, difference: Any, atoms: int) -> None:
@@ -225,13 +240,9 @@ def _show(
     total: int,
     written: Path | None,
     which: str | None,
-    unit: str,
     as_json: bool,
 ) -> None:
-    """Print what was predicted and its errors.
-
-    :param unit: of the positions in the file that was read.
-    """
+    """Print what was predicted and its errors."""
     from tesseral.models.prediction.ase_units import ase_unit
 
     quantity = models[0].quantity
@@ -241,7 +252,6 @@ def _show(
         tree = {
             "trials": [model.trial.id for model in models],
             "structures": total,
-            "positions_unit": unit,
             "written": None if written is None else str(written),
             "cubes": cubes,
             "errors": [
@@ -254,7 +264,6 @@ def _show(
     many = count(len(models), "trial") + ("" if which is None else f" of {which}")
     whose = f"trial {models[0].trial.id[:10]}" if len(models) == 1 else many
     to = "" if written is None else f", written to {written}"
-    to += "" if unit == "angstrom" else f"; its positions were read in {unit}, as the mapping states"
     console.print(f"{count(total, 'structure')} predicted by {whose}{to}", soft_wrap=True)
     if cubes:
         _show_electrons(cubes)

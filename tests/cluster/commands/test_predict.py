@@ -131,12 +131,12 @@ def ions(tmp_path_factory):
 
 
 def test_the_file_that_was_imported_is_read_as_it_was_imported(ions, tmp_path):
-    """By the mapping that the data keep: positions in bohr, the charge under its key, and no cell."""
+    """By the mapping that the data keep, but for the unit, which is asked for: the charge's key, and no cell."""
+    refused(predict(ions, ions / "ions.xyz"), "expected --unit of the file, angstrom or bohr: the trial's data")
     out = tmp_path / "out.xyz"
-    done = predict(ions, ions / "ions.xyz", "-o", out, "--json")
+    done = predict(ions, ions / "ions.xyz", "--unit", "bohr", "-o", out, "--json")
     assert done.exit_code == 0, done.output
     tree = json.loads(done.stdout)
-    assert tree["positions_unit"] == "bohr"
     models = [load(ions, "trained", trial) for trial in trials(ions, ARMS[1])]
     rows = property_reference(24, charged=True).table.to_pylist()
     misses = []
@@ -150,20 +150,24 @@ def test_the_file_that_was_imported_is_read_as_it_was_imported(ions, tmp_path):
         misses.append(BOHR * (dipole - row["dipole"]))
     error = next(each for each in tree["errors"] if each["of"] == "mean")
     assert error["components_mae"] == pytest.approx(np.abs(misses).mean(), rel=1e-4)
-    neutral = json.loads(predict(ions, ions / "ions.xyz", "--charge", 0, "--json").stdout)
+    neutral = json.loads(predict(ions, ions / "ions.xyz", "--unit", "bohr", "--charge", 0, "--json").stdout)
     assert neutral["errors"] != tree["errors"]
 
 
 def test_a_file_of_another_form_needs_a_mapping_or_a_charge(ions, tmp_path):
     other = tmp_path / "other.xyz"
     write(other, [Atoms("OHH", property_reference(1).table["positions"].to_pylist()[0])], format="extxyz")
-    refused(predict(ions, other), "expected a whole number under q, frame 0 of .* has none; --charge states it instead")
+    refused(
+        predict(ions, other, "--unit", "angstrom"),
+        "expected a whole number under q, frame 0 of .* has none; --charge states it instead",
+    )
     plain = tmp_path / "plain.toml"
     plain.write_text(IONS.replace('unit = "bohr"\ncharge = "q"\n', ""))
-    mapped = predict(ions, other, "--mapping", plain)
-    assert "1 structure predicted by 2 trials\n" in mapped.output, "the only arm need not be named"
-    taken = predict(ions, other, "--charge", 0)
-    assert "1 structure predicted by 2 trials; its positions were read in bohr, as the mapping states" in taken.output
+    mapped = predict(ions, other, "--mapping", plain, "-o", tmp_path / "mapped.xyz")
+    assert "1 structure predicted by 2 trials, written to" in mapped.output, "the only arm need not be named"
+    taken = predict(ions, other, "--unit", "angstrom", "--charge", 0, "-o", tmp_path / "taken.xyz")
+    assert taken.exit_code == 0, taken.output
+    assert (tmp_path / "taken.xyz").read_bytes() == (tmp_path / "mapped.xyz").read_bytes()
 
 
 def test_what_cannot_be_predicted_is_one_sentence(storage, tmp_path):
