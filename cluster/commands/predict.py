@@ -162,9 +162,7 @@ def _form(mapping: Path | None, unit: Unit | None, model: "TrainedModel", storag
     else:
         form = recorded_mapping(open_reference(storage, model.trial.configuration.data.reference))
         if form.source.unit == "bohr" and unit is None:  # a file that another program wrote is in angstrom
-            raise DataError(
-                "expected --unit angstrom or bohr of the file, since the trial's data were imported in bohr"
-            )
+            raise DataError("expected --unit of the file, angstrom or bohr: the trial's data were imported in bohr")
     return replace(form, source=replace(form.source, unit=unit or form.source.unit))
 
 
