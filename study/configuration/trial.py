@@ -141,10 +141,11 @@ class Trial:
         """Return nested dictionaries of plain values, without what came later and is not asked for: `seeds.fold`,
         `seeds.holdout`, `tests` and `split`."""
         tree = {item.name: getattr(self, item.name) for item in fields(self)}
-        tree |= {"configuration": self.configuration.to_dict(), "seeds": asdict(self.seeds), "tests": dict(self.tests)}
-        for later in ("fold", "holdout"):
-            if tree["seeds"][later] is None:
-                del tree["seeds"][later]
+        later = ("fold", "holdout")
+        seeds = {name: seed for name, seed in vars(self.seeds).items() if name not in later or seed is not None}
+        if self.seeds.holdout is not None:
+            seeds["holdout"] = asdict(self.seeds.holdout)
+        tree |= {"configuration": self.configuration.to_dict(), "seeds": seeds, "tests": dict(self.tests)}
         return {key: value for key, value in tree.items() if value or key not in ("tests", "split")}
 
     @classmethod

@@ -80,7 +80,8 @@ class Folder:
         start = len(self._start)
         abandoned = []
         for path in self._walk(str(self.root)):
-            if _TEMPORARY.fullmatch(path[path.rfind("/") + 1 :]):
+            name = path[path.rfind("/") + 1 :]
+            if name[0] == "." and _TEMPORARY.fullmatch(name):
                 try:
                     if os.stat(path).st_mtime < before:
                         abandoned.append(path[start:])
