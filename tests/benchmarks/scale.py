@@ -174,8 +174,8 @@ def measured(trials: int, storage: Path) -> list[Figure]:
     return [
         Figure(f"no-op trials over bare Tune, median of {TURNS} turns", ratio, "ratio", 1.5),
         Figure(f"last tenth of {trials} over the first", flat, "ratio", 1.3),
-        Figure("restart of that study", again["seconds"], "s", 10.0),
-        Figure("memory of its driver", study["memory"], "GB", 1.0),
+        Figure("restart of that study", again["seconds"], "s", 5.0),
+        Figure("memory of its driver", study["memory"], "GB", 0.8),
         Figure("a no-op trial with records", with_records, "ms"),
         Figure("a no-op trial through bare Tune", beside, "ms"),
         Figure("a no-op trial through OptunaSearch, defaults, of 200", search["seconds"] * 5, "ms"),

@@ -228,6 +228,9 @@ def runner(job, progress, rung):
     if job.trial == "unfit":
         raise DataError("its data are not here")
 
+import ray.tune.tune
+ray.tune.tune.ExperimentAnalysis = None  # of all trials' files, which Tune would look for at the end
+
 work = Work()
 RayExecutor(runner, lambda sample, gpu: Usage(resident=10**8 if not gpu else 0)).run(work)
 print(json.dumps(work.told))
