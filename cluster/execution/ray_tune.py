@@ -104,7 +104,7 @@ class RayExecutor:
             )
             with exported(work, needs.gpus, lambda: len(calls.running) - len(calls.waiting)):
                 try:
-                    _to_the_end(lambda: answered(tuner.fit, calls.leave), work)
+                    answered(partial(_to_the_end, tuner.fit, work), calls.leave)
                 finally:
                     calls.threads.shutdown(wait=False, cancel_futures=True)
             calls.nodes.settle(last=True)
@@ -143,7 +143,7 @@ def _to_the_end(fit: Callable[[], Any], work: Work) -> None:
     try:
         fit()
     except _OverError:
-        pass
+        pass  # caught here, so that nothing of Tune outlives Ray in its traceback
     except FileNotFoundError:
         if not work.done:
             raise
