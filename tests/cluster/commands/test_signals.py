@@ -62,7 +62,9 @@ def test_an_interrupt_during_the_imports_is_no_traceback(tmp_path):
     """The command reads a module that stands in for one that takes long to import."""
     (tmp_path / "typer").mkdir()
     (tmp_path / "typer" / "__init__.py").write_text(
-        "import time\nprint('importing', flush=True)\ntime.sleep(60)\n", encoding="utf-8"
+        # In short naps: a signal between Python's look at its signals and a nap is heard after it.
+        "import time\nprint('importing', flush=True)\nfor _ in range(6000):\n    time.sleep(0.01)\n",
+        encoding="utf-8",
     )
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "tesseral.cluster.commands.cli", "--version"]
