@@ -12,7 +12,7 @@ from tesseral.cluster.commands.streams import printed
 from tesseral.study.configuration.trial import Cause, State
 from tesseral.study.records.lease import driver
 from tesseral.study.records.store import Store
-from tesseral.study.wording import failure, failures
+from tesseral.study.wording import failure, failures, listed
 
 if TYPE_CHECKING:
     from tesseral.cluster.submission.jobs import JobStatus
@@ -37,7 +37,7 @@ def status(
     Example: `tesseral status quickstart`
     """
     name = records_name(study, preset)
-    job = None if address is None else _job(address, name, storage)
+    job, elsewhere = (None, []) if address is None else _job(address, name, storage)
 
     from tesseral.analysis.statistics.progress import state_counts
     from tesseral.analysis.tables.open import open_trials
@@ -70,7 +70,9 @@ def status(
         heads = ["arm", State.COMPLETE, *(words[state] for state in others)]
         console.print(table(f"{name}: {stage}" if len(stages) > 1 else name, heads, rows))
     if address is not None:
-        said = f"{job.id} is {job.state.lower()}." if job else f"The cluster at {address} knows no job of it."
+        known = f"The cluster at {address} knows no job of it in {storage}"
+        known += f", but in {listed(elsewhere)}." if elsewhere else "."
+        said = f"{job.id} is {job.state.lower()}." if job else known
         console.print(said, soft_wrap=True)
     if holder is not None:
         console.print(f"Driven by {holder}.", soft_wrap=True)
@@ -83,8 +85,11 @@ def status(
     printed()
 
 
-def _job(address: str, study: str, storage: str) -> "JobStatus | None":
-    """The last job of the study in this storage that the cluster remembers; None if it has none."""
+def _job(address: str, study: str, storage: str) -> "tuple[JobStatus | None, list[str]]":
+    """The last job of the study in this storage that the cluster remembers; and without one, where it knows others."""
     from tesseral.cluster.submission.jobs import Jobs
 
-    return next(reversed(Jobs(address).of(study, storage)), None)
+    jobs = Jobs(address)
+    if own := jobs.of(study, storage):
+        return own[-1], []
+    return None, sorted({job.storage for job in jobs.of(study)})

@@ -45,5 +45,7 @@ def test_a_status_shows_the_job_of_its_own_storage(client, storage, study_file):
         return json.loads(done.stdout)["job"]
 
     assert job(storage) is None
+    known = tesseral("status", "small", "--storage", storage, "--address", ADDRESS).stdout
+    assert f"knows no job of it in {storage}, but in /studies and s3://bucket/studies." in known
     client.add("tesseral-small-00000003-1", "small", str(storage))
     assert job(storage)["id"] == job(f"{storage}/")["id"] == "tesseral-small-00000003-1"
