@@ -468,7 +468,7 @@ def main() -> None:
     """All scenes; the figures as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--blocks", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=45)
     parser.add_argument("--only", choices=[*SCENES, *OTHERS])
     parser.add_argument("--figures", type=Path, default=Path("build/cluster.json"))
     options = parser.parse_args()
