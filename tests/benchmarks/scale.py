@@ -11,7 +11,6 @@ Times are printed as ratios, for machines differ.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -123,8 +122,9 @@ def optuna_search(trials: int) -> dict:
 
 
 def memory() -> float:
-    """Largest resident memory of this process, GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    """Largest resident memory of this process, GB. `getrusage` would count that of the process that began it, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
 def apart(what: str, storage: Path, trials: int) -> dict:
