@@ -17,7 +17,9 @@ def of_arms(entries: Iterable[Entry], arms: Container[str]) -> list[Entry]:
     own = []
     for entry in entries:
         plans = tuple(plan for plan in entry.plans if plan["arm"] in arms)
-        if plans:
+        if len(plans) == 1 + len(entry.others):
+            own.append(entry)
+        elif plans:
             own.append(replace(entry, plan=plans[0], others=plans[1:]))
     return own
 

@@ -286,7 +286,7 @@ def test_memory_is_measured_on_a_node_that_lacks_nothing(monkeypatch):
 
 def test_jobs_are_handed_out_while_the_records_of_ended_trials_are_read():
     """The records of two trials are read at the same time. One is damaged, which is raised when its end is taken."""
-    from tesseral.cluster.execution.ray_tune import _Calls
+    from tesseral.cluster.execution.tune_calls import Calls
     from tesseral.cluster.nodes.needs import Needs
 
     both, told = threading.Barrier(3), []
@@ -300,7 +300,7 @@ def test_jobs_are_handed_out_while_the_records_of_ended_trials_are_read():
         told.append(trial)
 
     work = SimpleNamespace(read=read, ended=ended, suggest=lambda waiting: None, say=print, kept=None)
-    calls = _Calls(work, Needs(1), shared=False)
+    calls = Calls(work, Needs(1), shared=False)
     calls.running |= {"whole", "torn", "other"}
     for trial in ("whole", "torn"):
         calls.read(trial)
@@ -318,7 +318,8 @@ def test_jobs_are_handed_out_while_the_records_of_ended_trials_are_read():
 
 def test_ends_are_taken_while_tune_waits_for_the_next_trial():
     """Where no trial runs, Tune asks the searcher alone, for ten minutes, and calls nothing else meanwhile."""
-    from tesseral.cluster.execution.ray_tune import _Calls, _JobSearcher
+    from tesseral.cluster.execution.ray_tune import _JobSearcher
+    from tesseral.cluster.execution.tune_calls import Calls
     from tesseral.cluster.nodes.needs import Needs
 
     go_on, left = threading.Event(), {"first", "last"}
@@ -328,7 +329,7 @@ def test_ends_are_taken_while_tune_waits_for_the_next_trial():
             go_on.wait(30)
 
     work = SimpleNamespace(read=read, ended=left.discard, suggest=lambda waiting: None, say=print, kept=None)
-    calls = _Calls(SimpleNamespace(**vars(work)), Needs(1), shared=False)
+    calls = Calls(SimpleNamespace(**vars(work)), Needs(1), shared=False)
     calls.work.done = False
     calls.running |= left
     for trial in ("first", "last"):
