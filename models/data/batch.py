@@ -5,20 +5,22 @@ Each is made from a row of reference data and joined by its own `collate`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 
 from tesseral.models.data.target_columns import absent
 from tesseral.models.density.auxiliary_basis import AuxiliaryBasis
 from tesseral.models.density.coulomb import coulomb_matrix
-from tesseral.models.networks.graph import Graph, join
+from tesseral.models.density.quadratic_forms import quadratic_forms
+from tesseral.models.networks.concatenation import concatenate, first_rows
+from tesseral.models.networks.graph import Graph, join_runs
 from tesseral.study.configuration.quantities import Quantity
 from tesseral.study.errors import DataError
 
@@ -38,10 +40,10 @@ class Batch(ABC):
 
     @classmethod
     @abstractmethod
-    def collate(cls, batches: Sequence[Self]) -> Self:
-        """One batch of several, in their order.
+    def collate(cls, runs: Sequence[Sequence[Self]]) -> list[Self]:
+        """The batches of each run as one batch, in their order.
 
-        :param batches: at least one.
+        :param runs: at least one, each of at least one batch.
         """
 
     @abstractmethod
@@ -59,16 +61,15 @@ class DensityBatch(Batch):
 
     `values` are coefficients, (atoms, columns of the basis's layout), electron · bohr^(−3/2); zero where an element
     lacks the shell. The matrices stand in the order of the functions that the structure has; `filled` leads from one
-    order to the other. Structures with fewer functions than the largest are padded with zeros in the matrices, which
-    makes what `filled` points at there of no effect.
+    order to the other.
     """
 
     filled: Tensor
-    """(structures, functions) int64: where in `values`, flattened, the coefficient of each function stands."""
-    overlap: Tensor
-    """(structures, functions, functions), S = ∫χ_i χ_j, dimensionless."""
-    coulomb: Tensor | None
-    """(structures, functions, functions), J = ∫∫χ_i χ_j / r, bohr²; None unless the loss takes it."""
+    """(functions of all structures,) int64: where in `values`, flattened, the coefficient of each function stands."""
+    overlap: tuple[Tensor, ...]
+    """Of each structure (functions, functions), S = ∫χ_i χ_j, dimensionless."""
+    coulomb: tuple[Tensor, ...] | None
+    """Of each structure (functions, functions), J = ∫∫χ_i χ_j / r, bohr²; None unless the loss takes it."""
 
     @classmethod
     def from_row(
@@ -102,55 +103,55 @@ class DensityBatch(Batch):
         matrix = None
         if coulomb:
             positions = np.array(row["positions"], dtype=float)
-            matrix = torch.from_numpy(coulomb_matrix(basis, numbers, positions))[None]
+            matrix = torch.from_numpy(coulomb_matrix(basis, numbers, positions))
         return cls(
             graph=graph,
             values=torch.from_numpy(coefficients.reshape(-1, width)),
-            filled=torch.from_numpy(filled)[None],
-            overlap=torch.from_numpy(overlap[np.ix_(chosen, chosen)])[None],
-            coulomb=matrix,
+            filled=torch.from_numpy(filled),
+            overlap=(torch.from_numpy(overlap[np.ix_(chosen, chosen)]),),
+            coulomb=None if matrix is None else (matrix,),
         )
 
-    def squared_norms(self, coefficients: Tensor, matrix: Tensor | None = None) -> Tensor:
+    def squared_norms(self, coefficients: Tensor, matrices: Sequence[Tensor] | None = None) -> Tensor:
         """cᵀ M c of each structure, (structures,).
 
         :param coefficients: (atoms, columns).
-        :param matrix: M, such as `coulomb`; `overlap` if not given, with which it is ∫ρ², electron² · bohr⁻³.
+        :param matrices: M, such as `coulomb`; `overlap` if not given, with which it is ∫ρ², electron² · bohr⁻³.
         """
-        vectors = coefficients.reshape(-1)[self.filled]
-        matrix = self.overlap if matrix is None else matrix
-        return (vectors * torch.bmm(matrix, vectors[..., None])[..., 0]).sum(dim=1)
+        return quadratic_forms(
+            coefficients.reshape(-1).index_select(0, self.filled), self.overlap if matrices is None else matrices
+        )
 
-    def squared_norms_by_order(self, coefficients: Tensor, order: Tensor) -> Tensor:
-        """∫ρ_l² of the part of each order l of each structure, (structures, orders), electron² · bohr⁻³.
+    def total_norms(self, coefficients: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+        """Σ∫ρ² over the structures, (), and Σ∫ρ_l² of the part of each order l, (orders,), electron² · bohr⁻³, float64.
 
         :param coefficients: (atoms, columns).
         :param order: (columns,) int64, l of each column.
         """
-        vectors = coefficients.reshape(-1)[self.filled]
-        member = torch.nn.functional.one_hot(order)[self.filled % len(order)]
-        parts = vectors[..., None] * member
-        return (parts * torch.bmm(self.overlap, parts)).sum(dim=1)
+        vectors = coefficients.reshape(-1).index_select(0, self.filled)
+        member = torch.nn.functional.one_hot(order).to(vectors.dtype).index_select(0, self.filled % len(order))
+        parts = vectors[:, None] * member
+        split = parts.split([matrix.shape[0] for matrix in self.overlap])
+        products = torch.cat([matrix @ part for matrix, part in zip(self.overlap, split, strict=True)])
+        whole = vectors.double().dot(products.sum(dim=1, dtype=torch.float64))
+        return whole, (parts * products).sum(dim=0, dtype=torch.float64)
 
     @classmethod
-    def collate(cls, batches: Sequence[Self]) -> Self:
-        """As `Batch.collate`: `filled` is shifted by the atoms before, matrices are padded to the largest."""
-        if len(batches) == 1:
-            return batches[0]
-        functions = max(batch.filled.shape[1] for batch in batches)
-        filled = []
-        atoms = 0
-        for batch in batches:
-            missing = functions - batch.filled.shape[1]
-            filled.append(pad(batch.filled + atoms * batch.values.shape[1], (0, missing)))
-            atoms += len(batch.graph.species)
-        return cls(
-            graph=join([batch.graph for batch in batches]),
-            values=torch.cat([batch.values for batch in batches]),
-            filled=torch.cat(filled),
-            overlap=_padded([batch.overlap for batch in batches]),
-            coulomb=_joined([batch.coulomb for batch in batches], _padded),
-        )
+    def collate(cls, runs: Sequence[Sequence[Self]]) -> list[Self]:
+        """As `Batch.collate`: `filled` is shifted by the atoms before."""
+        numbers = [first_rows(batch.values.numel() for batch in run) for run in runs]
+        filled = concatenate([[batch.filled for batch in run] for run in runs], offsets=numbers)
+        graphs, values = _graphs_and_values(runs)
+        return [
+            cls(
+                graph=graph,
+                values=value,
+                filled=places,
+                overlap=tuple(chain.from_iterable(batch.overlap for batch in run)),
+                coulomb=None if run[0].coulomb is None else tuple(chain.from_iterable(b.coulomb or () for b in run)),
+            )
+            for run, graph, value, places in zip(runs, graphs, values, filled, strict=True)
+        ]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """As `Batch.to`: every float is rounded."""
@@ -158,8 +159,8 @@ class DensityBatch(Batch):
             graph=self.graph.to(device, dtype),
             values=self.values.to(device, dtype),
             filled=self.filled.to(device),
-            overlap=self.overlap.to(device, dtype),
-            coulomb=None if self.coulomb is None else self.coulomb.to(device, dtype),
+            overlap=tuple(matrix.to(device, dtype) for matrix in self.overlap),
+            coulomb=None if self.coulomb is None else tuple(matrix.to(device, dtype) for matrix in self.coulomb),
         )
 
 
@@ -206,22 +207,13 @@ class PropertyBatch(Batch):
         )
 
     @classmethod
-    def collate(cls, batches: Sequence[Self]) -> Self:
+    def collate(cls, runs: Sequence[Sequence[Self]]) -> list[Self]:
         """As `Batch.collate`; either all batches have energies or none, and any may have stresses."""
-        if len(batches) == 1:
-            return batches[0]
-        stresses = [batch.stress for batch in batches]
-        if any(stress is not None for stress in stresses):
-            stresses = [
-                batch.values.new_full((batch.size, 6), torch.nan) if batch.stress is None else batch.stress
-                for batch in batches
-            ]
-        return cls(
-            graph=join([batch.graph for batch in batches]),
-            values=torch.cat([batch.values for batch in batches]),
-            energy=_joined([batch.energy for batch in batches], torch.cat),
-            stress=_joined(stresses, torch.cat),
-        )
+        graphs, values = _graphs_and_values(runs)
+        return [
+            cls(graph=graph, values=value, energy=_joined([batch.energy for batch in run]), stress=_stresses(run))
+            for run, graph, value in zip(runs, graphs, values, strict=True)
+        ]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """As `Batch.to`: the graph is rounded, values keep their digits. An energy of −76 hartree in float32 has lost
@@ -234,17 +226,21 @@ class PropertyBatch(Batch):
         )
 
 
-def _joined(parts: Iterable[Tensor | None], join_tensors: Any) -> Tensor | None:
+def _graphs_and_values(runs: Sequence[Sequence[Batch]]) -> tuple[list[Graph], list[Tensor]]:
+    graphs = join_runs([[batch.graph for batch in run] for run in runs])
+    return graphs, concatenate([[batch.values for batch in run] for run in runs])
+
+
+def _stresses(run: Sequence[PropertyBatch]) -> Tensor | None:
+    """The stresses of a run, NaN for batches without them; None where none has any."""
+    if all(batch.stress is None for batch in run):
+        return None
+    return torch.cat(
+        [batch.values.new_full((batch.size, 6), torch.nan) if batch.stress is None else batch.stress for batch in run]
+    )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
     """The tensors joined; None if there are none."""
     tensors = [part for part in parts if part is not None]
-    return join_tensors(tensors) if tensors else None
-
-
-def _padded(matrices: Sequence[Tensor]) -> Tensor:
-    """Square matrices, (structures, functions, functions), padded with zeros to the largest and concatenated."""
-    functions = max(matrix.shape[1] for matrix in matrices)
-    parts = []
-    for matrix in matrices:
-        missing = functions - matrix.shape[1]
-        parts.append(pad(matrix, (0, missing, 0, missing)) if missing else matrix)
-    return torch.cat(parts)
+    return torch.cat(tensors) if tensors else None

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
-from tesseral.models.data.packed import Packed, open_packed
+from tesseral.models.data.packed import LAYOUT, Packed, open_packed
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.target_columns import chosen_basis
 from tesseral.models.networks.graph import EdgeBasis, Graph, molecule_graph
@@ -27,6 +27,8 @@ from tesseral.study.errors import DataError
 
 KEPT = 4
 """Data sets that a process keeps for its later trials: the last used."""
+TOGETHER = 5_000
+"""Edges above which no further batch is joined with those before it: half a megabyte, which caches hold."""
 LARGE = 2000
 """Structures above which a data set is mapped: as tensors of their own they take some 0.1 MB each."""
 
@@ -91,7 +93,7 @@ class DataSet:
         """Map the structures, made by this process or another one; compute them into memory where no disk has room."""
         hashes = reference.content_hash, known.content_hash
         asked = self.quantity.name, [term.l for term in self.basis.layout] if self.basis else None, coulomb
-        name = digest([*hashes, EdgeBasis.from_settings(self.settings), asked, str(dtype)])
+        name = digest([LAYOUT, *hashes, EdgeBasis.from_settings(self.settings), asked, str(dtype)])
         try:
             folder = self.reference.folder
             if folder is None:  # removed with this data set
@@ -123,12 +125,27 @@ class DataSet:
     def __len__(self) -> int:
         return len(self.structures)
 
-    def batch(self, indices: Iterable[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """These structures as one batch.
 
-        :param indices: positions in `structures`.
+        :param indices: positions in `structures`; at least one.
         """
-        return collate(self.select(indices))
+        return next(self.batches([indices]))
+
+    def batches(self, runs: Iterable[Sequence[int]]) -> Iterator[Batch]:
+        """Each run of structures as one batch; small ones are joined several at a time, in as many operations as one.
+
+        :param runs: positions in `structures`; at least one in each.
+        """
+        waiting: list[list[Batch]] = []
+        edges = 0
+        for run in runs:
+            waiting.append(self.select(run))
+            edges += sum(structure.graph.source.shape[0] for structure in waiting[-1])
+            if edges > TOGETHER:
+                yield from collate(waiting)
+                waiting, edges = [], 0
+        yield from collate(waiting)
 
     def select(self, indices: Iterable[int]) -> list[Batch]:
         """These structures one by one.
@@ -164,12 +181,14 @@ class DataSet:
         return edges / atoms
 
 
-def collate(batches: Sequence[Batch]) -> Batch:
-    """One batch of several of one type, in their order.
+def collate(runs: Sequence[Sequence[Batch]]) -> list[Batch]:
+    """The batches of each run as one batch, in their order.
 
-    :param batches: at least one.
+    :param runs: each of at least one batch; all of one type.
     """
-    return batches[0].collate(batches)
+    several = [run for run in runs if len(run) > 1]
+    joined = iter(several[0][0].collate(several) if several else [])
+    return [next(joined) if len(run) > 1 else run[0] for run in runs]
 
 
 def open_data_set(

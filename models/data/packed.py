@@ -24,6 +24,8 @@ from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
 from tesseral.models.networks.graph import Graph
 from tesseral.study.errors import DataError
 
+LAYOUT = 2
+"""Version of the files, for the name of a data set."""
 KEPT = 4
 """Data sets that a machine keeps: the last opened."""
 _ALIGNED = 64
@@ -205,10 +207,13 @@ def write_packed(batches: Iterable[Batch], folder: Path) -> None:
 def _parts(batch: Batch) -> dict[str, Tensor]:
     graph = {_GRAPH + name: part for name, part in batch.graph._asdict().items()}
     own = {field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "graph"}
-    return graph | {name: part for name, part in own.items() if part is not None}
+    single = {name: part[0] if isinstance(part, tuple) else part for name, part in own.items()}  # of one structure
+    return graph | {name: part for name, part in single.items() if part is not None}
 
 
 def _batch(kind: type[Batch], parts: dict[str, Tensor]) -> Batch:
     graph = Graph(**{name: parts[_GRAPH + name] for name in Graph._fields})
     own: dict[str, Any] = {field.name: parts.get(field.name) for field in fields(kind) if field.name != "graph"}
+    if kind is DensityBatch:
+        own |= {name: (own[name],) for name in ("overlap", "coulomb") if own[name] is not None}
     return kind(graph=graph, **own)

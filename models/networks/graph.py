@@ -14,6 +14,7 @@ from e3nn import o3
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tesseral.models.networks.concatenation import concatenate, count_rows, first_rows
 from tesseral.models.networks.neighbors import periodic_neighbors
 from tesseral.study import configuration
 from tesseral.study.constants import SYMBOLS
@@ -223,40 +224,35 @@ def at_positions(graph: Graph, positions: Tensor, basis: EdgeBasis, strain: Tens
     return graph._replace(harmonics=harmonics, radial=radial, positions=positions)
 
 
-def join(graphs: list[Graph]) -> Graph:
+def join(graphs: Sequence[Graph]) -> Graph:
     """Join graphs into one; atoms, edges and structures are numbered consecutively.
 
     :param graphs: at least one, of equal elements and edge basis; `reverse` is filled in all of them or in none.
     """
-    atoms = structures = edges = 0
-    source, destination, structure, reverse, half = [], [], [], [], []
-    for graph in graphs:
-        structure.append(graph.structure + structures)
-        structures += graph.size
-        source.append(graph.source + atoms)
-        destination.append(graph.destination + atoms)
-        atoms += len(graph.species)
-        reverse.append(graph.reverse + edges)
-        half.append(graph.half + edges)
-        edges += len(graph.source)
-    shifts = [graph.shift for graph in graphs]
-    if any(len(shift) for shift in shifts):
-        shifts = [graph.shift if len(graph.shift) else graph.shift.new_zeros(len(graph.source), 3) for graph in graphs]
-    return Graph(
-        species=torch.cat([graph.species for graph in graphs]),
-        elements=torch.cat([graph.elements for graph in graphs]),
-        source=torch.cat(source),
-        destination=torch.cat(destination),
-        harmonics=torch.cat([graph.harmonics for graph in graphs]),
-        radial=torch.cat([graph.radial for graph in graphs]),
-        positions=torch.cat([graph.positions for graph in graphs]),
-        structure=torch.cat(structure),
-        charge=torch.cat([graph.charge for graph in graphs]),
-        reverse=torch.cat(reverse),
-        half=torch.cat(half),
-        shift=torch.cat(shifts),
-        cell=torch.cat([graph.cell for graph in graphs]),
+    return join_runs([graphs])[0]
+
+
+def join_runs(runs: Sequence[Sequence[Graph]]) -> list[Graph]:
+    """`join` for each run of graphs, in as many operations as one takes.
+
+    :param runs: at least one, each as for `join`.
+    """
+    columns = [dict(zip(Graph._fields, zip(*run, strict=True), strict=True)) for run in runs]
+    atoms, edges, structures = (
+        count_rows([column[name] for column in columns]) for name in ("species", "source", "charge")
     )
+    for column, own in zip(columns, edges, strict=True):
+        if any(shift.shape[0] for shift in column["shift"]):  # zeros for what is no cell
+            pairs = zip(column["shift"], own, strict=True)
+            column["shift"] = tuple(shift if shift.shape[0] else shift.new_zeros(rows, 3) for shift, rows in pairs)
+    known = dict.fromkeys(("species", "elements", "positions", "structure"), atoms)
+    known |= dict.fromkeys(("source", "destination", "harmonics", "radial"), edges)
+    before = {"structure": structures, "source": atoms, "destination": atoms, "reverse": edges, "half": edges}
+    offsets = {name: [first_rows(rows) for rows in of] for name, of in before.items()}
+    fields = (
+        concatenate([column[name] for column in columns], known.get(name), offsets.get(name)) for name in Graph._fields
+    )
+    return [Graph(*parts) for parts in zip(*fields, strict=True)]
 
 
 def radial_functions(distances: Tensor, cutoff: float, number: int, functions: str = "gaussian") -> Tensor:

@@ -177,11 +177,12 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         species, fixed = batch.graph.species, self._fixed_sums(batch)
         charges = (error * self.charge[species]).double().sum(dim=1)
         electrons = charges.new_zeros(batch.size).index_add(0, batch.graph.structure, charges).abs().sum()
+        whole, by_order = batch.total_norms(error, self.order)
         return {
-            "error": batch.squared_norms(error).double().sum(),
+            "error": whole,
             "norm": fixed["norm"],
             "spread": fixed["spread"],
-            "error_by_order": batch.squared_norms_by_order(error, self.order).double().sum(dim=0),
+            "error_by_order": by_order,
             "spread_by_order": fixed["spread_by_order"],
             "wrong": self._squares_by_order(error * self.to_y[species]),
             "total": fixed["total"],
@@ -193,11 +194,11 @@ class DensityTarget(Target[DensityBatch, Tensor]):
     def _fixed_sums(self, batch: DensityBatch) -> dict[str, Tensor]:
         """The sums that no prediction changes, computed once for each batch."""
         if batch not in self._fixed:
-            deviation = batch.values - self.mean[batch.graph.species]
+            spread, by_order = batch.total_norms(batch.values - self.mean[batch.graph.species], self.order)
             self._fixed[batch] = {
                 "norm": batch.squared_norms(batch.values).double().sum(),
-                "spread": batch.squared_norms(deviation).double().sum(),
-                "spread_by_order": batch.squared_norms_by_order(deviation, self.order).double().sum(dim=0),
+                "spread": spread,
+                "spread_by_order": by_order,
                 "total": self._squares_by_order(self.y(batch.values, batch.graph.species)),
             }
         return self._fixed[batch]

@@ -13,7 +13,7 @@ from tesseral.models.density.errors import density_errors
 from tesseral.models.targets.model import Model
 from tesseral.models.targets.target import Value
 
-BATCH_SIZE = 16
+BATCH_SIZE = 8
 """Structures evaluated at a time; changes metrics by rounding alone."""
 
 
@@ -24,7 +24,7 @@ def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_
     :param indices: structures of the data set.
     :param size: structures of a batch; the last one takes what is left.
     """
-    return [data.batch(indices[start : start + size]) for start in range(0, len(indices), size)]
+    return list(data.batches(indices[start : start + size] for start in range(0, len(indices), size)))
 
 
 @torch.no_grad()

@@ -101,4 +101,4 @@ def partial_losses(model: Model, loss: Loss[Any, Any], batches: Sequence[Batch])
     whole = sum(loss.denominator(batch) for batch in batches)
     for batch in batches:
         mean = loss(model.target.error(model(batch.graph), batch), batch)
-        yield mean * (loss.denominator(batch) / whole)
+        yield mean if len(batches) == 1 else mean * (loss.denominator(batch) / whole)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from e3nn import o3
 from torch import Tensor
@@ -26,7 +25,8 @@ from tesseral.models.targets.model import Model, partial_losses
 from tesseral.models.targets.target import Loss
 from tesseral.models.traces.features import by_irrep, feature_tensors, keeping_outputs, measure_features
 from tesseral.models.traces.layers import find_layers
-from tesseral.models.traces.weights import Group, Key, attributed, edge_products, product_groups, squares
+from tesseral.models.traces.sums import Sums
+from tesseral.models.traces.weights import attributed, edge_products, product_groups, squares
 
 _PARAMETER_STATISTICS = ("weight_rms", "gradient_rms", "update")
 """Statistics of weights that are parameters: RMS, RMS of their gradient, and relative size of the last step."""
@@ -84,6 +84,7 @@ class Tracer:
         self.hidden, self.parts = layers.hidden, layers.parts
         self.products = {product: product_groups(product) for part in self.parts for product in edge_products(part)}
         self.attributed = [list(attributed(part)) for part in self.parts]
+        self.sums = [Sums(len(_PARAMETER_STATISTICS)) for _ in self.parts]
 
     def weights(self) -> dict[int, Tensor]:
         """A copy of the model's parameters, for `measure` after the next optimizer step."""
@@ -132,7 +133,7 @@ class Tracer:
         return probed
 
     def _weight_rows(self, number: int, probed: _Pass, before: dict[int, Tensor]) -> Iterator[Measurement]:
-        sums = _Sums()
+        sums = self.sums[number - 1]
         for parameter, axis, groups, edges in self.attributed[number - 1]:
             if not edges:
                 sums.add(edges, groups, 0, squares(parameter, axis), parameter.numel())
@@ -146,52 +147,11 @@ class Tracer:
                 sums.add(True, self.products[product], 0, squares(values), values.numel())
                 if gradient is not None:
                     sums.add(True, self.products[product], 1, squares(gradient), values.numel())
-        return sums.rows(number)
-
-
-class _Sums:
-    """Numerators and denominators of √(numerator / denominator), for each statistic of each irrep and path.
-
-    A path's weights are added to the path and to its irrep, so that irreps have a row over all their paths.
-    """
-
-    def __init__(self) -> None:
-        self._of: dict[tuple[bool, Key], np.ndarray] = defaultdict(lambda: np.zeros((3, 2)))
-
-    def add(
-        self, edges: bool, groups: Sequence[Group], statistic: int, above: np.ndarray, below: np.ndarray | int
-    ) -> None:
-        """Add each group's share of a numerator and a denominator.
-
-        :param above: numerator of each position along the weights' axis.
-        :param below: denominator of each position, or the number of weights in the whole tensor.
-        """
-        # Every position along the axis holds equally many weights of the tensor.
-        each = below if isinstance(below, np.ndarray) else np.full(len(above), below / len(above))
-        for (key, _), *part in zip(groups, _sums(above, groups), _sums(each, groups), strict=True):
-            for under in {key, key._replace(path=None)}:
-                self._of[edges, under][statistic] += part
-
-    def rows(self, layer: int) -> Iterator[Measurement]:
-        """Rows in a fixed order; statistics with a zero denominator are left out."""
-        for (edges, key), parts in sorted(
-            self._of.items(), key=lambda item: (item[0][0], str(item[0][1].path), *item[0][1][:2])
-        ):
-            for name, (above, below) in zip(
-                _EDGE_STATISTICS if edges else _PARAMETER_STATISTICS, parts.tolist(), strict=True
-            ):
-                if below > 0:
-                    yield Measurement(layer, key.path, key.l, key.p, name, (above / below) ** 0.5)
-
-
-def _sums(values: np.ndarray, groups: Sequence[Group]) -> Sequence[float]:
-    """The sum over each group's positions; in one call where they follow one another, as they mostly do."""
-    places = [where for _, where in groups if isinstance(where, slice) and where.start < where.stop]
-    ends = [0, *(where.stop for where in places)]
-    if len(places) == len(groups) and [where.start for where in places] == ends[:-1] and ends[-1] == len(values):
-        sums: Sequence[float] = np.add.reduceat(values, ends[:-1]).tolist() if places else []
-        return sums
-    return [float(values[where].sum()) for _, where in groups]
+        for edges, (order, parity, path), parts in sums.take():
+            names = _EDGE_STATISTICS if edges else _PARAMETER_STATISTICS
+            for name, (above, below) in zip(names, parts, strict=True):
+                if below > 0:  # zero where the statistic was not measured
+                    yield Measurement(number, path, order, parity, name, (above / below) ** 0.5)
 
 
 def _feature_rows(layer: int, batches: Sequence[tuple[o3.Irreps, Tensor, Tensor | None]]) -> Iterator[Measurement]:

@@ -66,6 +66,7 @@ class Optimization:
         self.model, self.settings = model, settings
         self.steps, self.warm_up = (epochs * steps_per_epoch for epochs in (settings.epochs, settings.warmup_epochs))
         self.optimizer = build_optimizer(model, settings)
+        self._weights = list(model.parameters())
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
         self.plateau = None
         if settings.schedule == "plateau":
@@ -78,6 +79,11 @@ class Optimization:
     def evaluated(self) -> Model:
         """The model whose errors count: with averaged weights, where `ema` asks for them."""
         return self.model if self.average is None else cast(Model, self.average.module)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients. PyTorch's own takes as long as a layer of a small network."""
+        for weight in self._weights:
+            weight.grad = None
 
     def step(self, number: int) -> None:
         """Change the weights along their gradients.

@@ -76,7 +76,7 @@ def measure_step(
         def step() -> float:
             began = time.perf_counter()
             batch = data.batch(train[: settings.batch_size])
-            optimization.optimizer.zero_grad()
+            optimization.zero_grad()
             loss(model.target.error(model(batch.graph), batch), batch).backward()
             optimization.step(0)
             if where.type == "cuda":

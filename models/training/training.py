@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -212,24 +213,26 @@ class _Training:
         train, size, order_seed = self.split.train, self.settings.batch_size, self.trial.seeds.order
         # An order of its own for each epoch: a resumed training needs the state of no generator.
         order = [train[i] for i in permutation(seed_of(order_seed, self.epoch), len(train))]
+        runs = [parted(order[start : start + size], self.parts) for start in range(0, len(order), size)]
+        batches = self.data.batches(chain.from_iterable(runs))
         # Summed on the device: to read the loss of each step would wait for an accelerator.
         total, before = torch.zeros((), dtype=torch.float64, device=self.device), None
-        self.model.train()
-        # Our networks draw no random numbers while they train; a user's own may, for dropout.
+        # Our networks compute the same in both modes and draw no random numbers; a user's own may, for dropout.
+        if self.trial.source is not None:
+            self.model.train()
         with seeded(seed_of(order_seed, "network", self.epoch), self.device):
-            for number, start in enumerate(range(0, len(order), size)):
-                indices = order[start : start + size]
-                self.optimization.optimizer.zero_grad()
-                total += self._add_gradients(indices) * len(indices)
-                if keep_weights and start + size >= len(order):
+            for number, run in enumerate(runs):
+                self.optimization.zero_grad()
+                total += self._add_gradients(list(islice(batches, len(run)))) * sum(map(len, run))
+                if keep_weights and number == len(runs) - 1:
                     before = self.tracer.weights()
                 self.optimization.step(self.step + number)
-        self.model.eval()
+        if self.trial.source is not None:
+            self.model.eval()
         return float(total) / len(order), before
 
-    def _add_gradients(self, indices: Sequence[int]) -> Tensor:
+    def _add_gradients(self, batches: Sequence[Batch]) -> Tensor:
         """Add the gradients of a batch to the weights', part by part, and return its loss."""
-        batches = [self.data.batch(part) for part in parted(indices, self.parts)]
         total = torch.zeros((), dtype=DTYPES[self.settings.dtype], device=self.device)
         for loss in partial_losses(self.model, self.loss, batches):
             loss.backward()

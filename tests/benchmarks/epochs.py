@@ -1,10 +1,11 @@
-"""What a trial spends beside its steps: start, batches, evaluations, traces, and the measures of its end.
+"""What an epoch spends beside its steps: batches, evaluations, traces and records.
 
     python -m tests.benchmarks.epochs --figures build/bench.json
 
-A short training is timed part by part, and each part weighed as often as it comes in a whole trial of the study: time
-of the processor, one thread, fused operator, clusters of two and three waters with random coefficients. Records are
-left out. The first trial of a process, which compiles, is not counted: a worker trains many.
+Trials of the shipped studies `quickstart` and `hierarchy`, at natural widths, on synthetic clusters of as many waters,
+with records on a disk. Some epochs are timed part by part, and each part is weighed as often as it comes in a whole
+trial: time of the processor, one thread, fused operator. What comes once a trial (start, test, ablations) is printed as
+a share of the trial. The first trial of a process, which compiles, is not counted: a worker trains many.
 """
 
 import argparse
@@ -16,75 +17,73 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
+from tesseral.models.data import data_set
 from tesseral.models.training import training
 from tesseral.models.training.numerics import NUMERICS
 from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Configuration, Data
-from tesseral.study.configuration.network import Hidden
 from tesseral.study.configuration.trial import Seeds, Traces, Trial
+from tesseral.study.records.attempt import Attempt
+from tesseral.study.records.store import Store
 from tesseral.study.study import Study
 from tests.benchmarks.figures import Figure, report
 from tests.benchmarks.traces import clusters
 
-STUDY = resources.files("tesseral.study.examples") / "quickstart.toml"
-EPOCHS = 6
 STEP = ("forward and backward", "optimizer")
+ONCE = ("start", "test", "ablations")
+"""What comes once a trial."""
+EPOCH = "rest of an epoch"
 PARTS = {
     "start": (training._Training, "__init__"),
     "evaluation": (training._Training, "_validate"),
-    "rest of an epoch": (training._Training, "_train_epoch"),
+    EPOCH: (training._Training, "_train_epoch"),
     "forward and backward": (training._Training, "_add_gradients"),
     "optimizer": (training.Optimization, "step"),
-    "batches": (training.DataSet, "batch"),
+    "batches": (data_set.DataSet, "batches"),
     "traces": (training.Tracer, "measure"),
     "ablations": (training._Training, "_ablate"),
     "test": (training._Training, "_measure_all"),
+    "curves": (Attempt, "curves"),
+    "rows of traces": (Attempt, "traces"),
+    "records": (Attempt, "boundary"),
 }
 """Name of a part → whose method it is. Time inside another part counts there alone."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A trial, and the largest share of what is no step."""
+    """A trial of a shipped study."""
 
+    study: str
     lmax: int
+    waters: tuple[int, ...]
+    """Molecules of its clusters, by turns."""
+    epochs: int
+    """That are timed."""
     most: float
-    rackers: bool = False
-    """Widths of Rackers & Rao instead of the quickstart's."""
+    """Largest share of an epoch that may be no step, %."""
 
 
 CASES = {
-    "quickstart, l_max 0": Case(0, 15),
-    "quickstart, l_max 3": Case(3, 15),
-    "Rackers' widths, l_max 3": Case(3, 5, rackers=True),
+    "quickstart, l_max 0": Case("quickstart", 0, (2, 2, 2, 2, 2, 2, 1), 120, 15),
+    "quickstart, l_max 3": Case("quickstart", 3, (2, 2, 2, 2, 2, 2, 1), 120, 15),
+    "hierarchy (Rackers' widths), l_max 3": Case("hierarchy", 3, (3,), 5, 5),
 }
 
 
 def configuration_of(case: Case) -> Configuration:
-    """Of an arm of the quickstart, at natural widths."""
-    given = Study.load(str(STUDY)).arms[case.lmax].configuration
-    if case.rackers:
-        given = replace(given, network=replace(given.network, hidden=Hidden(lmax=case.lmax), radial_width=128))
+    """Of an arm of its study, with the largest training set, at natural widths."""
+    study = Study.load(str(resources.files("tesseral.study.examples") / f"{case.study}.toml"))
+    arms = [arm for arm in study.arms if arm.factors["network.hidden.lmax"] == case.lmax]
+    given = max(arms, key=lambda arm: arm.configuration.data.train).configuration
     data = Data(reference="", train=given.data.train, validation=given.data.validation, test=given.data.test)
     return replace(given, data=data)
-
-
-class Memory:
-    """Takes the rows and throws them away."""
-
-    def curves(self, rows: list[dict[str, Any]]) -> None:
-        """Take none."""
-
-    def traces(self, rows: list[dict[str, Any]]) -> None:
-        """Take none."""
-
-    def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: dict[str, float]) -> None:
-        """Keep none."""
 
 
 @contextmanager
@@ -104,9 +103,16 @@ def timed() -> Iterator[dict[str, list[float]]]:
             if inner:
                 inner[-1] += took
 
+    def each(name: str, method: Callable[..., Any], *args: Any) -> Iterator[Any]:
+        given = method(*args)
+        if not inner:  # made once, for evaluations
+            yield from given
+        while (one := run(name, next, given, None)) is not None:
+            yield one
+
     with ExitStack() as patches:
         for name, (owner, method) in PARTS.items():
-            wrapped = partial(run, name, getattr(owner, method))
+            wrapped = partial(each if name == "batches" else run, name, getattr(owner, method))
             patches.enter_context(
                 patch.object(owner, method, lambda *args, _run=wrapped, **kwargs: _run(*args, **kwargs))
             )
@@ -116,22 +122,24 @@ def timed() -> Iterator[dict[str, list[float]]]:
 def profile(case: Case) -> dict[str, float]:
     """Seconds of each part in a whole trial."""
     whole = configuration_of(case)
-    short = replace(whole, training=replace(whole.training, epochs=EPOCHS))
-    reference, traces = clusters(whole.data.train + whole.data.validation + whole.data.test), Traces()
+    short = replace(whole, training=replace(whole.training, epochs=case.epochs))
+    data = whole.data
+    reference, traces = clusters(data.train + data.validation + data.test, case.waters), Traces()
     seeds = Seeds(split=0, order=0, initialisation=0)
     trial = Trial(configuration=short.resolved(), data_hash=reference.content_hash, seeds=seeds, numerics=NUMERICS)
-    train(trial, reference, Memory(), device="cpu")  # compiles, and opens the data
-    with timed() as times:
-        train(trial, reference, Memory(), device="cpu", traces=traces)
-    epochs, steps = whole.training.epochs, short.resolved().steps_per_epoch
-    often = {
-        **dict.fromkeys(PARTS, 1),
-        **dict.fromkeys((*STEP, "batches"), epochs * steps),
-        "evaluation": epochs + 1,
-        "rest of an epoch": epochs,
-        "traces": sum(traces.due(epoch, epochs) for epoch in range(epochs + 1)),
-    }
-    return {name: often[name] * sum(taken) / len(taken) for name, taken in times.items()}
+    with TemporaryDirectory() as folder:
+        compiling, counted = (Attempt.begin(Store(folder), name, 0, {}) for name in ("compiling", "counted"))
+        assert compiling is not None
+        assert counted is not None
+        train(trial, reference, compiling, device="cpu", test=False)  # compiles, and opens the data
+        with timed() as times:
+            train(trial, reference, counted, device="cpu", traces=traces)
+    epochs = whole.training.epochs
+    often = dict.fromkeys(PARTS, epochs / case.epochs) | dict.fromkeys(ONCE, 1)
+    due, seen = (sum(traces.due(epoch, last) for epoch in range(last + 1)) for last in (epochs, case.epochs))
+    often |= dict.fromkeys(("traces", "rows of traces"), due / seen)
+    often["evaluation"] = (epochs + 1) / (case.epochs + 1)
+    return {name: often[name] * sum(taken) for name, taken in times.items()}
 
 
 def figures(names: list[str]) -> Iterator[Figure]:
@@ -141,8 +149,10 @@ def figures(names: list[str]) -> Iterator[Figure]:
         total = sum(parts.values())
         for part, seconds in sorted(parts.items(), key=lambda item: -item[1]):
             print(f"  {part}: {seconds:.2f} s, {100 * seconds / total:.1f} %")
-        share = 100 * (1 - sum(parts[part] for part in STEP) / total)
-        yield Figure(f"{name}: a trial's time beside its steps", share, "%", most=CASES[name].most)
+        once, steps = (sum(parts[part] for part in some) for some in (ONCE, STEP))
+        share = 100 * (1 - steps / (total - once))
+        yield Figure(f"{name}: an epoch's time beside its steps", share, "%", most=CASES[name].most)
+        yield Figure(f"{name}: a trial's start, test and ablations", 100 * once / total, "%")
         yield Figure(f"{name}: a trial", total, "s")
 
 

@@ -17,7 +17,7 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -89,19 +89,19 @@ def shells(counts: tuple[int, ...]) -> tuple[Shell, ...]:
 BASIS = AuxiliaryBasis("like jfit", {8: shells((12, 5, 4, 2, 1)), 1: shells((5, 2, 1))})
 
 
-def clusters(number: int) -> Reference:
-    """Dimers and trimers by turns."""
+def clusters(number: int, sizes: Sequence[int] = (2, 3)) -> Reference:
+    """Clusters of so many waters, by turns."""
     draw = np.random.default_rng(0)
     rows = []
     for index in range(number):
-        molecules = 2 + index % 2
+        molecules = sizes[index % len(sizes)]
         turns = [np.linalg.qr(draw.normal(size=(3, 3)))[0] for _ in range(molecules)]
         positions = np.concatenate([WATER @ turn.T + [2.8 * k, 1.0 * (k % 2), 0] for k, turn in enumerate(turns)])
         numbers = [8, 1, 1] * molecules
-        sizes = [sum(2 * shell.l + 1 for shell in BASIS.shells[z]) for z in numbers]
+        functions = [sum(2 * shell.l + 1 for shell in BASIS.shells[z]) for z in numbers]
         row = {"id": str(index), "atomic_numbers": numbers, "positions": positions.tolist(), "charge": 0, "spin": 0}
-        row |= {"converged": True, "coefficients": [draw.normal(size=size).tolist() for size in sizes]}
-        rows.append(row | {"overlap": np.eye(sum(sizes))[np.tril_indices(sum(sizes))].tolist()})
+        row |= {"converged": True, "coefficients": [draw.normal(size=size).tolist() for size in functions]}
+        rows.append(row | {"overlap": np.eye(sum(functions))[np.tril_indices(sum(functions))].tolist()})
     return Reference(to_table(rows, REFERENCE), BASIS)
 
 

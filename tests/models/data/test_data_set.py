@@ -33,7 +33,7 @@ def test_a_structure_holds_what_was_stored(reference):
     row, batch = reference.table.slice(1, 1).to_pylist()[0], data.structures[1]
     assert batch.graph.species.tolist() == [1, 0, 0, 1, 0, 0]
     assert batch.graph.elements.tolist() == [[0, 1], [1, 0], [1, 0]] * 2
-    assert batch.values.flatten()[batch.filled[0]].tolist() == [c for atom in row["coefficients"] for c in atom]
+    assert batch.values.flatten()[batch.filled].tolist() == [c for atom in row["coefficients"] for c in atom]
     assert batch.values[1].tolist() == (row["coefficients"][1][:1] + [0.0] + row["coefficients"][1][1:] + [0.0] * 21)
     matrix = batch.overlap[0].numpy()
     assert np.array_equal(matrix, matrix.T)
@@ -57,15 +57,11 @@ def test_batches_are_structures_side_by_side(reference):
     edges = [len(part.graph.source) for part in parts]
     shifts = torch.repeat_interleave(torch.tensor([0, 6, 9]), torch.tensor(edges))
     assert torch.equal(batch.graph.source - shifts, torch.cat([part.graph.source for part in parts]))
-    functions = [part.filled.shape[1] for part in parts]
-    for number, (part, size) in enumerate(zip(parts, functions, strict=True)):
-        assert torch.equal(batch.overlap[number, :size, :size], part.overlap[0])
-        assert not batch.overlap[number, size:].any()
-        assert not batch.overlap[number, :, size:].any()
-        values = batch.values.flatten()[batch.filled[number, :size]]
-        assert torch.equal(values, part.values.flatten()[part.filled[0]])
-    assert batch.graph.radial.dtype == batch.overlap.dtype == torch.float32
-    assert collate(parts[:1]) is parts[0]
+    assert [matrix is part.overlap[0] for matrix, part in zip(batch.overlap, parts, strict=True)] == [True] * 3
+    values = [part.values.flatten()[part.filled] for part in parts]
+    assert torch.equal(batch.values.flatten()[batch.filled], torch.cat(values))
+    assert batch.graph.radial.dtype == batch.overlap[0].dtype == torch.float32
+    assert collate([parts[:1], parts])[0] is parts[0]
 
 
 def test_neighbors(reference):

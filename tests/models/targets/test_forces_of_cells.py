@@ -143,7 +143,7 @@ def mixed(loss: Loss) -> tuple[Model, Tensor, EnergyForces, object]:
     cells = DataSet(REFERENCE, CONFIGURATION.network, torch.float64, CPU, CONFIGURATION.target)
     molecules = DataSet(property_reference(4), CONFIGURATION.network, torch.float64, CPU, CONFIGURATION.target)
     structures = [cells.structures[0], molecules.structures[1], cells.structures[1]]
-    batch = structures[0].collate(structures)
+    batch = structures[0].collate([structures])[0]
     built = model.target.build_loss(loss, cells.structures)
     error = model.target.error(model(batch.graph), batch)
     return model, built(error, batch), error, batch

@@ -62,8 +62,14 @@ def test_no_part_is_larger_than_it_must_be(monkeypatch):
     """Of every batch that gradients are taken of, the probe's too."""
     trial = synthetic_trial(REFERENCE, small_configuration(epochs=1, batch_size=5))
     sizes: list[int] = []
-    batch = DataSet.batch
-    monkeypatch.setattr(DataSet, "batch", lambda self, indices: sizes.append(len(indices)) or batch(self, indices))
+    batches = DataSet.batches
+
+    def seen(self, runs):
+        for batch in batches(self, runs):
+            sizes.append(batch.size)
+            yield batch
+
+    monkeypatch.setattr(DataSet, "batches", seen)
     run(trial, 2)
     # Validation, the probe, two steps of five structures, the test split, ablations.
     assert sizes == [4, 3, 3, 2, 2, 3, 2, 3, 4, 4]

@@ -360,7 +360,7 @@ def test_chosen_orders_are_all_that_is_seen():
         ]
         kept = torch.tensor([order in (1, 3) for order in orders])
         assert torch.equal(other.overlap[0], one.overlap[0][kept][:, kept])
-        assert torch.equal(other.values.flatten()[other.filled[0]], one.values.flatten()[one.filled[0]][kept])
+        assert torch.equal(other.values.flatten()[other.filled], one.values.flatten()[one.filled][kept])
     with pytest.raises(
         StudyFileError, match=r"target\.orders: expected orders of the auxiliary basis, 0, 1, 2, 3, 4, got 5"
     ):
