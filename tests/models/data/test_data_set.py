@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tesseral.models.data import data_set
 from tesseral.models.data.data_set import DataSet, collate, open_data_set
 from tesseral.models.data.reference_file import Reference
 from tesseral.models.data.split import check_folds, check_splits, permutation, split_structures
@@ -62,6 +63,26 @@ def test_batches_are_structures_side_by_side(reference):
     assert torch.equal(batch.values.flatten()[batch.filled], torch.cat(values))
     assert batch.graph.radial.dtype == batch.overlap[0].dtype == torch.float32
     assert collate([parts[:1], parts])[0] is parts[0]
+
+
+@pytest.mark.parametrize("together", [0, 10**9])
+def test_batches_that_are_joined_together_are_those_of_one_at_a_time(together, reference, monkeypatch):
+    monkeypatch.setattr(data_set, "TOGETHER", together)
+    data = DataSet(reference, SETTINGS, torch.float32, CPU)
+    runs = [[3, 0, 5], [1], [2, 4], [5, 3, 2, 1, 0]]
+    several = list(data.batches(runs))
+    for batch, run in zip(several, runs, strict=True):
+        alone = data.batch(run)
+        assert all(torch.equal(one, other) for one, other in zip(batch.graph, alone.graph, strict=True))
+        assert torch.equal(batch.values, alone.values)
+        assert torch.equal(batch.filled, alone.filled)
+        assert [id(matrix) for matrix in batch.overlap] == [id(matrix) for matrix in alone.overlap]
+        joined = [*batch.graph, batch.values, batch.filled] if len(run) > 1 else []
+        assert all(part.data_ptr() % 64 == 0 for part in joined if part.numel())
+    shared = several[0].values.untyped_storage().data_ptr() == several[2].values.untyped_storage().data_ptr()
+    assert shared == (together > 0)
+    assert several[1] is data.structures[1]
+    assert list(data.batches([])) == []
 
 
 def test_neighbors(reference):

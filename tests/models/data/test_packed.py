@@ -39,8 +39,9 @@ def mapped(monkeypatch) -> None:
 
 
 def tensors(batch) -> dict[str, torch.Tensor]:
-    own = {name: part for name, part in vars(batch).items() if isinstance(part, torch.Tensor)}
-    return batch.graph._asdict() | own
+    own = {name: part if isinstance(part, tuple) else (part,) for name, part in vars(batch).items() if name != "graph"}
+    several = {f"{name} {number}": part for name, of in own.items() for number, part in enumerate(of)}
+    return batch.graph._asdict() | {name: part for name, part in several.items() if part is not None}
 
 
 def same(one, other) -> bool:
