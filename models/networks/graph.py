@@ -10,11 +10,11 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from e3nn import o3
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tesseral.models.networks.concatenation import concatenate, count_rows, first_rows
+from tesseral.models.networks.harmonics import spherical_harmonics
 from tesseral.models.networks.neighbors import periodic_neighbors
 from tesseral.study import configuration
 from tesseral.study.constants import SYMBOLS
@@ -110,8 +110,7 @@ class EdgeBasis(NamedTuple):
         :returns: (edges, (lmax+1)²) and (edges, number).
         """
         distances = vectors.norm(dim=-1)
-        orders = list(range(self.lmax + 1))
-        harmonics = o3.spherical_harmonics(orders, vectors, normalize=True, normalization="component")
+        harmonics = spherical_harmonics(vectors, self.lmax)
         # The envelope multiplies the harmonics, not the radial functions: every message contains a harmonic, so every
         # message goes smoothly to zero at the cutoff, whatever a radial network makes of φ.
         envelope = smooth_cutoff(distances / self.cutoff, self.envelope)[:, None]

@@ -80,6 +80,9 @@ class EdgeSum(Module):
     :param settings: the `network` section, which may ask for a table of the radial network.
     """
 
+    weight: Tensor
+    harmonic: Tensor
+
     def __init__(
         self,
         lmax: int,
@@ -91,9 +94,13 @@ class EdgeSum(Module):
     ) -> None:
         super().__init__()
         self.irreps_out = o3.Irreps([(channels, ir) for _, ir in o3.Irreps.spherical_harmonics(lmax)])
-        self.channels, self.lmax = channels, lmax
         self.radial = RadialNetwork([*radial, channels * (lmax + 1)], settings)
         self.scale = num_neighbors**-0.5
+        # Of each component of a message, its weight and its harmonic.
+        orders = [(order, u, m) for order in range(lmax + 1) for u in range(channels) for m in range(2 * order + 1)]
+        weight, harmonic = [order * channels + u for order, u, _ in orders], [order**2 + m for order, _, m in orders]
+        self.register_buffer("weight", torch.tensor(weight), persistent=False)
+        self.register_buffer("harmonic", torch.tensor(harmonic), persistent=False)
 
     def extra_repr(self) -> str:
         """Irreps."""
@@ -105,9 +112,7 @@ class EdgeSum(Module):
         :param graph: edges, with harmonics and radial values.
         :returns: (atoms, irreps_out.dim).
         """
-        weights = self.radial(graph.radial).reshape(graph.radial.shape[0], self.lmax + 1, self.channels, 1)
-        harmonics = graph.harmonics.split([2 * order + 1 for order in range(self.lmax + 1)], dim=1)
-        parts = [(weights[:, order] * part[:, None]).flatten(1) for order, part in enumerate(harmonics)]
-        messages = torch.cat(parts, dim=1)
+        weights = self.radial(graph.radial).index_select(1, self.weight)
+        messages = weights * graph.harmonics.index_select(1, self.harmonic)
         gathered = messages.new_zeros(graph.species.shape[0], messages.shape[1])
         return self.scale * gathered.index_add(0, graph.destination, messages)

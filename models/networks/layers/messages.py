@@ -118,13 +118,17 @@ class Messages(Module):
         if self.fuses(features, graph):
             self._plan = self._plan or self.plan().text()
             return self.convolve(self._plan, features, graph)
-        sent = self.before(to_blocks(features, self.product.shapes))
+        # One operation a linear map, of which forces take two further derivatives.
+        whole = self.product.backend == "fused" and not torch.compiler.is_compiling()
+        shapes = self.product.shapes
+        sent = to_blocks(self.before.whole(features), shapes) if whole else self.before(to_blocks(features, shapes))
         # Weights depend on the distance alone: the fused product takes those of an edge for its reverse as well.
         halved = self.product.backend == "fused" and len(graph.half) > 0
         weights = self.radial(graph.radial.index_select(0, graph.half) if halved else graph.radial)
         edges = graph.source, graph.destination, graph.reverse
         # The second linear map commutes with the sum, and comes after it: atoms are fewer than edges.
-        return from_blocks(self.after(self.product(sent, graph.harmonics, weights, *edges))) * self.scale
+        gathered = self.product(sent, graph.harmonics, weights, *edges)
+        return (self.after.whole(from_blocks(gathered)) if whole else from_blocks(self.after(gathered))) * self.scale
 
     def fuses(self, features: Tensor, graph: Graph) -> bool:
         """Whether one operation computes all of it, and what a layer adds: on fixed geometry, whose edges all have a

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from e3nn import o3
-from torch import Tensor, cat
+from torch import Tensor
 from torch.nn import Identity, Module
 
 from tesseral.study import configuration
@@ -116,9 +116,14 @@ class Saturation(Module):
     :param irreps: irreps of the features, each once.
     """
 
+    irrep: Tensor
+    sizes: Tensor
+
     def __init__(self, irreps: o3.Irreps) -> None:
         super().__init__()
-        self.sizes = [term.dim for term in o3.Irreps(irreps)]
+        sizes = torch.tensor([term.dim for term in o3.Irreps(irreps)], dtype=torch.int64)
+        self.register_buffer("irrep", torch.arange(len(sizes)).repeat_interleave(sizes), persistent=False)
+        self.register_buffer("sizes", sizes.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Bound each irrep's features.
@@ -126,10 +131,9 @@ class Saturation(Module):
         :param features: (atoms, irreps.dim).
         :returns: the same shape.
         """
-        if not self.sizes:
-            return features
-        parts = features.split(self.sizes, dim=1)
-        return cat([part * (2 / (1 + part.square().mean(dim=1, keepdim=True))).sqrt() for part in parts], dim=1)
+        # All irreps at once: forces take two further derivatives of every operation.
+        sums = features.new_zeros(features.shape[0], self.sizes.shape[0]).index_add(1, self.irrep, features.square())
+        return features * (2 / (1 + sums / self.sizes)).sqrt().index_select(1, self.irrep)
 
 
 def saturation(irreps: o3.Irreps, settings: configuration.Network) -> Module:

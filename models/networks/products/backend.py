@@ -7,6 +7,7 @@ import torch
 from torch.nn import Module
 
 from tesseral.models.compiled.library import NoLibraryError
+from tesseral.models.networks.products.block_linear import BlockLinear
 from tesseral.models.networks.products.channel_product import BACKENDS, ChannelProduct
 from tesseral.models.networks.products.element_linear import ElementLinear
 from tesseral.models.networks.products.fused.linear import open_linear
@@ -44,7 +45,7 @@ def choose_backend(network: Module, backend: str, device: torch.device) -> None:
                     open_operator("couple", product.plan, str(product.entries.dtype).removeprefix("torch."))
                 elif isinstance(product, FusionProduct) and product.program:
                     open_path_product(product.program, str(product.coupling0.dtype).removeprefix("torch."))
-                elif isinstance(product, ElementLinear | Linear):
+                elif isinstance(product, BlockLinear | ElementLinear | Linear):
                     open_linear(product.program, str(product.weight.dtype).removeprefix("torch."))
                 elif isinstance(product, SymmetricContraction):
                     open_path_product(product.program, str(product.scales.dtype).removeprefix("torch."))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from e3nn import o3
 from torch import Tensor
 
-from tesseral.models.networks.products.fused.linear import LinearPath
+from tesseral.models.networks.products.fused.linear import LinearPath, LinearPlan, linear
 
 
 class BlockLinear(o3.Linear):
@@ -28,6 +28,15 @@ class BlockLinear(o3.Linear):
             self.paths.append(LinearPath(ins.i_in, ins.i_out, rows, columns, first, float(ins.path_weight)))
         self._sizes = [path.rows * path.columns for path in self.paths]
         self._shapes = [(ir.dim, mul) for mul, ir in self.irreps_out]
+        self.program = LinearPlan([(ir.dim, mul) for mul, ir in self.irreps_in], self._shapes, self.paths, 1).text()
+
+    def whole(self, features: Tensor) -> Tensor:
+        """As `forward`, by one operation and in e3nn's layout; on CPUs.
+
+        :param features: (atoms, irreps_in.dim).
+        :returns: (atoms, irreps_out.dim).
+        """
+        return linear(self.program, features, self.weight)
 
     def forward(self, blocks: Sequence[Tensor]) -> list[Tensor]:
         """Mix the channels of each irrep.

@@ -13,9 +13,9 @@ from e3nn import o3
 from torch import Tensor
 from torch.nn import Module
 
+from tesseral.models.networks.products.fused.autograd import couple
 from tesseral.models.networks.products.fused.convolution import EdgeWeights
 from tesseral.models.networks.products.fused.coupling import entries
-from tesseral.models.networks.products.fused.operator import couple
 from tesseral.models.networks.products.layout import from_blocks, to_blocks
 from tesseral.models.networks.seeding import initialising
 

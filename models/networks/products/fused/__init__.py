@@ -1,7 +1,7 @@
 """The fused operator: gather, weighted tensor product and scatter in one pass over the edges, in C++.
 
-Begin with `operator.py`, what torch sees; `kernels.py` writes the C++, `coupling.py` says which coefficients it is
-given. `convolution.py` is a whole convolution in one operation.
+Begin with `autograd.py`, what torch sees; `operator.py` calls the C++ that `kernels.py` writes, and `coupling.py` says
+which coefficients it is given. `convolution.py` is a whole convolution in one operation.
 """
 
 import lazy_loader

@@ -1,3 +1,3 @@
-from .operator import couple
+from .autograd import couple
 
 __all__ = ["couple"]

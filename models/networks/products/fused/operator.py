@@ -1,7 +1,6 @@
-"""The fused operator as torch sees it: three custom operators, each with the others as its derivatives.
+"""The fused operator's three maps as calls of C++: plans, and what is opened for them.
 
-`kernels.py` states the form that all three are partial derivatives of. So a first derivative, as training takes, and a
-second, as training on forces takes, need no code of their own.
+`kernels.py` states the form that all three are partial derivatives of, `autograd.py` how torch sees them.
 """
 
 import ctypes
@@ -82,85 +81,26 @@ def open_operator(of: str, plan: str, real: str) -> Operator:
     return Operator(run, (ctypes.c_int64 * len(numbers))(*numbers), len(known.paths), len(known.terms))
 
 
-@torch.library.custom_op("tesseral::couple", mutates_args=(), device_types="cpu")
-def couple(
-    features: list[Tensor],
-    couplings: Tensor,
-    weights: Tensor,
-    source: Tensor,
-    destination: Tensor,
-    reverse: Tensor,
-    plan: str,
-) -> list[Tensor]:
-    """Σ over the edges of each atom of weights times couplings times features, the derivative of F by g.
-
-    :param features: for each term of the plan, (atoms, 2l+1, channels).
-    :param couplings: (edges, couplings), harmonics @ `coupling.entries`.
-    :param weights: (edges, weights), or (edges/2, weights) where an edge and its reverse share them.
-    :param source: (edges,) int64.
-    :param destination: (edges,) int64, ascending.
-    :param reverse: (edges,) int64, the edge that leads back.
-    :param plan: as `read_plan` reads it.
-    :returns: for each block of the plan, (atoms, 2l+1, channels).
-    """
-    blocks = _blocks(features, plan)
-    _run("couple", plan, (source, destination, reverse), features, couplings, weights, blocks)
-    return blocks
-
-
-@torch.library.custom_op("tesseral::pull", mutates_args=(), device_types="cpu")
-def pull(
-    features: list[Tensor],
-    couplings: Tensor,
-    weights: Tensor,
-    gradients: list[Tensor],
-    source: Tensor,
-    destination: Tensor,
-    reverse: Tensor,
-    plan: str,
-) -> list[Tensor]:
-    """The derivatives of F by the features, one for each, and by the weights, the last.
-
-    :param gradients: g, like the blocks of `couple`.
-    """
-    made = [torch.zeros_like(part, memory_format=torch.contiguous_format) for part in (*features, weights)]
-    _run("pull", plan, (source, destination, reverse), features, couplings, weights, gradients, made)
-    return made
-
-
-@torch.library.custom_op("tesseral::steer", mutates_args=(), device_types="cpu")
-def steer(
-    features: list[Tensor],
-    weights: Tensor,
-    gradients: list[Tensor],
-    source: Tensor,
-    destination: Tensor,
-    reverse: Tensor,
-    plan: str,
-) -> Tensor:
-    """The derivative of F by the couplings, (edges, couplings).
-
-    :param gradients: g, like the blocks of `couple`.
-    """
-    made = weights.new_zeros(len(source), read_plan(plan).couplings)
-    _run("steer", plan, (source, destination, reverse), features, made, weights, gradients)
-    return made
-
-
-def _run(
+def run(
     of: str,
     plan: str,
-    edges: tuple[Tensor, Tensor, Tensor],
+    edges: Sequence[Tensor],
     features: Sequence[Tensor],
     couplings: Tensor,
     weights: Tensor,
     blocks: Sequence[Tensor],
     made: Sequence[Tensor] = (),
 ) -> None:
-    """Call the C++.
+    """Call the C++ of a map, which adds to what it makes.
 
-    :param couplings: read, and by `steer` added to.
-    :param made: what `pull` adds to.
+    :param of: `couple`, `pull` or `steer`.
+    :param plan: as `read_plan` reads it.
+    :param edges: source, destination (ascending) and reverse, (edges,) int64.
+    :param features: for each term of the plan, (atoms, 2l+1, channels).
+    :param couplings: (edges, couplings); what `steer` makes.
+    :param weights: (edges, weights), or (edges/2, weights) where an edge and its reverse share them.
+    :param blocks: for each block of the plan, (atoms, 2l+1, channels); what `couple` makes.
+    :param made: what `pull` makes: like the features, then like the weights.
     """
     operator = open_operator(of, plan, str(weights.dtype).removeprefix("torch."))
     # Kept in a list until the call returns: an address alone keeps no copy alive.
@@ -193,77 +133,10 @@ def _pointers(addresses: Sequence[int]) -> Any:
     return (ctypes.c_int64 * max(1, len(addresses)))(*addresses)
 
 
-def _blocks(features: Sequence[Tensor], plan: str) -> list[Tensor]:
+def empty_blocks(features: Sequence[Tensor], plan: str) -> list[Tensor]:
+    """For each block of the plan, (atoms, 2l+1, channels), not filled.
+
+    :param features: of as many atoms.
+    :param plan: as `read_plan` reads it.
+    """
     return [features[0].new_empty(len(features[0]), *shape) for shape in read_plan(plan).blocks]
-
-
-@couple.register_fake
-def _(features: list[Tensor], *others: Any) -> list[Tensor]:
-    return _blocks(features, others[-1])
-
-
-@pull.register_fake
-def _(features: list[Tensor], couplings: Tensor, weights: Tensor, *others: Any) -> list[Tensor]:
-    return [torch.empty_like(part) for part in (*features, weights)]
-
-
-@steer.register_fake
-def _(features: list[Tensor], weights: Tensor, gradients: list[Tensor], source: Tensor, *others: Any) -> Tensor:
-    return weights.new_empty(len(source), read_plan(others[-1]).couplings)
-
-
-def _keep_couple(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    features, couplings, weights, *edges, ctx.plan = inputs
-    ctx.save_for_backward(*features, couplings, weights, *edges)
-
-
-def _couple_backward(ctx: Any, gradients: list[Tensor]) -> tuple[Any, ...]:
-    *features, couplings, weights, source, destination, reverse = ctx.saved_tensors
-    edges = source, destination, reverse, ctx.plan
-    *of_features, of_weights = pull(features, couplings, weights, gradients, *edges)
-    of_couplings = steer(features, weights, gradients, *edges) if ctx.needs_input_grad[1] else None
-    return of_features, of_couplings, of_weights, None, None, None, None
-
-
-def _keep_pull(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    features, couplings, weights, gradients, *edges, ctx.plan = inputs
-    ctx.terms = len(features)
-    ctx.save_for_backward(*features, *gradients, couplings, weights, *edges)
-
-
-def _pull_backward(ctx: Any, changes: list[Tensor]) -> tuple[Any, ...]:
-    """Of F(δx, k, w, g) + F(x, k, δw, g), for the changes δx and δw."""
-    *parts, couplings, weights, source, destination, reverse = ctx.saved_tensors
-    features, gradients = parts[: ctx.terms], parts[ctx.terms :]
-    edges = source, destination, reverse, ctx.plan
-    *of_features, by_weights = changes
-    # The derivative by x takes δw alone, that by w takes δx alone: one call for both.
-    *by_features, of_weights = pull(of_features, couplings, by_weights, gradients, *edges)
-    of_couplings = None
-    if ctx.needs_input_grad[1]:
-        one, other = steer(of_features, weights, gradients, *edges), steer(features, by_weights, gradients, *edges)
-        of_couplings = one + other
-    ones = couple(of_features, couplings, weights, *edges)
-    others = couple(features, couplings, by_weights, *edges)
-    of_gradients = [one + other for one, other in zip(ones, others, strict=True)]
-    return by_features, of_couplings, of_weights, of_gradients, None, None, None, None
-
-
-def _keep_steer(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    features, weights, gradients, *edges, ctx.plan = inputs
-    ctx.terms = len(features)
-    ctx.save_for_backward(*features, *gradients, weights, *edges)
-
-
-def _steer_backward(ctx: Any, change: Tensor) -> tuple[Any, ...]:
-    """Of F(x, δk, w, g), for the change δk."""
-    *parts, weights, source, destination, reverse = ctx.saved_tensors
-    features, gradients = parts[: ctx.terms], parts[ctx.terms :]
-    edges = source, destination, reverse, ctx.plan
-    *of_features, of_weights = pull(features, change, weights, gradients, *edges)
-    return of_features, of_weights, couple(features, change, weights, *edges), None, None, None, None
-
-
-torch.library.register_autograd("tesseral::couple", _couple_backward, setup_context=_keep_couple)
-torch.library.register_autograd("tesseral::pull", _pull_backward, setup_context=_keep_pull)
-torch.library.register_autograd("tesseral::steer", _steer_backward, setup_context=_keep_steer)
