@@ -1,7 +1,7 @@
 """Forces as minus the gradient of an energy, so that energy is conserved; trained on forces and, if there, energies
 and stresses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -84,18 +84,18 @@ class ForceTarget(Target[PropertyBatch, EnergyForces]):
         if self.energy.scale == "spread":
             self.energy.factor.copy_((self.spread / BOHR).expand(1))
 
-    def calibrate(self, network: Module, structures: Sequence[PropertyBatch]) -> None:
+    def calibrate(self, network: Module, batches: Iterable[PropertyBatch]) -> None:
         """Scale the factor so that this network's first forces have the size that the class states.
 
         If no position changes the network's energy, no factor can help, and it stays as it is.
 
         :param network: untrained, in evaluation mode.
-        :param structures: of the training split; the first `SAMPLE` are measured.
+        :param batches: structures of the training split, `SAMPLE` suffice.
         """
         if self.energy.scale != "spread":
             return
         with torch.no_grad():
-            forces = torch.cat([self.predict(network, structure.graph).forces for structure in structures[:SAMPLE]])
+            forces = torch.cat([self.predict(network, batch.graph).forces for batch in batches])
         first = forces.square().mean().sqrt()
         if 0 < first < torch.inf:
             self.energy.factor.mul_(START * self.spread / first)

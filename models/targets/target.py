@@ -1,7 +1,7 @@
 """The contract of a target: from a network's outputs on the atoms to a prediction, its loss and its metrics."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -81,13 +81,13 @@ class Target(Module, ABC, Generic[B, P]):
         :raises DataError: if there is nothing to learn, since all of them have one value.
         """
 
-    def calibrate(self, network: Module, structures: Sequence[B]) -> None:
+    def calibrate(self, network: Module, batches: Iterable[B]) -> None:
         """Fit scales to the first outputs of an untrained network, once standardised.
 
         Most targets have nothing to fit: the outputs of any network begin at one or below.
 
         :param network: in evaluation mode.
-        :param structures: of the training split.
+        :param batches: of structures of the training split.
         """
 
     @abstractmethod

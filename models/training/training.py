@@ -137,12 +137,14 @@ class _Training:
         self.loss = model.target.build_loss(self.configuration.loss, structures).to(dtype)
         self.model = model.to(dtype).eval()
         choose_backend(self.model, backend, device)
-        model.target.calibrate(model.network, self.data.select(self.split.train[:SAMPLE]))
+        # No more structures at once than a training step takes, because gradients are taken here and of the probe too.
+        largest = -(-self.settings.batch_size // parts)
+        first = self.split.train[:SAMPLE]
+        runs = (first[start : start + largest] for start in range(0, len(first), largest))
+        model.target.calibrate(model.network, self.data.batches(runs))
         self.optimization = Optimization(self.model, self.settings, self.configuration.steps_per_epoch)
         metrics = common_metrics([self.configuration.target])
         self.validated = next(metric.name for metric in metrics if not metric.test_only)
-        # No more structures at once than a training step takes, because the tracer takes gradients too.
-        largest = -(-self.settings.batch_size // parts)
         probe = evaluation_batches(self.data, self.split.train[: traces.probe], largest)
         self.tracer = Tracer(self.model, self.loss, probe, strict=trial.source is None)
         self.epoch, self.before, self.aside, self.ended = 0, 0.0, 0.0, False

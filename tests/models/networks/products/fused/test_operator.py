@@ -8,6 +8,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from tesseral.models.networks.graph import EdgeBasis, Graph, build_graph, join
 from tesseral.models.networks.products.channel_product import ChannelProduct
+from tesseral.models.networks.products.fused import autograd
 from tesseral.models.networks.products.layout import from_blocks, to_blocks
 from tesseral.models.networks.seeding import initialising
 
@@ -106,6 +107,23 @@ def test_threads_change_no_bit():
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, other) for more in results[1:] for one, other in zip(results[0], more, strict=True))
+
+
+def test_custom_operators_are_the_functions(monkeypatch):
+    """Of what torch's compiler is given, too: values, first and second derivatives, in every bit."""
+    product, graph = built(*WIDE), two_structures(2)
+    inputs = arguments(product, graph, torch.float64)
+    functions = derivatives(run(product, "fused", graph, *inputs), *inputs)
+    monkeypatch.setattr(autograd, "_FUNCTIONS", autograd._OPERATORS)
+    outputs = run(product, "fused", graph, *inputs)
+    behind, names = [outputs.grad_fn], set()
+    while behind:
+        node = behind.pop()
+        names.add(type(node).__name__)
+        behind += [before for before, _ in node.next_functions if before is not None]
+    assert any(name.startswith("GeneratedBackwardFor_tesseral_couple") for name in names)
+    operators = derivatives(outputs, *inputs)
+    assert all(torch.equal(one, other) for one, other in zip(functions, operators, strict=True))
 
 
 def test_torch_compile_sees_through():
