@@ -80,6 +80,8 @@ class EdgeWeights:
     """Of what the backward pass began with; None before it."""
 
 
+CACHED = 2_000_000
+"""Bytes of the edges' weights after which a part of a batch ends. What comes after them fits a core's cache as well."""
 _INTEGER, _REAL, _POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
 
@@ -116,7 +118,7 @@ class _Pass(ctypes.Structure):
     """`Pass` of the C++."""
 
     _fields_ = [
-        *((name, _INTEGER) for name in ("atoms", "edges", "rows", "threads")),
+        *((name, _INTEGER) for name in ("atoms", "edges", "rows", "threads", "most")),
         *((name, _POINTER) for name in ("source", "destination", "reverse", "half", "species")),
         *((name, _POINTER) for name in ("harmonics", "radial", "entries", "knots", "x", "before", "after", "own")),
         ("network", _POINTER),
@@ -133,6 +135,8 @@ class _Convolution(NamedTuple):
     library: ctypes.CDLL
     width: int
     """Components of the result."""
+    most: int
+    """Rows of weights after which a part of the atoms ends where it can; 0: all are computed at once."""
     alive: tuple[Any, ...]
     """What the plan points at."""
 
@@ -186,7 +190,9 @@ def open_convolution(text: str, real: str) -> _Convolution:
         **{name: ctypes.addressof(array) for name, array in arrays.items()},
     )
     width = sum(dim * channels for dim, channels in told.outs) - told.scalars[1]
-    return _Convolution(plan, library, width, tuple(arrays.values()))
+    # A table of the radial network would be computed again for each part.
+    most = 0 if told.knots else max(1, CACHED // (told.radial[-1] * getattr(torch, real).itemsize))
+    return _Convolution(plan, library, width, most, tuple(arrays.values()))
 
 
 def convolve(
@@ -232,7 +238,7 @@ class _Convolve(torch.autograd.Function):
         operation = open_convolution(text, str(features.dtype).removeprefix("torch."))
         fixed = [part.contiguous() for part in (*edges, species, *constant)]
         learned = [part.contiguous() for part in (features, *weights)]
-        call = _call(fixed, learned, scale)
+        call = _call(fixed, learned, scale, operation.most if seen is None else 0)
         of, to = ctypes.byref(operation.plan), ctypes.byref(call)
         kept = features.new_empty(operation.library.kept_size(of, to))
         spare = features.new_empty(operation.library.spare_size(of, to))
@@ -255,7 +261,7 @@ class _Convolve(torch.autograd.Function):
         operation = open_convolution(ctx.text, str(kept.dtype).removeprefix("torch."))
         gradient = gradient.contiguous()
         made = [torch.zeros_like(part) for part in learned]
-        call = _call(fixed, learned, ctx.scale)
+        call = _call(fixed, learned, ctx.scale, operation.most if ctx.seen is None else 0)
         of, to = ctypes.byref(operation.plan), ctypes.byref(call)
         spare = kept.new_empty(operation.library.spare_size(of, to))
         call.kept, call.spare, call.dy = kept.data_ptr(), spare.data_ptr(), gradient.data_ptr()
@@ -278,13 +284,13 @@ def _rows(array: Tensor, start: int, edges: Edges, weights: Sequence[Tensor]) ->
     return array[start : start + shape[0] * shape[1]].view(shape)
 
 
-def _call(fixed: Sequence[Tensor], learned: Sequence[Tensor], scale: float) -> _Pass:
+def _call(fixed: Sequence[Tensor], learned: Sequence[Tensor], scale: float, most: int) -> _Pass:
     """The numbers and addresses that both passes need."""
     source, destination, reverse, half, harmonics, radial, species, entries, knots = (p.data_ptr() for p in fixed)
     x, before, after, own, *matrices = (part.data_ptr() for part in learned)
     network = (_POINTER * len(matrices))(*matrices)
     call = _Pass(
-        len(fixed[6]), len(fixed[0]), len(fixed[3]), torch.get_num_threads(),
+        len(fixed[6]), len(fixed[0]), len(fixed[3]), torch.get_num_threads(), most,
         source, destination, reverse, half, species,
         harmonics, radial, entries, knots, x, before, after, own, ctypes.addressof(network), scale,
     )  # fmt: skip

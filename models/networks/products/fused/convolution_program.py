@@ -49,6 +49,7 @@ struct Plan {
 
 struct Pass {
     int64_t atoms, edges, rows, threads;
+    int64_t most;                // rows of weights after which a part ends where it can; 0: never
     const int64_t *source, *destination, *reverse, *half, *species;
     const Real *harmonics, *radial, *entries, *knots;
     const Real *x, *before, *after, *own;
@@ -179,16 +180,81 @@ struct Spare {
     }
 };
 
-extern "C" int64_t kept_size(const Plan* p, const Pass* c) {
+// Where a part of the atoms begins, with the edges that lead to them and the weights of these.
+struct Part {
+    int64_t atom, edge, row;
+};
+
+// Parts that no edge joins, each as small as the rows of weights ask for, so that the cache holds what one takes.
+static std::vector<Part> parts(const Pass& c) {
+    std::vector<Part> starts{{0, 0, 0}};
+    for (int64_t atom = 0, edge = 0, row = 0, reached = 0; atom < c.atoms; atom++) {
+        if (c.most && reached <= atom && row - starts.back().row >= c.most) starts.push_back({atom, edge, row});
+        for (; edge < c.edges && c.destination[edge] == atom; edge++)
+            if (c.source[edge] >= reached) reached = c.source[edge] + 1;
+        while (row < c.rows && c.half[row] < edge) row++;
+    }
+    starts.push_back({c.atoms, c.edges, c.rows});
+    return starts;
+}
+
+// A part as a pass of its own, whose atoms and edges are counted from its first.
+struct Piece {
+    Pass pass;
+    std::vector<int64_t> numbers;
+    Piece(const Plan& p, const Pass& whole, const Part& from, const Part& to) : pass(whole) {
+        Pass& c = pass;
+        c.atoms = to.atom - from.atom, c.edges = to.edge - from.edge, c.rows = to.row - from.row;
+        if (c.atoms == whole.atoms) return;
+        numbers.reserve(3 * c.edges + c.rows);
+        for (int64_t edge = from.edge; edge < to.edge; edge++) numbers.push_back(whole.source[edge] - from.atom);
+        for (int64_t edge = from.edge; edge < to.edge; edge++) numbers.push_back(whole.destination[edge] - from.atom);
+        for (int64_t edge = from.edge; edge < to.edge; edge++) numbers.push_back(whole.reverse[edge] - from.edge);
+        for (int64_t row = from.row; row < to.row; row++) numbers.push_back(whole.half[row] - from.edge);
+        c.source = numbers.data(), c.destination = c.source + c.edges, c.reverse = c.destination + c.edges;
+        c.half = c.reverse + c.edges;
+        c.species += from.atom;
+        c.harmonics += from.edge * p.harmonics;
+        c.radial += from.edge * (p.knots ? 1 : p.sizes[0]);
+        const int64_t in = width(p.terms, p.term), out = width(p.outs, p.out) - (p.gated < 0 ? 0 : p.gates);
+        c.x += from.atom * in;
+        if (c.y) c.y += from.atom * out;
+        if (c.dy) c.dy += from.atom * out;
+        if (c.dx) c.dx += from.atom * in;
+    }
+};
+
+template <class Parts> static int64_t size(const Plan& p, const Pass& c) {
     Arena arena{nullptr, 0};
-    Kept(*p, *c, arena);
+    Parts(p, c, arena);
     return arena.used;
 }
 
+// Call for each part, which keeps what it leaves behind what those before it left.
+template <class Run> static void each_part(const Plan& p, const Pass& c, Run run) {
+    const std::vector<Part> starts = parts(c);
+    int64_t used = 0;
+    for (size_t n = 0; n + 1 < starts.size(); n++) {
+        Piece piece(p, c, starts[n], starts[n + 1]);
+        if (c.kept) piece.pass.kept += used;
+        used += size<Kept>(p, piece.pass);
+        run(piece.pass, used);
+    }
+}
+
+extern "C" int64_t kept_size(const Plan* p, const Pass* c) {
+    int64_t most = 0;
+    each_part(*p, *c, [&](const Pass&, int64_t used) { most = used; });
+    return most;
+}
+
 extern "C" int64_t spare_size(const Plan* p, const Pass* c) {
-    Arena arena{nullptr, 0};
-    Spare(*p, *c, arena);
-    return arena.used;
+    int64_t most = 0;
+    each_part(*p, *c, [&](const Pass& part, int64_t) {
+        const int64_t taken = size<Spare>(*p, part);
+        most = taken > most ? taken : most;
+    });
+    return most;
 }
 
 // Where the weights of the edges stand in `kept`, and their gradient in `spare`.
@@ -234,9 +300,7 @@ static void gate(const Plan& p, const Pass& c, const Real* inner, Real* outer) {
     }
 }
 
-extern "C" void convolve(const Plan* plan, Pass* pass) {
-    const Plan& p = *plan;
-    const Pass& c = *pass;
+static void convolve_part(const Plan& p, const Pass& c) {
     Arena arena{c.kept, 0}, other{c.spare, 0};
     Kept kept(p, c, arena);
     Spare spare(p, c, other);
@@ -292,6 +356,10 @@ extern "C" void convolve(const Plan* plan, Pass* pass) {
     from_blocks(spare.out, spare.own, p.outs, p.out, c.atoms, sorted.place.data(), y);
     if (p.gated >= 0) gate(p, c, y, c.y);
 }
+
+extern "C" void convolve(const Plan* plan, Pass* pass) {
+    each_part(*plan, *pass, [&](const Pass& part, int64_t) { convolve_part(*plan, part); });
+}
 """
 
 _BACKWARD = r"""
@@ -324,9 +392,7 @@ static void gate_back(const Plan& p, const Pass& c, const Real* inner, Real* din
     }
 }
 
-extern "C" void convolve_back(const Plan* plan, Pass* pass) {
-    const Plan& p = *plan;
-    const Pass& c = *pass;
+static void convolve_part_back(const Plan& p, const Pass& c) {
     Arena arena{c.kept, 0}, other{c.spare, 0};
     Kept kept(p, c, arena);
     Spare spare(p, c, other);
@@ -343,7 +409,7 @@ extern "C" void convolve_back(const Plan* plan, Pass* pass) {
         const int64_t rows = c.atoms * p.block[t.from].dim;
         const double scale = t.scale * c.scale;
         multiply(p, true, false, t.rows, t.columns, rows, scale, kept.gathered[t.from], t.rows, spare.out[t.to],
-                 t.columns, c.dafter + t.weight, t.columns, false);
+                 t.columns, c.dafter + t.weight, t.columns, true);
         multiply(p, false, true, rows, t.rows, t.columns, scale, spare.out[t.to], t.columns, c.after + t.weight,
                  t.columns, spare.gathered[t.from], t.rows, true);
     }
@@ -356,7 +422,7 @@ extern "C" void convolve_back(const Plan* plan, Pass* pass) {
             const int64_t wide = p.elements * t.columns, at = t.weight + z * t.columns;
             const Real* d = spare.own[t.to] + first * t.columns;
             multiply(p, true, false, t.rows, t.columns, next - first, t.scale, kept.sorted[t.from] + first * t.rows,
-                     t.rows, d, t.columns, c.down + at, wide, false);
+                     t.rows, d, t.columns, c.down + at, wide, true);
             if (c.dx)
                 multiply(p, false, true, next - first, t.rows, t.columns, t.scale, d, t.columns, c.own + at, wide,
                          spare.sorted[t.from] + first * t.rows, t.rows, true);
@@ -376,7 +442,7 @@ extern "C" void convolve_back(const Plan* plan, Pass* pass) {
     for (int64_t n = p.layers - 1; n >= 0; n--) {
         const int64_t rows = p.sizes[n], wide = p.sizes[n + 1];
         const double scale = 1 / std::sqrt((double)rows);
-        multiply(p, true, false, rows, wide, number, scale, kept.outer[n], rows, d, wide, c.dnetwork[n], wide, false);
+        multiply(p, true, false, rows, wide, number, scale, kept.outer[n], rows, d, wide, c.dnetwork[n], wide, true);
         if (!n) break;
         multiply(p, false, true, number, rows, wide, scale, d, wide, c.network[n], wide, spare.radial[n], rows, false);
         for (int64_t i = 0; i < number * rows; i++) {
@@ -390,11 +456,16 @@ extern "C" void convolve_back(const Plan* plan, Pass* pass) {
         const Linear& t = p.before[n];
         const int64_t rows = c.atoms * p.term[t.from].dim;
         multiply(p, true, false, t.rows, t.columns, rows, t.scale, kept.x[t.from], t.rows, spare.sent[t.to], t.columns,
-                 c.dbefore + t.weight, t.columns, false);
+                 c.dbefore + t.weight, t.columns, true);
         if (c.dx)
             multiply(p, false, true, rows, t.rows, t.columns, t.scale, spare.sent[t.to], t.columns,
                      c.before + t.weight, t.columns, spare.x[t.from], t.rows, true);
     }
     if (c.dx) from_blocks(spare.x, spare.sorted, p.terms, p.term, c.atoms, sorted.place.data(), c.dx);
+}
+
+// What is made must be zero before: each part adds to the gradients of the weights.
+extern "C" void convolve_back(const Plan* plan, Pass* pass) {
+    each_part(*plan, *pass, [&](const Pass& part, int64_t) { convolve_part_back(*plan, part); });
 }
 """

@@ -7,6 +7,7 @@ from torch.nn import Module
 
 from tesseral.models.networks.graph import Graph, join
 from tesseral.models.networks.products.backend import choose_backend
+from tesseral.models.networks.products.fused import convolution
 from tesseral.models.networks.products.fused.convolution import _Convolve
 from tesseral.study import configuration
 from tests.support.small_networks import POSITIONS, SPECIES, asked, built, graph
@@ -55,8 +56,19 @@ def calls(monkeypatch):
     return made
 
 
+@pytest.fixture(params=[2_000_000, 0], ids=["whole", "in parts"])
+def cached(request, monkeypatch):
+    """Bytes after which a part ends: of small structures never, or after each."""
+    forget = convolution.open_convolution.cache_clear
+    monkeypatch.setattr(convolution, "CACHED", request.param)
+    forget()
+    yield request.param
+    forget()
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
 @pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.usefixtures("cached")
 def test_it_agrees_with_the_operations_one_by_one(kind, dtype, calls):
     settings = NETWORKS[kind]
     network, given = built(settings, outputs=OUTPUTS).to(dtype), structures(settings, dtype)
@@ -69,6 +81,48 @@ def test_it_agrees_with_the_operations_one_by_one(kind, dtype, calls):
         if theirs.numel():
             assert float((ours - theirs).abs().max()) <= TOLERANCE[dtype] * max(1e-3, float(theirs.abs().max()))
     assert len(calls) >= settings.layers
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (0, 0, 0)], ids=str)
+def test_a_batch_is_cut_between_structures_and_nowhere_else(order, cached, monkeypatch):
+    """Outputs are then those of each structure alone, in every bit; memory to spare is that of the largest."""
+    settings = NETWORKS["gated"]
+    network = built(settings, outputs=OUTPUTS).double()
+    choose_backend(network, "fused", CPU)
+    alone = [
+        graph(settings).to(CPU, torch.float64),
+        graph(settings, POSITIONS[:3], SPECIES[:1].repeat(3)).to(CPU, torch.float64),
+        graph(settings, POSITIONS[:2], SPECIES[:2]).to(CPU, torch.float64),
+    ]
+    spared: list[int] = []
+    opened = convolution.open_convolution
+
+    def seen(text, real):
+        operation = opened(text, real)
+        size = operation.library.spare_size
+
+        class Library:
+            def __getattr__(self, name):
+                return getattr(operation.library, name)
+
+            @staticmethod
+            def spare_size(*of):
+                spared.append(size(*of))
+                return spared[-1]
+
+        return operation._replace(library=Library())
+
+    monkeypatch.setattr(convolution, "open_convolution", seen)
+    network(alone[0])
+    largest = spared[:]
+    spared.clear()
+    outputs = network(join([alone[number] for number in order]))
+    parts = torch.cat([network(alone[number]) for number in order])
+    if cached:
+        torch.testing.assert_close(outputs, parts, rtol=0, atol=1e-12)
+    else:
+        assert torch.equal(outputs, parts)
+    assert (spared[: len(largest)] == largest) == (not cached)
 
 
 def test_every_call_gives_the_same_bits():
