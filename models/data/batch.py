@@ -122,15 +122,21 @@ class DensityBatch(Batch):
             coefficients.reshape(-1).index_select(0, self.filled), self.overlap if matrices is None else matrices
         )
 
-    def total_norms(self, coefficients: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    def members(self, order: Tensor) -> Tensor:
+        """Which functions are of each order l, (functions, orders): 1 where they are, else 0.
+
+        :param order: (columns,) int64, l of each column.
+        """
+        return torch.nn.functional.one_hot(order).to(self.values.dtype).index_select(0, self.filled % len(order))
+
+    def total_norms(self, coefficients: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         """Σ∫ρ² over the structures, (), and Σ∫ρ_l² of the part of each order l, (orders,), electron² · bohr⁻³, float64.
 
         :param coefficients: (atoms, columns).
-        :param order: (columns,) int64, l of each column.
+        :param members: of `members`.
         """
         vectors = coefficients.reshape(-1).index_select(0, self.filled)
-        member = torch.nn.functional.one_hot(order).to(vectors.dtype).index_select(0, self.filled % len(order))
-        parts = vectors[:, None] * member
+        parts = vectors[:, None] * members
         split = parts.split([matrix.shape[0] for matrix in self.overlap])
         products = torch.cat([matrix @ part for matrix, part in zip(self.overlap, split, strict=True)])
         whole = vectors.double().dot(products.sum(dim=1, dtype=torch.float64))

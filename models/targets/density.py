@@ -177,7 +177,7 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         species, fixed = batch.graph.species, self._fixed_sums(batch)
         charges = (error * self.charge[species]).double().sum(dim=1)
         electrons = charges.new_zeros(batch.size).index_add(0, batch.graph.structure, charges).abs().sum()
-        whole, by_order = batch.total_norms(error, self.order)
+        whole, by_order = batch.total_norms(error, fixed["members"])
         return {
             "error": whole,
             "norm": fixed["norm"],
@@ -192,10 +192,12 @@ class DensityTarget(Target[DensityBatch, Tensor]):
         }
 
     def _fixed_sums(self, batch: DensityBatch) -> dict[str, Tensor]:
-        """The sums that no prediction changes, computed once for each batch."""
+        """What no prediction changes, computed once for each batch: sums, and `members`."""
         if batch not in self._fixed:
-            spread, by_order = batch.total_norms(batch.values - self.mean[batch.graph.species], self.order)
+            members = batch.members(self.order)
+            spread, by_order = batch.total_norms(batch.values - self.mean[batch.graph.species], members)
             self._fixed[batch] = {
+                "members": members,
                 "norm": batch.squared_norms(batch.values).double().sum(),
                 "spread": spread,
                 "spread_by_order": by_order,
