@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -154,7 +154,7 @@ class DensityBatch(Batch):
                 values=value,
                 filled=places,
                 overlap=tuple(chain.from_iterable(batch.overlap for batch in run)),
-                coulomb=None if run[0].coulomb is None else tuple(chain.from_iterable(b.coulomb or () for b in run)),
+                coulomb=_matrices([batch.coulomb for batch in run]),
             )
             for run, graph, value, places in zip(runs, graphs, values, filled, strict=True)
         ]
@@ -244,6 +244,11 @@ def _stresses(run: Sequence[PropertyBatch]) -> Tensor | None:
     return torch.cat(
         [batch.values.new_full((batch.size, 6), torch.nan) if batch.stress is None else batch.stress for batch in run]
     )
+
+
+def _matrices(parts: Sequence[tuple[Tensor, ...] | None]) -> tuple[Tensor, ...] | None:
+    """The matrices of all parts; None if the first has none."""
+    return None if parts[0] is None else tuple(chain.from_iterable(cast(list[tuple[Tensor, ...]], parts)))
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -27,8 +27,8 @@ from tesseral.study.errors import DataError
 
 KEPT = 4
 """Data sets that a process keeps for its later trials: the last used."""
-TOGETHER = 5_000
-"""Edges above which no further batch is joined with those before it: half a megabyte, which caches hold."""
+JOINED = 5_000
+"""Edges and atoms beyond which no further batch is joined with those before it: half a megabyte, which caches hold."""
 LARGE = 2000
 """Structures above which a data set is mapped: as tensors of their own they take some 0.1 MB each."""
 
@@ -138,13 +138,15 @@ class DataSet:
         :param runs: positions in `structures`; at least one in each.
         """
         waiting: list[list[Batch]] = []
-        edges = 0
+        size = 0
         for run in runs:
-            waiting.append(self.select(run))
-            edges += sum(structure.graph.source.shape[0] for structure in waiting[-1])
-            if edges > TOGETHER:
+            selected = self.select(run)
+            own = sum(part.graph.source.shape[0] + part.graph.species.shape[0] for part in selected)
+            if waiting and size + own > JOINED:
                 yield from collate(waiting)
-                waiting, edges = [], 0
+                waiting, size = [], 0
+            waiting.append(selected)
+            size += own
         yield from collate(waiting)
 
     def select(self, indices: Iterable[int]) -> list[Batch]:

@@ -18,7 +18,9 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
 from tesseral.models.networks.graph import Graph
@@ -32,7 +34,7 @@ _ALIGNED = 64
 _KINDS: dict[str, type[Batch]] = {kind.__name__: kind for kind in (DensityBatch, PropertyBatch)}
 _INDEX, _PLACES = "index.json", "places.npy"
 _GRAPH = "graph."
-_OF_ATOMS = ("species", "elements", "positions", "structure", "charge")
+_WITHOUT_EDGES = ("species", "positions", "charge")
 
 
 class Packed(Sequence[Batch]):
@@ -83,32 +85,35 @@ class Packed(Sequence[Batch]):
         """
         return int(self._places[np.asarray(indices), self._fields[name][0], 1].sum())
 
-    def _gathered(self, name: str, indices: "np.ndarray[Any, np.dtype[np.int64]]") -> Tensor:
-        """A field of some structures, concatenated."""
+    def _gathered(self, name: str, places: NDArray[np.int64]) -> Tensor:
+        """A field of some structures, concatenated.
+
+        :param places: those of `_places` that these structures have.
+        """
         number, dimensions, flat = self._fields[name]
-        places = self._places[indices, number]
-        begins, shapes = places[:, 0], places[:, 1 : 1 + dimensions]
+        begins, shapes = places[:, number, 0], places[:, number, 1 : 1 + dimensions]
         sizes = shapes.prod(axis=1)
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        taken = flat[torch.from_numpy(np.repeat(begins, sizes) + within).to(flat.device)]
+        numbers = np.repeat(begins - np.cumsum(sizes) + sizes, sizes)
+        numbers += np.arange(len(numbers))
+        taken = flat[torch.from_numpy(numbers).to(flat.device)]
         return taken.reshape(-1, *shapes[0, 1:].tolist()) if len(shapes) else taken
 
     def without_edges(self, indices: Sequence[int]) -> list[Batch]:
         """Some structures as one batch without edges, which takes little memory: what a baseline and spreads need.
 
         :param indices: of structures; at least one.
-        :returns: one batch; of densities, whose matrices no batch can hold, one for each structure.
+        :returns: one batch; of densities one for each structure, whose matrices are not copied.
         """
         if self._kind is DensityBatch:
             return [self[index] for index in indices]
-        chosen = np.asarray(indices, dtype=np.int64)
-        names = [name for name in self._fields if name.removeprefix(_GRAPH) in _OF_ATOMS or _GRAPH not in name]
-        parts = {name: self._gathered(name, chosen) for name in names}
-        atoms = self._places[chosen, self._fields[_GRAPH + "species"][0], 1]
-        parts[_GRAPH + "structure"] = torch.from_numpy(np.repeat(np.arange(len(chosen)), atoms)).to(
-            parts[_GRAPH + "species"].device
-        )
-        first = self[int(chosen[0])]
+        places = self._places[np.asarray(indices, dtype=np.int64)]
+        names = [name for name in self._fields if name.removeprefix(_GRAPH) in _WITHOUT_EDGES or _GRAPH not in name]
+        parts = {name: self._gathered(name, places) for name in names}
+        species, first = parts[_GRAPH + "species"], self[int(indices[0])]
+        atoms = places[:, self._fields[_GRAPH + "species"][0], 1]
+        structure = torch.from_numpy(np.repeat(np.arange(len(places)), atoms))
+        elements = one_hot(species, first.graph.elements.shape[1]).to(first.graph.elements.dtype)
+        parts |= {_GRAPH + "structure": structure.to(species.device), _GRAPH + "elements": elements}
         for name in Graph._fields:
             parts.setdefault(_GRAPH + name, getattr(first.graph, name)[:0])
         return [_batch(self._kind, parts)]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import numpy as np
@@ -96,7 +97,8 @@ def permutation(seed: int, size: int) -> list[int]:
     :param size: how many numbers.
     """
     # NumPy has frozen the stream of this legacy generator, so a seed gives the same split in every version.
-    return [int(i) for i in np.random.RandomState(np.random.MT19937(seed)).permutation(size)]
+    order: list[int] = np.random.RandomState(np.random.MT19937(seed)).permutation(size).tolist()
+    return order
 
 
 def split_structures(
@@ -158,12 +160,14 @@ def _shuffled(groups: list[list[int]], seed: int) -> list[list[int]]:
 
 def _divide(groups: list[list[int]], size: int) -> tuple[list[list[int]], list[list[int]]]:
     """The first groups that hold `size` structures at least, and the others."""
-    held = 0
-    for index, group in enumerate(groups):
-        if held >= size:
-            return groups[:index], groups[index:]
-        held += len(group)
-    return groups, []
+    number = _number(groups, size)
+    return groups[:number], groups[number:]
+
+
+def _number(groups: list[list[int]], wanted: int) -> int:
+    """How many of the first groups hold `wanted` structures at least; all, where they hold fewer."""
+    held = accumulate(map(len, groups), initial=0)
+    return next((number for number, before in enumerate(held) if before >= wanted), len(groups))
 
 
 def _rest(data: configuration.Data, test: list[int], rest: list[list[int]]) -> Split:
@@ -188,9 +192,5 @@ def _draw(data: configuration.Data, published: dict[str, list[int]], seed: int) 
 
 def _take(groups: list[list[int]], wanted: int) -> tuple[list[int], list[list[int]]]:
     """The first `wanted` structures of groups, and the groups that none of them is in."""
-    taken: list[int] = []
-    for index, group in enumerate(groups):
-        if len(taken) >= wanted:
-            return taken[:wanted], groups[index:]
-        taken += group
-    return taken[:wanted], []
+    number = _number(groups, wanted)
+    return list(chain.from_iterable(groups[:number]))[:wanted], groups[number:]

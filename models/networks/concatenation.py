@@ -18,8 +18,8 @@ def concatenate(
 ) -> list[Tensor]:
     """The tensors of each run, concatenated along their rows.
 
-    The results share memory, but each begins at a multiple of `ALIGNED`, and equals in every bit of what is computed
-    from it one that was made alone.
+    The results share memory, but each begins at a multiple of `ALIGNED`: what is computed from one has the same bits as
+    if it had been made alone.
 
     :param runs: at least one, each of at least one tensor; all of one type, device and width.
     :param rows: of each tensor, where the caller knows; see `count_rows`.

@@ -1,6 +1,7 @@
 """Metrics of a model on a split. `tesseral.study.configuration.metrics` declares their names, units and meaning."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,13 +19,31 @@ BATCH_SIZE = 8
 
 
 def evaluation_batches(data: DataSet, indices: Sequence[int], size: int = BATCH_SIZE) -> list[Batch]:
-    """The batches of a split, made once and used for every measurement.
+    """The batches of some structures, made once and used for every measurement.
 
     :param data: graphs and values.
     :param indices: structures of the data set.
     :param size: structures of a batch; the last one takes what is left.
     """
-    return list(data.batches(indices[start : start + size] for start in range(0, len(indices), size)))
+    return list(SplitBatches(data, indices, size))
+
+
+@dataclass(frozen=True)
+class SplitBatches:
+    """The batches of a split that is too large to be held: joined whenever they are wanted.
+
+    :param data: graphs and values.
+    :param indices: structures of the data set.
+    :param size: structures of a batch; the last one takes what is left.
+    """
+
+    data: DataSet
+    indices: Sequence[int]
+    size: int = BATCH_SIZE
+
+    def __iter__(self) -> Iterator[Batch]:
+        starts = range(0, len(self.indices), self.size)
+        return self.data.batches(self.indices[start : start + self.size] for start in starts)
 
 
 @torch.no_grad()

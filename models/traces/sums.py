@@ -14,8 +14,6 @@ class _Grouping:
     """What is known of groups along an axis before there are numbers: a tracer sums them again and again."""
 
     groups: Sequence[Group]
-    length: int
-    """Of the axis."""
     starts: list[int] | None
     """Where each group begins, if each ends where the next one begins; None if not."""
     summed: NDArray[np.int64]
@@ -76,15 +74,18 @@ class Sums:
         follow = len(places) == len(groups) > 0 and [where.start for where in places] == ends[:-1]
         summed = np.array([number for number, _ in under], dtype=np.int64)
         starts = ends[:-1] if follow and ends[-1] == length else None
-        return _Grouping(groups, length, starts, summed, np.array(rows, dtype=np.int64))
+        return _Grouping(groups, starts, summed, np.array(rows, dtype=np.int64))
 
-    def take(self) -> Iterator[tuple[bool, Key, list[list[float]]]]:
-        """What was added since the last time, in a fixed order.
+    def clear(self) -> None:
+        """Forget the numbers."""
+        self._values[:] = 0
+
+    def rows(self) -> Iterator[tuple[bool, Key, list[list[float]]]]:
+        """What was added since they were cleared, in a fixed order.
 
         :returns: whether of edges, the irrep and path, and (numerator, denominator) of each statistic.
         """
         values = self._values.tolist()
-        self._values[:] = 0
         for (edges, key), row in sorted(self._rows.items(), key=_in_order):
             yield edges, key, values[row]
 

@@ -134,6 +134,7 @@ class Tracer:
 
     def _weight_rows(self, number: int, probed: _Pass, before: dict[int, Tensor]) -> Iterator[Measurement]:
         sums = self.sums[number - 1]
+        sums.clear()
         for parameter, axis, groups, edges in self.attributed[number - 1]:
             if not edges:
                 sums.add(edges, groups, 0, squares(parameter, axis), parameter.numel())
@@ -147,7 +148,7 @@ class Tracer:
                 sums.add(True, self.products[product], 0, squares(values), values.numel())
                 if gradient is not None:
                     sums.add(True, self.products[product], 1, squares(gradient), values.numel())
-        for edges, (order, parity, path), parts in sums.take():
+        for edges, (order, parity, path), parts in sums.rows():
             names = _EDGE_STATISTICS if edges else _PARAMETER_STATISTICS
             for name, (above, below) in zip(names, parts, strict=True):
                 if below > 0:  # zero where the statistic was not measured

@@ -42,7 +42,7 @@ def measure_step(
 ) -> Step:
     """Time training steps as `tesseral.models.training.training.train` makes them, on one full batch.
 
-    Nothing is recorded, and torch's generators are restored.
+    It is joined anew for each step. Nothing is recorded, and torch's generators are restored.
 
     :param configuration: of one trial.
     :param reference: the data it is trained on.

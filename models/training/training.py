@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tesseral.models.data.batch import Batch
-from tesseral.models.data.data_set import DataSet, open_data_set
+from tesseral.models.data.data_set import LARGE, DataSet, open_data_set
 from tesseral.models.data.groups import group_structures
 from tesseral.models.data.published_split import published_split
 from tesseral.models.data.reference_file import Reference
@@ -18,7 +18,13 @@ from tesseral.models.networks.network import count_parameters
 from tesseral.models.networks.products.backend import choose_backend
 from tesseral.models.networks.seeding import seeded
 from tesseral.models.targets.forces import SAMPLE
-from tesseral.models.targets.metrics import BATCH_SIZE, evaluation_batches, measure, measure_densities
+from tesseral.models.targets.metrics import (
+    BATCH_SIZE,
+    SplitBatches,
+    evaluation_batches,
+    measure,
+    measure_densities,
+)
 from tesseral.models.targets.model import DTYPES, build_model, parted, partial_losses
 from tesseral.models.targets.target import Value
 from tesseral.models.traces.ablation import TOGETHER, ablate
@@ -249,8 +255,9 @@ class _Training:
         measured = measure(self.model, self._batches(indices, data))
         return measured + measure_densities(self.model, data, indices)
 
-    def _batches(self, indices: Sequence[int], data: DataSet | None = None) -> list[Batch]:
-        return evaluation_batches(data or self.data, indices, max(1, BATCH_SIZE // self.parts))
+    def _batches(self, indices: Sequence[int], data: DataSet | None = None) -> Iterable[Batch]:
+        made = evaluation_batches if len(indices) <= LARGE else SplitBatches
+        return made(data or self.data, indices, max(1, BATCH_SIZE // self.parts))
 
     def _record(self, name: str, values: list[Value]) -> None:
         for value in values:

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +24,13 @@ import torch
 from tesseral.models.data.data_set import DataSet, open_data_set
 from tesseral.models.data.mapped_reference import map_reference, write_mapped
 from tesseral.models.data.reference_file import Reference
-from tesseral.models.targets.metrics import evaluation_batches
-from tesseral.models.targets.model import build_model
+from tesseral.models.training.numerics import NUMERICS
+from tesseral.models.training.training import _Training
 from tesseral.study.configuration.configuration import Configuration, Data
 from tesseral.study.configuration.network import Hidden, Network
 from tesseral.study.configuration.target import Target
 from tesseral.study.configuration.training import Training
+from tesseral.study.configuration.trial import Seeds, Traces, Trial
 from tesseral.study.records.schemas import REFERENCE, to_table
 from tests.benchmarks.figures import Figure, report
 
@@ -72,17 +75,36 @@ def worker(path: Path, content: str) -> dict[str, float]:
     configuration = asked(len(mapped))
     data = open_data_set(mapped, configuration, torch.float32, CPU)
     opened = time.process_time() - began
-    train = range(configuration.data.train)
-    model = build_model(configuration, mapped, num_neighbors=data.neighbors(train), seed=0)
-    model.target.standardise(data.without_edges(train))
-    validation = evaluation_batches(data, range(configuration.data.train, len(data) - configuration.data.test))
-    model = model.float()
+    seeds = Seeds(split=0, order=0, initialisation=0)
+    trial = Trial(configuration=configuration, data_hash=content, seeds=seeds, numerics=NUMERICS)
+
+    def start() -> _Training:
+        """All that a trial does before its first step."""
+        return _Training(trial, mapped, Unrecorded(), CPU, Traces(), None, None, {}, 1, "auto")
+
+    started = start()  # what a process does once
+    began = time.process_time()
+    started = start()
+    seconds = time.process_time() - began
     return {
         "opened": opened,
         "memory": own_memory() - before,
-        "share": share(data, model),
-        "batches": float(len(validation)),  # which a trial holds
+        "started": seconds,
+        "share": share(data, started.model),
     }
+
+
+class Unrecorded:
+    """Takes the rows and throws them away."""
+
+    def curves(self, rows: list[dict[str, Any]]) -> None:
+        """Take none."""
+
+    def traces(self, rows: list[dict[str, Any]]) -> None:
+        """Take none."""
+
+    def boundary(self, step: int, steps: int, state: Callable[[], bytes], metrics: dict[str, float]) -> None:
+        """Keep none."""
 
 
 def share(data: DataSet, model: torch.nn.Module, steps: int = 12) -> float:
@@ -113,6 +135,7 @@ def measured(structures: int, folder: Path) -> list[Figure]:
     return [
         Figure(f"memory of a worker of its own with {what}", found["memory"], "GB", 1.0),
         Figure(f"opening {what} that were made", found["opened"], "s", 5.0),
+        Figure(f"starting a trial on {what} in a worker that had one before", found["started"], "s", 0.3),
         Figure(f"a batch of {BATCH} of {what}, over its passes", 100 * found["share"], "%", 15.0),
         Figure(f"making {what}, each", 1000 * each, "ms"),
         Figure(f"files of {what}, each", size / 1000, "kB"),

@@ -90,23 +90,24 @@ def configuration_of(case: Case) -> Configuration:
 def timed() -> Iterator[dict[str, list[float]]]:
     """Collect the seconds of each call of each part."""
     times: dict[str, list[float]] = defaultdict(list)
-    inner: list[float] = []
+    inner: list[tuple[str, float]] = []
 
     def run(name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        inner.append(0.0)
+        inner.append((name, 0.0))
         began = time.process_time()
         try:
             return method(*args, **kwargs)
         finally:
             took = time.process_time() - began
-            times[name].append(took - inner.pop())
+            times[name].append(took - inner.pop()[1])
             if inner:
-                inner[-1] += took
+                inner[-1] = (inner[-1][0], inner[-1][1] + took)
 
     def each(name: str, method: Callable[..., Any], *args: Any) -> Iterator[Any]:
         given = method(*args)
-        if not inner:  # made once, for evaluations
+        if not inner or inner[-1][0] != EPOCH:  # made once, and part of that
             yield from given
+            return
         while (one := run(name, next, given, None)) is not None:
             yield one
 

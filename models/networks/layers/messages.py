@@ -139,6 +139,7 @@ class Messages(Module):
         """
         return (
             self.product.backend == "fused"
+            and features.device.type == "cpu"
             and graph.source.shape[0] in (2 * graph.half.shape[0], graph.half.shape[0])
             and not (graph.harmonics.requires_grad or graph.radial.requires_grad)
             and not torch.compiler.is_compiling()

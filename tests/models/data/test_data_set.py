@@ -67,7 +67,7 @@ def test_batches_are_structures_side_by_side(reference):
 
 @pytest.mark.parametrize("together", [0, 10**9])
 def test_batches_that_are_joined_together_are_those_of_one_at_a_time(together, reference, monkeypatch):
-    monkeypatch.setattr(data_set, "TOGETHER", together)
+    monkeypatch.setattr(data_set, "JOINED", together)
     data = DataSet(reference, SETTINGS, torch.float32, CPU)
     runs = [[3, 0, 5], [1], [2, 4], [5, 3, 2, 1, 0]]
     several = list(data.batches(runs))
@@ -83,6 +83,22 @@ def test_batches_that_are_joined_together_are_those_of_one_at_a_time(together, r
     assert shared == (together > 0)
     assert several[1] is data.structures[1]
     assert list(data.batches([])) == []
+
+
+@pytest.mark.parametrize("cutoff", [3.5, 0.1], ids=["with edges", "without edges"])
+def test_no_more_structures_are_joined_than_are_small(cutoff, reference, monkeypatch):
+    monkeypatch.setattr(data_set, "JOINED", 30)
+    data, read = DataSet(reference, Network(radial_cutoff=cutoff), torch.float32, CPU), []
+
+    def runs():
+        for number in range(100):
+            read.append(number)
+            yield [0, 1]
+
+    batches = data.batches(runs())
+    next(batches)
+    assert 0 < len(read) <= 4
+    assert sum(1 for _ in batches) == 99
 
 
 def test_neighbors(reference):

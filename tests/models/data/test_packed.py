@@ -10,6 +10,7 @@ import torch
 from tesseral.models.data import data_set
 from tesseral.models.data.data_set import DataSet
 from tesseral.models.data.packed import Packed, open_packed
+from tesseral.models.training import training
 from tesseral.models.training.training import train
 from tesseral.study.configuration.configuration import Data
 from tesseral.study.configuration.training import Training
@@ -83,12 +84,13 @@ class Recorder:
 @pytest.mark.parametrize("case", CASES)
 def test_a_trial_on_mapped_data_has_the_same_records(case, monkeypatch):
     reference, asked = CASES[case]
-    splits, training = Data(reference="none", train=4, validation=2, test=3), Training(epochs=2, batch_size=3)
-    trial = synthetic_trial(reference, replace(asked, data=splits, training=training).resolved())
+    splits, settings = Data(reference="none", train=4, validation=2, test=3), Training(epochs=2, batch_size=3)
+    trial = synthetic_trial(reference, replace(asked, data=splits, training=settings).resolved())
     rows = []
     for large in (2000, 0):
         data_set._kept.cache_clear()
         monkeypatch.setattr(data_set, "LARGE", large)
+        monkeypatch.setattr(training, "LARGE", large)
         recorder = Recorder()
         train(trial, reference, recorder, device="cpu", traces=Traces(probe=2))
         rows.append(recorder.rows)

@@ -6,7 +6,7 @@ from torch.nn.functional import pad
 
 from tesseral.models.density.quadratic_forms import quadratic_forms
 
-SIZES = [3, 7, 1, 7]
+SIZES = [3, 7, 0, 1, 7]
 
 
 def matrices(dtype: torch.dtype) -> list[torch.Tensor]:
@@ -24,7 +24,7 @@ def test_forms_and_gradients_are_those_of_padded_matrices(dtype, tolerance):
     others = torch.stack([pad(vector, (0, 7 - len(vector))) for vector in vectors.split(SIZES)])
     expected = (others * torch.bmm(padded, others[..., None])[..., 0]).sum(dim=1)
     torch.testing.assert_close(forms, expected, rtol=tolerance, atol=tolerance)
-    weights = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=dtype)
+    weights = torch.tensor([1.0, -2.0, 4.0, 0.5, 3.0], dtype=dtype)
     (gradient,), (wanted,) = (torch.autograd.grad((of * weights).sum(), vectors) for of in (forms, expected))
     torch.testing.assert_close(gradient, wanted, rtol=tolerance, atol=tolerance)
 

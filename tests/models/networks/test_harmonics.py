@@ -1,5 +1,8 @@
 """Spherical harmonics against e3nn's: values, gradients, second derivatives, every l that a study may ask for."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from e3nn import o3
@@ -39,5 +42,43 @@ def test_both_derivatives_are_e3nns():
         torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10 * float(expected.abs().max()))
 
 
-def test_no_vectors():
+def test_no_vectors_and_vectors_of_length_zero():
     assert spherical_harmonics(torch.zeros(0, 3), 2).shape == (0, 9)
+    zero = torch.zeros(1, 3)
+    assert torch.equal(spherical_harmonics(zero, 2), theirs(zero, 2))
+
+
+FIRST = """
+import torch
+from tesseral.models.networks.harmonics import spherical_harmonics
+
+class Harmonics(torch.nn.Module):
+    def forward(self, vectors):
+        return spherical_harmonics(vectors, 3)
+
+vectors = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+{first}
+leaf = vectors.clone().requires_grad_()
+values = spherical_harmonics(leaf, 3)
+values.square().sum().backward()
+assert type(values) is torch.Tensor and leaf.grad is not None
+{last}
+"""
+EXPORT = """
+program = torch.export.export(Harmonics(), (vectors,), strict=False)
+torch.testing.assert_close(program.module()(vectors), Harmonics()(vectors))
+"""
+COMPILE = """
+compiled = torch.compile(Harmonics(), backend="eager", fullgraph=True)
+torch.testing.assert_close(compiled(vectors), Harmonics()(vectors))
+"""
+INFERENCE = "with torch.inference_mode(): spherical_harmonics(vectors, 3)"
+
+
+@pytest.mark.parametrize("first", [EXPORT, COMPILE, INFERENCE], ids=["exported", "compiled", "inferred"])
+def test_what_traced_them_first_leaves_nothing_behind(first):
+    again = first if first is not INFERENCE else ""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST.format(first=first, last=again)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -16,7 +16,8 @@ EMPTY = [Group(SCALAR, slice(0, 0)), Group(VECTOR, slice(0, 6))]
 def test_a_path_counts_for_itself_and_for_its_irrep(groups):
     draw = np.random.default_rng(0)
     sums = Sums(2)
-    for _ in range(2):  # what was taken is gone
+    for _ in range(2):
+        sums.clear()
         above, below = draw.random(6), draw.random(6)
         sums.add(False, groups, 1, above, below)
         sums.add(False, groups, 1, above, 12)
@@ -25,7 +26,7 @@ def test_a_path_counts_for_itself_and_for_its_irrep(groups):
             part = np.array([2 * above[where].sum(), below[where].sum() + 2 * len(above[where])])
             for under in {key, key._replace(path=None)}:
                 expected[under] = expected.get(under, 0) + part
-        taken = {key: values for edges, key, values in sums.take() if not edges}
+        taken = {key: values for edges, key, values in sums.rows() if not edges}
         assert taken.keys() == expected.keys()
         for key, values in taken.items():
             assert values[0] == [0, 0]
@@ -36,8 +37,9 @@ def test_weights_of_edges_are_kept_apart_and_come_last():
     sums = Sums(1)
     sums.add(True, IN_ORDER, 0, np.ones(6), 6)
     sums.add(False, IN_PIECES, 0, np.ones(6), 6)
-    rows = [(edges, key) for edges, key, _ in sums.take()]
+    rows = [(edges, key) for edges, key, _ in sums.rows()]
     assert rows == [
         (False, PATH), (False, SCALAR), (False, VECTOR), (True, PATH), (True, SCALAR), (True, VECTOR),
     ]  # fmt: skip
-    assert [values for _, _, values in sums.take()] == [[[0, 0]]] * 6
+    sums.clear()
+    assert [values for _, _, values in sums.rows()] == [[[0, 0]]] * 6

@@ -34,7 +34,9 @@ def couple(
     :param plan: as `read_plan` reads it.
     :returns: for each block of the plan, (atoms, 2l+1, channels).
     """
-    maps = _OPERATORS if torch.compiler.is_compiling() else _FUNCTIONS
+    # Addresses are given to the C++: of tensors that have none, or on a device, the operators know what to do or say.
+    plain = type(couplings) is Tensor and couplings.device.type == "cpu" and not torch.compiler.is_compiling()
+    maps = _FUNCTIONS if plain else _OPERATORS
     return maps.couple(list(features), couplings, weights, source, destination, reverse, plan)
 
 

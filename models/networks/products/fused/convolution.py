@@ -81,7 +81,8 @@ class EdgeWeights:
 
 
 CACHED = 2_000_000
-"""Bytes of the edges' weights after which a part of a batch ends. What comes after them fits a core's cache as well."""
+"""Bytes of the edges' weights after which a part of a batch ends, where the next structure begins. A core's cache holds
+them and what comes of them."""
 _INTEGER, _REAL, _POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
 

@@ -236,24 +236,32 @@ template <class Run> static void each_part(const Plan& p, const Pass& c, Run run
     int64_t used = 0;
     for (size_t n = 0; n + 1 < starts.size(); n++) {
         Piece piece(p, c, starts[n], starts[n + 1]);
-        if (c.kept) piece.pass.kept += used;
+        piece.pass.kept += used;
         used += size<Kept>(p, piece.pass);
-        run(piece.pass, used);
+        run(piece.pass);
+    }
+}
+
+// The sum and the largest of the sizes of the parts.
+template <class Parts> static void sizes(const Plan& p, Pass c, int64_t& sum, int64_t& most) {
+    const std::vector<Part> starts = parts(c);
+    for (size_t n = 0; n + 1 < starts.size(); n++) {
+        const Part &from = starts[n], &to = starts[n + 1];
+        c.atoms = to.atom - from.atom, c.edges = to.edge - from.edge, c.rows = to.row - from.row;
+        const int64_t own = size<Parts>(p, c);
+        sum += own, most = own > most ? own : most;
     }
 }
 
 extern "C" int64_t kept_size(const Plan* p, const Pass* c) {
-    int64_t most = 0;
-    each_part(*p, *c, [&](const Pass&, int64_t used) { most = used; });
-    return most;
+    int64_t sum = 0, most = 0;
+    sizes<Kept>(*p, *c, sum, most);
+    return sum;
 }
 
 extern "C" int64_t spare_size(const Plan* p, const Pass* c) {
-    int64_t most = 0;
-    each_part(*p, *c, [&](const Pass& part, int64_t) {
-        const int64_t taken = size<Spare>(*p, part);
-        most = taken > most ? taken : most;
-    });
+    int64_t sum = 0, most = 0;
+    sizes<Spare>(*p, *c, sum, most);
     return most;
 }
 
@@ -358,7 +366,7 @@ static void convolve_part(const Plan& p, const Pass& c) {
 }
 
 extern "C" void convolve(const Plan* plan, Pass* pass) {
-    each_part(*plan, *pass, [&](const Pass& part, int64_t) { convolve_part(*plan, part); });
+    each_part(*plan, *pass, [&](const Pass& part) { convolve_part(*plan, part); });
 }
 """
 
@@ -466,6 +474,6 @@ static void convolve_part_back(const Plan& p, const Pass& c) {
 
 // What is made must be zero before: each part adds to the gradients of the weights.
 extern "C" void convolve_back(const Plan* plan, Pass* pass) {
-    each_part(*plan, *pass, [&](const Pass& part, int64_t) { convolve_part_back(*plan, part); });
+    each_part(*plan, *pass, [&](const Pass& part) { convolve_part_back(*plan, part); });
 }
 """

@@ -18,6 +18,7 @@ from tesseral.models.compiled.blas import matrix_product
 from tesseral.models.compiled.library import open_library
 from tesseral.models.networks.products.fused.kernels import REALS
 from tesseral.models.networks.products.fused.matrices import MATRICES
+from tesseral.study.errors import TesseralError
 
 
 class LinearPath(NamedTuple):
@@ -108,7 +109,10 @@ def linear(text: str, features: Tensor, weights: Tensor, species: Tensor | None 
     :param weights: in e3nn's order, by path.
     :param species: (atoms,) int64, the element of each; None where weights are the same for all.
     :returns: (atoms, components of the result).
+    :raises TesseralError: if the features are on an accelerator.
     """
+    if features.device.type != "cpu":  # its address would be given to the C++
+        raise TesseralError(f"resources.backend: expected features on the CPU for 'fused', got {features.device}")
     species = features.new_zeros(len(features), dtype=torch.int64) if species is None else species
     result: Tensor = _Linear.apply(text, features, weights, species)
     return result

@@ -126,6 +126,17 @@ def test_custom_operators_are_the_functions(monkeypatch):
     assert all(torch.equal(one, other) for one, other in zip(functions, operators, strict=True))
 
 
+def test_tensors_without_memory_have_shapes():
+    """On no device is an address given to the C++ that is none of this machine's memory."""
+    product, graph = built(*WIDE), two_structures(2)
+    x, y, w = (part.detach() for part in arguments(product, graph, torch.float64))
+    expected = run(product, "fused", graph, x, y, w)
+    meta = type(graph)(*(part.to("meta") for part in graph))
+    outputs = run(product.to("meta"), "fused", meta, x.to("meta"), y.to("meta"), w.to("meta"))
+    assert outputs.device.type == "meta"
+    assert outputs.shape == expected.shape
+
+
 def test_torch_compile_sees_through():
     """Fake tensors have the shapes of real ones, and the derivative is that of the operators."""
     product, graph = built(o3.Irreps("2x0e+1x1o"), 1, o3.Irreps("0e+1o+1e")), two_structures(1)
