@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import fields
-from math import prod
 from pathlib import Path
 from typing import Any, overload
 
@@ -34,6 +33,8 @@ _ALIGNED = 64
 _KINDS: dict[str, type[Batch]] = {kind.__name__: kind for kind in (DensityBatch, PropertyBatch)}
 _INDEX, _PLACES = "index.json", "places.npy"
 _GRAPH = "graph."
+_OF_GRAPH = [_GRAPH + name for name in Graph._fields]
+_OWN = {kind: [field.name for field in fields(kind) if field.name != "graph"] for kind in _KINDS.values()}
 _WITHOUT_EDGES = ("species", "positions", "charge")
 
 
@@ -73,7 +74,9 @@ class Packed(Sequence[Batch]):
         parts = {}
         for name, (number, dimensions, flat) in self._fields.items():
             begin, *shape = places[number][: 1 + dimensions]
-            strides = [prod(shape[k + 1 :]) for k in range(dimensions)]
+            strides = [1]
+            for width in shape[:0:-1]:
+                strides.insert(0, strides[0] * width)
             parts[name] = flat.as_strided(shape, strides, begin)
         return _batch(self._kind, parts)
 
@@ -211,14 +214,14 @@ def write_packed(batches: Iterable[Batch], folder: Path) -> None:
 
 def _parts(batch: Batch) -> dict[str, Tensor]:
     graph = {_GRAPH + name: part for name, part in batch.graph._asdict().items()}
-    own = {field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "graph"}
+    own = {name: getattr(batch, name) for name in _OWN[type(batch)]}
     single = {name: part[0] if isinstance(part, tuple) else part for name, part in own.items()}  # of one structure
     return graph | {name: part for name, part in single.items() if part is not None}
 
 
 def _batch(kind: type[Batch], parts: dict[str, Tensor]) -> Batch:
-    graph = Graph(**{name: parts[_GRAPH + name] for name in Graph._fields})
-    own: dict[str, Any] = {field.name: parts.get(field.name) for field in fields(kind) if field.name != "graph"}
+    graph = Graph(*map(parts.__getitem__, _OF_GRAPH))
+    own: dict[str, Any] = {name: parts.get(name) for name in _OWN[kind]}
     if kind is DensityBatch:
         own |= {name: (own[name],) for name in ("overlap", "coulomb") if own[name] is not None}
     return kind(graph=graph, **own)
