@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
 from tesseral.models.networks.graph import Graph
@@ -35,6 +34,7 @@ _INDEX, _PLACES = "index.json", "places.npy"
 _GRAPH = "graph."
 _OF_GRAPH = [_GRAPH + name for name in Graph._fields]
 _OWN = {kind: [field.name for field in fields(kind) if field.name != "graph"] for kind in _KINDS.values()}
+_GATHERED = 2000
 _WITHOUT_EDGES = ("species", "positions", "charge")
 
 
@@ -94,15 +94,17 @@ class Packed(Sequence[Batch]):
         :param places: those of `_places` that these structures have.
         """
         number, dimensions, flat = self._fields[name]
-        begins, shapes = places[:, number, 0], places[:, number, 1 : 1 + dimensions]
-        sizes = shapes.prod(axis=1)
-        numbers = np.repeat(begins - np.cumsum(sizes) + sizes, sizes)
-        numbers += np.arange(len(numbers))
-        taken = flat[torch.from_numpy(numbers).to(flat.device)]
-        return taken.reshape(-1, *shapes[0, 1:].tolist()) if len(shapes) else taken
+        some = []
+        for first in range(0, len(places), _GATHERED):  # a few at a time, whose numbers a cache holds
+            part = places[first : first + _GATHERED, number]
+            sizes = part[:, 1 : 1 + dimensions].prod(axis=1)
+            numbers = np.repeat(part[:, 0] - np.cumsum(sizes) + sizes, sizes)
+            numbers += np.arange(len(numbers))
+            some.append(flat[torch.from_numpy(numbers).to(flat.device)])
+        return torch.cat(some).reshape(-1, *places[0, number, 2 : 1 + dimensions].tolist())
 
     def without_edges(self, indices: Sequence[int]) -> list[Batch]:
-        """Some structures as one batch without edges, which takes little memory: what a baseline and spreads need.
+        """Some structures as one batch for baselines and spreads, without edges and `elements`: it takes little memory.
 
         :param indices: of structures; at least one.
         :returns: one batch; of densities one for each structure, whose matrices are not copied.
@@ -115,8 +117,7 @@ class Packed(Sequence[Batch]):
         species, first = parts[_GRAPH + "species"], self[int(indices[0])]
         atoms = places[:, self._fields[_GRAPH + "species"][0], 1]
         structure = torch.from_numpy(np.repeat(np.arange(len(places)), atoms))
-        elements = one_hot(species, first.graph.elements.shape[1]).to(first.graph.elements.dtype)
-        parts |= {_GRAPH + "structure": structure.to(species.device), _GRAPH + "elements": elements}
+        parts[_GRAPH + "structure"] = structure.to(species.device)
         for name in Graph._fields:
             parts.setdefault(_GRAPH + name, getattr(first.graph, name)[:0])
         return [_batch(self._kind, parts)]

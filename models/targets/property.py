@@ -118,9 +118,14 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
 
     def _counts(self, graphs: Sequence[Graph]) -> np.ndarray:
         """Atoms of each element in each row of the values, (rows, elements)."""
-        counts = [graph.elements.double() for graph in graphs]
-        if self.quantity.per == "structure":
-            counts = [total(count, graph) for count, graph in zip(counts, graphs, strict=True)]
+        number = self.baseline.shape[1]
+        counts = []
+        for graph in graphs:
+            per_structure = self.quantity.per == "structure"
+            row = graph.structure if per_structure else torch.arange(len(graph.species), device=graph.species.device)
+            rows = graph.size if per_structure else len(graph.species)
+            places = torch.bincount(row * number + graph.species, minlength=rows * number)
+            counts.append(places.reshape(rows, number).double())
         return torch.cat(counts).cpu().numpy()
 
     def offset(self, graph: Graph) -> Tensor:
