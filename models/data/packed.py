@@ -35,6 +35,7 @@ _GRAPH = "graph."
 _OF_GRAPH = [_GRAPH + name for name in Graph._fields]
 _OWN = {kind: [field.name for field in fields(kind) if field.name != "graph"] for kind in _KINDS.values()}
 _GATHERED = 2000
+"""Structures whose numbers are gathered at a time."""
 _WITHOUT_EDGES = ("species", "positions", "charge")
 
 

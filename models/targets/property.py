@@ -118,14 +118,15 @@ class PropertyTarget(Target[PropertyBatch, Tensor]):
 
     def _counts(self, graphs: Sequence[Graph]) -> np.ndarray:
         """Atoms of each element in each row of the values, (rows, elements)."""
-        number = self.baseline.shape[1]
+        elements = self.baseline.shape[1]
         counts = []
         for graph in graphs:
-            per_structure = self.quantity.per == "structure"
-            row = graph.structure if per_structure else torch.arange(len(graph.species), device=graph.species.device)
-            rows = graph.size if per_structure else len(graph.species)
-            places = torch.bincount(row * number + graph.species, minlength=rows * number)
-            counts.append(places.reshape(rows, number).double())
+            row = graph.structure
+            if self.quantity.per == "atom":
+                row = torch.arange(graph.species.shape[0], device=row.device)
+            rows = row.shape[0] if self.quantity.per == "atom" else graph.size
+            counted = torch.bincount(row * elements + graph.species, minlength=rows * elements)
+            counts.append(counted.reshape(rows, elements).double())
         return torch.cat(counts).cpu().numpy()
 
     def offset(self, graph: Graph) -> Tensor:
