@@ -107,6 +107,48 @@ def test_a_share_that_never_moves_never_settles():
     assert emergence(per_trial({"t": {0: 1.0, 5: 1.0}})).row(0, named=True)["epoch"] is None
 
 
+def test_shares_settle_where_a_search_along_each_trial_says():
+    draw = np.random.default_rng(3)
+    epochs = [0, 1, 2, 4, 8, 16]
+    shares = {f"t{k}": dict(zip(epochs, draw.integers(0, 5, 6) / 4, strict=True)) for k in range(60)}
+    settled = []
+    for curve in shares.values():
+        distances = {epoch: abs(share - curve[16]) for epoch, share in curve.items()}
+        far = [epoch for epoch, distance in distances.items() if distance > max(distances.values()) / 2]
+        settled += [min(epoch for epoch in epochs if epoch > max(far))] if far else []
+    row = emergence(per_trial(shares).sample(fraction=1, shuffle=True, seed=0)).row(0, named=True)
+    assert (row["epoch"], row["earliest"], row["latest"]) == (np.median(settled), min(settled), max(settled))
+    assert row["first"] == pytest.approx(np.mean([curve[0] for curve in shares.values()]))
+    assert row["last"] == pytest.approx(np.mean([curve[16] for curve in shares.values()]))
+
+
+def test_a_trial_that_two_arms_chose_has_its_features_in_both():
+    first, other = trial_row(1, 0, 0), trial_row(2, 0, 0)
+    second = {**other, "trial": first["trial"]}
+    rows = measured(first["trial"], 7, {(0, 1): np.ones((2, 1)), (3, -1): np.ones((1, 7))})
+    features = hidden_features(traces(rows[::-1]), frame([first, second]))
+    assert features.select("arm", "trial", "layer", "epoch", "l").rows() == [
+        (arm, first["trial"], 1, 7, order) for arm in sorted([first["arm"], second["arm"]]) for order in (0, 3)
+    ]
+
+
+def test_no_complete_trial_has_no_features():
+    row = trial_row(1, 0, 0, state="running")
+    features = hidden_features(traces(measured(row["trial"], 0, {(0, 1): np.ones((2, 1))})), frame([row]))
+    assert features.columns == ["arm", "trial", "layer", "epoch", "l", "share", "rms"]
+    assert features.is_empty()
+    assert mean_features(features).is_empty()
+    assert emergence(features).is_empty()
+
+
+@pytest.mark.parametrize("place", [{"epoch": 2**24}, {"layer": 2**8}])
+def test_a_place_that_the_key_has_no_bits_for_is_an_error(place):
+    row = trial_row(1, 0, 0)
+    rows = [{**made, **place} for made in measured(row["trial"], 0, {(0, 1): np.ones((2, 1))})]
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        hidden_features(traces(rows), frame([row]))
+
+
 def test_shares_of_a_layer_sum_to_one(tmp_path):
     tables = study_tables(tmp_path)
     means = mean_features(hidden_features(tables.traces, tables.trials))
