@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import fields
+from math import prod
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tesseral.models.data.batch import Batch, DensityBatch, PropertyBatch
+from tesseral.models.data.ranges import ranges
 from tesseral.models.networks.graph import Graph
 from tesseral.study.errors import DataError
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the files, for the name of a data set."""
 KEPT = 4
 """Data sets that a machine keeps: the last opened."""
@@ -50,8 +52,8 @@ class Packed(Sequence[Batch]):
     def __init__(self, folder: Path, device: torch.device) -> None:
         index = json.loads((folder / _INDEX).read_text())
         self._kind = _KINDS[index["kind"]]
-        # (structures, fields, 1 + dimensions): where the structure begins, in numbers, then its shape.
-        self._places = np.load(folder / _PLACES, mmap_mode="r")
+        # (fields, structures, 1 + dimensions): where the structure begins, in numbers, then its shape.
+        self._places = np.load(folder / _PLACES, mmap_mode="r").view(np.ndarray)
         self._fields: dict[str, tuple[int, int, Tensor]] = {}
         for number, (name, field) in enumerate(index["fields"].items()):
             dtype, size = getattr(torch, field["dtype"]), field["numbers"]
@@ -62,7 +64,7 @@ class Packed(Sequence[Batch]):
             self._fields[name] = (number, field["dimensions"], flat.to(device))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return self._places.shape[1]
 
     @overload
     def __getitem__(self, index: int) -> Batch: ...
@@ -71,7 +73,7 @@ class Packed(Sequence[Batch]):
     def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
-        places = self._places[index].tolist()
+        places = self._places[:, index].tolist()
         parts = {}
         for name, (number, dimensions, flat) in self._fields.items():
             begin, *shape = places[number][: 1 + dimensions]
@@ -87,22 +89,23 @@ class Packed(Sequence[Batch]):
         :param name: such as `graph.source`.
         :param indices: of structures.
         """
-        return int(self._places[np.asarray(indices), self._fields[name][0], 1].sum())
+        return int(self._places[self._fields[name][0], np.asarray(indices), 1].sum())
 
-    def _gathered(self, name: str, places: NDArray[np.int64]) -> Tensor:
+    def _gathered(self, name: str, indices: NDArray[np.int64]) -> Tensor:
         """A field of some structures, concatenated.
 
-        :param places: those of `_places` that these structures have.
+        :param indices: of structures; at least one.
         """
         number, dimensions, flat = self._fields[name]
+        places = self._places[number, indices]
+        widths = places[0, 2 : 1 + dimensions].tolist()
+        width = prod(widths)
+        rows = flat.unfold(0, width, 1)  # one from each number on
         some = []
         for first in range(0, len(places), _GATHERED):  # a few at a time, whose numbers a cache holds
-            part = places[first : first + _GATHERED, number]
-            sizes = part[:, 1 : 1 + dimensions].prod(axis=1)
-            numbers = np.repeat(part[:, 0] - np.cumsum(sizes) + sizes, sizes)
-            numbers += np.arange(len(numbers))
-            some.append(flat[torch.from_numpy(numbers).to(flat.device)])
-        return torch.cat(some).reshape(-1, *places[0, number, 2 : 1 + dimensions].tolist())
+            begins, sizes = places[first : first + _GATHERED, :2].T
+            some.append(rows.index_select(0, torch.from_numpy(ranges(begins, sizes, width)).to(flat.device)))
+        return torch.cat(some).reshape(-1, *widths)
 
     def without_edges(self, indices: Sequence[int]) -> list[Batch]:
         """Some structures as one batch for baselines and spreads, without edges and `elements`: it takes little memory.
@@ -112,12 +115,12 @@ class Packed(Sequence[Batch]):
         """
         if self._kind is DensityBatch:
             return [self[index] for index in indices]
-        places = self._places[np.asarray(indices, dtype=np.int64)]
+        chosen = np.asarray(indices, dtype=np.int64)
         names = [name for name in self._fields if name.removeprefix(_GRAPH) in _WITHOUT_EDGES or _GRAPH not in name]
-        parts = {name: self._gathered(name, places) for name in names}
+        parts = {name: self._gathered(name, chosen) for name in names}
         species, first = parts[_GRAPH + "species"], self[int(indices[0])]
-        atoms = places[:, self._fields[_GRAPH + "species"][0], 1]
-        structure = torch.from_numpy(np.repeat(np.arange(len(places)), atoms))
+        atoms = self._places[self._fields[_GRAPH + "species"][0], chosen, 1]
+        structure = torch.from_numpy(np.repeat(np.arange(len(chosen)), atoms))
         parts[_GRAPH + "structure"] = structure.to(species.device)
         for name in Graph._fields:
             parts.setdefault(_GRAPH + name, getattr(first.graph, name)[:0])
@@ -210,7 +213,8 @@ def write_packed(batches: Iterable[Batch], folder: Path) -> None:
                 files[name].write(data + bytes(-len(data) % _ALIGNED))
                 known[name]["numbers"] += -(-len(data) // _ALIGNED) * _ALIGNED // part.element_size()
             structures += 1
-    np.save(folder / _PLACES, np.frombuffer(places, dtype=np.int64).reshape(structures, len(known), widest))
+    by_structure = np.frombuffer(places, dtype=np.int64).reshape(structures, len(known), widest)
+    np.save(folder / _PLACES, np.ascontiguousarray(by_structure.swapaxes(0, 1)))
     (folder / _INDEX).write_text(json.dumps({"kind": kind, "fields": known}))
 
 

@@ -2,18 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate, chain
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tesseral.models.data.groups import group_structures
 from tesseral.models.data.published_split import check_published, parts, published_split
+from tesseral.models.data.ranges import ranges
 from tesseral.models.data.reference_file import Reference
 from tesseral.study import configuration
 from tesseral.study.configuration.trial import HoldOut
 from tesseral.study.configuration.trial import seed as seed_of
 from tesseral.study.errors import DataError
+
+Numbers = NDArray[np.int64]
 
 
 class Split(NamedTuple):
@@ -96,9 +99,13 @@ def permutation(seed: int, size: int) -> list[int]:
     :param seed: of NumPy's Mersenne Twister, MT19937.
     :param size: how many numbers.
     """
-    # NumPy has frozen the stream of this legacy generator, so a seed gives the same split in every version.
-    order: list[int] = np.random.RandomState(np.random.MT19937(seed)).permutation(size).tolist()
+    order: list[int] = _permutation(seed, size).tolist()
     return order
+
+
+def _permutation(seed: int, size: int) -> Numbers:
+    # NumPy has frozen the stream of this legacy generator, so a seed gives the same split in every version.
+    return np.random.RandomState(np.random.MT19937(seed)).permutation(size)
 
 
 def split_structures(
@@ -125,67 +132,66 @@ def split_structures(
     """
     if published is not None:
         return _draw(data, parts(published), seed)
-    members = _members(groups)
+    of = _Groups(groups)
+    everything = np.arange(len(of.sizes))
     if holdout is not None:
-        held, unheld = _divide(_shuffled(members, holdout.seed), holdout.size)
+        held, unheld = of.divide(_shuffled(everything, holdout.seed), holdout.size)
         if not holdout.seen:
-            return _rest(data, [], _shuffled(unheld, seed))
+            return _rest(data, of, everything[:0], _shuffled(unheld, seed))
         order = _shuffled(held, seed)
     else:
-        order, unheld = _shuffled(members, seed), []
+        order, unheld = _shuffled(everything, seed), everything[:0]
     if fold is None:
-        test, rest = _take(order, data.test)
+        tested, rest = of.divide(order, data.test)
     else:
-        others: _Groups = []
-        remaining = order
+        before, remaining = everything[:0], order
         for _ in range(fold):
-            before = len(remaining)
-            _, rest = _take(remaining, data.test)
-            others += remaining[: before - len(rest)]
-            remaining = rest
-        test, rest = _take(remaining, data.test)
-        others += rest
-        rest = _shuffled(others, seed_of(seed, "fold", fold))
+            passed, remaining = of.divide(remaining, data.test)
+            before = np.concatenate([before, passed])
+        tested, rest = of.divide(remaining, data.test)
+        rest = _shuffled(np.concatenate([before, rest]), seed_of(seed, "fold", fold))
     if holdout is not None:
-        rest = _shuffled([*rest, *unheld], seed_of(seed, "unheld", -1 if fold is None else fold))
-    return _rest(data, test, rest)
+        rest = _shuffled(np.concatenate([rest, unheld]), seed_of(seed, "unheld", -1 if fold is None else fold))
+    return _rest(data, of, tested, rest)
 
 
-_Groups = list[Sequence[int]]
-"""The structures of each group."""
+class _Groups:
+    """The structures of each group. Groups are drawn as arrays of their numbers.
+
+    :param groups: of each structure, as `group_structures` numbers them.
+    """
+
+    def __init__(self, groups: Sequence[int]) -> None:
+        numbers = np.asarray(groups, dtype=np.int64)
+        self.sizes = np.bincount(numbers)
+        self._begins = np.cumsum(self.sizes) - self.sizes
+        self._structures = np.argsort(numbers, kind="stable")  # group after group
+
+    def divide(self, groups: Numbers, wanted: int) -> tuple[Numbers, Numbers]:
+        """The first groups that hold so many structures at least, and the others; all, where they hold fewer."""
+        held = np.cumsum(self.sizes[groups])
+        number = int(np.searchsorted(held, wanted)) + 1 if wanted else 0
+        return groups[:number], groups[number:]
+
+    def structures(self, groups: Numbers, wanted: int) -> tuple[int, ...]:
+        """The first structures of groups."""
+        places = ranges(self._begins[groups], self.sizes[groups])
+        return tuple(self._structures[places[:wanted]].tolist())
 
 
-def _members(groups: Sequence[int]) -> _Groups:
-    if list(groups) == list(range(len(groups))):
-        # Ranges, which the garbage collector does not look through: with 130,000 lists it takes a quarter of a second.
-        return [range(structure, structure + 1) for structure in range(len(groups))]
-    members: dict[int, list[int]] = {}
-    for structure, group in enumerate(groups):
-        members.setdefault(group, []).append(structure)
-    return [members[group] for group in range(len(members))]
+def _shuffled(groups: Numbers, seed: int) -> Numbers:
+    return groups[_permutation(seed, len(groups))]
 
 
-def _shuffled(groups: _Groups, seed: int) -> _Groups:
-    return [groups[i] for i in permutation(seed, len(groups))]
-
-
-def _divide(groups: _Groups, size: int) -> tuple[_Groups, _Groups]:
-    """The first groups that hold `size` structures at least, and the others."""
-    number = _number(groups, size)
-    return groups[:number], groups[number:]
-
-
-def _number(groups: _Groups, wanted: int) -> int:
-    """How many of the first groups hold `wanted` structures at least; all, where they hold fewer."""
-    held = accumulate(map(len, groups), initial=0)
-    return next((number for number, before in enumerate(held) if before >= wanted), len(groups))
-
-
-def _rest(data: configuration.Data, test: list[int], rest: _Groups) -> Split:
-    """A split of which the test structures are known; validation and training are taken from the others."""
-    validation, rest = _take(rest, data.validation)
-    train, _ = _take(rest, data.train)
-    return Split(train=tuple(train), validation=tuple(validation), test=tuple(test))
+def _rest(data: configuration.Data, of: _Groups, tested: Numbers, rest: Numbers) -> Split:
+    """A split of which the groups for testing are known; validation and training are taken from the others."""
+    validated, rest = of.divide(rest, data.validation)
+    trained, _ = of.divide(rest, data.train)
+    return Split(
+        train=of.structures(trained, data.train),
+        validation=of.structures(validated, data.validation),
+        test=of.structures(tested, data.test),
+    )
 
 
 def _draw(data: configuration.Data, published: dict[str, list[int]], seed: int) -> Split:
@@ -199,9 +205,3 @@ def _draw(data: configuration.Data, published: dict[str, list[int]], seed: int) 
     if not shuffled["validation"]:
         validation, train = train[: data.validation], train[data.validation :]
     return Split(tuple(train[: data.train]), tuple(validation), tuple(shuffled["test"][: data.test]))
-
-
-def _take(groups: _Groups, wanted: int) -> tuple[list[int], _Groups]:
-    """The first `wanted` structures of groups, and the groups that none of them is in."""
-    number = _number(groups, wanted)
-    return list(chain.from_iterable(groups[:number]))[:wanted], groups[number:]
