@@ -19,6 +19,9 @@ RADII = 40
 PRECISION = 29
 """Highest degree that the Lebedev rule integrates exactly on a sphere: 302 directions."""
 
+_MOST_CELLS = 2**20
+"""Of the curve along each axis: three such numbers are one of 60 bits."""
+
 
 class Grid(NamedTuple):
     """∫f(r) d³r ≈ Σ_g weights_g f(points_g)."""
@@ -50,17 +53,20 @@ class Quadrature(Protocol):
 def along_curve(points: Tensor, cell: float = 0.25) -> Tensor:
     """Order of points along a space-filling curve (Morton's), in which consecutive points are near one another.
 
+    Cells from the millionth on along an axis count as one.
+
     :param points: Å, shape (points, 3).
     :param cell: side of the cubes that the curve visits, Å.
     :returns: indices into `points`, shape (points,).
     """
-    place = ((points.detach() - points.detach().amin(dim=0)) / cell).long()
-    code = torch.zeros_like(place[:, 0])
-    # The interleaved bits of the three cell numbers are the place along the curve.
-    for bit in range(int(place.max()).bit_length()):
-        for axis in range(3):
-            code |= ((place[:, axis] >> bit) & 1) << (3 * bit + axis)
-    return code.argsort()
+    place = ((points.detach() - points.detach().amin(dim=0)) / cell).clamp(max=_MOST_CELLS - 1).long()
+    cells = torch.arange(int(place.max()) + 1, device=points.device)
+    bits = int(cells[-1]).bit_length()
+    # The interleaved bits of the three cell numbers are the place along the curve; short numbers are sorted faster.
+    spread = sum((((cells >> bit) & 1) << (3 * bit) for bit in range(bits)), start=torch.zeros_like(cells))
+    spread = spread.to(torch.int32 if 3 * bits < 32 else torch.int64)
+    x, y, z = (spread.index_select(0, numbers) for numbers in place.unbind(dim=1))
+    return (x | y << 1 | z << 2).argsort()
 
 
 def atom_grid(positions: Tensor, radii: int = RADII, precision: int = PRECISION) -> Grid:

@@ -101,3 +101,20 @@ def test_the_curve_visits_cells_one_by_one():
     cells = (points[order] - points.amin(dim=0)).floor().long()
     changes = int((cells.diff(dim=0).abs().sum(dim=1) > 0).sum())
     assert changes == len(cells.unique(dim=0)) - 1
+
+
+@pytest.mark.parametrize("cell", [0.5, 1e-3], ids=["short numbers", "long numbers"])
+def test_the_curve_follows_the_interleaved_bits_of_the_cells(cell):
+    draw = np.random.default_rng(0)
+    places = draw.permutation(4**3)[:, None] // 4 ** np.arange(3) % 4 * (1 if cell == 0.5 else 1500)
+
+    def along(place):
+        return sum((int(number) >> bit & 1) << 3 * bit + axis for axis, number in enumerate(place) for bit in range(16))
+
+    points = torch.from_numpy((places + 0.5) * cell)
+    assert along_curve(points, cell).tolist() == sorted(range(len(places)), key=lambda index: along(places[index]))
+
+
+def test_points_far_apart_are_in_some_order():
+    points = torch.tensor([[0.0, 0, 0], [1e12, 0, 0], [0, 1, 0]], dtype=torch.float64)
+    assert sorted(along_curve(points).tolist()) == [0, 1, 2]
