@@ -108,7 +108,8 @@ def trials_frame(trials: pa.Table | pl.DataFrame) -> pl.DataFrame:
 def _scan(sources: Iterable[Source], schema: pa.Schema) -> tuple[pl.LazyFrame, list[str]]:
     """One scan over all files that are valid as a whole, and one for each file that is valid below a step."""
     once = _once(sources)
-    # Threads, for each file is a round trip on a network; in portions, for it takes 0.1 ms on a disk.
+    # In threads, because a network takes a round trip for each file. In at most 256 portions, because to hand over a
+    # file takes as long as to read it from a disk.
     paths = list(once)
     portion = len(paths) // 256 + 1
     with ThreadPoolExecutor(16) as pool:

@@ -52,7 +52,7 @@ class Packed(Sequence[Batch]):
     def __init__(self, folder: Path, device: torch.device) -> None:
         index = json.loads((folder / _INDEX).read_text())
         self._kind = _KINDS[index["kind"]]
-        # (fields, structures, 1 + dimensions): where the structure begins, in numbers, then its shape.
+        # (fields, structures, 4): where the structure begins, in numbers, then its shape, filled with zeros.
         self._places = np.load(folder / _PLACES, mmap_mode="r").view(np.ndarray)
         self._fields: dict[str, tuple[int, int, Tensor]] = {}
         for number, (name, field) in enumerate(index["fields"].items()):
@@ -92,7 +92,7 @@ class Packed(Sequence[Batch]):
         return int(self._places[self._fields[name][0], np.asarray(indices), 1].sum())
 
     def _gathered(self, name: str, indices: NDArray[np.int64]) -> Tensor:
-        """A field of some structures, concatenated.
+        """A field of some structures, concatenated; one that has rows.
 
         :param indices: of structures; at least one.
         """
@@ -100,7 +100,7 @@ class Packed(Sequence[Batch]):
         places = self._places[number, indices]
         widths = places[0, 2 : 1 + dimensions].tolist()
         width = prod(widths)
-        rows = flat.unfold(0, width, 1)  # one from each number on
+        rows = flat.unfold(0, width, 1)  # overlapping: a row begins at each number
         some = []
         for first in range(0, len(places), _GATHERED):  # a few at a time, whose numbers a cache holds
             begins, sizes = places[first : first + _GATHERED, :2].T

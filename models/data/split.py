@@ -168,13 +168,13 @@ class _Groups:
         self._structures = np.argsort(numbers, kind="stable")  # group after group
 
     def divide(self, groups: Numbers, wanted: int) -> tuple[Numbers, Numbers]:
-        """The first groups that hold so many structures at least, and the others; all, where they hold fewer."""
+        """The first groups that hold so many structures at least, or all if they hold fewer; and the other groups."""
         held = np.cumsum(self.sizes[groups])
         number = int(np.searchsorted(held, wanted)) + 1 if wanted else 0
         return groups[:number], groups[number:]
 
     def structures(self, groups: Numbers, wanted: int) -> tuple[int, ...]:
-        """The first structures of groups."""
+        """The structures of groups, and of these at most the first `wanted`."""
         places = ranges(self._begins[groups], self.sizes[groups])
         return tuple(self._structures[places[:wanted]].tolist())
 

@@ -20,7 +20,7 @@ PRECISION = 29
 """Highest degree that the Lebedev rule integrates exactly on a sphere: 302 directions."""
 
 _MOST_CELLS = 2**20
-"""Of the curve along each axis: three such numbers are one of 60 bits."""
+"""Of the curve along each axis, so that the bits of three cell numbers interleave into 60."""
 
 
 class Grid(NamedTuple):
@@ -53,13 +53,14 @@ class Quadrature(Protocol):
 def along_curve(points: Tensor, cell: float = 0.25) -> Tensor:
     """Order of points along a space-filling curve (Morton's), in which consecutive points are near one another.
 
-    Cells from the millionth on along an axis count as one.
+    Along each axis there are at most 2²⁰ cells: points farther out are all in the last one. Those that are not finite
+    are anywhere.
 
     :param points: Å, shape (points, 3).
     :param cell: side of the cubes that the curve visits, Å.
     :returns: indices into `points`, shape (points,).
     """
-    place = ((points.detach() - points.detach().amin(dim=0)) / cell).clamp(max=_MOST_CELLS - 1).long()
+    place = ((points.detach() - points.detach().amin(dim=0)) / cell).long().clamp(0, _MOST_CELLS - 1)
     cells = torch.arange(int(place.max()) + 1, device=points.device)
     bits = int(cells[-1]).bit_length()
     # The interleaved bits of the three cell numbers are the place along the curve; short numbers are sorted faster.

@@ -236,7 +236,7 @@ class DipoleTarget(PropertyTarget):
         super().fit(values, graphs)
         if self.scale == "spread":
             positions = torch.cat([graph.positions for graph in graphs])
-            x, y, z = (column.double().square() for column in positions.unbind(dim=1))  # sums of rows take longer
+            x, y, z = (column.double().square() for column in positions.unbind(dim=1))  # faster than a sum along rows
             distance = (x + y + z).mean().sqrt()
             self.charge_factor.copy_(self.factor[0] * BOHR / distance.clamp(min=BOHR))
 

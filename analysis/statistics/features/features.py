@@ -12,12 +12,15 @@ that is identically zero (no path reaches it) drops out of both sums, so it does
 import polars as pl
 
 from tesseral.study.configuration.trial import State
+from tesseral.study.errors import RecordError
 
 _PARITIES = (1, -1)
 
-# Trial, layer, epoch and l as one integer of 24, 8, 24 and 8 bits, by which Polars groups and sorts faster than by four
-# columns. Casts to narrow types are strict: what does not fit is an error.
-_TRIAL, _LAYER, _EPOCH = 2**40, 2**32, 2**8
+# Trial, layer, epoch and l as one integer of 20, 10, 30 and 4 bits: Polars groups and sorts by it faster than by four
+# columns. A training has at most 10⁹ steps, and e3nn no l above 11.
+_TRIAL, _LAYER, _EPOCH = 2**44, 2**34, 2**4
+_BOUNDS = {"layer": 2**10, "epoch": 2**30, "l": 2**4}
+_MOST_TRIALS = 2**20
 
 
 def hidden_features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
@@ -26,12 +29,16 @@ def hidden_features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
     :param traces: rows of `study.records.schemas.TRACES`; rows of a tensor-product path are ignored.
     :returns: arm, trial, layer, epoch, l, share, rms, sorted; share and rms are dimensionless. Arms and trials are
         enumerations, for their names would take more memory than the numbers.
+    :raises RecordError: if there are more than 2²⁰ such rows of trials; or if a share or size is of a layer from 2¹⁰
+        on, an epoch from 2³⁰ on or an l from 16 on.
     """
     complete = trials.filter(pl.col("stage") == "confirm", pl.col("state") == State.COMPLETE.value)
     arms, ids = (pl.Enum(complete[name].unique().sort()) for name in ("arm", "trial"))
     # A trial has a row for each arm that chose its network.
     own = complete.select(pl.col("arm").cast(arms), pl.col("trial").cast(ids)).sort("arm", "trial")
-    rows = own.select(code=pl.col("trial").to_physical()).with_row_index("row")
+    rows = own.select(code=pl.col("trial").to_physical().cast(pl.UInt64)).with_row_index("row")
+    if own.height > _MOST_TRIALS:
+        raise RecordError(f"traces: expected at most {_MOST_TRIALS:,} complete trials of arms, got {own.height:,}")
     # Both parities in one pass: each sum has one term, for a trace has one value of each statistic and irrep.
     parts = [
         pl.when(pl.col("statistic") == name, pl.col("p") == p).then("value").sum().alias(f"{name}{p}")
@@ -46,18 +53,16 @@ def hidden_features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
     ]
     key = pl.col("key")
     row = (key // _TRIAL).cast(pl.UInt32)
-    return (
+    fits = [pl.col(name).is_between(0, bound - 1) for name, bound in _BOUNDS.items()]
+    code, layer, epoch, order = (pl.col(name).cast(pl.UInt64, strict=False) for name in ("code", *_BOUNDS))
+    features = (
         traces.filter(pl.col("path").is_null(), pl.col("statistic").is_in(["share", "rms"]))
         .with_columns(code=pl.col("trial").cast(ids, strict=False).to_physical())  # null for the other trials
         .filter(pl.col("code").is_not_null())
-        .group_by(
-            key=pl.col("code").cast(pl.UInt64) * _TRIAL
-            + pl.col("layer").cast(pl.UInt8).cast(pl.UInt64) * _LAYER
-            + (pl.col("epoch") * _EPOCH + pl.col("l")).cast(pl.UInt32)
-        )
+        .group_by(key=pl.when(*fits).then(code * _TRIAL + layer * _LAYER + epoch * _EPOCH + order))
         .agg(parts)
-        .with_columns(code=(key // _TRIAL).cast(pl.UInt32))
-        .join(rows.lazy(), on="code")
+        .with_columns(code=key // _TRIAL)
+        .join(rows.lazy(), on="code", how="left")  # what does not fit has no code
         .select(
             key=pl.col("row").cast(pl.UInt64) * _TRIAL + key % _TRIAL,
             share=pl.sum_horizontal(f"share{p}" for p in _PARITIES),
@@ -67,14 +72,18 @@ def hidden_features(traces: pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
         .select(
             pl.lit(own["arm"]).gather(row),
             pl.lit(own["trial"]).gather(row),
-            (key // _LAYER % (_TRIAL // _LAYER)).cast(pl.Int16).alias("layer"),
-            (key // _EPOCH % (_LAYER // _EPOCH)).cast(pl.Int64).alias("epoch"),
-            (key % _EPOCH).cast(pl.Int8).alias("l"),
+            (key // _LAYER % _BOUNDS["layer"]).cast(pl.Int16).alias("layer"),
+            (key // _EPOCH % _BOUNDS["epoch"]).cast(pl.Int64).alias("epoch"),
+            (key % _BOUNDS["l"]).cast(pl.Int8).alias("l"),
             "share",
             "rms",
         )
         .collect(engine="streaming")
     )
+    if features["epoch"].has_nulls():
+        bounds = ", ".join(f"{name} below {bound:,}" for name, bound in _BOUNDS.items())
+        raise RecordError(f"traces: expected shares and sizes of features at {bounds}, got one elsewhere")
+    return features
 
 
 def mean_features(per_trial: pl.DataFrame) -> pl.DataFrame:

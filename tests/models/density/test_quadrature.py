@@ -115,6 +115,7 @@ def test_the_curve_follows_the_interleaved_bits_of_the_cells(cell):
     assert along_curve(points, cell).tolist() == sorted(range(len(places)), key=lambda index: along(places[index]))
 
 
-def test_points_far_apart_are_in_some_order():
-    points = torch.tensor([[0.0, 0, 0], [1e12, 0, 0], [0, 1, 0]], dtype=torch.float64)
+@pytest.mark.parametrize("far", [1e12, 1e300, np.inf, -np.inf, np.nan])
+def test_points_far_apart_are_in_some_order(far):
+    points = torch.tensor([[0.0, 0, 0], [far, 0, 0], [0, 1, 0]], dtype=torch.float64)
     assert sorted(along_curve(points).tolist()) == [0, 1, 2]

@@ -10,6 +10,7 @@ from tesseral.analysis.statistics.features.features import (
     mean_features,
 )
 from tesseral.analysis.statistics.orders.orders import unreachable_orders
+from tesseral.study.errors import RecordError
 from tesseral.study.records.schemas import TRACES, to_table
 from tests.support.synthetic_study import study_tables, table, trial_row
 
@@ -141,12 +142,30 @@ def test_no_complete_trial_has_no_features():
     assert emergence(features).is_empty()
 
 
-@pytest.mark.parametrize("place", [{"epoch": 2**24}, {"layer": 2**8}])
+@pytest.mark.parametrize(
+    "place",
+    [{"epoch": 2**30}, {"epoch": 2**62}, {"epoch": -1}, {"layer": 2**10}, {"layer": None}, {"l": 16}, {"l": -1}],
+    ids=str,
+)
 def test_a_place_that_the_key_has_no_bits_for_is_an_error(place):
     row = trial_row(1, 0, 0)
     rows = [{**made, **place} for made in measured(row["trial"], 0, {(0, 1): np.ones((2, 1))})]
-    with pytest.raises(pl.exceptions.InvalidOperationError):
+    with pytest.raises(RecordError, match=r"layer below 1,024, epoch below 1,073,741,824, l below 16"):
         hidden_features(traces(rows), frame([row]))
+
+
+def test_the_last_places_that_the_key_has_bits_for_are_told_apart():
+    trials = [trial_row(1, block, 0) for block in range(2)]
+    places = [(layer, epoch, order) for layer in (0, 2**10 - 1) for epoch in (0, 10**9, 2**30 - 1) for order in (0, 15)]
+    rows = [
+        {**made, "layer": layer, "epoch": epoch}
+        for trial in trials
+        for layer, epoch, order in places
+        for made in measured(trial["trial"], 0, {(order, -1): np.ones((2, 2 * order + 1))})
+    ]
+    found = hidden_features(traces(rows), frame(trials))
+    assert found.select("layer", "epoch", "l").rows() == 2 * places
+    assert found["share"].to_list() == [1.0] * len(found)
 
 
 def test_shares_of_a_layer_sum_to_one(tmp_path):

@@ -5,7 +5,7 @@ from itertools import product as pairs
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tesseral.models.networks.paths.exact_coupling import PRIME, coefficients, couple, independent_rows, random_forms
@@ -74,19 +74,21 @@ def test_distinct_leaves_keep_every_labelling(tree, irreps, k_max):
 
 @settings(max_examples=25, deadline=None)
 @given(TREES, ORDERS, st.integers(0, 3))
+@example(parse_tree("((centre neighbours) (centre edges))"), frozenset({(1, 1), (2, 1), (2, -1)}), 2)
 def test_what_is_left_out_is_a_combination_of_what_is_kept(tree, irreps, k_max):
     """Every labelling, in exact arithmetic of its own: forms are evaluated whole, with no search."""
     leaves = dict.fromkeys(LEAVES, irreps)
     tree = tree.canonical
     all_paths = paths(tree, leaves, EVERY, k_max)
-    points = 60
+    every = labellings(tree, leaves, k_max)
+    # A scalar is one number at each point: fewer points than scalars would make some of them dependent.
+    points = 10 + max(counted(tuple(every)).values())
 
     def value(path: Path) -> np.ndarray:
         if isinstance(path, Leaf):
             return random_forms(points, path.irrep[0], 10 + 2 * LEAVES.index(path.name) + (path.irrep[1] > 0))
         return couple(value(path.left), value(path.right), path.irrep[0])
 
-    every = labellings(tree, leaves, k_max)
     for irrep in {path.irrep for path in every}:
         whole = np.array([value(path).ravel() for path in every if path.irrep == irrep])
         kept = np.array([value(path).ravel() for path in all_paths if path.irrep == irrep]).reshape(-1, whole.shape[1])
