@@ -101,11 +101,13 @@ class Packed(Sequence[Batch]):
         widths = places[0, 2 : 1 + dimensions].tolist()
         width = prod(widths)
         rows = flat.unfold(0, width, 1)  # overlapping: a row begins at each number
-        some = []
+        gathered, done = flat.new_empty(int(places[:, 1].sum()), width), 0
         for first in range(0, len(places), _GATHERED):  # a few at a time, whose numbers a cache holds
             begins, sizes = places[first : first + _GATHERED, :2].T
-            some.append(rows.index_select(0, torch.from_numpy(ranges(begins, sizes, width)).to(flat.device)))
-        return torch.cat(some).reshape(-1, *widths)
+            chosen = torch.from_numpy(ranges(begins, sizes, width)).to(flat.device)
+            torch.index_select(rows, 0, chosen, out=gathered[done : done + len(chosen)])
+            done += len(chosen)
+        return gathered.reshape(-1, *widths)
 
     def without_edges(self, indices: Sequence[int]) -> list[Batch]:
         """Some structures as one batch for baselines and spreads, without edges and `elements`: it takes little memory.

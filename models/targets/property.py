@@ -235,9 +235,7 @@ class DipoleTarget(PropertyTarget):
         """
         super().fit(values, graphs)
         if self.scale == "spread":
-            positions = torch.cat([graph.positions for graph in graphs])
-            x, y, z = (column.double().square() for column in positions.unbind(dim=1))  # faster than a sum along rows
-            distance = (x + y + z).mean().sqrt()
+            distance = torch.cat([_squared(graph.positions) for graph in graphs]).mean().sqrt()
             self.charge_factor.copy_(self.factor[0] * BOHR / distance.clamp(min=BOHR))
 
     def pool(self, outputs: Tensor, graph: Graph) -> Tensor:
@@ -248,6 +246,12 @@ class DipoleTarget(PropertyTarget):
         :returns: (structures, 3), e·bohr.
         """
         return dipole(outputs[:, :1] * self.charge_factor, outputs[:, 1:] * self.factor, graph)
+
+
+def _squared(vectors: Tensor) -> Tensor:
+    """Squared lengths of vectors (vectors, 3), float64. Column by column, which is faster than a sum along rows."""
+    x, y, z = (column.double().square() for column in vectors.unbind(dim=1))
+    return x.add_(y).add_(z)
 
 
 def _relative(order: int | None, error: Tensor, spread: Tensor) -> list[Value]:
