@@ -154,6 +154,14 @@ def test_a_place_that_the_key_has_no_bits_for_is_an_error(place):
         hidden_features(traces(rows), frame([row]))
 
 
+def test_more_trials_than_the_key_has_bits_for_are_an_error(monkeypatch):
+    monkeypatch.setattr("tesseral.analysis.statistics.features.features._MOST_TRIALS", 2)
+    rows = [trial_row(1, block, 0) for block in range(3)]
+    assert hidden_features(traces([]), frame(rows[:2])).is_empty()
+    with pytest.raises(RecordError, match="at most 2 complete trials of arms, got 3"):
+        hidden_features(traces([]), frame(rows))
+
+
 def test_the_last_places_that_the_key_has_bits_for_are_told_apart():
     trials = [trial_row(1, block, 0) for block in range(2)]
     places = [(layer, epoch, order) for layer in (0, 2**10 - 1) for epoch in (0, 10**9, 2**30 - 1) for order in (0, 15)]
